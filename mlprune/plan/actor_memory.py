@@ -92,6 +92,11 @@ class ActorMemory:
         """Number of blocks of the replica on accelerators."""
         return sum(placed.n_blocks for placed in self.placements)
 
+    @property
+    def device_weight_bytes(self) -> int:
+        """Weights on the fullest accelerator of an actor."""
+        return max(placed.fullest_bytes for placed in self.placements)
+
     def resident_blocks(self, memory_bytes: int) -> tuple[int, ...]:
         """Number of blocks of each shard that stay on accelerators or in main memory.
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from heapq import heapreplace
 from pathlib import Path
+from typing import NamedTuple
 
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan.plan import Plan
@@ -54,31 +56,57 @@ def peak_device_bytes(costs: Iterable[JobCost], model_threads: int) -> int:
     return max((cost.device_bytes(model_threads) for cost in costs if cost.runs_model), default=0)
 
 
-def makespan(costs: Sequence[JobCost], n_workers: int) -> float:
+class StepLoad(NamedTuple):
+    """Floating-point operations of the jobs of one step."""
+
+    total: float
+    most: float
+    """Of the largest job that is not shared."""
+
+
+def step_loads(costs: Iterable[JobCost]) -> tuple[StepLoad, ...]:
+    """The load of each step."""
+    steps = _by_step(costs).values()
+    return tuple(
+        StepLoad(sum(cost.flops for cost in step), max(0.0 if cost.is_shared else cost.flops for cost in step))
+        for step in steps
+    )
+
+
+def makespan(costs: Iterable[JobCost], n_workers: int) -> float:
     """Floating-point operations of the busiest worker, summed over the steps.
 
-    Workers divide the jobs of each step. A job that they share is divided, too, so the result is a lower bound: the
-    parts are whole batches.
+    Workers take the jobs of each step, the largest first. A job that they share is divided, so the result is a lower
+    bound: the parts are whole batches.
     """
-    return _most_loaded(costs, n_workers, of=lambda cost: cost.flops, is_divided=lambda cost: cost.is_shared)
+    return sum(_busiest(step, n_workers, of=_flops) for step in _by_step(costs).values())
 
 
-def most_passes(costs: Sequence[JobCost], n_workers: int) -> float:
+def most_passes(costs: Iterable[JobCost], n_workers: int) -> float:
     """Passes over all weights of the busiest worker; every worker that shares a job reads all weights."""
-    return _most_loaded(costs, n_workers, of=lambda cost: cost.n_passes, is_divided=lambda _: False)
+    alone = (replace(cost, is_shared=False) for cost in costs)
+    return sum(_busiest(step, n_workers, of=_passes) for step in _by_step(alone).values())
 
 
-def _most_loaded(
-    costs: Sequence[JobCost],
-    n_workers: int,
-    *,
-    of: Callable[[JobCost], float],
-    is_divided: Callable[[JobCost], bool],
-) -> float:
-    total: dict[str, float] = {}
-    largest: dict[str, float] = {}
+def _by_step(costs: Iterable[JobCost]) -> dict[str, list[JobCost]]:
+    """The costs of each step."""
+    steps: dict[str, list[JobCost]] = {}
     for cost in costs:
-        load = of(cost)
-        total[cost.step] = total.get(cost.step, 0.0) + load
-        largest[cost.step] = max(largest.get(cost.step, 0.0), 0.0 if is_divided(cost) else load)
-    return sum(max(total[step] / n_workers, largest[step]) for step in total)
+        steps.setdefault(cost.step, []).append(cost)
+    return steps
+
+
+def _busiest(costs: Sequence[JobCost], n_workers: int, *, of: Callable[[JobCost], float]) -> float:
+    """The load of the busiest of some workers, each of which takes the next job when it is free."""
+    workers = [0.0] * n_workers
+    for load in sorted((of(cost) for cost in costs if not cost.is_shared), reverse=True):
+        heapreplace(workers, workers[0] + load)
+    return max(sum(map(of, costs)) / n_workers, *workers)
+
+
+def _flops(cost: JobCost) -> float:
+    return cost.flops
+
+
+def _passes(cost: JobCost) -> float:
+    return cost.n_passes

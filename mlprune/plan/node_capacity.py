@@ -1,7 +1,8 @@
 """Node capacity: CPUs, accelerators and memory of the nodes of a cluster, and the actors that fit on them."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.steps.devices import Accelerators
@@ -38,6 +39,15 @@ class Node:
         return min((gpu.memory_bytes for gpu in self.gpus), default=0)
 
 
+def format_node(node: Node) -> str:
+    """Format the resources of a node, such as `16 CPUs, 70.0 GiB, 1 A100-80GB`."""
+    texts = [f"{node.n_cpus:g} CPU{'' if node.n_cpus == 1 else 's'}", f"{node.memory_bytes / 2**30:.1f} GiB"]
+    if node.gpus:
+        noun = f"GPU{'' if node.n_gpus == 1 else 's'} of {node.gpu_bytes / 2**30:.1f} GiB"
+        texts.append(f"{node.n_gpus} {node.gpus[0].name or noun}")
+    return ", ".join(texts)
+
+
 def accelerators_of(nodes: Sequence[Node]) -> Accelerators:
     """Return whether nodes have accelerators, and what these compute in."""
     gpus = [gpu for node in nodes for gpu in node.gpus]
@@ -71,7 +81,7 @@ def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordina
     """Whether n equal actors and some coordinators fit on the nodes."""
     free_bytes, n_unplaced = [], n
     for node in nodes:
-        n_placed = min(n_unplaced, _n_fitting(node, actor))
+        n_placed = min(n_unplaced, n_fitting(node, actor))
         n_unplaced -= n_placed
         free_bytes.append(node.memory_bytes - n_placed * actor.memory_bytes)
     if n_unplaced or not coordinators.memory_bytes:
@@ -81,12 +91,13 @@ def has_room(nodes: Sequence[Node], actor: Actor, n: int, coordinators: Coordina
 
 def max_cpus(nodes: Sequence[Node], n: int) -> float:
     """Most CPUs that each of n actors can have: a whole number, or a fraction if there are fewer CPUs than actors."""
-    if _n_with_cpus(nodes, LEAST_CPUS) < n:
+    counts = Counter(node.n_cpus for node in nodes)
+    if _n_with_cpus(counts, LEAST_CPUS) < n:
         return 0.0
-    shares = {n_cpus / k for n_cpus in {node.n_cpus for node in nodes} for k in range(1, n + 1)}
+    shares = {n_cpus / k for n_cpus in counts for k in range(1, n + 1)}
     offers = {float(int(share)) if share >= 1 else round(share - LEAST_CPUS / 2, 4) for share in shares}
     descending = sorted((cpus for cpus in offers if cpus > 0), reverse=True)
-    position = bisect_left(descending, n, key=lambda cpus: _n_with_cpus(nodes, cpus))
+    position = bisect_left(descending, n, key=lambda cpus: _n_with_cpus(counts, cpus))
     return descending[position] if position < len(descending) else 0.0
 
 
@@ -104,11 +115,13 @@ def n_gpu_shares(nodes: Sequence[Node], n_gpus: float) -> int:
     return sum(int(node.n_gpus / n_gpus + 1e-9) for node in nodes)
 
 
-def _n_with_cpus(nodes: Sequence[Node], n_cpus: float) -> int:
-    return sum(int(node.n_cpus / n_cpus + 1e-9) for node in nodes)
+def _n_with_cpus(counts: Mapping[float, int], n_cpus: float) -> int:
+    """Number of actors with some CPUs, on nodes that are counted by their CPUs."""
+    return sum(n * int(offered / n_cpus + 1e-9) for offered, n in counts.items())
 
 
-def _n_fitting(node: Node, actor: Actor) -> int:
+def n_fitting(node: Node, actor: Actor) -> int:
+    """Number of equal actors that fit on a node."""
     resources = (
         (node.n_cpus, actor.n_cpus),
         (node.n_gpus, actor.n_gpus),

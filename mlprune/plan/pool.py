@@ -38,6 +38,8 @@ class Pool:
     n_blocks: int
     device_blocks: int = 0
     """Number of blocks of a replica on accelerators."""
+    device_weight_bytes: int = 0
+    """Weights on the fullest accelerator of an actor."""
     accelerators: DeviceBudget = NO_DEVICES
     """What each actor may use of its accelerators."""
     node_labels: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +59,11 @@ class Pool:
     def groups_in_flight(self) -> int:
         """Groups of batches that travel along the shards of one replica at once."""
         return OFFLOADED_GROUPS_IN_FLIGHT if self.is_offloaded else GROUPS_IN_FLIGHT
+
+    @property
+    def n_actors(self) -> int:
+        """Actors with weights."""
+        return self.n_workers * self.n_shards
 
     @property
     def budget(self) -> MemoryBudget:

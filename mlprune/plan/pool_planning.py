@@ -5,14 +5,24 @@ then with some blocks offloaded to disk. Replicas use the remaining resources as
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
 from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint
 from mlprune.plan.actor_memory import ActorGpus, ActorMemory, WeightLocation, plan_actor_memory
-from mlprune.plan.job_costs import makespan
-from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room, max_cpus, max_memory, n_gpu_shares
+from mlprune.plan.job_costs import StepLoad, step_loads
+from mlprune.plan.node_capacity import (
+    Actor,
+    Coordinators,
+    Node,
+    format_node,
+    has_room,
+    max_cpus,
+    max_memory,
+    n_gpu_shares,
+)
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job_cost import JobCost
@@ -48,8 +58,10 @@ class _Planning:
     sizes: Footprint
     all_nodes: tuple[Node, ...]
     costs: tuple[JobCost, ...]
+    _memory: dict[tuple[int, int, WeightLocation], ActorMemory | None] = field(default_factory=dict, init=False)
+    """Shards, threads, location -> memory of the actors that were planned."""
 
-    @property
+    @cached_property
     def n_gpus(self) -> float:
         """Accelerators of an actor."""
         if self.compute.gpus_per_actor != "auto":
@@ -58,7 +70,7 @@ class _Planning:
             return 1.0 if self.compute.device == "cuda" else 0.0
         return 1.0 if any(node.n_gpus for node in self.all_nodes) else 0.0
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """Nodes that can run an actor; a head node without CPUs cannot."""
         return tuple(node for node in self.all_nodes if node.n_cpus > 0 and node.n_gpus >= min(self.n_gpus, 1))
@@ -81,7 +93,12 @@ class _Planning:
 
     def _makespan(self, pool: Pool) -> float:
         """Floating-point operations of the busiest accelerator or thread."""
-        return makespan(self.costs, pool.n_workers) / pool.parallel_products
+        return sum(max(total / pool.n_workers, most) for total, most in self._loads) / pool.parallel_products
+
+    @cached_property
+    def _loads(self) -> tuple[StepLoad, ...]:
+        """Floating-point operations of each step."""
+        return step_loads(self.costs)
 
     def _pools(self, n_shards: int, location: WeightLocation) -> Iterator[Pool]:
         """Pools that fit, one per number of replicas, most replicas first."""
@@ -134,6 +151,7 @@ class _Planning:
             resident=plan.resident_blocks(memory),
             n_blocks=len(self.sizes.blocks),
             device_blocks=plan.device_blocks,
+            device_weight_bytes=plan.device_weight_bytes,
             accelerators=plan.accelerators,
             node_labels=self.compute.node_labels,
         )
@@ -150,6 +168,12 @@ class _Planning:
         return PROCESS_BYTES + COORDINATING_BYTES
 
     def _actor_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
+        key = (n_shards, threads, location)
+        if key not in self._memory:
+            self._memory[key] = self._planned_memory(n_shards, threads, location=location)
+        return self._memory[key]
+
+    def _planned_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
         """The memory of the actors with weights, which also run the jobs that do not run the model."""
         spans = plan_spans(len(self.sizes.blocks), n_shards)
         smallest_gpu = min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0
@@ -182,10 +206,7 @@ def recipe_line(compute: ComputeConfig) -> str:
 
 def _format_nodes(nodes: Sequence[Node]) -> str:
     """The resources of the nodes; equal nodes are counted."""
-    texts = []
-    for node in dict.fromkeys(nodes):
-        gpus = f", {node.n_gpus} GPUs of {node.gpu_bytes / GIB:.1f} GiB" if node.n_gpus else ""
-        texts.append(f"{nodes.count(node)} x ({node.n_cpus:g} CPUs, {node.memory_bytes / GIB:.1f} GiB{gpus})")
+    texts = [f"{nodes.count(node)} x ({format_node(node)})" for node in dict.fromkeys(nodes)]
     return " + ".join(texts) or "no node"
 
 

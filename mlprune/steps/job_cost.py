@@ -54,6 +54,10 @@ class JobCost:
     """Main memory for what is moved to or from the accelerator if the model is there."""
     disk_bytes: float = SMALL_JOB_DISK_BYTES
     """Disk space in the store, before compression."""
+    n_tokens: float = 0.0
+    """Tokens whose hidden states pass from shard to shard, if there are several."""
+    result_bytes: float = 0.0
+    """Results of the blocks that travel with them."""
     runs_model: bool = False
     """Whether the job runs the model and so needs its memory in every process of the chain; otherwise in
     one of them."""
@@ -67,6 +71,11 @@ class JobCost:
     def host_bytes(self, n_threads: int) -> int:
         """Main memory in addition to the process, if the model is on accelerators."""
         return self.memory_bytes(n_threads) - self.device_bytes(n_threads) + self.transfer_bytes
+
+    def forwarded_bytes(self, sizes: Footprint, n_shards: int) -> float:
+        """Bytes that travel between the actors of a replica; every shard adds its part of the results."""
+        states = self.n_tokens * sizes.hidden * sizes.itemsize
+        return 0.0 if n_shards == 1 else (n_shards - 1) * states + (n_shards + 1) / 2 * self.result_bytes
 
     def device_bytes(self, n_threads: int) -> int:
         """Memory of each accelerator in addition to the weights, if the model is on accelerators."""

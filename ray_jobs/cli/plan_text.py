@@ -1,21 +1,20 @@
-"""Text of `mlprune plan`: jobs, pool, memory, disk space and time."""
+"""Text of `mlprune plan`: jobs, device, and what the jobs need."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import Needs, estimate_duration, measure_rates, needs_of
+from mlprune.plan.estimate import needs_of
 from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import GIB, Pool
+from mlprune.plan.pool import GIB
 from mlprune.recipe import Recipe
 from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import format_pool, local_ray_pool, require_room
+from ray_jobs.cli.needs_text import describe_needs
+from ray_jobs.driver.capacity_checks import local_ray_node, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.model_imports import (
     ALLOW_IMPORT,
@@ -52,8 +51,8 @@ def describe_plan(
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    has_pool = bool(nodes) or plan.model.device == "cpu" or local_node().n_gpus > 0
-    pool = (needs.pool(nodes) if nodes else local_ray_pool(needs)) if has_pool else None
+    machines = nodes or [local_ray_node()]
+    has_pool = bool(nodes) or plan.model.device == "cpu" or machines[0].n_gpus > 0
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [
         f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
@@ -67,13 +66,13 @@ def describe_plan(
         for job in plan.jobs
         if isinstance(job, ActivationsJob)
     ]
-    lines.append(_device_line(plan))
+    lines.append(_device_line(plan, needs.batch_tokens))
     lines += _corpus_lines(plan.recipe)
     lines += _warnings(plan.recipe)
-    if pool is None:
-        lines.append("pool:   none on this machine, which has no accelerator: describe the machines with --nodes")
+    if not has_pool:
+        lines.append("pool:   none on this machine, which has no accelerator: describe the machines with --cluster")
         return "\n".join(lines)
-    return "\n".join([*lines, f"pool:   {format_pool(pool)}", *_format_needs(needs, pool)])
+    return "\n".join([*lines, *describe_needs(needs, needs.pool(machines), machines, is_here=not nodes)])
 
 
 def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:
@@ -89,11 +88,11 @@ def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> lis
     ]
 
 
-def _device_line(plan: Plan) -> str:
-    """One line with the resolved device and dtype of the model."""
+def _device_line(plan: Plan, batch_tokens: int) -> str:
+    """One line with the resolved device, dtype and size of batches."""
     model = plan.model
     precision = ", products in TF32" if model.tf32 and model.dtype == "float32" else ""
-    return f"device: {model.device}, {model.dtype}{precision}"
+    return f"device: {model.device}, {model.dtype}{precision}, batches of {batch_tokens} tokens"
 
 
 def _corpus_lines(recipe: Recipe) -> list[str]:
@@ -116,46 +115,6 @@ def _warnings(recipe: Recipe) -> list[str]:
         f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
         for score, keys in ignored.items()
     ]
-
-
-def _format_needs(needs: Needs, pool: Pool) -> list[str]:
-    """Format memory, disk space, object store (if there are shards) and time, one line each."""
-    rates = measure_rates(needs.model, with_accelerator=pool.n_gpus > 0)
-    time = estimate_duration(needs, pool, rates)
-    blocks = "all in memory"
-    if pool.is_offloaded:
-        blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
-    working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
-    forwarding = (
-        f"; {pool.coordinator_bytes / GIB:.2f} GiB for the worker of each replica" if pool.coordinator_bytes else ""
-    )
-    reading = f", reading weights {time.reading_s:.0f} s" if pool.is_offloaded else ""
-    object_store = [f"object store of Ray: about {needs.object_store_gib(pool):.3f} GiB"] if pool.n_shards > 1 else []
-    return [
-        f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}",
-        *_format_accelerators(pool),
-        f"blocks: {pool.n_blocks}, {blocks}",
-        f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
-        *object_store,
-        f"time:   about {time.total_s:.0f} s on machines like this one: matrix products {time.products_s:.0f} s at "
-        f"{rates.flops / 1e9:.0f} GFLOP/s per {_rate_unit(pool)}{reading}; start-up and small jobs not included",
-    ]
-
-
-def _format_accelerators(pool: Pool) -> list[str]:
-    """Format what is on accelerators, if the pool uses them."""
-    if not pool.n_gpus:
-        return []
-    working = f"{pool.accelerators.working_bytes / GIB:.2f} GiB of each for computing"
-    threads = f"{_count(pool.model_threads, 'thread')} per actor for jobs that run the model"
-    return [f"accelerators: {pool.device_blocks} of {pool.n_blocks} blocks, {working}, {threads}"]
-
-
-def _rate_unit(pool: Pool) -> str:
-    """The resource whose rate was measured on this machine."""
-    if not pool.n_gpus:
-        return "thread"
-    return "accelerator" if torch.cuda.is_available() else "thread (no accelerator was measured)"
 
 
 def _format_variants(plan: Plan) -> str:

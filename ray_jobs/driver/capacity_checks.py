@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs
+from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import local_node, local_ray_bytes
@@ -29,7 +30,12 @@ def local_ray_pool(needs: Needs) -> Pool:
     Raises:
         BadInputError: the model does not fit on the machine, or the recipe needs more than the machine has.
     """
-    return needs.pool([replace(local_node(), memory_bytes=local_ray_bytes()[0])])
+    return needs.pool([local_ray_node()])
+
+
+def local_ray_node() -> Node:
+    """Measure this machine as the node of a local Ray."""
+    return replace(local_node(), memory_bytes=local_ray_bytes()[0])
 
 
 def require_room(needs: Needs, store: Store) -> None:

@@ -127,6 +127,16 @@ def nodes() -> list[Node]:
     return [node_of(node, measured_gpus) for node in ray.nodes() if node["Alive"]]
 
 
+def nodes_at(address: str) -> list[Node]:
+    """List the nodes of a running cluster.
+
+    Raises:
+        BadInputError: the cluster cannot be reached.
+    """
+    with connected(address):
+        return nodes()
+
+
 def node_of(node: RayNode, measure: Callable[[str, int], tuple[Gpu, ...]]) -> Node:
     """Convert Ray's description of a node.
 

@@ -24,16 +24,15 @@ from pathlib import Path
 from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.numeric.inference import accelerator_log_probs, log_probs
+from mlprune.plan.gpu_kinds import FAST_ROWS, GPU_KINDS, SLOW_ROWS, share_of_peak
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 
 N_BLOCKS, HIDDEN, VOCABULARY = 32, 4096, 256_008
 BLOCK_WEIGHTS = 12 * HIDDEN**2
 """Weights of the matrix products of one block: four of attention, two of the feed-forward layer of 4 * HIDDEN."""
 N_EXAMPLES, N_LANGUAGES, N_VARIANTS, N_GPUS = 5_010, 15, 106, 8
-PEAK = 312e12
+PEAK = GPU_KINDS["A100-80GB"].half
 """Operations per second of an A100 in half precision."""
-SLOW_ROWS, FAST_ROWS = 160, 512
-SLOW_SHARE, FAST_SHARE = 0.4, 0.6
 COPY_BYTES = 4e9
 """Bytes per second from ordinary host memory to the GPU."""
 TARGET_HOURS = 1.8
@@ -105,10 +104,7 @@ def xnli_texts(n_examples: int, *, examples_per_premise: int = 1, seed: int = 0)
 
 def rate(n_rows: int) -> float:
     """Return the stated operations per second of a product of some rows."""
-    if n_rows < SLOW_ROWS:
-        return PEAK * SLOW_SHARE * n_rows / SLOW_ROWS
-    above = min(1.0, (n_rows - SLOW_ROWS) / (FAST_ROWS - SLOW_ROWS))
-    return PEAK * (SLOW_SHARE + above * (FAST_SHARE - SLOW_SHARE))
+    return PEAK * share_of_peak(n_rows)
 
 
 def product_rows(planned: TextBatch) -> list[int]:

@@ -20,6 +20,7 @@ from wanda_loop import loop_flops, wanda_loop
 
 from mlprune.numeric.selection.levels import row_levels
 from mlprune.parallel import set_worker_threads
+from mlprune.plan.rates import measure_linear_rate
 
 NEAR_TIE = 1e-5
 """Relative difference below which two scores count as tied."""
@@ -36,15 +37,22 @@ def make_inputs(folder: Path, size: Size) -> dict[str, Any]:
 
 
 def rate(size: Size) -> dict[str, Any]:
-    """Highest rate of matrix products of several shapes, in GFLOP/s on two threads."""
-    torch.set_num_threads(N_THREADS)
-    side = 4 * size.tokens
+    """Highest rate of matrix products of several shapes, in GFLOP/s on two threads, in both ways of using them.
+
+    `layers`: as mlprune computes the layers of a model, with its kernel and one thread per product. `torch`: torch's
+    own products with both threads in each, as the opponent computes them.
+    """
     own = (size.tokens, size.width, size.feed_forward)
-    shapes = {"square": (side, side, side), "fc1": own, "fc2": (own[0], own[2], own[1])}
+    shapes = {"square": (4 * size.tokens,) * 3, "fc1": own, "fc2": (own[0], own[2], own[1])}
     found: dict[str, Any] = {}
     for dtype in (torch.float32, torch.bfloat16):
-        rates = {name: _product_rate(shape, dtype) for name, shape in shapes.items()}
-        found[str(dtype).removeprefix("torch.")] = {**rates, "best": max(rates.values())}
+        layers, products = {}, {}
+        for name, shape in shapes.items():
+            layers[name] = round(measure_linear_rate(shape, dtype, n_threads=N_THREADS, seconds=1.0) / 1e9, 1)
+            torch.set_num_threads(N_THREADS)
+            products[name] = _product_rate(shape, dtype)
+        rates = {"layers": max(layers.values()), "torch": max(products.values())}
+        found[str(dtype).removeprefix("torch.")] = {**rates, "layers_by_shape": layers, "torch_by_shape": products}
     return found
 
 

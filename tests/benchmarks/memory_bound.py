@@ -18,7 +18,6 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,8 @@ import yaml
 from conditions import machine, moment
 from large_model import SHAPES, Shape, make_model
 from watching import Watched, watched
+
+from mlprune.plan.rates import measure_linear_rate
 
 MLPRUNE = [sys.executable, "-m", "ray_jobs.cli"]
 TOKENS = 512
@@ -98,22 +99,8 @@ def _options() -> argparse.Namespace:
 def _rate(shape: Shape, *, seconds: float = 3.0) -> float:
     """Rate of bfloat16 matrix products of the model's shape, one per core, in GFLOP/s."""
     n_cores = len(os.sched_getaffinity(0))
-    weight = torch.zeros(shape.inner, shape.hidden, dtype=torch.bfloat16)
-    inputs = torch.zeros(TOKENS, shape.hidden, dtype=torch.bfloat16)
-
-    def multiply(_: int) -> int:
-        torch.set_num_threads(1)
-        n, until = 0, time.monotonic() + seconds
-        while time.monotonic() < until:
-            torch.nn.functional.linear(inputs, weight)
-            n += 1
-        return n
-
-    with ThreadPoolExecutor(n_cores) as pool, torch.inference_mode():
-        began = time.monotonic()
-        n_products = sum(pool.map(multiply, range(n_cores)))
-        elapsed = time.monotonic() - began
-    return n_products * 2.0 * weight.numel() * TOKENS / elapsed / 1e9
+    layer = (TOKENS, shape.hidden, shape.inner)
+    return measure_linear_rate(layer, torch.bfloat16, n_threads=n_cores, seconds=seconds) / 1e9
 
 
 def _read_rate(model: Path, *, most_bytes: int = 2**31) -> float:

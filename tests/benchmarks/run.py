@@ -54,8 +54,9 @@ def _table(rows: list[Row], conditions: dict[str, Any], found: dict[str, Any], *
         f"Measured {conditions['started']['at'][:10]} on {conditions['cores']} cores of {conditions['cpu']}"
         f" (load before: {conditions['started']['load_1min']}, runs each: {conditions['repeat']});"
         f" torch {conditions['torch']}, transformers {conditions['transformers']}, numba {conditions['numba']},"
-        f" Python {conditions['python']}. Matrix products run at {rate['float32']['best']:.0f} GFLOP/s in float32 and"
-        f" {rate['bfloat16']['best']:.0f} in bfloat16.",
+        f" Python {conditions['python']}. Our layers run at {rate['float32']['layers']:.0f} GFLOP/s in float32 and"
+        f" {rate['bfloat16']['layers']:.0f} in bfloat16, torch's products, with both cores in each, at"
+        f" {rate['float32']['torch']:.0f} and {rate['bfloat16']['torch']:.0f}.",
     ]
     if "loop_float32" in found:
         loop = found["loop_float32"]

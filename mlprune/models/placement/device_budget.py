@@ -78,6 +78,8 @@ class DevicePlacement:
     """Whether the final norm and the head are there."""
     n_devices: int = 0
     """Accelerators that have a part."""
+    fullest_bytes: int = 0
+    """Size of the parts on the accelerator that has most."""
 
     def left_over(self, sizes: Footprint) -> Footprint:
         """Return the sizes of the model without the embeddings and the head that are on accelerators."""
@@ -103,7 +105,7 @@ def place_parts(sizes: Footprint, span: range, rooms: Sequence[int]) -> DevicePl
     is_first, is_last = span.start == 0, span.stop == len(sizes.blocks)
     tail = sizes.tail - (sizes.tied if is_first else 0) if is_last else 0
     parts = [sizes.before if is_first else 0, *(sizes.blocks[block] for block in span), tail]
-    device, used, placed, devices = 0, 0, 0, set()
+    device, used, placed, devices, fullest = 0, 0, 0, set(), 0
     for size in parts:
         while device < len(rooms) and used + size > rooms[device]:
             device, used = device + 1, 0
@@ -112,9 +114,11 @@ def place_parts(sizes: Footprint, span: range, rooms: Sequence[int]) -> DevicePl
         used += size
         placed += 1
         devices |= {device} if size else set()
+        fullest = max(fullest, used)
     return DevicePlacement(
         n_blocks=min(max(0, placed - 1), len(span)),
         has_embeddings=is_first and placed > 0,
         has_head=is_last and placed == len(parts),
         n_devices=len(devices),
+        fullest_bytes=fullest,
     )

@@ -34,11 +34,12 @@ def tasks_cost(
     disk_bytes: float,
 ) -> JobCost:
     """Cost of scoring or translating some tasks on a kind of device."""
-    flops = n_passes = 0.0
+    flops = n_passes = n_tokens = 0.0
     n_logits = min(max_logits_of(device), max(MAX_LOGITS, batch_tokens * sizes.vocabulary))
     for size in map(_task_size, tasks):
         flops += block_flops(sizes, size.n_tokens) + 2.0 * size.n_tokens * sizes.hidden * sizes.vocabulary
         n_passes += size.n_passes
+        n_tokens += size.n_tokens
         n_logits = max(n_logits, size.n_logit_rows * sizes.vocabulary)
     cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
     mask_bytes = sum(sizes.prunable) * MASK_BYTES
@@ -53,6 +54,7 @@ def tasks_cost(
         device_thread_bytes=running_bytes,
         transfer_bytes=mask_bytes,
         disk_bytes=disk_bytes,
+        n_tokens=n_tokens,
         runs_model=True,
     )
 

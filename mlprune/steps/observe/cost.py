@@ -24,6 +24,8 @@ def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens:
         thread_bytes=batch_bytes(sizes, batch_tokens),
         device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=4.0 * n_sums,
+        n_tokens=size.n_tokens,
+        result_bytes=4.0 * n_sums,
         runs_model=True,
     )
 
@@ -37,6 +39,7 @@ def one_pass_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: i
         thread_bytes=batch_bytes(sizes, batch_tokens),
         device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=disk_bytes,
+        n_tokens=size.n_tokens,
         runs_model=True,
     )
 
@@ -70,5 +73,7 @@ def activations_cost(
         thread_bytes=batch_bytes(sizes, batch_tokens),
         device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=float(stored_bytes),
+        n_tokens=n_tokens,
+        result_bytes=4.0 / item_bytes * stored_bytes,
         runs_model=True,
     )

@@ -61,5 +61,6 @@ def sweep_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int,
         device_thread_bytes=thread_bytes,
         transfer_bytes=sum(sizes.prunable) * (LEVEL_BYTES + new_weight_bytes) + block_statistics_bytes,
         disk_bytes=n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
+        n_tokens=size.n_tokens,
         runs_model=True,
     )

@@ -8,21 +8,19 @@ import pytest
 from mlprune.errors import BadInputError
 from mlprune.models.placement.memory_estimate import GROUP_BYTES
 from mlprune.plan.estimate import (
+    Duration,
     Needs,
-    Rates,
     estimate_duration,
-    measure_matmul_rate,
-    measure_rates,
-    measure_read_rate,
     needs_of,
 )
-from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import GIB
+from mlprune.plan.node_capacity import Gpu, Node
+from mlprune.plan.pool import GIB, Pool
+from mlprune.plan.rates import GpuRates, Rates
 from mlprune.steps.job_cost import JobCost
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 PLENTY = Node(4.0, 64 * GIB)
-RATES = Rates(flops=10.0, read_bytes=100.0)
+RATES = Rates(thread_flops=10.0, file_bytes=100.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,18 +33,26 @@ def with_costs(needs: Needs, *costs: JobCost, **compute: object) -> Needs:
     return replace(needs, costs=costs, compute=needs.compute.model_copy(update=compute))
 
 
+def duration(needs: Needs, pool: Pool, rates: Rates = RATES) -> Duration:
+    found = estimate_duration(needs, pool, rates)
+    assert found is not None
+    return found
+
+
 def test_workers_share_jobs_and_threads_share_pieces(needs: Needs) -> None:
     some = with_costs(needs, *[JobCost("observe", flops=100.0)] * 4, replicas=2)
     pool = some.pool([PLENTY])
     assert (pool.n_workers, pool.threads) == (2, 2)
-    assert estimate_duration(some, pool, RATES).products_s == 400 / 2 / 2 / 10
-    assert estimate_duration(some, pool, RATES).reading_s == 0
+    found = duration(some, pool)
+    assert (found.products_s, found.reading_s) == (400 / 2 / 2 / 10, 0)
+    assert found.cpu_hours(pool) == 4 * 10 / 3600
+    assert found.gpu_hours(pool) == 0
 
 
 def test_shards_work_on_different_batches_but_not_in_a_sweep(needs: Needs) -> None:
     some = with_costs(needs, JobCost("observe", flops=120.0), JobCost("sweep", flops=120.0), replicas=1, shards=3)
     pool = some.pool([Node(3.0, 64 * GIB)])
-    assert estimate_duration(some, pool, RATES).products_s == (120 / 3 + 120) / 10
+    assert duration(some, pool).products_s == (120 / 3 + 120) / 10
 
 
 def test_an_offloaded_model_is_read_once_per_pass_in_parallel_with_the_products(needs: Needs) -> None:
@@ -56,7 +62,7 @@ def test_an_offloaded_model_is_read_once_per_pass_in_parallel_with_the_products(
     pool = some.pool([Node(1.0, 64 * GIB)])
     assert not pool.is_offloaded
     offloaded = replace(pool, resident=(1,))
-    found = estimate_duration(some, offloaded, RATES)
+    found = duration(some, offloaded)
     assert found.reading_s == 5 * sum(needs.sizes.blocks) / 100
     assert found.total_s == max(found.reading_s, 5.0)
 
@@ -104,10 +110,36 @@ def test_a_budget_that_is_too_small_is_refused(needs: Needs) -> None:
         short.pool([PLENTY])
 
 
-def test_the_rates_of_a_machine_are_measured(needs: Needs, tmp_path: Path) -> None:
-    found = measure_rates(needs.model)
-    assert found.flops > 1e8
-    assert found.read_bytes > 1e3
-    assert measure_matmul_rate("bfloat16") > 1e6
-    (tmp_path / "empty").touch()
-    assert measure_read_rate(tmp_path / "empty") == 0
+def test_accelerators_compute_their_blocks_and_read_them_once_per_pass(needs: Needs) -> None:
+    some = with_costs(needs, *[JobCost("observe", flops=3000.0, n_passes=2.0, runs_model=True)] * 4)
+    pool = some.pool([Node(4.0, 64 * GIB, (Gpu(16 * GIB),) * 2)])
+    assert (pool.n_workers, pool.device_blocks, pool.n_blocks) == (2, 3, 3)
+    rates = replace(RATES, gpu=GpuRates(flops=1000.0, weight_bytes=None, source="stated"))
+    found = duration(some, pool, rates)
+    assert found.products_s == 6000 / 1000
+    assert (found.gpu_hours(pool), found.cpu_hours(pool)) == (2 * 6 / 3600, 4 * 6 / 3600)
+    weight_bytes = sum(needs.sizes.blocks)
+    slow_memory = replace(RATES, gpu=GpuRates(flops=1000.0, weight_bytes=weight_bytes / 8, source="stated"))
+    assert duration(some, pool, slow_memory).products_s == 6 + 4 * 8
+    half = replace(pool, device_blocks=1)
+    assert duration(some, half, rates).products_s == pytest.approx((6000 / 1000) / 3 + 2 / 3 * 6000 / 10 / pool.threads)
+
+
+def test_without_the_rate_of_the_accelerators_the_time_is_unknown(needs: Needs) -> None:
+    some = with_costs(needs, JobCost("observe", flops=3000.0, runs_model=True))
+    with_gpu = some.pool([Node(4.0, 64 * GIB, (Gpu(16 * GIB),))])
+    assert estimate_duration(some, with_gpu, RATES) is None
+    assert estimate_duration(some, replace(with_gpu, device_blocks=0), RATES) is not None
+
+
+def test_hidden_states_pass_every_border_and_results_grow_on_the_way(needs: Needs) -> None:
+    some = with_costs(needs, JobCost("observe", n_tokens=100, result_bytes=600.0), replicas=1, shards=3)
+    states = 100 * needs.sizes.hidden * needs.sizes.itemsize
+    assert some.forwarded_gib(some.pool([PLENTY])) == (2 * states + 200 + 400 + 600) / 2**30
+    whole = with_costs(some, *some.costs, shards=1)
+    assert whole.forwarded_gib(whole.pool([PLENTY])) == 0
+
+
+def test_the_jobs_of_a_plan_count_the_tokens_that_they_forward(needs: Needs) -> None:
+    forwarded = {cost.step for cost in needs.costs if cost.n_tokens}
+    assert forwarded == {cost.step for cost in needs.costs if cost.runs_model}

@@ -94,15 +94,16 @@ def test_a_plan_shows_the_device_and_dtype_of_the_machines_of_the_run(
     recipe["model"] |= model
     recipe["compute"] |= compute
     path = write_recipe(own_inputs, recipe, name="device.yaml")
-    assert line in describe_plan(path, str(tmp_path / "store"), nodes=nodes).splitlines()
+    lines = describe_plan(path, str(tmp_path / "store"), nodes=nodes).splitlines()
+    assert f"{line}, batches of 128 tokens" in lines
 
 
 @pytest.mark.usefixtures("no_accelerator")
 def test_a_recipe_for_accelerators_is_planned_on_a_machine_without_one(own_inputs: Path, tmp_path: Path) -> None:
     recipe = {**small_recipe(), "compute": {"device": "cuda"}}
     lines = describe_plan(write_recipe(own_inputs, recipe, name="cuda.yaml"), str(tmp_path / "store")).splitlines()
-    assert "device: cuda, bfloat16" in lines
-    assert "--nodes" in lines[-1]
+    assert "device: cuda, bfloat16, batches of 8192 tokens" in lines
+    assert "--cluster" in lines[-1]
 
 
 @pytest.fixture

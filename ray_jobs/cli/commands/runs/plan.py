@@ -1,9 +1,10 @@
 """`mlprune plan`: show what a recipe would run."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mlprune.errors import BadInputError
 from ray_jobs.cli.options import (
     AllowImportOption,
     OtherModelOption,
@@ -13,6 +14,9 @@ from ray_jobs.cli.options import (
     show_start,
 )
 
+if TYPE_CHECKING:
+    from mlprune.plan.node_capacity import Node
+
 
 def plan(
     recipe: RecipeArgument,
@@ -21,13 +25,16 @@ def plan(
     shrink: ShrinkOption = None,
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
-    nodes: Annotated[
-        list[str] | None,
+    cluster: Annotated[
+        str | None,
         typer.Option(
-            help="Machines of a cluster to plan for instead of this one, such as 4:cpus=16,gib=64 or "
-            "2:cpus=32,gib=256,gpus=8,gpu_gib=80; repeatable."
+            help="Machines to plan for instead of this one, such as '8x(16 CPU, 100 GiB, 1 A100-80GB)'; groups are "
+            "joined by +."
         ),
     ] = None,
+    address: Annotated[
+        str, typer.Option(help="local plans for this machine; auto or ray://... for the nodes of a running cluster.")
+    ] = "local",
 ) -> None:
     """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
 
@@ -43,7 +50,27 @@ def plan(
         require_hub_for_import(recipe, store)
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
-    from ray_jobs.driver.described_nodes import parse_nodes  # noqa: PLC0415
 
-    changes, machines = RecipeChanges(shrink, model), parse_nodes(nodes or [])
+    changes, machines = RecipeChanges(shrink, model), _machines(cluster, address)
     typer.echo(describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=machines))
+
+
+def _machines(cluster: str | None, address: str) -> "list[Node]":
+    """Return the machines to plan for; none for this machine.
+
+    Raises:
+        BadInputError: the description has another form, or the cluster cannot be reached.
+    """
+    from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
+
+    if cluster is not None and address != "local":
+        raise BadInputError(
+            "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
+        )
+    if cluster is not None:
+        return parse_cluster(cluster)
+    if address in ("local", "none"):
+        return []
+    from ray_jobs.workers.cluster import nodes_at  # noqa: PLC0415 - imports Ray
+
+    return nodes_at(address)

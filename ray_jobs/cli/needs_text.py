@@ -1,0 +1,180 @@
+"""Text about what a plan needs: pool, nodes, memory, disk space, traffic, time, and hints for a better recipe."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from mlprune.plan.estimate import Needs, busiest_flops, estimate_duration
+from mlprune.plan.gpu_kinds import GPU_KINDS, recognised_kind
+from mlprune.plan.node_assignment import NodeLoad, assign_actors
+from mlprune.plan.node_capacity import Node, format_node
+from mlprune.plan.pool import GIB, Pool
+from mlprune.plan.rates import Rates, measure_gpu_rates, measure_rates, stated_gpu_rates
+from ray_jobs.driver.capacity_checks import format_pool
+from ray_jobs.workers.node_resources import n_cpus
+
+NOT_INCLUDED = "start-up and small jobs not included"
+
+
+def describe_needs(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+    """Describe the pool on its nodes and what the pending jobs need, one line each.
+
+    Args:
+        nodes: for which the pool was planned.
+        is_here: whether the node is this machine, whose accelerator can be measured.
+    """
+    loads = assign_actors(pool, nodes)
+    return [
+        f"pool:   {format_pool(pool)}",
+        *_node_lines(pool, loads, is_here=is_here),
+        *_memory_lines(pool, loads),
+        *_traffic_lines(needs, pool),
+        f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
+        *_time_lines(needs, pool, nodes, is_here=is_here),
+        *(f"hint:   {hint}" for hint in _hints(needs, pool, loads)),
+    ]
+
+
+def _node_lines(pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> list[str]:
+    """One line per kind of node and what is on it, for a cluster."""
+    if is_here:
+        return []
+    counts = Counter((format_node(load.node), _format_load(pool, load)) for load in loads)
+    return [f"nodes:  {n} x ({node}): {text}{' each' if n > 1 else ''}" for (node, text), n in counts.items()]
+
+
+def _format_load(pool: Pool, load: NodeLoad) -> str:
+    """Format what is on a node."""
+    parts = []
+    if load.n_replicas:
+        shards = f" of {pool.n_shards} shards" if pool.n_shards > 1 else ""
+        parts.append(f"{load.n_replicas} {'replica' if load.n_replicas == 1 else 'replicas'}{shards}")
+    if load.n_other_shards:
+        n = load.n_other_shards
+        parts.append(f"{n} {'shard' if n == 1 else 'shards'} of {pool.n_shards} of replicas on several nodes")
+    if not parts:
+        return "nothing"
+    gpus = f" of {load.node.n_gpus} GPUs" if load.node.n_gpus else ""
+    used = f", {load.n_gpus(pool)}{gpus}" if gpus else ""
+    return f"{' and '.join(parts)}{used}, {load.memory_bytes(pool) / GIB:.1f} GiB"
+
+
+def _memory_lines(pool: Pool, loads: Sequence[NodeLoad]) -> list[str]:
+    """Memory of actors, of the fullest node and of the fullest accelerator."""
+    blocks = "all in memory"
+    if pool.is_offloaded:
+        blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
+    working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
+    coordinator = pool.coordinator_bytes / GIB
+    forwarding = f"; {coordinator:.2f} GiB for the worker of each replica" if coordinator else ""
+    fullest = max(loads, key=lambda load: load.memory_bytes(pool) / load.node.memory_bytes if load.node.n_cpus else 0)
+    peak = f"at most {fullest.memory_bytes(pool) / GIB:.1f} of {fullest.node.memory_bytes / GIB:.1f} GiB on a node"
+    lines = [f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}; {peak}"]
+    if pool.n_gpus:
+        lines.append(_accelerator_line(pool, loads))
+    return [*lines, f"blocks: {pool.n_blocks}, {blocks}"]
+
+
+def _accelerator_line(pool: Pool, loads: Sequence[NodeLoad]) -> str:
+    """What is on the accelerators."""
+    n_sharing = int(1 / pool.n_gpus + 1e-9) if pool.n_gpus < 1 else 1
+    weights, working = pool.device_weight_bytes, pool.accelerators.working_bytes
+    smallest = min(load.node.gpu_bytes for load in loads if load.n_actors(pool))
+    memory = f" of {smallest / GIB:.1f} GiB" if smallest else ""
+    sharing = f" for each of {n_sharing} actors" if n_sharing > 1 else ""
+    peak = f"at most {n_sharing * (weights + working) / GIB:.1f}{memory} on each"
+    sizes = f"{weights / GIB:.2f} GiB of weights and {working / GIB:.2f} GiB for computing{sharing}"
+    threads = f"{pool.model_threads} {'thread' if pool.model_threads == 1 else 'threads'} per actor"
+    return f"accelerators: {pool.device_blocks} of {pool.n_blocks} blocks, {peak} ({sizes}), {threads} to run the model"
+
+
+def _traffic_lines(needs: Needs, pool: Pool) -> list[str]:
+    """What travels between the actors."""
+    if pool.n_shards > 1:
+        total, at_once = needs.forwarded_gib(pool), needs.object_store_gib(pool)
+        what = "hidden states and statistics from shard to shard"
+        return [f"traffic: about {total:.3f} GiB of {what}, {at_once:.3f} GiB of them in Ray's object store at a time"]
+    if pool.n_workers > 1:
+        return ["traffic: jobs and descriptions of files; statistics of a pass or sweep that idle replicas share"]
+    return []
+
+
+def _time_lines(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+    """Time and hours of CPUs and accelerators."""
+    rates = _rates(needs, pool, nodes, is_here=is_here)
+    time = estimate_duration(needs, pool, rates)
+    if time is None:
+        operations = f"{busiest_flops(needs, pool) / 1e12:,.1f} TFLOP on the busiest replica"
+        known = f"kinds with known rates: {', '.join(GPU_KINDS)}"
+        return [f"time:   unknown, because the rate of the accelerators is; {operations}; {known}"]
+    reading = f", reading weights {format_time(time.reading_s)}" if pool.is_offloaded else ""
+    products = f"matrix products {format_time(time.products_s)} at {_format_rates(pool, rates, is_here=is_here)}"
+    hours = f"{time.cpu_hours(pool):.2f} CPU-hours on {pool.n_actors * pool.n_cpus:g} CPUs"
+    if pool.n_gpus:
+        hours = f"{time.gpu_hours(pool):.2f} GPU-hours on {pool.n_actors * pool.n_gpus:g} GPUs, {hours}"
+    total = f"about {format_time(time.total_s)}{_basis(rates, is_here=is_here)}"
+    return [f"time:   {total}: {products}{reading}; {NOT_INCLUDED}", f"cost:   {hours}"]
+
+
+def _rates(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> Rates:
+    """The rates for the pool. Those of a CPU are measured here."""
+    rates = measure_rates(needs.model, n_threads=n_cpus())
+    if not pool.n_gpus:
+        return rates
+    if is_here and torch.cuda.is_available():
+        return Rates(rates.thread_flops, rates.file_bytes, measure_gpu_rates(needs.model, n_rows=needs.batch_tokens))
+    used = [load.node for load in assign_actors(pool, nodes) if load.n_actors(pool)]
+    return Rates(rates.thread_flops, rates.file_bytes, stated_gpu_rates(used, needs.model, n_rows=needs.batch_tokens))
+
+
+def _basis(rates: Rates, *, is_here: bool) -> str:
+    """What the estimate is based on."""
+    if rates.gpu is not None and not rates.gpu.is_measured:
+        return ", estimated from stated rates"
+    return "" if is_here else " if the CPUs are as fast as here"
+
+
+def _format_rates(pool: Pool, rates: Rates, *, is_here: bool) -> str:
+    """Format the rates of the matrix products."""
+    per_thread = f"{rates.thread_flops / 1e9:.0f} GFLOP/s per thread, measured with {n_cpus()} busy"
+    per_thread += "" if is_here else " on this machine"
+    if rates.gpu is None or not pool.device_blocks:
+        return per_thread
+    text = f"{rates.gpu.flops / 1e12:.1f} TFLOP/s per accelerator ({rates.gpu.source})"
+    return text if pool.device_blocks == pool.n_blocks else f"{text} and {per_thread}"
+
+
+def format_time(seconds: float) -> str:
+    """Format a duration in seconds, minutes or hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _hints(needs: Needs, pool: Pool, loads: Sequence[NodeLoad]) -> Iterator[str]:
+    """Hints for a faster or cheaper run."""
+    if pool.n_gpus:
+        yield from _precision_hints(needs, loads)
+        n_gpus, n_used = sum(load.node.n_gpus for load in loads), sum(load.n_gpus(pool) for load in loads)
+        if n_used < n_gpus:
+            yield f"{n_gpus - n_used} of {n_gpus} GPUs are not used"
+    elif any(load.node.gpus for load in loads):
+        yield "the GPUs are not used, because the recipe has device: cpu or gpus_per_actor: 0"
+    if pool.n_gpus and pool.device_blocks < pool.n_blocks:
+        n_host = pool.n_blocks - pool.device_blocks
+        yield f"{n_host} of {pool.n_blocks} blocks do not fit on the GPUs and run on CPUs, which is slow"
+
+
+def _precision_hints(needs: Needs, loads: Sequence[NodeLoad]) -> Iterator[str]:
+    """Hints about the dtype on accelerators."""
+    model = needs.model
+    gpus = {gpu for load in loads for gpu in load.node.gpus}
+    kinds = [GPU_KINDS[name] for gpu in gpus if (name := recognised_kind(gpu.name, gpu.memory_bytes))]
+    gains = [kind.half / kind.peak(model.dtype, tf32=model.tf32) for kind in kinds]
+    if model.dtype == "float32" and gains:
+        other = "bfloat16" if all(kind.has_bfloat16 for kind in kinds) else "float16"
+        tf32 = "" if model.tf32 or other == "float16" else " (or compute: {tf32: true})"
+        yield f"float32 on a GPU is slow: model: {{dtype: {other}}}{tf32} is up to {min(gains):.0f} times faster"
+    if model.dtype == "bfloat16" and not all(gpu.has_bfloat16 for gpu in gpus):
+        yield "some of the GPUs do not have bfloat16 and compute as slowly as in float32"

@@ -1,0 +1,34 @@
+"""`mlprune plan`: the machines that it plans for."""
+
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import BadInputError
+from mlprune.plan.node_capacity import Gpu, Node
+from ray_jobs.cli.commands.runs.plan import plan
+from ray_jobs.workers import cluster
+from tests.tiny_recipes import small_recipe, write_recipe
+
+
+def test_a_running_cluster_is_asked_for_its_nodes(
+    own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def nodes_at(address: str) -> list[Node]:
+        asked.append(address)
+        return [Node(8.0, 2**34, (Gpu(2**35, "NVIDIA L40S"),))] * 3
+
+    monkeypatch.setattr(cluster, "nodes_at", nodes_at)
+    plan(write_recipe(own_inputs, small_recipe(), name="asked.yaml"), store=str(tmp_path / "store"), address="auto")
+    text = capsys.readouterr().out
+    assert asked == ["auto"]
+    assert "nodes:  3 x (8 CPUs, 16.0 GiB, 1 NVIDIA L40S)" in text
+    assert "stated for L40S in bfloat16" in text
+
+
+def test_machines_are_described_or_asked_for_but_not_both(own_inputs: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(own_inputs, small_recipe(), name="both.yaml")
+    with pytest.raises(BadInputError, match="either"):
+        plan(recipe, store=str(tmp_path / "store"), cluster="(4 CPU, 8 GiB)", address="auto")
