@@ -38,22 +38,34 @@ class SharedSweep:
         """Batches whose states are in no replica."""
 
     def start(self) -> None:
-        """Make the model dense, embed all batches and divide them among the replicas."""
+        """Make the model dense, embed all batches and divide them among the replicas.
+
+        Other replicas embed their batches again, because tokens are smaller than states.
+        """
         _make_dense(self._chain)
         for key, batch in self._batches.items():
             self._chain.on_block(0, Shard.sweep_start, key, batch)
         self._own = list(self._batches)
         self._members.update(wait=True)
+        for (_, target), keys in self._even_moves().items():
+            member = self._members.joined[target - 1]
+            batches = {key: self._batches[key] for key in keys}
+            member.begin(partial(_run_share, share=partial(_restart_share, batches=batches, block=0), keys=keys))
+            member.keys = list(keys)
+            for key in keys:
+                self._chain.on_block(0, Shard.sweep_release, key)
+                self._own.remove(key)
 
     def change_replicas(self, block: int) -> None:
         """Let replicas join and leave before a block runs, and divide the batches evenly."""
         self._members.update()
         for member in self._members.leaving():
-            states = self._release(member, member.keys, block=block)
+            self._move(list(member.keys), member, None, block=block)
             if member in self._members.joined:
-                self._accept(None, states, block=block)
                 self._members.release(member)
-        self._even_out(block)
+        holders = self._holders
+        for (source, target), keys in self._even_moves().items():
+            self._move(keys, holders[source], holders[target], block=block)
         self._recover(block)
 
     def observe(self, block: int, *, with_products: bool) -> None:
@@ -122,7 +134,7 @@ class SharedSweep:
     def _recover(self, block: int) -> None:
         """Compute states before a block again if their replica was lost, through the pruned blocks before it."""
         while self._lost:
-            holders = [None, *self._members.joined]
+            holders = self._holders
             loads = [self._n_tokens(self._keys_of(holder)) for holder in holders]
             shares: dict[Member | None, list[Hashable]] = {holder: [] for holder in holders}
             for key in self._lost:
@@ -134,12 +146,15 @@ class SharedSweep:
             share = partial(_restart_share, batches=batches, block=block)
             self._on_shares(share, own=share, shares=shares)
 
-    def _even_out(self, block: int) -> None:
-        """Move batches before a block between replicas."""
-        holders = [None, *self._members.joined]
-        held = [{key: self._batches[key].n_computed for key in self._keys_of(holder)} for holder in holders]
-        for (source, target), keys in even_moves(held).items():
-            self._accept(holders[target], self._release(holders[source], keys, block=block), block=block)
+    @property
+    def _holders(self) -> list[Member | None]:
+        """This replica, as None, and the others."""
+        return [None, *self._members.joined]
+
+    def _even_moves(self) -> Mapping[tuple[int, int], list[Hashable]]:
+        return even_moves(
+            [{key: self._batches[key].n_computed for key in self._keys_of(holder)} for holder in self._holders]
+        )
 
     def _keys_of(self, holder: Member | None) -> list[Hashable]:
         return self._own if holder is None else holder.keys
@@ -147,26 +162,23 @@ class SharedSweep:
     def _n_tokens(self, keys: Sequence[Hashable]) -> int:
         return sum(self._batches[key].n_computed for key in keys)
 
-    def _release(
-        self, holder: Member | None, keys: Sequence[Hashable], *, block: int
-    ) -> Mapping[Hashable, SweepStates]:
-        """Take states before a block from a replica; nothing if it was lost."""
-        task = partial(_release_states, keys=tuple(keys), block=block)
-        if holder is None:
-            states = task(self._chain)
-        else:
-            states = dict(*(of_member.items() for of_member in self._try_result(holder, holder.replica.begin(task))))
-        self._keys_of(holder)[:] = [key for key in self._keys_of(holder) if key not in states]
-        return states
-
-    def _accept(self, holder: Member | None, states: Mapping[Hashable, SweepStates], *, block: int) -> None:
-        """Give states before a block to a replica."""
-        task = partial(_accept_states, states=states, block=block)
-        if holder is None:
-            task(self._chain)
-        else:
-            holder.begin(task)
-        self._keys_of(holder).extend(states)
+    def _move(self, keys: Sequence[Hashable], source: Member | None, target: Member | None, *, block: int) -> None:
+        """Move states before a block between replicas, one batch at a time, until the source is lost."""
+        for key in keys:
+            release = partial(_release_states, key=key, block=block)
+            if source is None:
+                states = [release(self._chain)]
+            else:
+                states = list(self._try_result(source, source.replica.begin(release)))
+            if not states:
+                break
+            self._keys_of(source).remove(key)
+            accept = partial(_accept_states, key=key, states=states[0], block=block)
+            if target is None:
+                accept(self._chain)
+            else:
+                target.begin(accept)
+            self._keys_of(target).append(key)
 
 
 # Functions of a chain that are sent to other replicas
@@ -204,10 +216,9 @@ def _restart_share(
         _advance_share(chain, keys, block=earlier)
 
 
-def _release_states(chain: Chain, *, keys: Sequence[Hashable], block: int) -> Mapping[Hashable, SweepStates]:
-    return {key: chain.on_block(block, Shard.sweep_release, key) for key in keys}
+def _release_states(chain: Chain, *, key: Hashable, block: int) -> SweepStates:
+    return chain.on_block(block, Shard.sweep_release, key)
 
 
-def _accept_states(chain: Chain, *, states: Mapping[Hashable, SweepStates], block: int) -> None:
-    for key, batch in states.items():
-        chain.on_block(block, Shard.sweep_accept, key, batch)
+def _accept_states(chain: Chain, *, key: Hashable, states: SweepStates, block: int) -> None:
+    chain.on_block(block, Shard.sweep_accept, key, states)
