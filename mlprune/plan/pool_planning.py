@@ -10,7 +10,7 @@ from functools import cached_property
 
 from mlprune.errors import BadInputError
 from mlprune.models.block_ranges import plan_spans
-from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint
+from mlprune.models.placement.memory_estimate import PROCESS_BYTES, Footprint, gib_rounded_up
 from mlprune.plan.actor_memory import ActorGpus, ActorMemory, WeightLocation, plan_actor_memory
 from mlprune.plan.job_costs import StepLoad, step_loads
 from mlprune.plan.node_capacity import (
@@ -183,7 +183,7 @@ class _Planning:
 
 def _refusal(planning: _Planning) -> BadInputError:
     """The error for a recipe without a pool, with a changed line of the recipe that has one."""
-    needed = _rounded_up_gib(planning.smallest_bytes())
+    needed = gib_rounded_up(planning.smallest_bytes(), digits=1)
     changes: list[dict[str, object]] = [{"memory_gib_per_actor": needed}, {"memory_gib_per_actor": "auto"}]
     changes += [{"gpus_per_actor": "auto"}, {"replicas": 1}, {"shards": "auto"}, {"replicas": 1, "shards": "auto"}]
     changes.append({"device": "cpu", "gpus_per_actor": "auto"})
@@ -208,8 +208,3 @@ def _format_nodes(nodes: Sequence[Node]) -> str:
     """The resources of the nodes; equal nodes are counted."""
     texts = [f"{nodes.count(node)} x ({format_node(node)})" for node in dict.fromkeys(nodes)]
     return " + ".join(texts) or "no node"
-
-
-def _rounded_up_gib(n_bytes: int) -> float:
-    """GiB, rounded up to tenths."""
-    return -(-n_bytes * 10 // GIB) / 10

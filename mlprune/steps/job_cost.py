@@ -8,14 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
 
 SMALL_JOB_BYTES = 64 * 2**20
 """Memory that any job may use: tables, tokenizers, Parquet buffers."""
 SMALL_JOB_DISK_BYTES = 20_000.0
 """Disk space of a job that writes nothing but a record."""
-STATE_BYTES = 16
-"""Bytes per token and feature of the widest input while a batch passes through a block."""
 BATCHES_IN_FLIGHT = 2
 """Batches in memory per batch in computation."""
 

@@ -1,9 +1,8 @@
 """Model class of lm-evaluation-harness that answers its requests with a chain.
 
-The harness (Gao et al., github.com/EleutherAI/lm-evaluation-harness) turns documents into requests, and answers into
-metrics. A model class only answers requests. Texts are tokenised exactly as by the harness's class for Hugging Face
-models, so that both answer the same question. They are scored by this package, which runs shared prefixes once. The
-harness is an optional dependency (`pip install -e ".[harness]"`).
+The harness (Gao et al., github.com/EleutherAI/lm-evaluation-harness) makes requests of documents, and metrics of
+answers. Texts are tokenised exactly as by its class for Hugging Face models, and scored by this package, which runs
+shared prefixes once. The harness is an optional dependency (`pip install -e ".[harness]"`).
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -9,6 +9,7 @@ from mlprune.models.placement.memory_estimate import (
     PROCESS_BYTES,
     Footprint,
     estimate_working_bytes,
+    gib_rounded_up,
     shard_bytes,
 )
 
@@ -68,7 +69,7 @@ def residency(sizes: Footprint, span: Sequence[int], budget: MemoryBudget) -> Re
     raise ModelError(
         "a memory budget has no room for one block of the model and the working memory",
         blocks=f"{span[0]} to {span[-1]}",
-        expected=f"{_gib_rounded_up(smallest_budget(sizes, span, working_bytes=working)):.2f} GiB or more",
+        expected=f"{gib_rounded_up(smallest_budget(sizes, span, working_bytes=working), digits=2):.2f} GiB or more",
         got=f"{budget.process_bytes / 2**30:.2f} GiB",
     )
 
@@ -126,8 +127,3 @@ def group_limit(sizes: Footprint) -> GroupLimit:
         per_row=4 * n_features,
         per_input=sizes.widest * sizes.itemsize,
     )
-
-
-def _gib_rounded_up(n_bytes: int) -> float:
-    """Convert bytes to GiB, rounded up to hundredths so that a budget of this size suffices."""
-    return -(-n_bytes * 100 // 2**30) / 100

@@ -24,7 +24,7 @@ _SCORING_BYTES = 4 + 1 + 1
 """Bytes per weight while its layer is ordered: float32 score, level, and one byte of scratch."""
 _MASK_BYTES = 1 + 1
 """Bytes per weight of the whole block until its masks are written: level and keep mask."""
-_STATE = 16
+STATE_BYTES = 16
 """Bytes per token and feature of the widest input, while a batch runs through a block."""
 
 
@@ -59,6 +59,12 @@ class Footprint:
     def block(self) -> int:
         """Size of the largest block."""
         return max(self.blocks)
+
+
+def gib_rounded_up(n_bytes: int, *, digits: int) -> float:
+    """Convert bytes to GiB, rounded up to some decimal places, so that memory of this size suffices."""
+    scale = int(10**digits)
+    return -(-n_bytes * scale // 2**30) / scale
 
 
 def footprint(path: Path, dtype: DtypeName) -> Footprint:
@@ -138,7 +144,7 @@ def estimate_working_bytes(sizes: Footprint, *, batch_tokens: int = 512, n_threa
         batch_tokens: number of tokens of a batch, padding included.
         n_threads: number of layers or batches that are processed in parallel.
     """
-    running = n_threads * batch_tokens * sizes.widest * _STATE
+    running = n_threads * batch_tokens * sizes.widest * STATE_BYTES
     return GROUP_BYTES + max(pruning_bytes(sizes, n_threads=n_threads), running)
 
 

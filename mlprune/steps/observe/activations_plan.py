@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from mlprune.errors import RecipeError, unknown
 from mlprune.json_values import JsonValue
+from mlprune.models.placement.memory_estimate import gib_rounded_up
 from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.plan import PlannedSet
@@ -38,7 +39,7 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         raise RecipeError(
             "raw activations may exceed their quota",
             demonstrations=planned.name,
-            expected=f"quota_gib: {_rounded_up(max_bytes)}, or fewer blocks, inputs or samples",
+            expected=f"quota_gib: {gib_rounded_up(max_bytes, digits=3)}, or fewer blocks, inputs or samples",
             got=config.quota_gib,
         )
     parts = tuple(split_demonstrations(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
@@ -79,8 +80,3 @@ def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> t
             raise unknown("input of a block", name, all_inputs, error=RecipeError, demonstrations=planned.name)
     blocks = tuple(block for block in all_blocks if block in (config.blocks or all_blocks))
     return blocks, tuple(name for name in all_inputs if name in (config.inputs or all_inputs))
-
-
-def _rounded_up(n_bytes: int) -> float:
-    """Bytes as GiB, rounded up to three decimal places."""
-    return -(-n_bytes * 1000 // 2**30) / 1000

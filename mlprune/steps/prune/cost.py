@@ -1,9 +1,8 @@
 """Costs of the jobs that make masks."""
 
-from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
+from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint, pruning_bytes
 from mlprune.steps.job_cost import (
     SMALL_JOB_BYTES,
-    STATE_BYTES,
     JobCost,
     SetSize,
     batch_bytes,

@@ -13,7 +13,6 @@ import torch
 from mlprune.errors import CorpusError, DamagedArtefactError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
-from mlprune.models.replicas.replicated_chain import ReplicatedChain
 from mlprune.models.shard import Shard
 from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
@@ -24,7 +23,7 @@ from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.store.parquet import encode_numeric
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
-from tests.local_replica import LocalReplica
+from tests.local_replica import LocalReplica, shared
 from tests.method_reference import counted, demonstrations, squares
 from tests.tiny_recipes import (
     FinishedRun,
@@ -188,7 +187,7 @@ def test_replicas_that_share_a_set_change_no_byte(small_run: FinishedRun, copied
     first, second = (local_chain(Path(small_run.plan.model.path), n_shards=n_shards) for _ in range(2))
     second.everywhere(Shard.set_keep_masks, {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     other = LocalReplica(second)
-    job.run(store, lambda: ReplicatedChain(first, [other], group_size=1))
+    job.run(store, lambda: shared(first, [other]))
     assert contents(store) == contents(small_run.store)
     assert other.n_tasks > 1
 
