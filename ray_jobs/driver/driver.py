@@ -23,6 +23,7 @@ from ray_jobs.driver.run_state import RunResult, RunState
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
+from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Driver:
         run_id: the run.
         round_: how often the run was planned again, from 0.
         workers: run the jobs.
+        metrics: count the jobs.
         progress: shows every finished job.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
     """
@@ -51,11 +53,13 @@ class Driver:
         workers: Workers,
         progress: Progress,
         claims: Claims | None = None,
+        metrics: Metrics = NO_METRICS,
         round_: int = 0,
     ) -> None:
         self._store = store
-        self._log = RunLog(store, run_id, round_=round_)
+        self._log = RunLog(store, run_id, metrics=metrics, round_=round_)
         self._workers = workers
+        self._metrics = metrics
         self._progress = progress
         self._claims = claims
         self._has_logged_wait = False
@@ -85,6 +89,7 @@ class Driver:
         while state.waiting or state.running:
             n_waiting = len(state.waiting)
             self._submit_ready(state)
+            self._metrics.set_load(n_waiting=len(state.waiting), n_running=len(state.running))
             if state.running:
                 self._collect(state)
             elif self._workers.problem:

@@ -24,6 +24,7 @@ from ray_jobs.process.environment import Environment, environment_file, this_env
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import memory_level
+from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,12 @@ class RunLog:
     Args:
         store: where the files go.
         run_id: the run.
+        metrics: count attempts, too.
         round_: how often the run was planned again, from 0; each round has its own folder.
     """
 
-    def __init__(self, store: Store, run_id: str, *, round_: int = 0) -> None:
+    def __init__(self, store: Store, run_id: str, *, metrics: Metrics = NO_METRICS, round_: int = 0) -> None:
+        self._metrics = metrics
         self._store = store
         self._run_id = run_id
         self._folder = f"{run_id}-{round_}" if round_ else run_id
@@ -66,6 +69,7 @@ class RunLog:
 
     def log_attempt(self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int) -> None:
         """Write one attempt of a job."""
+        self._metrics.count_attempt(job, outcome, status=status)
         self._log_outcome(
             outcome,
             {
@@ -86,7 +90,7 @@ class RunLog:
     def _log_outcome(self, outcome: Outcome, more: JsonObject) -> None:
         environment_id = self._environment_id(outcome.environment)
         row = asdict(replace(outcome, environment=None))
-        del row["failure"], row["makes"], row["environment"]
+        del row["failure"], row["makes"], row["environment"], row["n_bytes"]
         self._write_numbered("job", {**self._names(outcome), **row, "environment_id": environment_id, **more})
 
     def log_failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
@@ -101,6 +105,7 @@ class RunLog:
 
     def log_pool_change(self, change: PoolChange) -> None:
         """Write a change of the number of workers."""
+        self._metrics.set_workers(change.n_replicas)
         self._write_numbered("pool", asdict(change))
 
     def end(self, how: RunEnd, **counts: int) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -27,8 +28,9 @@ from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
-from ray_jobs.driver.workplace import machines, open_workers
+from ray_jobs.driver.workplace import machines, open_metrics, open_workers
 from ray_jobs.workers.pool_interface import Workers
+from ray_jobs.workers.run_metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +115,9 @@ def _run_recipe(
             models={model.base_model_id: model.path for model in plan.models},
         )
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
-            result = _run_rounds(plan, store, jobs, run_id=run_id, workers=workers, claims=claims, console=console)
+            metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
+            services = _Services(workers, claims, metrics, console)
+            result = _run_rounds(plan, store, jobs, run_id=run_id, services=services)
     compact_if_many(store)
     fold(store, publish=True)
     is_complete = not result.failed and result.problem is None
@@ -132,11 +136,19 @@ def _run_recipe(
     return summary
 
 
-def _run_rounds(
-    plan: Plan, store: Store, jobs: list[Job], *, run_id: str, workers: Workers, claims: Claims, console: Console
-) -> RunResult:
+class _Services(NamedTuple):
+    """Everything that the rounds of a run share."""
+
+    workers: Workers
+    claims: Claims
+    metrics: Metrics
+    console: Console
+
+
+def _run_rounds(plan: Plan, store: Store, jobs: list[Job], *, run_id: str, services: _Services) -> RunResult:
     """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
     result, n_done = RunResult(0, (), 0), 0
+    workers, claims, metrics, console = services
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
         console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
@@ -144,7 +156,9 @@ def _run_rounds(
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
         with Progress(jobs) as progress:
-            driver = Driver(store, run_id, workers=workers, progress=progress, claims=claims, round_=number)
+            driver = Driver(
+                store, run_id, workers=workers, progress=progress, claims=claims, metrics=metrics, round_=number
+            )
             remade = {key for job in jobs for key in job.makes}
             result = driver.run(jobs, present=set(store.record_names()) - remade)
             n_done += result.n_done

@@ -17,6 +17,7 @@ from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool
 from ray_jobs.workers.node_resources import local_node
 from ray_jobs.workers.pool_interface import Workers
+from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, RayMetrics
 
 
 @contextmanager
@@ -81,3 +82,12 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
 def prefer_loopback() -> None:
     """Let a Ray on this machine use its loopback address, not that of the network; Ray reads this when imported."""
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+
+
+def open_metrics(address: str, run_id: str, *, recipe: str, pool: Pool) -> Metrics:
+    """Return the metrics of a run, which a connected Ray exports.
+
+    Args:
+        recipe: name of the recipe.
+    """
+    return NO_METRICS if address == "none" else RayMetrics(run_id, recipe, n_workers=pool.n_workers)

@@ -1,4 +1,4 @@
-"""Resource usage of a job: tokens that entered the model and peak memory of the process. Does not use Ray."""
+"""Resource usage of a job: tokens that entered the model, bytes written and peak memory. Does not use Ray."""
 
 import resource
 import sys
@@ -10,10 +10,23 @@ from mlprune.models.chain import Arguments, Chain, ReplicaOffer
 from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 RESET_PEAK = "5"
 """Value written to `clear_refs` to reset the peak memory of a process (proc(5))."""
+
+
+class CountingStore(Store):
+    """A store that counts the bytes of the artefacts of the records that this process writes."""
+
+    n_bytes = 0
+
+    def write_record(self, record: Record) -> None:
+        """See `Store.write_record`."""
+        super().write_record(record)
+        self.n_bytes += sum(artefact.n_bytes for artefact in record.artefacts)
 
 
 class CountingChain:

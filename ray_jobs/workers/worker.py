@@ -22,11 +22,10 @@ from mlprune.models.inference.visitor import Result
 from mlprune.models.shard import Shard
 from mlprune.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
-from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
-from ray_jobs.workers.resource_usage import CountingChain, PeakMemory
+from ray_jobs.workers.resource_usage import CountingChain, CountingStore, PeakMemory
 
 
 class LoadChain(Protocol):
@@ -59,6 +58,8 @@ class Outcome:
     """Whether the peak was measured from the start of the job; otherwise from the start of the process."""
     n_tokens: int = 0
     """Tokens that entered the model, padding included."""
+    n_bytes: int = 0
+    """Bytes of the files of the records that the job has written."""
     tokens_per_s: float | None = None
     """None if no token entered the model."""
     environment: Environment | None = None
@@ -123,7 +124,7 @@ class Worker:
         torch.set_num_threads(1)
         set_worker_threads(threads)
         self._threads = {False: threads, True: threads if model_threads is None else model_threads}
-        self._store = Store(store_uri, quarantine=True)
+        self._store = CountingStore(store_uri, quarantine=True)
         self._load_chain = load_chain
         self._is_replaceable = is_replaceable
         self._name = name
@@ -154,6 +155,7 @@ class Worker:
             join_replicas: makes one chain of the loaded one and those of the replicas that share the job.
         """
         watch, failure = Stopwatch(), None
+        self._store.n_bytes = 0
         self._is_loading = False
         chains: list[CountingChain] = []
 
@@ -175,7 +177,8 @@ class Worker:
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
         failure = failure and self._recover(failure)
-        return watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
+        outcome = watch.outcome(job.makes[-1], step=job.step, worker=self._name, failure=failure, n_tokens=n_tokens)
+        return replace(outcome, n_bytes=self._store.n_bytes)
 
     def _recover(self, failure: Failure) -> Failure:
         """Drop what a failed job left in the model, or the whole model if a shard may have died.

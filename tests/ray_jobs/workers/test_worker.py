@@ -13,7 +13,7 @@ from mlprune.errors import WorkerLostError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.parallel import n_threads, set_worker_threads
-from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey
+from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey, make_identity
 from mlprune.store.store import Store
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.worker import Worker, drop_states
@@ -228,3 +228,18 @@ def test_jobs_that_run_the_model_have_threads_of_their_own(tmp_path: Path) -> No
     finally:
         set_worker_threads(1)
     assert counted == [3, 3, 2, 2]
+
+
+@dataclass(frozen=True)
+class WritingJob(StubJob):
+    """A job that writes a record with one file."""
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        artefact = store.write_bytes("masks/a.bin", b"12345")
+        store.write_record(make_identity("masks", {"name": "a"}).record(artefacts=(artefact,)))
+
+
+def test_the_bytes_of_files_are_counted_for_each_job(tmp_path: Path) -> None:
+    worker = Worker(str(tmp_path), lambda *_, **__: None, name="worker-0")  # type: ignore[arg-type, return-value]
+    outcomes = [worker.run(job) for job in (WritingJob(), StubJob(), WritingJob())]
+    assert [(outcome.failure, outcome.n_bytes) for outcome in outcomes] == [(None, 5), (None, 0), (None, 5)]
