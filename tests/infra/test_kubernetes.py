@@ -1,5 +1,6 @@
 """The Kubernetes manifests: one image, one version of Ray, the token on, nothing public, pods without privileges."""
 
+import json
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,8 +45,13 @@ def pods() -> list[dict[str, Any]]:
 
 
 def containers() -> list[dict[str, Any]]:
-    """The one container of every pod."""
+    """All containers of every pod."""
     return [container for pod in pods() for container in pod["spec"]["containers"]]
+
+
+def variables(container: dict[str, Any]) -> dict[str, Any]:
+    """Environment variables of a container -> value, or the source of the value."""
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container.get("env", ())}
 
 
 def test_every_object_is_of_a_known_kind_and_version() -> None:
@@ -54,8 +60,12 @@ def test_every_object_is_of_a_known_kind_and_version() -> None:
 
 
 def test_token_authentication_is_on_and_no_manifest_contains_a_token() -> None:
-    assert [one["authOptions"] for one in clusters()] == [{"mode": "token"}] * 2
-    assert "RAY_AUTH_TOKEN" not in "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml"))
+    permanent, of_job = (one["authOptions"] for one in clusters())
+    assert (permanent, of_job) == ({"mode": "token"}, {"mode": "token", "secretName": "mlprune-token"})
+    for container in containers():
+        values = variables(container)
+        secrets = {name: values[name] for name in values if "TOKEN" in name or "SECRET" in name or "KEY" in name}
+        assert all("secretKeyRef" in source for source in secrets.values())
 
 
 def test_nothing_is_public() -> None:
@@ -91,7 +101,7 @@ def test_every_container_has_a_memory_request_and_limit() -> None:
 
 
 def test_all_pods_run_the_same_image_and_clusters_the_ray_it_is_built_with() -> None:
-    assert len({container["image"] for container in containers()}) == 1
+    assert len({container["image"] for container in containers() if container["name"] != "collector"}) == 1
     dockerfile = (ROOT / "infra" / "Dockerfile").read_text(encoding="utf-8")
     assert [one["rayVersion"] for one in clusters()] == [dockerfile.partition("RAY_VERSION=")[2].split()[0]] * 2
 
@@ -127,3 +137,38 @@ def test_the_entrypoint_is_a_command_that_exists(monkeypatch: pytest.MonkeyPatch
     mounts = [one["mountPath"] for one in head["volumeMounts"]]
     assert address == "auto"
     assert all(any(path.startswith(f"{mount}/") for mount in mounts) for path in (recipe, store))
+
+
+def groups_of_job() -> list[dict[str, Any]]:
+    """The head and the groups of workers of the job's cluster."""
+    cluster = clusters()[1]
+    return [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+
+
+def test_a_collector_in_every_pod_of_the_job_reads_its_logs_and_events() -> None:
+    for group, role in zip(groups_of_job(), ("Head", "Worker", "Worker"), strict=True):
+        ray, collector = group["template"]["spec"]["containers"]
+        settings = variables(collector)
+        (mount,) = collector["volumeMounts"]
+        assert mount in ray["volumeMounts"]
+        assert settings["RAY_TMP_ROOT"] == mount["mountPath"]
+        assert settings["RAY_ROLE"] == role
+        exported = variables(ray)["RAY_DASHBOARD_AGGREGATOR_AGENT_EVENTS_EXPORT_ADDR"]
+        assert f":{settings['EVENTS_PORT']}/" in exported
+        assert settings["RAY_AUTH_TOKEN"]["secretKeyRef"]["name"] == clusters()[1]["authOptions"]["secretName"]
+
+
+def test_the_driver_has_a_node_of_its_own() -> None:
+    needed = json.loads(of_kind("RayJob")["spec"]["entrypointResources"])
+    offers = [json.loads(json.loads(group["rayStartParams"].get("resources", '"{}"'))) for group in groups_of_job()]
+    assert [
+        group.get("groupName") for group, offer in zip(groups_of_job(), offers, strict=True) if offer == needed
+    ] == ["driver"]
+    assert [group["rayStartParams"].get("num-cpus") for group in groups_of_job()] == ["0", "0", None]
+
+
+def test_workers_have_time_to_finish_their_job_when_their_pod_is_deleted() -> None:
+    for cluster in clusters():
+        spec = cluster["workerGroupSpecs"][-1]["template"]["spec"]
+        drain_s = float(variables(spec["containers"][0])["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
+        assert 60 < drain_s < spec["terminationGracePeriodSeconds"]
