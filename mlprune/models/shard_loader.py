@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import Family
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.onednn_layers import use_onednn
@@ -63,7 +63,7 @@ def load_shard(
     masks = MaskedBlocks(
         runner.modules,
         family,
-        lambda block, layers: stored_weights(path, family, block, layers=layers, dtype=dtype),
+        lambda block, layers: stored_weights(path, family, block, layers=layers),
         offloaded=offloaded.blocks,
         in_memory=offloaded.has,
         spare_bytes=_spare_bytes(accelerators),
@@ -87,13 +87,12 @@ def _spare_bytes(accelerators: DeviceBudget) -> dict[torch.device, int]:
     return {device: max(0, room - used) for device, room, used in zip(devices, rooms, loaded, strict=True)}
 
 
-def stored_weights(
-    path: Path, family: Family, block: int, *, layers: Iterable[str], dtype: DtypeName
-) -> Mapping[str, Tensor]:
-    """Read weights of a block in a dtype: layer -> tensor as the checkpoint stores it, not transposed.
+def stored_weights(path: Path, family: Family, block: int, *, layers: Iterable[str]) -> Mapping[str, Tensor]:
+    """Return weights of a block: layer -> view of the checkpoint, in its dtype and not transposed.
 
     Raises:
         ModelError: the checkpoint cannot be read.
     """
     files = WeightFiles(path, family)
-    return {layer: files.read(weight_name(family, block, layer), DTYPES[dtype]) for layer in layers}
+    names = {layer: weight_name(family, block, layer) for layer in layers}
+    return {layer: files.read(name, files.dtype(name)) for layer, name in names.items()}

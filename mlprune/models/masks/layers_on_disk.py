@@ -2,19 +2,21 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import torch
 from torch import Tensor
 
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 
 ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
-"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, not transposed."""
+"""Reads layers of a block from the checkpoint: layer -> weight as it is stored, in its dtype, not transposed."""
 
 
 class LayersOnDisk(Mapping[str, Tensor]):
-    """Dense weights of a block on disk: layer -> [out, in], read on every access."""
+    """Dense weights of a block on disk: layer -> [out, in] in the dtype of the model, read on every access."""
 
-    def __init__(self, block: int, family: Family, read_layers: ReadLayers) -> None:
+    def __init__(self, block: int, family: Family, read_layers: ReadLayers, *, dtype: torch.dtype) -> None:
+        self._dtype = dtype
         self._block = block
         self._family = family
         self._read_layers = read_layers
@@ -22,7 +24,7 @@ class LayersOnDisk(Mapping[str, Tensor]):
     def __getitem__(self, layer: str) -> Tensor:
         if layer not in self._family.layers:
             raise KeyError(layer)
-        return oriented(self._read_layers(self._block, [layer])[layer], self._family)
+        return oriented(self._read_layers(self._block, [layer])[layer], self._family).to(self._dtype)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._family.layers)

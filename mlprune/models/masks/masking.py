@@ -33,7 +33,7 @@ class MaskedBlocks:
     Args:
         blocks: block -> module, with the weights of the checkpoint.
         family: family of the model.
-        read_layers: reads those weights again.
+        read_layers: reads those weights again, in the dtype of the checkpoint.
         offloaded: blocks that stay on disk; such a block is dense whenever it was loaded.
         in_memory: whether an offloaded block is in memory now.
         spare_bytes: accelerator -> bytes for dense copies of its weights; none by default.
@@ -70,7 +70,8 @@ class MaskedBlocks:
         self._require(block)
         self._change_block(block, BlockChanges({}))
         if self._is_on_disk(block):
-            return LayersOnDisk(block, self._family, self._read_layers)
+            dtype = self._weight(block, self._family.layers[0]).dtype
+            return LayersOnDisk(block, self._family, self._read_layers, dtype=dtype)
         return {layer: self._oriented(block, layer) for layer in self._family.layers}
 
     def restore(self, block: int) -> None:

@@ -19,6 +19,9 @@ from mlprune.numeric.selection.sortable_bits import compiled
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
+_ONE, _SIXTEEN, _BELOW_HALF = np.uint32(1), np.uint32(16), np.uint32(0x7FFF)
+_MAGNITUDE, _INFINITY, _NAN = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000), np.uint32(0x7FC0)
+
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
@@ -79,10 +82,13 @@ def write_masked(target: Tensor, source: Tensor, mask: PackedMask | None) -> Non
 
     Args:
         target: [out, in], any float dtype, device and memory layout.
-        source: [out, in] of the same dtype; may be the target itself.
+        source: [out, in], any float dtype; may be the target itself.
         mask: the weights to keep; None keeps all.
     """
-    if mask is None or not _has_kernel(target, source):
+    if mask is not None and _is_rounded(target, source):
+        flat, flat_source = target.detach().reshape(-1), source.detach().reshape(-1)
+        _write_rounded(flat.view(torch.int16).numpy().view(np.uint16), flat_source.numpy().view(np.uint32), mask.bits)
+    elif mask is None or not _has_kernel(target, source):
         if source is not target:
             target.copy_(source)
         if mask is not None:
@@ -99,7 +105,7 @@ def replace_mask(target: Tensor, source: Tensor | None, mask: PackedMask | None,
 
     Args:
         target: [out, in], any float dtype, device and memory layout.
-        source: the dense weight, [out, in] of the same dtype, on the CPU; None if the new mask keeps no weight that the
+        source: the dense weight, [out, in], any float dtype, on the CPU; None if the new mask keeps no weight that the
             earlier one removes.
         mask: the weights to keep; None keeps all.
         earlier: the mask that was applied.
@@ -110,14 +116,24 @@ def replace_mask(target: Tensor, source: Tensor | None, mask: PackedMask | None,
     kept = mask or keep_all(earlier.shape)
     added, dropped = kept.without(earlier), earlier.without(kept)
     if source is not None and not added.is_empty():
-        target.masked_scatter_(added.unpack(target.device), source[added.unpack()].to(target.device))
+        target.masked_scatter_(added.unpack(target.device), source[added.unpack()].to(target.dtype).to(target.device))
     if not dropped.is_empty():
         target.masked_fill_(dropped.unpack(target.device), 0)
 
 
 def _has_kernel(target: Tensor, source: Tensor) -> bool:
+    is_same = target.dtype == source.dtype and target.element_size() in _WRITERS
+    return is_same and _are_flat(target, source)
+
+
+def _is_rounded(target: Tensor, source: Tensor) -> bool:
+    """Whether a kernel rounds the source to the dtype of the target while it applies a mask."""
+    return source.dtype == torch.float32 and target.dtype == torch.bfloat16 and _are_flat(target, source)
+
+
+def _are_flat(target: Tensor, source: Tensor) -> bool:
     on_cpu = target.device.type == source.device.type == "cpu"
-    return on_cpu and target.is_contiguous() and source.is_contiguous() and target.element_size() in _WRITERS
+    return on_cpu and target.is_contiguous() and source.is_contiguous()
 
 
 def _write_kept(target: Tensor, source: Tensor, bits: Bits) -> None:
@@ -158,6 +174,16 @@ def _write_four_bytes(target: Words, source: Words, bits: Bits, expanded: Words)
         target[4 * i + 1] = source[4 * i + 1] & expanded[kept, 1]
         target[4 * i + 2] = source[4 * i + 2] & expanded[kept, 2]
         target[4 * i + 3] = source[4 * i + 3] & expanded[kept, 3]
+
+
+@compiled
+def _write_rounded(target: NDArray[np.uint16], source: NDArray[np.uint32], bits: Bits) -> None:
+    """Write the bits of float32 weights as bfloat16, rounded to nearest, ties to even."""
+    for i in range(target.size):
+        word = source[i]
+        rounded = (word + _BELOW_HALF + (word >> _SIXTEEN & _ONE)) >> _SIXTEEN
+        is_nan = word & _MAGNITUDE > _INFINITY
+        target[i] = np.uint16(_NAN if is_nan else rounded) * np.uint16(bits[i >> 3] >> (i & 7) & 1)
 
 
 _WRITERS = {2: _write_two_bytes, 4: _write_four_bytes}

@@ -7,11 +7,14 @@ from mlprune.evaluation.scoring.candidates import PreparedTask
 from mlprune.evaluation.scoring.translation import PreparedTranslation
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.inference.log_probs import MAX_LOGITS, max_logits_of
-from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, batch_bytes, block_flops
+from mlprune.pruning.mask_files import CACHED_BYTES
+from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, batch_bytes, block_flops, n_block_weights
 from mlprune.vocabulary import DeviceName
 
 MASK_BYTES = 2
 """Bytes per weight of the masks of one block while they are applied."""
+WEIGHTS_PER_BYTE = 8
+"""Weights per byte of the masks that stay in main memory while a variant is applied."""
 LOGIT_BYTES = 4 + 4
 """Bytes per logit as float32 and as log-probability, in addition to the model's dtype."""
 
@@ -48,7 +51,7 @@ def tasks_cost(
         step,
         flops=flops,
         n_passes=n_passes + 1,
-        fixed_bytes=SMALL_JOB_BYTES + mask_bytes,
+        fixed_bytes=SMALL_JOB_BYTES + mask_bytes + _kept_bytes(sizes),
         thread_bytes=running_bytes,
         device_fixed_bytes=mask_bytes,
         device_thread_bytes=running_bytes,
@@ -57,6 +60,12 @@ def tasks_cost(
         n_tokens=n_tokens,
         runs_model=True,
     )
+
+
+def _kept_bytes(sizes: Footprint) -> int:
+    """Upper bound of the main memory that a process keeps after a swap: the masks, and the cache of packed levels."""
+    n_weights = n_block_weights(sizes)
+    return n_weights // WEIGHTS_PER_BYTE + min(CACHED_BYTES, n_weights)
 
 
 def _task_size(prepared: PreparedTask | PreparedTranslation) -> _TaskSize:

@@ -5,7 +5,8 @@ import torch
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.shard_loader import load_shard, stored_weights
+from mlprune.models.placement.device_budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
+from mlprune.models.shard_loader import _spare_bytes, load_shard, stored_weights
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 
@@ -28,12 +29,12 @@ def runner_of(path, dtype="float32"):
 def test_weights_read_again_equal_the_loaded_ones(tmp_path, dtype):
     runner = runner_of(save_tiny_model(tmp_path, "gpt2"), dtype)
     family = FAMILIES["gpt2"]
-    read = stored_weights(tmp_path, family, 1, layers=family.layers, dtype=dtype)
+    read = stored_weights(tmp_path, family, 1, layers=family.layers)
     assert list(read) == list(FAMILIES["gpt2"].layers)
     for layer, weight in read.items():
         loaded = runner.modules[1].get_submodule(layer).weight
-        assert weight.dtype == loaded.dtype
-        assert torch.equal(weight, loaded)
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight.to(loaded.dtype), loaded)
 
 
 def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
@@ -43,3 +44,32 @@ def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
     (path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="no weights"):
         shard.set_keep_masks(None)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ((1000, 400)[device.index], 2000))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 300)
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        (DeviceBudget(working_bytes=500), [400, 0]),  # 0.9 of the free memory without that of the work
+        (DeviceBudget(1, working_bytes=500), [400]),
+        (DeviceBudget(0.5, working_bytes=500), [100]),  # also without the weights, which are in the fraction
+        (DeviceBudget(working_bytes=500, device_share=0.5), []),  # memory ran out before
+        (NO_DEVICES, []),
+        (ALL_DEVICES, []),  # no plan of the working memory
+    ],
+)
+def test_dense_copies_get_the_memory_that_weights_and_work_leave(two_gpus, budget, expected):
+    assert [_spare_bytes(budget).get(torch.device("cuda", n)) for n in range(len(expected))] == expected
+    assert len(_spare_bytes(budget)) == len(expected)
+
+
+def test_dense_copies_get_no_memory_without_an_accelerator(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert _spare_bytes(DeviceBudget(working_bytes=500)) == {}
