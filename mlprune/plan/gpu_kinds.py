@@ -22,7 +22,7 @@ MIB = 2**20
 TERA, GIGA = 1e12, 1e9
 SLOW_ROWS, FAST_ROWS = 160, 512
 SLOW_SHARE, FAST_SHARE = 0.4, 0.6
-"""Assumed shares of the peak rate for products of so many rows."""
+"""Assumed shares of the peak rate for products of `SLOW_ROWS` and of `FAST_ROWS` rows."""
 READ_SHARE = 0.6
 """Assumed share of the peak rate at which weights are read from the accelerator's memory."""
 

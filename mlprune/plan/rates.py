@@ -38,7 +38,7 @@ class GpuRates:
     weight_bytes: float | None
     """Bytes per second of weights from its memory; None if it is unknown and not counted."""
     source: str
-    """Where the rates are from, for example `60 % of 312 TFLOP/s in bfloat16, stated for A100-80GB`."""
+    """Source of the rates, for example `60 % of 312 TFLOP/s in bfloat16, stated for A100-80GB`."""
     is_measured: bool = False
 
 
