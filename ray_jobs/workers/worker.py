@@ -168,12 +168,7 @@ class Worker:
         try:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
-            failure = describe_failure(
-                err,
-                at_load=self._is_loading,
-                is_replaceable=self._is_replaceable,
-                is_shared=join_replicas is not None,
-            )
+            failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
         failure = failure and self._recover(failure)

@@ -45,20 +45,17 @@ class Failure:
         return self.is_transient and not self.keeps_model
 
 
-def describe_failure(
-    err: Exception, *, at_load: bool = False, is_replaceable: bool = False, is_shared: bool = False
-) -> Failure:
+def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: bool = False) -> Failure:
     """Convert an exception to plain values; one that wraps the error of another process becomes that error.
 
     Args:
         at_load: whether the worker raised it when it started or loaded a model.
         is_replaceable: whether a new process can take the place of a worker that cannot go on.
-        is_shared: whether processes of other workers worked on the job, so that a lost one may be theirs.
     """
     cause = getattr(err, "cause", None)
     if isinstance(cause, Exception):
-        return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable, is_shared=is_shared)
-    fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable, is_shared=is_shared)
+        return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable)
+    fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable)
     err = _own_error(err, fault)
     return Failure(
         type(err).__name__,
@@ -71,7 +68,7 @@ def describe_failure(
     )
 
 
-def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool, is_shared: bool) -> WorkerFault | None:
+def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerFault | None:
     """Return what is wrong with the worker. Bad input, damage and too little main memory are no fault of a worker."""
     if is_device_error(err):
         return "broken device"
@@ -82,7 +79,7 @@ def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool, is_shared:
         return None
     if at_load:
         return "failed load"
-    return "lost process" if isinstance(err, WorkerLostError) and not is_shared else None
+    return "lost process" if isinstance(err, WorkerLostError) else None
 
 
 def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:

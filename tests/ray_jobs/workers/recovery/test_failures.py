@@ -63,11 +63,7 @@ def test_a_failed_load_is_the_fault_of_a_replaceable_worker_unless_every_worker_
     assert describe_failure(error).worker_fault is None
 
 
-@pytest.mark.parametrize(
-    ("is_replaceable", "is_shared", "fault"), [(True, False, "lost process"), (True, True, None), (False, False, None)]
-)
-def test_a_lost_process_is_the_fault_of_its_worker_unless_it_may_be_one_of_a_worker_that_helped(
-    is_replaceable: bool, is_shared: bool, fault: str | None
-) -> None:
-    failure = describe_failure(WorkerLostError("died"), is_replaceable=is_replaceable, is_shared=is_shared)
+@pytest.mark.parametrize(("is_replaceable", "fault"), [(True, "lost process"), (False, None)])
+def test_a_lost_process_is_the_fault_of_a_replaceable_worker(is_replaceable: bool, fault: str | None) -> None:
+    failure = describe_failure(WorkerLostError("died"), is_replaceable=is_replaceable)
     assert (failure.worker_fault, failure.is_transient, failure.at_load) == (fault, True, False)

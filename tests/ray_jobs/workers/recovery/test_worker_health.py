@@ -84,3 +84,13 @@ def test_the_problem_of_a_pool_without_workers_names_the_last_failure(clock: Clo
     assert health.problem is not None
     assert "worker-1" in health.problem
     assert "no room" in health.problem
+
+
+def test_a_pool_whose_healthy_workers_leave_has_a_problem(clock: Clock) -> None:
+    health = WorkerHealth(1)
+    health.add(1)
+    assert not health.failed(0, BROKEN, is_final=True)
+    assert health.problem is None
+    health.remove(1)
+    assert health.problem is not None
+    assert "worker-0" in health.problem
