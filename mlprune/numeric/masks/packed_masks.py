@@ -19,6 +19,8 @@ from mlprune.numeric.selection.sortable_bits import compiled
 Bits = NDArray[np.uint8]
 Words = NDArray[np.uint64]
 
+_ROUNDED_TOGETHER = 2**13
+"""Weights that are rounded and then masked in the cache; a multiple of 8."""
 _ONE, _SIXTEEN, _BELOW_HALF = np.uint32(1), np.uint32(16), np.uint32(0x7FFF)
 _MAGNITUDE, _INFINITY, _NAN = np.uint32(0x7FFF_FFFF), np.uint32(0x7F80_0000), np.uint32(0x7FC0)
 
@@ -87,7 +89,10 @@ def write_masked(target: Tensor, source: Tensor, mask: PackedMask | None) -> Non
     """
     if mask is not None and _is_rounded(target, source):
         flat, flat_source = target.detach().reshape(-1), source.detach().reshape(-1)
-        _write_rounded(flat.view(torch.int16).numpy().view(np.uint16), flat_source.numpy().view(np.uint32), mask.bits)
+        halves, words = flat.view(torch.int16).numpy().view(np.uint16), flat_source.numpy().view(np.uint32)
+        n_whole = flat.numel() // 8 * 8
+        _write_rounded(halves, words, halves[:n_whole].view(np.uint64), mask.bits, _expanded_bytes(2))
+        _write_kept(flat[n_whole:], flat[n_whole:], mask.bits[n_whole // 8 :])
     elif mask is None or not _has_kernel(target, source):
         if source is not target:
             target.copy_(source)
@@ -177,13 +182,24 @@ def _write_four_bytes(target: Words, source: Words, bits: Bits, expanded: Words)
 
 
 @compiled
-def _write_rounded(target: NDArray[np.uint16], source: NDArray[np.uint32], bits: Bits) -> None:
+def _round(source: NDArray[np.uint32], rounded: NDArray[np.uint16]) -> None:
     """Write the bits of float32 weights as bfloat16, rounded to nearest, ties to even."""
-    for i in range(target.size):
+    for i in range(source.size):
         word = source[i]
-        rounded = (word + _BELOW_HALF + (word >> _SIXTEEN & _ONE)) >> _SIXTEEN
-        is_nan = word & _MAGNITUDE > _INFINITY
-        target[i] = np.uint16(_NAN if is_nan else rounded) * np.uint16(bits[i >> 3] >> (i & 7) & 1)
+        nearest = np.uint32(word + np.uint32(_BELOW_HALF + (word >> _SIXTEEN & _ONE))) >> _SIXTEEN
+        rounded[i] = np.uint16(_NAN if word & _MAGNITUDE > _INFINITY else nearest)
+
+
+@compiled
+def _write_rounded(
+    target: NDArray[np.uint16], source: NDArray[np.uint32], target_words: Words, bits: Bits, expanded: Words
+) -> None:
+    """Round some weights, then mask them while they are in the cache; `target_words` is the same memory in words."""
+    for start in range(0, target.size, _ROUNDED_TOGETHER):
+        stop = min(start + _ROUNDED_TOGETHER, target.size)
+        _round(source[start:stop], target[start:stop])
+        words = target_words[start // 4 : stop // 4]
+        _write_two_bytes(words, words, bits[start // 8 : stop // 8], expanded)
 
 
 _WRITERS = {2: _write_two_bytes, 4: _write_four_bytes}
