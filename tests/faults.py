@@ -181,6 +181,7 @@ def _limit_files(limit: int) -> None:
 
 def clock_going_back(start: datetime) -> None:
     """Make the clock go back by an hour each time it is read."""
+    from mlprune import timestamps  # noqa: PLC0415
     from mlprune.store import claims  # noqa: PLC0415
     from ray_jobs.driver import run_log  # noqa: PLC0415
     from ray_jobs.workers import worker  # noqa: PLC0415
@@ -194,7 +195,7 @@ def clock_going_back(start: datetime) -> None:
             n_reads += 1
             return (start - timedelta(hours=n_reads)).astimezone(tz or UTC)
 
-    for module in (claims, run_log, worker):
+    for module in (claims, run_log, timestamps, worker):
         module.datetime = Backwards
     time.time = lambda: Backwards.now().timestamp()
 
@@ -231,4 +232,4 @@ def deadly_sweeps() -> None:
 
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     submit = RayWorkers.submit
-    RayWorkers.submit = lambda self, job: submit(self, Deadly(job) if job.step == "sweep" else job)
+    RayWorkers.submit = lambda self, job, **more: submit(self, Deadly(job) if job.step == "sweep" else job, **more)
