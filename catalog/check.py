@@ -31,7 +31,7 @@ class Damage:
     expected: str = ""
     got: str = ""
     is_wrong_content: bool = False
-    """Whether a record reads well but says something wrong, so that results computed from it are wrong, too."""
+    """Whether a record can be read but is wrong, so that results computed from it are wrong, too."""
 
     def __str__(self) -> str:
         values = f" (expected {self.expected}, got {self.got})" if self.expected or self.got else ""

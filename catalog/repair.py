@@ -1,9 +1,8 @@
 """Repair what the check of a store found: set damaged results aside, so that the next run makes them again.
 
-A recipe is needed to compute a result, so this computes none. It moves the records concerned to `quarantine/`. A record
-whose file was damaged has been right whenever it was read: what was computed from it stays, and stays for good if the
-next run makes the same bytes. A record whose content is wrong was wrong when it was read, so everything that was
-computed from it is set aside, too.
+Results are computed from a recipe, so a repair computes none. It moves the records concerned to `quarantine/`. If a file
+of a record is damaged, everything computed from the record stays for now, and for good if the next run makes the same
+bytes. If the content of a record is wrong, everything computed from it is wrong and set aside, too.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -20,7 +19,7 @@ from mlprune.store.succession import quarantine_dependents
 
 @dataclass(frozen=True)
 class Repair:
-    """What a repair did."""
+    """Result of a repair."""
 
     set_aside: tuple[str, ...]
     """Paths of the records that are in quarantine now."""

@@ -1,4 +1,4 @@
-"""Show characters that a terminal or a browser would obey instead of showing.
+"""Escape characters that a terminal or a browser would interpret instead of showing them.
 
 A name in a record of another store can contain anything: a control character that clears the terminal, or an override
 of the writing direction that makes one name look like another. They are shown as escapes such as `\\x1b`.

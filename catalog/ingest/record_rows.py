@@ -1,4 +1,4 @@
-"""Rows of a record: whether they are rows that a record of this kind and id may add to the catalog."""
+"""Check that a record adds only rows to the catalog that its kind and id allow."""
 
 from collections import Counter
 from collections.abc import Iterator

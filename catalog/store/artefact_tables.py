@@ -18,7 +18,7 @@ def artefact_table(store: Store, files: Sequence[Row], *, folder: str, record_id
     Args:
         files: rows of the catalog's table `artefacts`.
     Raises:
-        QueryError: there are no files, or one is missing or damaged.
+        QueryError: the record has no files, or one is missing or damaged.
     """
     artefacts = [Artefact(row["path"], row["n_bytes"], row["sha256"], row["n_rows"]) for row in files]
     if not artefacts:

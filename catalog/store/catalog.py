@@ -187,7 +187,7 @@ class Catalog:
         Args:
             folder: folder in the store, such as `predictions` for records of evaluations.
         Raises:
-            QueryError: there are no files, or one is missing or damaged.
+            QueryError: the record has no files, or one is missing or damaged.
         """
         files = self.query(statement("fold", "artefact_files"), {"id": record_id, "folder": folder})
         return artefact_table(self.store, files, folder=folder, record_id=record_id)

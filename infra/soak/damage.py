@@ -51,7 +51,7 @@ DAMAGES: Mapping[str, Damage] = {
 
 
 def damage_store(store: Path, rng: random.Random) -> str:
-    """Damage one random record or artefact, or the catalog; return what was done, empty if there is no file."""
+    """Damage one random record or artefact, or the catalog; return what was done, or an empty text without a file."""
     folders = [store / folder for folder in ("records", *ARTEFACT_FOLDERS)]
     files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     if not files:

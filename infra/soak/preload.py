@@ -1,4 +1,4 @@
-"""Imported once by the server that forks off commands, so that a killed command costs no imports."""
+"""Imports of the server that forks off commands: done once, so that a killed command costs none."""
 
 import gc
 

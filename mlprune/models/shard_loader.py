@@ -75,7 +75,7 @@ def load_shard(
 def _spare_bytes(accelerators: DeviceBudget) -> dict[torch.device, int]:
     """Return the bytes for dense copies on each accelerator, after the weights were loaded.
 
-    Without a plan of the working memory, or after memory ran out, there is no room for copies.
+    Without a plan of the working memory, or after memory ran out, nothing is left for copies.
     """
     is_planned = accelerators.working_bytes > 0 and accelerators.device_share == 1.0
     if not is_planned or not torch.cuda.is_available():

@@ -10,12 +10,12 @@ from mlprune.store.succession import quarantined_copies
 def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> list[Job]:
     """The jobs that have to run, in the order of the plan.
 
-    A job is pending if one of its records is missing, or if an artefact is missing or has another size than its record
-    says. It is also pending if a record that it needs is missing of which no earlier version is known; sound records
-    that other recipes also make are then kept.
+    A job is pending if one of its records is missing, or if an artefact is missing or does not have the recorded size.
+    If a record that it needs is missing, it depends on whether an earlier version of that record is in quarantine:
 
-    If an earlier version is known, what was computed from it stays: when the new version is written, it is compared
-    with the old one, and what depends on it is quarantined if they differ. Plan again after such a run.
+    - Without one, the job is pending. Its sound records that other recipes also make are kept.
+    - With one, its results stay. The new version is compared with the old one when it is written, and if they differ,
+      everything computed from it is quarantined. Plan again after such a run.
 
     Args:
         repair: quarantine records with damaged artefacts, so that their jobs run again.

@@ -51,7 +51,7 @@ class Rates:
     file_bytes: float
     """Bytes per second from the weight files."""
     gpu: GpuRates | None = None
-    """None if no accelerator is used, or the rates of one that is used are unknown."""
+    """None if no accelerator is used, or the rates of a used one are unknown."""
 
 
 def measure_rates(model: ModelRef, *, n_threads: int) -> Rates:

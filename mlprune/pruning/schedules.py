@@ -31,7 +31,7 @@ def layer_sparsities(
     Args:
         sparsities: of the whole model, each in [0, 1).
     Raises:
-        StatisticsError: the schedule is owl and there are no outlier ratios.
+        StatisticsError: the schedule is owl and outlier ratios are missing.
     """
     if not scope.includes(position.block, position.layer):
         return (0.0,) * len(sparsities)

@@ -105,7 +105,7 @@ def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, fa
     """Return the scores of one layer, [out, in] float32.
 
     Raises:
-        StatisticsError: the score reads statistics and there are no factors.
+        StatisticsError: the score reads statistics and `factors` is None.
     """
     inputs = LayerInputs(weight, factors, block=block, layer=layer)
     return SCORE_FUNCTIONS[score.score](inputs, score.score_parameters)

@@ -50,8 +50,8 @@ def with_devices(recipe: Recipe, accelerators: Accelerators) -> Recipe:
 def device_and_dtype(recipe: Recipe) -> tuple[DeviceName, DtypeName]:
     """Return the kind of device and the dtype of a recipe.
 
-    Those that are automatic are those of this machine. Its accelerators are looked at only then: that starts CUDA in
-    this process.
+    Automatic ones are resolved for this machine. Only then are its accelerators measured, which starts CUDA in this
+    process.
     """
     device, dtype = recipe.compute.device, recipe.model.dtype
     if device != "auto" and dtype != "auto":

@@ -59,7 +59,7 @@ def _row_differences(table: str, expected: Sequence[JsonObject], actual: Sequenc
         for column in sorted({*wanted, *row}):
             if not _are_equal(wanted.get(column), row.get(column)):
                 name = f"{table} {wanted.get('metric', '')}".rstrip()
-                yield f"{name}: {column} is {wanted.get(column)} by its predictions, but it says {row.get(column)}"
+                yield f"{name}: {column} is {row.get(column)}, but {wanted.get(column)} follows from its predictions"
 
 
 def _are_equal(expected: JsonValue, actual: JsonValue) -> bool:
@@ -87,4 +87,4 @@ def rebuilt_masks_differ(store: Store, record: Record, model: Path) -> str | Non
     result = verify_variant(store, record, model)
     if result.is_equal:
         return None
-    return f"its masks are {result.rebuilt} by their statistics, but it says {result.expected}"
+    return f"its masks are {result.expected}, but {result.rebuilt} follow from its statistics"

@@ -2,7 +2,7 @@
 
 A running job writes its artefacts before its record, so an unreferenced file may still be needed. It counts as garbage
 if it is older than any job is expected to take. It is removed if it is that old by the store's clock, too, and no claim
-in the store is alive. What a process of this machine was writing when it ended is garbage at once.
+in the store is alive. A file that a process of this machine was writing when it ended is garbage at once.
 """
 
 import logging

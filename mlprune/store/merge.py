@@ -22,7 +22,7 @@ Examination = Callable[[Store, Record], Iterable[str]]
 
 @dataclass(frozen=True)
 class Merge:
-    """What a merge did."""
+    """Result of a merge."""
 
     n_records: int
     """Records copied."""
@@ -31,7 +31,7 @@ class Merge:
     n_known: int
     """Records that existed already."""
     refused: tuple[str, ...]
-    """Paths of records that were not copied. The record or one of its artefacts is damaged or says something wrong, it
+    """Paths of records that were not copied. The record is wrong, or it or one of its artefacts is damaged, or it
     was computed from such a record, or a record of this store lists other bytes under the path of an artefact, which
     another machine may have computed."""
 
@@ -84,10 +84,10 @@ def _parents_first(names: Iterable[RecordKey]) -> list[RecordKey]:
 
 
 def _require_trust(other: Store, record: Record, *, examine: Examination, refused: Iterable[str]) -> None:
-    """Check what a record says.
+    """Check the content of a record.
 
     Raises:
-        DamagedArtefactError: it says something wrong, or was computed from a record that was refused.
+        DamagedArtefactError: it is wrong, or was computed from a record that was refused.
     """
     refused_ids = {path.rpartition("/")[2].removesuffix(".json"): path for path in refused}
     for parent in parent_ids(record):

@@ -1,8 +1,8 @@
-"""Records that are made again: what stays and what follows when a record was moved to quarantine.
+"""Records that are made again after they were moved to quarantine, and the records computed from them.
 
 Every record carries its checksum. If the new record has the checksum of the one it replaces, everything that was
 computed from it stays. If it differs, or if the old checksum cannot be read, the records computed from it are moved to
-quarantine before the new record is written, so a process that is killed in between changes nothing of this.
+quarantine before the new record is written, so this holds even if the process is killed in between.
 """
 
 import logging
@@ -58,7 +58,7 @@ def quarantine_outdated(store: Records, record: Record, text: bytes) -> list[Rec
 
     Args:
         text: the record as it will be written.
-    Returns: (kind, id) of the quarantined records; empty if there was no other version.
+    Returns: (kind, id) of the quarantined records; empty without another version.
     """
     copies = quarantined_copies(store).get((record.kind, record.id), [])
     newest = [copy for copy in copies if copy.modified_at == copies[-1].modified_at]

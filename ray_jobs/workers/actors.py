@@ -157,7 +157,7 @@ class WorkerActor(NodeActor):
             peaks: list[float] = ray.get(replicas.peaks()) if replicas else []
             if job.needs_chain:
                 peaks += ray.get([shard.peak_gib.remote() for shard in self._shards])
-        except RayError:  # a shard or a helper was lost
+        except RayError:  # a shard, or a worker that shared the job, was lost
             return outcome
         return replace(outcome, peak_memory_gib=round(max([outcome.peak_memory_gib, *peaks]), 3))
 
@@ -179,7 +179,7 @@ class WorkerActor(NodeActor):
         return self._worker.help(model, offload_level, task)
 
     def peak_gib(self) -> float:
-        """Return the peak memory of the largest process of this worker since it began to help."""
+        """Return the peak memory of the largest process of this worker since it began to share a job."""
         peaks: list[float] = ray.get([shard.peak_gib.remote() for shard in self._shards])
         return max([self._peak.gib() if self._peak else 0.0, *peaks])
 

@@ -1,4 +1,4 @@
-"""What a pool of workers offers to the driver. Does not use Ray."""
+"""Interface of a pool of workers for the driver. Does not use Ray."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

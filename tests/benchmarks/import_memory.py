@@ -4,7 +4,7 @@ python tests/benchmarks/import_memory.py --folder DIR                 XGLM-7.5B'
 python tests/benchmarks/import_memory.py --folder DIR --files 7       the same tensors in seven files
 python tests/benchmarks/import_memory.py --folder DIR --shape small   a tiny model, to check that the script runs
 
-DIR needs space for the checkpoint and for its import. What the script writes there is removed at the end.
+DIR needs space for the checkpoint and for its import. The script removes its files there at the end.
 """
 
 import argparse

@@ -47,7 +47,7 @@ SMALL_EXAMPLES = 12
 EXAMPLES_A_VARIANT = 12
 VARIANTS = 20
 TWENTY_TIMES = 1.3
-"""One run must be so many times as fast as separate loads."""
+"""Required ratio of the time of separate loads to that of one run."""
 HYPOTHESES = 3
 """Hypotheses per premise, as in XNLI."""
 BATCH_TOKENS = AUTO_BATCH_TOKENS["cpu"]

@@ -37,7 +37,7 @@ from mlprune.store.store import Store
 VARIANTS = 20
 SPARSITIES = tuple(round(0.025 + 0.045 * number, 3) for number in range(VARIANTS))
 TIMES_COPY = 3.0
-"""A swap may take so many times the copy of the weights."""
+"""Largest allowed ratio of the time of a swap to that of copying the weights."""
 
 
 def make_variants(folder: Path, size: Size) -> dict[str, Any]:

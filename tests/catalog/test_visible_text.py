@@ -1,4 +1,4 @@
-"""Characters that a terminal or a browser would obey are shown as escapes."""
+"""Characters that a terminal or a browser would interpret are shown as escapes."""
 
 import pytest
 

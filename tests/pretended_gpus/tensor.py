@@ -44,7 +44,7 @@ class PretendedTensor(torch.Tensor):
             torch.OutOfMemoryError: the GPU has no room for it.
         """
         Session.memory.allocate(inner, device)
-        with torch.inference_mode(False):  # a view of a parameter is no inference tensor, even in inference mode
+        with torch.inference_mode(False):  # a view of a parameter is not an inference tensor, even in inference mode
             made: PretendedTensor = torch.Tensor._make_wrapper_subclass(
                 cls,
                 inner.shape,

@@ -1,4 +1,4 @@
-"""Faults that nobody sees on a CPU, each planted in one place of the source, are found on pretended GPUs."""
+"""Faults that have no effect on a CPU, each planted in one place of the source, are found on pretended GPUs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -85,7 +85,7 @@ class Exhibit:
     query: str
     """Name of its query, a file in `catalog/sql/<folder>/`."""
     empty_text: str
-    """Text to show if there is no data, with the recipe entry that would create some."""
+    """Text to show without data, with the recipe entry that would create some."""
     draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
     """Draws rows as groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -95,7 +95,7 @@ class Exhibit:
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Values of the query's parameters."""
     is_optional: bool = False
-    """Whether to omit the exhibit if there is no data, because most recipes do not request its analysis."""
+    """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...], list[Row]]]:

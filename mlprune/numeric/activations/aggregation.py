@@ -41,7 +41,7 @@ def aggregated(
     Returns: [in], float32, >= 0.
     Raises:
         ShapeError: `factors` is not a matrix, or `weights` is not one number per set.
-        StatisticsError: there is no set, a value is negative or non-finite, or the result is beyond float32.
+        StatisticsError: no set is given, a value is negative or non-finite, or the result is beyond float32.
         BadInputError: `how` is unknown, `max` was given weights, the weights are negative, not finite or all 0,
             or the weight of the variance is negative or not finite.
     """

@@ -29,7 +29,7 @@ def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
         m: multiple of the mean above which a score is an outlier, > 0.
     Returns: a fraction in [0, 1]; 0 if all scores are 0.
     Raises:
-        StatisticsError: there are no scores, or one is negative or not finite.
+        StatisticsError: `scores` is empty, or one is negative or not finite.
         BadInputError: m is not a positive number.
     """
     if not (math.isfinite(m) and m > 0):
@@ -58,7 +58,7 @@ def owl_sparsities(ratios: Sequence[float], sparsity: float, *, spread: float = 
         spread: in (0, 0.5). The lowest and the highest sparsity differ by twice the spread, before clipping.
     Returns: one sparsity per block, each in [0, 1).
     Raises:
-        StatisticsError: there are no ratios, or one is not finite.
+        StatisticsError: `ratios` is empty, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
     if not 0 <= sparsity < 1:

@@ -114,7 +114,7 @@ def feature_norms(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns: [in], float32, >= 0.
     Raises:
         ShapeError: `sum_sq` is not a matrix, or `weights` is not one number per demonstration.
-        StatisticsError: there are no demonstrations, all weights are zero, or a value is negative or non-finite.
+        StatisticsError: no demonstration is given, all weights are zero, or a value is negative or non-finite.
     """
     return _total(sum_sq, weights).norms()
 
@@ -130,7 +130,7 @@ def mean_squares(sum_sq: Tensor, weights: Tensor | None = None) -> Tensor:
     Returns: [in], float64, >= 0.
     Raises:
         ShapeError: `sum_sq` is not a matrix, or `weights` is not one number per demonstration.
-        StatisticsError: there are no demonstrations, all weights are zero, or a value is negative or non-finite.
+        StatisticsError: no demonstration is given, all weights are zero, or a value is negative or non-finite.
     """
     return _total(sum_sq, weights).mean_squares()
 
@@ -143,7 +143,7 @@ class RunningTotal:
         weights: [n], as for `feature_norms`.
     Raises:
         ShapeError: `weights` is not one number per demonstration.
-        StatisticsError: there are no demonstrations, or all weights are zero.
+        StatisticsError: no demonstration is given, or all weights are zero.
     """
 
     def __init__(self, n: int, weights: Tensor | None = None) -> None:

@@ -10,7 +10,7 @@ from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.masks.packing import fill_planes, kept_bits, kept_bits_of_all, pack_levels, unpack_levels
 
 _ROWS_PER_BYTE = 8
-"""Chunks of so many rows start at a whole byte, whatever the length of a row."""
+"""The rows of a chunk are a multiple of this, so that every chunk starts at a whole byte."""
 
 
 @dataclass(frozen=True, eq=False)

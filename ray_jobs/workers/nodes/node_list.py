@@ -74,7 +74,7 @@ class NodeList:
         """
         try:
             deadlines: Mapping[str, int] = ray._private.state.state.get_draining_nodes()
-        except Exception as err:  # of a private function: whatever it is, the run goes on without it
+        except Exception as err:  # of a private function: whatever it is, the run continues without it
             if not self._has_warned:
                 logger.warning("nodes that are about to leave cannot be listed: %s", str(err).partition("\n")[0])
             self._has_warned = True

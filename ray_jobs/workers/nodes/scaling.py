@@ -19,7 +19,7 @@ from ray_jobs.workers.pool_interface import PoolChange
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 5.0
-"""Time between two looks at the nodes; cloud providers announce the end of a spot machine 30 seconds or more before."""
+"""Time between two checks of the nodes; cloud providers announce the end of a spot machine 30 seconds or more before."""
 LEAST_GPU_SHARE = 0.95
 """Share of the planned free memory of an accelerator that those of a new node must have."""
 
@@ -49,13 +49,13 @@ class Scaling:
 
     @property
     def interval_s(self) -> float | None:
-        """Time until the nodes have to be looked at again; None if they do not change."""
+        """Time until the nodes have to be checked again; None if they do not change."""
         if self._list_nodes is None:
             return None
         return max(0.0, self._polled_at + POLL_INTERVAL_S - time.monotonic())
 
     def usable_nodes(self) -> frozenset[str] | None:
-        """Look at the nodes if it is time to, and return those that do not leave; None if it is not time."""
+        """Check the nodes if it is time, and return those that do not leave; None if it is not time."""
         if self._list_nodes is None or self.interval_s:
             return None
         self._polled_at = time.monotonic()

@@ -25,7 +25,7 @@ DEVICE_MESSAGES = (
 
 
 def is_device_error(err: BaseException) -> bool:
-    """Tell whether an error means that an accelerator failed, for another reason than its memory.
+    """Return whether an error means that an accelerator failed, for another reason than its memory.
 
     torch raises `torch.AcceleratorError` for errors of kernels (an illegal address, an ECC error, a failed assertion)
     and plain RuntimeErrors for those of libraries.

@@ -69,7 +69,7 @@ def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: b
 
 
 def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerFault | None:
-    """Return what is wrong with the worker. Bad input, damage and too little main memory are no fault of a worker."""
+    """Return what is wrong with the worker. Bad input, damage or too little main memory is not its fault."""
     if is_device_error(err):
         return "broken device"
     if at_load and is_accelerator_memory(err):

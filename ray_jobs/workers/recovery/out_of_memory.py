@@ -30,7 +30,7 @@ LIBRARY_ERRORS = ("SafetensorError", "OutOfMemoryException")
 
 
 def is_out_of_memory(err: BaseException) -> bool:
-    """Tell whether an error means that memory ran out.
+    """Return whether an error means that memory ran out.
 
     `torch.OutOfMemoryError` of an accelerator and torch's CPU allocator raise subclasses of RuntimeError, the operating
     system an OSError, Python, NumPy and Arrow subclasses of MemoryError.
@@ -44,7 +44,7 @@ def is_out_of_memory(err: BaseException) -> bool:
 
 
 def is_accelerator_memory(err: BaseException) -> bool:
-    """Tell whether an error means that the memory of an accelerator ran out."""
+    """Return whether an error means that the memory of an accelerator ran out."""
     if isinstance(err, torch.OutOfMemoryError):
         return True
     return is_out_of_memory(err) and any(name in str(err).lower() for name in ACCELERATOR_NAMES)

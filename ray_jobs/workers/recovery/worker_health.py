@@ -49,8 +49,8 @@ class WorkerHealth:
     def failed(self, number: int, failure: Failure, *, is_final: bool = False) -> bool:
         """Note that a worker has failed. Returns whether it is to be started again, as soon as `due` returns it.
 
-        The last worker does not retire because its process dies: without others, nothing tells whether its jobs are to
-        blame, and each of them is given up after some attempts.
+        The last worker does not retire because its process dies: without others, its jobs may be the cause, and each of
+        them fails after some attempts.
 
         Args:
             is_final: the worker cannot be started again.
@@ -76,7 +76,7 @@ class WorkerHealth:
         self._last_failure = f"worker-{number} failed {times}: {failure.message}"
         self._end_if_none_is_left()
         if self.problem is None:
-            logger.warning("worker-%d failed %s; the others go on without it: %s", number, times, failure.message)
+            logger.warning("worker-%d failed %s; the others continue without it: %s", number, times, failure.message)
 
     def _end_if_none_is_left(self) -> None:
         if not self._active:

@@ -1,4 +1,4 @@
-"""Replicas that are lent to running jobs of other replicas, and return from them."""
+"""Idle replicas (helpers) that share running jobs of other replicas, and return from them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ class SharedJob:
     """Reference of the names of replicas that the job gives back."""
 
     def offer(self) -> None:
-        """Tell the job which replicas it may use."""
+        """Offer the job the replicas that it may use."""
         self.replica.offer(self.number, [one for name, one in self.helpers.items() if name not in self.recalled])
 
     def watch_helpers(self) -> None:
@@ -36,7 +36,7 @@ class SharedJob:
 
 
 class Lending:
-    """The replicas that are lent."""
+    """The replicas that share the jobs of others."""
 
     def __init__(self) -> None:
         self._shared: dict[ObjectRef, SharedJob] = {}

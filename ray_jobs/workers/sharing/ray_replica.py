@@ -37,7 +37,7 @@ class RayPending(Generic[Result_co]):
 
 
 class RayReplica:
-    """The replica of a worker actor that helps with a job."""
+    """The replica of a worker actor that shares a job."""
 
     def __init__(self, actor: ActorHandle, job: Job, *, name: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Metrics of a run, with a Ray that keeps what it is told."""
+"""Metrics of a run, with a fake Ray that keeps the values."""
 
 from collections import defaultdict
 

@@ -1,4 +1,4 @@
-"""Device errors are told from errors of memory and of programs."""
+"""Device errors, distinguished from errors of memory and of programs."""
 
 import pytest
 import torch

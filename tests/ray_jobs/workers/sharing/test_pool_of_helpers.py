@@ -1,4 +1,4 @@
-"""The pool of actors lends idle workers to a job and takes them back, with a fake Ray."""
+"""The pool of actors lets idle workers (helpers) share a job and takes them back, with a fake Ray."""
 
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
