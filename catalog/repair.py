@@ -1,8 +1,8 @@
 """Repair what the check of a store found: set damaged results aside, so that the next run makes them again.
 
-Results are computed from a recipe, so a repair computes none. It moves the records concerned to `quarantine/`. If a file
-of a record is damaged, everything computed from the record stays for now, and for good if the next run makes the same
-bytes. If the content of a record is wrong, everything computed from it is wrong and set aside, too.
+Results are computed from a recipe, so a repair computes none. It moves the records concerned to `quarantine/`. If a
+file of a record is damaged, everything computed from the record stays for now, and for good if the next run makes the
+same bytes. If the content of a record is wrong, everything computed from it is wrong and set aside, too.
 """
 
 from collections.abc import Collection, Iterable, Iterator

@@ -200,7 +200,7 @@ class Job(ABC):
         return self.with_more_offloaded()
 
     def with_more_offloaded(self) -> "Job | None":
-        """Return the same work with less of the model in memory; None without a model, or if one block is in memory at a time."""
+        """Return the same work with less of the model in memory; None without a model, or at one block at a time."""
         if self.needs_chain and self.offload_level < ONE_BLOCK:
             return replace(self, offload_level=self.offload_level + 1)
         return None

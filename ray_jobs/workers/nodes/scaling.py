@@ -19,7 +19,7 @@ from ray_jobs.workers.pool_interface import PoolChange
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 5.0
-"""Time between two checks of the nodes; cloud providers announce the end of a spot machine 30 seconds or more before."""
+"""Time between two checks of the nodes; cloud providers announce the end of a spot machine at least 30 s before."""
 LEAST_GPU_SHARE = 0.95
 """Share of the planned free memory of an accelerator that those of a new node must have."""
 
