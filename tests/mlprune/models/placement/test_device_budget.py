@@ -95,15 +95,15 @@ def test_the_planner_places_the_same_parts_as_accelerate(
 def test_a_shard_places_only_its_own_parts() -> None:
     sizes = footprint(50, (10, 10, 10, 10), 50)
     first, last = place_parts(sizes, range(2), [70]), place_parts(sizes, range(2, 4), [25])
-    assert first == DevicePlacement(2, has_embeddings=True, n_devices=1)
-    assert last == DevicePlacement(2, n_devices=1)
+    assert first == DevicePlacement(2, has_embeddings=True, n_devices=1, fullest_bytes=70)
+    assert last == DevicePlacement(2, n_devices=1, fullest_bytes=20)
     assert (first.host_bytes(sizes, range(2)), last.host_bytes(sizes, range(2, 4))) == (0, 50)
 
 
 def test_a_part_that_does_not_fit_on_one_accelerator_goes_to_the_next() -> None:
     sizes = footprint(5, (10, 10, 10), 5)
-    assert place_parts(sizes, range(3), [18, 0, 25]) == DevicePlacement(3, True, True, 2)
-    assert place_parts(sizes, range(3), [18, 18]) == DevicePlacement(2, True, False, 2)
+    assert place_parts(sizes, range(3), [18, 0, 25]) == DevicePlacement(3, True, True, 2, fullest_bytes=25)
+    assert place_parts(sizes, range(3), [18, 18]) == DevicePlacement(2, True, False, 2, fullest_bytes=15)
 
 
 def test_what_is_left_over_has_no_embeddings_and_no_shared_head() -> None:
