@@ -44,9 +44,10 @@ def harness(
     Results go to the catalog tables harness_evaluations and harness_results, samples to Parquet files of the store.
     After an interruption, rerun the same command: finished tasks are skipped.
 
-    Example: mlprune harness dense fr-en --tasks xnli_fr,xnli_en --store runs/
-
-    Example: mlprune harness fr-en --tasks xnli_fr --store runs/ --address auto --shards 4
+    \b
+    Examples:
+      mlprune harness dense fr-en --tasks xnli_fr,xnli_en --store runs/
+      mlprune harness fr-en --tasks xnli_fr --store runs/ --address auto --shards 4
     """
     if find_spec("lm_eval") is None:
         message = "lm-evaluation-harness is not installed"
