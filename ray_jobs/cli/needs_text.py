@@ -107,7 +107,7 @@ def _time_lines(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: boo
     if time is None:
         operations = f"{busiest_flops(needs, pool) / 1e12:,.1f} TFLOP on the busiest replica"
         known = f"kinds with known rates: {', '.join(GPU_KINDS)}"
-        return [f"time:   not estimated: the accelerators have no known rate; {operations}; {known}"]
+        return [f"time:   unknown: the accelerators have no known rate; {operations}; {known}"]
     reading = f", reading weights {format_time(time.reading_s)}" if pool.is_offloaded else ""
     products = f"matrix products {format_time(time.products_s)} at {_format_rates(pool, rates, is_here=is_here)}"
     hours = f"{time.cpu_hours(pool):.2f} CPU-hours on {pool.n_actors * pool.n_cpus:g} CPUs"
