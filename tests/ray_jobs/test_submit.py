@@ -52,7 +52,8 @@ def folder(marks: Path, tiny_inputs: Path, tmp_path_factory: pytest.TempPathFact
         write_mark = f"(pathlib.Path({str(marks)!r}) / str(os.getpid())).write_text(__file__)"
         file.write(f"\nimport os, pathlib\n{write_mark}\n")
     inputs = copied_inputs(tiny_inputs, path / "inputs")
-    write_recipe(inputs, small_recipe(), name="small.yaml")
+    on_both_nodes = {"compute": {**small_recipe()["compute"], "shards": 2}}  # no job starts before both shards have
+    write_recipe(inputs, {**small_recipe(), **on_both_nodes}, name="small.yaml")
     write_recipe(inputs, {**small_recipe(), "corpus": {"kind": "parallel_text", "path": "nowhere"}}, name="bad.yaml")
     return path
 
