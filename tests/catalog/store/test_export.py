@@ -96,12 +96,12 @@ def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     (tmp_path / "runs").symlink_to(filled.uri)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, command.split()).exit_code == 0
-    first, second, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
+    files, answer = (_values(block) for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL))
     gains = catalog.query("SELECT * FROM gain_over_dense")
-    assert isinstance(first["gains"], pandas.DataFrame)
-    assert isinstance(second["gains"], polars.DataFrame)
-    assert sorted(second["gains"]["variant_id"]) == sorted(first["gains"]["variant_id"])
-    assert sorted(first["gains"]["variant_id"]) == sorted(row["variant_id"] for row in gains)
+    assert isinstance(files["gains"], pandas.DataFrame)
+    assert isinstance(files["same"], polars.DataFrame)
+    assert sorted(files["same"]["variant_id"]) == sorted(files["gains"]["variant_id"])
+    assert sorted(files["gains"]["variant_id"]) == sorted(row["variant_id"] for row in gains)
     assert "polars.from_arrow(table)" in section
     frames = (answer["frame"], polars.from_arrow(answer["table"]))
     n_expected = sum(row["language"] == "sw" for row in gains)
