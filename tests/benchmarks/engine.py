@@ -1,7 +1,7 @@
 """Measure the overhead of the engine: Ray compared with one process, and two replicas with one, as ratios of one run.
 
 python tests/benchmarks/engine.py --out engine.json     a model of 8 of XGLM-564M's blocks: about ten minutes on 2 cores
-python tests/benchmarks/engine.py --only shared         only jobs that two replicas share: about four minutes
+python tests/benchmarks/engine.py --only shared         only jobs that two replicas share: about five minutes
 python tests/benchmarks/engine.py --small               a tiny model, to check that the benchmark runs
 
 Every run is the command line in its own process, on the same recipe: ten demonstration sets, each with one observation
@@ -9,7 +9,7 @@ pass, an ordering and a variant, and their comparison. The time of a run is from
 of its last, from its run log. It includes loading the model but not the start of Python, Ray and its workers.
 
 A replica has one thread, as on a node with one CPU: the other rows run on a cluster of two such nodes, then of one. The
-rows of shared jobs have one demonstration set of 100 demonstrations and a model of two blocks, and compare the time of
+rows of shared jobs have one demonstration set of 100 demonstrations and a model of four blocks, and compare the time of
 one job: the dense pass over the set, and the sequential sweep of one variant.
 """
 
@@ -208,7 +208,7 @@ def main() -> None:
     for group in groups:
         size = SMALL if options.small else replace(FULL, blocks=BLOCKS)
         if group == "shared":
-            size = replace(size, blocks=2, samples=100, lines=128)
+            size = replace(size, blocks=4, samples=100, lines=128)
         with tempfile.TemporaryDirectory(prefix="mlprune-engine-", dir=options.folder) as name:
             engine = Engine(Path(name), size)
             write_inputs(engine.folder, engine.size)
