@@ -5,7 +5,8 @@ try, for example after a worker died. Command lines print a `BadInputError` as o
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 NEAREST_CUTOFF = 0.3
@@ -97,6 +98,15 @@ class DeviceError(TransientError):
 
 class WorkerLostError(TransientError):
     """A worker or node died while it ran a job."""
+
+
+@contextmanager
+def statistics_context(**context: object) -> Iterator[None]:
+    """Add context, such as the block, to a `StatisticsError` that is raised inside."""
+    try:
+        yield
+    except StatisticsError as err:
+        raise StatisticsError(err.message, err.context, **context) from err
 
 
 AnyError = TypeVar("AnyError", bound=MlpruneError)

@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from mlprune.errors import ModelError, StatisticsError
+from mlprune.errors import ModelError, statistics_context
 from mlprune.models.families.records import Family
 from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
 from mlprune.numeric.activations.counted_tokens import CountedTokens
@@ -97,10 +97,8 @@ class InputSums:
             BlockStop: all inputs were observed, and the rest of the block is not needed.
         """
         inputs = inputs.reshape(*self._counted.mask.shape, -1)
-        try:
+        with statistics_context(input=name):
             self._sums[name] = submit_demonstration_sums(inputs, self._counted)
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, input=name) from err
         if self._keeps_tokens:
             self.tokens[name] = self._counted.rows_of(inputs)
         if self._stops and len(self._sums) == len(self._family.input_names):

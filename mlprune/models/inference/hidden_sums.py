@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import statistics_context
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.accelerator_statistics import submit_token_sums
@@ -42,18 +42,14 @@ class HiddenSumVisitor(BatchVisitor[StateSums]):
     def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
         """Run a block and sum the states after it."""
         states_after = runner.step(block, states)
-        try:
+        with statistics_context(block=block):
             self.gather(block, "state", submit_token_sums(states_after.hidden, self.counted))
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, block=block) from err
         return states_after
 
     def keep(self, block: int, name: str, tensor: Tensor) -> None:
         """Keep the sums after a block."""
-        try:
+        with statistics_context(block=block):
             check_token_sums(tensor)
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, block=block) from err
         self.sums.append(tensor)
 
     def result(self) -> StateSums:

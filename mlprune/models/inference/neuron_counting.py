@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import statistics_context
 from mlprune.models.inference.visitor import BatchVisitor
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.accelerator_statistics import check_counts, submit_active_counts
@@ -44,21 +44,16 @@ class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
         def count(activations: Tensor) -> None:
             counts.append(submit_active_counts(activations.reshape(*counted.mask.shape, -1), counted))
 
-        try:
-            with runner.hooks.listening(neurons=count):
-                states_after = runner.step(block, states)
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, block=block) from err
+        with statistics_context(block=block), runner.hooks.listening(neurons=count):
+            states_after = runner.step(block, states)
         (block_counts,) = counts
         self.gather(block, "neurons", block_counts)
         return states_after
 
     def keep(self, block: int, name: str, tensor: Tensor) -> None:
         """Keep the counts of a block."""
-        try:
+        with statistics_context(block=block):
             check_counts(tensor)
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, block=block) from err
         self.counts[block] = tensor
 
     def result(self) -> ActiveNeurons:

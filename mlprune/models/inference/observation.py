@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import statistics_context
 from mlprune.models.inference.observed_block import check_inputs, run_observed
 from mlprune.models.inference.visitor import BatchVisitor, States
 from mlprune.models.messages import HiddenStates
@@ -65,7 +64,7 @@ class StatisticsVisitor(BatchVisitor[Observation]):
     def keep(self, block: int, name: str, tensor: Tensor) -> None:
         """Keep sums of squares, or the magnitudes after a number of blocks."""
         if name == _MAGNITUDES:
-            with _naming(n_blocks_run=block):
+            with statistics_context(n_blocks_run=block):
                 check_sums(tensor)
             self.magnitudes.append(tensor)
         else:
@@ -77,15 +76,6 @@ class StatisticsVisitor(BatchVisitor[Observation]):
         return Observation(self.sums, torch.stack(self.magnitudes), self.batch.counted.sum(dim=1))
 
     def _take_magnitudes(self, hidden: Tensor, *, n_blocks_run: int) -> None:
-        with _naming(n_blocks_run=n_blocks_run):
+        with statistics_context(n_blocks_run=n_blocks_run):
             magnitudes = submit_hidden_magnitudes(hidden, self.counted)
         self.gather(n_blocks_run, _MAGNITUDES, magnitudes)
-
-
-@contextmanager
-def _naming(**context: int) -> Iterator[None]:
-    """Add context to an error of statistics."""
-    try:
-        yield
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, **context) from err

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import statistics_context
 from mlprune.models.families.records import Family
 from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.models.messages import HiddenStates
@@ -39,11 +39,8 @@ def run_observed(
         StatisticsError: a counted activation on the CPU is not finite; block and input are named.
     """
     listener = InputSums(runner.family, counted)
-    try:
-        with runner.hooks.listening(listener):
-            states_after = runner.step(block, states)
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, block=block) from err
+    with statistics_context(block=block), runner.hooks.listening(listener):
+        states_after = runner.step(block, states)
     return states_after, listener.sums()
 
 
@@ -57,11 +54,8 @@ def observe_inputs(
         StatisticsError: as for `run_observed`.
     """
     listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
-    try:
-        with runner.hooks.listening(listener):
-            runner.step(block, states)
-    except StatisticsError as err:
-        raise StatisticsError(err.message, err.context, block=block) from err
+    with statistics_context(block=block), runner.hooks.listening(listener):
+        runner.step(block, states)
     return listener.sums(), listener.tokens
 
 
@@ -72,7 +66,5 @@ def check_inputs(block: int, sums: Mapping[str, Tensor]) -> None:
         StatisticsError: a counted activation is not finite; block and input are named.
     """
     for name, rows in sums.items():
-        try:
+        with statistics_context(input=name, block=block):
             check_sums(rows)
-        except StatisticsError as err:
-            raise StatisticsError(err.message, err.context, input=name, block=block) from err
