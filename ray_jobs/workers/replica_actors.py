@@ -43,11 +43,8 @@ class ReplicaActors:
         self._spans = plan_spans(model.n_blocks, min(pool.n_shards, model.n_blocks))
         self._placement = ReplicaPlacement(pool, name=name)
         n_shard_actors = pool.n_shards if pool.n_shards > 1 else 0
-        self._shards: tuple[ActorHandle, ...] = tuple(
-            actor_class(ShardActor)
-            .options(max_restarts=0, name=f"{name}, shard {shard}", **self._placement.shard_options(shard))
-            .remote(store_uri, model, pool, files=files, number=number)
-            for shard in range(n_shard_actors)
+        self._shards = start_shards(
+            n_shard_actors, store_uri, model, pool, files, placement=self._placement, name=name, number=number
         )
         options = actor_class(WorkerActor).options(max_restarts=0, name=name, **self._placement.worker_options())
         self._worker: ActorHandle = options.remote(
@@ -84,12 +81,10 @@ class ReplicaActors:
         """
         reference: ObjectRef
         if job.needs_chain or not self._shards:
-            reference = self._worker.run.remote(job, _workers(helpers), number)
-            self._slots[reference] = self._all_slots()
-        else:
-            shard = self._best_shard(job)
-            reference = self._shards[shard].run.remote(job)
-            self._slots[reference] = frozenset({shard})
+            return self._use_all(self._worker.run.remote(job, _workers(helpers), number))
+        shard = self._best_shard(job)
+        reference = self._shards[shard].run.remote(job)
+        self._slots[reference] = frozenset({shard})
         return reference
 
     def finish(self, reference: ObjectRef) -> None:
@@ -107,7 +102,7 @@ class ReplicaActors:
 
     def help(self, reference: ObjectRef) -> None:
         """Be used by another replica until it gives this one back, at the latest when a reference is available."""
-        self._slots[reference] = self._all_slots()
+        self._use_all(reference)
 
     def stop_helping(self, reference: ObjectRef) -> ObjectRef:
         """Drop the states of another replica's job; the replica is used until the returned reference is available."""
@@ -140,6 +135,34 @@ class ReplicaActors:
         free = self._free()
         owner = None if job.reads_block is None else shard_of(self._spans, job.reads_block)
         return owner if owner in free else free[0]
+
+
+def start_shards(
+    n: int,
+    store_uri: str,
+    model: ModelRef,
+    pool: Pool,
+    files: Files = (),
+    *,
+    placement: ReplicaPlacement,
+    name: str,
+    number: int = 0,
+) -> tuple[ActorHandle, ...]:
+    """Start the actors of the shards of a replica.
+
+    Args:
+        n: number of actors.
+        files: of the models; each actor checks them.
+        placement: resources of the actors.
+        name: beginning of their names in Ray's dashboard.
+        number: number of the worker that they belong to.
+    """
+    return tuple(
+        actor_class(ShardActor)
+        .options(max_restarts=0, name=f"{name}, shard {shard}", **placement.shard_options(shard))
+        .remote(store_uri, model, pool, files=files, number=number)
+        for shard in range(n)
+    )
 
 
 def _workers(replicas: Iterable[ReplicaActors]) -> dict[str, ActorHandle]:

@@ -7,10 +7,10 @@ from ray.actor import ActorHandle
 from mlprune.models.block_ranges import plan_spans
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import WHOLE_MODEL, ModelRef
-from ray_jobs.workers.actors import ShardActor, actor_class
 from ray_jobs.workers.placement_groups import ReplicaPlacement
 from ray_jobs.workers.ray_chain import RayChain
 from ray_jobs.workers.ray_failures import FailureClassifier
+from ray_jobs.workers.replica_actors import start_shards
 
 
 def start_chain(store_uri: str, model: ModelRef, pool: Pool, *, placement: ReplicaPlacement, name: str) -> RayChain:
@@ -21,12 +21,8 @@ def start_chain(store_uri: str, model: ModelRef, pool: Pool, *, placement: Repli
         placement: resources of the actors, which were reserved.
         name: beginning of the actors' names in Ray's dashboard.
     """
-    shards = [
-        actor_class(ShardActor)
-        .options(max_restarts=0, name=f"{name}, shard {number}", **placement.shard_options(number))
-        .remote(store_uri, model, pool, number=number)
-        for number in range(min(pool.n_shards, model.n_blocks))
-    ]
+    n_shards = min(pool.n_shards, model.n_blocks)
+    shards = start_shards(n_shards, store_uri, model, pool, placement=placement, name=name)
     return load_chain(shards, model, pool, offload_level=WHOLE_MODEL)
 
 
