@@ -77,7 +77,7 @@ class Members:
 
     def _prepared(self, replica: Replica) -> Member:
         member = Member(replica)
-        for task in (_load, *self._prepare):
+        for task in (load_only, *self._prepare):
             member.begin(task)
         return member
 
@@ -113,5 +113,5 @@ class Members:
         self._offer.give_back(member.replica)
 
 
-def _load(chain: Chain) -> None:
-    """Do nothing: the replica has loaded its chain."""
+def load_only(chain: Chain) -> None:
+    """Do nothing: a replica loads its chain before it computes a task."""

@@ -53,9 +53,9 @@ class SharedStream(Generic[Item, Result]):
     def _update(self) -> None:
         """Let replicas join, and give back those that have to leave and have computed what they began."""
         leaving = self._members.leaving()
-        busy = {id(member) for member, _ in self._begun.values()}
+        busy = {member for member, _ in self._begun.values()}
         for member in leaving:
-            if id(member) not in busy:
+            if member not in busy:
                 self._members.release(member)
         if self._members.update() or any(self._planned.get(member) for member in leaving):
             self._divide()

@@ -9,6 +9,7 @@ from ray.actor import ActorHandle
 
 from mlprune.models.chain import Chain, Replica
 from mlprune.models.inference.visitor import Result
+from mlprune.models.replicas.members import load_only
 from mlprune.models.replicas.replicated_chain import ReplicatedChain
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job
@@ -70,7 +71,7 @@ class JobReplicas:
             pool.model_threads if pool.n_shards == 1 and not (pool.is_offloaded or job.offload_level) else None
         )
         for replica in self.replicas():
-            replica.begin(_load)
+            replica.begin(load_only)
 
     def join(self, chain: Chain) -> Chain:
         """Make one chain of this worker's chain and those of the others."""
@@ -91,7 +92,3 @@ class JobReplicas:
     def peaks(self) -> list[ObjectRef]:
         """Return references to the peak memory of the replicas that share the job and have loaded the model."""
         return [replica.actor.peak_gib.remote() for replica in self.replicas() if replica.has_worked]
-
-
-def _load(chain: Chain) -> None:
-    """Do nothing: the replica has loaded its chain."""
