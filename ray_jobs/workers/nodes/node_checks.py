@@ -35,7 +35,11 @@ def require_models(models: Sequence[ModelFiles], nodes: Sequence[ClusterNode]) -
         for task in answered:
             _require_answer(task, waiting.pop(task))
         if waiting:
-            _log_wait(list(waiting.values()), is_over=time.monotonic() >= deadline)
+            hosts = ", ".join(node.host for node in waiting.values())
+            if time.monotonic() >= deadline:
+                message = "nodes of the cluster did not answer while their models were checked"
+                raise BadInputError(message, nodes=hosts, waited=f"{CHECK_TIMEOUT_S / 60:.0f} minutes")
+            logger.warning("waiting for nodes that check or download the models of the run: %s", hosts)
 
 
 def _check_on(node: ClusterNode, models: Sequence[ModelFiles]) -> ObjectRef:
@@ -67,11 +71,3 @@ def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
     if problem is not None:
         message, context = problem
         raise BadInputError(message, {**context, "node": node.host})
-
-
-def _log_wait(nodes: Sequence[ClusterNode], *, is_over: bool) -> None:
-    hosts = ", ".join(node.host for node in nodes)
-    if is_over:
-        message = "nodes of the cluster did not answer while their models were checked"
-        raise BadInputError(message, nodes=hosts, waited=f"{CHECK_TIMEOUT_S / 60:.0f} minutes")
-    logger.warning("waiting for nodes that check or download the models of the run: %s", hosts)
