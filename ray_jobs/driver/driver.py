@@ -195,7 +195,7 @@ class Driver:
             state.mark_done(job.makes)
             self._progress.done(job, outcome)
         elif (retry := state.next_attempt(job, failure)) is not None:
-            self._log.log_attempt(job, outcome, status="lost", attempt=attempt)
+            self._log.log_attempt(job, outcome, status="lost", attempt=attempt, retry=retry)
             level = f", {memory_level(retry)}" if retry.saves_memory else ""
             logger.warning("%s %s: %s (attempt %d; retrying%s)", job.step, key[1], failure.message, attempt, level)
             state.waiting.insert(0, retry)

@@ -67,9 +67,11 @@ class RunLog:
         n_jobs = dict(Counter(job.step for job in jobs))
         self._write("planned", {"jobs": n_jobs, "process": this_process(), "planned_at": timestamp()})
 
-    def log_attempt(self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int) -> None:
-        """Write one attempt of a job."""
-        self._metrics.count_attempt(job, outcome, status=status)
+    def log_attempt(
+        self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int, retry: Job | None = None
+    ) -> None:
+        """Write one attempt of a job; `retry` is what is tried next, if anything is."""
+        self._metrics.count_attempt(job, outcome, status=status, retry=retry)
         self._log_outcome(
             outcome,
             {

@@ -42,8 +42,12 @@ METRICS: Mapping[str, MetricSpec] = {
 class Metrics(Protocol):
     """Counts what happens in a run."""
 
-    def count_attempt(self, job: Job, outcome: Outcome, *, status: str) -> None:
-        """Count an attempt of a job that has ended."""
+    def count_attempt(self, job: Job, outcome: Outcome, *, status: str, retry: Job | None = None) -> None:
+        """Count an attempt of a job that has ended.
+
+        Args:
+            retry: what is tried next; None if nothing is.
+        """
 
     def set_load(self, *, n_waiting: int, n_running: int) -> None:
         """Set the number of jobs that wait and that run."""
@@ -55,7 +59,7 @@ class Metrics(Protocol):
 class NoMetrics:
     """Counts nothing: without Ray, no metrics are exported."""
 
-    def count_attempt(self, job: Job, outcome: Outcome, *, status: str) -> None:
+    def count_attempt(self, job: Job, outcome: Outcome, *, status: str, retry: Job | None = None) -> None:
         """See `Metrics.count_attempt`."""
 
     def set_load(self, *, n_waiting: int, n_running: int) -> None:
@@ -89,15 +93,15 @@ class RayMetrics:
             metric.set_default_tags({"run": run_id, "recipe": recipe})
         self.set_workers(n_workers)
 
-    def count_attempt(self, job: Job, outcome: Outcome, *, status: str) -> None:
+    def count_attempt(self, job: Job, outcome: Outcome, *, status: str, retry: Job | None = None) -> None:
         """See `Metrics.count_attempt`."""
         self._count("mlprune_attempts", 1, step=job.step, status=status)
         self._count("mlprune_job_seconds", outcome.elapsed_s, step=job.step)
         self._count("mlprune_tokens", outcome.n_tokens, step=job.step)
         self._count("mlprune_bytes", outcome.n_bytes, step=job.step)
-        if status == "lost":
+        if retry is not None:
             self._count("mlprune_retries", 1, step=job.step)
-            self._count("mlprune_halvings", int(is_halved(job, outcome)), step=job.step)
+            self._count("mlprune_halvings", int(retry.n_halvings > job.n_halvings), step=job.step)
 
     def set_load(self, *, n_waiting: int, n_running: int) -> None:
         """See `Metrics.set_load`."""
@@ -111,12 +115,3 @@ class RayMetrics:
     def _count(self, name: str, value: float, **tags: str) -> None:
         if value > 0:  # Ray refuses to add zero
             self._metrics[name].inc(value, tags=tags)
-
-
-def is_halved(job: Job, outcome: Outcome) -> bool:
-    """Return whether a job is tried again with batches of half the size."""
-    failure = outcome.failure
-    if failure is None or not failure.is_memory or failure.at_load:
-        return False
-    retry = job.with_less_memory()
-    return retry is not None and retry.n_halvings > job.n_halvings

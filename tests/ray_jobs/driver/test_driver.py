@@ -21,6 +21,8 @@ from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, NoMetrics
+from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 
 
@@ -31,9 +33,10 @@ def run(
     *,
     present: set[RecordKey] | None = None,
     claims: Claims | None = None,
+    metrics: Metrics = NO_METRICS,
 ) -> RunResult:
     with Progress(jobs) as progress:
-        driver = Driver(store, "run", workers=workers, progress=progress, claims=claims)
+        driver = Driver(store, "run", workers=workers, progress=progress, claims=claims, metrics=metrics)
         return driver.run(jobs, present=present or set())
 
 
@@ -117,6 +120,22 @@ def test_a_job_that_runs_out_of_memory_gets_less_and_less(store: Store) -> None:
         ("lost", 3, 32, "1/4 batches"),
         ("lost", 4, 16, "1/8 batches"),
     ]
+
+
+class RetriesSeen(NoMetrics):
+    """Metrics that keep what is tried after each attempt: the halvings of the next one, None if there is none."""
+
+    def __init__(self) -> None:
+        self.n_halvings: list[int | None] = []
+
+    def count_attempt(self, job: Job, outcome: Outcome, *, status: str, retry: Job | None = None) -> None:
+        self.n_halvings.append(None if retry is None else retry.n_halvings)
+
+
+def test_metrics_see_what_is_tried_next(store: Store) -> None:
+    seen, failures = RetriesSeen(), iter([LOST, OUT_OF_MEMORY, None])
+    assert run([BatchedJob("a")], ScriptedWorkers(lambda *_: next(failures)), store, metrics=seen).n_done == 1
+    assert seen.n_halvings == [0, 1, None]
 
 
 def test_a_job_that_runs_out_of_memory_at_every_level_fails_with_advice(store: Store) -> None:

@@ -5,7 +5,10 @@ from collections import defaultdict
 import pytest
 from ray.util import metrics
 
-from ray_jobs.workers.run_metrics import METRICS, RUN_TAGS, RayMetrics, is_halved
+from mlprune.steps.job import Job
+from ray_jobs.driver.run_state import RunState
+from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.run_metrics import METRICS, RUN_TAGS, RayMetrics
 from tests.ray_jobs.driver.scripted_workers import LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, outcome_of
 
 JOB = BatchedJob("a")
@@ -45,10 +48,16 @@ def values() -> dict[str, dict[tuple[str, ...], float]]:
     return {name: dict(metric.values) for name, metric in MADE.items() if metric.values}
 
 
+def count(counters: RayMetrics, job: Job, failure: Failure | None, *, status: str) -> None:
+    """Count an attempt, with the retry that a run decides on."""
+    retry = None if failure is None else RunState(waiting=[], done=set()).next_attempt(job, failure)
+    counters.count_attempt(job, outcome_of(job, failure), status=status, retry=retry)
+
+
 def test_attempts_are_counted_by_step_with_their_time_and_retries(recorded: RayMetrics) -> None:
     assert MADE.keys() == METRICS.keys()
     for failure, status in ((LOST, "lost"), (OUT_OF_MEMORY, "lost"), (None, "done")):
-        recorded.count_attempt(JOB, outcome_of(JOB, failure), status=status)
+        count(recorded, JOB, failure, status=status)
     assert values() == {
         "mlprune_attempts": {("prune", "lost"): 2, ("prune", "done"): 1},
         "mlprune_job_seconds": {("prune",): 1.5},
@@ -68,8 +77,13 @@ def test_the_queue_and_the_number_of_workers_are_set(recorded: RayMetrics) -> No
     }
 
 
-def test_only_a_job_with_batches_that_ran_out_of_memory_is_halved() -> None:
-    assert is_halved(JOB, outcome_of(JOB, OUT_OF_MEMORY))
-    assert not is_halved(JOB, outcome_of(JOB, LOST))
-    assert not is_halved(NamedJob("a"), outcome_of(NamedJob("a"), OUT_OF_MEMORY))
-    assert not is_halved(JOB, outcome_of(JOB))
+def test_only_a_job_with_batches_that_ran_out_of_memory_is_halved(recorded: RayMetrics) -> None:
+    def is_halved(job: Job, failure: Failure | None = None) -> bool:
+        before = values().get("mlprune_halvings", {})
+        count(recorded, job, failure, status="done" if failure is None else "lost")
+        return values().get("mlprune_halvings", {}) != before
+
+    assert is_halved(JOB, OUT_OF_MEMORY)
+    assert not is_halved(JOB, LOST)
+    assert not is_halved(NamedJob("a"), OUT_OF_MEMORY)
+    assert not is_halved(JOB)
