@@ -13,9 +13,8 @@ from mlprune.models.messages import SweepObservation
 Extra = TypeVar("Extra")
 LayerTensors = Mapping[str, Tensor]
 """Layer (or input of layers) -> tensor."""
-ChooseMasks = Callable[[LayerTensors], tuple[LayerTensors, Extra]]
-"""Called with {layer: dense weight [out, in]}; returns ({layer: keep mask}, anything)."""
-ChooseWeights = Callable[[LayerTensors], tuple[LayerTensors, LayerTensors, Extra]]
-"""The same, but returns ({layer: keep mask}, {layer: new weight [out, in]}, anything)."""
 SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[LayerTensors, LayerTensors, Extra]]
-"""The same, but is also called with the observation of the last `sweep_observe`."""
+"""Called with {layer: dense weight [out, in]} and the observation of the last `sweep_observe`.
+
+Returns ({layer: keep mask}, {layer: new weight [out, in]}, anything).
+"""

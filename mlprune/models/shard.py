@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlprune.models.block_choices import ChooseMasks, ChooseWeights, Extra, LayerTensors, SweepChoice
+from mlprune.models.block_choices import Extra, LayerTensors, SweepChoice
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
@@ -202,44 +202,18 @@ class Shard:
         self.masks.set_all(masks or {})
 
     @torch.inference_mode()
-    def exchange_changes(self, read: ReadChanges) -> None:
-        """Replace the masks and new weights of all blocks of the shard by those of another variant.
+    def exchange_changes(self, read: ReadChanges, *, blocks: Sequence[int] | None = None) -> None:
+        """Replace the masks and new weights of blocks of the shard by those of another variant.
 
         Args:
             read: returns the changes of a block; called once per block, possibly in several threads.
+            blocks: the blocks to change; None: all blocks of the shard.
         Raises: any error of `read`, and
-            ModelError: a layer does not exist.
+            ModelError: a block is not in this shard, or a layer does not exist.
             ShapeError: a mask or a weight does not fit.
         """
         self._offloaded.wait()
-        self.masks.exchange(read)
-
-    @torch.inference_mode()
-    def prune_block(self, block: int, choose: ChooseMasks[Extra]) -> Extra:
-        """Let a function choose the masks of a block from its dense weights, and apply them, unless it raises.
-
-        Returns: the second part of what the function returned.
-        Raises:
-            ModelError: a layer does not exist.
-            ShapeError: a mask or a new weight does not fit.
-        """
-        self._offloaded.wait()
-        masks, extra = choose(self.masks.dense(block))
-        self.masks.set_block(block, masks)
-        return extra
-
-    @torch.inference_mode()
-    def rewrite_block(self, block: int, choose: ChooseWeights[Extra]) -> Extra:
-        """Let a function choose masks and new weights of a block; see `prune_block` for errors.
-
-        A weight that its mask removes becomes 0, whatever its new value.
-
-        Returns: the third part of what the function returned.
-        """
-        self._offloaded.wait()
-        masks, weights, extra = choose(self.masks.dense(block))
-        self.masks.set_block(block, masks, weights)
-        return extra
+        self.masks.exchange(read, blocks=blocks)
 
     def set_shifts(self, shifts: Mapping[int, Tensor] | None) -> None:
         """Set vectors to add to the hidden states after some blocks, in every later pass; None removes them all.

@@ -1,7 +1,7 @@
 """Mask files: the packed levels of the layers of one block."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -89,13 +89,6 @@ def read_keep_masks(
     """Return layer -> keep mask, bool [out, in]; args and raises as `read_packed_masks`."""
     packed = read_packed_masks(store_uri, artefact, level, layers=layers)
     return dict(zip(packed, parallel_map(PackedMask.unpack, packed.values()), strict=True))
-
-
-def stored_keep_masks(
-    weights: Mapping[str, Tensor], store_uri: str, artefact: Artefact, level: int
-) -> tuple[dict[str, Tensor], None]:
-    """Return the keep masks of a block at one sparsity; shards call this function to prune a block from the store."""
-    return read_keep_masks(store_uri, artefact, level, layers=weights), None
 
 
 def _load(store_uri: str, artefact: Artefact) -> dict[str, PackedLevels]:

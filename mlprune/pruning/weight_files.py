@@ -1,6 +1,6 @@
 """Files of changed weights, for variants whose remaining weights have new values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.masks.block_changes import BlockChanges
-from mlprune.pruning.mask_files import read_packed_masks, stored_keep_masks
+from mlprune.pruning.mask_files import read_packed_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -36,23 +36,16 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
 
 
 def stored_changes(
-    block: int, *, store_uri: str, masks: Sequence[Artefact], level: int, weights: Sequence[Artefact]
+    block: int, *, store_uri: str, masks: Mapping[int, Artefact], level: int, weights: Mapping[int, Artefact]
 ) -> BlockChanges:
     """Return the changes of a block at one sparsity; shards call it to apply a variant from the store.
 
     Args:
-        masks: the mask files, in the order of blocks.
+        masks: block -> its mask file.
         level: index of the sparsity.
-        weights: the files of changed weights, in the order of blocks; empty if no weight changed.
+        weights: block -> its file of changed weights; empty if no weight changed.
     Raises:
         DamagedArtefactError: a file is missing, differs from its record, or has another content.
     """
     changed = read_block_weights(Store(store_uri), weights[block]) if weights else {}
     return BlockChanges(read_packed_masks(store_uri, masks[block], level), changed)
-
-
-def stored_weights(
-    weights: Mapping[str, Tensor], store_uri: str, masks: Artefact, changed: Artefact
-) -> tuple[dict[str, Tensor], dict[str, Tensor], None]:
-    """Return the keep masks and changed weights of a block; shards call it to rewrite a block from the store."""
-    return stored_keep_masks(weights, store_uri, masks, 0)[0], read_block_weights(Store(store_uri), changed), None

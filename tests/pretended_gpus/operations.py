@@ -55,7 +55,7 @@ def _masked(chain: Chain, family: Family) -> Any:
     kept = {}
     for block in range(N_BLOCKS):
         kept |= {
-            (block, layer): mask for layer, mask in chain.on_block(block, Shard.prune_block, block, _heavy).items()
+            (block, layer): mask for layer, mask in chain.on_block(block, Shard.sweep_prune, block, _heavy).items()
         }
     chain.everywhere(Shard.set_keep_masks, kept)
     chain.everywhere(Shard.set_shifts, {1: torch.linspace(-1, 1, HIDDEN, dtype=torch.float64)})
@@ -65,10 +65,12 @@ def _masked(chain: Chain, family: Family) -> Any:
     return [kept, masked, _scored(chain, family)]
 
 
-def _heavy(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _heavy(
+    weights: Mapping[str, Tensor], _observation: SweepObservation
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
     """Keep the weights above 0.1, in a shard."""
     masks = {layer: weight.abs() > 0.1 for layer, weight in weights.items()}
-    return masks, {layer: mask.cpu() for layer, mask in masks.items()}
+    return masks, {}, {layer: mask.cpu() for layer, mask in masks.items()}
 
 
 def _swept(score: ScoreSpec) -> Operation:

@@ -8,7 +8,7 @@ The changes of offloaded blocks are also on disk. Changing such a block does not
 changes after the block was loaded.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -124,11 +124,12 @@ class MaskedBlocks:
         self._check(block, changes)
         self._change_block(block, changes)
 
-    def exchange(self, read: ReadChanges) -> None:
-        """Replace the changes of all blocks. After an error, blocks that were not reached have their earlier changes.
+    def exchange(self, read: ReadChanges, *, blocks: Sequence[int] | None = None) -> None:
+        """Replace the changes of blocks. After an error, blocks that were not reached have their earlier changes.
 
         Args:
             read: returns the changes of a block.
+            blocks: the blocks to change; None: all.
         Raises: any error of `read`, and as `set_block`.
         """
 
@@ -136,7 +137,9 @@ class MaskedBlocks:
             self._check(block, changes)
             self._change_block(block, changes)
 
-        blocks = list(self._blocks)
+        blocks = list(self._blocks) if blocks is None else blocks
+        for block in blocks:
+            self._require(block)
         n_weights = max(sum(self._weight(block, layer).numel() for layer in self._family.layers) for block in blocks)
         if n_threads() <= len(blocks) and n_threads() * n_weights <= _PARALLEL_WEIGHTS:
             list(parallel_map(lambda block: change(block, read(block)), blocks))

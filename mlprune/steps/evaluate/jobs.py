@@ -37,7 +37,8 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     if stored is None:
         chain.everywhere(Shard.set_keep_masks, None)
         return
-    read = partial(stored_changes, store_uri=store.uri, masks=stored.masks, level=stored.level, weights=stored.weights)
+    masks, weights = (dict(enumerate(artefacts)) for artefacts in (stored.masks, stored.weights))
+    read = partial(stored_changes, store_uri=store.uri, masks=masks, level=stored.level, weights=weights)
     chain.everywhere(Shard.exchange_changes, read)
 
 

@@ -17,8 +17,7 @@ from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.replicas.shared_sweep import SharedSweep
 from mlprune.models.shard import Shard
-from mlprune.pruning.mask_files import stored_keep_masks
-from mlprune.pruning.weight_files import stored_weights
+from mlprune.pruning.weight_files import stored_changes
 from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.prune.cost import sweep_cost
@@ -92,7 +91,7 @@ class SweepJob(ModelJob):
                 record = self._prune(store, model, sweep, block=block, batches=batches)
                 records.append(record)
                 if block + 1 < model.n_blocks:
-                    sweep.apply_elsewhere(partial(_apply_block, store_uri=store.uri, block=block, record=record))
+                    sweep.apply_elsewhere(partial(_apply_stored, store_uri=store.uri, block=block, record=record))
                     sweep.advance(block)
         finally:
             sweep.clear()
@@ -116,7 +115,7 @@ class SweepJob(ModelJob):
         identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
-            _apply_stored(store, model, block, record)
+            _apply_stored(model, store_uri=store.uri, block=block, record=record)
             return record
         if record is not None:
             store.quarantine(record)
@@ -141,17 +140,14 @@ class SweepJob(ModelJob):
         )
 
 
-def _apply_block(model: Chain, *, store_uri: str, block: int, record: Record) -> None:
-    """Apply the stored masks and weights of a block in a replica that did not choose them."""
-    _apply_stored(Store(store_uri), model, block, record)
-
-
-def _apply_stored(store: Store, model: Chain, block: int, record: Record) -> None:
-    """Apply the stored masks and weights of a block that was pruned before the sweep was interrupted."""
-    masks, weights = mask_artefacts(record)[0], weight_artefacts(record)
-    if weights:
-        rewrite = partial(stored_weights, store_uri=store.uri, masks=masks, changed=weights[0])
-        model.on_block(block, Shard.rewrite_block, block, rewrite)
-    else:
-        prune = partial(stored_keep_masks, store_uri=store.uri, artefact=masks, level=0)
-        model.on_block(block, Shard.prune_block, block, prune)
+def _apply_stored(model: Chain, *, store_uri: str, block: int, record: Record) -> None:
+    """Apply the stored masks and weights of a block that another replica or an interrupted sweep has pruned."""
+    masks, weights = mask_artefacts(record), weight_artefacts(record)
+    read = partial(
+        stored_changes,
+        store_uri=store_uri,
+        masks={block: masks[0]},
+        level=0,
+        weights={block: weights[0]} if weights else {},
+    )
+    model.on_block(block, Shard.exchange_changes, read, blocks=[block])

@@ -29,7 +29,7 @@ def test_a_call_reaches_the_shard_that_has_the_block(folders):
     chain = local_chain(folders["bloom"], n_shards=3)
     for block in range(3):
         assert shard_of(chain.spans, block) == block
-        assert chain.on_block(block, Shard.prune_block, block, lambda weights: ({}, len(weights))) == 4
+        assert chain.on_block(block, Shard.sweep_prune, block, lambda weights, _: ({}, {}, len(weights))) == 4
     with pytest.raises(ModelError, match=r"got=3, expected='0 to 2'"):
         chain.on_block(3, Shard.sweep_advance, 3, [])
     with pytest.raises(ModelError, match="cannot be split"):

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -150,15 +149,15 @@ def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
 def test_offloaded_blocks_are_masked_rewritten_and_restored_bit_for_bit(folders, name):
     reference, chain = local_chain(folders[name]), offloaded(folders[name], 2)
-    shapes = reference.on_block(0, Shard.prune_block, 0, lambda weights: ({}, dict(weights)))
+    shapes = reference.on_block(0, Shard.sweep_prune, 0, lambda weights, _: ({}, {}, dict(weights)))
     masks = {(block, layer): mask for block in (0, 2) for layer, mask in halved(shapes, block)[0].items()}
     dense = all_results(reference)
     for model in (reference, chain):
         model.everywhere(Shard.set_keep_masks, masks)
-        model.on_block(3, Shard.rewrite_block, 3, partial(scaled, factor=0.5))
+        model.on_block(3, Shard.sweep_prune, 3, lambda weights, _: scaled(weights, 0.5))
     assert_same(all_results(chain), all_results(reference))
     for model in (reference, chain):
-        model.on_block(0, Shard.prune_block, 0, lambda _: ({}, None))
+        model.on_block(0, Shard.sweep_prune, 0, lambda *_: ({}, {}, None))
     assert_same(all_results(chain), all_results(reference))
     for model in (reference, chain):
         model.everywhere(Shard.set_keep_masks, None)
@@ -171,9 +170,9 @@ def test_changing_an_offloaded_block_reads_no_weights_unless_they_are_accessed(f
     monkeypatch.setattr(WeightFiles, "read", None)
     monkeypatch.setattr(WeightFiles, "copy", None)
     names = FAMILIES["xglm"].layers
-    assert chain.on_block(2, Shard.prune_block, 2, lambda weights: ({}, list(weights))) == list(names)
+    assert chain.on_block(2, Shard.sweep_prune, 2, lambda weights, _: ({}, {}, list(weights))) == list(names)
     mask = torch.ones(64, 16, dtype=torch.bool)
-    assert chain.on_block(2, Shard.prune_block, 2, lambda weights: ({"fc1": mask}, len(weights))) == len(names)
+    assert chain.on_block(2, Shard.sweep_prune, 2, lambda weights, _: ({"fc1": mask}, {}, len(weights))) == len(names)
 
 
 class Watched:

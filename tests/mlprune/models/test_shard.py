@@ -10,6 +10,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
@@ -84,14 +85,14 @@ def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
     shard = load_shard(folders[name], range(3), n_blocks=3, dtype="float32")
     dense = {layer: weight.clone() for layer, weight in shard.masks.dense(1).items()}
 
-    def keep_large(weights, least):
+    def keep_large(weights, _, least):
         assert all(torch.equal(weight, dense[layer]) for layer, weight in weights.items())
         masks = {layer: weight.abs() >= least for layer, weight in weights.items()}
-        return masks, sum(int((~mask).sum()) for mask in masks.values())
+        return masks, {}, sum(int((~mask).sum()) for mask in masks.values())
 
     few = partial(keep_large, least=0.1)
-    assert shard.prune_block(1, few) == shard.prune_block(1, few)
-    n_removed = shard.prune_block(1, partial(keep_large, least=0.3))
+    assert shard.sweep_prune(1, few) == shard.sweep_prune(1, few)
+    n_removed = shard.sweep_prune(1, partial(keep_large, least=0.3))
     module = shard.runner.modules[1]
     n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in FAMILIES[name].layers)
     assert n_zero == n_removed > 0
@@ -108,10 +109,10 @@ def test_a_wrong_mask_weight_or_layer_of_a_function_is_an_error(folders):
         (ShapeError, {}, {"attn.c_attn": weight.T}),
     ):
         with pytest.raises(error):
-            shard.rewrite_block(0, lambda *_, given=(masks, weights): (*given, None))
+            shard.sweep_prune(0, lambda *_, given=(masks, weights): (*given, None))
+        with pytest.raises(error):
+            shard.exchange_changes(lambda _, given=(masks, weights): BlockChanges.of(*given), blocks=[0])
         if not weights:
-            with pytest.raises(error):
-                shard.prune_block(0, lambda *_, given=masks: (given, None))
             with pytest.raises(error):
                 shard.set_keep_masks({(0, layer): mask for layer, mask in masks.items()})
 

@@ -191,7 +191,7 @@ def test_a_non_finite_activation_in_a_sweep_is_an_error_that_names_block_and_inp
     for with_products in (False, True):
         with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
             shard.sweep_observe(1, KEYS, with_products=with_products)
-    assert shard.prune_block(0, lambda weights: ({}, len(weights))) == 6
+    assert shard.sweep_prune(0, lambda weights, _: ({}, {}, len(weights))) == 6
 
 
 @pytest.mark.parametrize("with_products", [False, True])

@@ -9,12 +9,12 @@ import torch
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.pruning import mask_files
+from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.mask_files import (
     SCHEMA,
     fingerprint,
     mask_path,
     read_keep_masks,
-    stored_keep_masks,
     write_block_masks,
 )
 from mlprune.pruning.scoring import BlockLevels, described_levels
@@ -52,7 +52,7 @@ def written(store: Store, levels: BlockLevels) -> Artefact:
 def test_masks_come_back_as_they_were_written(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
-    monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
+    monkeypatch.setattr(mask_files, "_CACHE", LevelCache(kept_bytes))
     levelss = levels()
     back = read_keep_masks(store.uri, written(store, levelss), level)
     assert list(back) == ["fc1", "fc2"]
@@ -95,11 +95,10 @@ def test_ten_sparsities_take_half_a_byte_a_weight(store: Store) -> None:
 def test_the_keep_masks_of_a_sparsity_are_the_levels_above_it(
     store: Store, monkeypatch: pytest.MonkeyPatch, level: int, kept_bytes: int
 ) -> None:
-    monkeypatch.setattr(mask_files, "CACHED_BYTES", kept_bytes)
+    monkeypatch.setattr(mask_files, "_CACHE", LevelCache(kept_bytes))
     levelss = levels()
     artefact = written(store, levelss)
-    masks, extra = stored_keep_masks({"fc1": torch.zeros(3, 5)}, store.uri, artefact, level)
-    assert extra is None
+    masks = read_keep_masks(store.uri, artefact, level, layers=("fc1",))
     assert list(masks) == ["fc1"]
     assert masks["fc1"].tolist() == [[one > level for one in row] for row in levelss["fc1"].packed.unpack().tolist()]
 
@@ -120,7 +119,7 @@ def test_a_damaged_or_missing_file_is_an_error(store: Store, tmp_path: Path) -> 
         read_keep_masks(store.uri, artefact, 0)
     file.unlink()
     with pytest.raises(DamagedArtefactError, match="missing"):
-        stored_keep_masks({}, store.uri, artefact, 0)
+        read_keep_masks(store.uri, artefact, 0, layers=())
 
 
 def test_a_table_without_the_columns_of_a_mask_file_is_an_error(store: Store) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import described_levels
-from mlprune.pruning.weight_files import read_block_weights, stored_weights, weights_path, write_block_weights
+from mlprune.pruning.weight_files import read_block_weights, stored_changes, weights_path, write_block_weights
 from mlprune.store.store import Store
 
 
@@ -46,11 +46,10 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     levels = {layer: described_levels((one > 0).byte(), (0.5,)) for layer, one in weights.items()}
     masks = write_block_masks(store, mask_path("abc", 0), levels)
     file = write_block_weights(store, weights_path("abc", 0), weights)
-    dense = {layer: torch.zeros(3, 4) for layer in weights}
-    keep, result, extra = stored_weights(dense, store.uri, masks, file)
-    assert extra is None
-    assert all(torch.equal(keep[layer], one > 0) for layer, one in weights.items())
-    assert all(torch.equal(result[layer], one) for layer, one in weights.items())
+    changes = stored_changes(0, store_uri=store.uri, masks={0: masks}, level=0, weights={0: file})
+    assert set(changes.masks) == set(changes.weights) == set(weights)
+    assert all(torch.equal(changes.masks[layer].unpack(), one > 0) for layer, one in weights.items())
+    assert all(torch.equal(changes.weights[layer], one) for layer, one in weights.items())
 
 
 def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: Path) -> None:
