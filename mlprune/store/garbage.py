@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from mlprune.atomic import UNFINISHED
 from mlprune.errors import DamagedRecordError, StoreError
-from mlprune.process_identity import file_tag, is_gone, is_of_ended_process
+from mlprune.process_identity import file_tag, is_of_ended_process
 from mlprune.store.backend.local_files import FileInfo
-from mlprune.store.claims.seen_claims import parse_claim
+from mlprune.store.claims.seen_claims import CLOCK, is_abandoned
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 
 LEFT_OVER = re.compile(r".*\.(?:writing|rebuilding|downloading|damaged)-[^/]*")
 """Name of a file that a killed process did not finish, or of a damaged catalog that was moved aside."""
-CLOCK = "claims/clock/"
-"""Folder of the files by which the store's clock is read."""
 MIN_AGE_S = 24 * 3600.0
 """Age from which an unreferenced file counts as garbage."""
 CLAIM_ALIVE_S = 3600.0
@@ -61,10 +59,10 @@ def find_garbage(store: Store, *, min_age_s: float = MIN_AGE_S) -> Garbage:
     referenced = _referenced(store)
     unreferenced = [file for file in candidates if file.path not in referenced]
     now = time.time()
-    is_old = [now - file.modified_at >= min_age_s or _is_left_over(store, file) for file in unreferenced]
-    old = tuple(file for file, old in zip(unreferenced, is_old, strict=True) if old)
-    young = tuple(file for file, old in zip(unreferenced, is_old, strict=True) if not old)
-    return Garbage(old, young, min_age_s)
+    old = [file for file in unreferenced if _is_old(store, file, now=now, min_age_s=min_age_s)]
+    paths = {file.path for file in old}
+    young = [file for file in unreferenced if file.path not in paths]
+    return Garbage(tuple(old), tuple(young), min_age_s)
 
 
 def remove_garbage(store: Store, garbage: Garbage) -> int:
@@ -85,8 +83,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
     referenced = _referenced(store)
     n_files = 0
     for file in garbage.files:
-        is_old = now - file.modified_at >= garbage.min_age_s or _is_left_over(store, file)
-        if file.path not in referenced and is_old:
+        if file.path not in referenced and _is_old(store, file, now=now, min_age_s=garbage.min_age_s):
             store.delete(file.path)
             n_files += 1
     return n_files
@@ -106,18 +103,17 @@ def living_claims(store: Store, *, now: float) -> list[str]:
     return [
         claim.path
         for claim in store.files("claims")
-        if now - claim.modified_at < CLAIM_ALIVE_S
-        and not claim.path.startswith(CLOCK)
-        and not _is_left_over(store, claim)
+        if not claim.path.startswith(CLOCK) and not _is_old(store, claim, now=now, min_age_s=CLAIM_ALIVE_S)
     ]
 
 
-def _is_left_over(store: Store, file: FileInfo) -> bool:
-    """Return whether a file is an unfinished one, or a claim, of a process of this machine that has ended."""
-    is_claim = file.path.startswith("claims/") and not file.path.startswith(CLOCK)
-    if is_claim:
-        return is_gone(parse_claim(store.read_file(file.path) or b"").get("process"))
-    return (UNFINISHED in file.path or file.path.startswith(CLOCK)) and is_of_ended_process(file.path)
+def _is_old(store: Store, file: FileInfo, *, now: float, min_age_s: float) -> bool:
+    """Return whether a file is old, or is an unfinished file or a claim of an ended process of this machine."""
+    if now - file.modified_at >= min_age_s:
+        return True
+    if file.path.startswith("claims/"):
+        return is_abandoned(store, file.path)
+    return UNFINISHED in file.path and is_of_ended_process(file.path)
 
 
 def _candidates(store: Store) -> Iterator[FileInfo]:
@@ -129,9 +125,8 @@ def _candidates(store: Store) -> Iterator[FileInfo]:
     yield from (file for file in run_files if UNFINISHED in file.path or file.path in packed)
     yield from store.files("quarantine")
     yield from (file for file in store.files_in() if LEFT_OVER.fullmatch(file.path))
-    for file in store.files("claims"):
-        if time.time() - file.modified_at >= CLAIM_ALIVE_S or _is_left_over(store, file):
-            yield file
+    now = time.time()
+    yield from (file for file in store.files("claims") if _is_old(store, file, now=now, min_age_s=CLAIM_ALIVE_S))
 
 
 def _referenced(store: Store) -> set[str]:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from mlprune.errors import MlpruneError
-from mlprune.process_identity import is_gone, is_of_ended_process, this_process
-from mlprune.store.claims.seen_claims import Key, SeenClaims, parse_claim
+from mlprune.process_identity import this_process
+from mlprune.store.claims.seen_claims import Key, SeenClaims, is_abandoned, read_claim
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
@@ -145,7 +145,7 @@ class Claims:
         return (json.dumps(claim) + "\n").encode()
 
     def _owns(self, path: str) -> bool:
-        claim = parse_claim(self._store.read_file(path) or b"")
+        claim = read_claim(self._store, path)
         return (claim.get("owner"), claim.get("process")) == (self._owner, self._process)
 
     # The thread
@@ -205,14 +205,11 @@ class Claims:
         self._checks_for_peers, self.may_have_peers = False, True
 
     def _remove_orphans(self) -> None:
-        """Remove the claims of killed runs: those on records that exist, and those of ended processes of this machine.
-
-        The files by which the garbage collection reads the store's clock are in the same folder.
-        """
+        """Remove the claims of killed runs: those on existing records, and those of ended processes of this machine."""
         for path in self._store.list("claims"):
             kind, _, name = path.removeprefix("claims/").partition("/")
-            is_orphan = is_of_ended_process(name) or self._store.has_record(kind, name.removesuffix(".json"))
-            if self._is_on and (is_orphan or is_gone(parse_claim(self._store.read_file(path) or b"").get("process"))):
+            has_record = self._store.has_record(kind, name.removesuffix(".json"))
+            if self._is_on and (has_record or is_abandoned(self._store, path)):
                 self._store.delete(path)
 
     def _best_effort(self, action: Callable[..., None], *arguments: float) -> None:

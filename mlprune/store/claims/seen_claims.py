@@ -4,10 +4,13 @@ import time
 from dataclasses import dataclass
 
 from mlprune.json_values import JsonObject, parse_json
-from mlprune.process_identity import is_gone
+from mlprune.process_identity import is_gone, is_of_ended_process
+from mlprune.store.store import Store
 
 Key = tuple[str, str]
 """(kind, id) of a record."""
+CLOCK = "claims/clock/"
+"""Folder of the files by which the garbage collection reads the store's clock."""
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,13 @@ def parse_claim(data: bytes) -> JsonObject:
     except ValueError:
         return {}
     return claim if isinstance(claim, dict) else {}
+
+
+def read_claim(store: Store, path: str) -> JsonObject:
+    """Read a claim; empty if it is not a claim, or does not exist."""
+    return parse_claim(store.read_file(path) or b"")
+
+
+def is_abandoned(store: Store, path: str) -> bool:
+    """Return whether a file below `claims/` is that of a process of this machine that has ended."""
+    return is_of_ended_process(path) if path.startswith(CLOCK) else is_gone(read_claim(store, path).get("process"))
