@@ -26,8 +26,8 @@ _COPY = re.compile(QUARANTINE + r"/records-([a-z][a-z0-9_]*)-([0-9a-f]+)\.json\.
 class Records(Protocol):
     """The operations of a store that this module needs."""
 
-    def files_in(self, folder: str) -> Iterable[FileInfo]:
-        """The files directly in a folder."""
+    def files_in(self, folder: str, *, prefix: str = "") -> Iterable[FileInfo]:
+        """The files directly in a folder whose names start with a prefix."""
 
     def read_file(self, path: str) -> bytes | None:
         """The content of a file, None if it does not exist."""
@@ -39,10 +39,14 @@ class Records(Protocol):
         """Move a record to quarantine."""
 
 
-def quarantined_copies(store: Records) -> dict[RecordKey, list[FileInfo]]:
-    """Return (kind, id) -> its copies in quarantine, the newest last. It costs one listing."""
+def quarantined_copies(store: Records, *, prefix: str = "") -> dict[RecordKey, list[FileInfo]]:
+    """Return (kind, id) -> its copies in quarantine, the newest last. It costs one listing.
+
+    Args:
+        prefix: of the names of the files that are looked at.
+    """
     copies: dict[RecordKey, list[FileInfo]] = defaultdict(list)
-    for file in sorted(store.files_in(QUARANTINE), key=lambda file: file.modified_at):
+    for file in sorted(store.files_in(QUARANTINE, prefix=prefix), key=lambda file: file.modified_at):
         if match := _COPY.fullmatch(file.path):
             copies[match[1], match[2]].append(file)
     return dict(copies)
@@ -60,7 +64,8 @@ def quarantine_outdated(store: Records, record: Record, text: bytes) -> list[Rec
         text: the record as it will be written.
     Returns: (kind, id) of the quarantined records; empty without another version.
     """
-    copies = quarantined_copies(store).get((record.kind, record.id), [])
+    name = record.path.replace("/", "-")
+    copies = quarantined_copies(store, prefix=name).get((record.kind, record.id), [])
     newest = [copy for copy in copies if copy.modified_at == copies[-1].modified_at]
     checksum = stated_checksum(text)
     if not copies or store.read_file(record.path) == text:

@@ -180,13 +180,15 @@ class StoreFiles(StoreQuarantine):
         """Return the path, relative to the store, of every finished file below a folder -> size in bytes."""
         return {file.path: file.n_bytes for file in self.files(folder)}
 
-    def files_in(self, folder: str = "") -> Sequence[FileInfo]:
-        """List the files directly in a folder, unfinished ones included."""
+    def files_in(self, folder: str = "", *, prefix: str = "") -> Sequence[FileInfo]:
+        """List the files directly in a folder whose names start with a prefix, unfinished ones included."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            infos: Iterable[FileInfo] = file_infos(entries_in(full, on_unreadable_name=self._on_unreadable_name))
+            entries = entries_in(full, on_unreadable_name=self._on_unreadable_name)
+            infos: Iterable[FileInfo] = file_infos(entry for entry in entries if entry.name.startswith(prefix))
         else:
-            infos = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
+            listed = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
+            infos = (info for info in listed if info.path.rpartition("/")[2].startswith(prefix))
         return [replace(info, path=self._relative(info.path)) for info in infos]
 
     def files(self, folder: str, *, unfinished: bool = False) -> Iterator[FileInfo]:

@@ -121,6 +121,8 @@ def test_the_files_directly_in_a_folder_are_listed_with_unfinished_ones(store: S
         store.write(path, b"1")
     assert sorted(file.path for file in store.files_in()) == ["one", "two.writing-0123abcd"]
     assert [file.path for file in store.files_in("a")] == ["a/three"]
+    assert [file.path for file in store.files_in("a", prefix="th")] == ["a/three"]
+    assert list(store.files_in("a", prefix="hree")) == []
     assert list(store.files_in("nothing")) == []
 
 
