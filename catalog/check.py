@@ -45,20 +45,22 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
         artefacts without their record.
     """
     damages: list[Damage] = []
-    referenced: set[str] = set()
+    artefacts: set[Artefact] = set()
     names = store.record_names()
     damages += _segment_damages(store)
     for kind, record_id in names:
         record = _read_record(store, kind, record_id, damages=damages)
         if record is not None:
             for artefact in record.artefacts:
-                referenced.add(artefact.path)
-                damages += _artefact_damages(store, artefact)
+                if artefact not in artefacts:
+                    artefacts.add(artefact)
+                    damages += _artefact_damages(store, artefact)
             damages += [Damage(problem, record.path, is_wrong_content=True) for problem in row_problems(record)]
     damaged = {damage.location for damage in damages}
     intact = [name for name in names if record_path(*name) not in damaged]
     next_step = "run catalog rebuild" if len(intact) == len(names) else "first run the recipes of the damaged records"
     damages += _catalog_damages(store, intact, next_step=next_step)
+    referenced = {artefact.path for artefact in artefacts}
     notes = [path for folder in ARTEFACT_FOLDERS for path in store.list(folder) if path not in referenced]
     return damages, notes
 

@@ -62,6 +62,14 @@ def test_everything_that_can_be_wrong_with_files_is_found_where_it_is(store: Sto
     assert notes == ["predictions/unreferenced.parquet"]
 
 
+def test_an_artefact_that_two_records_list_is_reported_once(store: Store) -> None:
+    listed, other = list(store.records("evaluations"))[:2]
+    edit(store, other, artefacts=[vars(artefact) for artefact in listed.artefacts])
+    (root(store) / listed.artefacts[0].path).unlink()
+    damages, _ = check(store)
+    assert [damage.location for damage in damages].count(listed.artefacts[0].path) == 1
+
+
 def test_an_edited_record_is_found_by_its_id_and_by_the_catalog(store: Store) -> None:
     renamed = first(store, "recipes")
     edit(store, renamed, parameters={"name": "another"})
