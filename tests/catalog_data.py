@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
@@ -43,15 +42,7 @@ class Variant:
 
 
 def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> None:
-    """Write all records, artefacts and run files; the same files at every call.
-
-    Nothing is flushed to the disk: 1,500 flushes take ten seconds, and no test pulls the plug.
-    """
-    with patch("os.fsync", lambda _: None):
-        _fill(store, sparsities)
-
-
-def _fill(store: Store, sparsities: Sequence[float]) -> None:
+    """Write all records, artefacts and run files; the same files at every call."""
     base_id = _base_model(store)
     sets = _demonstration_sets(store)
     statistics = {name: _statistics(store, base_id, name=name, set_id=set_id) for name, set_id in sets.items()}

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,16 +39,15 @@ def add_methods(store: Store) -> Methods:
     """Add the records to a filled store; the same records at every call."""
     base_id = next(record.id for record in store.records("base_models"))
     made = Methods(base_id)
-    with patch("os.fsync", lambda _: None):
-        _add_sets(store, made)
-        _add_scored(store, made)
-        _add_combined(store, made)
-        _add_overlaps(store, made)
-        for name in made.ids:
-            _add_accuracy(store, made, name)
-        _add_lrp2(store, made)
-        names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
-        write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
+    _add_sets(store, made)
+    _add_scored(store, made)
+    _add_combined(store, made)
+    _add_overlaps(store, made)
+    for name in made.ids:
+        _add_accuracy(store, made, name)
+    _add_lrp2(store, made)
+    names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
+    write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
 
 
