@@ -1,7 +1,6 @@
 """Published tables with columns separated by tabs, whose quotes are bare in some files and enclose values in others."""
 
 import csv
-import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TypeVar
 
 from mlprune.corpus.text_files import open_text, read_lines
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonValue, parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +58,8 @@ def first_object(path: Path) -> Mapping[str, JsonValue]:
     """Return the first line of a file of JSON lines; empty if it is not an object."""
     try:
         with open_text(path) as text:
-            value = json.loads(text.readline())
-    except (CorpusError, ValueError, RecursionError):
+            value = parse_json(text.readline())
+    except (CorpusError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
 
