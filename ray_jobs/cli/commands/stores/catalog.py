@@ -1,13 +1,17 @@
 """`mlprune catalog`: rebuild, check, merge and export the catalog of a store."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catalog.visible_text import visible
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store, install_command
+
+if TYPE_CHECKING:
+    from catalog.check import Damage
 
 
 def rebuild(store: StoreOption) -> None:
@@ -59,7 +63,6 @@ def check(
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
     from catalog.deep_check import deep_check  # noqa: PLC0415
-    from catalog.repair import repair as repair_store  # noqa: PLC0415
 
     opened = existing_store(store)
     damages, notes = check_store(opened)
@@ -74,17 +77,24 @@ def check(
         typer.echo("sound")
         return
     if repair:
-        result = repair_store(existing_store(store, quarantine=True), damages)
-        for path in result.set_aside:
-            typer.echo(f"moved to quarantine/: {path}", err=True)
-        if result.rebuilt:
-            typer.echo("the catalog was rebuilt", err=True)
-        if result.set_aside:
-            recipes = ", ".join(result.recipes) or "unknown"
-            typer.echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
+        _repair(store, damages)
     else:
         typer.echo(f"next: mlprune catalog check --repair --store {store}", err=True)
     raise typer.Exit(1)
+
+
+def _repair(store: str, damages: Iterable["Damage"]) -> None:
+    """Repair a store and print what was done and the next step."""
+    from catalog.repair import repair  # noqa: PLC0415 - commands import lazily
+
+    result = repair(existing_store(store, quarantine=True), damages)
+    for path in result.set_aside:
+        typer.echo(f"moved to quarantine/: {path}", err=True)
+    if result.rebuilt:
+        typer.echo("the catalog was rebuilt", err=True)
+    if result.set_aside:
+        recipes = ", ".join(result.recipes) or "unknown"
+        typer.echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
 
 
 def merge(
