@@ -70,9 +70,9 @@ def check(
         wrong, unchecked = deep_check(opened, sample=sample if deep else None, seed=seed, with_masks=deep)
         damages, notes = [*damages, *wrong], [*notes, *unchecked]
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(visible(f"note: {note}"), err=True)
     for damage in damages:
-        typer.echo(str(damage))
+        typer.echo(visible(str(damage)))
     if not damages:
         typer.echo("sound")
         return
@@ -89,11 +89,11 @@ def _repair(store: str, damages: Iterable["Damage"]) -> None:
 
     result = repair(existing_store(store, quarantine=True), damages)
     for path in result.set_aside:
-        typer.echo(f"moved to quarantine/: {path}", err=True)
+        typer.echo(visible(f"moved to quarantine/: {path}"), err=True)
     if result.rebuilt:
         typer.echo("the catalog was rebuilt", err=True)
     if result.set_aside:
-        recipes = ", ".join(result.recipes) or "unknown"
+        recipes = visible(", ".join(result.recipes) or "unknown")
         typer.echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
 
 

@@ -39,6 +39,16 @@ def test_rebuild_counts_the_records(store: Store) -> None:
     assert (result.exit_code, result.stdout.split()[:2]) == (0, ["3", "records,"])
 
 
+def test_control_characters_in_names_are_escaped_by_check(store: Store) -> None:
+    store.write_bytes("masks/\x1b[2J", b"unreferenced")
+    store.write_bytes("records/masks/\x1b[2J.json", b"{}")
+    result = mlprune("catalog", "check", "--repair", "--store", store.uri)
+    assert result.exit_code == 1
+    assert "\x1b" not in result.output
+    assert r"masks/\x1b[2J" in result.stderr
+    assert r"records/masks/\x1b[2J.json" in result.stdout
+
+
 @pytest.mark.parametrize("command", [("merge", "nothing"), ("rebuild",), ("check",)])
 def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) -> None:
     result = mlprune("catalog", *command, "--store", str(tmp_path / "nothing"))
