@@ -142,8 +142,7 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         try:
             argument.encode()
         except UnicodeEncodeError as err:
-            got = argument.encode(errors="backslashreplace").decode()
-            raise BadInputError("an argument is not UTF-8", got=got) from err
+            raise BadInputError("an argument is not UTF-8", got=visible(argument)) from err
 
 
 def _check_hub_address(address: str) -> None:
