@@ -14,18 +14,13 @@ import torch
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from tests.pretended_gpus import pretended_gpus
-from tests.pretended_gpus.operations import N_BLOCKS, OPERATIONS, leaves
+from tests.pretended_gpus.operations import OPERATIONS, leaves
 from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, PLACEMENTS, place
-from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES
 
 SOME = ["observe", "score", "decode"]
 FEW = [*(name for name in OPERATIONS if "sweep" not in name), "sweep wanda row", "sweep sparsegpt 2:4"]
-
-
-@pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return cache(lambda family: save_tiny_model(tmp_path_factory.mktemp(family), family, seed=3, blocks=N_BLOCKS))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +21,10 @@ from mlprune.numeric.masks.packed_masks import replace_mask, write_masked
 from mlprune.numeric.masks.packing import pack_flags, unpack_flags
 from mlprune.numeric.selection import levels
 from tests.pretended_gpus import pretended_gpus
-from tests.pretended_gpus.operations import N_BLOCKS, OPERATIONS
+from tests.pretended_gpus.operations import OPERATIONS
 from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, place
 from tests.pretended_gpus.planting import plant
-from tests.tiny_models import save_tiny_model
 
 TO_CPU = '.to(torch.device("cpu"))'
 
@@ -68,11 +65,6 @@ FAULTS = (
     Fault("a visitor leaves a shard as it is", Shard.advance, "message.visitor.leave_shard()", "", "observe", PICKLED),
     Fault("counts are returned on a device", HostCopies.take, ".cpu()", "", "count neurons", PICKLED),
 )
-
-
-@pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    return cache(lambda family: save_tiny_model(tmp_path_factory.mktemp(family), family, seed=3, blocks=N_BLOCKS))
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.what)
