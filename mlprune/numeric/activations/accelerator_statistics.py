@@ -6,6 +6,7 @@ functions of `statistics.py` are faster, and check at once. Each function below 
 """
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -63,10 +64,7 @@ def masked_squares(values: Tensor, counted: CountedTokens) -> Tensor:
         ShapeError: the shapes do not match, or the mask is not boolean.
     """
     check_mask(values, counted.mask)
-    total, *others = (piece.square_().sum(dim=1) for piece in _wide_pieces(values, counted))
-    for sums in others:
-        total += sums
-    return total
+    return reduce(Tensor.add_, (piece.square_().sum(dim=1) for piece in _wide_pieces(values, counted)))
 
 
 def masked_sums(values: Tensor, counted: CountedTokens) -> Tensor:
@@ -77,10 +75,7 @@ def masked_sums(values: Tensor, counted: CountedTokens) -> Tensor:
         ShapeError: the shapes do not match, or the mask is not boolean.
     """
     check_mask(values, counted.mask)
-    total, *others = (piece.sum(dim=(0, 1)) for piece in _wide_pieces(values, counted))
-    for sums in others:
-        total += sums
-    return total
+    return reduce(Tensor.add_, (piece.sum(dim=(0, 1)) for piece in _wide_pieces(values, counted)))
 
 
 def masked_counts(activations: Tensor, counted: CountedTokens) -> Tensor:

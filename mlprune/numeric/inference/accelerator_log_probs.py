@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mlprune.numeric.inference.output_head import OutputHead
+from mlprune.numeric.inference.output_head import OutputHead, part_bounds
 
 MAX_LOGITS = 2**28
 """Logits in memory at once: 1 GiB in float32. 1,048 states with a vocabulary of 256,008 tokens."""
@@ -50,10 +50,8 @@ def score_on_accelerator(hidden: Tensor, head: OutputHead, *, states: Tensor, ta
 
 
 def row_bounds(n_states: int, head: OutputHead) -> list[int]:
-    """Return the bounds of the parts into which states are divided: as few as fit, of nearly equal size."""
-    most = min(MAX_STATES, max(1, head.max_logits // head.n_tokens))
-    n_parts = max(1, -(-n_states // most))
-    return [n_states * part // n_parts for part in range(n_parts + 1)]
+    """Return the bounds of the parts of states whose logits of the whole vocabulary fit in memory, if one state's do."""
+    return part_bounds(n_states, most=min(MAX_STATES, max(1, head.max_logits // head.n_tokens)))
 
 
 def _pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
@@ -61,11 +59,8 @@ def _pieces(rows: Tensor, head: OutputHead) -> Iterator[tuple[int, Tensor]]:
 
     Logits are [m, tokens of the piece], float32 or wider.
     """
-    n_columns = head.n_columns(rows.shape[0])
-    for first in head.piece_starts(n_columns):
-        piece = slice(first, first + n_columns)
-        bias = None if head.bias is None else head.bias[piece]
-        yield first, head.cap_in_place(_logits(rows, head.weight[piece], bias))
+    for first, weight, bias in head.pieces(head.n_columns(rows.shape[0])):
+        yield first, head.cap_in_place(_logits(rows, weight, bias))
 
 
 def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Each hidden state is projected once, whatever its number of targets.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from mlprune.errors import BadInputError, ShapeError
 from mlprune.numeric.inference import accelerator_log_probs
 from mlprune.numeric.inference.accelerator_log_probs import score_on_accelerator
 from mlprune.numeric.inference.onednn_linear import quick_linear
-from mlprune.numeric.inference.output_head import OutputHead
+from mlprune.numeric.inference.output_head import OutputHead, part_bounds
 
 MAX_LOGITS = 2**21
 """Logits in memory at once on the CPU: 8 MiB in float32, which stay in the processor's cache."""
@@ -80,9 +81,7 @@ def _score_on_cpu(hidden: Tensor, head: OutputHead, *, states: Tensor, targets: 
     """Return [k] float64 log-probabilities and [k] bool, in small parts that stay in the processor's cache."""
     log_probs = torch.empty(states.shape[0], dtype=torch.float64)
     is_greedy = torch.empty(states.shape[0], dtype=torch.bool)
-    n_parts = max(1, -(-hidden.shape[0] // MAX_STATES))
-    for part in range(n_parts):
-        start, end = (hidden.shape[0] * bound // n_parts for bound in (part, part + 1))
+    for start, end in pairwise(part_bounds(hidden.shape[0], most=MAX_STATES)):
         asked = ((states >= start) & (states < end)).nonzero().flatten()
         if asked.numel():
             log_probs[asked], is_greedy[asked] = _score_part(
@@ -99,9 +98,8 @@ def _score_part(rows: Tensor, head: OutputHead, *, states: Tensor, targets: Tens
     piece_of_highest = torch.full((rows.shape[0],), -1, dtype=torch.int64)
     masses = []
     n_columns = head.n_columns(rows.shape[0])
-    for first in head.piece_starts(n_columns):
-        piece = slice(first, first + n_columns)
-        logits = quick_linear(rows, head.weight[piece], None if head.bias is None else head.bias[piece])
+    for first, weight, bias in head.pieces(n_columns):
+        logits = quick_linear(rows, weight, bias)
         logits = head.cap_in_place(logits if logits.dtype == torch.float64 else logits.float())
         masses.append(torch.logsumexp(logits, dim=1).double())
         top = logits.amax(dim=1)

@@ -1,5 +1,6 @@
 """The output head of a model, computed in pieces of its vocabulary."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,10 +31,18 @@ class OutputHead:
         """Return the tokens of a piece of the vocabulary for some rows of hidden states."""
         return max(1, self.max_logits // n_rows)
 
-    def piece_starts(self, n_columns: int) -> range:
-        """Return the first token of each piece."""
-        return range(0, self.n_tokens, n_columns)
+    def pieces(self, n_columns: int) -> Iterator[tuple[int, Tensor, Tensor | None]]:
+        """Yield the first token of each piece of the vocabulary, with the weight and the bias of its tokens."""
+        for first in range(0, self.n_tokens, n_columns):
+            piece = slice(first, first + n_columns)
+            yield first, self.weight[piece], None if self.bias is None else self.bias[piece]
 
     def cap_in_place(self, logits: Tensor) -> Tensor:
         """Cap logits, which are overwritten."""
         return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
+
+
+def part_bounds(n_states: int, *, most: int) -> list[int]:
+    """Return the bounds of the parts into which states are divided: as few as fit, of nearly equal size."""
+    n_parts = max(1, -(-n_states // most))
+    return [n_states * part // n_parts for part in range(n_parts + 1)]

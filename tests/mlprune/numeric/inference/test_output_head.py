@@ -7,10 +7,12 @@ from mlprune.numeric.inference.output_head import OutputHead
 
 def test_the_pieces_contain_every_token_once_and_keep_the_bound() -> None:
     for max_logits, n_rows in ((1, 3), (12, 3), (7, 2), (100, 5)):
-        head = OutputHead(torch.ones(10, 2), None, None, max_logits)
+        head = OutputHead(torch.arange(20).reshape(10, 2), torch.arange(10), None, max_logits)
         n_columns = head.n_columns(n_rows)
-        tokens = [token for first in head.piece_starts(n_columns) for token in range(10)[first : first + n_columns]]
-        assert tokens == list(range(10))
+        firsts, weights, biases = zip(*head.pieces(n_columns), strict=True)
+        assert firsts == tuple(range(0, 10, n_columns))
+        assert torch.equal(torch.cat(weights), head.weight)
+        assert torch.equal(torch.cat(biases), head.bias)
         assert n_columns == 1 or n_columns * n_rows <= max_logits
 
 
