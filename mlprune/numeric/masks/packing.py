@@ -43,8 +43,7 @@ def pack_levels(levels: Tensor, n_levels: int) -> bytes:
         planes = np.empty((n_levels.bit_length(), (levels.numel() + 7) // 8), dtype=np.uint8)
         fill_planes(levels, n_levels, planes)
         return planes.tobytes()
-    if levels.numel() and int(levels.max()) > n_levels:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(levels.max()))
+    _check_highest(int(levels.max()) if levels.numel() else 0, n_levels)
     return b"".join(pack_flags(levels.bitwise_and(1 << bit)).tobytes() for bit in range(n_levels.bit_length()))
 
 
@@ -59,9 +58,7 @@ def fill_planes(levels: Tensor, n_levels: int, planes: NDArray[np.uint8]) -> Non
         ShapeError: as `pack_levels`.
     """
     flat = levels.detach().contiguous().numpy().reshape(-1)
-    highest = _fill_planes(flat, flat[: flat.size // 8 * 8].view(np.uint64), planes)
-    if highest > n_levels:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(highest))
+    _check_highest(_fill_planes(flat, flat[: flat.size // 8 * 8].view(np.uint64), planes), n_levels)
 
 
 def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
@@ -79,16 +76,8 @@ def unpack_levels(data: bytes, shape: tuple[int, int], n_levels: int) -> Tensor:
     flat = np.zeros(n_weights, dtype=np.uint8)
     for bit, plane in enumerate(planes):
         flat |= np.unpackbits(plane, count=n_weights, bitorder="little") << np.uint8(bit)
-    _check_highest(flat, n_levels)
+    _check_highest(int(flat.max(initial=0)), n_levels)
     return torch.from_numpy(flat).reshape(shape)
-
-
-def unpack_kept(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> Tensor:
-    """Return the keep mask of one sparsity without unpacking the levels; args and raises as `kept_bits`.
-
-    Returns: [out, in], bool, on the CPU; True where the level is above `level`.
-    """
-    return unpack_flags(kept_bits(data, shape, n_levels, level=level), shape)
 
 
 def kept_bits(data: bytes, shape: tuple[int, int], n_levels: int, *, level: int) -> NDArray[np.uint8]:
@@ -234,6 +223,6 @@ def check_n_levels(n_levels: int) -> None:
         raise ShapeError("wrong number of levels", expected=f"1 to {MAX_LEVELS}", got=n_levels)
 
 
-def _check_highest(flat: NDArray[np.uint8], n_levels: int) -> None:
-    if flat.size and int(flat.max()) > n_levels:
-        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=int(flat.max()))
+def _check_highest(highest: int, n_levels: int) -> None:
+    if highest > n_levels:
+        raise ShapeError("a level does not exist", expected=f"at most {n_levels}", got=highest)

@@ -136,6 +136,8 @@ LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
 }
 """Functions of the structures without a pattern; `levels_of` also takes N:M."""
 
+_N_M = re.compile(r"(\d+):(\d+)")
+
 
 def levels_of(
     scores: Tensor, structure: str, *, sparsities: Sequence[float], rounding: str = "decimal", removes: str = "lowest"
@@ -148,7 +150,7 @@ def levels_of(
     Raises: as the structure's function, and
         BadInputError: the structure is unknown.
     """
-    pattern = re.fullmatch(r"(\d+):(\d+)", structure)
+    pattern = _N_M.fullmatch(structure)
     if not pattern:
         if structure not in (*LEVEL_FUNCTIONS, "N:M"):
             raise unknown("structure", structure, [*LEVEL_FUNCTIONS, "N:M"], error=BadInputError)
@@ -163,7 +165,7 @@ def levels_of(
 
 def selects_within_rows(structure: str) -> bool:
     """Whether the levels of a row depend on the scores of this row only."""
-    return structure == "row" or re.fullmatch(r"\d+:\d+", structure) is not None
+    return structure == "row" or _N_M.fullmatch(structure) is not None
 
 
 def _select_in_rows(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import ShapeError
-from mlprune.numeric.masks.packing import pack_levels, unpack_kept, unpack_levels
+from mlprune.numeric.masks.packing import kept_bits, pack_levels, unpack_flags, unpack_levels
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -25,7 +25,7 @@ def test_levels_survive_packing_at_the_promised_size(n_levels: int, n_rows: int,
     assert unpacked.dtype == torch.uint8
     assert torch.equal(unpacked, levels)
     level = data.draw(st.integers(0, n_levels - 1))
-    kept = unpack_kept(packed, (n_rows, d_in), n_levels, level=level)
+    kept = unpack_flags(kept_bits(packed, (n_rows, d_in), n_levels, level=level), (n_rows, d_in))
     assert kept.tolist() == [[one > level for one in row] for row in levels.tolist()]
 
 
@@ -50,13 +50,13 @@ def test_a_level_that_does_not_exist_is_an_error() -> None:
     with pytest.raises(ShapeError, match="does not exist"):
         unpack_levels(pack_levels(levels, 3), (1, 2), 2)
     with pytest.raises(ShapeError, match="does not exist"):
-        unpack_kept(pack_levels(levels, 3), (1, 2), 2, level=0)
+        kept_bits(pack_levels(levels, 3), (1, 2), 2, level=0)
 
 
 @pytest.mark.parametrize("level", [-1, 2])
 def test_a_sparsity_that_the_levels_do_not_have_has_no_mask(level: int) -> None:
     with pytest.raises(ShapeError, match="no such level"):
-        unpack_kept(pack_levels(torch.zeros(1, 8, dtype=torch.uint8), 2), (1, 8), 2, level=level)
+        kept_bits(pack_levels(torch.zeros(1, 8, dtype=torch.uint8), 2), (1, 8), 2, level=level)
 
 
 @pytest.mark.parametrize("n_levels", [0, 256])
