@@ -17,6 +17,7 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.scoring.translation import decoding_batches
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
 from mlprune.vocabulary import DeviceName
@@ -187,17 +188,6 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
         tokens = self.tok_encode(context, add_special_tokens=False if has_bos else None)
         return tokens[-room:]
 
-    def _decoded_together(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-        """Divide the indices of prompts, long prompts first, into batches of similar length."""
-        batches: list[list[int]] = []
-        for index in sorted(range(len(prompts)), key=lambda index: (-len(prompts[index]), index)):
-            longest = len(prompts[batches[-1][0]]) + max_new_tokens if batches else 0
-            if batches and (len(batches[-1]) + 1) * longest <= self._batch_tokens:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
-        return batches
-
     def _decoded(self, prompts: Sequence[Sequence[int]], options: "_GreedyOptions") -> list[str]:
         stops = [stop for stop in (*options.until, self.tokenizer.decode(self.eot_token_id)) if stop]
 
@@ -211,7 +201,7 @@ class ChainModel(TemplateLM):  # type: ignore[misc]  # the harness has no types
             stop_id=self.eot_token_id,
             pad_id=self.eot_token_id if self.tokenizer.pad_token_id is None else int(self.tokenizer.pad_token_id),
             ends=lambda tokens: any(stop in text_of(tokens) for stop in stops),
-            batches=self._decoded_together(prompts, options.max_new_tokens),
+            batches=decoding_batches([len(prompt) + options.max_new_tokens for prompt in prompts], self._batch_tokens),
         )
         return [_cut(text_of(tokens), stops) for tokens in decoded]
 

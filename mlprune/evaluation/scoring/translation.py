@@ -118,7 +118,7 @@ def prepare_translation(
         if max_positions is not None and len(tokens) > max_positions - max_new_tokens:
             expected = f"at most {max_positions - max_new_tokens} tokens"
             raise TaskFileError("a prompt is too long", example=item.example_id, expected=expected, got=len(tokens))
-    batches = _batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
+    batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
     return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens)
 
 
@@ -143,8 +143,13 @@ def run_translation(
     )
 
 
-def _batches(lengths: Sequence[int], batch_tokens: int) -> tuple[tuple[int, ...], ...]:
-    """Divide indices, sorted by falling length, such that no batch padded to its first prompt exceeds the bound."""
+def decoding_batches(lengths: Sequence[int], batch_tokens: int) -> tuple[tuple[int, ...], ...]:
+    """Divide the indices of prompts, longest first, into batches that are decoded together.
+
+    Args:
+        lengths: tokens of each prompt, including its new tokens.
+        batch_tokens: most tokens of a batch, padded to its first prompt; a single prompt may exceed it.
+    """
     batches: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda index: (-lengths[index], index)):
         if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:

@@ -50,7 +50,7 @@ def score_on_accelerator(hidden: Tensor, head: OutputHead, *, states: Tensor, ta
 
 
 def row_bounds(n_states: int, head: OutputHead) -> list[int]:
-    """Return the bounds of the parts of states whose logits of the whole vocabulary fit in memory, if one state's do."""
+    """Return the bounds of parts of states, each with as many logits of the whole vocabulary as fit in memory."""
     return part_bounds(n_states, most=min(MAX_STATES, max(1, head.max_logits // head.n_tokens)))
 
 
