@@ -17,6 +17,7 @@ from mlprune.plan.node_capacity import (
     Actor,
     Coordinators,
     Node,
+    accelerators_of,
     format_node,
     has_room,
     max_cpus,
@@ -25,6 +26,7 @@ from mlprune.plan.node_capacity import (
 )
 from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.devices import resolved_device
 from mlprune.steps.job_cost import JobCost
 from mlprune.steps.observe.cost import COORDINATING_BYTES
 
@@ -66,9 +68,7 @@ class _Planning:
         """Accelerators of an actor."""
         if self.compute.gpus_per_actor != "auto":
             return self.compute.gpus_per_actor
-        if self.compute.device != "auto":
-            return 1.0 if self.compute.device == "cuda" else 0.0
-        return 1.0 if any(node.n_gpus for node in self.all_nodes) else 0.0
+        return 1.0 if resolved_device(self.compute, accelerators_of(self.all_nodes)) == "cuda" else 0.0
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
