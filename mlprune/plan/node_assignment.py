@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mlprune.plan.node_capacity import Actor, Node, n_fitting
+from mlprune.plan.node_capacity import Node, n_fitting
 from mlprune.plan.pool import Pool
 
 
@@ -54,7 +54,7 @@ def assign_actors(pool: Pool, nodes: Sequence[Node]) -> list[NodeLoad]:
 
 
 def _n_fitting(pool: Pool, node: Node) -> int:
-    return n_fitting(node, Actor(pool.n_cpus, pool.n_gpus, pool.memory_bytes)) if node.n_cpus > 0 else 0
+    return n_fitting(node, pool.actor) if node.n_cpus > 0 else 0
 
 
 def _packed(pool: Pool, loads: list[NodeLoad]) -> list[NodeLoad]:
@@ -78,13 +78,11 @@ def _packed(pool: Pool, loads: list[NodeLoad]) -> list[NodeLoad]:
 def _add_coordinators(pool: Pool, loads: Sequence[NodeLoad]) -> bool:
     """Add the coordinating workers; return whether all have room."""
     n_unplaced = pool.n_workers if pool.coordinator_bytes else 0
-    for load in loads if n_unplaced else ():
+    near_replicas = [(load, max(1, load.n_replicas)) for load in loads]
+    anywhere = [(load, pool.n_workers) for load in loads]
+    for load, most in (*near_replicas, *anywhere) if n_unplaced else ():
         room = (load.node.memory_bytes - load.memory_bytes(pool)) // pool.coordinator_bytes
-        load.n_coordinators = max(0, min(n_unplaced, room, max(1, load.n_replicas)))
-        n_unplaced -= load.n_coordinators
-    for load in loads if n_unplaced else ():
-        room = (load.node.memory_bytes - load.memory_bytes(pool)) // pool.coordinator_bytes
-        n_added = max(0, min(n_unplaced, room))
+        n_added = max(0, min(n_unplaced, room, most))
         load.n_coordinators += n_added
         n_unplaced -= n_added
     return n_unplaced == 0

@@ -69,7 +69,7 @@ class Coordinators:
 
     n: int = 0
     memory_bytes: int = 0
-    """Memory of each of them."""
+    """Memory of each of them; 0 if there are none."""
 
 
 LEAST_CPUS = 1e-4

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.device_budget import NO_DEVICES, DeviceBudget
+from mlprune.plan.node_capacity import Actor
 
 GIB = 2**30
 GROUPS_IN_FLIGHT = 4
@@ -64,6 +65,11 @@ class Pool:
     def n_actors(self) -> int:
         """Actors with weights."""
         return self.n_workers * self.n_shards
+
+    @property
+    def actor(self) -> Actor:
+        """Resources of each actor on its node."""
+        return Actor(self.n_cpus, self.n_gpus, self.memory_bytes)
 
     @property
     def budget(self) -> MemoryBudget:

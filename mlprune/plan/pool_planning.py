@@ -129,7 +129,7 @@ class _Planning:
         if plan is None:
             return None
         least, coordinator_bytes = plan.least_bytes, self.coordinator_bytes(n_shards)
-        coordinators = Coordinators(n_workers if coordinator_bytes else 0, coordinator_bytes)
+        coordinators = Coordinators(n_workers, coordinator_bytes)
         memory = least
         if self.compute.memory_gib_per_actor != "auto":
             memory = int(self.compute.memory_gib_per_actor * GIB)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from mlprune.plan.node_capacity import Actor, Coordinators, Node, has_room
+from mlprune.plan.node_capacity import Coordinators, Node, has_room
 from mlprune.plan.pool import Pool
 from mlprune.timestamps import timestamp
 from ray_jobs.workers.nodes.node_list import ClusterNode
@@ -115,14 +115,10 @@ class Scaling:
 
 def n_fitting(pool: Pool, nodes: Sequence[Node]) -> int:
     """Return how many replicas as planned fit on some nodes."""
-    actor, n = Actor(pool.n_cpus, pool.n_gpus, pool.memory_bytes), 0
-    while has_room(nodes, actor, (n + 1) * pool.n_shards, _coordinators(pool, n + 1)):
+    n = 0
+    while has_room(nodes, pool.actor, (n + 1) * pool.n_shards, Coordinators(n + 1, pool.coordinator_bytes)):
         n += 1
     return n
-
-
-def _coordinators(pool: Pool, n_replicas: int) -> Coordinators:
-    return Coordinators(n_replicas if pool.coordinator_bytes else 0, pool.coordinator_bytes)
 
 
 def _differences(before: dict[str, ClusterNode], after: dict[str, ClusterNode]) -> list[str]:
