@@ -4,7 +4,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import footprint
@@ -17,8 +17,11 @@ from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.job import ModelRef
 from mlprune.vocabulary import DeviceName
 from ray_jobs.driver.capacity_checks import in_process_pool
-from ray_jobs.driver.workplace import prefer_loopback
+from ray_jobs.driver.workplace import LOCAL_ADDRESSES, prefer_loopback
 from ray_jobs.workers.node_resources import local_node
+
+if TYPE_CHECKING:
+    from ray_jobs.workers.nodes.node_list import ClusterNode, NodeList
 
 
 class CommandModel:
@@ -43,7 +46,8 @@ class CommandModel:
         self._ray = ExitStack()
         self._of_model = ExitStack()
         self._n_loads = 0
-        self._is_connected = False
+        self._node_list: NodeList | None = None
+        """The nodes of the Ray that is connected."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,13 +64,9 @@ class CommandModel:
         Raises:
             BadInputError: the cluster cannot be reached.
         """
-        if self._address in ("none", "local"):
+        if self._address in LOCAL_ADDRESSES:
             return resolved_device(self._compute, accelerators_of([local_node()]))
-        self._connect()
-        from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
-
-        nodes = NodeList(self._compute.node_labels).required()
-        return resolved_device(self._compute, accelerators_of([node.resources for node in nodes]))
+        return resolved_device(self._compute, accelerators_of([node.resources for node in self._ray_nodes()]))
 
     def load(self, model: ModelRef) -> Chain:
         """Load a model, after the resources of the previous one were returned.
@@ -92,16 +92,14 @@ class CommandModel:
         return Needs(self._compute, model, sizes, (cost,))
 
     def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
-        self._connect()
+        nodes = self._ray_nodes()
         from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
         from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
-        from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415
         from ray_jobs.workers.placement_groups import ReplicaPlacement  # noqa: PLC0415
         from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
 
         self._of_model.close()
         self._n_loads += 1
-        nodes = NodeList(self._compute.node_labels).required()
         if self._address != "local":
             node_checks.require_models([model_files(Path(model.path))], nodes)
         pool = needs.pool([node.resources for node in nodes])
@@ -111,13 +109,14 @@ class CommandModel:
         placement.wait_until_reserved()
         return start_chain(self._store_uri, model, pool, placement=placement, name=name)
 
-    def _connect(self) -> None:
-        """Connect to Ray, unless this is done."""
-        if self._is_connected:
-            return
-        if self._address == "local":
-            prefer_loopback()
-        from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+    def _ray_nodes(self) -> "list[ClusterNode]":
+        """List the nodes of Ray, which is connected the first time."""
+        if self._node_list is None:
+            if self._address == "local":
+                prefer_loopback()
+            from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+            from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415
 
-        self._ray.enter_context(cluster.connected(self._address))
-        self._is_connected = True
+            self._ray.enter_context(cluster.connected(self._address))
+            self._node_list = NodeList(self._compute.node_labels)
+        return self._node_list.required()

@@ -19,6 +19,7 @@ from mlprune.hub import format_size
 from mlprune.importing import find_source, read_import_record
 from mlprune.importing.hub_source import HubCheckpoint
 from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
+from ray_jobs.driver.workplace import LOCAL_ADDRESSES
 from ray_jobs.process.import_command import run_import_command
 
 CACHE_FOLDER = "imported-models"
@@ -26,7 +27,6 @@ CACHE_FOLDER = "imported-models"
 ALLOW_IMPORT = "--allow-import"
 COMMIT_DIGITS = 12
 """Digits of a commit in the name of a folder."""
-LOCAL_ADDRESSES = ("none", "local")
 
 
 @dataclass(frozen=True)

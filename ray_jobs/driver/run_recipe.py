@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +11,6 @@ from rich.console import Console
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import needs_of
-from mlprune.plan.node_capacity import Node
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import STALE_AFTER_S, Claims
@@ -28,7 +26,7 @@ from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
-from ray_jobs.driver.workplace import machines, open_metrics, open_workers
+from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import Metrics
 
@@ -63,9 +61,9 @@ def run_recipe(
         _require_absolute(store_uri, address)
         recipe = load_changed_recipe(recipe_path, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
-        with machines(address, recipe.compute.node_labels) as nodes:
+        with machines(address, recipe.compute.node_labels) as available:
             return _run_recipe(
-                recipe, store_uri, address=address, nodes=nodes, scrubs=scrubs, stale_after_s=stale_after_s
+                recipe, store_uri, address=address, available=available, scrubs=scrubs, stale_after_s=stale_after_s
             )
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
@@ -78,7 +76,7 @@ def _require_absolute(store_uri: str, address: str) -> None:
     Raises:
         BadInputError: the store of a run on a cluster is a relative path.
     """
-    if address not in ("none", "local") and "://" not in store_uri and not Path(store_uri).is_absolute():
+    if address not in LOCAL_ADDRESSES and "://" not in store_uri and not Path(store_uri).is_absolute():
         raise BadInputError(
             "the store of a cluster run needs an absolute path, because workers have other working directories",
             store=store_uri,
@@ -87,10 +85,10 @@ def _require_absolute(store_uri: str, address: str) -> None:
 
 
 def _run_recipe(
-    recipe: Recipe, store_uri: str, *, address: str, nodes: Sequence[Node], scrubs: bool, stale_after_s: float
+    recipe: Recipe, store_uri: str, *, address: str, available: Machines, scrubs: bool, stale_after_s: float
 ) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    plan = build_plan(recipe, nodes)
+    plan = build_plan(recipe, available.nodes)
     store = Store(store_uri, quarantine=True)
     if scrubs:
         console.print(f"scrub: {scrub(store, _made_by(plan))} records with damaged artefacts moved to quarantine/")
@@ -102,7 +100,7 @@ def _run_recipe(
     store.require_writable()
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    with open_workers(plan, store, address, needs=needs) as (workers, pool):
+    with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(plan.record)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from mlprune.plan import Plan
 from mlprune.plan.estimate import Needs
@@ -19,9 +20,23 @@ from ray_jobs.workers.node_resources import local_node
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, RayMetrics
 
+if TYPE_CHECKING:
+    from ray_jobs.workers.nodes.node_list import NodeList
+
+LOCAL_ADDRESSES = ("none", "local")
+"""Addresses of this machine; others name a cluster."""
+
+
+class Machines(NamedTuple):
+    """Machines of a run."""
+
+    nodes: Sequence[Node]
+    node_list: "NodeList | None" = None
+    """Lists the nodes of a cluster again; None for this machine."""
+
 
 @contextmanager
-def machines(address: str, labels: Mapping[str, str]) -> Iterator[Sequence[Node]]:
+def machines(address: str, labels: Mapping[str, str]) -> Iterator[Machines]:
     """List the machines of a run; a cluster stays connected. They determine an automatic device and dtype.
 
     Args:
@@ -29,20 +44,25 @@ def machines(address: str, labels: Mapping[str, str]) -> Iterator[Sequence[Node]
     Raises:
         BadInputError: the cluster cannot be reached, or has no such node.
     """
-    if address in ("none", "local"):
-        yield [local_node()]
+    if address in LOCAL_ADDRESSES:
+        yield Machines([local_node()])
         return
     from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
 
     with cluster.connected(address):
-        yield [node.resources for node in NodeList(labels).required()]
+        node_list = NodeList(labels)
+        yield Machines([node.resources for node in node_list.required()], node_list)
 
 
 @contextmanager
-def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Iterator[tuple[Workers, Pool]]:
+def open_workers(
+    plan: Plan, store: Store, address: str, *, needs: Needs, cluster_nodes: "NodeList | None"
+) -> Iterator[tuple[Workers, Pool]]:
     """Open the workers at an address, with their pool; a cluster is connected already.
 
+    Args:
+        cluster_nodes: lists the nodes of the cluster; None for this machine.
     Raises:
         BadInputError: the model does not fit there, or a node of the cluster does not have it.
     """
@@ -62,16 +82,15 @@ def open_workers(plan: Plan, store: Store, address: str, *, needs: Needs) -> Ite
     from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
 
-    is_cluster = address != "local"
-    with nullcontext() if is_cluster else cluster.connected(address):
-        node_list = NodeList(needs.compute.node_labels)
+    with nullcontext() if cluster_nodes else cluster.connected(address):
+        node_list = cluster_nodes or NodeList()
         nodes = node_list.required()
-        files = tuple(model_files(Path(model.path)) for model in plan.models) if is_cluster else ()
-        if is_cluster:
+        files = tuple(model_files(Path(model.path)) for model in plan.models) if cluster_nodes else ()
+        if cluster_nodes:
             node_checks.require_models(files, nodes)
         pool = needs.pool([node.resources for node in nodes])
         is_fixed = needs.compute.replicas != "auto"
-        scaling = Scaling(pool, node_list if is_cluster else None, is_fixed=is_fixed)
+        scaling = Scaling(pool, cluster_nodes, is_fixed=is_fixed)
         workers = ray_pool.RayWorkers(store.uri, plan.model, pool, files=files, scaling=scaling)
         try:
             yield workers, pool
