@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import needs_of
+from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
 from mlprune.recipe import Recipe
 from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
+from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
@@ -23,6 +24,7 @@ from ray_jobs.driver.model_imports import (
     pending_imports,
     requested_imports,
 )
+from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
 
 
@@ -33,26 +35,42 @@ def describe_plan(
     changes: RecipeChanges = NO_CHANGES,
     allow_import: bool = False,
     nodes: Sequence[Node] = (),
+    address: str = "local",
 ) -> str:
     """Describe what a recipe would run and what it needs, as lines of text. Writes nothing but imported models.
 
     Args:
         allow_import: import the models that the recipe asks to import; otherwise those imports are described.
-        nodes: machines of a cluster; empty for this machine.
+        nodes: described machines; empty for those at the address.
+        address: `local` for this machine, or the address of a cluster.
     Raises:
-        BadInputError: the recipe cannot be run, or does not fit on the machines.
+        BadInputError: the recipe cannot be run, or does not fit on the machines, or the cluster cannot be reached.
     """
     recipe = load_changed_recipe(recipe_path, changes)
     requested = requested_imports(recipe, store_uri=store_uri, address="local")
     if not allow_import and (missing := pending_imports(requested)):
         return "\n".join(_describe_imports(recipe, missing))
-    plan = build_plan(import_requested(recipe, requested, is_allowed=allow_import), nodes or [local_node()])
+    recipe = import_requested(recipe, requested, is_allowed=allow_import)
+    if not nodes and address not in LOCAL_ADDRESSES:
+        with machines(address, recipe.compute.node_labels) as available:
+            nodes = available.nodes
+    plan = build_plan(recipe, nodes or [local_node()])
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
     needs = needs_of(plan, pending)
     require_room(needs, store)
-    machines = nodes or [local_ray_node()]
-    has_pool = bool(nodes) or plan.model.device == "cpu" or machines[0].n_gpus > 0
+    lines = [
+        *_job_lines(plan, pending),
+        _device_line(plan, needs.batch_tokens),
+        *_corpus_lines(plan.recipe),
+        *_warnings(plan.recipe),
+        *_needs_lines(needs, nodes),
+    ]
+    return "\n".join(lines)
+
+
+def _job_lines(plan: Plan, pending: Sequence[Job]) -> list[str]:
+    """The number of variants and jobs, one line per step, and one per set whose raw activations are stored."""
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [
         f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
@@ -66,13 +84,17 @@ def describe_plan(
         for job in plan.jobs
         if isinstance(job, ActivationsJob)
     ]
-    lines.append(_device_line(plan, needs.batch_tokens))
-    lines += _corpus_lines(plan.recipe)
-    lines += _warnings(plan.recipe)
-    if not has_pool:
-        lines.append("pool:   none on this machine, which has no accelerator: describe the machines with --cluster")
-        return "\n".join(lines)
-    return "\n".join([*lines, *describe_needs(needs, needs.pool(machines), machines, is_here=not nodes)])
+    return lines
+
+
+def _needs_lines(needs: Needs, nodes: Sequence[Node]) -> list[str]:
+    """What the pending jobs need on the nodes of a cluster, or on this machine if there are none."""
+    if nodes:
+        return describe_needs(needs, needs.pool(nodes), nodes, is_here=False)
+    here = local_ray_node()
+    if needs.model.device == "cuda" and not here.gpus:
+        return ["pool:   none on this machine, which has no accelerator: describe the machines with --cluster"]
+    return describe_needs(needs, needs.pool([here]), [here], is_here=True)
 
 
 def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:

@@ -36,7 +36,6 @@ class RayNode(TypedDict):
     """The used fields of an entry of `ray.nodes()`."""
 
     NodeID: str
-    Alive: bool
     Resources: Mapping[str, float]
 
 
@@ -120,21 +119,6 @@ def _not_connected(address: str, reason: str) -> BadInputError:
         return BadInputError("Ray did not start on this machine", reason=reason, next=advice)
     advice = "start a cluster with ray start --head, check the address, or leave out --address to run on this machine"
     return BadInputError("the Ray cluster cannot be reached", address=address, reason=reason, next=advice)
-
-
-def nodes() -> list[Node]:
-    """List the total resources of each live node of the connected cluster, in use or not."""
-    return [node_of(node, measured_gpus) for node in ray.nodes() if node["Alive"]]
-
-
-def nodes_at(address: str) -> list[Node]:
-    """List the nodes of a running cluster.
-
-    Raises:
-        BadInputError: the cluster cannot be reached.
-    """
-    with connected(address):
-        return nodes()
 
 
 def node_of(node: RayNode, measure: Callable[[str, int], tuple[Gpu, ...]]) -> Node:

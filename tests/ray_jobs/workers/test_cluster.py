@@ -1,7 +1,5 @@
 """Nodes of a Ray cluster as the planner sees them, and failed connections."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from tests.hub import silent_address
 def ray_node(**resources: float) -> dict[str, object]:
     return {
         "NodeID": "abc",
-        "Alive": True,
         "Resources": {"node:127.0.0.1": 1.0, "object_store_memory": 5e8, **resources},
     }
 
@@ -30,25 +27,6 @@ def no_gpu(*_: object) -> tuple[Gpu, ...]:
 def test_a_node_offers_its_cpus_and_its_reservable_memory() -> None:
     node = node_of(ray_node(CPU=4.0, memory=7_000_000_000.0), no_gpu)
     assert (node.n_cpus, node.memory_bytes, node.gpus) == (4.0, 7_000_000_000, ())
-
-
-def test_the_live_nodes_of_a_running_cluster_are_listed_while_it_is_connected(monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
-
-    @contextmanager
-    def connected(address: str) -> Iterator[None]:
-        events.append(address)
-        yield
-        events.append("closed")
-
-    def ray_nodes() -> list[dict[str, object]]:
-        events.append("listed")
-        return [ray_node(CPU=4.0, memory=1.0), {**ray_node(CPU=8.0, memory=1.0), "Alive": False}]
-
-    monkeypatch.setattr(cluster, "connected", connected)
-    monkeypatch.setattr(cluster.ray, "nodes", ray_nodes)
-    assert [node.n_cpus for node in cluster.nodes_at("ray://head:10001")] == [4.0]
-    assert events == ["ray://head:10001", "listed", "closed"]
 
 
 def test_all_gpus_of_a_node_are_measured() -> None:

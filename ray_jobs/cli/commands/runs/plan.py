@@ -1,6 +1,6 @@
 """`mlprune plan`: show what a recipe would run."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,6 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
-
-if TYPE_CHECKING:
-    from mlprune.plan.node_capacity import Node
 
 
 def plan(
@@ -43,34 +40,21 @@ def plan(
 
     Example: mlprune plan recipe.yaml --store runs/
     """
+    if cluster is not None and address != "local":
+        raise BadInputError(
+            "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
+        )
     show_start(f"planning {recipe}: reading its model and texts")
     from ray_jobs.cli.early_checks import require_hub_for_import  # noqa: PLC0415 - commands import lazily
 
     if model is None:
         require_hub_for_import(recipe, store)
+    from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    changes, machines = RecipeChanges(shrink, model), _machines(cluster, address)
-    typer.echo(describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=machines))
-
-
-def _machines(cluster: str | None, address: str) -> "list[Node]":
-    """Return the machines to plan for; none for this machine.
-
-    Raises:
-        BadInputError: the description has another form, or the cluster cannot be reached.
-    """
-    from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
-
-    if cluster is not None and address != "local":
-        raise BadInputError(
-            "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
-        )
-    if cluster is not None:
-        return parse_cluster(cluster)
-    if address in ("local", "none"):
-        return []
-    from ray_jobs.workers.cluster import nodes_at  # noqa: PLC0415 - imports Ray
-
-    return nodes_at(address)
+    changes = RecipeChanges(shrink, model)
+    described = () if cluster is None else parse_cluster(cluster)
+    typer.echo(
+        describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=described, address=address)
+    )

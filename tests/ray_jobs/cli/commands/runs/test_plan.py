@@ -1,29 +1,35 @@
 """`mlprune plan`: the machines that it plans for."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Gpu, Node
+from ray_jobs.cli import plan_text
 from ray_jobs.cli.commands.runs.plan import plan
-from ray_jobs.workers import cluster
+from ray_jobs.driver.workplace import Machines
 from tests.tiny_recipes import small_recipe, write_recipe
 
 
 def test_a_running_cluster_is_asked_for_its_nodes(
     own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = []
+    asked: list[object] = []
 
-    def nodes_at(address: str) -> list[Node]:
-        asked.append(address)
-        return [Node(8.0, 2**34, (Gpu(2**35, "NVIDIA L40S"),))] * 3
+    @contextmanager
+    def machines(address: str, labels: Mapping[str, str]) -> Iterator[Machines]:
+        asked.append((address, dict(labels)))
+        yield Machines([Node(8.0, 2**34, (Gpu(2**35, "NVIDIA L40S"),))] * 3)
 
-    monkeypatch.setattr(cluster, "nodes_at", nodes_at)
-    plan(write_recipe(own_inputs, small_recipe(), name="asked.yaml"), store=str(tmp_path / "store"), address="auto")
+    monkeypatch.setattr(plan_text, "machines", machines)
+    recipe = small_recipe()
+    recipe["compute"] |= {"node_labels": {"zone": "x"}}
+    plan(write_recipe(own_inputs, recipe, name="asked.yaml"), store=str(tmp_path / "store"), address="auto")
     text = capsys.readouterr().out
-    assert asked == ["auto"]
+    assert asked == [("auto", {"zone": "x"})]
     assert "nodes:  3 x (8 CPUs, 16.0 GiB, 1 NVIDIA L40S)" in text
     assert "stated for L40S in bfloat16" in text
 
