@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-
-import torch
+from dataclasses import replace
 
 from mlprune.plan.estimate import Needs, busiest_flops, estimate_duration
 from mlprune.plan.gpu_kinds import GPU_KINDS, recognised_kind
@@ -31,7 +30,7 @@ def describe_needs(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: 
         *_memory_lines(pool, loads),
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
-        *_time_lines(needs, pool, nodes, is_here=is_here),
+        *_time_lines(needs, pool, loads, is_here=is_here),
         *(f"hint:   {hint}" for hint in _hints(needs, pool, loads)),
     ]
 
@@ -100,9 +99,9 @@ def _traffic_lines(needs: Needs, pool: Pool) -> list[str]:
     return []
 
 
-def _time_lines(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+def _time_lines(needs: Needs, pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> list[str]:
     """Time and hours of CPUs and accelerators."""
-    rates = _rates(needs, pool, nodes, is_here=is_here)
+    rates = _rates(needs, pool, loads, is_here=is_here)
     time = estimate_duration(needs, pool, rates)
     if time is None:
         operations = f"{busiest_flops(needs, pool) / 1e12:,.1f} TFLOP on the busiest replica"
@@ -117,15 +116,15 @@ def _time_lines(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: boo
     return [f"time:   {total}: {products}{reading}; {NOT_INCLUDED}", f"cost:   {hours}"]
 
 
-def _rates(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> Rates:
+def _rates(needs: Needs, pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> Rates:
     """The rates for the pool. Those of a CPU are measured here."""
     rates = measure_rates(needs.model, n_threads=n_cpus())
     if not pool.n_gpus:
         return rates
-    if is_here and torch.cuda.is_available():
-        return Rates(rates.thread_flops, rates.file_bytes, measure_gpu_rates(needs.model, n_rows=needs.batch_tokens))
-    used = [load.node for load in assign_actors(pool, nodes) if load.n_actors(pool)]
-    return Rates(rates.thread_flops, rates.file_bytes, stated_gpu_rates(used, needs.model, n_rows=needs.batch_tokens))
+    if is_here:
+        return replace(rates, gpu=measure_gpu_rates(needs.model, n_rows=needs.batch_tokens))
+    used = [load.node for load in loads if load.n_actors(pool)]
+    return replace(rates, gpu=stated_gpu_rates(used, needs.model, n_rows=needs.batch_tokens))
 
 
 def _basis(rates: Rates, *, is_here: bool) -> str:
