@@ -218,7 +218,7 @@ class Driver:
             self._log.end("stopped")
             return
         self._log.end(
-            "failed" if result.failed or result.problem else "done",
+            "done" if result.is_complete else "failed",
             n_failed=len(result.failed),
             n_done=result.n_done,
             n_skipped=result.n_skipped,

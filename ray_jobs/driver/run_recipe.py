@@ -25,7 +25,7 @@ from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import begin_run
-from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunResult, RunSummary, format_summary, next_commands
+from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import Metrics
@@ -118,18 +118,7 @@ def _run_recipe(
             result = _run_rounds(plan, store, jobs, run_id=run_id, services=services)
     compact_if_many(store)
     fold(store, publish=True)
-    is_complete = not result.failed and result.problem is None
-    exit_code = DONE if is_complete else SOME_FAILED
-    commands = () if not is_complete else next_commands(plan.recipe, store_uri)
-    summary = RunSummary(
-        exit_code,
-        result.n_done,
-        len(result.failed),
-        result.n_skipped,
-        result.n_elsewhere,
-        next_commands=commands,
-        problem=result.problem,
-    )
+    summary = summarise(result, next_commands(plan.recipe, store_uri))
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     return summary
 

@@ -92,6 +92,11 @@ class RunResult:
     """Why the run ended before all jobs were tried: no worker was left."""
 
     @property
+    def is_complete(self) -> bool:
+        """Whether all jobs were tried and none failed."""
+        return not self.failed and self.problem is None
+
+    @property
     def found_damage(self) -> bool:
         """Whether a job failed because an artefact is damaged; planning again repairs that."""
         return any(failure.is_damage for _, failure in self.failed)
@@ -116,6 +121,23 @@ class RunSummary:
     def did_nothing(self) -> bool:
         """Whether everything was done before."""
         return self.n_done + self.n_failed + self.n_skipped == 0
+
+
+def summarise(result: RunResult, commands: tuple[str, ...]) -> RunSummary:
+    """Return the summary of a run.
+
+    Args:
+        commands: show the results, once all jobs are done.
+    """
+    return RunSummary(
+        DONE if result.is_complete else SOME_FAILED,
+        result.n_done,
+        len(result.failed),
+        result.n_skipped,
+        result.n_elsewhere,
+        next_commands=commands if result.is_complete else (),
+        problem=result.problem,
+    )
 
 
 def next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
