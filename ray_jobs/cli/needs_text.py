@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from mlprune.counted import counted
 from mlprune.plan.estimate import Needs, busiest_flops, estimate_duration
 from mlprune.plan.gpu_kinds import GPU_KINDS, recognised_kind
 from mlprune.plan.node_assignment import NodeLoad, assign_actors
@@ -48,10 +49,9 @@ def _format_load(pool: Pool, load: NodeLoad) -> str:
     parts = []
     if load.n_replicas:
         shards = f" of {pool.n_shards} shards" if pool.n_shards > 1 else ""
-        parts.append(f"{load.n_replicas} {'replica' if load.n_replicas == 1 else 'replicas'}{shards}")
+        parts.append(f"{counted(load.n_replicas, 'replica')}{shards}")
     if load.n_other_shards:
-        n = load.n_other_shards
-        parts.append(f"{n} {'shard' if n == 1 else 'shards'} of {pool.n_shards} of replicas on several nodes")
+        parts.append(f"{counted(load.n_other_shards, 'shard')} of {pool.n_shards} of replicas on several nodes")
     if not parts:
         return "nothing"
     gpus = f" of {load.node.n_gpus} GPUs" if load.node.n_gpus else ""
@@ -84,7 +84,7 @@ def _accelerator_line(pool: Pool, loads: Sequence[NodeLoad]) -> str:
     sharing = f" for each of {n_sharing} actors" if n_sharing > 1 else ""
     peak = f"at most {n_sharing * (weights + working) / GIB:.1f}{memory} on each"
     sizes = f"{weights / GIB:.2f} GiB of weights and {working / GIB:.2f} GiB for computing{sharing}"
-    threads = f"{pool.model_threads} {'thread' if pool.model_threads == 1 else 'threads'} per actor"
+    threads = f"{counted(pool.model_threads, 'thread')} per actor"
     return f"accelerators: {pool.device_blocks} of {pool.n_blocks} blocks, {peak} ({sizes}), {threads} to run the model"
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlprune.counted import counted
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.node_capacity import Node
@@ -73,7 +74,7 @@ def _job_lines(plan: Plan, pending: Sequence[Job]) -> list[str]:
     """The number of variants and jobs, one line per step, and one per set whose raw activations are stored."""
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
     lines = [
-        f"recipe {plan.recipe.name}: {_format_variants(plan)}, {_count(len(plan.jobs), 'job')}, {len(pending)} to do"
+        f"recipe {plan.recipe.name}: {_format_variants(plan)}, {counted(len(plan.jobs), 'job')}, {len(pending)} to do"
     ]
     lines += [
         f"  {step:12} {n:6} {'job ' if n == 1 else 'jobs'} {n - n_pending[step]:6} done {n_pending[step]:6} to do"
@@ -100,7 +101,7 @@ def _needs_lines(needs: Needs, nodes: Sequence[Node]) -> list[str]:
 def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:
     """Describe imports without which the recipe cannot be planned: ids follow from the files of its models."""
     entries = (
-        _count(len(recipe.variants), "variant entry", "variant entries"),
+        counted(len(recipe.variants), "variant entry", "variant entries"),
         f"{len(recipe.evaluations)} evaluations",
     )
     return [
@@ -141,10 +142,5 @@ def _warnings(recipe: Recipe) -> list[str]:
 
 def _format_variants(plan: Plan) -> str:
     """Format the number of variants and of excluded combinations."""
-    text = _count(len(plan.variants), "variant")
-    return f"{text} ({_count(plan.recipe.n_excluded, 'combination')} excluded)" if plan.recipe.n_excluded else text
-
-
-def _count(n: int, noun: str, plural: str = "") -> str:
-    """Format a number with its noun, in the singular or plural."""
-    return f"{n} {noun if n == 1 else plural or noun + 's'}"
+    text = counted(len(plan.variants), "variant")
+    return f"{text} ({counted(plan.recipe.n_excluded, 'combination')} excluded)" if plan.recipe.n_excluded else text

@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 
+from mlprune.counted import counted
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
@@ -60,11 +61,7 @@ def require_room(needs: Needs, store: Store) -> None:
 
 def format_pool(pool: Pool) -> str:
     """Format a pool as one line."""
-    shards = _n(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
+    shards = counted(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
-    memory = f"{pool.memory_bytes / 2**30:.2f} GiB"
-    return f"{_n(pool.n_workers, 'replica')} of {shards}; each actor has {_n(pool.threads, 'thread')}, {memory}{gpus}"
-
-
-def _n(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+    actor = f"{counted(pool.threads, 'thread')}, {pool.memory_bytes / 2**30:.2f} GiB{gpus}"
+    return f"{counted(pool.n_workers, 'replica')} of {shards}; each actor has {actor}"

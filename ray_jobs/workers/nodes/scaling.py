@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+from mlprune.counted import counted
 from mlprune.plan.node_capacity import Coordinators, Node, has_room
 from mlprune.plan.pool import Pool
 from mlprune.timestamps import timestamp
@@ -75,7 +76,7 @@ class Scaling:
         self._next_number += len(numbers)
         self._numbers.update(numbers)
         if numbers:
-            self._note(f"{_n(len(numbers), 'replica')} added: {_names(numbers)}")
+            self._note(f"{counted(len(numbers), 'replica')} added: {_names(numbers)}")
         return numbers
 
     def keeps(self, number: int) -> bool:
@@ -93,7 +94,7 @@ class Scaling:
 
     def _note(self, reason: str) -> None:
         """Log a change, and keep it for the log of the run."""
-        logger.warning("%s; the run has %s", reason, _n(len(self._numbers), "replica"))
+        logger.warning("%s; the run has %s", reason, counted(len(self._numbers), "replica"))
         self._changes.append(PoolChange(len(self._numbers), reason, timestamp()))
 
     def _target(self) -> int:
@@ -134,7 +135,3 @@ def _differences(before: dict[str, ClusterNode], after: dict[str, ClusterNode]) 
 
 def _names(numbers: Sequence[int]) -> str:
     return ", ".join(f"worker-{number}" for number in numbers)
-
-
-def _n(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
