@@ -1,18 +1,18 @@
 """Assignment of actors to nodes: replicas are packed, and no resource is given away twice."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.plan.node_assignment import NodeLoad, assign_actors
 from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.pool_planning import plan_pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.job_cost import JobCost
-
-MIB = 2**20
+from tests.mlprune.plan.test_pool_planning import MIB, SIZES
 
 
 def pool(n_workers: int, n_shards: int, *, n_gpus: float = 0.0, coordinator_gib: int = 0) -> Pool:
@@ -75,19 +75,7 @@ def test_workers_that_fit_only_if_actors_fill_the_first_nodes_have_room() -> Non
     assert all(load.memory_bytes(sharded) <= load.node.memory_bytes for load in loads)
 
 
-SIZES = Footprint(
-    before=512 * MIB,
-    blocks=(256 * MIB,) * 6,
-    tail=512 * MIB,
-    tied=512 * MIB,
-    on_demand=512 * MIB,
-    prunable=(16 * MIB,) * 4,
-    widest=4096,
-    hidden=1024,
-    inputs=7168,
-    vocabulary=65536,
-    itemsize=4,
-)
+SIX_BLOCKS = replace(SIZES, blocks=SIZES.blocks[:6])
 JOB = JobCost("observe", flops=1e12, fixed_bytes=128 * MIB, thread_bytes=128 * MIB, runs_model=True)
 NODES = st.builds(node, st.integers(1, 12), n_cpus=st.sampled_from([0.0, 1.0, 2.0, 5.0]), n_gpus=st.integers(0, 2))
 
@@ -96,7 +84,7 @@ NODES = st.builds(node, st.integers(1, 12), n_cpus=st.sampled_from([0.0, 1.0, 2.
 @given(nodes=st.lists(NODES, min_size=1, max_size=4), n_jobs=st.integers(1, 6), gpus=st.sampled_from([0, 0.5, 1]))
 def test_every_planned_pool_can_be_assigned(nodes: list[Node], n_jobs: int, gpus: float) -> None:
     try:
-        planned = plan_pool(ComputeConfig(gpus_per_actor=gpus), SIZES, nodes, costs=[JOB] * n_jobs)
+        planned = plan_pool(ComputeConfig(gpus_per_actor=gpus), SIX_BLOCKS, nodes, costs=[JOB] * n_jobs)
     except BadInputError:
         return
     loads = assign_actors(planned, nodes)
