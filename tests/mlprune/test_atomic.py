@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.atomic import LEFT_OVER_AFTER_S, remove_left_over, replacing, write_atomically
-from mlprune.process_identity import file_tag
+from tests.ended_processes import ended_tag
 
 
 def test_a_file_is_replaced_and_the_folders_above_it_are_created(tmp_path: Path) -> None:
@@ -61,8 +61,7 @@ def test_only_old_left_overs_of_the_same_target_are_removed(tmp_path: Path) -> N
 
 def test_what_an_ended_process_of_this_machine_left_is_removed_at_once(tmp_path: Path) -> None:
     target = tmp_path / "[model]"
-    namespace, pid, start = file_tag().split("-")
-    ended = tmp_path / f"[model].writing-{namespace}-{pid}-{int(start) + 1}-0123abcd"
+    ended = tmp_path / f"[model].writing-{ended_tag()}-0123abcd"
     ended.mkdir()
     with replacing(target) as temporary:
         temporary.write_text("x")

@@ -8,6 +8,7 @@ import pytest
 
 from mlprune import process_identity
 from mlprune.process_identity import file_tag, is_alive, is_gone, is_of_ended_process, this_process
+from tests.ended_processes import ended_tag
 
 CODE = (
     "import sys; from mlprune.process_identity import this_process; print(this_process(), flush=True); sys.stdin.read()"
@@ -62,8 +63,7 @@ def test_without_proc_a_process_is_neither_gone_nor_alive(monkeypatch: pytest.Mo
 
 
 def test_a_file_name_says_whether_its_process_has_ended() -> None:
-    namespace, pid, start = file_tag().split("-")
     assert not is_of_ended_process(f"a.writing-{file_tag()}-0123abcd")
-    assert is_of_ended_process(f"a.writing-{namespace}-{pid}-{int(start) + 1}-0123abcd.wal")
-    assert not is_of_ended_process(f"a.writing-00000000-{pid}-{int(start) + 1}-0123abcd")
+    assert is_of_ended_process(f"a.writing-{ended_tag()}-0123abcd.wal")
+    assert not is_of_ended_process(f"a.writing-00000000-{ended_tag().partition('-')[2]}-0123abcd")
     assert not is_of_ended_process("a.writing-0123abcd")

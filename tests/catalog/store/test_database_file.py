@@ -8,8 +8,8 @@ import pytest
 
 from catalog.store import Catalog, rebuild
 from catalog.store.database_file import FILE_NAME, quarantine_file
-from mlprune.process_identity import file_tag
 from mlprune.store.store import Store
+from tests.ended_processes import ended_tag
 from tests.records import made_up_record
 
 
@@ -44,8 +44,7 @@ def test_at_most_one_damaged_catalog_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_rebuild_removes_what_a_killed_one_left(store: Store) -> None:
-    namespace, pid, start = file_tag().split("-")
     for ending in ("", ".wal"):
-        store.write_bytes(f"{FILE_NAME}.rebuilding-{namespace}-{pid}-{int(start) + 1}-0a{ending}", b"x")
+        store.write_bytes(f"{FILE_NAME}.rebuilding-{ended_tag()}-0a{ending}", b"x")
     rebuild(store)
     assert sorted(path.name for path in Path(store.uri).iterdir()) == [FILE_NAME, "records"]

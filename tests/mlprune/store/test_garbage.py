@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.process_identity import file_tag, this_process
 from mlprune.store.claims import Claims
 from mlprune.store.compaction import compact
 from mlprune.store.garbage import find_garbage, remove_garbage
 from mlprune.store.store import Store
+from tests.ended_processes import ended_process, ended_tag
 from tests.records import made_up_record
 
 DAY_S = 24 * 3600
@@ -146,18 +146,6 @@ def test_a_killed_collection_does_not_count_as_a_run(store: Store) -> None:
     assert remove_garbage(store, garbage) == len(GARBAGE)
     age(store)
     assert [file.path for file in find_garbage(store).files] == ["claims/clock/0123abcd"]
-
-
-def ended_process() -> str:
-    """The name of a process of this machine that has ended."""
-    namespace, pid, start = str(this_process()).split("/")
-    return f"{namespace}/{pid}/{int(start) + 1}"
-
-
-def ended_tag() -> str:
-    """The part of a file name that such a process leaves."""
-    namespace, pid, start = file_tag().split("-")
-    return f"{namespace}-{pid}-{int(start) + 1}"
 
 
 def test_what_ended_processes_of_this_machine_left_is_garbage_at_once_and_delays_nothing(store: Store) -> None:
