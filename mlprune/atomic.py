@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-from mlprune.process_identity import file_tag, is_of_ended_process
+from mlprune.processes.process_identity import file_tag, is_of_ended_process
 
 WRITING = "writing"
 UNFINISHED = f".{WRITING}-"

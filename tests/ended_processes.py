@@ -1,6 +1,6 @@
 """Names of a process of this machine that has ended, in claims and in the names of files."""
 
-from mlprune.process_identity import file_tag, this_process
+from mlprune.processes.process_identity import file_tag, this_process
 
 
 def ended_process() -> str:

@@ -1,7 +1,7 @@
 """The process that reads the files of a source and writes the weights.
 
-It has no network and starts no programs, see `mlprune.isolation`. Its first line of input is the job. It ends when its
-input ends, which happens when the importing process is killed.
+It has no network and starts no programs, see `mlprune.processes.isolation`. Its first line of input is the job. It ends
+when its input ends, which happens when the importing process is killed.
 """
 
 import os
@@ -11,7 +11,7 @@ import threading
 from mlprune.errors import BadInputError
 from mlprune.importing.child_messages import job_from_line, message_line
 from mlprune.importing.conversion import convert
-from mlprune.isolation import refuse_sockets_and_programs
+from mlprune.processes.isolation import refuse_sockets_and_programs
 
 
 def main(*, has_network: bool) -> None:

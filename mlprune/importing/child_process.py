@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import IO
 
-from mlprune.child_environment import child_environment
 from mlprune.errors import ModelError
 from mlprune.importing.child_messages import ChildJob, ChildResult, parse_message, result_from
 from mlprune.importing.sources.weight_format import Report
 from mlprune.json_values import JsonObject, as_int, as_object, as_str
+from mlprune.processes.child_environment import child_environment
 
 MODULE = "mlprune.importing.child"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -46,7 +46,7 @@ def run_child(job: ChildJob, *, lock: int, report: Report, progress: Progress) -
 @contextmanager
 def _started(errors: IO[bytes], lock: int) -> Iterator["subprocess.Popen[str]"]:
     """Start the child; it is killed if the block raises."""
-    command = [sys.executable, "-P", "-m", "mlprune.isolation", MODULE]
+    command = [sys.executable, "-P", "-m", "mlprune.processes.isolation", MODULE]
     with subprocess.Popen(  # noqa: S603 - the command is ours
         command,
         stdin=subprocess.PIPE,

@@ -15,7 +15,7 @@ from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.vocabulary import DtypeName
 
 

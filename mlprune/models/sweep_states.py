@@ -15,7 +15,7 @@ from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
 from mlprune.numeric.activations.counted_tokens import CountedTokens
 from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.numeric.activations.host_copies import HostCopies
-from mlprune.parallel import n_threads, parallel_map
+from mlprune.processes.parallel import n_threads, parallel_map
 
 Sums = dict[str, Tensor]
 """input -> [b, in] float32, sums of squares over counted tokens."""

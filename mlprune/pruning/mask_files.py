@@ -9,7 +9,7 @@ from torch import Tensor
 from mlprune.errors import DamagedArtefactError
 from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact

@@ -8,7 +8,7 @@ from torch import Tensor
 from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, unpruned_levels
 from mlprune.pruning.spec import ScoreSpec
 

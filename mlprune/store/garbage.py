@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mlprune.atomic import UNFINISHED
 from mlprune.errors import DamagedRecordError, StoreError
-from mlprune.process_identity import file_tag, is_of_ended_process
+from mlprune.processes.process_identity import file_tag, is_of_ended_process
 from mlprune.store.backend.local_files import FileInfo
 from mlprune.store.claims.seen_claims import CLOCK, is_abandoned
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS

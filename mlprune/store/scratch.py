@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.process_identity import is_gone, this_process
+from mlprune.processes.process_identity import is_gone, this_process
 
 PREFIX = "mlprune-scratch-"
 OWNER = "owner"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.parallel import set_worker_threads
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import accelerators_of
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.devices import resolved_device
 from mlprune.steps.evaluate.cost import tasks_cost

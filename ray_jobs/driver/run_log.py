@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.process_identity import this_process
+from mlprune.processes.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlprune.child_environment import child_environment
 from mlprune.errors import ModelError
+from mlprune.processes.child_environment import child_environment
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain
 from mlprune.models.inference.visitor import Result
 from mlprune.models.shard import Shard
-from mlprune.parallel import n_threads, set_worker_threads
+from mlprune.processes.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, this_environment

@@ -30,7 +30,7 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import ScoringBatch, TokenBatch
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.store.store import Store

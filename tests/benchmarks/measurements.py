@@ -19,8 +19,8 @@ from transformers import XGLMForCausalLM
 from wanda_loop import loop_flops, wanda_loop
 
 from mlprune.numeric.selection.levels import row_levels
-from mlprune.parallel import set_worker_threads
 from mlprune.plan.rates import measure_linear_rate
+from mlprune.processes.parallel import set_worker_threads
 
 NEAR_TIE = 1e-5
 """Relative difference below which two scores count as tied."""

@@ -36,7 +36,7 @@ from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.store.store import Store

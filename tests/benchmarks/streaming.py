@@ -30,8 +30,8 @@ from process import measured, memory_bytes, settled_memory_bytes
 from rows import HEAD, Row
 
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import set_worker_threads
 from mlprune.plan import build_plan
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import load_recipe
 from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.statistics_files import LAYOUT, read_block_statistics, write_part

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from tests.pretended_gpus.operations import N_BLOCKS
 from tests.tiny_models import save_tiny_model
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import mlprune.models.placement.placed_modules  # noqa: F401 - must be imported with the functions that are replaced
-from mlprune.parallel import n_threads, set_worker_threads
+from mlprune.processes.parallel import n_threads, set_worker_threads
 from tests.pretended_gpus.ledger import Ledger
 from tests.pretended_gpus.memory import DeviceMemory
 from tests.pretended_gpus.tensor import NumberedDevices, PretendingMode, Session

@@ -13,7 +13,7 @@ import torch
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.visitor import BlockVisitor, Result, ShardMessage
 from mlprune.models.placement.budget import GroupLimit
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner

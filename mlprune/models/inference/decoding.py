@@ -22,7 +22,7 @@ from mlprune.models.inference.visitor import States
 from mlprune.models.messages import DecodeStep
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
-from mlprune.parallel import n_threads
+from mlprune.processes.parallel import n_threads
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner

@@ -21,7 +21,7 @@ from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
 from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers
 from mlprune.models.masks.mask_spill import MaskSpill
 from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
-from mlprune.parallel import n_threads, parallel_map
+from mlprune.processes.parallel import n_threads, parallel_map
 
 _PARALLEL_WEIGHTS = 2**28
 """Largest number of weights whose masks are read at the same time; with larger blocks, one block is read ahead."""

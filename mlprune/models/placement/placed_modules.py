@@ -16,7 +16,7 @@ from mlprune.models.placement.budget import MemoryBudget, residency
 from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget, DevicePlacement
 from mlprune.models.placement.device_map import CPU, Devices, choose_devices, move_inputs
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.parallel import n_threads
+from mlprune.processes.parallel import n_threads
 
 
 class PlacedModules:

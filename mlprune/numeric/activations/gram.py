@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 
 _TILE = 512
 """Rows and columns of a tile on the CPU. Another value may change the last bits of results."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from mlprune.errors import StatisticsError
 from mlprune.numeric.selection.sortable_bits import Array, check_finite, check_matrix, compiled, row_chunks
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 
 _TOLERANCE = 0.001
 _MOST_HALVINGS = 60

@@ -22,7 +22,7 @@ from mlprune.numeric.selection.sortable_bits import (
     key_range,
     row_chunks,
 )
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 
 _WEIGHTS_PER_CHUNK = 2**20
 _DIGIT = 8

@@ -19,7 +19,7 @@ from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.steps.job import ChainLoader
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
 from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns

@@ -18,7 +18,7 @@ from mlprune.models.inference.observation import Observation, StatisticsVisitor
 from mlprune.models.inference.visitor import Operation, Result
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.steps.job import ModelJob, ModelRef, RecordJob, RecordKey
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.store.parquet import columns_of

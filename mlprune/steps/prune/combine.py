@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import combined_masks
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey

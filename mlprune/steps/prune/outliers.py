@@ -11,7 +11,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.numeric.weights.scores import wanda_scores
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.feature_factors import factors_of
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey

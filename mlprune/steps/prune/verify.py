@@ -14,7 +14,7 @@ from mlprune.json_values import as_float, as_str
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import ModelInfo
-from mlprune.parallel import parallel_map
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import fingerprint
 from mlprune.pruning.scoring import BlockLevels, block_levels
 from mlprune.steps.base_model import require_base_model

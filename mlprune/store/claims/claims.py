@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from mlprune.errors import MlpruneError
-from mlprune.process_identity import this_process
+from mlprune.processes.process_identity import this_process
 from mlprune.store.claims.seen_claims import Key, SeenClaims, is_abandoned, read_claim
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp

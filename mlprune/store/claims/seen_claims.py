@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from mlprune.json_values import JsonObject, parse_json
-from mlprune.process_identity import is_gone, is_of_ended_process
+from mlprune.processes.process_identity import is_gone, is_of_ended_process
 from mlprune.store.store import Store
 
 Key = tuple[str, str]

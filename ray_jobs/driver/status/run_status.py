@@ -13,7 +13,7 @@ from typing import Literal
 
 from mlprune.errors import StoreError
 from mlprune.json_values import JsonObject
-from mlprune.process_identity import is_alive, is_gone
+from mlprune.processes.process_identity import is_alive, is_gone
 from mlprune.store.claims import STALE_AFTER_S
 from mlprune.store.run_log_files import kind_of, read_run_file, run_files
 from mlprune.store.store import Store

@@ -78,7 +78,7 @@ def test_an_import_killed_at_any_moment_starts_again_cleanly(tmp_path: Path, sou
 @pytest.mark.faults
 def test_the_child_ends_when_the_import_is_killed(tmp_path: Path) -> None:
     pipe = os.pipe()
-    command = [sys.executable, "-P", "-m", "mlprune.isolation", child_process.MODULE]
+    command = [sys.executable, "-P", "-m", "mlprune.processes.isolation", child_process.MODULE]
     child = subprocess.Popen(command, stdin=pipe[0], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(pipe[0])
     os.write(pipe[1], json.dumps("a job that is not complete").encode())

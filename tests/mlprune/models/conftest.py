@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 
 
 @pytest.fixture

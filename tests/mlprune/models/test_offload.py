@@ -279,7 +279,7 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 
 set_worker_threads(2)
 budget = MemoryBudget(int(sys.argv[2]), int(sys.argv[3])) if len(sys.argv) > 2 else None

@@ -13,7 +13,7 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.methods import RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
 from mlprune.pruning.spec import ScoreSpec

@@ -12,7 +12,7 @@ import torch
 from mlprune.errors import WorkerLostError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
-from mlprune.parallel import n_threads, set_worker_threads
+from mlprune.processes.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import HALF_MODEL, ChainLoader, ModelRef, RecordKey, make_identity
 from mlprune.store.store import Store
 from ray_jobs.workers.recovery.failures import Failure

@@ -15,7 +15,7 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.harness.adapter import DEFAULT_POSITIONS, ChainModel
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from tests.tiny_models import END, POSITIONS, save_tiny_model
 
 CONTEXTS = ("", "a question", "a question ", "another, longer question?", "x" * 80)

@@ -11,7 +11,7 @@ from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, scored, scored_alone, some_texts
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model

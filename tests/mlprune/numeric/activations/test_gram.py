@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import mlprune.numeric.activations.gram as products_module
 from mlprune.errors import ShapeError
 from mlprune.numeric.activations.gram import GramAccumulator
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from tests.pretended_gpus import pretended_gpus
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)

@@ -11,7 +11,7 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import select_in_rows
 from mlprune.numeric.selection.sortable_bits import compiled
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 
 PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
 WIDTHS = [1, 2, 3, 7, 32, 33, 64, 1000, 4097, 16384]

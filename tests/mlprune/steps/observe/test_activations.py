@@ -13,8 +13,8 @@ from mlprune.errors import BadInputError, DamagedArtefactError, StatisticsError,
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype
 from mlprune.steps.observe.jobs import ObserveJob

@@ -14,8 +14,8 @@ from mlprune.errors import CorpusError, DamagedArtefactError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.parallel import set_worker_threads
 from mlprune.plan import pending_jobs
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe import statistics_plan
 from mlprune.steps.observe.jobs import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob

@@ -10,7 +10,7 @@ import torch
 
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.steps.observe.neurons import NeuronActivityJob
 from tests.tiny_recipes import FinishedRun, contents, finished_run, layer_inputs, reference_model, small_recipe
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
-from mlprune.parallel import set_worker_threads
 from mlprune.plan import build_plan, pending_jobs
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.observe.jobs import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics

@@ -16,7 +16,7 @@ from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.stored_masks import require_masks

@@ -9,7 +9,7 @@ import pytest
 
 from mlprune.errors import BadInputError, DamagedArtefactError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
-from mlprune.parallel import set_worker_threads
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
 from mlprune.steps.prune.stored_masks import artefacts_below, require_masks

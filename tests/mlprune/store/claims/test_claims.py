@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.process_identity import this_process
+from mlprune.processes.process_identity import this_process
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.claims import claims as claims_module
 from mlprune.store.store import Store
@@ -134,7 +134,7 @@ def test_an_unreadable_claim_is_stale_after_the_readers_own_time(local: Store, c
 
 
 def test_the_claim_of_an_ended_process_of_this_machine_is_taken_over_at_once(local: Store) -> None:
-    code = "from mlprune.process_identity import this_process; print(this_process())"
+    code = "from mlprune.processes.process_identity import this_process; print(this_process())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     ours = Claims(local, "ours")
     write_foreign_claim(local, process=this_process(), stale_after_s=60)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from mlprune.process_identity import this_process
+from mlprune.processes.process_identity import this_process
 from mlprune.store.claims.seen_claims import SeenClaims, parse_claim
 
 KEY = ("variants", "v")

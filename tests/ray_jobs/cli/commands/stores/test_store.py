@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mlprune.errors import StoreError
-from mlprune.process_identity import this_process
+from mlprune.processes.process_identity import this_process
 from mlprune.store.scratch import OWNER, PREFIX
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app

@@ -22,7 +22,7 @@ def run_python(program: str) -> "subprocess.CompletedProcess[str]":
 
 @pytest.mark.parametrize("attempt", ATTEMPTS)
 def test_sockets_and_programs_are_refused(attempt: str) -> None:
-    program = f"from mlprune.isolation import *; refuse_sockets_and_programs(); {ATTEMPTS[attempt]}"
+    program = f"from mlprune.processes.isolation import *; refuse_sockets_and_programs(); {ATTEMPTS[attempt]}"
     done = run_python(program)
     assert done.returncode == 1
     assert "IsolationError" in done.stderr
@@ -32,7 +32,7 @@ def test_sockets_and_programs_are_refused(attempt: str) -> None:
 def test_a_process_without_network_still_reads_and_writes_files_but_reaches_no_address(tmp_path: object) -> None:
     program = f"""
 import socket, threading, pathlib
-from mlprune.isolation import leave_network
+from mlprune.processes.isolation import leave_network
 server = socket.create_server(("127.0.0.1", 0))
 if not leave_network():
     print("not permitted")

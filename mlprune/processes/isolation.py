@@ -1,8 +1,8 @@
 """Isolation of a process that reads foreign files: no network, no other programs.
 
-`python -m mlprune.isolation MODULE` runs the function `main` of a module without network: on Linux the process moves to
-a network namespace of its own, which has no interfaces, if the system permits it. In every case the module can install
-an audit hook that refuses sockets and new programs which Python code asks for.
+`python -m mlprune.processes.isolation MODULE` runs the function `main` of a module without network: on Linux the
+process moves to a network namespace of its own, which has no interfaces, if the system permits it. In every case the
+module can install an audit hook that refuses sockets and new programs which Python code asks for.
 """
 
 import ctypes

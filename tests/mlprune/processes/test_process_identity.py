@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from mlprune import process_identity
-from mlprune.process_identity import file_tag, is_alive, is_gone, is_of_ended_process, this_process
+from mlprune.processes import process_identity
+from mlprune.processes.process_identity import file_tag, is_alive, is_gone, is_of_ended_process, this_process
 from tests.ended_processes import ended_tag
 
 CODE = (
-    "import sys; from mlprune.process_identity import this_process; print(this_process(), flush=True); sys.stdin.read()"
+    "import sys; from mlprune.processes.process_identity import this_process; "
+    "print(this_process(), flush=True); sys.stdin.read()"
 )
 
 

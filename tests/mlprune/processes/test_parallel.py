@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from mlprune.parallel import n_threads, parallel_map, set_worker_threads
+from mlprune.processes.parallel import n_threads, parallel_map, set_worker_threads
 
 pytestmark = pytest.mark.usefixtures("own_threads")
 
