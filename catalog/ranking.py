@@ -1,6 +1,7 @@
-"""Ranks of variants over data sets: average ranks, Friedman's test and Nemenyi's critical difference.
+"""Ranks of variants over data sets: average ranks, with Friedman's test in the form of Iman and Davenport.
 
-A data set is a task in a language. The values are those of the named query `values_by_variant`.
+A data set is a task in a language. The values are those of the named query `values_by_variant`. The languages of a task
+share their items, so the ranks only describe. The tests of a variant over languages are those of the view `aggregates`.
 """
 
 from collections.abc import Sequence
@@ -11,24 +12,33 @@ from catalog.queries import find_query
 from catalog.results import QueryResult, Row, Value
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.evaluation.rank_consistency import friedman, nemenyi_difference
+from mlprune.numeric.statistics.friedman import friedman
 from mlprune.vocabulary import METRIC_TRAITS
 
 COLUMNS = (
     "label",
     "average_rank",
     "mean_value",
-    "differs_from_best",
     "n_variants",
     "n_data_sets",
     "friedman_statistic",
-    "friedman_p_value",
-    "critical_difference",
+    "iman_davenport",
+    "iman_davenport_p_value",
     "n_incomplete",
     "variant_id",
     "base_model_id",
 )
-"""`n_incomplete`: number of variants of the base model that are not ranked, because some data set has no value."""
+"""`iman_davenport` is infinite if all data sets rank the variants equally.
+
+`n_incomplete`: number of variants of the base model that are not ranked, because some data set has no value.
+"""
+
+
+NOTE = (
+    "Ranks describe, they do not test: the languages of a task share their items. "
+    "For tests of a variant over languages see the view aggregates."
+)
+"""Printed with the ranks."""
 
 
 def rank_variants(
@@ -39,7 +49,6 @@ def rank_variants(
     split: str = "test",
     scoring_rule: str | None = None,
     protocol_id: str | None = None,
-    alpha: float = 0.05,
 ) -> QueryResult:
     """Rank the variants of each base model; one row per variant, the best of a base model first.
 
@@ -50,7 +59,6 @@ def rank_variants(
     Raises:
         QueryError: no evaluation matches, or a base model has fewer than two data sets, or fewer than two variants with
             a value for every data set.
-        BadInputError: alpha is not in (0, 1).
     """
     query = find_query("values_by_variant")
     options = {"metric": metric, "split": split, "scoring_rule": scoring_rule, "protocol_id": protocol_id}
@@ -60,13 +68,11 @@ def rank_variants(
         raise QueryError("no evaluation matches", tasks=list(tasks), **options)
     rows: list[tuple[Value, ...]] = []
     for base_model in sorted({row["base_model_id"] for row in measured}):
-        rows += _rank_base_model(
-            [row for row in measured if row["base_model_id"] == base_model], metric=metric, alpha=alpha
-        )
+        rows += _rank_base_model([row for row in measured if row["base_model_id"] == base_model], metric=metric)
     return QueryResult(COLUMNS, tuple(rows))
 
 
-def _rank_base_model(measured: Sequence[Row], *, metric: str, alpha: float) -> list[tuple[Value, ...]]:
+def _rank_base_model(measured: Sequence[Row], *, metric: str) -> list[tuple[Value, ...]]:
     """Rank the variants of one base model."""
     data_sets = sorted({(row["task"], row["language"]) for row in measured})
     labels = {row["variant_id"]: row["label"] for row in measured}
@@ -79,12 +85,11 @@ def _rank_base_model(measured: Sequence[Row], *, metric: str, alpha: float) -> l
         raise QueryError("not enough values to rank", expected=expected, got=f"{len(complete)} on all {len(data_sets)}")
     table = np.array([[values[variant][data_set] for variant in complete] for data_set in data_sets])
     test = friedman(table if METRIC_TRAITS[metric].higher_is_better else -table)
-    difference = nemenyi_difference(len(complete), len(data_sets), alpha=alpha)
-    best_rank = float(test.average_ranks.min())
-    shared = (len(complete), len(data_sets), test.statistic, test.p_value, difference, len(values) - len(complete))
+    statistics = (test.statistic, test.iman_davenport, test.p_value)
+    shared = (len(complete), len(data_sets), *statistics, len(values) - len(complete))
     rows = []
     for index in np.argsort(test.average_ranks, kind="stable").tolist():
-        variant, rank = complete[index], float(test.average_ranks[index])
-        ranks = (rank, float(table[:, index].mean()), rank - best_rank > difference)
+        variant = complete[index]
+        ranks = (float(test.average_ranks[index]), float(table[:, index].mean()))
         rows.append((labels[variant], *ranks, *shared, variant, measured[0]["base_model_id"]))
     return rows

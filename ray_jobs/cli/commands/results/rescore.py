@@ -63,23 +63,24 @@ def ranks(
     protocol: Annotated[
         str | None, typer.Option(help="protocol_id of the evaluations; default: the standard protocol.")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Significance level of the critical difference.")] = 0.05,
     format_: FormatOption = "table",
 ) -> None:
-    """Rank variants over several data sets: average ranks, Friedman test and Nemenyi critical difference.
+    """Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.
+
+    The ranks describe, they do not test: the languages of a task share their items. For tests of a variant over
+    languages see the view `aggregates`.
 
     Example: mlprune ranks --store runs/ --task xnli --task xcopa
     """
     from catalog.queries import render  # noqa: PLC0415 - commands import lazily
-    from catalog.ranking import rank_variants  # noqa: PLC0415
+    from catalog.ranking import NOTE, rank_variants  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
 
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
-        result = rank_variants(
-            catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol, alpha=alpha
-        )
+        result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
         typer.echo(render(result, format_))
+    typer.echo(NOTE, err=True)
 
 
 def _scoring_rule(name: str | None) -> RuleName | None:

@@ -37,6 +37,7 @@ def test_ranks_are_one_row_per_variant(store_path: str) -> None:
     assert len(rows) == 4
     assert sum(row["average_rank"] for row in rows) == pytest.approx(10)
     assert {row["n_data_sets"] for row in rows} == {2}
+    assert "view aggregates" in result.stderr
 
 
 def test_example_ids_are_read_from_a_file(store_path: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Comparison of several methods over several data sets: average ranks, Friedman test, Nemenyi's critical difference.
+"""Average ranks of methods over data sets, with Friedman's test in the form of Iman and Davenport.
 
-Recommended by Demšar (Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006).
+Demšar (Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7, 2006, section 3.2.2). The test assumes
+independent data sets. Languages of one task are not independent, so ranks over languages only describe.
 """
 
 import math
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special, stats
+from scipy import special
 
-from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.errors import PermanentError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,11 @@ class Friedman:
     average_ranks: NDArray[np.float64]
     """[methods], 1 is best on every data set."""
     statistic: float
-    """Chi-square with (number of methods - 1) degrees of freedom, corrected for ties."""
+    """Friedman's chi-square, corrected for ties."""
+    iman_davenport: float
+    """F statistic of Iman and Davenport; inf if all data sets rank the methods equally."""
     p_value: float
+    """Of the F statistic; never 0."""
 
 
 def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,12 +48,14 @@ def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def friedman(values: NDArray[np.float64]) -> Friedman:
-    """Apply Friedman's test to values of several methods on the same data sets.
+    """Apply Friedman's test, corrected by Iman and Davenport, to values of several methods on the same data sets.
 
     chi2 = (12 / (n k (k+1)) * sum_j (sum_i r_ij)^2 - 3 n (k+1)) / (1 - sum of (t^3 - t) / (n (k^3 - k)))
+    F    = (n - 1) chi2 / (n (k - 1) - chi2)        with k - 1 and (k - 1)(n - 1) degrees of freedom
 
-    with n data sets, k methods, ranks r, and t the sizes of groups of equal values within a data set. The statistic is
-    0 if all methods tie on every data set.
+    with n data sets, k methods, ranks r, and t the sizes of groups of equal values within a data set. Both statistics
+    are 0 and p is 1 if all methods tie on every data set. If all data sets rank the methods equally, F is infinite and
+    p is the probability of this under random ranks: (number of different orders of the ranks)^(1 - n).
 
     Args:
         values: [n, k], higher is better, n and k >= 2.
@@ -67,22 +73,16 @@ def friedman(values: NDArray[np.float64]) -> Friedman:
     correction = 1 - ties / (n * (k**3 - k))
     spread = 12 / (n * k * (k + 1)) * float((ranks.sum(axis=0) ** 2).sum()) - 3 * n * (k + 1)
     statistic = max(0.0, spread / correction) if correction > 0 else 0.0
-    return Friedman(ranks.mean(axis=0), statistic, float(special.chdtrc(k - 1, statistic)))
+    return Friedman(ranks.mean(axis=0), statistic, *_iman_davenport(ranks, statistic))
 
 
-def nemenyi_difference(n_methods: int, n_data_sets: int, *, alpha: float = 0.05) -> float:
-    """Return the critical difference of average ranks: methods that are further apart differ at level alpha.
-
-    CD = q_alpha * sqrt(k (k + 1) / (6 n))        (Demšar 2006, section 3.2.2)
-
-    q_alpha is the upper quantile of the studentised range of k methods with infinite degrees of freedom, divided by
-    sqrt(2). It accounts for all pairs of methods.
-
-    Raises:
-        BadInputError: there are fewer than two methods or no data set, or alpha is out of range.
-    """
-    if n_methods < 2 or n_data_sets < 1 or not 0 < alpha < 1:
-        expected, got = "n_methods >= 2, n_data_sets >= 1, 0 < alpha < 1", (n_methods, n_data_sets, alpha)
-        raise BadInputError("the critical difference is undefined", expected=expected, got=got)
-    quantile = float(stats.studentized_range.isf(alpha, n_methods, np.inf)) / math.sqrt(2)
-    return quantile * math.sqrt(n_methods * (n_methods + 1) / (6 * n_data_sets))
+def _iman_davenport(ranks: NDArray[np.float64], statistic: float) -> tuple[float, float]:
+    """Return F and its p-value for [n, k] ranks and Friedman's chi-square."""
+    n, k = ranks.shape
+    if statistic > 0 and (ranks == ranks[0]).all():
+        sizes = np.unique(ranks[0], return_counts=True)[1]
+        log_orders = math.lgamma(k + 1) - sum(math.lgamma(size + 1) for size in sizes.tolist())
+        return math.inf, max(math.exp((1 - n) * log_orders), math.ulp(0.0))
+    value = (n - 1) * statistic / (n * (k - 1) - statistic)
+    p_value = float(special.fdtrc(k - 1, (k - 1) * (n - 1), value))
+    return value, max(p_value, math.ulp(0.0))

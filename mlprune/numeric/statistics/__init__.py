@@ -1,0 +1,1 @@
+"""Statistical inference: intervals, tests, corrections, power and variance components."""
