@@ -7,7 +7,7 @@ from itertools import combinations
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
-from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob, compares_ranks
+from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.compare.overlap_jobs import (
     MOST_OVERLAPS,
@@ -16,6 +16,7 @@ from mlprune.steps.compare.overlap_jobs import (
     FeatureOverlapJob,
     MaskOverlapJob,
 )
+from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.task_spec import TaskSpec

@@ -12,7 +12,8 @@ from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import task_metrics
-from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob
+from mlprune.steps.compare.jobs import CompareJob
+from mlprune.steps.compare.rank_jobs import RankConsistencyJob
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.results import read_predictions, write_evaluation

@@ -8,8 +8,9 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
-from mlprune.steps.compare.jobs import CompareJob, RankConsistencyJob
+from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.overlap_jobs import FeatureOverlapJob, MaskOverlapJob
+from mlprune.steps.compare.rank_jobs import RankConsistencyJob
 from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant
 from tests.tiny_recipes import FinishedRun, tiny_recipe
 
