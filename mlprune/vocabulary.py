@@ -33,6 +33,10 @@ RuleName = Literal["mean", "candidate_mean", "candidate_sum", "pmi"]
 PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
+ClaimName = Literal["gain", "noninferior", "equivalent"]
+OverName = Literal["each", "mean"]
+GroupKind = Literal["language", "outside_english", "all", "script", "resource_class", "worst"]
+"""Kind of a group of languages: one language, a mean over several, or the lowest one."""
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 

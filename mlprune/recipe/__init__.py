@@ -19,6 +19,8 @@ from mlprune.recipe.models import (
     CorpusConfig,
     Recipe,
 )
+from mlprune.recipe.questions.language_groups import LanguageGroup
+from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "DataSetConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
+    "LanguageGroup",
+    "QuestionConfig",
     "Recipe",
     "TaskConfig",
     "VariantConfig",

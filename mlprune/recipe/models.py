@@ -14,6 +14,8 @@ from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.import_key import with_import_key
+from mlprune.recipe.questions.question import QuestionConfig
+from mlprune.recipe.questions.question_checks import check_questions
 from mlprune.recipe.variants import VariantConfig
 from mlprune.vocabulary import DtypeName
 
@@ -82,6 +84,8 @@ class Recipe(Model):
     """Descriptions of data sets of a hub, for paths such as `hub:NAME`."""
     evaluations: tuple[EvaluationConfig, ...] = ()
     """Evaluations of the variants and the dense model."""
+    questions: tuple[QuestionConfig, ...] = ()
+    """Questions that the results are to answer. `mlprune plan` says what the items can show."""
     analyses: AnalysesConfig = AnalysesConfig()
     """Further analyses."""
     compute: ComputeConfig = ComputeConfig()
@@ -121,6 +125,7 @@ class Recipe(Model):
             _require_known(f"{where}.against", baseline.against, evaluated - {baseline.name})
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
+        check_questions(self.questions, self.evaluations, entries=evaluated)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
         return self

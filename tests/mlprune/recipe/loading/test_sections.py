@@ -21,6 +21,7 @@ def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_
         "tasks",
         "data_sets",
         "evaluations",
+        "questions",
         "analyses",
         "compute",
     ]

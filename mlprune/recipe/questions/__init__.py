@@ -1,0 +1,1 @@
+"""Questions of a recipe: what its results are to show, declared before they exist."""
