@@ -10,7 +10,7 @@ processes wait only while rows are inserted.
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -26,12 +26,13 @@ from catalog.ingest.materialized import (
     refresh_all,
     write_state,
 )
+from catalog.ingest.record_rows import Rows, add_rows
 from catalog.ingest.run_rows import RUN_TABLES, fold_run_rows, run_rows, unfolded_run_files
 from catalog.ingest.schema import BOOKKEEPING
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.transactions import Connection, transaction
 from catalog.sql_files import statement
-from mlprune.json_values import JsonObject
+from mlprune.store.record_kinds import table_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -40,12 +41,6 @@ logger = logging.getLogger(__name__)
 BATCH_SIZE = 15_000
 """Number of records, or run files, in one transaction."""
 
-CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
-"""Columns of evaluations that are repeated in metrics."""
-WITH_PROFILE = ("evaluations", "metrics", "comparisons", "rank_consistency", "feature_overlaps", "lrp2_trials")
-"""Tables whose rows have the profile `corrected` unless their record names another one."""
-
-Rows = dict[str, list[JsonObject]]
 OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 """Opens the catalog for writing; it is closed at the end of the context."""
 
@@ -147,11 +142,11 @@ def fold_into(
                 folded = _fold_batch(connection, records, errors=errors)
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
-            changed_tables.update(table for record in folded for table in record.rows)
-            for table, column in CHANGE_KEY.items():
-                new_ids.update(
-                    str(row[column]) for record in folded for row in record.rows.get(table, ()) if column in row
-                )
+            for record in folded:
+                tables = {table_of(name): rows for name, rows in record.rows.items()}
+                changed_tables.update(tables)
+                for table, column in CHANGE_KEY.items():
+                    new_ids.update(str(row[column]) for row in tables.get(table, ()) if column in row)
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with open_for_writing() as connection:
             fold_run_rows(connection, rows, errors=errors)
@@ -209,7 +204,7 @@ def _insert(connection: Connection, records: list[Record]) -> None:
     tables = declared_tables()
     rows: Rows = {}
     for record in records:
-        _add_rows(record, rows)
+        add_rows(record, rows)
     for unknown in sorted(rows.keys() - tables.keys()):
         logger.warning("records have rows for a table that the catalog does not have: %s", unknown)
     with transaction(connection):
@@ -217,33 +212,3 @@ def _insert(connection: Connection, records: list[Record]) -> None:
         for name in sorted(rows.keys() & tables.keys()):
             if rows[name]:
                 insert_rows(connection, tables[name], rows[name])
-
-
-def _add_rows(record: Record, rows: Rows) -> None:
-    """Add the rows of a record, and the rows about the record itself, to the rows of each table."""
-    keys = {"kind": record.kind, "id": record.id}
-    rows.setdefault("records", []).append(
-        {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
-    )
-    rows.setdefault("record_parents", []).extend(
-        {**keys, "role": role, "parent_id": parent}
-        for role, value in record.parents.items()
-        for parent in ([value] if isinstance(value, str) else value)
-    )
-    rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
-    for table, record_rows in record.rows.items():
-        added = _with_conditions(record) if table == "metrics" else record_rows
-        rows.setdefault(table, []).extend(_with_profile(added) if table in WITH_PROFILE else added)
-
-
-def _with_conditions(record: Record) -> list[JsonObject]:
-    """Return the rows of metrics with the conditions of their evaluations, whose rows are in the same record."""
-    conditions = {
-        row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
-    }
-    return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
-
-
-def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
-    """Return rows with the profile that is not stored because it is the default."""
-    return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]

@@ -1,11 +1,28 @@
-"""Check that a record adds only rows to the catalog that its kind and id allow."""
+"""The rows that a record adds to the catalog, and a check that its kind and id allow them."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from catalog.ingest.table_files import declared_tables
-from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.json_values import JsonObject
+from mlprune.store.record_kinds import RECORD_KINDS, table_of
 from mlprune.store.records import Record
+
+CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
+"""Columns of evaluations that are repeated in metrics."""
+WITH_PROFILE = (
+    "evaluations",
+    "metrics",
+    "comparison_results",
+    "aggregate_results",
+    "rank_consistency",
+    "feature_overlaps",
+    "lrp2_trials",
+)
+"""Tables whose rows have the profile `corrected` unless their record names another one."""
+
+Rows = dict[str, list[JsonObject]]
+"""Table -> rows."""
 
 
 def row_problems(record: Record) -> Iterator[str]:
@@ -17,7 +34,8 @@ def row_problems(record: Record) -> Iterator[str]:
     if kind is None:
         yield f"the kind {record.kind} is unknown"
         return
-    for name, rows in record.rows.items():
+    for stored_name, rows in record.rows.items():
+        name = table_of(stored_name)
         if name not in kind.tables:
             yield f"its kind has no rows in the table {name}"
             continue
@@ -28,3 +46,34 @@ def row_problems(record: Record) -> Iterator[str]:
         keys = Counter(tuple(str(row.get(column)) for column in table.primary_key) for row in rows)
         if duplicates := [key for key, n in keys.items() if n > 1]:
             yield f"the table {name} has several rows for {', '.join(duplicates[0])}"
+
+
+def add_rows(record: Record, rows: Rows) -> None:
+    """Add the rows of a record, and the rows about the record itself, to the rows of each table."""
+    keys = {"kind": record.kind, "id": record.id}
+    rows.setdefault("records", []).append(
+        {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
+    )
+    rows.setdefault("record_parents", []).extend(
+        {**keys, "role": role, "parent_id": parent}
+        for role, value in record.parents.items()
+        for parent in ([value] if isinstance(value, str) else value)
+    )
+    rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
+    for name, record_rows in record.rows.items():
+        table = table_of(name)
+        added = _with_conditions(record) if table == "metrics" else record_rows
+        rows.setdefault(table, []).extend(_with_profile(added) if table in WITH_PROFILE else added)
+
+
+def _with_conditions(record: Record) -> list[JsonObject]:
+    """Return the rows of metrics with the conditions of their evaluations, whose rows are in the same record."""
+    conditions = {
+        row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
+    }
+    return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
+
+
+def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return rows with the profile that is not stored because it is the default."""
+    return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]

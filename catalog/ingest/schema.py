@@ -23,7 +23,7 @@ comparison of two catalogs skips it."""
 DESCRIBE_VIEWS = (
     "variant_descriptions",
     "metrics",
-    "comparisons",
+    "comparison_results",
     "evaluations",
     "variants",
     "orderings",

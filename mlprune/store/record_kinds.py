@@ -117,7 +117,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "comparisons": RecordKind(
         2,
         "comparison of an evaluation with that of a baseline",
-        tables={"comparisons": "comparison_id"},
+        tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
     ),
     "rank_consistency": RecordKind(
         3,
@@ -150,3 +150,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
 
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
+
+_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results"}
+"""Name of a table in older records -> its name today."""
+
+
+def table_of(name: str) -> str:
+    """Return the table of the catalog to which a record's rows under this name belong."""
+    return _RENAMED_TABLES.get(name, name)

@@ -104,7 +104,7 @@ def test_foreign_keys_without_a_row_are_found(store: Store) -> None:
     (root(store) / gone.path).unlink()
     damages, notes = check(store)
     dangling = {damage.location for damage in damages if damage.got == gone.id}
-    assert {"metrics.variant_id", "evaluations.variant_id", "comparisons.variant_id"} <= dangling
+    assert {"metrics.variant_id", "evaluations.variant_id", "comparison_results.variant_id"} <= dangling
     assert {"rank_consistency.variant_id", "record_parents.parent_id"} <= dangling
     assert notes == []
 

@@ -19,6 +19,7 @@ from catalog.ingest.fold import FoldResult
 from catalog.ingest.schema import update_schema
 from catalog.store import LOCK_TIMEOUT_S, Catalog, rebuild
 from mlprune.errors import QueryError, StoreError
+from mlprune.store.record_kinds import table_of
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 from tests.catalog_data import SPARSITIES
@@ -75,7 +76,7 @@ def test_a_fold_inserts_every_record_and_every_row(filled: Store, rows: dict[str
     n_texts = 2 * len(rows["demonstration_sets"])
     assert counts["demonstrations"] == n_texts
     assert result.n_rows == n_texts + sum(len(found) for found in rows.values())
-    assert {name: counts[name] for name in rows} == {name: len(found) for name, found in rows.items()}
+    assert {name: counts[table_of(name)] for name in rows} == {name: len(found) for name, found in rows.items()}
 
 
 def test_a_second_fold_does_nothing_and_does_not_touch_the_file(store: Store) -> None:

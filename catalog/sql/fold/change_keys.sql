@@ -1,4 +1,4 @@
 -- change_keys: one row per comparison and evaluation: its id, by which the materialized tables find new rows
-SELECT DISTINCT comparison_id AS id FROM comparisons
+SELECT DISTINCT comparison_id AS id FROM comparison_results
 UNION ALL
 SELECT evaluation_id FROM evaluations;

@@ -7,9 +7,6 @@
 WITH tests AS (
     SELECT c.evaluation_id, c.difference, c.p_value, c.p_holm
     FROM comparisons AS c
-    ANTI JOIN repeated_comparisons AS r
-        ON r.comparison_id = c.comparison_id AND r.evaluation_id = c.evaluation_id
-        AND r.baseline_evaluation_id = c.baseline_evaluation_id AND r.metric = c.metric
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN variant_descriptions AS d
         ON d.variant_id = c.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id

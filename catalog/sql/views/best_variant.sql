@@ -81,3 +81,4 @@ LEFT JOIN tested AS e
 -- english_ci_low: lower end of the 95 % paired bootstrap interval of english_difference
 -- english_ci_high: upper end of the 95 % paired bootstrap interval of english_difference
 -- english_p_value: two-sided p-value of english_difference
+-- p_holm: p_value after Holm's correction over the languages of one comparison and metric

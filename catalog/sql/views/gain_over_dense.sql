@@ -42,3 +42,4 @@ JOIN metrics AS m
     AND m.split = c.split
     AND m.language = c.language;
 -- dense_value: the dense model's value
+-- p_holm: p_value after Holm's correction over the languages of one comparison and metric

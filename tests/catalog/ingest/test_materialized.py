@@ -59,7 +59,7 @@ def outdone(connection: duckdb.DuckDBPyConnection) -> list[tuple[str]]:
 
 
 def test_a_refresh_computes_only_tables_that_depend_on_changed_ones(connection: duckdb.DuckDBPyConnection) -> None:
-    refresh(connection, changed={"comparisons"}, ids={"e0", "e1", "e2"})
+    refresh(connection, changed={"comparison_results"}, ids={"e0", "e1", "e2"})
     assert outdone(connection) == []
     refresh(connection, changed={"evaluations"}, ids={"e2"})
     assert outdone(connection) == [("e0",), ("e2",)]

@@ -1,0 +1,36 @@
+-- aggregate_results: one row per comparison, metric and group of languages: the mean of the languages' differences, or the difference of the worst languages
+CREATE OR REPLACE TABLE aggregate_results (
+    comparison_id VARCHAR,           -- id of the comparison's record, and name of its file in contributions/
+    variant_id VARCHAR,              -- -> variants: the variant
+    baseline_id VARCHAR,             -- -> variants: variant that it is compared with
+    task VARCHAR,                    -- task of all evaluations
+    split VARCHAR,                   -- split of all evaluations
+    metric VARCHAR,                  -- the metric
+    group_kind VARCHAR,              -- outside_english, all, script, resource_class or worst; English is in no script or resource_class
+    group_name VARCHAR,              -- code of the script, or number of the resource class; empty for other groups
+    languages VARCHAR,               -- languages of the group, sorted, with blanks between them
+    n_languages BIGINT,              -- number of languages
+    n_items BIGINT,                  -- number of different items, which languages may share
+    n_clusters BIGINT,               -- number of different clusters of items, which languages share
+    value DOUBLE,                    -- mean of the variant's values; for worst, the value of its worst language; for perplexity, geometric mean
+    baseline_value DOUBLE,           -- the same of the baseline
+    worst_language VARCHAR,          -- worst: the variant's worst language; NULL for other groups
+    baseline_worst_language VARCHAR, -- worst: the baseline's worst language; NULL for other groups
+    difference DOUBLE,               -- value minus baseline_value; if scale is log_ratio, the logarithm of value divided by baseline_value
+    scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
+    ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
+    interval VARCHAR,                -- method of the interval: sign_flip or bca
+    standard_error DOUBLE,           -- standard deviation of the difference over resampled clusters
+    p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
+    test VARCHAR,                    -- method of p_value: sign_flip or randomization
+    interval_contradicts_p BOOLEAN,  -- whether p_value < 0.05 and 0 is in the interval, or p_value >= 0.05 and 0 is outside
+    n_flips BIGINT,                  -- number of random exchanges of variant and baseline that p_value is computed from
+    detectable_difference DOUBLE,    -- true difference that a single test at 5 % finds with a power of 80 %, given the observed variability
+    scoring_rule VARCHAR,            -- scoring rule of all evaluations
+    prompt_language VARCHAR,         -- prompt language of all evaluations; NULL if each has the prompts of its language
+    example_limit BIGINT,            -- number of examples that were asked for; NULL for the full split
+    protocol_id VARCHAR,             -- protocol of all evaluations
+    profile VARCHAR,                 -- profile of all evaluations: corrected or paper
+    PRIMARY KEY (comparison_id, metric, group_kind, group_name)
+);
