@@ -1,0 +1,193 @@
+"""Paired proportions: Tango's score test and the interval that inverts it, exact and mid-p McNemar tests.
+
+Two models answer the same n items. `n_gained` (b) items are right with the first model alone, `n_lost` (c) with the
+second model alone; the estimated difference is (b - c) / n.
+"""
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from mlprune.errors import BadInputError
+from mlprune.numeric.statistics.interval import Interval, check_level, positive_p_values
+
+Array = NDArray[np.float64]
+Real = TypeVar("Real", float, Array)
+
+N_HALVINGS = 60
+"""Bisection steps for the end of an interval: its error is below the rounding of float64."""
+
+
+def tango_scores(n_gained: ArrayLike, n_lost: ArrayLike, n: ArrayLike, *, difference: ArrayLike = 0.0) -> Array:
+    """Return Tango's score statistic z of the null hypothesis that two paired proportions differ by D = `difference`.
+
+    For D >= 0 (for D < 0, exchange b and c and the sign of D and of z):
+        z = (b - c - n D) / sqrt(n (2 q + D (1 - D)))
+    where q, the probability of a lost item under the null hypothesis, is the larger root of
+        2 n q^2 + B q - c D (1 - D) = 0,  B = (2n - b + c) D - b - c.
+    z falls as D rises. At D = 0 it is McNemar's (b - c) / sqrt(b + c). If the variance is 0, z is 0 for a numerator of
+    0, else infinite. Source: Tango, Statistics in Medicine 17 (1998) 891-908.
+
+    Args:
+        n_gained: b >= 0; fractions are allowed, as the counts of clustered items are effective counts.
+        n_lost: c >= 0.
+        n: number of items, > 0, at least b + c.
+        difference: D, in [-1, 1].
+    Returns: z of the broadcast arguments.
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    gained, lost, n_items = _counts(n_gained, n_lost, n)
+    null = np.asarray(difference, dtype=np.float64)
+    if not (np.abs(null) <= 1).all():
+        raise BadInputError("a difference of proportions is out of range", expected="-1 to 1", got=difference)
+    more, fewer = np.where(null < 0, lost, gained), np.where(null < 0, gained, lost)
+    distance = gained - lost - n_items * null
+    deviation = _standard_deviation(more, fewer, n_items, np.abs(null))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(distance == 0, 0.0, distance / deviation)
+
+
+def tango_p_values(n_gained: ArrayLike, n_lost: ArrayLike, n: ArrayLike, *, difference: ArrayLike = 0.0) -> Array:
+    """Return the two-sided p-values 2 * Phi(-|z|) of `tango_scores`, at least 2.2e-308, of the broadcast arguments."""
+    scores = tango_scores(n_gained, n_lost, n, difference=difference)
+    return positive_p_values(2.0 * special.ndtr(-np.abs(scores)))
+
+
+def tango_p_value(n_gained: float, n_lost: float, n: float, *, difference: float = 0.0) -> float:
+    """Return one p-value of `tango_p_values`."""
+    return float(tango_p_values(n_gained, n_lost, n, difference=difference))
+
+
+def tango_interval(n_gained: float, n_lost: float, n: float, *, level: float = 0.95) -> Interval:
+    """Return the interval that inverts Tango's test: all differences with a p-value of at least 1 - level.
+
+    0 is outside if and only if `tango_p_value` is below 1 - level, because the p-value decides on which side of 0 an
+    end is searched. The interval always has a width: without discordant items its ends are -+z^2 / (n + z^2), with z
+    the normal quantile of (1 + level) / 2. The ends are found by 60 bisections.
+
+    Args:
+        n_gained: b >= 0.
+        n_lost: c >= 0.
+        n: number of items, > 0, at least b + c.
+        level: coverage, in (0, 1).
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    check_level(level)
+    differs = tango_p_value(n_gained, n_lost, n) < 1 - level
+    critical, gained, lost, n_items = float(special.ndtri((1 + level) / 2)), float(n_gained), float(n_lost), float(n)
+    if differs and gained > lost:
+        return Interval(_end(gained, lost, n_items, -critical), _end(gained, lost, n_items, critical))
+    if differs:
+        return Interval(-_end(lost, gained, n_items, critical), -_end(lost, gained, n_items, -critical))
+    return Interval(-_end(lost, gained, n_items, critical), _end(gained, lost, n_items, critical))
+
+
+def tango_intervals(
+    n_gained: ArrayLike, n_lost: ArrayLike, n: ArrayLike, *, level: float = 0.95
+) -> tuple[Array, Array]:
+    """Return the low and the high ends of `tango_interval` for many rows; the arguments are broadcast."""
+    check_level(level)
+    gained, lost, n_items = _counts(n_gained, n_lost, n)
+    differs = tango_p_values(gained, lost, n_items) < 1 - level
+    critical = np.full(gained.shape, special.ndtri((1 + level) / 2))
+    more, fewer = np.maximum(gained, lost), np.minimum(gained, lost)
+    far = _end(more, fewer, n_items, critical)
+    near = np.where(
+        differs,
+        _end(more, fewer, n_items, -critical),
+        -_end(fewer, more, n_items, critical),
+    )
+    is_gain = gained >= lost
+    return np.where(is_gain, near, -far), np.where(is_gain, far, -near)
+
+
+def mcnemar_exact(n_gained: float, n_lost: float) -> float:
+    """Return one p-value of `mcnemar_exact_p_values`."""
+    return float(mcnemar_exact_p_values(n_gained, n_lost))
+
+
+def mcnemar_exact_p_values(n_gained: ArrayLike, n_lost: ArrayLike) -> Array:
+    """Return the two-sided p-values of McNemar's exact test, at least 2.2e-308, of the broadcast arguments.
+
+    p = min(1, 2 P(X <= k)), k = min(b, c), X ~ Binomial(b + c, 1/2); 1 without discordant items.
+
+    Args:
+        n_gained: b, whole numbers >= 0.
+        n_lost: c, whole numbers >= 0.
+    Raises:
+        BadInputError: a count is negative, or not a whole number.
+    """
+    fewer, discordant = _discordant(n_gained, n_lost)
+    return positive_p_values(2.0 * special.bdtr(fewer, discordant, 0.5))
+
+
+def mcnemar_mid_p(n_gained: float, n_lost: float) -> float:
+    """Return one p-value of `mcnemar_mid_p_values`."""
+    return float(mcnemar_mid_p_values(n_gained, n_lost))
+
+
+def mcnemar_mid_p_values(n_gained: ArrayLike, n_lost: ArrayLike) -> Array:
+    """Return McNemar's two-sided mid-p values, at least 2.2e-308, of the broadcast arguments.
+
+    p = P(X < k) + P(X <= k), k = min(b, c), X ~ Binomial(b + c, 1/2); 1 if b = c. Source: Fagerland, Lydersen & Laake,
+    BMC Medical Research Methodology 13 (2013) 91.
+
+    Args:
+        n_gained: b, whole numbers >= 0.
+        n_lost: c, whole numbers >= 0.
+    Raises:
+        BadInputError: a count is negative, or not a whole number.
+    """
+    fewer, discordant = _discordant(n_gained, n_lost)
+    below = np.where(fewer > 0, special.bdtr(np.maximum(fewer - 1, 0), discordant, 0.5), 0.0)
+    return positive_p_values(below + special.bdtr(fewer, discordant, 0.5))
+
+
+def _standard_deviation(gained: Real, lost: Real, n_items: Real, null: Real) -> Real:
+    """Return sqrt(n (2 q + D (1 - D))) for D >= 0, see `tango_scores`: numbers or arrays."""
+    spread = null * (1 - null)
+    linear = (2 * n_items - gained + lost) * null - gained - lost
+    root: Real = (linear * linear + 8 * n_items * lost * spread) ** 0.5
+    deviation: Real = abs((root - linear) / 2 + n_items * spread) ** 0.5
+    return deviation
+
+
+def _end(gained: Real, lost: Real, n_items: Real, critical: Real) -> Real:
+    """Return the difference D in [0, 1] with b - c - n D + critical * standard deviation = 0: numbers or arrays."""
+    end = 0 * gained
+    step = 0.5
+    for _ in range(N_HALVINGS):
+        null = end + step
+        distance = gained - lost - n_items * null
+        is_within = distance + critical * _standard_deviation(gained, lost, n_items, null) >= 0
+        end = end + step * is_within
+        step /= 2
+    return end
+
+
+def _counts(n_gained: ArrayLike, n_lost: ArrayLike, n: ArrayLike) -> tuple[Array, Array, Array]:
+    counts = (np.asarray(values, dtype=np.float64) for values in (n_gained, n_lost, n))
+    gained, lost, n_items = np.broadcast_arrays(*counts)
+    is_wrong = ~((gained >= 0) & (lost >= 0) & (n_items > 0) & (gained + lost <= n_items * (1 + 1e-9)))
+    if is_wrong.any():
+        first = tuple(float(values[is_wrong][0]) for values in (gained, lost, n_items))
+        raise BadInputError(
+            "not counts of paired items", expected="gained, lost >= 0, n > 0, gained + lost <= n", got=first
+        )
+    return gained, lost, n_items
+
+
+def _discordant(n_gained: ArrayLike, n_lost: ArrayLike) -> tuple[Array, Array]:
+    """Return min(b, c) and b + c, checked."""
+    gained, lost = np.asarray(n_gained, dtype=np.float64), np.asarray(n_lost, dtype=np.float64)
+    for counts in (gained, lost):
+        is_wrong = ~((counts >= 0) & (counts == np.floor(counts)))
+        if is_wrong.any():
+            raise BadInputError(
+                "not a count of items", expected="a whole number >= 0", got=float(counts[is_wrong].flat[0])
+            )
+    return np.minimum(gained, lost), gained + lost

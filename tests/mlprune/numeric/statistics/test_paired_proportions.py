@@ -1,0 +1,187 @@
+"""Tango's test and interval, and McNemar's tests: against loops, scipy, published examples and each other."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, stats
+
+from mlprune.errors import BadInputError
+from mlprune.numeric.statistics.paired_proportions import (
+    mcnemar_exact,
+    mcnemar_exact_p_values,
+    mcnemar_mid_p,
+    mcnemar_mid_p_values,
+    tango_interval,
+    tango_intervals,
+    tango_p_value,
+    tango_p_values,
+    tango_scores,
+)
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+@st.composite
+def paired_counts(draw: st.DrawFn) -> tuple[int, int, int]:
+    n = draw(st.integers(1, 400))
+    gained = draw(st.integers(0, n))
+    return gained, draw(st.integers(0, n - gained)), n
+
+
+def counts_of_all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:
+    gained, lost = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
+    is_possible = gained + lost <= n
+    return gained[is_possible], lost[is_possible]
+
+
+def likelihood_score(gained: int, lost: int, n: int, difference: float) -> float:
+    """The score statistic with the nuisance parameter found by maximising the trinomial likelihood numerically."""
+
+    def loss(q: float) -> float:
+        probabilities = (q + difference, q, 1 - 2 * q - difference)
+        counts = (gained, lost, n - gained - lost)
+        return -sum(count * math.log(p) for count, p in zip(counts, probabilities, strict=True) if count)
+
+    lowest, highest = max(0.0, -difference), (1 - difference) / 2
+    best = optimize.minimize_scalar(loss, bounds=(lowest + 1e-12, highest - 1e-12), options={"xatol": 1e-12})
+    variance = n * (2 * best.x + difference - difference**2)
+    return (gained - lost - n * difference) / math.sqrt(variance)
+
+
+@pytest.mark.parametrize("counts", [(9, 4, 30), (4, 9, 30), (12, 1, 150), (30, 30, 61)])
+@pytest.mark.parametrize("difference", [-0.6, -0.11, 0.02, 0.35])
+def test_the_score_is_that_of_the_maximised_likelihood(counts: tuple[int, int, int], difference: float) -> None:
+    expected = likelihood_score(*counts, difference)
+    assert float(tango_scores(*counts, difference=difference)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_airway_data_of_fagerland_lydersen_and_laake() -> None:
+    """Statistics in Medicine 33 (2014) 2850-2875: 1 and 7 discordant of 21 children."""
+    interval = tango_interval(1, 7, 21)
+    assert (round(interval.low, 3), round(interval.high, 3)) == (-0.517, -0.026)
+    assert round(tango_p_value(1, 7, 21), 3) == 0.034
+    assert round(mcnemar_mid_p(1, 7), 3) == 0.039
+    assert round(mcnemar_exact(1, 7), 3) == 0.070
+
+
+def test_an_interval_of_the_r_package_propcis() -> None:
+    """scoreci.mp(25, 28, 618, 0.90): its difference is that of the second count minus the first."""
+    interval = tango_interval(28, 25, 618, level=0.90)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (-0.0148, 0.0247)
+
+
+def test_without_discordant_items_the_interval_of_150_items_is_two_and_a_half_points_on_each_side() -> None:
+    interval = tango_interval(0, 0, 150)
+    squared = stats.norm.ppf(0.975) ** 2
+    assert interval.high == pytest.approx(squared / (150 + squared), rel=1e-12)
+    assert interval.low == -interval.high
+    assert round(interval.high, 4) == 0.0250
+    assert tango_p_value(0, 0, 150) == 1.0
+
+
+def test_if_all_items_change_the_interval_ends_at_1() -> None:
+    assert tango_interval(150, 0, 150).high == 1.0
+    assert tango_interval(0, 150, 150).low == -1.0
+    assert 0.9 < tango_interval(150, 0, 150).low < 1
+
+
+@pytest.mark.parametrize("level", [0.5, 0.90, 0.95, 0.999])
+def test_an_interval_excludes_zero_exactly_if_the_p_value_is_below_its_complement(level: float) -> None:
+    for n in (1, 2, 7, 60):
+        gained, lost = counts_of_all_outcomes(n)
+        low, high = tango_intervals(gained, lost, n, level=level)
+        is_significant = tango_p_values(gained, lost, n) < 1 - level
+        assert np.array_equal(is_significant, (low > 0) | (high < 0))
+        assert ((low <= (gained - lost) / n) & ((gained - lost) / n <= high)).all()
+        assert low.min() >= -1
+        assert high.max() <= 1
+        assert (high - low > 0.5 / (n + 10)).all()
+
+
+@PROPERTY
+@given(paired_counts(), st.sampled_from([0.90, 0.95, 0.9999]))
+def test_the_test_rejects_no_difference_within_the_interval_and_all_differences_outside(
+    counts: tuple[int, int, int], level: float
+) -> None:
+    interval = tango_interval(*counts, level=level)
+    for end, outward in ((interval.low, -1e-9), (interval.high, 1e-9)):
+        assert tango_p_value(*counts, difference=end - outward) >= 1 - level
+        if abs(end + outward) < 1:
+            assert tango_p_value(*counts, difference=end + outward) < 1 - level
+
+
+@PROPERTY
+@given(paired_counts())
+def test_the_score_falls_as_the_null_difference_rises(counts: tuple[int, int, int]) -> None:
+    scores = tango_scores(*counts, difference=np.linspace(-0.999, 0.999, 101))
+    assert (np.diff(scores) < 0).all()
+
+
+def test_one_more_gained_item_moves_both_ends_up() -> None:
+    n = 40
+    gained, lost = counts_of_all_outcomes(n)
+    ends = np.full((2, n + 1, n + 1), np.nan)
+    ends[:, gained, lost] = tango_intervals(gained, lost, n)
+    steps = np.diff(ends, axis=1)
+    assert (steps[~np.isnan(steps)] > 0).all()
+
+
+@PROPERTY
+@given(paired_counts())
+def test_exchanging_the_models_turns_the_interval_around(counts: tuple[int, int, int]) -> None:
+    gained, lost, n = counts
+    interval, turned = tango_interval(gained, lost, n), tango_interval(lost, gained, n)
+    assert (turned.low, turned.high) == (-interval.high, -interval.low)
+    assert tango_p_value(gained, lost, n, difference=0.03) == tango_p_value(lost, gained, n, difference=-0.03)
+
+
+def test_many_rows_have_the_values_of_single_rows() -> None:
+    gained, lost = counts_of_all_outcomes(13)
+    low, high = tango_intervals(gained, lost, 13)
+    single = [tango_interval(int(b), int(c), 13) for b, c in zip(gained, lost, strict=True)]
+    np.testing.assert_allclose(low, [interval.low for interval in single], rtol=0, atol=1e-15)
+    np.testing.assert_allclose(high, [interval.high for interval in single], rtol=0, atol=1e-15)
+
+
+def test_effective_counts_may_be_fractions() -> None:
+    whole, half = tango_interval(8, 4, 100), tango_interval(4, 2, 50)
+    between = tango_interval(6.0, 3.0, 75.0)
+    assert whole.width < between.width < half.width
+    assert tango_p_value(8, 4, 100) < tango_p_value(6.0, 3.0, 75.0) < tango_p_value(4, 2, 50)
+
+
+def test_no_p_value_is_zero() -> None:
+    assert 0 < tango_p_value(5010, 0, 5010) < 1e-300
+    assert 0 < mcnemar_exact(5010, 0) < 1e-300
+    assert 0 < mcnemar_mid_p(5010, 0) < 1e-300
+
+
+def test_exact_and_mid_p_values_are_sums_of_binomial_probabilities() -> None:
+    gained, lost = counts_of_all_outcomes(25)
+    exact, mid_p = mcnemar_exact_p_values(gained, lost), mcnemar_mid_p_values(gained, lost)
+    for b, c, p, middle in zip(gained.tolist(), lost.tolist(), exact, mid_p, strict=True):
+        probabilities = [math.comb(b + c, k) / 2 ** (b + c) for k in range(min(b, c) + 1)]
+        assert p == pytest.approx(min(1.0, 2 * sum(probabilities)), rel=1e-12)
+        assert middle == pytest.approx(2 * sum(probabilities[:-1]) + probabilities[-1], rel=1e-12)
+        assert p == pytest.approx(stats.binomtest(b, b + c).pvalue if b + c else 1.0, rel=1e-12)
+
+
+@pytest.mark.parametrize("counts", [(-1, 0, 5), (0, -1, 5), (3, 3, 5), (0, 0, 0), (math.nan, 0, 5), (0, 0, math.nan)])
+def test_impossible_counts_are_errors(counts: tuple[float, float, float]) -> None:
+    for function in (tango_p_value, tango_interval):
+        with pytest.raises(BadInputError):
+            function(*counts)
+
+
+def test_other_arguments_out_of_range_are_errors() -> None:
+    with pytest.raises(BadInputError):
+        tango_p_value(1, 2, 9, difference=1.5)
+    with pytest.raises(BadInputError):
+        tango_interval(1, 2, 9, level=1.0)
+    for gained, lost in ((0.5, 1), (1, -2), (math.nan, 1)):
+        for function in (mcnemar_exact, mcnemar_mid_p):
+            with pytest.raises(BadInputError):
+                function(gained, lost)
