@@ -70,7 +70,7 @@ def _in_english(
     assert task.to_item is not None, "only tasks with candidates are translated"
     english = task.to_item(item.example_id, row)
     assert english is not None, "the task kept this example in its own language"
-    return replace(english, candidates=item.candidates, gold=item.gold)
+    return replace(english, candidates=item.candidates, gold=item.gold, cluster=item.cluster, category=item.category)
 
 
 def _texts(value: object) -> list[str]:

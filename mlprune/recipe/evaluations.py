@@ -36,6 +36,11 @@ class TaskConfig(Model):
     """Instead of labels: the key of the list of candidates in a row."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
+    cluster: Annotated[str, Field(min_length=1)] | None = None
+    """Key of the name that rows depending on each other share, such as the passage of several questions: equal in all
+    languages. The key `cluster` if left out, in rows that have it."""
+    category: Annotated[str, Field(min_length=1)] | None = None
+    """Key of the kind of a row, such as its genre. The key `category` if left out, in rows that have it."""
 
     @model_validator(mode="after")
     def _name_is_new(self) -> "TaskConfig":

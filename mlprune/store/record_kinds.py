@@ -109,7 +109,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"self_translations": "translations_id"},
     ),
     "evaluations": RecordKind(
-        4,
+        5,
         "variant, task, language, split and rule",
         folders=("predictions",),
         tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mlprune.errors import PermanentError, ShapeError
 from mlprune.evaluation.scoring.rules import Likelihoods, ranks, rule_scores
+from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.vocabulary import ProfileName, RuleName
 
@@ -23,12 +24,15 @@ CHOICE_SCHEMA = {
     "candidate_n_tokens": "int64",
     "alone_log_likelihood": "double",
     "rank": "int64",
+    "cluster": "string",
+    "category": "string",
 }
 """Columns of a predictions file of a task with candidates.
 
 `log_likelihood` and `n_tokens` describe the whole text, the next two columns the candidate part.
 `alone_log_likelihood` is NULL except under the rule `pmi`. `rank` is 1 for the candidates with the highest score under
-the rule of the evaluation.
+the rule of the evaluation. `cluster` names the items that depend on each other; it is the example's id if there are
+none. `category` is empty for items without one. Files of version 4 have neither of the two.
 """
 
 
@@ -64,13 +68,30 @@ class Predictions:
     likelihoods: Likelihoods
     rule: RuleName = "mean"
     profile: ProfileName = "corrected"
+    clusters: tuple[str, ...] = ()
+    """[n_items] name of each item's cluster; the ids of the examples if left out."""
+    categories: tuple[str, ...] = ()
+    """[n_items] category of each item, empty for none; all empty if left out."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clusters", self.clusters or self.example_ids)
+        object.__setattr__(self, "categories", self.categories or ("",) * len(self.example_ids))
 
     @classmethod
     def from_scores(cls, items: Sequence[ChoiceItem], scores: ItemScores, *, rule: RuleName = "mean") -> "Predictions":
         """Build predictions from the scores of a model."""
         gold = np.array([item.gold for item in items], dtype=np.int64)
         candidates = tuple(candidate for item in items for candidate in item.candidates)
-        return cls(tuple(item.example_id for item in items), scores.starts, gold, candidates, scores.likelihoods, rule)
+        return cls(
+            tuple(item.example_id for item in items),
+            scores.starts,
+            gold,
+            candidates,
+            scores.likelihoods,
+            rule,
+            clusters=clusters_of(items),
+            categories=tuple(item.category for item in items),
+        )
 
     @classmethod
     def from_columns(
@@ -100,6 +121,8 @@ class Predictions:
             ),
             rule=rule,
             profile=profile,
+            clusters=tuple(str(columns["cluster"][row]) for row in firsts.tolist()) if "cluster" in columns else (),
+            categories=tuple(str(columns["category"][row]) for row in firsts.tolist()) if "category" in columns else (),
         )
 
     def columns(self) -> dict[str, Sequence[object]]:
@@ -107,9 +130,14 @@ class Predictions:
         sizes = np.diff(self.starts)
         index = np.arange(int(self.starts[-1])) - np.repeat(self.starts[:-1], sizes)
         likelihoods = self.likelihoods
+        per_item = {"example_id": self.example_ids, "cluster": self.clusters, "category": self.categories}
+        repeated = {
+            key: [value for value, size in zip(values, sizes.tolist(), strict=True) for _ in range(size)]
+            for key, values in per_item.items()
+        }
         alone = [None if np.isnan(value) else value for value in likelihoods.alone.tolist()]
         return {
-            "example_id": [name for name, size in zip(self.example_ids, sizes, strict=True) for _ in range(size)],
+            "example_id": repeated["example_id"],
             "candidate_index": index.tolist(),
             "candidate": list(self.candidates),
             "is_gold": (index == np.repeat(self.gold, sizes)).tolist(),
@@ -119,6 +147,8 @@ class Predictions:
             "candidate_n_tokens": likelihoods.n_part.tolist(),
             "alone_log_likelihood": alone,
             "rank": ranks(self.scores, self.starts).tolist(),
+            "cluster": repeated["cluster"],
+            "category": repeated["category"],
         }
 
     def with_rule(self, rule: RuleName, *, profile: ProfileName = "corrected") -> "Predictions":
@@ -143,7 +173,18 @@ class Predictions:
             self.likelihoods.take(rows),
             self.rule,
             self.profile,
+            tuple(self.clusters[index] for index in items),
+            tuple(self.categories[index] for index in items),
         )
+
+    def with_groups(self, groups: Mapping[str, ItemGroup]) -> "Predictions":
+        """Return the same predictions with other clusters and categories.
+
+        Args:
+            groups: example id -> its group, for every example; a cluster that is empty is the example's own.
+        """
+        clusters = tuple(groups[name].cluster or name for name in self.example_ids)
+        return replace(self, clusters=clusters, categories=tuple(groups[name].category for name in self.example_ids))
 
     @cached_property
     def scores(self) -> NDArray[np.float64]:

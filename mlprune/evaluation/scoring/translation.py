@@ -1,11 +1,12 @@
 """Few-shot translation: prompts, greedy decoding in batches, and outputs with their references."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
+from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS = 64
 
-TRANSLATION_SCHEMA = {"example_id": "string", "prompt": "string", "output": "string", "reference": "string"}
-"""Columns of a predictions file of translations."""
+TRANSLATION_SCHEMA = dict.fromkeys(("example_id", "prompt", "output", "reference", "cluster", "category"), "string")
+"""Columns of a predictions file of translations; the last two as in `CHOICE_SCHEMA`."""
 
 Shot = tuple[str, str]
 """A sentence and its translation."""
@@ -30,6 +31,10 @@ class TranslationOutput:
     prompt: str
     output: str
     reference: str
+    cluster: str = ""
+    """As in `TranslationItem`."""
+    category: str = ""
+    """As in `TranslationItem`."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,14 @@ class Translations:
     references: tuple[str, ...]
     prompts: tuple[str, ...] = ()
     """Inputs of the model; empty if they are not needed."""
+    clusters: tuple[str, ...] = ()
+    """Name of each sentence's cluster; the ids of the examples if left out."""
+    categories: tuple[str, ...] = ()
+    """Category of each sentence, empty for none; all empty if left out."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clusters", self.clusters or self.example_ids)
+        object.__setattr__(self, "categories", self.categories or ("",) * len(self.example_ids))
 
     @classmethod
     def from_outputs(cls, outputs: Sequence[TranslationOutput]) -> "Translations":
@@ -62,16 +75,19 @@ class Translations:
             tuple(output.output for output in outputs),
             tuple(output.reference for output in outputs),
             tuple(output.prompt for output in outputs),
+            clusters_of(outputs),
+            tuple(output.category for output in outputs),
         )
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, Sequence[object]]) -> "Translations":
         """Build translations from stored rows, given as columns."""
-        return cls(*(tuple(map(str, columns[key])) for key in ("example_id", "output", "reference", "prompt")))
+        keys = ("example_id", "output", "reference", "prompt", "cluster", "category")
+        return cls(*(tuple(map(str, columns.get(key, ()))) for key in keys))
 
     def columns(self) -> dict[str, Sequence[object]]:
         """The rows to store; see `TRANSLATION_SCHEMA`."""
-        values = (self.example_ids, self.prompts, self.outputs, self.references)
+        values = (self.example_ids, self.prompts, self.outputs, self.references, self.clusters, self.categories)
         return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
 
     def select(self, example_ids: frozenset[str]) -> "Translations":
@@ -79,6 +95,11 @@ class Translations:
         kept = [index for index, name in enumerate(self.example_ids) if name in example_ids]
         columns = {key: [values[index] for index in kept] for key, values in self.columns().items()}
         return self.from_columns(columns)
+
+    def with_groups(self, groups: Mapping[str, ItemGroup]) -> "Translations":
+        """Return the same translations with other clusters and categories, as `Predictions.with_groups`."""
+        clusters = tuple(groups[name].cluster or name for name in self.example_ids)
+        return replace(self, clusters=clusters, categories=tuple(groups[name].category for name in self.example_ids))
 
 
 def translation_prompts(
@@ -138,7 +159,7 @@ def run_translation(
     )
     texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in decoded]
     return tuple(
-        TranslationOutput(item.example_id, prompt, text, item.reference)
+        TranslationOutput(item.example_id, prompt, text, item.reference, item.cluster, item.category)
         for item, prompt, text in zip(prepared.items, prepared.prompts, texts, strict=True)
     )
 

@@ -23,6 +23,10 @@ class ChoiceItem:
     """Index of the right candidate."""
     starts: tuple[int, ...] = ()
     """Index of the character at which the candidate part of each text begins; empty if all begin at 0."""
+    cluster: str = ""
+    """Name of the items that depend on each other, equal in all languages; empty if the item is its own cluster."""
+    category: str = ""
+    """Kind of the item, such as its relation or genre, equal in all languages; empty if it has none."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,10 @@ class TranslationItem:
     example_id: str
     source: str
     reference: str
+    cluster: str = ""
+    """As in `ChoiceItem`."""
+    category: str = ""
+    """As in `ChoiceItem`."""
 
 
 def choice_item(

@@ -7,6 +7,7 @@ from typing import Literal
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER, RowGroups, no_groups
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.vocabulary import TASK_TRAITS, PromptName, TaskReads, TaskTraits
 
@@ -40,6 +41,12 @@ class Task:
     """Key of the right candidate, as an index or a text, if the row lists its candidates."""
     most_words: int | None = None
     """Whitespace-separated words of each such text that are kept; None for all."""
+    groups: RowGroups = field(default=no_groups, compare=False)
+    """Function that derives the clusters and categories of rows that do not state them."""
+    cluster_key: str = CLUSTER
+    """Key of a row that states its cluster; a row may lack it only if it is the usual one."""
+    category_key: str = CATEGORY
+    """Key of a row that states its category, in the same way."""
     native: Mapping[str, object] = field(default_factory=dict, compare=False)
     """Language -> the words of the template in this language, which `to_item` takes as `words`."""
     citation: str | None = None

@@ -9,6 +9,7 @@ from mlprune.corpus import cldr, cldr_facts
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
+from mlprune.evaluation.tasks.item_groups import ItemGroup, groups_of, groups_sha256, with_group
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
 from mlprune.evaluation.tasks.layouts.task_layouts import FoundRows, rows_at
 from mlprune.evaluation.tasks.registry import TASKS
@@ -35,6 +36,8 @@ class TaskData:
     """Id -> line, from 0, of all rows that were read."""
     rows: Mapping[str, Row] = field(default_factory=dict)
     """Id -> row of the items; empty if the items are lines of parallel text."""
+    groups_sha256: str = ""
+    """Hash of the clusters and categories of all rows or lines that were read; empty if there are none."""
 
     def keep(self, items: tuple[Item, ...]) -> "TaskData":
         """The same data with only some of its items."""
@@ -68,10 +71,12 @@ def read_items(
         raise TaskFileError(err.message, {**place, **err.context}) from err
     lines, ids = _checked(definition, rows, where, has_lines=has_lines, **place)
     kept = set(ordered_by_hash(seed, ids)[:limit])
-    made = (definition.to_item(name, rows[lines[name]]) for name in ids if name in kept)
-    items = tuple(item for item in made if item is not None)
+    groups = _groups(definition, rows, where, **place)
+    made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
+    items = tuple(with_group(item, group) for item, group in made if item is not None)
     content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
-    return TaskData(items, content, where, lines, {item.example_id: rows[lines[item.example_id]] for item in items})
+    rows_of_items = {item.example_id: rows[lines[item.example_id]] for item in items}
+    return TaskData(items, content, where, lines, rows_of_items, groups_sha256(dict(zip(lines, groups, strict=True))))
 
 
 def _checked(
@@ -104,6 +109,15 @@ def _checked(
     return lines, ids
 
 
+def _groups(definition: Task, rows: Sequence[Row], where: str, **place: str) -> list[ItemGroup]:
+    """Return the clusters and categories of checked rows."""
+    keys = {"cluster_key": definition.cluster_key, "category_key": definition.category_key}
+    try:
+        return groups_of(rows, definition.groups, **keys)
+    except TaskFileError as err:
+        raise TaskFileError(err.message, {"file": where, **place, **err.context}) from err
+
+
 def _rows(source: Path | HubSource, *, task: str, language: str, split: str) -> FoundRows:
     """Read all rows of a language and split."""
     if isinstance(source, HubSource):
@@ -120,6 +134,7 @@ def corpus_items(
     split: SplitName | None = None,
     limit: int | None = None,
     seed: int = 0,
+    documents: Sequence[ItemGroup] = (),
 ) -> TaskData:
     """Build items from a parallel corpus: sentences for perplexity, pairs for translation, and CLDR's held-out facts.
 
@@ -129,16 +144,20 @@ def corpus_items(
         target: the target language of translation.
         split: the half of the ids to use, chosen by hash; None uses all.
         limit: as in `read_items`.
+        documents: cluster and category of each sentence; empty if the text does not state them.
     Raises:
         TaskFileError: the corpus has no items for this task or language, is not aligned, or no item is left.
     """
-    items, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
+    plain, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
+    groups = _fact_groups() if task == "facts" else dict(zip(plain, documents, strict=bool(documents)))
+    items = {key: with_group(item, groups.get(key, ItemGroup())) for key, item in plain.items()}
     kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
     if not kept:
         got = f"{len(items)} in both halves"
         raise TaskFileError("the corpus has no items", task=task, language=language, split=split or "whole", got=got)
     numbers = {key: number for number, key in enumerate(items)}
-    return TaskData(_limited(kept, limit=limit, seed=seed), content, CORPUS, numbers)
+    limited = _limited(kept, limit=limit, seed=seed)
+    return TaskData(limited, content, CORPUS, numbers, groups_sha256=groups_sha256(groups))
 
 
 def _corpus_content(
@@ -174,6 +193,12 @@ def _side(lines: Mapping[str, Sequence[str]], language: str) -> Sequence[str]:
                 "an empty sentence", file=CORPUS, language=language, line=number, expected="a text", got=sentence
             )
     return lines[language]
+
+
+def _fact_groups() -> Mapping[str, ItemGroup]:
+    """Return fact id -> its subject, a territory except for months, and its relation, for CLDR's held-out facts."""
+    held_out = (fact for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id))
+    return {fact.fact_id: ItemGroup(fact.subject, fact.relation) for fact in held_out}
 
 
 def _held_out_facts(language: str) -> list[Row]:

@@ -3,12 +3,13 @@
 Code can use the same record: `template_task(TemplateTask(...))`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from string import Formatter
 from typing import Literal
 
 from mlprune.errors import RecipeError
+from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, LABEL_METRICS, Task
 
@@ -38,6 +39,10 @@ class TemplateTask:
     """Instead of labels: the key of the list of candidates in a row."""
     ties: Literal["earlier", "shared"] = "earlier"
     """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
+    cluster: str | None = None
+    """Key of the name that rows depending on each other have in common; by default `cluster`, if rows have it."""
+    category: str | None = None
+    """Key of the kind of a row; by default `category`, if rows have it."""
 
     def __post_init__(self) -> None:
         fields = self._fields()
@@ -71,6 +76,11 @@ class TemplateTask:
         return tuple(dict.fromkeys([*names, *([self.candidates] if self.candidates else [])]))
 
 
+def without_groups(record: TemplateTask | None) -> TemplateTask | None:
+    """Return a task without the keys of its clusters and categories, which are no part of ids: their values are."""
+    return None if record is None else replace(record, cluster=None, category=None)
+
+
 def template_task(record: TemplateTask) -> Task:
     """Build the task that a record describes."""
     return Task(
@@ -80,6 +90,8 @@ def template_task(record: TemplateTask) -> Task:
         partial(_item, record=record),
         ties=record.ties,
         texts=record.texts,
+        cluster_key=record.cluster or CLUSTER,
+        category_key=record.category or CATEGORY,
         answer=record.answer if record.candidates else None,
     )
 

@@ -13,7 +13,7 @@ from mlprune.steps.corpus_ref import CorpusRef, is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.shots import shot_contents, shot_lines
-from mlprune.steps.evaluate.task_items import task_data
+from mlprune.steps.evaluate.task_items import item_contents, task_data
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile
 from mlprune.steps.inputs import Inputs, text_ref
@@ -116,7 +116,7 @@ def plan_evaluations(
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:
         for task in task_specs(recipe, inputs, entry):
-            contents = {"items": task_data(task).content_sha256, **shot_contents(task)}
+            contents = {**item_contents(task), **shot_contents(task)}
             if task.sides and len(shot_lines(task)) < task.shots:
                 raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
             for variant in _evaluated_variants(entry, variants):

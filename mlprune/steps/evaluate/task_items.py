@@ -11,6 +11,9 @@ from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.vocabulary import SplitName
 
+GROUPS = "groups"
+"""Content of an id with the clusters and categories of the items."""
+
 
 def as_run(spec: TaskSpec) -> TaskSpec:
     """Return the part of a task that determines the model's work: equal for all rules, metrics and subsets.
@@ -31,6 +34,16 @@ def task_data(spec: TaskSpec) -> TaskData:
         TaskFileError: the items are missing in the files or the corpus.
     """
     return _task_data(as_run(spec))
+
+
+def item_contents(spec: TaskSpec) -> dict[str, str]:
+    """Return the hashes of the items of a task for an id: of the rows, and of clusters and categories if there are any.
+
+    Raises:
+        TaskFileError: the items are missing in the files or the corpus.
+    """
+    data = task_data(spec)
+    return {"items": data.content_sha256, **({GROUPS: data.groups_sha256} if data.groups_sha256 else {})}
 
 
 @cache

@@ -7,7 +7,7 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.published_examples import N_PUBLISHED
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task, prompt_language, with_prompts
-from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
+from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task, without_groups
 from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.corpus_ref import CorpusRef
@@ -63,7 +63,7 @@ class TaskSpec:
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """Parameters of the id that are not at their defaults; neither folders nor names of files."""
-        return without_defaults(self, omit=_NOT_IN_ID)
+        return without_defaults(replace(self, template=without_groups(self.template)), omit=_NOT_IN_ID)
 
     @property
     def definition(self) -> Task:
@@ -105,7 +105,7 @@ class TaskSpec:
         is_translation = self.definition.reads == "pairs"
         return EvaluationProtocol(
             task=self.task,
-            template=self.template,
+            template=without_groups(self.template),
             prompts=self.prompts,
             limit_seed=0 if self.limit is None else self.seed,
             n_shots=self.shots if is_translation else None,

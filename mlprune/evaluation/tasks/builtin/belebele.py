@@ -1,6 +1,10 @@
 """Belebele: reading comprehension with four answers (Bandarkar et al. 2023, arXiv:2308.16884)."""
 
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
 from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -18,12 +22,27 @@ def belebele_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, answers, context=f"{passage} {question} ", parts=answers, gold=gold)
 
 
+def belebele_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The questions on a page are a cluster, named by its `link`; the category is the site, such as `wikinews.org`."""
+    links = [stated_name(row, "link") for row in rows]
+    return [ItemGroup(link, _site(link)) for link in links]
+
+
+def _site(link: str) -> str:
+    """Return the last two names of the host of a link; empty if it has no host."""
+    try:
+        return ".".join((urlsplit(link).hostname or "").split(".")[-2:])
+    except ValueError:
+        return ""
+
+
 TASK = Task(
     "belebele",
     CHOICE_METRICS,
     ("flores_passage", "question", *ANSWER_KEYS, "correct_answer_num"),
     belebele_item,
     texts=("flores_passage", "question", *ANSWER_KEYS),
+    groups=belebele_groups,
     citation="Bandarkar et al. 2023, arXiv:2308.16884",
     dataset=HubSet(
         "facebook/belebele",

@@ -1,6 +1,9 @@
 """MARC: sentiment of product reviews, with two or five labels (Keung et al. 2020, arXiv:2010.02573)."""
 
+from collections.abc import Sequence
+
 from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -35,6 +38,11 @@ def marc_five_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, labels, context=f"{review} It is ", parts=MARC_STARS, gold=stars - 1)
 
 
+def marc_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The reviews of one product are a cluster, named by its `product_id`; the category is `product_category`."""
+    return [ItemGroup(stated_name(row, "product_id"), stated_name(row, "product_category")) for row in rows]
+
+
 def _review(row: Row) -> tuple[str, int]:
     """Return the first words of a review, and its number of stars."""
     return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
@@ -48,6 +56,7 @@ TASK = Task(
     prompt_language="en",
     texts=("text",),
     most_words=MARC_WORDS,
+    groups=marc_groups,
     citation=CITATION,
 )
 FIVE_LABELS = Task(
@@ -58,5 +67,6 @@ FIVE_LABELS = Task(
     prompt_language="en",
     texts=("text",),
     most_words=MARC_WORDS,
+    groups=marc_groups,
     citation=CITATION,
 )

@@ -1,10 +1,11 @@
 """XCOPA: choice of the more plausible cause or effect (Ponti et al. 2020, arXiv:2005.00333)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.item_groups import ItemGroup
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -48,6 +49,11 @@ def xcopa_item(example_id: str, row: Row, *, words: XcopaWords = XCOPA_WORDS["en
     return choice_item(example_id, choices, context=context, parts=parts, gold=number_of(row, "label", range(2)))
 
 
+def xcopa_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """The category is the question: cause or effect."""
+    return [ItemGroup(category=str(row["question"])) for row in rows]
+
+
 TASK = Task(
     "xcopa",
     CHOICE_METRICS,
@@ -56,6 +62,7 @@ TASK = Task(
     prompt_language="en",
     texts=("premise", "choice1", "choice2"),
     native=XCOPA_WORDS,
+    groups=xcopa_groups,
     citation="Ponti et al. 2020, arXiv:2005.00333",
     dataset=HubSet("cambridgeltl/xcopa", ("{config}/{split}-*.parquet",), id=("idx",)),
 )

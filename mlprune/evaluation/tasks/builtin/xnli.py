@@ -1,10 +1,11 @@
 """XNLI: natural language inference (Conneau et al. 2018, arXiv:1809.05053)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.evaluation.tasks.item_groups import ItemGroup, runs
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -59,6 +60,11 @@ def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"])
     return choice_item(example_id, names, context=f"{premise} , {words.question}?  ", parts=parts, gold=gold)
 
 
+def xnli_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """Adjacent rows with one premise, usually its three hypotheses, are a cluster."""
+    return [ItemGroup(cluster) for cluster in runs(rows, lambda row: " ".join(text_of(row, "premise").split()))]
+
+
 TASK = Task(
     "xnli",
     LABEL_METRICS,
@@ -67,6 +73,7 @@ TASK = Task(
     prompt_language="en",
     texts=("premise", "hypothesis"),
     native=XNLI_WORDS,
+    groups=xnli_groups,
     citation="Conneau et al. 2018, arXiv:1809.05053",
     dataset=HubSet("facebook/xnli", ("{config}/{split}-*.parquet",)),
 )

@@ -1,7 +1,10 @@
 """XWinograd: choice of what a pronoun refers to (Tikhonov and Ryabinin 2021, arXiv:2106.12066)."""
 
+from collections.abc import Sequence
+
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
+from mlprune.evaluation.tasks.item_groups import ItemGroup, runs
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -19,11 +22,21 @@ def xwinograd_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, options, context=before, parts=options, gold=gold, after=after)
 
 
+def xwinograd_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
+    """Adjacent rows with the same two options are a cluster: a schema is a pair of sentences with opposite answers."""
+    return [ItemGroup(cluster) for cluster in runs(rows, _options)]
+
+
+def _options(row: Row) -> frozenset[str]:
+    return frozenset(text_of(row, key).strip().casefold() for key in ("option1", "option2"))
+
+
 TASK = Task(
     "xwinograd",
     CHOICE_METRICS,
     ("sentence", "option1", "option2", "answer"),
     xwinograd_item,
+    groups=xwinograd_groups,
     citation="Tikhonov and Ryabinin 2021, arXiv:2106.12066",
     dataset=HubSet(
         "Muennighoff/xwinograd",

@@ -2,20 +2,27 @@
 
 The published files list the right candidate last. Candidates are therefore put into another order, which depends on the
 number of the row alone and is the same in all languages: a tie, a default or an index says nothing about the answer.
+
+The files do not name relations. An item's category is its prompt with `[X]` for the subject, in English if there is an
+English file, and its cluster is named by the first row with the same subject.
 """
 
 import hashlib
 from collections.abc import Iterator, Sequence
 
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER, ItemGroup
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
 from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, tab_separated, without_skipped
+from mlprune.languages import ENGLISH
 
 HEADER = ("Prompt", "Ans", "Candidate")
 """Beginnings of the first columns; `zh.tsv` of BMLAMA-17 has a tab inside the name `Candidate Ans`."""
 SEPARATOR = ", "
+SUBJECT = "[X]"
+"""Stands for the subject in the name of a relation, as in mLAMA."""
 
 
 def candidate_order(example_id: int, n: int) -> list[int]:
@@ -32,11 +39,12 @@ def _find(tree: FileTree) -> Iterator[TaskFile]:
 
 def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     table = tab_separated(tree.file(file.name))[1:]
-    rows = (_row(number, values) for number, values in enumerate(table))
+    groups = _groups(tree, file, n_rows=len(table))
+    rows = (_row(number, values, group) for number, (values, group) in enumerate(zip(table, groups, strict=True)))
     return without_skipped(rows, what="a single candidate", file=file.name)
 
 
-def _row(number: int, values: Sequence[str]) -> Row | None:
+def _row(number: int, values: Sequence[str], group: ItemGroup) -> Row | None:
     """Return a row of the task `facts`, or None if there is nothing to choose."""
     prompt, answer, listed = cells(values, len(HEADER), line=number + 2)
     candidates = listed.split(SEPARATOR)
@@ -46,7 +54,29 @@ def _row(number: int, values: Sequence[str]) -> Row | None:
     if len(candidates) == 1:
         return None
     ordered = [candidates[position] for position in candidate_order(number, len(candidates))]
-    return {"id": number, "prompt": prompt, "candidates": ordered, "answer": ordered.index(answer)}
+    row = {"id": number, "prompt": prompt, "candidates": ordered, "answer": ordered.index(answer)}
+    return {**row, CLUSTER: group.cluster, CATEGORY: group.category}
+
+
+def _groups(tree: FileTree, file: TaskFile, *, n_rows: int) -> Sequence[ItemGroup]:
+    """Return the groups of the rows as the English file next to a file has them, or the first one without English.
+
+    Names of two subjects can be equal in some languages only; read from one file, clusters are equal in all languages.
+    """
+    folder = file.name.rpartition("/")[0]
+    siblings = [other for other in _find(tree) if other.name.rpartition("/")[0] == folder]
+    reference = next((other for other in siblings if other.language == ENGLISH), siblings[0])
+    table = tab_separated(tree.file(reference.name))[1:]
+    if len(table) != n_rows:
+        table = tab_separated(tree.file(file.name))[1:]
+    first_rows: dict[str, int] = {}
+    groups = []
+    for number, values in enumerate(table):
+        subject = values[-1].strip() if len(values) > len(HEADER) else ""
+        cluster = first_rows.setdefault(subject, number) if subject else number
+        relation = values[0].replace(subject, SUBJECT, 1) if subject and subject in values[0] else ""
+        groups.append(ItemGroup(str(cluster), relation))
+    return groups
 
 
 LAYOUT = TaskLayout("bmlama", ("facts",), "fr.tsv with the columns Prompt, Ans, Candidate Ans", _find, _read)

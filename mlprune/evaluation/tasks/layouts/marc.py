@@ -40,7 +40,8 @@ def _row(row: JsonObject, *, line: int) -> Row:
     if set(row) >= ORIGINAL_KEYS:
         stars = row["stars"]
         label = int(stars) if isinstance(stars, str) and stars in STARS else stars
-        return {"id": row["review_id"], "text": row["review_body"], "label": label}
+        stated = {key: row[key] for key in ("product_id", "product_category") if key in row}
+        return {"id": row["review_id"], "text": row["review_body"], "label": label, **stated}
     if not set(row) >= COPY_KEYS or str(row["label"]) not in STARS_OF_LABEL:
         raise TaskFileError("wrong label", line=line, expected="a whole number from 0 to 4", got=row.get("label"))
     return {"id": row["id"], "text": row["text"], "label": STARS_OF_LABEL[str(row["label"])]}

@@ -1,7 +1,8 @@
 """mLAMA: a folder per language with the triples of each relation, `fr/P19.jsonl`, and `fr/templates.jsonl`.
 
 The candidates of a triple are the different objects of its relation in its language, in the order of the SHA-256 of
-their texts. They differ between languages, so ids contain the language and no rank consistency is computed.
+their texts. They differ between languages, so ids contain the language and no rank consistency is computed. An item's
+cluster is its subject, `sub_uri`, and its category the relation.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.corpus.row_files import read_json_lines
 from mlprune.evaluation.tasks.builtin.facts import MASK
+from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
 from mlprune.evaluation.tasks.items import Row, text_of
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
@@ -58,7 +60,9 @@ def _rows(triples: Sequence[JsonObject], template: str, *, relation: str, object
     for triple in triples:
         prompt = template.replace(SUBJECT, text_of(triple, "sub_label").strip()).replace(OBJECT, MASK)
         answer = candidates.index(text_of(triple, "obj_label").strip())
-        yield {"id": f"{relation}:{triple['lineid']}", "prompt": prompt, "candidates": candidates, "answer": answer}
+        row = {"id": f"{relation}:{triple['lineid']}", "prompt": prompt, "candidates": candidates, "answer": answer}
+        subject = triple.get("sub_uri") or triple["sub_label"]
+        yield {**row, CLUSTER: subject, CATEGORY: relation.rpartition(":")[2]}
 
 
 LAYOUT = TaskLayout("mlama", ("facts",), "fr/templates.jsonl and fr/P19.jsonl, ...", _find, _read)

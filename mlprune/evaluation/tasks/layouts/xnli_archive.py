@@ -1,6 +1,7 @@
 """XNLI's archive: `xnli.dev.tsv` and `xnli.test.tsv` with all languages in one file, and the same rows as JSON lines.
 
-An example is the same in all languages if `pairID` is; the three hypotheses of a premise share `promptID`.
+An example is the same in all languages if `pairID` is. The three hypotheses of a premise share `promptID`, their
+cluster; the category is `genre`, if the file has it.
 """
 
 from collections import defaultdict
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from mlprune.corpus.row_files import read_cells, read_json_lines
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout
@@ -17,6 +19,8 @@ from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, first_ob
 from mlprune.languages import language_tag
 
 COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
+GROUPS = ("promptID", "genre")
+"""Columns of the cluster and the category, which copies of the files may lack."""
 SPLITS = ("dev", "test")
 NO_GOLD = "-"
 """Label of pairs whose annotators did not agree, in the style of MultiNLI; they are skipped."""
@@ -54,27 +58,30 @@ def _by_language(tree: FileTree, name: str) -> Mapping[str, list[Row]]:
 def _rows_of_languages(path: Path, version: tuple[int, int]) -> Mapping[str, list[Row]]:
     """Return the rows of each language; `version` makes a changed file another key of the cache."""
     rows: dict[str, list[Row]] = defaultdict(list)
-    for language, label, premise, hypothesis, pair in _values(path):
+    for language, label, premise, hypothesis, pair, prompt, genre in _values(path):
         if label != NO_GOLD:
             row = {"id": pair, "premise": premise, "hypothesis": hypothesis, "label": label}
+            row |= {CLUSTER: prompt, CATEGORY: genre}
             rows[language_tag(str(language))].append(row)
     return rows
 
 
 def _values(path: Path) -> Iterator[tuple[object, ...]]:
-    """Yield the values of `COLUMNS` for each row."""
+    """Yield the values of `COLUMNS` and `GROUPS` for each row; None for those of `GROUPS` that the file lacks."""
     if ".jsonl" in path.name:
         for row in read_json_lines(path):
-            yield tuple(row.get(column) for column in COLUMNS)
+            yield tuple(row.get(column) for column in (*COLUMNS, *GROUPS))
         return
     table = read_cells(path)
     _, header = next(table)
     places = [header.index(column) for column in COLUMNS]
+    group_places = [header.index(column) if column in header else None for column in GROUPS]
     for line, values in table:
         if len(values) <= max(places):
             context = {"file": str(path), "line": line, "expected": len(header), "got": len(values)}
             raise TaskFileError("a row has too few cells", context)
-        yield tuple(values[place] for place in places)
+        groups = (values[place] if place is not None and place < len(values) else None for place in group_places)
+        yield (*(values[place] for place in places), *groups)
 
 
 LAYOUT = TaskLayout(

@@ -1,6 +1,7 @@
 """XNLI with a file per language: as XTREME, XNLI-MT, KorNLI and myXNLI publish it.
 
-The rows are in one order in all languages, so an id is the number of a row, from 0.
+The rows are in one order in all languages, so an id is the number of a row, from 0. The category is `genre`, if the
+file has it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +9,7 @@ from dataclasses import replace
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.xnli import XNLI_LABELS
+from mlprune.evaluation.tasks.item_groups import CATEGORY
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
@@ -28,6 +30,7 @@ HEADERS = {
     "label": ("label", "gold_label"),
 }
 """Key -> names of its column; myXNLI adds the language to those of sentences. XTREME's files have no header."""
+GENRE = "genre"
 LABELS: Mapping[str, str | None] = {**{name: name for name in XNLI_LABELS}, "contradictory": "contradiction", "-": None}
 """Label in a file -> label of the task, or None for a pair without one, which is skipped."""
 
@@ -73,13 +76,14 @@ def _places(header: Sequence[str], language: str) -> dict[str, int]:
 def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     table = tab_separated(tree.file(file.name))
     places = _places(table[0], "") or _places(table[0], file.language)
+    genre = table[0].index(GENRE) if places and GENRE in table[0] else None
     body = table[1:] if places else table
     places = places or {key: place for place, key in enumerate(HEADERS)}
-    rows = (_row(number, values, places) for number, values in enumerate(body))
+    rows = (_row(number, values, places, genre=genre) for number, values in enumerate(body))
     return without_skipped(rows, what="no label", file=file.name)
 
 
-def _row(number: int, values: Sequence[str], places: Mapping[str, int]) -> Row | None:
+def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre: int | None) -> Row | None:
     if len(values) <= max(places.values()):
         expected = f"{max(places.values()) + 1} or more"
         raise TaskFileError("a row has too few cells", example=number, expected=expected, got=len(values))
@@ -87,7 +91,8 @@ def _row(number: int, values: Sequence[str], places: Mapping[str, int]) -> Row |
     if row["label"] not in LABELS:
         raise TaskFileError("unknown label", example=number, expected=list(LABELS), got=row["label"])
     label = LABELS[row["label"]]
-    return None if label is None else {"id": number, **row, "label": label}
+    category = {} if genre is None or genre >= len(values) else {CATEGORY: values[genre]}
+    return None if label is None else {"id": number, **row, "label": label, **category}
 
 
 LAYOUT = TaskLayout(

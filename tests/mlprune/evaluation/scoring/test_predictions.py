@@ -6,9 +6,13 @@ import pytest
 from mlprune.errors import PermanentError, ShapeError, TaskFileError
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, ItemScores, Predictions
 from mlprune.evaluation.scoring.rules import Likelihoods
+from mlprune.evaluation.tasks.item_groups import ItemGroup
 from mlprune.evaluation.tasks.items import ChoiceItem
 
-ITEMS = [ChoiceItem("a", ("u", "v"), ("tu", "tv"), 1), ChoiceItem("b", ("u", "v", "w"), ("tu", "tv", "tw"), 0)]
+ITEMS = [
+    ChoiceItem("a", ("u", "v"), ("tu", "tv"), 1),
+    ChoiceItem("b", ("u", "v", "w"), ("tu", "tv", "tw"), 0, cluster="JP", category="currency"),
+]
 
 
 def hand_scores(**changes: np.ndarray) -> ItemScores:
@@ -27,7 +31,8 @@ def stored(predictions: Predictions) -> Predictions:
 
 
 def assert_equal(first: Predictions, second: Predictions) -> None:
-    assert (first.example_ids, first.candidates, first.rule) == (second.example_ids, second.candidates, second.rule)
+    for name in ("example_ids", "candidates", "rule", "clusters", "categories"):
+        assert getattr(first, name) == getattr(second, name), name
     for name in ("starts", "gold"):
         assert np.array_equal(getattr(first, name), getattr(second, name))
     for name, values in vars(first.likelihoods).items():
@@ -49,7 +54,11 @@ def test_rows_are_in_file_order_and_restore_the_predictions() -> None:
         "candidate_n_tokens": 2,
         "alone_log_likelihood": -2.5,
         "rank": 2,
+        "cluster": "a",
+        "category": "",
     }
+    assert columns["cluster"] == ["a", "a", "JP", "JP", "JP"]
+    assert columns["category"] == ["", "", *["currency"] * 3]
     assert columns["example_id"] == ["a", "a", "b", "b", "b"]
     assert columns["candidate_index"] == [0, 1, 0, 1, 2]
     assert columns["is_gold"] == [False, True, True, False, False]
@@ -92,6 +101,23 @@ def test_a_part_of_the_items_keeps_their_rows() -> None:
     assert some.item_scores()[0].tolist() == [-3.0, -4.0, -1.0]
     assert_equal(predictions.select(frozenset(["a", "b"])), predictions)
     assert predictions.select(frozenset(["a"])).starts.tolist() == [0, 2, 4]
+
+
+def test_clusters_and_categories_stay_with_the_items() -> None:
+    predictions = Predictions.from_scores(ITEMS, hand_scores())
+    assert (predictions.clusters, predictions.categories) == (("a", "JP"), ("", "currency"))
+    assert predictions.with_rule("pmi").clusters == ("a", "JP")
+    some = predictions.select(frozenset(["b"]))
+    assert (some.clusters, some.categories) == (("JP",), ("currency",))
+    other = predictions.with_groups({"a": ItemGroup("FR", "city"), "b": ItemGroup()})
+    assert (other.clusters, other.categories) == (("FR", "b"), ("city", ""))
+
+
+def test_predictions_of_version_4_have_one_cluster_per_example_and_no_categories() -> None:
+    columns = Predictions.from_scores(ITEMS, hand_scores()).columns()
+    old = {name: values for name, values in columns.items() if name not in ("cluster", "category")}
+    predictions = Predictions.from_columns(old)
+    assert (predictions.clusters, predictions.categories) == (("a", "b"), ("", ""))
 
 
 def _twice(scores: ItemScores) -> ItemScores:

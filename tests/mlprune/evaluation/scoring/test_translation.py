@@ -18,6 +18,7 @@ from mlprune.evaluation.scoring.translation import (
     run_translation,
     translation_prompts,
 )
+from mlprune.evaluation.tasks.item_groups import ItemGroup
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
@@ -140,10 +141,21 @@ def test_a_tokenizer_without_an_end_token_is_an_error() -> None:
 
 
 def test_translations_survive_storage_and_can_be_selected_by_id() -> None:
-    outputs = [TranslationOutput("0", "p", "x", "y"), TranslationOutput("1", "q", "z", "w")]
+    outputs = [TranslationOutput("0", "p", "x", "y", "0", ""), TranslationOutput("1", "q", "z", "w", "page", "news")]
     translations = Translations.from_outputs(outputs)
     columns = translations.columns()
     assert list(columns) == list(TRANSLATION_SCHEMA)
     assert columns == {key: [getattr(output, key) for output in outputs] for key in TRANSLATION_SCHEMA}
     assert Translations.from_columns(columns) == translations
-    assert translations.select(frozenset(["1", "7"])) == Translations(("1",), ("z",), ("w",), ("q",))
+    kept = Translations(("1",), ("z",), ("w",), ("q",), ("page",), ("news",))
+    assert translations.select(frozenset(["1", "7"])) == kept
+    moved = kept.with_groups({"1": ItemGroup()})
+    assert (moved.clusters, moved.categories) == (("1",), ("",))
+
+
+def test_translations_of_version_4_have_one_cluster_per_sentence_and_no_categories() -> None:
+    columns = {"example_id": ["0", "1"], "prompt": ["p", "q"], "output": ["x", "z"], "reference": ["y", "w"]}
+    translations = Translations.from_columns(columns)
+    assert (translations.clusters, translations.categories) == (("0", "1"), ("", ""))
+    outputs = [TranslationOutput(*values) for values in zip(*columns.values(), strict=True)]
+    assert Translations.from_outputs(outputs) == translations

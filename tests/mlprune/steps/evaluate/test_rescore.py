@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, TaskFileError
+from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
 from mlprune.steps.evaluate.rescore import Change, Rescored, Selection, rescore
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
@@ -164,4 +165,4 @@ def test_translations_and_perplexities_keep_their_scoring_rule(tiny_run: Finishe
     )
     record = store.require("evaluations", rescored.evaluation_ids[0])
     assert record.rows["evaluations"][0]["scoring_rule"] == "greedy"
-    assert set(store.read_table(record.artefacts[0])) == {"example_id", "prompt", "output", "reference"}
+    assert list(store.read_table(record.artefacts[0])) == list(TRANSLATION_SCHEMA)

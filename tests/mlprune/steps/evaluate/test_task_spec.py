@@ -49,6 +49,14 @@ def test_parameters_at_their_defaults_are_not_part_of_an_id() -> None:
     }
 
 
+def test_keys_of_clusters_and_categories_are_neither_in_ids_nor_in_protocols() -> None:
+    plain = replace(XNLI, task="mood", template=MOOD)
+    grouped = replace(plain, template=replace(MOOD, cluster="page", category="genre"))
+    assert grouped.parameters == plain.parameters
+    assert grouped.protocol.id == plain.protocol.id
+    assert grouped.definition.cluster_key == "page"
+
+
 def test_a_record_made_before_an_optional_parameter_existed_can_be_loaded() -> None:
     assert task_spec({"task": "xnli", "language": "fr", "split": "test"}) == replace(XNLI, folder="")
 
