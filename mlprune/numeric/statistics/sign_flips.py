@@ -1,0 +1,245 @@
+"""Sign-flip test of a paired difference with clusters, its interval, and max-T over a family of variants.
+
+The hypothesis: each cluster's deviation from the hypothesised difference is as likely as its negative. The test then
+compares the observed sum with the sums under random signs. Clusters stay whole, so items of a cluster may be dependent,
+clusters may differ in size, and credit may be fractional.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
+from mlprune.numeric.statistics.clusters import BLOCK_ROWS, Array, exact_products, exactly_summable, sized_clusters
+from mlprune.numeric.statistics.interval import Interval, check_level
+
+N_FLIPS = 9999
+TOLERANCE = 1e-9
+"""Two sums are equal if they differ by less than this share of the sum of absolute contributions."""
+EDGE = 1e-12
+"""Distance of an interval from 0 if the test rejects 0 and accepts all differences next to it."""
+
+
+@dataclass(frozen=True)
+class SignFlipResult:
+    """Paired difference with its test and interval: p < 1 - level exactly if 0 is outside the interval."""
+
+    difference: float
+    p_value: float
+    """Two-sided, at least 1 / number of sign vectors."""
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class _Crossings:
+    """The hypothesised differences at which each sign vector is as extreme as the observed signs.
+
+    Sign vector k is at least as extreme as the observed signs if the hypothesis is between `low[k]` and `high[k]`.
+    """
+
+    low: Array
+    high: Array
+    n_tied: int
+    """Sign vectors that are as extreme as the observed signs under any hypothesis, with the observed signs."""
+
+    def count(self, difference: float) -> float:
+        """Count the sign vectors that are more extreme, and half of those equally extreme, except the observed one."""
+        beyond = (self.low < difference) & (difference < self.high)
+        equal = (self.low == difference) | (self.high == difference)
+        return 1.0 + 0.5 * (self.n_tied - 1) + float(beyond.sum()) + 0.5 * float(equal.sum())
+
+    @property
+    def n_flips(self) -> int:
+        """All sign vectors."""
+        return self.low.size + self.n_tied
+
+
+def sign_flips(n_clusters: int, *, n_flips: int = N_FLIPS, seed: int = 0) -> NDArray[np.int8]:
+    """Return sign vectors of clusters, [K, n_clusters] of 1 and -1; the first one is all 1, the observed signs.
+
+    All variants and languages of a task use the same sign vectors. If 2^C <= n_flips + 1 (by default, 13 clusters), the
+    result has all K = 2^C sign vectors: cluster c has sign -1 in row k if bit c of k is set. Otherwise K = n_flips + 1,
+    and the rows after the first are 1 - 2 * bits, with bits from one call of
+    `Generator(PCG64(seed)).integers(0, 2, size=(n_flips, C), dtype=int8)`.
+
+    Args:
+        n_clusters: C.
+        n_flips: random sign vectors in addition to the observed one.
+        seed: seed of the generator.
+    Raises:
+        BadInputError: there are no clusters or no sign vectors.
+    """
+    if n_clusters < 1 or n_flips < 1:
+        raise BadInputError("nothing to flip", expected="n_clusters and n_flips >= 1", got=(n_clusters, n_flips))
+    if n_clusters < (n_flips + 1).bit_length():
+        rows = np.arange(2**n_clusters)[:, None]
+        return (1 - 2 * (rows >> np.arange(n_clusters) & 1)).astype(np.int8)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    flips = np.ones((n_flips + 1, n_clusters), dtype=np.int8)
+    flips[1:] -= 2 * generator.integers(0, 2, size=(n_flips, n_clusters), dtype=np.int8)
+    return flips
+
+
+def sign_flip_test(
+    contributions: Array, sizes: Array, flips: NDArray[np.int8], *, level: float = 0.95, bound: float | None = 1.0
+) -> SignFlipResult:
+    """Test the difference sum(d) / sum(m) of clusters against 0, and invert the test.
+
+    T_s(x) = sum_c s_c * (d_c - x * m_c) for sign vector s;   p(x) = mean over s of w_s(x)
+
+    w is 1 if |T_s(x)| > |T_1(x)| and for the observed signs, 1/2 if the two are equal, and 0 otherwise (mid-p). With A
+    the clusters of sign -1, B the others and r = sum(d) / sum(m) over a set of clusters,
+
+    T_1(x)^2 - T_s(x)^2 = 4 * sum(m in A) * sum(m in B) * (r_A - x) * (r_B - x),
+
+    so |T_s(x)| > |T_1(x)| exactly if x is between r_A and r_B. p(x) therefore rises up to the estimate and falls after
+    it, and {x: p(x) >= 1 - level} has order statistics of min(r_A, r_B) and max(r_A, r_B) as its ends (Hartigan, 1969,
+    "typical values"). An end at 0 is moved inwards by 1e-12 if the test rejects 0. If the estimate is 0, p = 1.
+
+    If fewer than 30 clusters contribute, random subsets are too few values: the interval then also covers
+    `score_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
+
+    Args:
+        contributions: d, [C], sum over the items of a cluster of (variant - baseline), or a weighted sum.
+        sizes: m, [C], the number of items of a cluster, or the sum of their weights.
+        flips: [K, C] of `sign_flips`.
+        level: coverage, in (0, 1).
+        bound: largest possible |d| / m: 1 for credit. None if there is no limit; then clusters that all contribute 0
+            have the interval [0, 0].
+    Raises:
+        ShapeError: contributions, sizes and flips do not fit.
+        PermanentError: a value is impossible, or a contribution exceeds the bound.
+        BadInputError: the level is out of range.
+    """
+    return sign_flip_tests(contributions[:, None], sizes[:, None], flips, level=level, bound=bound)[0]
+
+
+def sign_flip_tests(
+    contributions: Array, sizes: Array, flips: NDArray[np.int8], *, level: float = 0.95, bound: float | None = 1.0
+) -> tuple[SignFlipResult, ...]:
+    """Apply `sign_flip_test` to each column of contributions and sizes, both [C, k]; the signs are converted once."""
+    check_level(level)
+    _check_flips(contributions, flips)
+    if contributions.shape != sizes.shape:
+        raise ShapeError("contributions and sizes differ", expected=sizes.shape, got=contributions.shape)
+    n_columns = contributions.shape[1]
+    sums = exactly_summable(np.hstack([contributions, sizes]), len(contributions))
+    flipped = exact_products(flips, sums)
+    results = []
+    for column in range(n_columns):
+        d, m = sized_clusters(contributions[:, column], sizes[:, column])
+        _check_bound(d, m, bound)
+        tolerance = TOLERANCE * float(np.abs(d).sum())
+        crossings = _crossings(flipped[:, column], flipped[:, n_columns + column], tolerance=tolerance)
+        results.append(_result(d, m, crossings, level=level, bound=bound))
+    return tuple(results)
+
+
+def max_t_p_values(contributions: Array, sizes: Array, flips: NDArray[np.int8]) -> Array:
+    """Adjust the sign-flip tests of a family for its size by step-down max-T        (Westfall and Young, 1993, 2.8).
+
+    t_v(s) = |sum_c s_c * d_cv| / sqrt(sum_c d_cv^2)
+
+    The denominator does not change under sign flips. With the hypotheses sorted by descending t_v(1) (ties: lower index
+    first), p_(i) = max over j <= i of mean over s of w, where w compares max over k >= j of t_(k)(s) with t_(j)(1): 1
+    if it is larger and for the observed signs, 1/2 if the two are equal, 0 otherwise. A family of one has the p-value
+    of `sign_flip_test`. A variant whose estimate is 0 has p = 1.
+
+    Memory: blocks of 256 sign vectors. The result does not depend on the number of threads.
+
+    Args:
+        contributions: d, [C, V], the same clusters for all variants.
+        sizes: m, [C]; the statistic does not depend on them, clusters of size 0 must contribute 0.
+        flips: [K, C] of `sign_flips`.
+    Returns: [V], in the order of the variants, at least 1 / K.
+    Raises:
+        ShapeError: contributions, sizes and flips do not fit.
+        PermanentError: a value is not finite.
+    """
+    _check_flips(contributions, flips)
+    if sizes.shape != contributions.shape[:1]:
+        raise ShapeError("sizes do not fit the contributions", expected=contributions.shape[:1], got=sizes.shape)
+    if (contributions[sizes <= 0] != 0).any():
+        raise PermanentError("a cluster of size 0 contributes")
+    sums = exactly_summable(contributions, len(contributions))
+    norms = np.sqrt((contributions**2).sum(axis=0))
+    scale = np.where(norms > 0, norms, 1.0)
+    observed = np.abs(sums.sum(axis=0)) / scale
+    order = np.argsort(-observed, kind="stable")
+    blocks = (np.abs(exact_products(block, sums[:, order])) / scale[order] for block in _blocks(flips))
+    p_values = np.empty(len(order))
+    tolerance = TOLERANCE * math.sqrt(len(sums))
+    p_values[order] = step_down(observed[order], blocks, tolerance=tolerance)
+    return np.where(observed > tolerance, p_values, 1.0)
+
+
+def step_down(observed: Array, flipped: Iterator[Array], *, tolerance: float) -> Array:
+    """Return max-T p-values of statistics in descending order, [V].
+
+    Args:
+        observed: [V], descending.
+        flipped: blocks [rows, V] of the same statistics under sign vectors; the first row of the first is the observed.
+        tolerance: statistics that differ by at most this are equal.
+    """
+    counts, n_rows = np.full(observed.shape, 0.5), 0
+    for block in flipped:
+        largest = np.maximum.accumulate(block[:, ::-1], axis=1)[:, ::-1]
+        counts += (largest > observed + tolerance).sum(axis=0)
+        counts += 0.5 * (np.abs(largest - observed) <= tolerance).sum(axis=0)
+        n_rows += len(block)
+    return np.maximum.accumulate(counts / n_rows)
+
+
+def _blocks(flips: NDArray[np.int8]) -> Iterator[NDArray[np.int8]]:
+    return (flips[start : start + BLOCK_ROWS] for start in range(0, len(flips), BLOCK_ROWS))
+
+
+def _crossings(flipped_d: Array, flipped_m: Array, *, tolerance: float) -> _Crossings:
+    """Return r_A and r_B in ascending order from [K] sums under each sign vector."""
+    total_d, total_m = flipped_d[0], flipped_m[0]
+    sums_d = np.stack([total_d - flipped_d, total_d + flipped_d]) / 2
+    sums_m = np.stack([total_m - flipped_m, total_m + flipped_m]) / 2
+    sums_d[np.abs(sums_d) <= tolerance] = 0.0
+    splits = (sums_m > 0).all(axis=0)
+    ratios = sums_d[:, splits] / sums_m[:, splits]
+    return _Crossings(ratios.min(axis=0), ratios.max(axis=0), int((~splits).sum()))
+
+
+def _result(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: float | None) -> SignFlipResult:
+    least = round(1 - level, 12) * crossings.n_flips
+    limit = math.inf if bound is None else bound
+    low = _lower_end(crossings, least, limit=limit)
+    mirrored = _Crossings(-crossings.high, -crossings.low, crossings.n_tied)
+    high = -_lower_end(mirrored, least, limit=limit)
+    if bound is not None and np.count_nonzero(d) < FEW_CHANGED_CLUSTERS:
+        score = score_interval(d, m, level=level, bound=bound)
+        low = min(low, score.low) if low <= 0 else max(min(low, score.low), min(low, EDGE))
+        high = max(high, score.high) if high >= 0 else min(max(high, score.high), max(high, -EDGE))
+    is_zero = abs(float(d.sum())) <= TOLERANCE * float(np.abs(d).sum())
+    p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
+    return SignFlipResult(float(d.sum() / m.sum()), p_value, Interval(low, high))
+
+
+def _lower_end(crossings: _Crossings, least: float, *, limit: float) -> float:
+    """Return the smallest difference whose count is at least `least`: an order statistic of the lower crossings."""
+    needed = least - 1.0 - 0.5 * (crossings.n_tied - 1)
+    if needed <= 0:
+        return -limit
+    end = float(np.partition(crossings.low, math.ceil(needed) - 1)[math.ceil(needed) - 1])
+    return EDGE if end == 0 and crossings.count(end) < least else end
+
+
+def _check_flips(contributions: Array, flips: NDArray[np.int8]) -> None:
+    fits = contributions.ndim == 2 and flips.ndim == 2 and flips.shape[1] == len(contributions)
+    if not fits or not len(flips) or (flips[0] != 1).any():
+        raise ShapeError("sign vectors do not fit", expected="[K, n_clusters], the first all 1", got=flips.shape)
+
+
+def _check_bound(d: Array, m: Array, bound: float | None) -> None:
+    if bound is not None and (np.abs(d) > bound * m * (1 + TOLERANCE)).any():
+        worst = float((np.abs(d) / m).max())
+        raise PermanentError("a contribution exceeds what its cluster can change", expected=f"<= {bound}", got=worst)

@@ -1,0 +1,51 @@
+"""Score interval for few changed clusters, compared with Tango's interval, published values and properties."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from mlprune.numeric.statistics.cluster_score import score_interval
+
+
+def tango_score(x: float, gained: int, lost: int, n: int) -> float:
+    """Tango (1998), equations 6 and 7."""
+    b = -gained - lost + (2 * n - gained + lost) * x
+    q = (math.sqrt(max(0.0, b * b - 8 * n * (-lost * x * (1 - x)))) - b) / (4 * n)
+    return (gained - lost - n * x) / math.sqrt(n * (2 * q + x * (1 - x)))
+
+
+@pytest.mark.parametrize(("gained", "lost", "n"), [(7, 2, 150), (5, 1, 40), (0, 3, 30), (10, 10, 60), (1, 0, 10)])
+def test_with_single_items_it_is_the_interval_of_tango(gained: int, lost: int, n: int) -> None:
+    d = np.array([1.0] * gained + [-1.0] * lost + [0.0] * (n - gained - lost))
+    interval = score_interval(d, np.ones(n), level=0.95, bound=1.0)
+    estimate, z = (gained - lost) / n, 1.959963984540054
+    expected_low = optimize.brentq(lambda x: tango_score(x, gained, lost, n) - z, -0.999999, estimate - 1e-9)
+    expected_high = optimize.brentq(lambda x: tango_score(x, gained, lost, n) + z, estimate + 1e-9, 0.999999)
+    assert (interval.low, interval.high) == pytest.approx((expected_low, expected_high), abs=1e-7)
+
+
+def test_clusters_that_did_not_change_leave_room_for_a_change() -> None:
+    sizes = np.array([1.0, 2.0, 3.0, 4.0] * 10)
+    n = sizes.sum() ** 2 / (sizes**2).sum()
+    z2 = 1.959963984540054**2
+    interval = score_interval(np.zeros(40), sizes, level=0.95, bound=1.0)
+    assert (-interval.low, interval.high) == pytest.approx((z2 / (n + z2),) * 2, rel=0.05)
+    same = score_interval(np.zeros(40), np.full(40, 3.0), level=0.95, bound=1.0)
+    assert (-same.low, same.high) == pytest.approx((z2 / (40 + z2),) * 2, abs=1e-8)
+
+
+def test_it_scales_with_the_bound_and_mirrors_with_the_sign() -> None:
+    d, m = np.array([1.0, 0.5, -1.0, 0.0, 0.0, 0.0, 2.0]), np.array([1.0, 1.0, 2.0, 3.0, 1.0, 1.0, 2.0])
+    interval = score_interval(d, m, level=0.9, bound=1.0)
+    scaled = score_interval(3 * d, m, level=0.9, bound=3.0)
+    assert (scaled.low, scaled.high) == pytest.approx((3 * interval.low, 3 * interval.high), abs=1e-8)
+    mirrored = score_interval(-d, m, level=0.9, bound=1.0)
+    assert (-mirrored.high, -mirrored.low) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_clusters_that_all_changed_fully_end_at_the_bound() -> None:
+    interval = score_interval(np.full(8, 2.0), np.full(8, 2.0), level=0.95, bound=1.0)
+    assert interval.high == 1.0
+    assert 0.3 < interval.low < 0.6

@@ -1,0 +1,88 @@
+"""Sums over clusters, compared with loops and exact fractions."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from mlprune.errors import PermanentError, ShapeError
+from mlprune.numeric.statistics.clusters import (
+    cluster_codes,
+    cluster_sums,
+    exact_products,
+    exactly_summable,
+    ratio_estimate,
+)
+
+GENERATOR = np.random.default_rng(0)
+
+
+def test_clusters_are_numbered_by_first_occurrence_and_empty_labels_are_alone() -> None:
+    assert cluster_codes(["b", "a", "", "b", "", "a", "c"]).tolist() == [0, 1, 2, 0, 3, 1, 4]
+
+
+def test_cluster_sums_equal_loops() -> None:
+    values, codes = GENERATOR.normal(size=(9, 3)), np.array([0, 1, 0, 2, 2, 2, 1, 0, 3])
+    expected = [[sum(values[i, k] for i in range(9) if codes[i] == c) for k in range(3)] for c in range(4)]
+    assert cluster_sums(values, codes) == pytest.approx(np.array(expected))
+
+
+def test_clusters_of_other_items_are_an_error() -> None:
+    for values, codes in [
+        (np.ones((2, 1)), np.array([0])),
+        (np.ones(2), np.zeros(2, int)),
+        (np.ones((0, 1)), np.zeros(0, int)),
+    ]:
+        with pytest.raises(ShapeError):
+            cluster_sums(values, codes)
+
+
+def test_sums_on_the_grid_are_exact_in_any_order() -> None:
+    values = np.stack([GENERATOR.normal(size=300) * 1e9, GENERATOR.random(300) / 3, np.zeros(300)], axis=1)
+    rounded = exactly_summable(values, 300)
+    assert np.abs(rounded - values).max() < 1e-3
+    assert np.abs(rounded[:, 1] - values[:, 1]).max() < 1e-13
+    coefficients = GENERATOR.integers(-1, 2, size=(600, 300), dtype=np.int8)
+    products = exact_products(coefficients, rounded)
+    order = GENERATOR.permutation(300)
+    assert np.array_equal(products, exact_products(coefficients[:, order], rounded[order]))
+    for row in (0, 299, 599):
+        for column in range(3):
+            terms = zip(coefficients[row].tolist(), rounded[:, column].tolist(), strict=True)
+            assert Fraction(float(products[row, column])) == sum(Fraction(c) * Fraction(v) for c, v in terms)
+
+
+def test_integers_and_halves_stay_as_they_are() -> None:
+    values = np.array([[3.0, 0.5], [70000.0, 1.0], [-1.0, 0.25]])
+    assert np.array_equal(exactly_summable(values, 5000), values)
+
+
+def test_a_statistic_that_is_not_finite_is_an_error() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(PermanentError, match="not finite"):
+            exactly_summable(np.array([[1.0], [value]]), 2)
+
+
+def test_the_ratio_and_its_error_equal_the_formula() -> None:
+    d, m = np.array([1.0, 0.0, -2.0, 1.5, 0.0]), np.array([1.0, 2.0, 3.0, 2.0, 0.0])
+    estimate = ratio_estimate(d, m)
+    ratio = 0.5 / 8
+    spread = sum((a - ratio * b) ** 2 for a, b in zip(d[:4], m[:4], strict=True))
+    assert estimate.value == pytest.approx(ratio)
+    assert estimate.standard_error == pytest.approx(math.sqrt(4 / 3 * spread) / 8)
+    assert estimate.n_clusters == 4
+    assert math.isinf(ratio_estimate(np.array([1.0]), np.array([2.0])).standard_error)
+
+
+def test_with_clusters_of_one_item_the_error_is_that_of_a_mean() -> None:
+    values = GENERATOR.normal(size=20)
+    assert ratio_estimate(values, np.ones(20)).standard_error == pytest.approx(values.std(ddof=1) / math.sqrt(20))
+
+
+def test_impossible_clusters_are_an_error() -> None:
+    with pytest.raises(ShapeError):
+        ratio_estimate(np.ones(2), np.ones(3))
+    for d, m in [([1.0, 1.0], [1.0, 0.0]), ([1.0], [-1.0]), ([0.0], [0.0]), ([math.nan], [1.0])]:
+        with pytest.raises(PermanentError, match="impossible"):
+            ratio_estimate(np.array(d), np.array(m))

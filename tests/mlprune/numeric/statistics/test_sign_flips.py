@@ -1,0 +1,204 @@
+"""Sign-flip tests, compared with plain loops over sign vectors and with a search for the interval's ends."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.statistics.sign_flips import max_t_p_values, sign_flip_test, sign_flip_tests, sign_flips
+
+
+def example(n_clusters: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters of one to four items; the differences of credit are in [-1, 1], with thirds."""
+    generator = np.random.default_rng(seed)
+    sizes = generator.integers(1, 5, n_clusters).astype(float)
+    values = np.array([-1.0, -0.5, 0.0, 0.0, 1 / 3, 1.0])
+    chances = np.array([1 - shift, 1, 3, 3, 1, 1 + shift]) / 10
+    d = np.array([generator.choice(values, int(size), p=chances).sum() for size in sizes])
+    return d, sizes
+
+
+def plain_p_value(d: np.ndarray, m: np.ndarray, flips: np.ndarray, *, difference: float = 0.0) -> float:
+    """The definition, sign vector by sign vector."""
+    deviations = [float(a) - difference * float(b) for a, b in zip(d, m, strict=True)]
+    observed = abs(math.fsum(deviations))
+    count = 0.0
+    for index, signs in enumerate(flips.tolist()):
+        flipped = abs(math.fsum(s * e for s, e in zip(signs, deviations, strict=True)))
+        if index == 0 or flipped > observed + 1e-9:
+            count += 1.0
+        elif abs(flipped - observed) <= 1e-9:
+            count += 0.5
+    return count / len(flips)
+
+
+def test_few_clusters_have_all_sign_vectors_once() -> None:
+    flips = sign_flips(4)
+    assert flips.dtype == np.int8
+    assert sorted(map(tuple, flips.tolist())) == sorted(product((-1, 1), repeat=4))
+    assert flips[0].tolist() == [1, 1, 1, 1]
+    assert flips[5].tolist() == [-1, 1, -1, 1]
+    assert (len(sign_flips(13)), len(sign_flips(14))) == (8192, 10000)
+    assert (len(sign_flips(3, n_flips=7)), len(sign_flips(3, n_flips=6))) == (8, 7)
+
+
+def test_many_clusters_have_the_observed_signs_and_random_ones_of_one_call() -> None:
+    flips = sign_flips(20, n_flips=99, seed=3)
+    drawn = np.random.Generator(np.random.PCG64(3)).integers(0, 2, size=(99, 20), dtype=np.int8)
+    assert np.array_equal(flips[1:], 1 - 2 * drawn)
+    assert (flips[0] == 1).all()
+
+
+def test_nothing_to_flip_is_an_error() -> None:
+    for n_clusters, n_flips in [(0, 9), (3, 0)]:
+        with pytest.raises(BadInputError, match="nothing to flip"):
+            sign_flips(n_clusters, n_flips=n_flips)
+
+
+@pytest.mark.parametrize(("n_clusters", "seed"), [(3, 0), (7, 1), (9, 2), (20, 3), (40, 4)])
+def test_the_p_value_equals_a_loop_over_sign_vectors(n_clusters: int, seed: int) -> None:
+    d, m = example(n_clusters, seed, shift=0.5)
+    flips = sign_flips(n_clusters, n_flips=600)
+    assert sign_flip_test(d, m, flips).p_value == pytest.approx(plain_p_value(d, m, flips))
+
+
+@pytest.mark.parametrize(("n_clusters", "seed"), [(8, 1), (12, 2), (35, 3), (60, 4)])
+def test_the_interval_has_exactly_the_differences_that_the_test_accepts(n_clusters: int, seed: int) -> None:
+    d, m = example(n_clusters, seed)
+    flips = sign_flips(n_clusters, n_flips=599)
+    interval = sign_flip_test(d, m, flips, bound=None).interval
+    for end, outwards in [(interval.low, -1), (interval.high, 1)]:
+        assert plain_p_value(d, m, flips, difference=end - outwards * 1e-6) >= 0.05
+        assert plain_p_value(d, m, flips, difference=end + outwards * 1e-6) < 0.05
+    for difference in np.linspace(interval.low + 1e-6, interval.high - 1e-6, 7):
+        assert plain_p_value(d, m, flips, difference=difference) >= 0.05
+
+
+def test_p_value_and_interval_never_contradict_each_other() -> None:
+    n_significant = n_few = 0
+    for n_clusters in (2, 5, 6, 9, 20, 50):
+        flips = sign_flips(n_clusters, n_flips=499)
+        for seed in range(10):
+            d, m = example(n_clusters, 100 * n_clusters + seed, shift=0.9)
+            d[2 * seed :] *= seed % 2
+            for bound in (1.0, None):
+                result = sign_flip_test(d, m, flips, bound=bound)
+                assert (result.p_value < 0.05) == (not result.interval.low <= 0 <= result.interval.high)
+                assert result.interval.low <= result.difference <= result.interval.high
+                assert result.p_value >= 1 / len(flips)
+                n_significant += result.p_value < 0.05
+                n_few += np.count_nonzero(d) < 6
+    assert n_significant > 10
+    assert n_few > 10
+
+
+def test_clusters_without_a_change_have_an_interval_and_p_of_one() -> None:
+    flips = sign_flips(50, n_flips=199)
+    result = sign_flip_test(np.zeros(50), np.full(50, 3.0), flips)
+    z2 = 1.959963984540054**2
+    assert (result.difference, result.p_value) == (0.0, 1.0)
+    assert (-result.interval.low, result.interval.high) == pytest.approx((z2 / (50 + z2),) * 2)
+    unlimited = sign_flip_test(np.zeros(50), np.full(50, 3.0), flips, bound=None).interval
+    assert (unlimited.low, unlimited.high) == (0.0, 0.0)
+
+
+def test_a_single_cluster_says_nothing() -> None:
+    result = sign_flip_test(np.array([2.0]), np.array([2.0]), sign_flips(1))
+    assert result.p_value > 0.5
+    assert (result.interval.low, result.interval.high) == (-1.0, 1.0)
+    assert math.isinf(sign_flip_test(np.array([2.0]), np.array([2.0]), sign_flips(1), bound=None).interval.high)
+
+
+def test_one_sided_changes_of_single_items_have_the_mid_p_value_of_mcnemar() -> None:
+    d = np.array([1.0] * 6 + [-1.0] * 1 + [0.0] * 5)
+    expected = 2 * (sum(math.comb(7, k) for k in (0,)) + 0.5 * math.comb(7, 1)) / 2**7
+    result = sign_flip_test(d, np.ones(12), sign_flips(12))
+    assert result.p_value == pytest.approx(expected + 0.5 / 2**12)
+
+
+def test_columns_are_tested_alone_and_clusters_without_items_do_not_count() -> None:
+    first, second = example(30, 5), example(30, 6)
+    second[0][20:] = second[1][20:] = 0.0
+    flips = sign_flips(30, n_flips=299)
+    both = sign_flip_tests(np.stack([first[0], second[0]], axis=1), np.stack([first[1], second[1]], axis=1), flips)
+    assert both == (sign_flip_test(*first, flips), sign_flip_test(*second, flips))
+    alone = sign_flip_test(second[0][:20], second[1][:20], flips[:, :20])
+    assert both[1] == alone
+
+
+def test_the_order_of_clusters_does_not_change_a_bit() -> None:
+    d, m = example(200, 8)
+    flips, order = sign_flips(200, n_flips=299), np.random.default_rng(0).permutation(200)
+    assert sign_flip_test(d, m, flips).interval == sign_flip_test(d[order], m[order], flips[:, order]).interval
+
+
+def plain_max_t(contributions: np.ndarray, flips: np.ndarray) -> list[float]:
+    """Step-down max-T as published, with loops."""
+    n_variants = contributions.shape[1]
+    norms = np.sqrt((contributions**2).sum(axis=0))
+    statistics = [[abs(math.fsum(s * contributions[:, v])) / norms[v] for v in range(n_variants)] for s in flips]
+    order = sorted(range(n_variants), key=lambda v: -statistics[0][v])
+    p_values, least = [0.0] * n_variants, 0.0
+    for place, variant in enumerate(order):
+        largest = [max(row[v] for v in order[place:]) for row in statistics]
+        observed = statistics[0][variant]
+        beyond = sum(value > observed + 1e-8 for value in largest)
+        equal = sum(abs(value - observed) <= 1e-8 for value in largest)
+        least = max(least, (beyond + 0.5 * equal + 0.5) / len(flips))
+        p_values[variant] = least
+    return p_values
+
+
+def test_max_t_equals_the_step_down_loop() -> None:
+    contributions = np.stack([example(15, seed, shift=0.2 * seed)[0] for seed in range(5)], axis=1)
+    flips = sign_flips(15, n_flips=399)
+    assert max_t_p_values(contributions, np.ones(15), flips) == pytest.approx(plain_max_t(contributions, flips))
+
+
+def test_a_family_of_one_has_the_p_value_of_the_test() -> None:
+    d, m = example(25, 3, shift=0.5)
+    flips = sign_flips(25, n_flips=999)
+    assert max_t_p_values(d[:, None], m, flips)[0] == sign_flip_test(d, m, flips).p_value
+
+
+def test_copies_cost_nothing_and_other_variants_cost_something() -> None:
+    d, m = example(40, 11, shift=0.8)
+    flips = sign_flips(40, n_flips=999)
+    alone = sign_flip_test(d, m, flips).p_value
+    copies = max_t_p_values(np.stack([d] * 6, axis=1), m, flips)
+    assert copies == pytest.approx([alone] * 6)
+    others = np.stack([d] + [example(40, seed)[0] for seed in range(20, 40)], axis=1)
+    adjusted = max_t_p_values(others, m, flips)
+    sizes = np.repeat(m[:, None], 21, axis=1)
+    each = np.array([result.p_value for result in sign_flip_tests(others, sizes, flips, bound=None)])
+    assert alone < adjusted[0] <= 21 * alone + 1e-12
+    assert (adjusted >= each - 1e-12).all()
+
+
+def test_a_variant_without_changes_has_p_of_one_and_disturbs_no_other() -> None:
+    d, m = example(20, 3, shift=0.5)
+    flips = sign_flips(20, n_flips=499)
+    p_values = max_t_p_values(np.stack([np.zeros(20), d], axis=1), m, flips)
+    assert p_values.tolist() == [1.0, sign_flip_test(d, m, flips).p_value]
+
+
+def test_arguments_that_do_not_fit_are_errors() -> None:
+    flips = sign_flips(3)
+    with pytest.raises(ShapeError, match="sign vectors"):
+        sign_flip_test(np.zeros(4), np.ones(4), flips)
+    with pytest.raises(ShapeError, match="sign vectors"):
+        sign_flip_test(np.zeros(3), np.ones(3), flips[1:])
+    with pytest.raises(ShapeError, match="differ"):
+        sign_flip_test(np.zeros(3), np.ones(2), flips)
+    with pytest.raises(PermanentError, match="exceeds"):
+        sign_flip_test(np.array([2.0, 0.0, 0.0]), np.ones(3), flips)
+    with pytest.raises(PermanentError, match="not finite"):
+        sign_flip_test(np.array([math.nan, 0.0, 0.0]), np.ones(3), flips)
+    with pytest.raises(BadInputError, match="level"):
+        sign_flip_test(np.zeros(3), np.ones(3), flips, level=95)
+    with pytest.raises(ShapeError, match="sizes"):
+        max_t_p_values(np.zeros((3, 1)), np.ones(2), flips)
+    with pytest.raises(PermanentError, match="size 0"):
+        max_t_p_values(np.ones((3, 1)), np.zeros(3), flips)
