@@ -118,7 +118,8 @@ def baseline_recipe() -> dict[str, Any]:
         {"name": "translate", "kind": "self_translate", "shots": 1, "max_new_tokens": 4, "against": ["lrp2"]},
     ]
     recipe["tasks"] = [
-        {"name": "mood", "template": "{text} It is {candidate}.", "answer": "label", "labels": ["sad", "glad"]},
+        {"name": "mood", "template": "{text} It is {candidate}.", "answer": "label", "labels": ["sad", "glad"]}
+        | {"cluster": "page", "category": "kind"},
         {"name": "which", "template": "{text} {candidate}", "answer": "right", "candidates": "options"},
     ]
     recipe["evaluations"] = [
@@ -252,6 +253,7 @@ def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
         rows = [
             {"id": n, "text": text.format(n=n), "label": ("sad", "glad")[n % 2]}
             | {"options": COLOURS[language], "right": COLOURS[language][n % 3]}
+            | {"page": f"page {n // 2}", "kind": ("news", "blog")[n % 2]}
             for n in range(4)
         ]
         (folder / "own" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,7 +1,7 @@
 """Estimate the needs of a plan before anything runs: the pool, disk space, Ray's object store and time."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlprune.models.placement.budget import group_limit
@@ -13,8 +13,11 @@ from mlprune.plan.pool import Pool
 from mlprune.plan.pool_planning import plan_pool
 from mlprune.plan.rates import Rates
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.evaluate.adopt import adoptable_ids
+from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.job_cost import JobCost
+from mlprune.store.store import Store
 
 SHORTEST_ROW = 32
 """Assumed least tokens of a batch's row; it bounds the size of the batch's statistics."""
@@ -89,10 +92,28 @@ class Duration:
         return pool.n_actors * pool.n_gpus * self.total_s / 3600
 
 
-def needs_of(plan: Plan, jobs: Sequence[Job]) -> Needs:
-    """The needs of some jobs of a plan."""
+def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) -> Needs:
+    """The needs of some jobs of a plan.
+
+    Args:
+        adopted: ids of evaluations that take no time, because an earlier version has their predictions. Memory is
+            planned for all of them, since a damaged file of predictions is computed again.
+    """
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
-    return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs_of(plan, sizes, jobs)))
+    costs = costs_of(plan, sizes, jobs)
+    if adopted:
+        rest = [job.without(adopted) if isinstance(job, EvaluateJob) else job for job in jobs]
+        costs = [
+            replace(cost, flops=other.flops, n_passes=other.n_passes, n_tokens=other.n_tokens)
+            for cost, other in zip(costs, costs_of(plan, sizes, rest), strict=True)
+        ]
+    return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs))
+
+
+def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:
+    """The ids of the evaluations of some jobs that take their predictions from an earlier version in a store."""
+    planned = (evaluation for job in jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations)
+    return adoptable_ids(planned, store)
 
 
 def estimate_duration(needs: Needs, pool: Pool, rates: Rates) -> Duration | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlprune.counted import counted
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import Needs, needs_of
+from mlprune.plan.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
 from mlprune.recipe import Recipe
@@ -58,10 +58,12 @@ def describe_plan(
     plan = build_plan(recipe, nodes or [local_node()])
     store = Store(store_uri)
     pending = pending_jobs(plan.jobs, store)
-    needs = needs_of(plan, pending)
+    adopted = adopted_evaluations(pending, store)
+    needs = needs_of(plan, pending, adopted=adopted)
     require_room(needs, store)
     lines = [
         *_job_lines(plan, pending),
+        *_adoption_lines(len(adopted)),
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
@@ -86,6 +88,13 @@ def _job_lines(plan: Plan, pending: Sequence[Job]) -> list[str]:
         if isinstance(job, ActivationsJob)
     ]
     return lines
+
+
+def _adoption_lines(n_adopted: int) -> list[str]:
+    """One line about the evaluations that run no model, if there are any."""
+    if not n_adopted:
+        return []
+    return [f"adopted: {counted(n_adopted, 'evaluation')} with the predictions of an earlier version; no model runs"]
 
 
 def _needs_lines(needs: Needs, nodes: Sequence[Node]) -> list[str]:

@@ -50,7 +50,7 @@ def tasks_cost(
     return JobCost(
         step,
         flops=flops,
-        n_passes=n_passes + 1,
+        n_passes=n_passes + 1 if n_passes else 0.0,
         fixed_bytes=SMALL_JOB_BYTES + mask_bytes + _kept_bytes(sizes),
         thread_bytes=running_bytes,
         device_fixed_bytes=mask_bytes,

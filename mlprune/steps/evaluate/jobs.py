@@ -1,11 +1,12 @@
 """Step `evaluate`: score one variant on all its tasks, languages and splits.
 
-The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one
-run of the model. Each evaluation has its own record, so a job that was killed resumes with the missing evaluations.
+The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one run
+of the model. Those that an earlier version recorded need none. Each evaluation has its own record, so a job that was
+killed resumes with the missing evaluations.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.pruning.weight_files import stored_changes
+from mlprune.steps.evaluate.adopt import adopt
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
@@ -64,15 +66,23 @@ class EvaluateJob(TasksJob):
             self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
         )
 
+    def without(self, evaluation_ids: Collection[str]) -> "EvaluateJob":
+        """Return the job without some evaluations."""
+        kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
+        return replace(self, evaluations=tuple(kept))
+
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Apply the masks, and run the evaluations without a record."""
-        model = chain()
-        apply_variant(model, store, self.variant_id)
+        """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)
-            if record is None or not store.is_complete(record):
+            is_done = record is not None and store.is_complete(record)
+            if not is_done and not adopt(store, evaluation, self.variant_id):
                 groups.setdefault((as_run(evaluation.task), evaluation.intervention), []).append(evaluation)
+        if not groups:
+            return
+        model = chain()
+        apply_variant(model, store, self.variant_id)
         for (task, intervention), evaluations in groups.items():
             prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
             with intervention.active(model, store):

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.plan import pending_jobs
+from mlprune.plan.estimate import adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.cli.plan_text import describe_plan
-from tests.tiny_recipes import small_recipe, write_recipe
+from tests.earlier_versions import to_version_4
+from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
 
 
 def with_activations(folder: Path, quota_gib: float) -> Path:
@@ -30,6 +33,22 @@ def test_a_plan_above_the_quota_is_refused_in_one_line(own_inputs: Path, tmp_pat
     with pytest.raises(RecipeError, match="quota_gib") as caught:
         describe_plan(with_activations(own_inputs, 1e-6), str(tmp_path / "store"))
     assert "\n" not in str(caught.value)
+
+
+def test_evaluations_of_an_earlier_version_are_adopted_and_take_no_time(small_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(small_run.store, tmp_path / "store")
+    assert "adopted" not in describe_plan(small_run.recipe_path, store.uri)
+    n_evaluations = len(to_version_4(store))
+    (line,) = (line for line in describe_plan(small_run.recipe_path, store.uri).splitlines() if "adopted" in line)
+    assert line.startswith(f"adopted: {n_evaluations} evaluations ")
+    pending = pending_jobs(small_run.plan.jobs, store)
+    adopted = adopted_evaluations(pending, store)
+    costs = needs_of(small_run.plan, pending, adopted=adopted).costs
+    assert {(cost.flops, cost.n_passes) for cost in costs if cost.step == "evaluate"} == {(0.0, 0.0)}
+    everything = needs_of(small_run.plan, pending).costs
+    assert [cost.thread_bytes for cost in costs] == [cost.thread_bytes for cost in everything]
+    some = needs_of(small_run.plan, pending, adopted=sorted(adopted)[1:]).costs
+    assert 0 < sum(cost.flops for cost in some) < sum(cost.flops for cost in everything)
 
 
 def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: Path) -> None:

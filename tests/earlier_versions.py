@@ -1,0 +1,33 @@
+"""Stores as earlier versions of the package left them."""
+
+from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
+from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
+from mlprune.store.records import Record, identity
+from mlprune.store.store import Store
+
+NEW_COLUMNS = ("cluster", "category")
+"""Columns of predictions that version 4 of the kind `evaluations` did not have."""
+
+
+def to_version_4(store: Store) -> dict[str, Record]:
+    """Replace all evaluations of a store by those of version 4; return the old ones by the id of their new version."""
+    replaced = {}
+    for record in list(store.records("evaluations")):
+        (artefact,) = record.artefacts
+        contents = {name: sha256 for name, sha256 in record.contents.items() if name != "groups"}
+        inputs = {"parameters": record.parameters, "parents": record.parents, "contents": contents}
+        record_id = identity("evaluations", step_version=4, **inputs)  # type: ignore[arg-type]
+        columns = store.read_table(artefact)
+        schema = CHOICE_SCHEMA if "candidate" in columns else TRANSLATION_SCHEMA
+        old_schema = {name: kind for name, kind in schema.items() if name not in NEW_COLUMNS}
+        old_columns = {name: columns[name] for name in old_schema}
+        written = store.write_table(f"predictions/{record_id}.parquet", old_columns, old_schema)
+        old = Record("evaluations", record_id, 4, artefacts=(written,), **inputs)  # type: ignore[arg-type]
+        store.write_record(old)
+        replaced[record.id] = old
+        store.delete(artefact.path)
+        store.delete(record.path)
+    for kind in ("comparisons", "rank_consistency"):
+        for record in list(store.records(kind)):
+            store.delete(record.path)
+    return replaced
