@@ -53,7 +53,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     metrics = {variant.id: _evaluations(store, variant) for variant in variants}
     _comparisons(store, variants, metrics=metrics)
     for variant in variants:
-        _rank_consistency(store, variant, metrics=metrics[variant.id])
+        _rank_consistency(store, variant, dense=variants[0], metrics=metrics[variant.id])
     _mask_overlaps(store, variants)
     _feature_overlaps(store, base_id, sets=sets)
     for name in LANGUAGES:
@@ -379,16 +379,23 @@ def _family(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str
     return rows
 
 
-def _rank_consistency(store: Store, variant: Variant, *, metrics: list[dict[str, Any]]) -> None:
-    keys = {"variant_id": variant.id, "task": "facts", "protocol_id": "protocol of facts"}
-    rows = [
-        {**keys, "language": language, "reference_language": reference, "split": split, "n_items": N_ITEMS}
-        | {"n_skipped": 1, "value": 0.5 + 0.3 * _unit(variant.name, language, reference, split)}
-        for split in ("dev", "test")
-        for language in LANGUAGES
-        for reference in LANGUAGES
-        if language != reference
-    ]
+def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics: list[dict[str, Any]]) -> None:
+    evaluation = {(row["language"], row["split"]): row["evaluation_id"] for row in metrics if row["task"] == "facts"}
+    rows = []
+    for split in ("dev", "test"):
+        for pair in [("es", "en"), ("es", "fr"), ("es", "sw"), ("fr", "en"), ("fr", "sw"), ("sw", "en")]:
+            value, dense_value = (0.5 + 0.3 * _unit(name, *pair, split) for name in (variant.name, dense.name))
+            keys = {"variant_id": variant.id, "task": "facts", "protocol_id": "protocol of facts", "split": split}
+            keys |= dict(zip(("language", "reference_language"), pair, strict=True))
+            ids = (evaluation[language, split] for language in pair)
+            keys |= dict(zip(("evaluation_id", "reference_evaluation_id"), ids, strict=True))
+            numbers = {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "chance": 0.3}
+            numbers |= {"corrected": (value - 0.3) / 0.7, "permutation_baseline": 0.4, "excess": value - 0.4}
+            row = {**keys, "n_items": N_ITEMS, "n_skipped": 1, "n_clusters": N_ITEMS, **numbers}
+            if variant.score:
+                row |= {"baseline_id": dense.id, "difference": value - dense_value}
+                row |= {"p_value": _unit("p", variant.name, *pair, split)}
+            rows.append(row)
     parents = {"evaluations": sorted({row["evaluation_id"] for row in metrics if row["task"] == "facts"})}
     write_rows(
         store, "rank_consistency", parameters={"task": "facts"}, parents=parents, rows={"rank_consistency": rows}

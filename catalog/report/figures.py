@@ -9,7 +9,7 @@ from catalog.report.panels.magnitudes import magnitude_panels
 from catalog.report.panels.overlaps import feature_heat_maps, mask_heat_maps
 from catalog.report.panels.pareto import pareto_plots
 from catalog.report.panels.profiles import profile_panels
-from catalog.report.panels.rank_consistency import consistency_bars, consistency_matrices
+from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.schedules import schedule_panels
 
 FIGURES: tuple[Exhibit, ...] = (
@@ -55,18 +55,20 @@ FIGURES: tuple[Exhibit, ...] = (
         anchor="rank-consistency",
         title="Does the model rank answers as it does in English?",
         explanation="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
-        "rankings. Grey is the dense model, blue the variant that was best for the language on dev.",
+        "rankings, the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. Grey is the dense "
+        "model, blue the variant that was best for the language on dev. RankC rises with accuracy: languages that "
+        "answer well agree.",
         query="rank_consistency",
         empty_text="The store has no rank consistency with English. An entry under evaluations whose items have the "
         "same ids in English and other languages, such as task: facts with languages: [en, fr], fills "
         "this figure.",
-        draw=consistency_bars,
+        draw=consistency_intervals,
     ),
     Exhibit(
         anchor="rank-matrices",
         title="Between which languages are the answers alike?",
-        explanation="RankC of a language (rows) with a reference language (columns), for the dense model and for each "
-        "variant that was best for some language on dev.",
+        explanation="RankC of each pair of languages for the dense model, and how it changes in each variant that was "
+        "best for some language on dev.",
         query="rank_matrices",
         empty_text="The store has no rank consistency. An entry under evaluations whose items have the same ids in "
         "several languages, such as task: facts with languages: [en, fr], fills this figure.",

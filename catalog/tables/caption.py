@@ -35,6 +35,8 @@ def interval_caption(table: Table) -> str:
 
 def test_name(metric: str) -> str:
     """Return the test that gives the p-values of a metric in the catalog."""
+    if metric == RANK_CONSISTENCY:
+        return "sign flips of the items' differences"
     return "exact McNemar test" if metric == "accuracy" else "normal approximation of the paired bootstrap"
 
 

@@ -120,8 +120,8 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
     ),
     "rank_consistency": RecordKind(
-        3,
-        "comparison of a variant's rankings of candidates between two languages",
+        4,
+        "variant and task whose rankings of candidates are compared between languages",
         tables={"rank_consistency": None},
     ),
     "mask_overlaps": RecordKind(

@@ -52,7 +52,7 @@ INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.
     1000 AS n_items, 0 AS n_skipped, noise(a.evaluation_id || b.evaluation_id) AS value, a.evaluation_id,
     b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule, a.task AS protocol_id
     FROM e AS a JOIN e AS b ON b.n = a.n AND b.split = a.split AND b.task = a.task AND b.language <> a.language
-    WHERE a.task = 'facts' AND b.language IN ('en', 'fr') AND a.split = 'test';
+    WHERE a.task = 'facts' AND a.language <> 'en' AND b.language IN ('en', 'fr') AND a.split = 'test';
 INSERT INTO mask_overlaps BY NAME SELECT least(a.variant_id, b.variant_id) AS variant_a,
     greatest(a.variant_id, b.variant_id) AS variant_b, k::INTEGER AS block, 'fc1' AS layer, 0.5 AS jaccard
     FROM v AS a JOIN v AS b ON b.n = a.n + 1, range(4) AS r(k) WHERE a.n > 0 AND a.n % 140 < 100;

@@ -89,10 +89,11 @@ FROM e JOIN (SELECT * FROM e WHERE sparsity = 0) AS d USING (task, language, spl
 WHERE e.sparsity > 0 AND task <> 'perplexity';
 INSERT INTO rank_consistency BY NAME
 SELECT e.variant_id, task, e.language, r.language AS reference_language, split, 1000 AS n_items, 0 AS n_skipped,
-    0.5 + 0.4 * noise(e.evaluation_id || r.language) AS value, 'mean' AS scoring_rule, e.evaluation_id,
+    0.5 + 0.4 * noise(e.evaluation_id || r.language) AS value, value - 0.05 AS ci_low, value + 0.05 AS ci_high,
+    0.3 AS chance, 'mean' AS scoring_rule, e.evaluation_id,
     r.evaluation_id AS reference_evaluation_id, task AS protocol_id
 FROM e JOIN e AS r USING (variant_id, task, split)
-WHERE task = 'facts' AND e.language <> r.language;
+WHERE task = 'facts' AND e.language <> 'en' AND (r.language = 'en' OR e.language < r.language);
 INSERT INTO mask_overlaps BY NAME
 SELECT least(a.variant_id, b.variant_id) AS variant_a, greatest(a.variant_id, b.variant_id) AS variant_b,
     block::INTEGER AS block, layer, 0.7 + 0.3 * noise(concat_ws(' ', a.n, b.n, block)) AS jaccard

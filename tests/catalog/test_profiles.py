@@ -79,7 +79,7 @@ def upside_down(a: list[float], b: list[float]) -> float:
 
 def test_rank_consistency_of_the_paper_profile_is_upside_down(profile_run: FinishedRun) -> None:
     rows = [row for row in profile_run.rows("rank_consistency") if row.get("profile") == "paper"]
-    assert len(rows) == 2 * 3 * 2
+    assert len(rows) == 2 * 3
     for row in rows:
         first, second = (
             {
@@ -125,7 +125,7 @@ def test_the_difference_report_covers_metrics_and_rank_consistency(opened: Catal
     }
     assert {(row["n_corrected"], row["n_paper"]) for row in accuracies if row["language"] == "fr"} == {(8, 8)}
     consistency = by_metric["rank_consistency", "facts"]
-    assert len(consistency) == 2 * 3 * 2
+    assert len(consistency) == 2 * 3
     assert all(row["reference_language"] != row["language"] for row in consistency)
     assert by_metric["bleu", "translation"]
     variant = accuracies[0]["corrected_id"]

@@ -213,17 +213,25 @@ def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Ro
     assert found[0]["mean_jaccard"] == pytest.approx(statistics.fmean(chosen))
 
 
-def test_rank_consistency_to_english_has_the_dense_value(catalog: Catalog, rows: Rows) -> None:
+def test_rank_consistency_to_english_has_the_dense_value_and_a_corrected_test(catalog: Catalog, rows: Rows) -> None:
     wanted = {"reference_language": "en", "split": "test", "task": "facts"}
     known = {
-        (row["variant_id"], row["language"]): row["value"]
-        for row in rows["rank_consistency"]
-        if wanted.items() <= row.items()
+        (row["variant_id"], row["language"]): row for row in rows["rank_consistency"] if wanted.items() <= row.items()
     }
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     found = answers(catalog, "rank_consistency_to_english")
-    assert {(row["variant_id"], row["language"]): row["value"] for row in found} == known
-    assert all(row["change"] == row["value"] - known[dense, row["language"]] for row in found)
+    assert {(row["variant_id"], row["language"]) for row in found} == set(known)
+    for row in found:
+        stored = known[row["variant_id"], row["language"]]
+        assert row["value"] == stored["value"]
+        assert row["dense_value"] == pytest.approx(known[dense, row["language"]]["value"])
+        assert row["change"] == stored.get("difference")
+        assert (row["p_holm"] is None) == (row["variant_id"] == dense)
+    tested = sorted(
+        (row for row in found if row["p_value"] is not None), key=lambda row: (row["p_value"], row["p_holm"])
+    )
+    assert [row["p_holm"] for row in tested] == pytest.approx(holm([row["p_value"] for row in tested]))
+    assert {row["n_family"] for row in found} == {len(tested)}
 
 
 def test_translation_and_perplexity_have_the_dense_value(catalog: Catalog, rows: Rows) -> None:

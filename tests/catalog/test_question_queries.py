@@ -11,7 +11,7 @@ from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.evaluation.significance import holm
 from mlprune.store.store import Store
-from tests.catalog_data import LANGUAGES, STARTED
+from tests.catalog_data import STARTED
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -83,21 +83,26 @@ def test_the_front_has_the_efficient_variants_of_the_view(catalog: Catalog) -> N
     assert len(answers(catalog, "pareto_front", "with_beaten=true")) > len(front)
 
 
-def test_the_matrix_has_every_ordered_pair_and_the_dense_value(catalog: Catalog, rows: Rows) -> None:
+def test_the_matrix_has_every_pair_once_with_the_change_from_dense(catalog: Catalog, rows: Rows) -> None:
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     variant = next(row["variant_id"] for row in rows["variants"] if row["score"] == "contrast")
     known = {
-        (row["variant_id"], row["language"], row["reference_language"]): row["value"]
+        (row["variant_id"], row["language"], row["reference_language"]): row
         for row in rows["rank_consistency"]
         if row["split"] == "test"
     }
     for chosen, pairs in ((dense, ()), (variant, (f"variant_id={variant}",))):
         found = answers(catalog, "rank_consistency_matrix", *pairs)
-        assert len(found) == len(LANGUAGES) * (len(LANGUAGES) - 1)
+        assert len({frozenset((row["language"], row["reference_language"])) for row in found}) == len(found) == 6
         for row in found:
             key = (row["language"], row["reference_language"])
-            assert row["value"] == known[chosen, *key]
-            assert row["change"] == known[chosen, *key] - known[dense, *key]
+            assert row["value"] == known[chosen, *key]["value"]
+            assert row["dense_value"] == pytest.approx(known[dense, *key]["value"])
+            assert row["change"] == known[chosen, *key].get("difference")
+        p_values = sorted(row["p_value"] for row in found if row["p_value"] is not None)
+        corrected = sorted(row["p_holm"] for row in found if row["p_holm"] is not None)
+        assert corrected == pytest.approx(holm(p_values))
+        assert {row["n_family"] for row in found} == {len(p_values)}
 
 
 def test_overlap_of_two_language_pairs_is_the_mean_of_their_layers(catalog: Catalog, rows: Rows) -> None:

@@ -1,4 +1,4 @@
-"""RankC, the similarity of rankings in two languages: bars for English, and matrices of all languages."""
+"""RankC, the similarity of rankings in two languages: values with English, and matrices of all languages."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -11,23 +11,28 @@ from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
 from catalog.report.labels import number, task_label
-from catalog.report.style import BLUE, GREY
+from catalog.report.style import BLUE, GREY, VERMILLION
 from catalog.results import Row
 
 _TASK = ("base_model", "base_model_id", "task", "split")
+_SIDES = ((-0.15, True, GREY, "dense model"), (0.15, False, BLUE, "chosen variant"))
+"""Shift of a point, whether it is dense, its colour and its name."""
 
 
-def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw two bars per language, for the dense model and the variant chosen for it; one panel per model and task.
+def consistency_intervals(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw two intervals per language, for the dense model and the variant chosen for it; one panel per model and task.
 
     Args:
         rows: result of `rank_consistency.sql`.
     """
-    legend = (LegendEntry("dense model", GREY, marker="bar"), LegendEntry("chosen variant", BLUE, marker="bar"))
+    legend = (
+        *(LegendEntry(name, colour, marker="o", line=False) for _, _, colour, name in _SIDES),
+        LegendEntry("chance", VERMILLION, dashed=True),
+    )
     return tuple(
         Group(
             title=task_label(members[0]),
-            panels=(_bars_panel(members),),
+            panels=(_intervals_panel(members),),
             rows=members,
             legend=legend,
             facets=facets_of(members[0], only=("model", "task")),
@@ -36,72 +41,96 @@ def consistency_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
     )
 
 
-def _bars_panel(rows: Sequence[Row]) -> Panel:
+def _intervals_panel(rows: Sequence[Row]) -> Panel:
     values = ", ".join(
-        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {number(row['rank_consistency'])}"
-        for row in rows
+        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {_with_interval(row)}" for row in rows
     )
+    chance = ", ".join(dict.fromkeys(number(row["chance"]) for row in rows if row["chance"] is not None))
     width = max(3.4, 0.9 + 0.85 * len(distinct(rows, "language")))
-    return Panel(
-        label=f"RankC with English: {values}", size=Size(width, 2.8, left=0.46), draw=partial(_bars, rows=rows)
-    )
+    label = f"RankC with English: {values}; chance {chance or 'unknown'}"
+    return Panel(label=label, size=Size(width, 2.8, left=0.46), draw=partial(_intervals, rows=rows))
 
 
-def _bars(axes: Axes, *, rows: Sequence[Row]) -> None:
+def _with_interval(row: Row) -> str:
+    """Value and interval as text, as far as they are known."""
+    text = number(row["rank_consistency"])
+    return text if row["ci_low"] is None else f"{text} ({number(row['ci_low'])} to {number(row['ci_high'])})"
+
+
+def _intervals(axes: Axes, *, rows: Sequence[Row]) -> None:
     languages = distinct(rows, "language")
     axes.grid(axis="y")
-    for shift, is_dense, colour in ((-0.19, True, GREY), (0.19, False, BLUE)):
-        bars = {row["language"]: row["rank_consistency"] for row in rows if bool(row["is_dense"]) == is_dense}
-        positions = [position + shift for position, language in enumerate(languages) if language in bars]
-        values = [bars[language] for language in languages if language in bars]
-        axes.bar(positions, values, width=0.34, color=colour)
-        for position, value in zip(positions, values, strict=True):
-            axes.text(position, value, f"{value:.2f}", ha="center", va="bottom", fontsize=7.5, color=INK)
+    for shift, is_dense, colour, _ in _SIDES:
+        for row in (row for row in rows if bool(row["is_dense"]) == is_dense):
+            x, value = languages.index(row["language"]) + shift, row["rank_consistency"]
+            if row["ci_low"] is not None:
+                axes.vlines(x, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6)
+            axes.plot([x], [value], marker="o", markersize=4, color=colour)
+            axes.text(x + 0.05, value, f"{value:.2f}", ha="left", va="center", fontsize=7.5, color=INK)
+    for position, language in enumerate(languages):
+        for chance in {row["chance"] for row in rows if row["language"] == language and row["chance"] is not None}:
+            axes.hlines(chance, position - 0.45, position + 0.45, color=VERMILLION, linestyle="--", linewidth=1.1)
+    shown = [row[key] for row in rows for key in ("rank_consistency", "ci_low", "ci_high", "chance")]
+    low, high = (end(value for value in shown if value is not None) for end in (min, max))
+    margin = 0.08 * (high - low) or 0.05
     axes.set_xticks(np.arange(len(languages)), languages)
-    axes.set_xlim(-0.6, len(languages) - 0.4)
-    axes.set_ylim(0, max(row["rank_consistency"] for row in rows) * 1.12 or 1.0)
+    axes.set_xlim(-0.6, len(languages) - 0.3)
+    axes.set_ylim(low - margin, high + margin)
     axes.set_title("RankC with English", color=INK, weight="bold")
 
 
 def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one matrix of languages for the dense model, and one for each variant that was chosen.
+    """Draw one matrix of languages for the dense model, and the differences from it for each variant that was chosen.
+
+    Each pair of languages has one cell.
 
     Args:
         rows: result of `rank_matrices.sql`.
     """
     groups = []
     for _, members in grouped(rows, *_TASK):
-        values = [row["rank_consistency"] for row in members]
-        scale = Scale(min(values), max(values))
+        values = [row["rank_consistency"] for row in members if not row["chosen_for"]]
+        scale = Scale(min(values, default=0.0), max(values, default=1.0))
+        largest = max(0.01, *(abs(row["difference"]) for row in members if row["difference"] is not None), 0.0)
+        change = Scale(-largest, largest, is_diverging=True)
+        dense = [cells for _, cells in grouped(members, "variant_id") if not cells[0]["chosen_for"]]
+        chosen = [cells for _, cells in grouped(members, "variant_id") if cells[0]["chosen_for"]]
         groups.append(
             Group(
                 title=task_label(members[0]),
-                panels=tuple(_matrix(cells, scale=scale) for _, cells in grouped(members, "variant_id")),
+                panels=(
+                    *(_matrix(cells, scale=scale, column="rank_consistency") for cells in dense),
+                    *(_matrix(cells, scale=change, column="difference") for cells in chosen),
+                ),
                 rows=members,
-                legend=(LegendEntry(label=f"{number(scale.low)}|{number(scale.high)}: more alike", scale=scale),),
+                legend=(
+                    LegendEntry(label=f"{number(scale.low)}|{number(scale.high)}: dense model", scale=scale),
+                    LegendEntry(label=f"{number(-largest)}|{number(largest)}: change from dense", scale=change),
+                ),
                 facets=facets_of(members[0], only=("model", "task")),
             )
         )
     return tuple(groups)
 
 
-def _matrix(rows: Sequence[Row], *, scale: Scale) -> Grid:
+def _matrix(rows: Sequence[Row], *, scale: Scale, column: str) -> Grid:
     languages = english_first(language for row in rows for language in (row["language"], row["reference_language"]))
-    values = {
-        (languages.index(row["language"]), languages.index(row["reference_language"])): row["rank_consistency"]
-        for row in rows
-    }
+    values = {}
+    for row in rows:
+        if row[column] is not None:
+            places = [languages.index(row[key]) for key in ("language", "reference_language")]
+            values[max(places), min(places)] = row[column]
     first = rows[0]
     chosen_for = first["chosen_for"]
-    title = f"chosen for {chosen_for}: {first['label']}" if chosen_for else "dense model"
-    mean = sum(values.values()) / len(values)
+    title = f"chosen for {chosen_for}: {first['label']}, minus dense" if chosen_for else "dense model"
+    mean = number(sum(values.values()) / len(values)) if values else "unknown"
     return Grid(
         title=title,
-        label=f"RankC between languages, {title}: mean {number(mean)}",
-        rows=tuple(languages),
-        columns=tuple(languages),
-        values=values,
-        texts={position: number(value, digits=2) for position, value in values.items()},
+        label=f"RankC between languages, {title}: mean {mean}",
+        rows=tuple(languages[1:]),
+        columns=tuple(languages[:-1]),
+        values={(down - 1, across): value for (down, across), value in values.items()},
+        texts={(down - 1, across): number(value, digits=2) for (down, across), value in values.items()},
         scale=scale,
         row_name="language",
         column_name="reference",

@@ -1,25 +1,33 @@
--- rank_consistency_matrix: one row per variant and ordered pair of languages: RankC, which is symmetric, and the dense
--- model's value. Without a variant the rows are the dense model's.
+-- rank_consistency_matrix: one row per variant and pair of languages: RankC with its interval and chance level, its
+-- change from dense with interval and test, and what explains it: permutation_baseline is the RankC of unrelated
+-- languages that rank their right candidates like these two, agreement_both_wrong the share of equal answers where both
+-- are wrong. Without a variant the rows are the dense model's. p_holm corrects p_value over the n_family pairs of
+-- languages of the variant.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
-    SELECT v.base_model_id, v.is_dense, v.label, v.sparsity, r.*
+    SELECT
+        v.base_model_id, v.is_dense, v.label, v.sparsity, r.*,
+        count(r.p_value) OVER variant_pairs AS n_family,
+        count(r.p_value) OVER (variant_pairs ORDER BY r.p_value, r.language, r.reference_language) AS p_rank
     FROM rank_consistency AS r
     JOIN described_variants AS v ON v.variant_id = r.variant_id
     WHERE r.profile = 'corrected' AND r.task = $task AND r.split = $split
-        AND (v.is_dense OR r.variant_id = $variant_id::VARCHAR)
+        AND (r.variant_id = $variant_id::VARCHAR OR ($variant_id::VARCHAR IS NULL AND v.is_dense))
+    WINDOW variant_pairs AS (PARTITION BY r.variant_id, r.scoring_rule, r.example_limit, r.protocol_id)
 )
 SELECT
-    p.label, p.sparsity, p.language, p.reference_language, p.value,
-    d.value AS dense_value, p.value - d.value AS change, p.n_items, p.n_skipped,
+    p.label, p.sparsity, p.language, p.reference_language, p.value, p.ci_low, p.ci_high, p.chance, p.corrected,
+    CASE WHEN p.is_dense THEN p.value ELSE p.value - p.difference END AS dense_value, p.difference AS change,
+    p.difference_ci_low AS change_low, p.difference_ci_high AS change_high, p.p_value,
+    CASE WHEN p.p_value IS NOT NULL THEN max(least(1, (p.n_family - p.p_rank + 1) * p.p_value)) OVER (
+        PARTITION BY p.variant_id, p.scoring_rule, p.example_limit, p.protocol_id
+        ORDER BY p.p_rank ROWS UNBOUNDED PRECEDING
+    ) END AS p_holm,
+    p.n_family, p.permutation_baseline, p.excess, p.excess_ci_low, p.excess_ci_high,
+    p.n_both_wrong, p.agreement_both_wrong, p.chance_both_wrong, p.n_items, p.n_skipped, p.n_clusters,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pairs AS p
-LEFT JOIN pairs AS d
-    ON d.is_dense AND d.base_model_id = p.base_model_id
-    AND d.language = p.language AND d.reference_language = p.reference_language
-    AND d.scoring_rule IS NOT DISTINCT FROM p.scoring_rule AND d.example_limit IS NOT DISTINCT FROM p.example_limit
-    AND d.protocol_id = p.protocol_id
 LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
-WHERE p.variant_id = $variant_id::VARCHAR OR ($variant_id::VARCHAR IS NULL AND p.is_dense)
 ORDER BY p.base_model_id, p.variant_id, p.scoring_rule, q.protocol NULLS FIRST, p.language, p.reference_language;

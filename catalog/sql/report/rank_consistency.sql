@@ -1,7 +1,7 @@
--- rank_consistency: one row per bar: RankC of a language with English for the dense model and for the variant that
--- best_variant chose for that language on dev. The split is test, or dev for a task that was evaluated only on dev. If
--- there are several rules, protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol
--- and full split.
+-- rank_consistency: one row per value: RankC of a language with English, with its interval and chance level, for the
+-- dense model and for the variant that best_variant chose for that language on dev. The split is test, or dev for a task
+-- that was evaluated only on dev. If there are several rules, protocols and sizes of an evaluation, one is shown:
+-- preferably rule mean, default protocol and full split.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION
@@ -9,7 +9,8 @@ WITH shown AS (
 )
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
-    r.value AS rank_consistency, r.n_items, r.n_skipped,
+    r.value AS rank_consistency, r.ci_low, r.ci_high, r.chance, r.n_items, r.n_skipped,
+    r.difference, r.difference_ci_low, r.difference_ci_high, r.p_value, r.excess, r.excess_ci_low, r.excess_ci_high,
     v.label, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure,
     v.settings, v.sparsity,
     v.variant_id

@@ -1,7 +1,7 @@
--- rank_matrices: one row per cell of the matrices: RankC of a language with a reference language, for the dense model
--- and for each variant that best_variant chose on dev for a language of the task (chosen_for lists the languages; NULL
--- for dense). The split is test, or dev for a task that was evaluated only on dev. If there are several rules,
--- protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol and full split.
+-- rank_matrices: one row per cell of the matrices: RankC of a pair of languages for the dense model, and its difference
+-- from dense for each variant that best_variant chose on dev for a language of the task (chosen_for lists the
+-- languages; NULL for dense). The split is test, or dev for a task that was evaluated only on dev. If there are several
+-- rules, protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol and full split.
 WITH shown AS (
     SELECT variant_id, NULL AS task, NULL AS chosen_for FROM described_variants WHERE is_dense
     UNION ALL
@@ -11,7 +11,8 @@ WITH shown AS (
 )
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, s.chosen_for, r.language, r.reference_language,
-    r.value AS rank_consistency, r.n_items, r.n_skipped,
+    r.value AS rank_consistency, r.ci_low, r.ci_high, r.chance, r.difference, r.difference_ci_low, r.difference_ci_high,
+    r.p_value, r.n_items, r.n_skipped,
     v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.demonstration_label,
     v.propagation, v.structure, v.settings, v.sparsity, v.variant_id
 FROM rank_consistency AS r

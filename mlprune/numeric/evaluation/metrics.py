@@ -1,16 +1,15 @@
-"""Metrics of an evaluation: predictions, classification, calibration, perplexity and consistency of rankings.
+"""Metrics of an evaluation: predictions, classification, calibration and perplexity.
 
 A metric has two parts: statistics per item, and a function of their sums. A bootstrap then only adds statistics.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import PermanentError, ShapeError
+from mlprune.errors import ShapeError
 
 Array = NDArray[np.float64]
 
@@ -119,75 +118,3 @@ def perplexity(log_likelihood: Array, n_tokens: Array) -> Array:
     """
     with np.errstate(over="ignore"):
         return np.asarray(np.exp(-log_likelihood / n_tokens))
-
-
-def rank_consistency(
-    scores_a: Sequence[NDArray[np.float64]], scores_b: Sequence[NDArray[np.float64]], tie_keys: Sequence[Sequence[str]]
-) -> tuple[float, int]:
-    """Return RankC: the similarity of the rankings of candidates in two languages        (Qi et al., arXiv:2310.10378).
-
-    w_j = exp(n - j) / sum_k exp(n - k),   RankC = mean over items of sum_j w_j * |top_j(a) & top_j(b)| / j
-
-    Candidates are ranked by descending score (the published script ranks ascending), equal scores by ascending tie key.
-    Items whose numbers of candidates differ are omitted. Weights are computed as exp(1 - j), which cannot overflow.
-
-    Args:
-        scores_a: for each item, [n_candidates] scores in one language.
-        scores_b: the same items in the other language, candidates in the same order.
-        tie_keys: for each item one key per candidate: SHA-256 hex of "example_id:candidate_index".
-    Returns: the value (NaN if no item is used), and the number of items used.
-    Raises:
-        ShapeError: the numbers of items, or of keys and candidates of an item, differ, or an item has no candidate.
-        PermanentError: a score is not a number.
-    """
-    if not len(scores_a) == len(scores_b) == len(tie_keys):
-        lengths = (len(scores_a), len(scores_b), len(tie_keys))
-        raise ShapeError("the numbers of items differ", expected="three of one length", got=lengths)
-    by_size: dict[int, list[int]] = {}
-    for item, (a, b) in enumerate(zip(scores_a, scores_b, strict=True)):
-        if a.shape == b.shape:
-            by_size.setdefault(a.size, []).append(item)
-    values: list[float] = []
-    for size, items in by_size.items():
-        if any(len(tie_keys[item]) != size for item in items):
-            raise ShapeError("the numbers of tie keys and candidates differ", expected=size)
-        key_places = _places(np.array([tie_keys[item] for item in items]))
-        places_a = _ranks(np.stack([scores_a[item] for item in items]), key_places)
-        places_b = _ranks(np.stack([scores_b[item] for item in items]), key_places)
-        values.extend(_item_consistency(places_a, places_b).tolist())
-    return (math.fsum(values) / len(values) if values else math.nan), len(values)
-
-
-def _item_consistency(ranks_a: NDArray[np.int64], ranks_b: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return [items] values from [items, n] ranks: a candidate is in both top j from j = its worse rank + 1."""
-    n_items, n = ranks_a.shape
-    entry = np.maximum(ranks_a, ranks_b) + n * np.arange(n_items)[:, None]
-    shared = np.bincount(entry.reshape(-1), minlength=n_items * n).reshape(n_items, n).cumsum(axis=1)
-    weights = np.exp(-np.arange(n, dtype=np.float64))
-    terms = weights / weights.sum() * (shared / np.arange(1, n + 1))
-    return np.asarray(terms.sum(axis=1), dtype=np.float64)
-
-
-def _ranks(scores: NDArray[np.float64], key_places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rank of each candidate, 0 for the highest score, [items, n]."""
-    _check_candidates(scores)
-    order = np.lexsort((key_places, -scores.astype(np.float64)), axis=-1)
-    return _inverse(order)
-
-
-def _places(keys: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the position of each key in the ascending order of its row, [items, n]."""
-    return _inverse(np.argsort(keys, axis=-1, kind="stable"))
-
-
-def _inverse(order: NDArray[np.int64]) -> NDArray[np.int64]:
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, np.arange(order.shape[-1])[None, :], axis=-1)
-    return places
-
-
-def _check_candidates(scores: NDArray[np.float64]) -> None:
-    if scores.size == 0:
-        raise ShapeError("an item has no candidate", expected="at least 1", got=0)
-    if np.isnan(scores).any():
-        raise PermanentError("a candidate's score is not a number", n_wrong=int(np.isnan(scores).sum()))

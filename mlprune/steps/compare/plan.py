@@ -16,7 +16,7 @@ from mlprune.steps.compare.overlap_jobs import (
     FeatureOverlapJob,
     MaskOverlapJob,
 )
-from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks
+from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks, rank_consistency_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.task_spec import TaskSpec
@@ -49,7 +49,7 @@ def comparison_jobs(
     """
     return [
         *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
-        *(job for variant in variants for job in _rank(variant, evaluations[variant])),
+        *(job for variant in variants for job in _rank(variant, next(iter(variants)), evaluations)),
         *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
         *(
             job
@@ -103,13 +103,14 @@ def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[
             yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
 
 
-def _rank(variant: str, evaluations: tuple[EvaluationSpec, ...]) -> Iterator[RankConsistencyJob]:
+def _rank(variant: str, dense: str, evaluations: Evaluations) -> Iterator[RankConsistencyJob]:
     """Yield a job for each task with candidates and split that was evaluated in several languages."""
-    for family, by_language in _families(evaluations).items():
+    of_dense = {} if variant == dense else _families(evaluations[dense])
+    for family, by_language in _families(evaluations[variant]).items():
         if compares_ranks(family) and len(by_language) > 1:
-            parents = {"evaluations": [evaluation.identity.id for evaluation in by_language.values()]}
-            identity = make_identity("rank_consistency", parents=parents)
-            yield RankConsistencyJob(identity, variant, tuple(by_language.values()))
+            in_dense = of_dense.get(family, {})
+            baselines = [in_dense[language] for language in by_language if language in in_dense]
+            yield rank_consistency_job(variant, list(by_language.values()), baseline_id=dense, baselines=baselines)
 
 
 def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:

@@ -1,24 +1,28 @@
 """Jobs of step `compare` that compute RankC: how similarly two languages rank the candidates. They run no model."""
 
-import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agreement
+from mlprune.evaluation.rank_inference import Estimate, RankConsistency, compare_ranks, measure_ranks
 from mlprune.evaluation.scoring.predictions import Predictions
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.evaluation.metrics import rank_consistency
+from mlprune.numeric.statistics.sign_flips import SignFlipResult
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store
+
+ENGLISH = "en"
+
+Pair = tuple[str, str]
+"""Language and reference language."""
 
 
 @dataclass(frozen=True)
@@ -32,67 +36,138 @@ class RankConsistencyJob(RecordJob):
     step: ClassVar[str] = "compare"
     variant_id: str
     evaluations: tuple[EvaluationSpec, ...]
+    baseline_id: str | None = None
+    """The dense variant; None for itself."""
+    baseline_evaluations: tuple[EvaluationSpec, ...] = ()
+    """Those of the baseline in the same languages, as far as they exist."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The evaluations."""
-        return tuple(evaluation.identity.key for evaluation in self.evaluations)
+        """All evaluations."""
+        return tuple(evaluation.identity.key for evaluation in (*self.evaluations, *self.baseline_evaluations))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of a small job."""
         return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Write a row for every ordered pair of languages with common items."""
-        by_language = {evaluation.task.language: evaluation for evaluation in self.evaluations}
-        spec = self.evaluations[0].task
-        sign = -1 if spec.profile == "paper" else 1
-        scores = {name: _scores_by_item(predictions_of(store, spec), sign) for name, spec in by_language.items()}
-        rows: list[JsonObject] = []
-        for a, b in combinations(scores, 2):
-            common = [item for item in scores[a] if item in scores[b]]
-            if not common:
-                continue
-            n_candidates = [len(scores[a][item]) for item in common]
-            keys = [_tie_keys(item, n) for item, n in zip(common, n_candidates, strict=True)]
-            sides = ([scores[a][item] for item in common], [scores[b][item] for item in common])
-            value, n_items = rank_consistency(*sides, keys)
-            if n_items == 0:
-                continue
-            for language, reference in ((a, b), (b, a)):
-                rows.append(
-                    {
-                        "variant_id": self.variant_id,
-                        "task": spec.task,
-                        "language": language,
-                        "reference_language": reference,
-                        "split": spec.split,
-                        "n_items": n_items,
-                        "n_skipped": len(common) - n_items,
-                        "value": value,
-                        "evaluation_id": by_language[language].identity.id,
-                        "reference_evaluation_id": by_language[reference].identity.id,
-                        "scoring_rule": spec.scoring_rule,
-                        "example_limit": spec.limit,
-                        "protocol_id": spec.protocol.id,
-                        **profile_column(spec.profile),
-                    }
-                )
+        """Write a row for every pair of languages with common items."""
+        agreements = _agreements(store, self.evaluations)
+        of_baseline = _agreements(store, self.baseline_evaluations)
+        compared = [pair for pair in agreements if pair in of_baseline]
+        differences = compare_ranks([(agreements[pair], of_baseline[pair]) for pair in compared])
+        by_pair = dict(zip(compared, differences, strict=True))
+        rows = [self._row(pair, agreements[pair], by_pair.get(pair)) for pair in agreements]
         store.write_record(self.identity.record(rows={"rank_consistency": rows}))
 
+    def _row(self, pair: Pair, agreed: Agreement, difference: SignFlipResult | None) -> JsonObject:
+        """Row of one pair of languages."""
+        first, second = (next(one for one in self.evaluations if one.task.language == name) for name in pair)
+        spec = first.task
+        return {
+            "variant_id": self.variant_id,
+            "baseline_id": self.baseline_id,
+            "task": spec.task,
+            "language": pair[0],
+            "reference_language": pair[1],
+            "split": spec.split,
+            "n_items": len(agreed.values),
+            "n_skipped": agreed.n_skipped,
+            **_value_columns(measure_ranks(agreed)),
+            **_wrong_columns(agreed),
+            **_difference_columns(difference),
+            "evaluation_id": first.identity.id,
+            "reference_evaluation_id": second.identity.id,
+            "scoring_rule": spec.scoring_rule,
+            "example_limit": spec.limit,
+            "protocol_id": spec.protocol.id,
+            **profile_column(spec.profile),
+        }
 
-def _scores_by_item(predictions: StoredPredictions, sign: int) -> dict[str, NDArray[np.float64]]:
-    """Example id -> scores of its candidates under the evaluation's rule, times the sign."""
-    assert isinstance(predictions, Predictions), "only choices are ranked"
-    scores = (sign * item_scores for item_scores in predictions.item_scores())
-    return dict(zip(predictions.example_ids, scores, strict=True))
+
+def rank_consistency_job(
+    variant_id: str,
+    evaluations: Sequence[EvaluationSpec],
+    *,
+    baseline_id: str,
+    baselines: Sequence[EvaluationSpec],
+) -> RankConsistencyJob:
+    """Return the job of one variant and its evaluations that differ only in their language.
+
+    Args:
+        baselines: evaluations of the baseline on the same task; empty for the baseline itself. Other languages are left
+            out.
+    """
+    languages = {evaluation.task.language for evaluation in evaluations}
+    kept = tuple(evaluation for evaluation in baselines if evaluation.task.language in languages)
+    parents: dict[str, JsonValue] = {"evaluations": [evaluation.identity.id for evaluation in evaluations]}
+    if kept:
+        parents["baseline_evaluations"] = [evaluation.identity.id for evaluation in kept]
+    identity = make_identity("rank_consistency", parents=parents)
+    return RankConsistencyJob(identity, variant_id, tuple(evaluations), baseline_id if kept else None, kept)
 
 
-def _tie_keys(example_id: str, n_candidates: int) -> list[str]:
-    """Sort keys of candidates with equal scores: SHA-256 of "example_id:candidate_index"."""
-    return [hashlib.sha256(f"{example_id}:{index}".encode()).hexdigest() for index in range(n_candidates)]
+def language_pairs(languages: Sequence[str]) -> list[Pair]:
+    """Return every pair of languages once, in alphabetical order; English is the reference of all its pairs."""
+    pairs = combinations(sorted(set(languages)), 2)
+    return sorted((b, a) if a == ENGLISH else (a, b) for a, b in pairs)
 
 
 def compares_ranks(spec: TaskSpec) -> bool:
     """Whether a task has candidates to rank."""
     return spec.definition.reads == "candidates"
+
+
+def _agreements(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[Pair, Agreement]:
+    """Compare the languages of some evaluations, without pairs that have no item in common."""
+    rankings: Mapping[str, LanguageRankings] = {one.task.language: _rankings(store, one) for one in evaluations}
+    agreements = {pair: agreement(*(rankings[name] for name in pair)) for pair in language_pairs(list(rankings))}
+    return {pair: agreed for pair, agreed in agreements.items() if len(agreed.values)}
+
+
+def _rankings(store: Store, evaluation: EvaluationSpec) -> LanguageRankings:
+    predictions = predictions_of(store, evaluation)
+    assert isinstance(predictions, Predictions), "only choices are ranked"
+    return LanguageRankings.of(predictions)
+
+
+def _value_columns(measured: RankConsistency) -> dict[str, JsonValue]:
+    corrected = measured.corrected
+    return {
+        "n_clusters": measured.n_clusters,
+        "value": measured.value.value,
+        **_interval_columns("ci", measured.value),
+        "chance": measured.chance,
+        "corrected": None if corrected is None else corrected.value,
+        **_interval_columns("corrected_ci", corrected),
+        "permutation_baseline": measured.expected,
+        "excess": measured.excess.value,
+        **_interval_columns("excess_ci", measured.excess),
+    }
+
+
+def _interval_columns(name: str, estimate: Estimate | None) -> dict[str, JsonValue]:
+    interval = None if estimate is None else estimate.interval
+    ends = (None, None) if interval is None else (interval.low, interval.high)
+    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def _wrong_columns(agreed: Agreement) -> dict[str, JsonValue]:
+    """Columns on the items on which both languages are wrong."""
+    wrong = agreed.both_wrong == 1
+    n_wrong = int(wrong.sum())
+    chances = 1 / (agreed.first.rankings.sizes[wrong] - 1)
+    return {
+        "n_both_wrong": n_wrong,
+        "agreement_both_wrong": float(agreed.same_wrong.sum() / n_wrong) if n_wrong else None,
+        "chance_both_wrong": float(chances.mean()) if n_wrong else None,
+    }
+
+
+def _difference_columns(difference: SignFlipResult | None) -> dict[str, JsonValue]:
+    """Columns of the paired difference to the baseline."""
+    names = ("difference", "difference_ci_low", "difference_ci_high", "p_value")
+    if difference is None:
+        return dict.fromkeys(names)
+    interval = difference.interval
+    return dict(zip(names, (difference.difference, interval.low, interval.high, difference.p_value), strict=True))

@@ -4,7 +4,7 @@ No model runs. A rescored evaluation has the id and the bytes that it would have
 and rank consistencies are recomputed for everything that was compared before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -13,7 +13,7 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.steps.compare.jobs import CompareJob
-from mlprune.steps.compare.rank_jobs import RankConsistencyJob
+from mlprune.steps.compare.rank_jobs import rank_consistency_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.results import read_predictions, write_evaluation
@@ -179,8 +179,8 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
     Args:
         successors: id of a stored evaluation -> the new one; a new one succeeds itself.
     """
+    roles = ("evaluations", "baseline_evaluations")
     for record in store.records("comparisons"):
-        roles = ("evaluations", "baseline_evaluations")
         sides = [[successors.get(evaluation_id) for evaluation_id in record.parents[role]] for role in roles]
         pairs = tuple((new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline)
         if pairs:
@@ -188,12 +188,18 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
             ids = [str(record.rows["comparisons"][0][key]) for key in ("variant_id", "baseline_id")]
             yield CompareJob(make_identity("comparisons", parents=parents), ids[0], ids[1], pairs)
     for record in store.records("rank_consistency"):
-        new_ones = (successors.get(evaluation_id) for evaluation_id in record.parents["evaluations"])
-        evaluations = tuple(new for new in new_ones if new is not None)
+        evaluations, baselines = (
+            [successors[evaluation_id] for evaluation_id in record.parents.get(role, ()) if evaluation_id in successors]
+            for role in roles
+        )
         if len(evaluations) > 1:
-            parents = {"evaluations": [evaluation.identity.id for evaluation in evaluations]}
-            variant = str(store.require(*evaluations[0].identity.key).parents["variant"])
-            yield RankConsistencyJob(make_identity("rank_consistency", parents=parents), variant, evaluations)
+            variant, baseline = (_variant_of(store, side) for side in (evaluations, baselines))
+            yield rank_consistency_job(variant, evaluations, baseline_id=baseline, baselines=baselines)
+
+
+def _variant_of(store: Store, evaluations: Sequence[EvaluationSpec]) -> str:
+    """Variant of some evaluations; empty if there are none."""
+    return str(store.require(*evaluations[0].identity.key).parents["variant"]) if evaluations else ""
 
 
 def _run(store: Store, job: Job) -> bool:

@@ -23,10 +23,14 @@ def test_a_caption_says_what_is_needed_to_read_the_table(facts: Table) -> None:
     assert "95 % bootstrap intervals of accuracy in percent, split test, n = 40" in interval_caption(facts)
 
 
-def test_missing_tests_are_said(catalog: Catalog, facts: Table) -> None:
+def test_the_test_of_rank_consistency_is_named(catalog: Catalog) -> None:
     table = build_table(catalog, replace(FACTS, metric=RANK_CONSISTENCY))
     assert table is not None
-    assert "The catalog has no test of RankC with English." in value_caption(table)
+    assert "sign flips of the items' differences, p < 0.05 after Holm's correction" in value_caption(table)
+    assert "95 % bootstrap intervals of RankC with English" in interval_caption(table)
+
+
+def test_missing_tests_are_said(facts: Table) -> None:
     assert "Differences are not tested here." in value_caption(replace(facts, spec=replace(FACTS, marks=False)))
 
 

@@ -28,7 +28,7 @@ def test_every_format_is_written_with_a_second_file_for_intervals(catalog: Catal
     ranks = replace(FACTS, name="ranks", metric=RANK_CONSISTENCY)
     tables = build_tables(catalog, [FACTS, ranks]).tables
     paths = list(write_tables(tables, tmp_path / "new", formats=["latex", "markdown", "csv"]))
-    names = ["facts", "facts-intervals", "ranks"]
+    names = ["facts", "facts-intervals", "ranks", "ranks-intervals"]
     assert sorted(path.name for path in paths) == sorted(
         f"{name}.{end}" for name in names for end in ("tex", "md", "csv")
     )

@@ -1,4 +1,7 @@
-from catalog.report.panels.rank_consistency import consistency_bars, consistency_matrices
+from matplotlib.figure import Figure
+
+from catalog.report.drawing.exhibits import Panel
+from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import TASK, Rows, drawn, grid, texts
@@ -20,9 +23,23 @@ def test_rank_consistency_is_that_of_dense_and_of_the_variant_chosen_for_the_lan
         assert row["is_dense"] or row["variant_id"] == chosen[row["language"]]
 
 
-def test_bars_of_nothing_but_zeros_are_drawn() -> None:
-    row = {**TASK, "is_dense": True, "rank_consistency": 0.0}
-    (group,) = consistency_bars([row])
+def test_values_have_intervals_and_a_line_at_chance() -> None:
+    row = {**TASK, "is_dense": True, "rank_consistency": 0.32, "ci_low": 0.27, "ci_high": 0.37, "chance": 0.261}
+    (group,) = consistency_intervals([row])
+    assert [entry.label for entry in group.legend] == ["dense model", "chosen variant", "chance"]
+    panel = group.panels[0]
+    assert panel.label == "RankC with English: fr dense 0.320 (0.270 to 0.370); chance 0.261"
+    axes = Figure().subplots()
+    assert isinstance(panel, Panel)
+    panel.draw(axes)
+    segments = [[tuple(point) for point in lines.get_segments()[0]] for lines in axes.collections]
+    assert [(a[1], b[1]) for a, b in segments] == [(0.27, 0.37), (0.261, 0.261)]
+    assert axes.get_ylim()[0] < 0.261
+
+
+def test_values_without_an_interval_are_drawn() -> None:
+    row = {**TASK, "is_dense": True, "rank_consistency": 0.0, "ci_low": None, "ci_high": None, "chance": None}
+    (group,) = consistency_intervals([row])
     assert "0.00" in texts(drawn(group.panels[0]))
 
 
@@ -43,7 +60,17 @@ def test_matrices_hold_every_pair_of_languages_for_dense_and_every_chosen_varian
     assert len(group.panels) == 1 + len(chosen)
     dense = grid(group.panels[0])
     assert dense.title == "dense model"
-    assert dense.rows == dense.columns == ("en", "es", "fr", "sw")
-    assert len(dense.values) == 12
-    assert (0, 0) not in dense.values
+    assert (dense.rows, dense.columns) == (("es", "fr", "sw"), ("en", "es", "fr"))
+    assert set(dense.values) == {(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (2, 2)}
+    languages = ("en", "es", "fr", "sw")
+    differences = {
+        (row["variant_id"], row["language"], row["reference_language"]): row["difference"] for row in answer_rows
+    }
+    variants = dict.fromkeys(row["variant_id"] for row in answer_rows if row["chosen_for"])
+    for panel, variant in zip(group.panels[1:], variants, strict=True):
+        changes = grid(panel)
+        assert changes.scale.is_diverging
+        for (down, across), value in changes.values.items():
+            first, second = languages[down + 1], languages[across]
+            assert value in {differences.get((variant, first, second)), differences.get((variant, second, first))}
     assert {"score", "pair"} <= set(group.panels[1].facets)

@@ -2,14 +2,13 @@
 
 import hashlib
 import math
-import time
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import PermanentError, ShapeError
+from mlprune.errors import ShapeError
 from mlprune.numeric.evaluation.metrics import (
     N_BINS,
     calibration_cells,
@@ -19,7 +18,6 @@ from mlprune.numeric.evaluation.metrics import (
     highest,
     label_metric,
     perplexity,
-    rank_consistency,
     shared_credit,
 )
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
@@ -131,94 +129,3 @@ def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
 
 def test_perplexity_of_an_impossible_text_is_infinite() -> None:
     assert perplexity(np.array([-math.inf, -1e6]), np.array([2.0, 2.0])).tolist() == [math.inf] * 2
-
-
-def looped_consistency(scores_a, scores_b, tie_keys) -> tuple[float, int]:
-    values = []
-    for a, b, keys in zip(scores_a, scores_b, tie_keys, strict=True):
-        if len(a) != len(b):
-            continue
-        n = len(a)
-        orders = [sorted(range(n), key=lambda c, s=scores: (-s[c], keys[c])) for scores in (a, b)]
-        total = sum(math.exp(n - k) for k in range(1, n + 1))
-        value = 0.0
-        for j in range(1, n + 1):
-            value += math.exp(n - j) / total * len(set(orders[0][:j]) & set(orders[1][:j])) / j
-        values.append(value)
-    return (sum(values) / len(values) if values else math.nan), len(values)
-
-
-CANDIDATES = st.integers(1, 5).flatmap(
-    lambda n: st.tuples(*[st.lists(st.integers(-3, 0).map(float), min_size=n, max_size=n)] * 2)
-)
-
-
-@PROPERTY
-@given(st.lists(CANDIDATES, min_size=1, max_size=8))
-def test_rank_consistency_equals_its_double_loop_with_ties_and_mixed_sizes(items) -> None:
-    a, b = [item[0] for item in items], [item[1] for item in items]
-    keys = [keys_of(i, len(scores)) for i, scores in enumerate(a)]
-    value, n_items = rank_consistency([np.array(s) for s in a], [np.array(s) for s in b], keys)
-    expected, n_expected = looped_consistency(a, b, keys)
-    assert n_items == n_expected
-    assert value == pytest.approx(expected, abs=1e-12)
-
-
-@PROPERTY
-@given(st.lists(CANDIDATES, min_size=1, max_size=8))
-def test_identical_rankings_have_consistency_one(items) -> None:
-    scores = [np.array(item[0]) for item in items]
-    value, n_items = rank_consistency(scores, scores, [keys_of(i, s.size) for i, s in enumerate(scores)])
-    assert value == pytest.approx(1.0, abs=1e-12)
-    assert n_items == len(items)
-
-
-def test_candidates_are_ranked_by_descending_score() -> None:
-    a, b = [np.array([3.0, 2.0, 1.0])], [np.array([3.0, 1.0, 2.0])]
-    value, _ = rank_consistency(a, b, [keys_of(0, 3)])
-    weights = [math.exp(2), math.exp(1), 1.0]
-    assert value == pytest.approx((weights[0] + weights[1] / 2 + weights[2]) / sum(weights))  # the best one is shared
-
-
-def test_equal_scores_are_ranked_by_tie_key_and_not_by_position() -> None:
-    tied, ordered = [np.array([0.0, 0.0])], [np.array([1.0, 0.0])]
-    assert rank_consistency(tied, ordered, [["b", "a"]])[0] < 1
-    assert rank_consistency(tied, ordered, [["a", "b"]])[0] == pytest.approx(1)
-
-
-def test_items_whose_candidate_counts_differ_are_left_out() -> None:
-    a, b = [np.array([2.0, 1.0]), np.zeros(3)], [np.array([5.0, 4.0]), np.zeros(2)]
-    assert rank_consistency(a, b, [keys_of(0, 2), keys_of(1, 3)]) == (pytest.approx(1.0), 1)
-
-
-def test_the_value_without_usable_items_is_not_a_number() -> None:
-    value, n_items = rank_consistency([np.zeros(3)], [np.zeros(2)], [keys_of(0, 3)])
-    assert math.isnan(value)
-    assert n_items == 0
-
-
-def test_a_thousand_candidates_do_not_overflow_the_weights() -> None:
-    scores = np.random.default_rng(0).normal(size=(2, 1000))
-    value, _ = rank_consistency([scores[0]], [scores[1]], [keys_of(0, 1000)])
-    assert 0 <= value < 1
-    assert rank_consistency([scores[0]], [scores[0]], [keys_of(0, 1000)])[0] == pytest.approx(1.0)
-
-
-def test_consistency_of_400_items_takes_milliseconds() -> None:
-    scores = np.random.default_rng(0).normal(size=(2, 400, 6))
-    keys = [keys_of(i, 6) for i in range(400)]
-    started = time.process_time()
-    rank_consistency(list(scores[0]), list(scores[1]), keys)
-    assert time.process_time() - started < 0.1
-
-
-def test_items_that_do_not_fit_each_other_are_an_error() -> None:
-    one = [np.array([1.0, 0.0])]
-    with pytest.raises(ShapeError, match="numbers of items differ"):
-        rank_consistency(one, one * 2, [keys_of(0, 2)])
-    with pytest.raises(ShapeError, match="tie keys"):
-        rank_consistency(one, one, [keys_of(0, 3)])
-    with pytest.raises(ShapeError, match="no candidate"):
-        rank_consistency([np.array([])], [np.array([])], [[]])
-    with pytest.raises(PermanentError, match="not a number"):
-        rank_consistency(one, [np.array([1.0, math.nan])], [keys_of(0, 2)])

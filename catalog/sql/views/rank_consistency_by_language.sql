@@ -1,0 +1,12 @@
+-- rank_consistency_by_language: two rows per row of rank_consistency, one for either order of its languages, for
+-- averages over the pairs of a language and for matrices. RankC is symmetric.
+CREATE OR REPLACE VIEW rank_consistency_by_language AS
+SELECT
+    variant_id, task, split, scoring_rule, example_limit, protocol_id, profile, language, reference_language, value,
+    ci_low, ci_high, chance, corrected, n_items, n_skipped, evaluation_id, reference_evaluation_id
+FROM rank_consistency
+UNION ALL
+SELECT
+    variant_id, task, split, scoring_rule, example_limit, protocol_id, profile, reference_language, language, value,
+    ci_low, ci_high, chance, corrected, n_items, n_skipped, reference_evaluation_id, evaluation_id
+FROM rank_consistency;

@@ -1,0 +1,184 @@
+"""Inference on RankC: chance, expected value, intervals over clusters of items, and the paired test with a baseline.
+
+Every value is a function of sums over clusters, so the resampled clusters of a task serve all its languages and
+variants.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings
+from mlprune.numeric.evaluation.metrics import Array
+from mlprune.numeric.evaluation.rank_consistency import Indices, corrected_consistency, expected_consistency
+from mlprune.numeric.statistics.bootstrap import (
+    bca_interval,
+    boundary_interval,
+    cluster_resamples,
+    leave_one_out_sums,
+    resampled_sums,
+)
+from mlprune.numeric.statistics.clusters import cluster_codes, cluster_sums
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests, sign_flips
+
+N_RESAMPLES = 1999
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; without one if there is a single cluster."""
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class RankConsistency:
+    """RankC of two languages and what to read it against."""
+
+    n_clusters: int
+    value: Estimate
+    chance: float
+    """Mean RankC of unrelated rankings."""
+    corrected: Estimate | None
+    """(value - chance) / (1 - chance); None if every item has one candidate."""
+    expected: float
+    """Mean RankC of unrelated languages whose right candidates have the observed ranks."""
+    excess: Estimate
+    """value - expected."""
+
+
+@dataclass(frozen=True)
+class _Replicates:
+    """A value, or sums, for the sample, for each resample and without each cluster."""
+
+    sample: Array
+    resampled: Array
+    """[R, ...]"""
+    jackknife: Array
+    """[C, ...]"""
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """All three."""
+        return self.sample, self.resampled, self.jackknife
+
+    def estimate(self, sizes: Array, *, least: float = 0.0) -> Estimate:
+        """Return the value with its BCa interval, or that of the end of a range if all resamples are equal."""
+        value, resampled = float(self.sample), self.resampled
+        if len(sizes) < 2 or not np.isfinite(resampled).all() or not np.isfinite(self.jackknife).all():
+            return Estimate(value, None)
+        if (resampled == resampled[0]).all():
+            return Estimate(value, boundary_interval(value, sizes, least=least, greatest=1.0))
+        return Estimate(value, bca_interval(resampled, value, self.jackknife))
+
+
+def measure_ranks(agreement: Agreement) -> RankConsistency:
+    """Compute RankC of two languages with its chance level, its expected value and intervals.
+
+    Intervals are BCa over 1,999 resamples of the clusters (seed 0). Each resample computes the chance level and the
+    expected value again. If all resamples are equal, `boundary_interval` is used: in [0, 1] for RankC and in [-1, 1]
+    for the corrected value and the excess.
+    """
+    codes = cluster_codes(agreement.first.clusters)
+    ones = np.ones_like(agreement.values)
+    sums = cluster_sums(np.stack([agreement.values, agreement.chances, ones], axis=1), codes)
+    counts = _resamples(len(sums))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        replicated = _Replicates(sums.sum(axis=0), resampled_sums(counts, sums), leave_one_out_sums(sums))
+        values, chances, n_items = (_Replicates(*(part[..., k] for part in replicated.parts)) for k in range(3))
+        value, chance, expected = (
+            _Replicates(*(a / n for a, n in zip(total.parts, n_items.parts, strict=True)))
+            for total in (values, chances, _expected_sums(agreement, codes))
+        )
+        pairs = zip(value.parts, chance.parts, strict=True)
+        corrected = _Replicates(*(corrected_consistency(v, c) for v, c in pairs))
+        excess = _Replicates(*(v - e for v, e in zip(value.parts, expected.parts, strict=True)))
+    sizes = sums[:, 2]
+    return RankConsistency(
+        n_clusters=len(sums),
+        value=value.estimate(sizes),
+        chance=float(chance.sample),
+        corrected=None if np.isnan(corrected.sample) else corrected.estimate(sizes, least=-1.0),
+        expected=float(expected.sample),
+        excess=excess.estimate(sizes, least=-1.0),
+    )
+
+
+def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
+    """Return the expected RankC times the number of items, with items of each number of candidates apart."""
+    sizes, n_clusters = agreement.first.rankings.sizes, int(codes.max()) + 1
+    total = _Replicates(np.zeros(()), np.zeros(N_RESAMPLES), np.zeros(n_clusters))
+    for size in np.unique(sizes).tolist():
+        items = np.flatnonzero(sizes == size)
+        clusters, local = np.unique(codes[items], return_inverse=True)
+        columns = [_in_top(side, items, size) for side in (agreement.first, agreement.second)]
+        sums = cluster_sums(np.concatenate([np.ones((len(items), 1)), *columns], axis=1), local)
+        sample = _expected_sum(sums.sum(axis=0))
+        jackknife = np.full(n_clusters, sample)
+        jackknife[clusters] = _expected_sum(leave_one_out_sums(sums))
+        resampled = _expected_sum(resampled_sums(_resamples(n_clusters)[:, clusters], sums))
+        parts = zip(total.parts, (sample, resampled, jackknife), strict=True)
+        total = _Replicates(*(np.asarray(before + added) for before, added in parts))
+    return total
+
+
+def _in_top(side: LanguageRankings, items: Indices, size: int) -> Array:
+    """[items, size] 1 where the right candidate is among the first 1, 2, ..., size."""
+    ranks = side.rankings.of(side.gold)[items]
+    return (ranks[:, None] <= np.arange(size)).astype(np.float64)
+
+
+def _expected_sum(sums: Array) -> Array:
+    """[...] from [..., 1 + 2 n]: the number of items, and how many right candidates are in top j of a and of b."""
+    n_items, n = sums[..., 0], (sums.shape[-1] - 1) // 2
+    shares = sums[..., 1:] / np.maximum(n_items, 1.0)[..., None]
+    return np.asarray(n_items * expected_consistency(shares[..., :n], shares[..., n:]))
+
+
+def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFlipResult | None, ...]:
+    """Test the difference in RankC between a variant and its baseline for each pair of languages.
+
+    A pair is tested on the items that both agreements have, with sign flips of clusters (`sign_flip_test`) on the
+    differences of items. All pairs share the clusters and so the signs. None where there is no common item.
+    """
+    paired = [_paired_values(*pair) for pair in pairs]
+    labels = list(dict.fromkeys(cluster for clusters, _ in paired for cluster in clusters))
+    if not labels:
+        return (None,) * len(pairs)
+    code_of = {label: code for code, label in enumerate(labels)}
+    sums = np.zeros((2, len(labels), len(pairs)))
+    for column, (clusters, differences) in enumerate(paired):
+        codes = np.array([code_of[cluster] for cluster in clusters], dtype=np.int64)
+        for row, weights in enumerate((differences, np.ones_like(differences))):
+            sums[row, :, column] = np.bincount(codes, weights=weights, minlength=len(labels))
+    tested = [column for column, (clusters, _) in enumerate(paired) if clusters]
+    results = sign_flip_tests(sums[0][:, tested], sums[1][:, tested], _flips(len(labels)))
+    by_column = dict(zip(tested, results, strict=True))
+    return tuple(by_column.get(column) for column in range(len(pairs)))
+
+
+def _paired_values(first: Agreement, second: Agreement) -> tuple[tuple[str, ...], Array]:
+    """Return the clusters of the common items and their differences."""
+    if first.first.example_ids == second.first.example_ids:
+        return first.first.clusters, first.values - second.values
+    values = dict(zip(second.first.example_ids, second.values.tolist(), strict=True))
+    items = [item for item, name in enumerate(first.first.example_ids) if name in values]
+    differences = [float(first.values[item]) - values[first.first.example_ids[item]] for item in items]
+    return tuple(first.first.clusters[item] for item in items), np.array(differences, dtype=np.float64)
+
+
+@lru_cache(maxsize=2)
+def _resamples(n_clusters: int) -> NDArray[np.uint16]:
+    """[R, C], shared by all languages and variants."""
+    return cluster_resamples(n_clusters, n_resamples=N_RESAMPLES)
+
+
+@lru_cache(maxsize=2)
+def _flips(n_clusters: int) -> NDArray[np.int8]:
+    """[K, C], shared by all languages and variants."""
+    return sign_flips(n_clusters)
