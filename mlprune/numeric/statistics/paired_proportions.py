@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.interval import Interval, check_level, positive_p_values
+from mlprune.numeric.statistics.proportions import design_effect
 
 Array = NDArray[np.float64]
 Real = TypeVar("Real", float, Array)
@@ -103,6 +104,29 @@ def tango_intervals(
     )
     is_gain = gained >= lost
     return np.where(is_gain, near, -far), np.where(is_gain, far, -near)
+
+
+def effective_pairs(differences: Array, clusters: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return the gained, lost and all items of clustered pairs as numbers of independent items: b / D, c / D, n / D.
+
+    D is the design effect of `proportions.effective_size`, with the differences minus their mean as residuals, their
+    variance (divided by n) as the variance of one item, and the number of discordant items as k.
+
+    Args:
+        differences: [n], 1 for a gained, -1 for a lost item, else 0.
+        clusters: [n], the number of the item's cluster, from 0 without gaps.
+    Raises:
+        ShapeError: the arguments differ in shape, or there are no items.
+        PermanentError: a difference is not -1, 0 or 1.
+    """
+    if differences.ndim != 1 or differences.shape != clusters.shape or not differences.size:
+        raise ShapeError("differences do not fit the clusters", expected=clusters.shape, got=differences.shape)
+    if not np.isin(differences, (-1, 0, 1)).all():
+        raise PermanentError("a paired difference is impossible", expected="-1, 0 or 1")
+    n_gained, n_lost = float((differences == 1).sum()), float((differences == -1).sum())
+    residuals = differences - differences.mean()
+    effect = design_effect(residuals, clusters, variance=float((residuals**2).mean()), n_informative=n_gained + n_lost)
+    return n_gained / effect, n_lost / effect, len(differences) / effect
 
 
 def mcnemar_exact(n_gained: float, n_lost: float) -> float:

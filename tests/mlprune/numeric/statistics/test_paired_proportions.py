@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.paired_proportions import (
+    effective_pairs,
     mcnemar_exact,
     mcnemar_exact_p_values,
     mcnemar_mid_p,
@@ -151,6 +152,23 @@ def test_effective_counts_may_be_fractions() -> None:
     between = tango_interval(6.0, 3.0, 75.0)
     assert whole.width < between.width < half.width
     assert tango_p_value(8, 4, 100) < tango_p_value(6.0, 3.0, 75.0) < tango_p_value(4, 2, 50)
+
+
+def test_pairs_of_clusters_count_as_fewer_independent_pairs() -> None:
+    clusters = np.repeat(np.arange(60), 2)
+    alike = np.repeat(np.tile([1.0, 0.0, 0.0, -1.0, 0.0, 0.0], 10), 2)
+    gained, lost, n = effective_pairs(alike, clusters)
+    assert 55 < n < 62
+    assert (gained / n, lost / n) == pytest.approx((1 / 6, 1 / 6), rel=1e-12)
+    assert effective_pairs(alike, np.arange(120)) == (20, 20, 120)
+    assert effective_pairs(np.zeros(120), clusters)[2] == pytest.approx(59, abs=1)
+
+
+def test_differences_that_are_not_of_right_and_wrong_are_errors() -> None:
+    with pytest.raises(PermanentError):
+        effective_pairs(np.array([0.5, 0.0]), np.arange(2))
+    with pytest.raises(ShapeError):
+        effective_pairs(np.zeros(3), np.arange(2))
 
 
 def test_no_p_value_is_zero() -> None:

@@ -1,0 +1,202 @@
+"""Power: smallest significant difference, detectable difference and testable margin."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from mlprune.errors import BadInputError
+from mlprune.numeric.statistics.equivalence import equivalence_interval
+from mlprune.numeric.statistics.paired_proportions import mcnemar_exact_p_values, mcnemar_mid_p_values, tango_p_values
+
+Array = NDArray[np.float64]
+PairedTest = Literal["mcnemar_exact", "mcnemar_mid_p", "tango"]
+
+P_VALUES: Mapping[PairedTest, Callable[[Array, Array], Array]] = {
+    "mcnemar_exact": mcnemar_exact_p_values,
+    "mcnemar_mid_p": mcnemar_mid_p_values,
+    "tango": lambda gained, lost: tango_p_values(gained, lost, np.maximum(gained + lost, 1)),
+}
+"""p-values of gained and lost items: without a difference, Tango's test does not depend on the number of items."""
+
+N_HALVINGS = 32
+"""Bisection steps for a difference: its error is below 1e-9."""
+NEGLIGIBLE = 1e-20
+"""Numbers of discordant items with a smaller probability are left out of a power."""
+MOST_ITEMS = 10**9
+"""Largest answer of `items_for_margin`."""
+
+
+def smallest_significant_difference(
+    n: float, *, n_tests: int = 1, alpha: float = 0.05, test: PairedTest = "mcnemar_exact"
+) -> float | None:
+    """Return the smallest difference of paired proportions that can be significant in a family of tests.
+
+    k / n, with k the smallest number of items whose change in one direction has a p-value below alpha / n_tests, the
+    first step of Holm's correction. None: no k up to n has such a p-value.
+
+    Args:
+        n: number of items, or their effective number.
+        n_tests: number of tests in the family.
+        alpha: level of the family.
+        test: the test of the p-values.
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    threshold = _threshold(n, n_tests=n_tests, alpha=alpha)
+    changed = np.arange(1.0, np.floor(n) + 1)
+    significant = np.flatnonzero(P_VALUES[test](changed, np.zeros_like(changed)) < threshold)
+    return float(changed[significant[0]] / n) if significant.size else None
+
+
+def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: float = 0.05, power: float = 0.8) -> float:
+    """Return the true difference that a two-sided test finds with the given power.
+
+    (z(1 - alpha / (2 n_tests)) + z(power)) * standard error, z the quantile of the normal distribution.
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    _check_power(standard_error, power=power)
+    threshold = _threshold(1, n_tests=n_tests, alpha=alpha)
+    return float(special.ndtri(1 - threshold / 2) + special.ndtri(power)) * standard_error
+
+
+def detectable_difference_of_items(
+    n: float,
+    discordant_share: float,
+    *,
+    n_tests: int = 1,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    test: PairedTest = "mcnemar_exact",
+) -> float | None:
+    """Return the true difference of paired proportions that a test of n items finds with the given power.
+
+    The power is exact: a sum over all numbers m of discordant items, from Binomial(n, share), and over all significant
+    numbers of gained items, from Binomial(m, (1 + difference / share) / 2). The share of discordant items is
+    `discordant_share`, or the difference if this is larger: then all changes have one direction. A p-value is
+    significant below alpha / n_tests. None: even a change of all items is not found. 32 bisections.
+
+    Args:
+        n: number of items; an effective number is rounded down.
+        discordant_share: share of items that exactly one of the two models answers correctly, in [0, 1].
+        n_tests: number of tests in the family.
+        alpha: level of the family.
+        power: probability that the difference is significant.
+        test: the test of the p-values.
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    threshold = _threshold(n, n_tests=n_tests, alpha=alpha)
+    _check_power(discordant_share, power=power)
+    if discordant_share > 1:
+        raise BadInputError("a share is out of range", expected="0 to 1", got=discordant_share)
+    fewest = _fewest_gained(int(n), P_VALUES[test], threshold)
+    if paired_power(fewest, difference=1.0, discordant_share=1.0) < power:
+        return None
+    low, high = 0.0, 1.0
+    for _ in range(N_HALVINGS):
+        middle = (low + high) / 2
+        share = max(discordant_share, middle)
+        if paired_power(fewest, difference=middle, discordant_share=share) < power:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def paired_power(fewest_gained: Array, *, difference: float, discordant_share: float) -> float:
+    """Return the probability that a two-sided test of paired items is significant.
+
+    Args:
+        fewest_gained: [n + 1], for m = 0 to n discordant items the smallest number of gained items that is significant
+            (more than m: none); as many lost items are significant too.
+        difference: true difference, at most the share.
+        discordant_share: share of discordant items, above 0.
+    """
+    n = len(fewest_gained) - 1
+    discordant = np.arange(n + 1.0)
+    ways = special.gammaln(n + 1) - special.gammaln(discordant + 1) - special.gammaln(n - discordant + 1)
+    logs = special.xlogy(discordant, discordant_share) + special.xlog1py(n - discordant, -discordant_share)
+    probabilities = np.exp(ways + logs)
+    is_possible = (fewest_gained <= discordant) & (probabilities > NEGLIGIBLE)
+    m, fewest = discordant[is_possible], fewest_gained[is_possible]
+    gain = (1 + difference / discordant_share) / 2
+    rejected = special.bdtrc(fewest - 1, m, gain) + special.bdtr(m - fewest, m, gain)
+    return float((probabilities[is_possible] * rejected).sum())
+
+
+def testable_margin(n: float, *, n_lost: float = 0, alpha: float = 0.05) -> float:
+    """Return the margin above which n items show non-inferiority if `n_lost` are lost and none is gained.
+
+    The low end of `equivalence_interval`, without its sign.
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    return -equivalence_interval(0, n_lost, n, level=1 - 2 * alpha).low
+
+
+def testable_margin_of_estimate(
+    standard_error: float, *, alpha: float = 0.05, power: float = 0.8, is_two_sided: bool = False
+) -> float:
+    """Return the margin that a test of an estimate supports with the given power if there is no true difference.
+
+    (z(1 - alpha) + z(power)) * standard error for non-inferiority; z((1 + power) / 2) in the place of z(power) for
+    equivalence, where both directions have to succeed.
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    _check_power(standard_error, power=power)
+    threshold = _threshold(1, n_tests=1, alpha=alpha)
+    success = (1 + power) / 2 if is_two_sided else power
+    return float(special.ndtri(1 - threshold) + special.ndtri(success)) * standard_error
+
+
+def items_for_margin(margin: float, *, n_lost: int = 0, alpha: float = 0.05) -> int:
+    """Return the smallest number of items whose testable margin is below `margin`.
+
+    Raises:
+        BadInputError: the margin or the level is out of range, or more than 10^9 items are needed.
+    """
+    if not 0 < margin < 1:
+        raise BadInputError("a margin is out of range", expected="0 < margin < 1", got=margin)
+    low, high = n_lost, max(1, 2 * n_lost)
+    while testable_margin(high, n_lost=n_lost, alpha=alpha) >= margin:
+        low, high = high, 2 * high
+        if high > MOST_ITEMS:
+            raise BadInputError("a margin needs too many items", expected=f"at most {MOST_ITEMS}", margin=margin)
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_testable = testable_margin(middle, n_lost=n_lost, alpha=alpha) < margin
+        low, high = (low, middle) if is_testable else (middle, high)
+    return high
+
+
+def _fewest_gained(n: int, p_values: Callable[[Array, Array], Array], threshold: float) -> Array:
+    """Return the smallest number of gained items with a p-value below the threshold for 0 to n discordant items."""
+    discordant = np.arange(n + 1.0)
+    low, high = np.floor((discordant - 1) / 2), discordant + 1
+    while (high - low > 1).any():
+        middle = np.clip(np.floor((low + high) / 2), 0, discordant)
+        is_significant = (p_values(middle, discordant - middle) < threshold) & (2 * middle >= discordant)
+        low, high = np.where(is_significant, low, np.floor((low + high) / 2)), np.where(is_significant, middle, high)
+    return high
+
+
+def _threshold(n: float, *, n_tests: int, alpha: float) -> float:
+    """Return the level of each test in a family, checked."""
+    if not n >= 1 or n_tests < 1 or not 0 < alpha < 0.5:
+        got = {"n": n, "n_tests": n_tests, "alpha": alpha}
+        raise BadInputError("power is undefined", expected="n >= 1, n_tests >= 1, 0 < alpha < 0.5", got=got)
+    return alpha / n_tests
+
+
+def _check_power(spread: float, *, power: float) -> None:
+    if not 0 < power < 1 or not spread >= 0:
+        got = {"power": power, "spread": spread}
+        raise BadInputError("power is undefined", expected="0 < power < 1, spread >= 0", got=got)
