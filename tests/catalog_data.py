@@ -12,7 +12,6 @@ from typing import Any
 
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
-from mlprune.numeric.evaluation.significance import holm
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
 
@@ -354,29 +353,47 @@ def _comparison(
         for row in ours
         if (row["task"], row["split"]) == (task, split)
     ]
-    rows = []
-    for metric in sorted({row["metric"] for row, _ in pairs}):
-        rows += _family([pair for pair in pairs if pair[0]["metric"] == metric])
+    by_metric = {
+        metric: [_compared(*pair) for pair in pairs if pair[0]["metric"] == metric]
+        for metric in sorted({row["metric"] for row, _ in pairs})
+    }
+    rows = {"comparison_results": [row for of_metric in by_metric.values() for row in of_metric]}
+    rows["aggregate_results"] = [
+        _aggregate([row for row in by_metric[metric] if row["language"] != "en"], kind=kind)
+        for metric in by_metric
+        for kind in ("outside_english", "worst")
+    ]
     parents = {
         "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
         "baseline_evaluations": sorted({row["evaluation_id"] for _, row in pairs}),
     }
-    write_rows(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows={"comparisons": rows})
+    write_rows(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows=rows)
 
 
-def _family(pairs: list[tuple[dict[str, Any], dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Comparison rows of one metric over its languages, Holm-adjusted; p falls with the size of the difference."""
-    differences = [row["value"] - baseline["value"] for row, baseline in pairs]
-    p_values = [min(1.0, 2 * math.exp(-2 * N_ITEMS * abs(difference))) for difference in differences]
-    adjusted = holm(p_values)
-    rows = []
-    for (row, baseline), difference, p_value, p_holm in zip(pairs, differences, p_values, adjusted, strict=True):
-        keys = {key: row[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
-        keys |= {"baseline_id": baseline["variant_id"], "baseline_evaluation_id": baseline["evaluation_id"]}
-        interval = {"ci_low": difference - 0.04, "ci_high": difference + 0.04}
-        values = {"difference": difference, **interval, "p_value": p_value, "p_holm": p_holm}
-        rows.append({"comparison_id": "@id", **keys, **values})
-    return rows
+def _p_value(difference: float) -> float:
+    """A p-value that falls with the size of the difference."""
+    return min(1.0, 2 * math.exp(-2 * N_ITEMS * abs(difference)))
+
+
+def _compared(row: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    difference = row["value"] - baseline["value"]
+    keys = {key: row[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
+    keys |= {"baseline_id": baseline["variant_id"], "baseline_evaluation_id": baseline["evaluation_id"]}
+    values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "test": "tango"}
+    values |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "standard_error": 0.02, "n": N_ITEMS}
+    conditions = {"scoring_rule": "mean", "example_limit": None, "protocol_id": f"protocol of {row['task']}"}
+    return {"comparison_id": "@id", **keys, **values, **conditions}
+
+
+def _aggregate(rows: list[dict[str, Any]], *, kind: str) -> dict[str, Any]:
+    """The mean, or the lowest, of the differences of some languages."""
+    differences = [row["difference"] for row in rows]
+    difference = min(differences) if kind == "worst" else sum(differences) / len(rows)
+    kept = ("comparison_id", "variant_id", "baseline_id", "task", "split", "metric", "scoring_rule", "protocol_id")
+    languages = sorted(row["language"] for row in rows)
+    group = {"group_kind": kind, "group_name": "", "languages": " ".join(languages), "n_languages": len(languages)}
+    values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "n_items": N_ITEMS}
+    return {**{key: rows[0][key] for key in kept}, **group, **values}
 
 
 def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics: list[dict[str, Any]]) -> None:

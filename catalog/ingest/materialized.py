@@ -17,8 +17,11 @@ from catalog.sql_files import sql_files, statement
 FOLDED = "folded_ids"
 """Name of the Arrow table with the ids of the rows that this fold added."""
 CHANGE_KEY: Final[Mapping[str, str]] = {
+    "aggregate_results": "comparison_id",
     "comparison_results": "comparison_id",
     "evaluations": "evaluation_id",
+    "questions": "question_id",
+    "variants": "variant_id",
 }
 """Table -> column by which the statements find its new rows."""
 _STATE = "materialized"

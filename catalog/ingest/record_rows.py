@@ -7,6 +7,7 @@ from catalog.ingest.table_files import declared_tables
 from mlprune.json_values import JsonObject
 from mlprune.store.record_kinds import RECORD_KINDS, table_of
 from mlprune.store.records import Record
+from mlprune.vocabulary import METRIC_TRAITS, MetricTraits
 
 CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
 """Columns of evaluations that are repeated in metrics."""
@@ -71,7 +72,15 @@ def _with_conditions(record: Record) -> list[JsonObject]:
     conditions = {
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }
-    return [{**conditions.get(row["evaluation_id"], {}), **row} for row in record.rows["metrics"]]
+    return [
+        {"higher_is_better": _is_higher_better(row), **conditions.get(row["evaluation_id"], {}), **row}
+        for row in record.rows["metrics"]
+    ]
+
+
+def _is_higher_better(row: JsonObject) -> bool:
+    """Return what records of older versions do not store: whether a higher value of a metric is better."""
+    return METRIC_TRAITS.get(str(row.get("metric")), MetricTraits()).higher_is_better
 
 
 def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:

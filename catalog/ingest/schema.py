@@ -24,6 +24,8 @@ DESCRIBE_VIEWS = (
     "variant_descriptions",
     "metrics",
     "comparison_results",
+    "comparison_families",
+    "aggregate_results",
     "evaluations",
     "variants",
     "orderings",

@@ -32,8 +32,8 @@ FIGURES: tuple[Exhibit, ...] = (
         title="Change of accuracy from the dense model",
         explanation="One table per method, with a row per language and a column per sparsity. Purple is more accurate "
         "than dense, orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
-        "all of them differ significantly from dense (p < 0.05 after Holm's correction over every "
-        "comparison of this figure), * that some do.",
+        "all of them differ significantly from dense (p < 0.05 after Holm's correction over all "
+        "variants and languages), * that some do.",
         query="change_to_dense",
         empty_text="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
         "the recipe has both variants and an entry under evaluations.",

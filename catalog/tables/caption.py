@@ -80,7 +80,7 @@ def _marks(table: Table) -> str:
     untested = " The macro column is not tested." if table.macro_columns else ""
     return (
         f"{BETTER} significantly better and {WORSE} significantly worse than the dense model "
-        f"({test_name(spec.metric)}, p < {spec.alpha:g} after Holm's correction over the languages of a variant)."
+        f"({test_name(spec.metric)}, p < {spec.alpha:g} after Holm's correction over all variants and languages)."
         f"{untested}"
     )
 

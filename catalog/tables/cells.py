@@ -20,7 +20,7 @@ class Cell:
     difference: float | None = None
     """To the dense model."""
     p_holm: float | None = None
-    """p-value of the difference after Holm's correction over the languages of a variant."""
+    """p-value of the difference after Holm's correction over the family of the comparison."""
     evaluation_id: str = ""
 
 

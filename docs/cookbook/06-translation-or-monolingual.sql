@@ -5,7 +5,7 @@ SELECT b.set_kind AS against, v.sparsity, count(*) AS comparisons,
     round(avg(c.difference), 3) AS mean_difference,
     count(*) FILTER (WHERE c.p_value < 0.05 AND c.difference > 0) AS better,
     count(*) FILTER (WHERE c.p_value < 0.05 AND c.difference < 0) AS worse
-FROM comparisons_once AS c
+FROM comparisons AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN described_variants AS b ON b.variant_id = c.baseline_id
 WHERE c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND c.language <> 'en'

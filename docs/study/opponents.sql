@@ -5,10 +5,10 @@ WITH compared AS (
         coalesce(b.demonstration_label, b.score) AS opponent, v.sparsity, c.difference, c.p_value,
         row_number() OVER (ORDER BY c.p_value, c.comparison_id, c.evaluation_id) AS place,
         count(*) OVER () AS family_size
-    FROM comparisons_once AS c
+    FROM comparisons AS c
     JOIN described_variants AS v ON v.variant_id = c.variant_id
     JOIN described_variants AS b ON b.variant_id = c.baseline_id
-    WHERE c.language = 'sw' AND c.split = 'test' AND c.metric = 'accuracy'
+    WHERE c.profile = 'corrected' AND c.language = 'sw' AND c.split = 'test' AND c.metric = 'accuracy'
         AND v.demonstration_label = 'sw-en' AND NOT b.is_dense
 ),
 corrected AS (

@@ -40,13 +40,14 @@ CREATE TEMP TABLE e AS SELECT v.n, v.batch, v.variant_id, k.* EXCLUDE (suffix),
 INSERT INTO evaluations BY NAME SELECT evaluation_id, variant_id, task, language, split, rule AS scoring_rule,
     language[:2] AS prompt_language, task AS protocol_id, 'en' AS prompts, 0 AS limit_seed, 1000 AS n_examples FROM e;
 INSERT INTO metrics BY NAME SELECT evaluation_id, variant_id, task, language, split, metric,
-    noise(evaluation_id || metric) AS value, value - 0.03 AS ci_low, value + 0.03 AS ci_high, 1000 AS n,
+    noise(evaluation_id || metric) AS value, metric NOT IN ('perplexity', 'ece') AS higher_is_better, value - 0.03 AS ci_low, value + 0.03 AS ci_high, 1000 AS n,
     rule AS scoring_rule, language[:2] AS prompt_language, task AS protocol_id
     FROM (SELECT *, unnest(metrics) AS metric FROM e) ORDER BY batch, task, split, metric, language;
-INSERT INTO comparisons BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
+INSERT INTO comparison_results BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
     d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
     e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
-    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, p_value AS p_holm
+    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value,
+    e.rule AS scoring_rule, e.task AS protocol_id, 'corrected' AS profile
     FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
 INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.language AS reference_language, a.split,
     1000 AS n_items, 0 AS n_skipped, noise(a.evaluation_id || b.evaluation_id) AS value, a.evaluation_id,
@@ -105,6 +106,7 @@ INSERT INTO feature_magnitudes BY NAME SELECT s.* EXCLUDE (propagation, n_demons
     b AS depth, k AS rank, hash(statistics_id || b || k) % 1024 AS feature, 100.0 / k AS magnitude
     FROM statistics AS s, range(25) AS r(b), range(1, 11) AS t(k);
 INSERT INTO feature_overlaps BY NAME SELECT id_of('base', 0) AS base_model_id, id_of('set', a) AS set_a,
-    id_of('set', b) AS set_b, k AS depth, share, noise(a || '-' || b || '-' || k) AS value
+    id_of('set', b) AS set_b, k AS depth, share, 'corrected' AS profile,
+    noise(a || '-' || b || '-' || k) AS value
     FROM range(140) AS r(a), range(140) AS s(b), range(25) AS t(k), (SELECT unnest([0.01, 0.1]) AS share)
     WHERE a <> b AND a // 14 = b // 14;

@@ -78,13 +78,14 @@ SELECT evaluation_id, variant_id, task, language, split, if(task = 'perplexity',
 FROM e;
 INSERT INTO metrics BY NAME
 SELECT evaluation_id, variant_id, task, language, split, if(task = 'perplexity', task, 'accuracy') AS metric, value,
-    value * 0.95 AS ci_low, value * 1.05 AS ci_high, 1000 AS n, task AS protocol_id
+    task <> 'perplexity' AS higher_is_better, value * 0.95 AS ci_low, value * 1.05 AS ci_high, 1000 AS n, task AS protocol_id
 FROM e;
-INSERT INTO comparisons BY NAME
+INSERT INTO comparison_results BY NAME
 SELECT id_of('comparison', concat_ws(' ', e.n, task, split)) AS comparison_id, e.variant_id, d.variant_id AS baseline_id,
     e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, task, language, split, 'accuracy' AS metric,
     e.value - d.value AS difference, difference - 0.04 AS ci_low, difference + 0.04 AS ci_high,
-    exp(-2000 * difference * difference) AS p_value, p_value AS p_holm
+    exp(-2000 * difference * difference) AS p_value,
+    'mean' AS scoring_rule, task AS protocol_id, 'corrected' AS profile
 FROM e JOIN (SELECT * FROM e WHERE sparsity = 0) AS d USING (task, language, split)
 WHERE e.sparsity > 0 AND task <> 'perplexity';
 INSERT INTO rank_consistency BY NAME

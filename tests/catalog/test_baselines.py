@@ -9,7 +9,7 @@ import pytest
 from catalog.check import check
 from catalog.queries import run_user_query
 from catalog.store import Catalog
-from mlprune.numeric.evaluation.significance import holm
+from tests.catalog.families import corrected
 from tests.tiny_recipes import FinishedRun, copy_of
 
 INTERVENTIONS = ("lrp2", "fixed", "translate")
@@ -39,9 +39,11 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     dense = next(iter(baseline_run.plan.variants))
     small = [row for row in found if row["base_model"] == "small"]
     assert {row["baseline_id"] for row in small} == {dense}
-    adjusted = holm([row["p_value"] for row in found])
-    assert [row["p_holm"] for row in found] == pytest.approx(adjusted)
-    assert {row["n_family"] for row in found} == {len(found)}
+    sql = "SELECT p_value FROM comparisons WHERE family = $family"
+    for row in found:
+        family = [other["p_value"] for other in catalog.query(sql, {"family": row["family"]})]
+        expected = corrected(family)[family.index(row["p_value"])]
+        assert (row["n_family"], row["p_holm"]) == (len(family), pytest.approx(expected.p_holm))
 
 
 def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline_run: FinishedRun) -> None:

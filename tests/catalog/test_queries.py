@@ -10,7 +10,7 @@ import pytest
 from catalog.queries import is_sql, list_queries, named_query, run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.evaluation.significance import holm
+from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -35,7 +35,7 @@ def to_dense(rows: Rows, *, task: str = "facts", metric: str = "accuracy", split
     """Comparisons with dense."""
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     wanted = {"baseline_id": dense, "task": task, "metric": metric, "split": split}
-    return [row for row in rows["comparisons"] if wanted.items() <= row.items()]
+    return [row for row in rows["comparison_results"] if wanted.items() <= row.items()]
 
 
 def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
@@ -91,10 +91,8 @@ def test_the_id_of_the_base_model_is_not_the_first_column(methods_catalog: Catal
 
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     family = to_dense(rows)
-    adjusted = holm([row["p_value"] for row in family])
-    expected = {
-        row["evaluation_id"]: p for row, p in zip(family, adjusted, strict=True) if p <= ALPHA and row["difference"] > 0
-    }
+    p_holm = {row["evaluation_id"]: exploratory(rows)[key_of(row)].p_holm for row in family if row["difference"] > 0}
+    expected = {evaluation_id: p for evaluation_id, p in p_holm.items() if p <= ALPHA}
     found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains")}
     assert expected
     assert found == expected
@@ -102,15 +100,9 @@ def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: C
 
 def test_holm_in_sql_equals_holm_in_python_for_every_row(catalog: Catalog, rows: Rows) -> None:
     family = [row for row in to_dense(rows) if row["difference"] > 0]
-    adjusted = dict(
-        zip(
-            (row["evaluation_id"] for row in to_dense(rows)),
-            holm([row["p_value"] for row in to_dense(rows)]),
-            strict=True,
-        )
-    )
+    families = exploratory(rows)
     found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains", "alpha=1")}
-    assert found == {row["evaluation_id"]: adjusted[row["evaluation_id"]] for row in family}
+    assert found == {row["evaluation_id"]: families[key_of(row)].p_holm for row in family}
 
 
 def test_for_perplexity_less_is_a_gain(catalog: Catalog) -> None:
@@ -123,15 +115,16 @@ def test_demonstrations_compared_counts_what_plain_python_counts(catalog: Catalo
     variants = variants_of(rows)
     family = [
         (row, variants[row["variant_id"]], variants[row["baseline_id"]])
-        for row in rows["comparisons"]
+        for row in rows["comparison_results"]
         if row["language"] != "en" and row["split"] == "test" and row["metric"] == "accuracy"
     ]
     family = [item for item in family if item[2]["sparsity"] > 0]
     groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    for (row, ours, other), p in zip(family, holm([row["p_value"] for row, _, _ in family]), strict=True):
+    families = exploratory(rows)
+    for row, ours, other in family:
         assert (ours["score"], ours["set_kind"], other["sparsity"]) == ("wanda", "translation", ours["sparsity"])
         opponent = "random" if other["score"] == "random" else "monolingual"
-        groups[opponent, ours["propagation"]].append((row["difference"], p))
+        groups[opponent, ours["propagation"]].append((row["difference"], families[key_of(row)].p_holm))
     found = {(row["opponent"], row["propagation"]): row for row in answers(catalog, "demonstrations_compared")}
     assert set(found) == set(groups)
     for key, values in groups.items():
@@ -230,7 +223,9 @@ def test_rank_consistency_to_english_has_the_dense_value_and_a_corrected_test(ca
     tested = sorted(
         (row for row in found if row["p_value"] is not None), key=lambda row: (row["p_value"], row["p_holm"])
     )
-    assert [row["p_holm"] for row in tested] == pytest.approx(holm([row["p_value"] for row in tested]))
+    assert [row["p_holm"] for row in tested] == pytest.approx(
+        [values.p_holm for values in corrected([row["p_value"] for row in tested])]
+    )
     assert {row["n_family"] for row in found} == {len(tested)}
 
 

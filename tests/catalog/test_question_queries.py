@@ -9,8 +9,8 @@ import pytest
 from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.evaluation.significance import holm
 from mlprune.store.store import Store
+from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog_data import STARTED
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -24,7 +24,7 @@ def to_dense(rows: Rows) -> list[dict[str, Any]]:
     """Comparisons of accuracy with dense on test."""
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     wanted = {"baseline_id": dense, "task": "facts", "metric": "accuracy", "split": "test"}
-    return [row for row in rows["comparisons"] if wanted.items() <= row.items()]
+    return [row for row in rows["comparison_results"] if wanted.items() <= row.items()]
 
 
 def test_which_source_language_helps_which(catalog: Catalog, rows: Rows) -> None:
@@ -57,11 +57,11 @@ def test_which_source_language_helps_which(catalog: Catalog, rows: Rows) -> None
 
 def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> None:
     family = to_dense(rows)
-    adjusted = holm([row["p_value"] for row in family])
+    families = exploratory(rows)
     expected = {
-        row["evaluation_id"]: ("gain" if row["difference"] > 0 else "loss", p)
-        for row, p in zip(family, adjusted, strict=True)
-        if p <= 0.05 and row["difference"] != 0
+        row["evaluation_id"]: ("gain" if row["difference"] > 0 else "loss", families[key_of(row)].p_holm)
+        for row in family
+        if families[key_of(row)].p_holm <= 0.05 and row["difference"] != 0
     }
     found = answers(catalog, "significant_changes")
     assert {row["evaluation_id"]: (row["change"], row["p_holm"]) for row in found} == expected
@@ -100,8 +100,8 @@ def test_the_matrix_has_every_pair_once_with_the_change_from_dense(catalog: Cata
             assert row["dense_value"] == pytest.approx(known[dense, *key]["value"])
             assert row["change"] == known[chosen, *key].get("difference")
         p_values = sorted(row["p_value"] for row in found if row["p_value"] is not None)
-        corrected = sorted(row["p_holm"] for row in found if row["p_holm"] is not None)
-        assert corrected == pytest.approx(holm(p_values))
+        p_holm = sorted(row["p_holm"] for row in found if row["p_holm"] is not None)
+        assert p_holm == pytest.approx([values.p_holm for values in corrected(p_values)])
         assert {row["n_family"] for row in found} == {len(p_values)}
 
 

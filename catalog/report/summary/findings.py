@@ -181,7 +181,7 @@ def comparison_finding(rows: Sequence[Row], opponent: str, score: str, described
         f"{verdict} {opponent_name}: at equal sparsity, outside English, on test, the mean difference over {n_all} "
         f"paired comparisons is {number(mean, signed=True)}. They win {sum(row['n_wins'] for row in comparisons)} and "
         f"lose {sum(row['n_losses'] for row in comparisons)}, {better} and {worse} of these significantly (Holm's "
-        "correction over all)."
+        "correction over their families)."
     )
     if not with_defaults:
         sentence += f" Their settings: {'; '.join(dict.fromkeys(row['settings'] for row in comparisons))}."

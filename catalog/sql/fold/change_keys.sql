@@ -1,4 +1,11 @@
--- change_keys: one row per comparison and evaluation: its id, by which the materialized tables find new rows
+-- change_keys: one row per comparison, evaluation, question and variant: its id, by which the materialized tables find new
+-- rows
 SELECT DISTINCT comparison_id AS id FROM comparison_results
+UNION
+SELECT comparison_id FROM aggregate_results
 UNION ALL
-SELECT evaluation_id FROM evaluations;
+SELECT evaluation_id FROM evaluations
+UNION ALL
+SELECT question_id FROM questions
+UNION ALL
+SELECT variant_id FROM variants;

@@ -1,12 +1,11 @@
 -- chosen_on_dev: one row per base model, language, scoring rule and protocol: the variant with the best value on dev,
 -- its value on test, and the optimism of a choice on test. The choice is over sparsity, score and scope together.
 -- optimism is the best value on test minus the value of the variant chosen on dev: never report the best value on test.
--- For perplexity and ece lower is better.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 WITH values_of AS (
     SELECT
-        v.base_model_id, m.*, CASE WHEN m.metric IN ('perplexity', 'ece') THEN -m.value ELSE m.value END AS goodness
+        v.base_model_id, m.*, CASE WHEN m.higher_is_better THEN m.value ELSE -m.value END AS goodness
     FROM metrics AS m
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
@@ -31,7 +30,7 @@ SELECT
     d.language, e.metric, d.scoring_rule, q.protocol, v.label, v.score, v.scope, v.structure,
     v.propagation, v.settings, v.sparsity,
     e.value AS dev_value, e.n AS dev_n, t.value AS test_value, t.ci_low, t.ci_high, t.n AS test_n, t.dense_value,
-    b.best_goodness - CASE WHEN t.metric IN ('perplexity', 'ece') THEN -t.value ELSE t.value END AS optimism,
+    b.best_goodness - CASE WHEN t.higher_is_better THEN t.value ELSE -t.value END AS optimism,
     e.evaluation_id AS dev_evaluation_id, t.evaluation_id AS test_evaluation_id, v.variant_id, d.base_model_id
 FROM on_dev AS d
 JOIN described_variants AS v ON v.variant_id = d.best.variant_id

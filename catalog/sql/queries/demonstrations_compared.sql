@@ -1,15 +1,15 @@
 -- demonstrations_compared: one row per opponent, propagation and settings: test accuracy outside English of translation
 -- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language, with the same
 -- pair's sentences without the pairing (paired: false) and with random pruning. Both sides have the same removes,
--- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Holm's
--- correction is over all comparisons that the query reads.
+-- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). p_holm
+-- is corrected over the families of the comparisons.
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
 -- $alpha DOUBLE = 0.05
-WITH family AS (
+WITH compared AS (
     SELECT
         c.difference,
-        c.p_value,
+        c.p_holm,
         ours.propagation,
         ours.settings,
         CASE
@@ -17,14 +17,14 @@ WITH family AS (
             WHEN other.set_kind = 'translation' THEN 'unpaired translation'
             ELSE 'monolingual'
         END AS opponent,
-        row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place,
-        count(*) OVER () AS n_family
-    FROM comparisons_once AS c
+        row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place
+    FROM comparisons AS c
     JOIN described_variants AS ours ON ours.variant_id = c.variant_id
     JOIN described_variants AS other ON other.variant_id = c.baseline_id
     LEFT JOIN demonstration_sets AS our_set ON our_set.demonstration_set_id = ours.demonstration_set_id
     LEFT JOIN demonstration_sets AS other_set ON other_set.demonstration_set_id = other.demonstration_set_id
-    WHERE c.task = $task
+    WHERE c.profile = 'corrected'
+        AND c.task = $task
         AND c.split = 'test'
         AND c.metric = 'accuracy'
         AND c.language <> 'en'
@@ -60,9 +60,6 @@ WITH family AS (
             AND other.resample_seed IS NOT DISTINCT FROM ours.resample_seed
             AND other_set.token_budget IS NOT DISTINCT FROM our_set.token_budget
         )
-),
-adjusted AS (
-    SELECT *, least(1, max((n_family - place + 1) * p_value) OVER (ORDER BY place)) AS p_holm FROM family
 )
 SELECT
     opponent,
@@ -75,6 +72,6 @@ SELECT
     count(*) FILTER (WHERE difference > 0 AND p_holm <= $alpha) AS n_significantly_better,
     count(*) FILTER (WHERE difference < 0 AND p_holm <= $alpha) AS n_significantly_worse,
     min(p_holm) AS smallest_p_holm
-FROM adjusted
+FROM compared
 GROUP BY opponent, propagation, settings
 ORDER BY opponent, propagation, settings NULLS FIRST;

@@ -1,6 +1,5 @@
 -- significant_changes: one row per variant and language that is significantly better or worse than dense, the losses
--- (regressions) first. Holm's correction is over all comparisons to dense of this task, split and metric, gains and
--- losses together. For perplexity and ece lower is better.
+-- (regressions) first. p_holm is corrected over the family of the comparison, gains and losses together.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
@@ -9,7 +8,7 @@
 SELECT
     a.change, a.language, v.label, v.score, v.propagation, v.sparsity, v.set_kind,
     v.source_language, v.target_language, v.settings, m.value, a.dense_value, a.difference, a.ci_low, a.ci_high,
-    a.p_value, a.p_holm, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
+    a.p_value, a.p_holm, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM changes_to_dense AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN metrics AS m

@@ -7,7 +7,8 @@
 SELECT
     a.language, v.label, v.score, v.propagation, v.sparsity, v.set_kind, v.source_language,
     v.target_language, v.settings, m.value, a.dense_value, a.difference, a.ci_low,
-    a.ci_high, a.p_value, a.p_holm, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
+    a.ci_high, a.p_value, a.p_holm, a.family, a.n_family,
+    a.variant_id, a.evaluation_id, v.base_model_id
 FROM changes_to_dense AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN metrics AS m

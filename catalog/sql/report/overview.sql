@@ -5,6 +5,6 @@ SELECT
     (SELECT count(DISTINCT task) FROM evaluations) AS n_tasks,
     (SELECT count(DISTINCT language) FROM evaluations) AS n_languages,
     (SELECT count(*) FROM evaluations) AS n_evaluations,
-    (SELECT count(*) FROM comparisons_once) AS n_comparisons,
+    (SELECT count(*) FROM comparisons WHERE profile = 'corrected') AS n_comparisons,
     (SELECT count(*) FROM failures) AS n_failures,
     (SELECT sum(elapsed_s ORDER BY run_id, job_id, attempt) FROM jobs) AS elapsed_s;

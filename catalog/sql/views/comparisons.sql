@@ -1,17 +1,15 @@
 -- comparisons: one row per metric and pair of evaluations of the same examples: a variant compared with a baseline, with
--- the correction for the other languages of the comparison.
+-- the family of tests that the comparison belongs to and p-values that are corrected over the family. Families grow with
+-- later recipes. On dev of a task that also has a split test, variants are chosen: there p_value and family are NULL. So
+-- they are for an evaluation that a larger one of the same variant replaces.
 CREATE OR REPLACE VIEW comparisons AS
-WITH ranked AS (
-    SELECT
-        *,
-        rank() OVER (PARTITION BY comparison_id, metric ORDER BY p_value) AS place,
-        count(p_value) OVER (PARTITION BY comparison_id, metric) AS n_languages
-    FROM comparison_results
-)
 SELECT
-    * EXCLUDE (place, n_languages),
-    CASE WHEN p_value IS NOT NULL THEN
-        least(1, max((n_languages - place + 1) * p_value) OVER (PARTITION BY comparison_id, metric ORDER BY p_value))
-    END AS p_holm
-FROM ranked;
--- p_holm: p_value after Holm's correction over the languages of one comparison and metric
+    c.* REPLACE (CASE WHEN f.family IS NOT NULL THEN c.p_value END AS p_value),
+    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id
+FROM comparison_results AS c
+LEFT JOIN comparison_families AS f
+    ON f.evaluation_id = c.evaluation_id
+    AND f.baseline_evaluation_id = c.baseline_evaluation_id
+    AND f.metric = c.metric
+    AND f.task = c.task
+    AND f.split = c.split;

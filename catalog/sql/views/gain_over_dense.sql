@@ -24,14 +24,22 @@ SELECT
     m.value,
     b.value AS dense_value,
     c.difference,
+    c.scale,
     c.ci_low,
     c.ci_high,
     c.p_value,
     c.p_holm,
+    c.q_bh,
+    c.family,
+    c.n_family,
+    c.is_primary,
+    c.n_gained,
+    c.n_lost,
+    m.higher_is_better,
     m.n,
     c.evaluation_id,
     c.baseline_evaluation_id
-FROM comparisons_once AS c
+FROM comparisons AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN dense_values AS b
     ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric AND b.base_model_id = v.base_model_id

@@ -3,7 +3,7 @@
 CREATE OR REPLACE VIEW measured AS
 SELECT
     m.evaluation_id, m.variant_id, v.base_model_id, v.label, v.is_dense, v.sparsity,
-    m.task, m.language, m.split, m.metric, m.value, m.ci_low, m.ci_high, m.n,
+    m.task, m.language, m.split, m.metric, m.higher_is_better, m.value, m.ci_low, m.ci_high, m.n,
     m.scoring_rule, m.example_limit, m.prompt_language, m.protocol_id,
     d.value AS dense_value
 FROM metrics AS m

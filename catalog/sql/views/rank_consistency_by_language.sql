@@ -1,5 +1,5 @@
--- rank_consistency_by_language: two rows per row of rank_consistency, one for either order of its languages, for
--- averages over the pairs of a language and for matrices. RankC is symmetric.
+-- rank_consistency_by_language: one row per row of rank_consistency and order of its two languages, for averages over the
+-- pairs of a language and for matrices. RankC is symmetric.
 CREATE OR REPLACE VIEW rank_consistency_by_language AS
 SELECT
     variant_id, task, split, scoring_rule, example_limit, protocol_id, profile, language, reference_language, value,

@@ -15,7 +15,7 @@ def test_a_caption_says_what_is_needed_to_read_the_table(facts: Table) -> None:
         "accuracy in percent, split test, n = 40 per column",
         "best of up to 6 variants, chosen on split dev by the mean accuracy over es, fr, sw (n = 40 per language)",
         "macro: the mean over es, fr, sw",
-        "exact McNemar test, p < 0.05 after Holm's correction over the languages of a variant",
+        "exact McNemar test, p < 0.05 after Holm's correction over all variants and languages",
         "The macro column is not tested",
     ):
         assert words in caption

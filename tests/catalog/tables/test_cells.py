@@ -6,6 +6,7 @@ from catalog.queries import find_query
 from catalog.store import Catalog
 from catalog.tables.cells import grouped_cells, languages_in_order, measured_variants
 from catalog.tables.spec import COLUMNS_OF_VARIANTS, RANK_CONSISTENCY
+from tests.catalog.families import exploratory, key_of
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -13,9 +14,10 @@ Rows = dict[str, list[dict[str, Any]]]
 def test_a_cell_has_the_value_interval_and_corrected_p_value_of_the_catalog(catalog: Catalog, rows: Rows) -> None:
     metrics = {(row["evaluation_id"], row["metric"]): row for row in rows["metrics"]}
     dense = next(row["variant_id"] for row in rows["variants"] if not row["score"])
+    families = exploratory(rows)
     tests = {
         row["evaluation_id"]: row
-        for row in rows["comparisons"]
+        for row in rows["comparison_results"]
         if row["metric"] == "accuracy" and row["baseline_id"] == dense
     }
     variants = measured_variants(catalog, task="facts", metric="accuracy", split="test")
@@ -26,7 +28,8 @@ def test_a_cell_has_the_value_interval_and_corrected_p_value_of_the_catalog(cata
             assert (cell.value, cell.ci_low, cell.ci_high, cell.n) == tuple(
                 row[key] for key in ("value", "ci_low", "ci_high", "n")
             )
-            assert cell.p_holm == (tests[cell.evaluation_id]["p_holm"] if variant.row["score"] else None)
+            of_test = key_of(tests[cell.evaluation_id]) if variant.row["score"] else None
+            assert cell.p_holm == (of_test and families[of_test].p_holm)
 
 
 def test_rank_consistency_has_the_same_columns_and_no_english_column(catalog: Catalog) -> None:

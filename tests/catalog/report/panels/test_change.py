@@ -1,7 +1,7 @@
 from catalog.report.panels.change import change_heat_maps
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
-from mlprune.numeric.evaluation.significance import holm
+from tests.catalog.families import exploratory, key_of
 from tests.catalog.report.rows import METHOD, TASK, Rows, grid
 
 
@@ -9,10 +9,11 @@ def test_significance_marks_follow_holm_over_all_comparisons_of_the_figure(catal
     dense = {row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0}
     family = [
         row
-        for row in rows["comparisons"]
+        for row in rows["comparison_results"]
         if (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy") and row["baseline_id"] in dense
     ]
-    sure = [row for row, p in zip(family, holm([row["p_value"] for row in family]), strict=True) if p < 0.05]
+    families = exploratory(rows)
+    sure = [row for row in family if families[key_of(row)].p_holm < 0.05]
     rows_told = run_report_query(catalog, "change_to_dense").rows
     cells = [row for row in rows_told if row["demonstration_label"] is None]
     of_pairs = [row for row in rows_told if row["demonstration_label"] is not None or not row["is_mean_over_pairs"]]

@@ -13,7 +13,7 @@ def test_the_headline_of_a_store_agrees_with_its_records(catalog: Catalog, rows:
     variants = {row["variant_id"]: row for row in rows["variants"]}
     differences = [
         row["difference"]
-        for row in rows["comparisons"]
+        for row in rows["comparison_results"]
         if (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy")
         and row["language"] != "en"
         and variants[row["variant_id"]]["score"] == "wanda"

@@ -1,0 +1,95 @@
+-- aggregate_families: inserts or replaces the families of aggregates that are new or have changed. Of the records of a
+-- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, counts.
+-- A family is the declared question that covers an aggregate, primary ones first. Otherwise it is the exploratory
+-- question of a base model, task, split, metric, scoring rule, protocol, profile, kind of baseline (dense or named) and
+-- kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are computed
+-- again.
+-- depends on aggregate_results, evaluations, questions, question_variants, variants
+INSERT OR REPLACE INTO aggregate_families BY NAME
+WITH tested_tasks AS (
+    SELECT DISTINCT task FROM evaluations WHERE split = 'test'
+),
+touched AS (
+    SELECT task, split, metric FROM aggregate_results SEMI JOIN {folded} AS f ON f.id = comparison_id
+    UNION
+    SELECT task, split, metric FROM aggregate_results SEMI JOIN {folded} AS f ON f.id = variant_id
+    UNION
+    SELECT task, split, metric FROM aggregate_results SEMI JOIN {folded} AS f ON f.id = baseline_id
+    UNION
+    SELECT task, split, metric FROM questions SEMI JOIN {folded} AS f ON f.id = question_id
+    UNION
+    SELECT task, split, metric
+    FROM aggregate_families
+    SEMI JOIN tested_tasks USING (task)
+    WHERE split = 'dev' AND family IS NOT NULL
+),
+covering AS (
+    SELECT
+        v.variant_id, v.baseline_id, q.task, q.split, q.metric, q.group_kind, q.group_name,
+        min({is_exploratory: NOT q.is_primary, question_id: q.question_id, name: q.name}) AS question
+    FROM question_variants AS v
+    JOIN questions AS q ON q.question_id = v.question_id
+    WHERE q.claim = 'gain' AND q.over = 'each'
+    GROUP BY ALL
+),
+members AS (
+    SELECT
+        a.comparison_id, a.metric, a.group_kind, a.group_name, a.task, a.split, a.p_value, a.scoring_rule, a.profile,
+        concat_ws(' ', v.base_model_id, a.protocol_id) AS conditions,
+        coalesce(b.is_dense AND b.base_model_id = v.base_model_id, false) AS is_against_dense,
+        q.question,
+        row_number() OVER (
+            PARTITION BY
+                a.variant_id, a.baseline_id, a.task, a.split, a.metric, a.scoring_rule, a.protocol_id, a.profile,
+                a.group_kind, a.group_name
+            ORDER BY a.n_languages DESC NULLS LAST, a.n_items DESC NULLS LAST, a.comparison_id
+        ) = 1 AS is_largest,
+        is_largest AND (a.split <> 'dev' OR t.task IS NULL) AS is_test
+    FROM aggregate_results AS a
+    SEMI JOIN touched AS f ON f.task = a.task AND f.split = a.split AND f.metric = a.metric
+    LEFT JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
+    LEFT JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id
+    LEFT JOIN tested_tasks AS t ON t.task = a.task
+    LEFT JOIN covering AS q
+        ON q.variant_id = a.variant_id AND q.baseline_id = a.baseline_id AND q.task = a.task AND q.split = a.split
+        AND q.metric = a.metric AND q.group_kind = a.group_kind AND q.group_name = a.group_name
+        AND a.profile = 'corrected'
+),
+named AS (
+    SELECT
+        comparison_id, metric, group_kind, group_name, task, split, p_value, is_largest,
+        CASE
+            WHEN NOT is_test THEN NULL
+            WHEN question IS NOT NULL THEN question.name || ' #' || left(question.question_id, 8)
+            ELSE concat_ws(
+                ' ', task, split, metric, group_kind,
+                CASE WHEN scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN scoring_rule END,
+                nullif(profile, 'corrected'), 'against', CASE WHEN is_against_dense THEN 'dense' ELSE 'others' END,
+                '#' || left(md5(conditions), 8)
+            )
+        END AS family,
+        CASE WHEN is_test THEN question.question_id END AS question_id,
+        CASE WHEN is_test THEN coalesce(NOT question.is_exploratory, false) END AS is_primary
+    FROM members
+),
+ranked AS (
+    SELECT
+        *,
+        count(p_value) OVER of_family AS n_tests,
+        rank() OVER by_p AS place,
+        p_value / nullif(count(p_value) OVER by_p, 0) * count(p_value) OVER of_family AS expected
+    FROM named
+    WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
+)
+SELECT
+    comparison_id, metric, group_kind, group_name, task, split, is_largest, family, question_id, is_primary,
+    CASE WHEN family IS NOT NULL THEN n_tests END AS n_family,
+    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
+        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
+    END AS p_holm,
+    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
+        least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
+    END AS q_bh
+FROM ranked
+EXCEPT
+SELECT * FROM aggregate_families;

@@ -1,0 +1,17 @@
+-- aggregates: one row per variant, baseline, task, split, metric, way of evaluating and group of languages: the
+-- difference over the group, with the family of tests that it belongs to and p-values that are corrected over the family.
+-- If several recipes compare the same variant, the row with most languages is shown. Families grow with later recipes.
+-- On dev of a task that also has a split test, variants are chosen: there p_value and family are NULL.
+CREATE OR REPLACE VIEW aggregates AS
+SELECT
+    a.* REPLACE (CASE WHEN f.family IS NOT NULL THEN a.p_value END AS p_value),
+    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id
+FROM aggregate_results AS a
+JOIN aggregate_families AS f
+    ON f.comparison_id = a.comparison_id
+    AND f.metric = a.metric
+    AND f.group_kind = a.group_kind
+    AND f.group_name = a.group_name
+    AND f.task = a.task
+    AND f.split = a.split
+WHERE f.is_largest;

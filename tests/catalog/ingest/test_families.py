@@ -1,0 +1,182 @@
+"""Families of tests and corrected p-values, which every fold computes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import duckdb
+import pytest
+
+from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.materialized import refresh, refresh_all
+from catalog.ingest.schema import update_schema
+from catalog.ingest.table_files import declared_tables
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from tests.catalog.families import corrected, exploratory, key_of
+from tests.catalog_data import write_rows
+
+P_VALUES = (0.04, 0.01, 0.03, 0.01, 1.0)
+"""One for each language of the variant v1."""
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A catalog with two variants and the dense model of one task, each compared with dense in some languages."""
+    with duckdb.connect() as connection:
+        update_schema(connection)
+        model = {"base_model_id": "m", "sparsity": 0.0}
+        variants = [
+            {**model, "variant_id": "dense"},
+            *({**model, "variant_id": f"v{n}", "sparsity": 0.5} for n in (1, 2)),
+        ]
+        insert(connection, "variants", variants)
+        for n, p_value in enumerate(P_VALUES):
+            compare(connection, "v1", language=f"l{n}", p_value=p_value)
+        refresh_all(connection)
+        yield connection
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> None:
+    insert_rows(connection, declared_tables()[table], rows)
+
+
+def compare(
+    connection: duckdb.DuckDBPyConnection, variant: str, *, language: str, split: str = "test", **values: Any
+) -> Mapping[str, Any]:
+    """Insert a comparison with dense and both evaluations; return the row."""
+    task = {"task": "facts", "language": language, "split": split, "scoring_rule": "mean", "protocol_id": "p"}
+    task["profile"] = "corrected"
+    ids = [f"{name}-{language}-{split}" for name in (variant, "dense")]
+    for name, evaluation_id in zip((variant, "dense"), ids, strict=True):
+        insert(
+            connection, "evaluations", [{**task, "evaluation_id": evaluation_id, "variant_id": name, "n_examples": 9}]
+        )
+    row = {**task, "comparison_id": ids[0], "variant_id": variant, "baseline_id": "dense", "metric": "accuracy"}
+    row |= {"evaluation_id": ids[0], "baseline_evaluation_id": ids[1], "difference": 0.1, **values}
+    insert(connection, "comparison_results", [row])
+    return row
+
+
+def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:
+    """Evaluation id -> family, n_family, p_value, p_holm and q_bh."""
+    sql = "SELECT evaluation_id, family, n_family, p_value, p_holm, q_bh, is_primary FROM comparisons"
+    return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
+
+
+def test_the_languages_and_variants_of_a_task_are_one_exploratory_family(connection: duckdb.DuckDBPyConnection) -> None:
+    row = compare(connection, "v2", language="l0", p_value=0.02)
+    refresh(connection, changed={"comparison_results", "evaluations"}, ids={row["comparison_id"]})
+    expected = corrected([*P_VALUES, 0.02])
+    found = families(connection)
+    names = {values[0] for values in found.values()}
+    assert len(names) == 1
+    assert names.pop().startswith("facts test accuracy against dense #")
+    p_values = [found[f"v1-l{n}-test"][3:5] for n in range(len(P_VALUES))] + [found["v2-l0-test"][3:5]]
+    assert p_values == [pytest.approx((each.p_holm, each.q_bh)) for each in expected]
+    assert {values[1] for values in found.values()} == {6}
+    assert {values[5] for values in found.values()} == {False}
+
+
+def test_a_declared_question_is_a_family_of_its_own(connection: duckdb.DuckDBPyConnection) -> None:
+    question = {"question_id": "q1", "name": "wins", "task": "facts", "split": "test", "metric": "accuracy"}
+    question |= {"group_kind": "language", "group_name": "l1", "claim": "gain", "over": "each", "is_primary": True}
+    later = {**question, "question_id": "q0", "name": "later", "is_primary": False}
+    insert(connection, "questions", [question, later, {**later, "question_id": "q2", "claim": "equivalent"}])
+    pairs = [{"question_id": name, "variant_id": "v1", "baseline_id": "dense"} for name in ("q0", "q1", "q2")]
+    insert(connection, "question_variants", pairs)
+    refresh(connection, changed={"questions", "question_variants"}, ids={"q0", "q1", "q2"})
+    found = families(connection)
+    assert found["v1-l1-test"] == ("wins #q1", 1, 0.01, 0.01, 0.01, True)
+    others = corrected([p for n, p in enumerate(P_VALUES) if n != 1])
+    assert [found[f"v1-l{n}-test"][3] for n in (0, 2, 3, 4)] == [pytest.approx(each.p_holm) for each in others]
+
+
+def test_dev_has_no_tests_once_the_task_has_a_test_split(connection: duckdb.DuckDBPyConnection) -> None:
+    with duckdb.connect() as alone:
+        update_schema(alone)
+        insert(alone, "variants", [{"variant_id": name, "sparsity": n / 2} for n, name in enumerate(("dense", "v1"))])
+        first = compare(alone, "v1", language="fr", split="dev", p_value=0.02)
+        refresh_all(alone)
+        assert families(alone)[first["evaluation_id"]][2:5] == (0.02, 0.02, 0.02)
+        second = compare(alone, "v1", language="fr", split="test", p_value=0.03)
+        refresh(alone, changed={"comparison_results", "evaluations"}, ids={second["evaluation_id"]})
+        assert families(alone)[first["evaluation_id"]] == (None,) * 6
+        assert families(alone)[second["evaluation_id"]][2:5] == (0.03, 0.03, 0.03)
+
+
+def test_an_evaluation_that_a_larger_one_replaces_is_no_test(connection: duckdb.DuckDBPyConnection) -> None:
+    larger = {"task": "facts", "language": "l1", "split": "test", "scoring_rule": "mean", "protocol_id": "p"}
+    larger |= {"variant_id": "v1", "evaluation_id": "larger", "n_examples": 99}
+    insert(connection, "evaluations", [larger])
+    refresh(connection, changed={"evaluations"}, ids={"larger"})
+    found = families(connection)
+    assert found["v1-l1-test"] == (None,) * 6
+    assert {found[f"v1-l{n}-test"][1] for n in (0, 2, 3, 4)} == {4}
+
+
+def test_the_families_of_a_store_follow_from_its_records(catalog: Catalog, rows: dict[str, Any]) -> None:
+    expected = exploratory(rows)
+    found = {key_of(row): row for row in catalog.query("FROM comparisons WHERE split = 'test'")}
+    assert found.keys() == expected.keys()
+    for key, row in found.items():
+        assert (row["n_family"], row["p_holm"]) == (expected[key].n_family, expected[key].p_holm)
+        assert row["q_bh"] == pytest.approx(expected[key].q_bh)
+    on_dev = catalog.query("FROM comparisons WHERE split = 'dev'")
+    assert on_dev
+    assert all(row["p_value"] is None and row["family"] is None for row in on_dev)
+
+
+def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Catalog, rows: dict[str, Any]) -> None:
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
+    wanted = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "worst", "baseline_id": dense}
+    members = [row for row in rows["aggregate_results"] if wanted.items() <= row.items()]
+    expected = corrected([row["p_value"] for row in members])
+    where = " AND ".join(f"{name} = ${name}" for name in wanted)
+    found = {row["variant_id"]: row for row in catalog.query(f"FROM aggregates WHERE {where}", wanted)}
+    assert len(found) == len(members) > 1
+    for row, values in zip(members, expected, strict=True):
+        assert found[row["variant_id"]]["n_family"] == len(members)
+        assert found[row["variant_id"]]["p_holm"] == pytest.approx(values.p_holm)
+        assert found[row["variant_id"]]["q_bh"] == pytest.approx(values.q_bh)
+
+
+def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
+    record = next(record for record in store.records("comparisons") if record.rows.get("aggregate_results"))
+    kept = [row for row in record.rows["aggregate_results"] if row["split"] == "test"] or record.rows[
+        "aggregate_results"
+    ]
+    more = [{**row, "comparison_id": "@id", "n_languages": 9, "p_value": 0.5} for row in kept]
+    with Catalog.open(store) as opened:
+        before = opened.query("SELECT count(*) AS n FROM aggregates")
+        record_id = write_rows(store, "comparisons", parameters={"more": 1}, rows={"aggregate_results": more})
+        opened.fold()
+        assert opened.query("SELECT count(*) AS n FROM aggregates") == before
+        found = opened.query("FROM aggregates WHERE n_languages = 9")
+        assert {row["comparison_id"] for row in found} == {record_id}
+        with Catalog.in_memory(store) as rebuilt:
+            assert opened.fingerprints() == rebuilt.fingerprints()
+
+
+def test_older_comparisons_have_families_and_no_other_new_columns(store: Store) -> None:
+    record = next(
+        record for record in store.records("comparisons") if record.rows["comparison_results"][0]["split"] == "test"
+    )
+    kept = ("variant_id", "baseline_id", "task", "language", "split", "metric", "difference", "ci_low", "ci_high")
+    older = [
+        {name: row[name] for name in kept}
+        | {"comparison_id": "@id", "evaluation_id": f"{row['evaluation_id']}", "baseline_evaluation_id": "old"}
+        | {"p_value": 0.001, "p_holm": 0.004}
+        for row in record.rows["comparison_results"]
+    ]
+    record_id = write_rows(store, "comparisons", parameters={"older": 1}, rows={"comparisons": older})
+    with Catalog.open(store) as opened:
+        found = opened.query("FROM comparisons WHERE comparison_id = $id", {"id": record_id})
+        assert len(found) == len(older)
+        for row in found:
+            assert (row["p_value"], row["profile"], row["n"], row["test"]) == (0.001, "corrected", None, None)
+            same = {"task": row["task"], "metric": row["metric"]}
+            others = opened.query(
+                "FROM comparisons WHERE task = $task AND metric = $metric AND split = 'test' AND test IS NOT NULL", same
+            )
+            assert row["family"] in {other["family"] for other in others}
+            assert row["p_holm"] == pytest.approx(min(1.0, row["p_holm"]))
