@@ -9,8 +9,6 @@ from typer.testing import CliRunner
 
 from ray_jobs.cli.application import app
 
-WIDTH = 100
-"""Characters of a line in an answer."""
 _TRANSCRIPT = re.compile(r"(```sh\n(?P<block>(?:(?!```).)*)```\n\n```text\n)(?:(?!```).)*(```)", re.DOTALL)
 
 
@@ -44,7 +42,7 @@ def _printed(block: str) -> str:
 
 def _answer(command: str) -> str:
     program, *arguments = shlex.split(command, comments=True)
-    done = CliRunner().invoke(app, arguments, env={"COLUMNS": str(WIDTH)})
+    done = CliRunner().invoke(app, arguments)
     if program != "mlprune" or done.exit_code != 0:
         raise ValueError(f"the command failed: {command} ({done.exception or done.output})")
     return done.stdout

@@ -1,14 +1,17 @@
-"""The names that a recipe gives to models, sets, variants and data sets, as a record."""
+"""The names that a recipe gives to models, sets, variants and data sets, and its questions, as a record."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from mlprune.evaluation.tasks.hub_datasets import HubSource
+from mlprune.json_values import JsonValue
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.questions.declarations import DeclaredAfter, declaration_parameters, question_rows
+from mlprune.steps.questions.plan import PlannedQuestion
 from mlprune.store.records import Record
 
 
@@ -21,12 +24,25 @@ class Name(NamedTuple):
     """Id, or the commit of a data set."""
 
 
-def names_record(recipe: Recipe, names: Iterable[Name]) -> Record:
-    """The record of a recipe's names."""
+def recipe_record(
+    recipe: Recipe,
+    names: Iterable[Name],
+    questions: Sequence[PlannedQuestion],
+    declared: Mapping[str, DeclaredAfter],
+) -> Record:
+    """Return the record of a recipe's names and questions.
+
+    Args:
+        declared: see `question_rows`.
+    """
     distinct = sorted(set(names))
-    identity = make_identity("recipes", {"name": recipe.name, "names": [list(name) for name in distinct]})
+    parameters: dict[str, JsonValue] = {"name": recipe.name, "names": [list(name) for name in distinct]}
+    if questions:
+        parameters["questions"] = list(declaration_parameters(questions, declared))
+    identity = make_identity("recipes", parameters)
     all_names = [Name("recipe", recipe.name, identity.id), *distinct]
-    return identity.record(rows={"names": [{"recipe": recipe.name, **name._asdict()} for name in all_names]})
+    name_rows = [{"recipe": recipe.name, **name._asdict()} for name in all_names]
+    return identity.record(rows={"names": name_rows, **question_rows(recipe.name, questions, declared)})
 
 
 def names_of(inputs: Inputs, sets: Iterable[PlannedSet], variants: Iterable[PlannedVariant]) -> Iterator[Name]:

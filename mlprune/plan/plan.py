@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlprune.plan.names import data_set_names, names_of, names_record
+from mlprune.plan.names import Name, data_set_names, names_of, recipe_record
 from mlprune.plan.node_capacity import Node, accelerators_of
 from mlprune.recipe import Recipe
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
@@ -19,7 +19,10 @@ from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.steps.prune.combine_plan import add_combinations
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
+from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
 from mlprune.store.records import Record
+from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,18 @@ class Plan:
     jobs: tuple[Job, ...]
     """Every job comes after those that it needs."""
     variants: Mapping[str, PlannedVariant]
-    record: Record
-    """The names of the recipe; written when a run starts."""
+    names: tuple[Name, ...]
+    questions: tuple[PlannedQuestion, ...] = ()
+    """The declared questions, then the default ones."""
+
+    @property
+    def record(self) -> Record:
+        """The names and questions of the recipe, as a run that starts without any results writes them."""
+        return recipe_record(self.recipe, self.names, self.questions, {})
+
+    def record_in(self, store: Store) -> Record:
+        """Return the record that a run in this store writes when it starts: questions know which results existed."""
+        return recipe_record(self.recipe, self.names, self.questions, declarations(self.questions, store))
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -74,9 +87,11 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
             shares=recipe.analyses.overlap_shares,
             profiles=recipe.analyses.profile,
             most_overlaps=recipe.analyses.mask_overlaps,
+            asked=asked_baselines(recipe),
         ),
     )
+    questions = plan_questions(recipe, inputs, variants, jobs=jobs)
     hub_sources = [evaluation.task.hub for specs in evaluations.values() for evaluation in specs]
     hub_sources += [planned.spec.hub for planned in sets.distinct]
     names = [*names_of(inputs, sets.distinct, variants.values()), *data_set_names(hub_sources)]
-    return Plan(given, inputs.model, jobs, variants, names_record(recipe, names))
+    return Plan(given, inputs.model, jobs, variants, tuple(names), questions)

@@ -4,7 +4,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.recipe.analyses import AnalysesConfig
-from mlprune.recipe.base import pair_languages
+from mlprune.recipe.base import DENSE_LABEL, pair_languages
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
@@ -19,14 +19,16 @@ from mlprune.recipe.models import (
     CorpusConfig,
     Recipe,
 )
-from mlprune.recipe.questions.language_groups import LanguageGroup
+from mlprune.recipe.questions.asked_languages import AskedLanguages
 from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
     "AUTO_BATCH_TOKENS",
+    "DENSE_LABEL",
     "IMPORT_KEY",
     "AnalysesConfig",
+    "AskedLanguages",
     "BaseModelConfig",
     "BaselineConfig",
     "ComputeConfig",
@@ -34,7 +36,6 @@ __all__ = [
     "DataSetConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
-    "LanguageGroup",
     "QuestionConfig",
     "Recipe",
     "TaskConfig",

@@ -124,6 +124,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "variant and task whose rankings of candidates are compared between languages",
         tables={"rank_consistency": None},
     ),
+    "answers": RecordKind(
+        1,
+        "question about comparisons, declared by a recipe or asked of every task",
+        tables={"answers": "question_id"},
+    ),
     "mask_overlaps": RecordKind(
         1,
         "pair of variants whose keep masks are compared",
@@ -142,8 +147,8 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
     "recipes": RecordKind(
         1,
-        "recipe: the names it gives to variants, sets and models",
-        tables={"names": None},
+        "recipe: the names it gives to variants, sets and models, and its questions",
+        tables={"names": None, "questions": None, "question_variants": None},
     ),
 }
 """Name of the kind -> what there is to know of it."""

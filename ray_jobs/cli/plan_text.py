@@ -25,6 +25,7 @@ from ray_jobs.driver.model_imports import (
     pending_imports,
     requested_imports,
 )
+from ray_jobs.driver.question_lines import question_lines
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
 
@@ -67,6 +68,7 @@ def describe_plan(
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
+        *question_lines(plan, store),
         *_needs_lines(needs, nodes),
     ]
     return "\n".join(lines)

@@ -24,6 +24,7 @@ from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_chang
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
+from ray_jobs.driver.question_lines import question_lines
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
@@ -93,7 +94,8 @@ def _run_recipe(
     if scrubs:
         console.print(f"scrub: {scrub(store, _made_by(plan))} records with damaged artefacts moved to quarantine/")
     pending = pending_jobs(plan.jobs, store)
-    if not pending and store.read_record(plan.record.kind, plan.record.id):
+    record = plan.record_in(store)
+    if not pending and store.read_record(record.kind, record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
@@ -102,14 +104,16 @@ def _run_recipe(
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
+        for line in question_lines(plan, store):
+            console.print(line, markup=False)
         jobs = pending_jobs(plan.jobs, store, repair=True)
-        store.write_record(plan.record)
+        store.write_record(record)
         run_id = begin_run(
             store,
             "run",
             address=address,
             recipe=plan.recipe.name,
-            recipe_id=plan.record.id,
+            recipe_id=record.id,
             models={model.base_model_id: model.path for model in plan.models},
         )
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from catalog.result_formats import render
-from catalog.results import QueryResult
+from catalog.results import QueryResult, render
 from catalog.visible_text import visible
 
 

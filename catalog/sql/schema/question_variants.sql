@@ -1,7 +1,8 @@
--- question_variants: one row per question and variant that it asks about
+-- question_variants: one row per declared question and variant that it asks about
 CREATE OR REPLACE TABLE question_variants (
     question_id VARCHAR,  -- -> questions: the question
-    variant_id VARCHAR,   -- -> variants: the variant
-    baseline_id VARCHAR,  -- -> variants: variant that it is compared with
+    variant_id VARCHAR,   -- id of the variant, which exists once its run has made it
+    baseline_id VARCHAR,  -- id of the variant that it is compared with
+    declared_after BIGINT, -- number of the variant's evaluations that existed when the question was first declared for it
     PRIMARY KEY (question_id, variant_id, baseline_id)
 );

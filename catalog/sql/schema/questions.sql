@@ -1,9 +1,11 @@
--- questions: one row per question that a recipe declares before its run: the tests of a question are a family
+-- questions: one row per question of a recipe, declared or exploratory: its tests are a family
 CREATE OR REPLACE TABLE questions (
-    question_id VARCHAR,  -- id of the question
+    question_id VARCHAR,  -- id of the question and of the record of its answer
+    declared_after BIGINT, -- number of its evaluations that existed when it was first declared: above 0 it is exploratory; NULL if it is not declared
+    is_declared BOOLEAN,  -- whether the recipe declares it; otherwise it is asked of every task
     recipe VARCHAR,       -- name of the recipe
-    name VARCHAR,         -- name of the question in the recipe
-    variants VARCHAR,     -- entry of the recipe with the variants
+    name VARCHAR,         -- name of the question in the recipe; empty if it is not declared
+    variants VARCHAR,     -- entry of the recipe with the variants; empty for all
     against VARCHAR,      -- entry of the recipe with the baselines; dense for the dense model
     task VARCHAR,         -- the task
     split VARCHAR,        -- the split
@@ -13,6 +15,7 @@ CREATE OR REPLACE TABLE questions (
     claim VARCHAR,        -- gain, noninferior or equivalent
     margin DOUBLE,        -- margin of noninferior and equivalent; NULL for gain
     over VARCHAR,         -- each: one test per variant; mean: one test of the mean over the variants
-    is_primary BOOLEAN,   -- whether the question is primary; otherwise it is exploratory
+    is_primary BOOLEAN,   -- whether the question is primary: declared as such, and before any of its results existed; otherwise it is exploratory
+    criterion_id VARCHAR, -- equal for questions that differ only in their variants
     PRIMARY KEY (question_id)
 );

@@ -6,12 +6,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from mlprune.recipe.base import DENSE_LABEL, Model, Name, unknown_name
 from mlprune.recipe.evaluations import KNOWN_TASKS
-from mlprune.recipe.questions.language_groups import EXPECTED, LanguageGroup, language_group
+from mlprune.recipe.questions.asked_languages import EXPECTED, AskedLanguages, asked_languages
 from mlprune.vocabulary import METRIC_TRAITS, TASK_TRAITS, ClaimName, OverName, TaskTraits
 
 
 def _check_group(text: str) -> str:
-    return language_group(text).text
+    return asked_languages(text).text
 
 
 GroupName = Annotated[
@@ -77,6 +77,6 @@ class QuestionConfig(Model):
         return self
 
     @property
-    def group(self) -> LanguageGroup:
+    def group(self) -> AskedLanguages:
         """The languages over which it is asked."""
-        return language_group(self.languages)
+        return asked_languages(self.languages)

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from types import MappingProxyType
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
@@ -38,6 +39,7 @@ def comparison_jobs(
     shares: Sequence[float] = (OVERLAP_SHARE,),
     profiles: Sequence[ProfileName] = ("corrected",),
     most_overlaps: int = MOST_OVERLAPS,
+    asked: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Job]:
     """Plan all jobs of the step.
 
@@ -46,9 +48,10 @@ def comparison_jobs(
         shares: shares of the features that count as large and as small.
         profiles: profiles of the feature overlaps; `paper` has a share of its own.
         most_overlaps: largest number of pairs of variants whose masks are compared.
+        asked: name of an entry -> names of the entries that questions compare it with.
     """
     return [
-        *(job for pair in _compared(variants) for job in _compare(*pair, evaluations)),
+        *(job for pair in _compared(variants, asked) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, next(iter(variants)), evaluations)),
         *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
         *(
@@ -61,7 +64,7 @@ def comparison_jobs(
     ]
 
 
-def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str]]:
+def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name."""
     dense, *others = variants.values()
     named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
@@ -70,7 +73,7 @@ def _compared(variants: Mapping[str, PlannedVariant]) -> Iterator[tuple[str, str
             named[entry.name or ""][variant.id] = variant
     pairs: dict[tuple[str, str], None] = {(variant.id, dense.id): None for variant in others}
     for variant in others:
-        names = [name for entry in variant.entries for name in entry.against]
+        names = [name for entry in variant.entries for name in (*entry.against, *asked.get(entry.name or "", ()))]
         baselines = {key: baseline for name in names for key, baseline in named[name].items()}
         comparable = (baseline for baseline in baselines.values() if variant.is_comparable_with(baseline))
         pairs |= {(variant.id, baseline.id): None for baseline in comparable}

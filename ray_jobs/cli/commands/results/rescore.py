@@ -7,8 +7,7 @@ import typer
 
 from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import RuleName
-from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import format_result
+from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
 
 if TYPE_CHECKING:
     from mlprune.steps.evaluate.rescore import Rescored
@@ -65,8 +64,6 @@ def ranks(
         str | None, typer.Option(help="protocol_id of the evaluations; default: the standard protocol.")
     ] = None,
     format_: FormatOption = "table",
-    wide: WideOption = False,
-    digits: DigitsOption = None,
 ) -> None:
     """Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.
 
@@ -75,13 +72,14 @@ def ranks(
 
     Example: mlprune ranks --store runs/ --task xnli --task xcopa
     """
-    from catalog.ranking import NOTE, rank_variants  # noqa: PLC0415 - commands import lazily
+    from catalog.queries import render  # noqa: PLC0415 - commands import lazily
+    from catalog.ranking import NOTE, rank_variants  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
 
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        typer.echo(format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
+        typer.echo(render(result, format_))
     typer.echo(NOTE, err=True)
 
 

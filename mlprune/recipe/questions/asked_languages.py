@@ -15,7 +15,7 @@ _LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*")
 EXPECTED = "outside_english, all, worst, a language, a pair, script:Latn or resource_class:2"
 
 
-class LanguageGroup(NamedTuple):
+class AskedLanguages(NamedTuple):
     """Languages of a task that are taken together."""
 
     kind: GroupKind
@@ -28,7 +28,7 @@ class LanguageGroup(NamedTuple):
         return self.name if self.kind == "language" else f"{self.kind}:{self.name}" if self.name else self.kind
 
 
-def language_group(text: str) -> LanguageGroup:
+def asked_languages(text: str) -> AskedLanguages:
     """Parse the key `languages` of a question.
 
     Raises:
@@ -36,15 +36,15 @@ def language_group(text: str) -> LanguageGroup:
     """
     for kind in WHOLE_GROUPS:
         if text == kind:
-            return LanguageGroup(kind)
+            return AskedLanguages(kind)
     if match := _SCRIPT.fullmatch(text):
-        return LanguageGroup("script", match[1])
+        return AskedLanguages("script", match[1])
     if match := _RESOURCE_CLASS.fullmatch(text):
-        return LanguageGroup("resource_class", match[1])
+        return AskedLanguages("resource_class", match[1])
     try:
-        return LanguageGroup("language", "-".join(pair_languages(text)))
+        return AskedLanguages("language", "-".join(pair_languages(text)))
     except ValueError:
         pass
     if not _LANGUAGE.fullmatch(text):
         raise ValueError(f"expected {EXPECTED}, got {text!r}")
-    return LanguageGroup("language", language_tag(text))
+    return AskedLanguages("language", language_tag(text))

@@ -1,0 +1,34 @@
+-- answers: one row per question and variant, or per question about the mean of all variants: the paired difference and whether it supports the claim
+CREATE OR REPLACE TABLE answers (
+    question_id VARCHAR,              -- id of the question and of its answer's record
+    comparison_id VARCHAR,            -- record of the comparison; empty for the mean of all variants
+    variant_id VARCHAR,               -- -> variants: the variant; NULL for the mean of all variants
+    baseline_id VARCHAR,              -- -> variants: variant that it is compared with; NULL for several
+    n_variants BIGINT,                -- number of variants in the mean, else 1
+    n_languages BIGINT,               -- number of languages
+    n_items BIGINT,                   -- number of different items, which languages may share
+    n_clusters BIGINT,                -- number of different clusters of items
+    n_seeds BIGINT,                   -- number of different seeds of demonstrations or of the random score; 0 if nothing is drawn
+    difference DOUBLE,                -- the variant's value minus the baseline's, on the scale
+    scale VARCHAR,                    -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
+    ci_low DOUBLE,                    -- lower end of the difference's 95 % interval
+    ci_high DOUBLE,                   -- upper end of the difference's 95 % interval
+    ci90_low DOUBLE,                  -- lower end of the 90 % interval, which tests a margin at 5 %
+    ci90_high DOUBLE,                 -- upper end of the 90 % interval
+    interval VARCHAR,                 -- method of the 95 % interval: as in the comparison, or for the mean sign_flip, seeds_t or normal
+    standard_error DOUBLE,            -- standard error of the difference
+    p_value DOUBLE,                   -- two-sided p-value of no difference, without correction for other tests
+    test VARCHAR,                     -- method of p_value
+    p_max_t DOUBLE,                   -- p_value corrected for the family by max-T with sign flips; NULL if the difference is no sum over clusters, and for the mean
+    p_holm DOUBLE,                    -- p_value after Holm's correction over the family
+    n_family BIGINT,                  -- number of tests in the family: the variants of the question
+    margin DOUBLE,                    -- margin of the claim; NULL for a gain
+    p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
+    p_margin_holm DOUBLE,             -- p_margin after Holm's correction over the family
+    is_supported BOOLEAN,             -- whether the claim is supported at 5 % after correction; if not, nothing is shown
+    smallest_significant DOUBLE,      -- smallest difference that can be significant in this family, if all changes go in one direction; NULL unless items are right or wrong
+    detectable_difference DOUBLE,     -- true difference that is found with a power of 80 % in this family, given the standard error
+    chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one
+    conditional_on_one_draw BOOLEAN,  -- whether the answer holds for one draw of demonstrations or of random scores only
+    PRIMARY KEY (question_id, comparison_id)
+);

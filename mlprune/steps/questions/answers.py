@@ -1,0 +1,215 @@
+"""Rows of the catalog that answer a question: one per variant, or one for the mean of all variants."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.numeric.statistics.clusters import ratio_estimate
+from mlprune.numeric.statistics.multiplicity import holm
+from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
+from mlprune.numeric.statistics.seed_pooling import StudentEstimate, pooled_over_seeds
+from mlprune.numeric.statistics.sign_flips import max_t_p_values, sign_flip_test, sign_flips
+from mlprune.steps.questions.criterion import Criterion
+from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, margin_p_value
+from mlprune.steps.questions.evidence import Evidence, aligned
+
+ALPHA = 0.05
+BINARY = ("accuracy", "exact_match")
+"""Metrics of which an item has the value 0 or 1."""
+MID_P: PairedTest = "mcnemar_mid_p"
+"""Test of the smallest significant difference: sign flips of independent items of equal size are McNemar's mid-p."""
+Row = dict[str, JsonValue]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One comparison of a question with what its record says."""
+
+    comparison_id: str
+    variant_id: str
+    baseline_id: str
+    n_languages: int
+    seed: int | None
+    chance: float | None
+    """Mean chance level of the baseline's evaluations."""
+    evidence: Evidence
+
+
+def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
+    """Return the rows that answer a question.
+
+    over each: differences, 95 % intervals and p-values are those of the comparisons; p_max_t is max-T over all
+    comparisons, never below p_value; p_holm and p_margin_holm are Holm's over the same family.
+    over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
+    the contributions of a cluster are averaged over the comparisons first. Several seeds: see `pooled_over_seeds`, each
+    value being the mean over the comparisons of one seed. If the differences are no sums, the standard error is the
+    mean of the standard errors, which is never too small.
+
+    A gain is supported if the difference is better than 0 and p_max_t (without it p_holm; over mean p_value) is below
+    5 %, a claim about a margin if p_margin_holm is.
+    """
+    rows = _rows_of_each(criterion, compared) if criterion.over == "each" else [_row_of_mean(criterion, compared)]
+    return [
+        {
+            "question_id": question_id,
+            **row,
+            "n_family": len(rows),
+            "margin": criterion.margin,
+            "is_supported": _is_supported(row, criterion),
+        }
+        for row in rows
+    ]
+
+
+def _rows_of_each(criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
+    rows = [_row_of_one(part, criterion, n_tests=len(compared)) for part in compared]
+    p_values = [as_float(row["p_value"]) for row in rows]
+    p_max_t = _max_t([part.evidence for part in compared], p_values)
+    is_gain = criterion.claim == "gain"
+    of_margin = [None] * len(rows) if is_gain else holm([as_float(row["p_margin"]) for row in rows])
+    for row, max_t, adjusted, margin in zip(rows, p_max_t, holm(p_values), of_margin, strict=True):
+        row |= {"p_max_t": max_t, "p_holm": adjusted, "p_margin_holm": margin}
+    return rows
+
+
+def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[float | None]:
+    """Return max-T p-values, at least those of the single tests; None if a difference is no sum over clusters."""
+    if not all(part.clusters for part in evidence):
+        return [None] * len(evidence)
+    contributions, sizes = aligned(evidence)
+    corrected = max_t_p_values(contributions, sizes.max(axis=1), sign_flips(len(sizes)))
+    return [float(p_value) for p_value in np.maximum(corrected, p_values)]
+
+
+def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
+    row, estimate = part.evidence.row, estimate_of(part.evidence)
+    n_items = as_int(row["n_items"] if "n_items" in row else row["n"])
+    return {
+        "comparison_id": part.comparison_id,
+        "variant_id": part.variant_id,
+        "baseline_id": part.baseline_id,
+        "n_variants": 1,
+        "n_languages": part.n_languages,
+        "n_items": n_items,
+        "n_clusters": part.evidence.n_clusters,
+        "n_seeds": int(part.seed is not None),
+        "difference": row["difference"],
+        "scale": row["scale"],
+        "ci_low": row["ci_low"],
+        "ci_high": row["ci_high"],
+        "interval": row["interval"],
+        "standard_error": row["standard_error"],
+        "p_value": row["p_value"],
+        "test": row["test"],
+        **_margin_columns(estimate, criterion),
+        **_power_columns(criterion, part.evidence.standard_error, n=n_items * part.n_languages, n_tests=n_tests),
+        "chance": part.chance,
+        "conditional_on_one_draw": part.seed is not None,
+    }
+
+
+def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
+    evidence = [part.evidence for part in compared]
+    seeds = sorted({part.seed for part in compared if part.seed is not None})
+    estimate, test = _pooled(compared, seeds)
+    difference, p_value, error = _described(estimate)
+    interval = estimate.interval(1 - ALPHA)
+    first = _row_of_one(compared[0], criterion, n_tests=1)
+    baselines = {part.baseline_id for part in compared}
+    chances = [part.chance for part in compared if part.chance is not None]
+    return {
+        **first,
+        "comparison_id": "",
+        "variant_id": None,
+        "baseline_id": baselines.pop() if len(baselines) == 1 else None,
+        "n_variants": len({part.variant_id for part in compared}),
+        "n_clusters": max(part.n_clusters for part in evidence),
+        "n_seeds": len(seeds),
+        "difference": difference,
+        "ci_low": finite(interval.low),
+        "ci_high": finite(interval.high),
+        "interval": test,
+        "standard_error": finite(error),
+        "p_value": p_value,
+        "test": test,
+        **_margin_columns(estimate, criterion),
+        "p_max_t": None,
+        "p_holm": p_value,
+        "p_margin_holm": _margin_columns(estimate, criterion)["p_margin"],
+        **_power_columns(criterion, error, n=as_int(first["n_items"]) * as_int(first["n_languages"]), n_tests=1),
+        "chance": sum(chances) / len(chances) if chances else None,
+        "conditional_on_one_draw": len(seeds) == 1,
+    }
+
+
+def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Estimate, str]:
+    """Return the estimate of the mean of several comparisons, and the name of its test."""
+    evidence = [part.evidence for part in compared]
+    n_clusters = max(part.n_clusters for part in evidence)
+    differences = np.array([part.difference for part in evidence])
+    if all(part.clusters for part in evidence):
+        contributions, sizes = (values.mean(axis=1) for values in aligned(evidence))
+        items: Estimate = ClusterEstimate(contributions, sizes)
+        error, test = ratio_estimate(contributions, sizes).standard_error, "sign_flip"
+    else:
+        error, test = float(np.mean([part.standard_error for part in evidence])), "normal"
+        items = StudentEstimate(float(differences.mean()), error)
+    if len(seeds) < 2 or n_clusters < 2:
+        return items, test
+    of_seeds = [differences[[part.seed == seed for part in compared]].mean() for seed in seeds]
+    pooled = pooled_over_seeds(np.array(of_seeds), error, n_clusters=n_clusters)
+    return StudentEstimate(float(differences.mean()), pooled.standard_error, pooled.degrees_of_freedom), "seeds_t"
+
+
+def _described(estimate: Estimate) -> tuple[float, float, float]:
+    """Return the difference, its two-sided p-value and its standard error."""
+    if isinstance(estimate, StudentEstimate):
+        return estimate.value, estimate.p_value, estimate.standard_error
+    assert isinstance(estimate, ClusterEstimate), "a mean is of clusters or of standard errors"
+    ratio = ratio_estimate(estimate.contributions, estimate.sizes)
+    flips = sign_flips(len(estimate.sizes))
+    result = sign_flip_test(estimate.contributions, estimate.sizes, flips, bound=estimate.bound)
+    return ratio.value, result.p_value, ratio.standard_error
+
+
+def _margin_columns(estimate: Estimate, criterion: Criterion) -> Row:
+    """Return the 90 % interval, and the p-value of a claim about a margin."""
+    interval = estimate.interval(1 - 2 * ALPHA)
+    margin = criterion.margin
+    is_gain = criterion.claim == "gain" or margin is None
+    p_margin = None if is_gain else margin_p_value(estimate, criterion.claim, margin or 0.0, sign=criterion.sign)
+    return {"ci90_low": finite(interval.low), "ci90_high": finite(interval.high), "p_margin": p_margin}
+
+
+def finite(value: float) -> float | None:
+    """Return a number unless it is infinite."""
+    return value if math.isfinite(value) else None
+
+
+def _power_columns(criterion: Criterion, standard_error: float, *, n: int, n_tests: int) -> Row:
+    """Return what the family of tests could have found.
+
+    Args:
+        n: items of all languages.
+    """
+    is_finite = math.isfinite(standard_error)
+    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst"
+    return {
+        "smallest_significant": smallest_significant_difference(n, n_tests=n_tests, test=MID_P) if is_binary else None,
+        "detectable_difference": detectable_difference(standard_error, n_tests=n_tests) if is_finite else None,
+    }
+
+
+def _is_supported(row: Row, criterion: Criterion) -> bool:
+    if criterion.claim != "gain":
+        return _is_below(row["p_margin_holm"])
+    p_value = row["p_holm"] if row["p_max_t"] is None else row["p_max_t"]
+    difference = row["difference"]
+    return isinstance(difference, float) and criterion.sign * difference > 0 and _is_below(p_value)
+
+
+def _is_below(p_value: JsonValue) -> bool:
+    return isinstance(p_value, float) and p_value < ALPHA

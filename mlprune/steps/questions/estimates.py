@@ -1,0 +1,128 @@
+"""Estimates of a paired difference: 90 % intervals, and tests of a margin that agree with them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS
+from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.seed_pooling import StudentEstimate
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
+from mlprune.steps.questions.evidence import Counts, Evidence
+from mlprune.vocabulary import ClaimName
+
+
+class Estimate(Protocol):
+    """A paired difference."""
+
+    def interval(self, level: float) -> Interval:
+        """Return the two-sided confidence interval."""
+
+    def p_worse(self, margin: float) -> float:
+        """Return the one-sided p-value of the hypothesis that the true difference is at most -margin."""
+
+    @property
+    def mirrored(self) -> "Estimate":
+        """The estimate of the negative difference."""
+
+
+@dataclass(frozen=True)
+class ItemEstimate:
+    """Difference of a binary metric over independent items."""
+
+    counts: Counts
+
+    def interval(self, level: float) -> Interval:
+        """Return the interval of the tests of non-inferiority in both directions."""
+        return equivalence_interval(*self.counts, level=level)
+
+    def p_worse(self, margin: float) -> float:
+        """Return the p-value of non-inferiority: Tango's score test and the binomial bound."""
+        return noninferiority_p_value(*self.counts, margin=margin)
+
+    @property
+    def mirrored(self) -> "ItemEstimate":
+        """The estimate of the negative difference."""
+        return ItemEstimate(Counts(self.counts.n_lost, self.counts.n_gained, self.counts.n))
+
+
+@dataclass(frozen=True)
+class ClusterEstimate:
+    """Difference that is a sum over clusters: the sign-flip test and its inversion.
+
+    If fewer than 30 clusters contribute, and none by more than its size, random signs say little about what did not
+    change yet. The clusters then also count as items: with u = sum(m^2) / sum(m) the size of a typical one, there are
+    sum(m) / u of them, of which sum(max(d, 0)) / u are gained and sum(max(-d, 0)) / u lost. The larger p-value and the
+    wider interval of both tests count.
+    """
+
+    contributions: Array
+    """d, [C]."""
+    sizes: Array
+    """m, [C]."""
+
+    @property
+    def bound(self) -> float | None:
+        """1 if no cluster contributes more than its size, as with shares of right answers; otherwise None."""
+        return 1.0 if (np.abs(self.contributions) <= self.sizes * (1 + 1e-9)).all() else None
+
+    @property
+    def as_items(self) -> ItemEstimate | None:
+        """The clusters as items if few of them contribute; None if sign flips are enough."""
+        d, m = self.contributions, self.sizes
+        if self.bound is None or np.count_nonzero(d) >= FEW_CHANGED_CLUSTERS:
+            return None
+        unit = float((m**2).sum() / m.sum())
+        gained, lost = float(np.maximum(d, 0).sum() / unit), float(np.maximum(-d, 0).sum() / unit)
+        return ItemEstimate(Counts(gained, lost, float(m.sum() / unit)))
+
+    def interval(self, level: float) -> Interval:
+        """Return the interval of the sign-flip test, at least that of the clusters as items."""
+        flips = sign_flips(len(self.sizes))
+        interval = sign_flip_test(self.contributions, self.sizes, flips, level=level, bound=self.bound).interval
+        if self.as_items is None:
+            return interval
+        other = self.as_items.interval(level)
+        return Interval(min(interval.low, other.low), max(interval.high, other.high))
+
+    def p_worse(self, margin: float) -> float:
+        """Return half the two-sided p-value of -margin, or its complement below -margin."""
+        shifted = self.contributions + margin * self.sizes
+        result = sign_flip_test(shifted, self.sizes, sign_flips(len(self.sizes)), bound=None)
+        p_value = result.p_value / 2 if result.difference > 0 else 1 - result.p_value / 2
+        return p_value if self.as_items is None else max(p_value, self.as_items.p_worse(margin))
+
+    @property
+    def mirrored(self) -> "ClusterEstimate":
+        """The estimate of the negative difference."""
+        return ClusterEstimate(-self.contributions, self.sizes)
+
+
+def estimate_of(evidence: Evidence) -> Estimate:
+    """Return the estimate that the data of one comparison allow.
+
+    Without contributions of clusters, the difference has a normal distribution with the recorded standard error.
+    """
+    if evidence.counts is not None:
+        return ItemEstimate(evidence.counts)
+    if evidence.clusters:
+        return ClusterEstimate(evidence.contributions, evidence.sizes)
+    return StudentEstimate(evidence.difference, evidence.standard_error)
+
+
+def margin_p_value(estimate: Estimate, claim: ClaimName, margin: float, *, sign: int) -> float:
+    """Return the p-value of a claim about a margin, which is supported if it is below 5 %.
+
+    noninferior: one-sided test of "worse by at least the margin". equivalent: the larger of the two one-sided p-values
+    of "worse by at least the margin" and "better by at least the margin" (TOST); at 5 % this is the test of the 90 %
+    interval.
+
+    Args:
+        sign: 1 if higher values are better, -1 if lower values are.
+    """
+    better = estimate if sign > 0 else estimate.mirrored
+    p_worse = better.p_worse(margin)
+    return p_worse if claim == "noninferior" else max(p_worse, better.mirrored.p_worse(margin))

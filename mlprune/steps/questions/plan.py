@@ -1,0 +1,238 @@
+"""Plan the questions of a recipe: those it declares, and exploratory ones for every task that it evaluates."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import DENSE_LABEL, QuestionConfig, Recipe
+from mlprune.steps.compare.jobs import CompareJob
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.plan import task_specs
+from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Identity, Job, make_identity
+from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.prune.variant import ScoredVariant
+from mlprune.steps.questions.criterion import Criterion
+from mlprune.vocabulary import GroupKind
+
+TEST = "test"
+ENGLISH = "en"
+Variants = Mapping[str, PlannedVariant]
+
+
+@dataclass(frozen=True)
+class PlannedQuestion:
+    """A question with the comparisons that answer it; its tests are one family."""
+
+    identity: Identity
+    """Of its answer."""
+    criterion: Criterion
+    comparisons: tuple[CompareJob, ...]
+    languages: tuple[str, ...]
+    """Evaluated languages of the group, or pairs of languages, in the order of the recipe."""
+    seeds: tuple[int | None, ...]
+    """Seed of the demonstrations, or of the random score, of each comparison's variant."""
+    config: QuestionConfig | None = None
+    """Its entry in the recipe; None for an exploratory question that the recipe does not declare."""
+    n_left_out: int = 0
+    """Number of comparisons that are left out because they lack a language of the group."""
+
+    @property
+    def id(self) -> str:
+        """The question's id."""
+        return self.identity.id
+
+    @property
+    def name(self) -> str:
+        """Its name in the recipe; empty if it is not declared."""
+        return self.config.name if self.config else ""
+
+    @property
+    def family(self) -> TaskSpec:
+        """The task without a language."""
+        return family_of(self.comparisons[0])
+
+    @property
+    def n_tests(self) -> int:
+        """Number of tests in its family."""
+        return len(self.comparisons) if self.criterion.over == "each" else 1
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of different seeds of its variants; 0 if no variant is drawn at random."""
+        return len({seed for seed in self.seeds if seed is not None})
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(variant, baseline) of each comparison."""
+        return [(comparison.variant_id, comparison.baseline_id) for comparison in self.comparisons]
+
+    @property
+    def criterion_id(self) -> str:
+        """Key of all questions that differ from this one only in their variants."""
+        return self.criterion.id([self.family.parameters, list(self.languages)])
+
+
+def family_of(comparison: CompareJob) -> TaskSpec:
+    """Return the task of a comparison without its language."""
+    return replace(comparison.pairs[0][0].task, language="")
+
+
+def languages_of(comparison: CompareJob) -> list[str]:
+    """Return the languages of a comparison, or its pairs of languages."""
+    return [evaluation.task.language for evaluation, _ in comparison.pairs]
+
+
+def seed_of(variant: PlannedVariant) -> int | None:
+    """Return the seed of a variant's demonstrations, or of its score; None if nothing of it is drawn at random."""
+    if variant.seed is not None or not isinstance(variant.spec, ScoredVariant):
+        return variant.seed
+    return variant.spec.score.seed
+
+
+def plan_questions(
+    recipe: Recipe, inputs: Inputs, variants: Variants, *, jobs: Iterable[Job]
+) -> tuple[PlannedQuestion, ...]:
+    """Plan the declared questions in their order, then the default ones; equal questions are one, the first.
+
+    Args:
+        jobs: with the comparisons of the plan.
+    Raises:
+        RecipeError: a question has no comparison, or its metric is not computed.
+    """
+    families: dict[TaskSpec, list[CompareJob]] = defaultdict(list)
+    for job in jobs:
+        if isinstance(job, CompareJob):
+            families[family_of(job)].append(job)
+    planned = [_declared(recipe, inputs, config, variants=variants, families=families) for config in recipe.questions]
+    planned += _defaults(variants, families)
+    distinct: dict[str, PlannedQuestion] = {}
+    for question in planned:
+        distinct.setdefault(question.id, question)
+    return tuple(distinct.values())
+
+
+def _declared(
+    recipe: Recipe,
+    inputs: Inputs,
+    config: QuestionConfig,
+    *,
+    variants: Variants,
+    families: Mapping[TaskSpec, Sequence[CompareJob]],
+) -> PlannedQuestion:
+    family = _family(recipe, inputs, config)
+    metrics = family.metrics or family.definition.metrics
+    metric = config.metric or metrics[0]
+    if metric not in metrics:
+        raise RecipeError("the task has no such metric", question=config.name, expected=metrics, got=metric)
+    named = {
+        name: {variant.id for variant in variants.values() if name in {entry.name for entry in variant.entries}}
+        for name in (config.variants, config.against)
+    }
+    named.setdefault(DENSE_LABEL, set()).update(variant.id for variant in variants.values() if variant.is_dense)
+    comparisons = [
+        job
+        for job in families.get(family, ())
+        if job.variant_id in named[config.variants] and job.baseline_id in named[config.against]
+    ]
+    if not comparisons:
+        message = "a question has no pair of comparable variants that are evaluated on its task"
+        expected = (
+            "equal sparsity and structure and, if both read demonstrations, propagation, source language and seed"
+        )
+        got = f"{config.variants} against {config.against}"
+        raise RecipeError(message, question=config.name, expected=expected, got=got)
+    criterion = Criterion(metric, *config.group, config.claim, config.margin, config.over)
+    question = _question(criterion, comparisons, variants=variants, config=config)
+    if not question.languages:
+        evaluated = sorted({language for job in comparisons for language in languages_of(job)})
+        raise RecipeError(
+            "no evaluated language is in the group", question=config.name, expected=config.languages, got=evaluated
+        )
+    return question
+
+
+def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
+    """Return the task of the first evaluation that includes the entries of a question."""
+    names = {config.variants, config.against} - {DENSE_LABEL}
+    for entry in recipe.evaluations:
+        is_asked = (entry.task, entry.split) == (config.task, config.split)
+        if is_asked and (not entry.variants or names <= set(entry.variants)):
+            return replace(task_specs(recipe, inputs, entry)[0], language="")
+    expected = f"one evaluation of task {config.task} on split {config.split} with {sorted(names)}"
+    raise RecipeError(
+        "a question compares entries that are never evaluated together", question=config.name, expected=expected
+    )
+
+
+def _defaults(variants: Variants, families: Mapping[TaskSpec, Sequence[CompareJob]]) -> Iterator[PlannedQuestion]:
+    """Yield, for each task, every variant against dense: outside English, in the worst language, and in English.
+
+    Only on the test split, if the task has one: dev is for choices.
+    """
+    dense = next(iter(variants))
+    tested = {family.task for family in families if family.split == TEST}
+    for family, jobs in families.items():
+        to_dense = [job for job in jobs if job.baseline_id == dense]
+        if not to_dense or (family.split != TEST and family.task in tested):
+            continue
+        metric = (family.metrics or family.definition.metrics)[0]
+        for criterion in _default_criteria(metric):
+            question = _question(criterion, to_dense, variants=variants)
+            if len(question.languages) > (criterion.group_kind == "worst"):
+                yield question
+
+
+def _default_criteria(metric: str) -> tuple[Criterion, ...]:
+    return (
+        Criterion(metric, "outside_english"),
+        Criterion(metric, "worst"),
+        Criterion(metric, "language", ENGLISH),
+    )
+
+
+def _question(
+    criterion: Criterion,
+    comparisons: Sequence[CompareJob],
+    *,
+    variants: Variants,
+    config: QuestionConfig | None = None,
+) -> PlannedQuestion:
+    """Plan the question for all comparisons that have the most languages of its group."""
+    of_group = {job.identity.id: languages_in(*criterion.group, languages_of(job)) for job in comparisons}
+    languages = max(of_group.values(), key=len)
+    complete = tuple(job for job in comparisons if of_group[job.identity.id] == languages)
+    return PlannedQuestion(
+        make_identity("answers", criterion.parameters, parents={"comparisons": [job.identity.id for job in complete]}),
+        criterion,
+        complete,
+        tuple(languages),
+        seeds=tuple(seed_of(variants[job.variant_id]) for job in complete),
+        config=config,
+        n_left_out=len(comparisons) - len(complete),
+    )
+
+
+def languages_in(kind: GroupKind, name: str, languages: Sequence[str]) -> list[str]:
+    """Return the languages of a group among those that are evaluated."""
+    if kind == "language":
+        return [language for language in languages if language == name]
+    if kind == "outside_english":
+        return [language for language in languages if language != ENGLISH]
+    return list(languages)
+
+
+def evaluations_of(question: PlannedQuestion, comparison: CompareJob) -> list[EvaluationSpec]:
+    """Return the evaluations of a comparison's variant in the languages of the question."""
+    return [evaluation for evaluation, _ in comparison.pairs if evaluation.task.language in question.languages]
+
+
+def asked_baselines(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Return name of an entry -> names of the entries that questions compare it with, other than dense."""
+    asked: dict[str, tuple[str, ...]] = {}
+    for config in recipe.questions:
+        if config.against != DENSE_LABEL:
+            asked[config.variants] = (*asked.get(config.variants, ()), config.against)
+    return asked

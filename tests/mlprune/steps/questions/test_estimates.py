@@ -1,0 +1,60 @@
+"""Estimates: tests of a margin and their intervals."""
+
+import numpy as np
+import pytest
+
+from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, ItemEstimate, estimate_of, margin_p_value
+from mlprune.steps.questions.evidence import Counts
+from tests.mlprune.steps.questions.comparison_records import changed, cluster_evidence
+
+
+def estimates() -> list[Estimate]:
+    generator = np.random.default_rng(0)
+    sizes = generator.integers(1, 4, 60).astype(np.float64)
+    return [
+        ItemEstimate(Counts(7, 4, 150)),
+        ClusterEstimate(generator.normal(0.02, 0.2, 60) * sizes, sizes),
+        ClusterEstimate(np.array(changed(3, 5, n=120)), np.ones(120)),
+        ClusterEstimate(np.zeros(120), np.ones(120)),
+        estimate_of(cluster_evidence(changed(9, 4))),
+    ]
+
+
+@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "row"])
+def test_the_test_of_a_margin_rejects_exactly_what_is_outside_the_90_percent_interval(estimate: Estimate) -> None:
+    for one in (estimate, estimate.mirrored):
+        edge = -one.interval(0.9).low
+        if edge > 0:
+            assert one.p_worse(edge + 1e-6) < 0.05 <= one.p_worse(edge - 1e-6) + 1e-9
+
+
+def test_zero_losses_in_150_items_allow_two_points_and_not_one() -> None:
+    items, clusters = ItemEstimate(Counts(0, 0, 150)), ClusterEstimate(np.zeros(150), np.ones(150))
+    for estimate in (items, clusters):
+        assert estimate.p_worse(0.02) < 0.05 < estimate.p_worse(0.0195)
+        assert estimate.p_worse(0.01) > 0.15
+
+
+def test_items_in_clusters_say_less_than_as_many_independent_items() -> None:
+    spread = ClusterEstimate(np.zeros(150), np.ones(150))
+    together = ClusterEstimate(np.zeros(50), np.full(50, 3.0))
+    assert together.p_worse(0.03) > 3 * spread.p_worse(0.03)
+
+
+def test_equivalence_needs_both_directions() -> None:
+    gained = ItemEstimate(Counts(12, 0, 300))
+    assert margin_p_value(gained, "noninferior", 0.02, sign=1) < 0.001
+    assert margin_p_value(gained, "equivalent", 0.02, sign=1) > 0.9
+    unchanged = ItemEstimate(Counts(0, 0, 300))
+    assert margin_p_value(unchanged, "equivalent", 0.02, sign=1) < 0.05
+
+
+def test_for_metrics_where_lower_is_better_a_rise_is_worse() -> None:
+    rise = ClusterEstimate(np.random.default_rng(1).normal(0.05, 0.05, 50), np.ones(50))
+    assert margin_p_value(rise, "noninferior", 0.03, sign=1) < 0.05
+    assert margin_p_value(rise, "noninferior", 0.03, sign=-1) > 0.9
+
+
+def test_independent_binary_items_have_tangos_test_and_others_their_clusters() -> None:
+    assert isinstance(estimate_of(cluster_evidence(changed(3, 1), test="tango")), ItemEstimate)
+    assert isinstance(estimate_of(cluster_evidence(changed(3, 1))), ClusterEstimate)

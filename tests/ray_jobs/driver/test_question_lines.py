@@ -1,0 +1,51 @@
+"""Lines about the questions of a recipe before its run."""
+
+from pathlib import Path
+from typing import Any
+
+from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.store.store import Store
+from ray_jobs.driver.question_lines import question_lines
+from tests.tiny_recipes import plan_of, small_recipe, write_recipe
+
+GAIN: dict[str, Any] = {"name": "helps", "variants": "ordering", "task": "facts", "languages": "outside_english"}
+MARGIN: dict[str, Any] = {
+    "name": "keeps",
+    "variants": "ordering",
+    "task": "facts",
+    "languages": "en",
+    "claim": "noninferior",
+    "margin": 0.01,
+    "over": "mean",
+}
+
+
+def lines_of(folder: Path, store: Store, *questions: dict[str, Any]) -> list[str]:
+    path = write_recipe(folder, {**small_recipe(), "questions": list(questions)}, name="asked.yaml")
+    return question_lines(plan_of(path), store)
+
+
+def test_a_recipe_without_questions_has_no_lines(own_inputs: Path, tmp_path: Path) -> None:
+    assert lines_of(own_inputs, Store(str(tmp_path))) == []
+
+
+def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Path, tmp_path: Path) -> None:
+    head, gain, margin, *warnings = lines_of(own_inputs, Store(str(tmp_path)), GAIN, MARGIN)
+    assert head.startswith("questions: 2 declared")
+    assert all(words in gain for words in ("helps: gain in accuracy, outside_english; 2 tests", "80 % power at"))
+    assert all(
+        words in margin for words in ("within 1.0 points", "mean of 2 comparisons and 1 seed", "testable margin")
+    )
+    assert [line.split(":")[1] for line in warnings] == [" question helps"] * 2 + [" question keeps"] * 2
+    assert any("needs about 299" in line for line in warnings)
+
+
+def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    path = write_recipe(own_inputs, {**small_recipe(), "questions": [MARGIN]}, name="asked.yaml")
+    plan = plan_of(path)
+    for evaluation in (one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations):
+        store.write_record(evaluation.identity.record(rows={"metrics": []}))
+    warnings = [line for line in question_lines(plan, store) if "exploratory" in line and line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "declared after 2 results" in warnings[0]
