@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog.ids import complete_ids
 from catalog.query_parameters import Parameter, ParameterValue, parse_default, parse_parameters
-from catalog.results import QueryResult, render
+from catalog.result_formats import render
+from catalog.results import QueryResult
 from catalog.sql_files import SqlFile, sql_files
 from catalog.store import Catalog
 from catalog.store_values import explain_no_rows, store_defaults
@@ -73,7 +75,9 @@ class Answer:
 
     result: QueryResult
     notes: tuple[str, ...]
-    """Lines for the user: defaults that follow from the store, and the reason for an empty result."""
+    """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
+    is_named: bool = False
+    """Whether the columns are those of a named query, and not chosen by the user."""
 
 
 def list_queries() -> list[NamedQuery]:
@@ -128,15 +132,16 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
 
     Args:
         text: SQL, the name of a query, or the path of a file that ends in `.sql`.
-        pairs: parameters as `name=value`.
+        pairs: parameters as `name=value`; an id may be given by its beginning.
     Raises:
-        QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters` and `Catalog.select`.
+        QueryError: the text is empty; see `find_query`, `read_query`, `parse_parameters`, `complete_ids` and
+            `Catalog.select`.
     """
     if not text.strip():
         raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
-        return Answer(result, () if result.rows else ("0 rows",))
+        return Answer(result, () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",))
     name = text.strip()
     is_file = name.endswith(".sql")
     query = read_query(Path(name)) if is_file else find_query(name)
@@ -144,14 +149,14 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     given = {pair.partition("=")[0] for pair in pairs}
     is_ranking = "FROM rank_consistency" in query.sql and "FROM metrics" not in query.sql
     replaced = {} if is_file else store_defaults(catalog, values, given=given, is_ranking=is_ranking)
-    values |= replaced
+    values = complete_ids(catalog, values | replaced)
     reason = "that has rank consistencies" if is_ranking else "in the store"
     notes = [f"{name}={value}: the only {name} {reason}" for name, value in replaced.items()]
     tables = {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}
     result = catalog.select(query.sql, query.bound(values), tables=tables)
     if not result.rows:
         notes.append(explain_no_rows(catalog, values, summary=query.summary))
-    return Answer(result, tuple(notes))
+    return Answer(result, tuple(notes), is_named=not is_file)
 
 
 def _parse(file: SqlFile) -> NamedQuery:

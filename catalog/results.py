@@ -1,20 +1,15 @@
-"""Results of queries, and their three text formats."""
+"""Results of queries, and their exact text formats: JSON and CSV."""
 
 import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from catalog.visible_text import visible
 from mlprune.errors import QueryError
 
 Value: TypeAlias = Any
@@ -44,17 +39,6 @@ class QueryResult:
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-def render(result: QueryResult, format: str) -> str:  # noqa: A002 - the command line calls it format
-    """Format a result as `json`, `csv` or `table`, without a final line break.
-
-    Raises:
-        QueryError: there is no such format.
-    """
-    if format not in FORMATS:
-        raise QueryError("no such format", expected=sorted(FORMATS), got=format)
-    return FORMATS[format](result)
-
-
 def to_json(result: QueryResult) -> str:
     """Format as an array of objects: numbers in full precision, NULL and non-finite numbers as null, ISO times."""
     names = [json.dumps(name, ensure_ascii=False) for name in result.columns]
@@ -77,7 +61,7 @@ def json_value(value: Value) -> str:
         return "[" + ", ".join(json_value(item) for item in value) + "]"
     if isinstance(value, bool | int | float | str):
         return json.dumps(value, ensure_ascii=False)
-    return json.dumps(_text(value), ensure_ascii=False)
+    return json.dumps(plain_text(value), ensure_ascii=False)
 
 
 def to_csv(result: QueryResult) -> str:
@@ -85,27 +69,11 @@ def to_csv(result: QueryResult) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(result.columns)
-    writer.writerows(["" if value is None else _text(value) for value in row] for row in result.rows)
+    writer.writerows(["" if value is None else plain_text(value) for value in row] for row in result.rows)
     return stream.getvalue().removesuffix("\n")
 
 
-def to_table(result: QueryResult) -> str:
-    """Format as a table: floats with six digits, columns as wide as their values."""
-    table = Table(show_edge=False)
-    for column, values in zip(result.columns, zip(*result.rows, strict=True) if result.rows else (), strict=False):
-        numeric = all(isinstance(value, int | float | Decimal | None) for value in values)
-        table.add_column(Text(visible(column)), justify="right" if numeric else "left", no_wrap=True)
-    for column in result.columns if not result.rows else ():
-        table.add_column(Text(visible(column)), no_wrap=True)
-    for row in result.rows:
-        table.add_row(*(Text(f"{value:.6g}" if isinstance(value, float) else visible(_text(value))) for value in row))
-    console = Console(file=io.StringIO(), width=1_000_000, color_system=None, force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines())
-
-
-def _text(value: Value) -> str:
+def plain_text(value: Value) -> str:
     """Return the plain text of one value."""
     if value is None:
         return ""
@@ -118,6 +86,3 @@ def _text(value: Value) -> str:
     if isinstance(value, list | tuple | Mapping):
         return json_value(value)
     return str(value)
-
-
-FORMATS: Mapping[str, Callable[[QueryResult], str]] = {"table": to_table, "json": to_json, "csv": to_csv}

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from catalog.ids import ID_COLUMNS
 from catalog.query_parameters import ParameterValue
 from catalog.results import Row
 from catalog.sql_files import statement
@@ -11,15 +12,6 @@ EVALUATED = ("task", "split", "metric", "language", "scoring_rule")
 """Parameters that select evaluations, in the order in which a message checks them."""
 FOLLOWS_STORE = ("task", "split", "metric", "language")
 """Parameters whose default is the only value of the store, if the store does not have the default of the query."""
-ID_COLUMNS: Mapping[str, tuple[str, str]] = {
-    "evaluation_id": ("evaluations", "evaluation_id"),
-    "baseline_evaluation_id": ("evaluations", "evaluation_id"),
-    "variant_id": ("variants", "variant_id"),
-    "run_id": ("runs", "run_id"),
-    "environment_id": ("environments", "environment_id"),
-    "protocol_id": ("metrics", "protocol_id"),
-}
-"""Parameter -> table and column with the ids that it may have."""
 MAX_LISTED = 12
 """Maximum number of values that a message lists."""
 
@@ -61,17 +53,17 @@ def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, s
         sql = statement("parameters", "count_id", table=table, column=column)
         n_ids, is_known = catalog.select(sql, {"id": values[name]}).rows[0]
         if not is_known:
-            return f"0 rows for {name}={values[name]}; the store has {n_ids} ids in table {table}, but not this one"
+            return f"No rows for {name}={values[name]}; the store has {n_ids} ids in table {table}, but not this one"
     rows = evaluated = _evaluated(catalog)
     names = [name for name in EVALUATED if values.get(name) is not None]
     for position, name in enumerate(names):
         matching = _matching(rows, {name: values[name]})
         if not matching:
             settings = {other: values[other] for other in names[: position + 1]}
-            return f"0 rows{_format(settings)}; the store has {_describe(rows, name) or 'no evaluations'}"
+            return f"No rows{_format(settings)}; the store has {_describe(rows, name) or 'no evaluations'}"
         rows = matching
     content = f"; the store has {_describe(evaluated, 'task')}" if names else ""
-    return f"0 rows{_format(values)}; the query returns {summary}{content}"
+    return f"No rows{_format(values)}; the query returns {summary}{content}"
 
 
 def _format(values: Mapping[str, ParameterValue]) -> str:

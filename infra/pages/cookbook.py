@@ -6,10 +6,13 @@ from pathlib import Path
 from catalog.queries import render
 from catalog.sql_files import SqlFile
 from catalog.store import Catalog
+from catalog.terminal import TableOptions
 from infra.pages.frozen import thawed
 from infra.pages.page import page
+from infra.pages.transcripts import WIDTH
 
 FOLDER = Path(__file__).parents[2] / "docs" / "cookbook"
+LAYOUT = TableOptions(width=WIDTH)
 
 OPENING = """
 Questions to ask after a run, each with its SQL and the answer of the demo's catalog. To run one:
@@ -51,7 +54,7 @@ def cookbook() -> str:
     """Return the whole page."""
     all_questions = questions()
     with thawed("demo") as store, Catalog.in_memory(store) as catalog:
-        answers = [render(catalog.select(question.sql), "table") for question in all_questions]
+        answers = [render(catalog.select(question.sql), "table", options=LAYOUT) for question in all_questions]
     parts = [OPENING.strip()]
     for question, answer in zip(all_questions, answers, strict=True):
         parts += [

@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from ray_jobs.cli.application import app
 
+WIDTH = 100
+"""Characters of a line in an answer."""
 _TRANSCRIPT = re.compile(r"(```sh\n(?P<block>(?:(?!```).)*)```\n\n```text\n)(?:(?!```).)*(```)", re.DOTALL)
 
 
@@ -42,7 +44,7 @@ def _printed(block: str) -> str:
 
 def _answer(command: str) -> str:
     program, *arguments = shlex.split(command, comments=True)
-    done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, arguments, env={"COLUMNS": str(WIDTH)})
     if program != "mlprune" or done.exit_code != 0:
         raise ValueError(f"the command failed: {command} ({done.exception or done.output})")
     return done.stdout

@@ -1,7 +1,5 @@
 """Text of `mlprune data check`: one table per recognised layout, a line for the recipe, problems and notes."""
 
-import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -15,9 +13,8 @@ from mlprune.errors import CorpusError, unknown
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.task_report import task_reports
 from mlprune.vocabulary import TASK_TRAITS
+from ray_jobs.cli.result_output import screen_width
 
-WIDTH = 80
-"""Cells of a line if the output does not go to a terminal."""
 MOST_CELLS, LEAST_CELLS_OF_TEXT, GAP = 24, 20, 2
 """Widest column of names, narrowest column of texts, and the space between columns."""
 
@@ -55,7 +52,7 @@ def _text_report(path: Path, *, split: str | None) -> DataReport | None:
 
 
 def _format_report(report: DataReport) -> str:
-    width = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stdout.isatty() else WIDTH
+    width = screen_width()
     sentences = [
         *_answers(report.rows),
         *(f"problem: {problem}" for problem in report.problems),

@@ -1,18 +1,18 @@
 """Run the built-in example and print its results: three tables, the paths of catalog and report, commands to try."""
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+import typer
 
 import mlprune.demo
 from catalog.queries import run_user_query
 from catalog.report import write_report
+from catalog.results import QueryResult
 from catalog.store import Catalog
+from catalog.terminal import TableOptions, to_table
 from mlprune.store.store import Store
+from ray_jobs.cli.result_output import format_sentence, screen_width
 from ray_jobs.driver.run_recipe import run_recipe
 
 RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
@@ -21,8 +21,8 @@ QUESTIONS = {
     "best_by_language": (
         "Best variant per language: chosen on the dev half of the facts, reported on the test half, with English",
         (
-            *("language", "score", "sparsity", "source_language", "test_value", "test_ci_low", "test_ci_high"),
-            *("dense_value", "difference", "p_value", "english_difference"),
+            *("language", "score", "sparsity", "test_value"),
+            *("difference", "difference_ci_low", "difference_ci_high", "english_difference"),
         ),
     ),
     "english_cost": (
@@ -49,7 +49,6 @@ TRY_NEXT = (
 def run_demo(store_uri: str, *, address: str) -> int:
     """Run the built-in recipe, write the report and print the results; returns the exit code of the run."""
     summary = run_recipe(RECIPE, store_uri, address=address)
-    console = Console(width=None if sys.stdout.isatty() else 140)
     store = Store(store_uri)
     report = (store.local_root or Path()) / "report.html"
     with Catalog.open(store) as catalog:
@@ -57,32 +56,15 @@ def run_demo(store_uri: str, *, address: str) -> int:
             catalog.fold()
             write_report(catalog, report)
         for name, (question, columns) in QUESTIONS.items():
-            console.print(_table(question, run_user_query(catalog, name, []).as_dicts(), columns=columns))
+            typer.echo(f"{format_sentence(question)}\n\n{_table(run_user_query(catalog, name, []), columns)}\n")
     if store.local_root is not None:
-        console.print(f"catalog: {store.local_root / 'catalog.duckdb'}", markup=False, soft_wrap=True, highlight=False)
-    console.print(f"report:  {report.absolute()}", markup=False, soft_wrap=True, highlight=False)
-    console.print("try:", highlight=False)
-    for command in TRY_NEXT:
-        console.print("  " + command.format(store=store_uri), markup=False, soft_wrap=True, highlight=False)
+        typer.echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
+    typer.echo(f"report:  {report.absolute()}")
+    typer.echo("\n".join(["try:", *(f"  {command.format(store=store_uri)}" for command in TRY_NEXT)]))
     return summary.exit_code
 
 
-def _table(title: str, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str]) -> Table:
-    """Build a table of some columns of a query's rows; fractions have three decimals."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        is_number = bool(rows) and _is_number(rows[0][name])
-        table.add_column(name.replace("_", " "), justify="right" if is_number else "left")
-    for row in rows:
-        table.add_row(*(_format_value(row[name]) for name in columns))
-    return table
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _format_value(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return "" if value is None else str(value)
+def _table(result: QueryResult, columns: Sequence[str]) -> str:
+    """Format some columns of a query's rows."""
+    rows = tuple(tuple(row[name] for name in columns) for row in result.as_dicts())
+    return to_table(QueryResult(tuple(columns), rows), TableOptions(screen_width()))

@@ -54,7 +54,19 @@ AddressOption = Annotated[
         "Ray."
     ),
 ]
-FormatOption = Annotated[str, typer.Option("--format", help="Output format: table, json or csv.")]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format", help="Output format: table, json or csv. A table is for people; the others are complete and exact."
+    ),
+]
+WideOption = Annotated[
+    bool, typer.Option("--wide", help="In a table: one line per row, with all columns and whole ids.")
+]
+DigitsOption = Annotated[
+    int | None,
+    typer.Option(min=0, max=17, help="In a table: decimals of numbers, and significant digits of p-values; default 3."),
+]
 
 
 def show_start(text: str) -> None:

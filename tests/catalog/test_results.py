@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from catalog.results import QueryResult, render
+from catalog.result_formats import render
+from catalog.results import QueryResult
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 
@@ -55,23 +56,6 @@ def test_csv_has_a_header_and_empty_cells_for_null() -> None:
     assert list(csv.reader(io.StringIO(text))) == [["a", "b"], [repr(1 / 3), ""], ["x,y", 'say "z"']]
 
 
-def test_a_table_shows_every_column_and_cell_completely() -> None:
-    long = "x" * 500
-    text = render(QueryResult(("name", "value"), ((long, 1 / 3), ("[bold]", None))), "table")
-    assert len(text.splitlines()) == 4
-    for part in ("name", "value", long, "0.333333", "[bold]"):
-        assert part in text
-
-
-def test_a_table_without_rows_has_its_columns() -> None:
-    assert "only_column" in render(QueryResult(("only_column",), ()), "table")
-
-
 def test_two_columns_with_the_same_name_are_an_error() -> None:
     with pytest.raises(QueryError, match="two columns have the same name"):
         QueryResult(("a", "b", "a"), ())
-
-
-def test_an_unknown_format_is_an_error() -> None:
-    with pytest.raises(QueryError, match="no such format"):
-        render(QueryResult(("a",), ()), "xml")

@@ -75,11 +75,11 @@ def notes(catalog: Catalog, text: str, *pairs: str) -> tuple[str, ...]:
 
 
 def test_an_empty_result_names_what_the_store_has_instead(only_xnli: Catalog, catalog: Catalog) -> None:
-    assert notes(only_xnli, "values_by_variant", "task=facts") == ("0 rows for task=facts; the store has xnli (dev)",)
+    assert notes(only_xnli, "values_by_variant", "task=facts") == ("No rows for task=facts; the store has xnli (dev)",)
     (of_split,) = notes(only_xnli, "values_by_variant", "task=xnli", "split=test")
-    assert of_split == "0 rows for task=xnli, split=test; the store has xnli (dev)"
+    assert of_split == "No rows for task=xnli, split=test; the store has xnli (dev)"
     (of_metric,) = notes(catalog, "values_by_variant", "task=facts", "metric=chrf")
-    assert of_metric == "0 rows for task=facts, split=test, metric=chrf; the store has metric accuracy, ece"
+    assert of_metric == "No rows for task=facts, split=test, metric=chrf; the store has metric accuracy, ece"
     assert notes(catalog, "best_by_language", "task=nope")[0].endswith(
         "the store has facts (dev, test), perplexity (test), translation (test)"
     )
@@ -87,22 +87,22 @@ def test_an_empty_result_names_what_the_store_has_instead(only_xnli: Catalog, ca
 
 def test_an_unknown_id_is_named(catalog: Catalog) -> None:
     (note,) = notes(catalog, "layer_sparsity", "variant_id=zzz")
-    assert note.startswith("0 rows for variant_id=zzz; the store has")
+    assert note.startswith("No rows for variant_id=zzz; the store has")
     assert "table variants" in note
 
 
 def test_a_query_that_finds_nothing_for_known_parameters_says_what_it_returns(only_xnli: Catalog) -> None:
     replaced, explained = notes(only_xnli, "best_by_language")
     assert replaced == "task=xnli: the only task in the store"
-    assert explained.startswith("0 rows for task=xnli; the query returns one row per base model, language")
+    assert explained.startswith("No rows for task=xnli; the query returns one row per base model, language")
     assert explained.endswith("the store has xnli (dev)")
-    assert notes(only_xnli, "failures")[0].startswith("0 rows; the query returns one row per job that failed")
+    assert notes(only_xnli, "failures")[0].startswith("No rows; the query returns one row per job that failed")
 
 
 def test_sql_without_rows_says_so(only_xnli: Catalog) -> None:
-    assert notes(only_xnli, "SELECT 1 AS a WHERE false") == ("0 rows",)
+    assert notes(only_xnli, "SELECT 1 AS a WHERE false") == ("No rows; the columns are a",)
 
 
 def test_an_empty_store_is_said_to_have_no_evaluations(tmp_path: Path) -> None:
     with Catalog.open(Store(tmp_path / "store")) as opened:
-        assert notes(opened, "values_by_variant") == ("0 rows for task=facts; the store has no evaluations",)
+        assert notes(opened, "values_by_variant") == ("No rows for task=facts; the store has no evaluations",)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from catalog.results import QueryResult, render
+from catalog.result_formats import render
+from catalog.results import QueryResult
 from catalog.visible_text import visible
 
 

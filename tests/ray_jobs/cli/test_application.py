@@ -270,7 +270,7 @@ def test_sql_that_begins_with_a_comment_is_not_an_option(queried: FinishedRun, h
 def test_a_query_without_rows_says_why_on_stderr(queried: FinishedRun, here: Callable[..., Done]) -> None:
     done = here("query", "values_by_variant", "--param", "task=nope", "--store", queried.store.uri, "--format", "csv")
     assert (done.code, done.out.count("\n"), done.err.count("\n")) == (0, 1, 1)
-    assert done.err.startswith("0 rows for task=nope; the store has ")
+    assert done.err.startswith("No rows for task=nope; the store has ")
 
 
 def test_a_missing_store_is_bad_input(tmp_path: Path, here: Callable[..., Done]) -> None:

@@ -7,7 +7,8 @@ import typer
 
 from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import RuleName
-from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
+from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
+from ray_jobs.cli.result_output import format_result
 
 if TYPE_CHECKING:
     from mlprune.steps.evaluate.rescore import Rescored
@@ -64,6 +65,8 @@ def ranks(
         str | None, typer.Option(help="protocol_id of the evaluations; default: the standard protocol.")
     ] = None,
     format_: FormatOption = "table",
+    wide: WideOption = False,
+    digits: DigitsOption = None,
 ) -> None:
     """Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.
 
@@ -72,14 +75,13 @@ def ranks(
 
     Example: mlprune ranks --store runs/ --task xnli --task xcopa
     """
-    from catalog.queries import render  # noqa: PLC0415 - commands import lazily
-    from catalog.ranking import NOTE, rank_variants  # noqa: PLC0415
+    from catalog.ranking import NOTE, rank_variants  # noqa: PLC0415 - commands import lazily
     from catalog.store import Catalog  # noqa: PLC0415
 
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        typer.echo(render(result, format_))
+        typer.echo(format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
     typer.echo(NOTE, err=True)
 
 

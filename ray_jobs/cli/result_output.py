@@ -1,0 +1,53 @@
+"""Print the result of a query in the format and width that the user asked for."""
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from catalog.results import QueryResult
+    from catalog.store import Catalog
+
+WIDTH = 80
+"""Cells of a line if the output does not go to a terminal and COLUMNS is not set."""
+
+
+def screen_width() -> int:
+    """Return the cells of a line: those of COLUMNS, else those of the terminal, else 80."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size((WIDTH, 24)).columns
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else WIDTH
+
+
+def format_result(
+    catalog: "Catalog",
+    result: "QueryResult",
+    *,
+    format_name: str,
+    may_omit: bool = True,
+    is_wide: bool = False,
+    digits: int | None = None,
+) -> str:
+    """Format a result as `table`, `json` or `csv`; a table fits the terminal unless it is wide.
+
+    Args:
+        may_omit: whether columns may be left out of rows that do not fit.
+    Raises:
+        QueryError: there is no such format.
+    """
+    from catalog.ids import short_id_length  # noqa: PLC0415 - commands import lazily
+    from catalog.queries import render  # noqa: PLC0415
+    from catalog.terminal import TableOptions  # noqa: PLC0415
+
+    id_length = short_id_length(catalog, result)
+    options = TableOptions(screen_width(), is_wide=is_wide, may_omit=may_omit, digits=digits, id_length=id_length)
+    return render(result, format_name, options=options)
+
+
+def format_sentence(text: str) -> str:
+    """Return a text in lines of the terminal's width, with characters escaped that a terminal would interpret."""
+    from catalog.terminal import format_sentence as format_lines  # noqa: PLC0415 - commands import lazily
+
+    return format_lines(text, width=screen_width())

@@ -1,0 +1,26 @@
+import os
+import sys
+
+import pytest
+
+from ray_jobs.cli.result_output import format_sentence, screen_width
+
+
+def test_the_width_is_that_of_the_terminal_and_elsewhere_80_or_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert screen_width() == 80
+    monkeypatch.setenv("COLUMNS", "60")
+    assert screen_width() == 60
+    monkeypatch.setenv("COLUMNS", "none")
+    assert screen_width() == 80
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr("os.get_terminal_size", lambda *_: os.terminal_size((123, 40)))
+    assert screen_width() == 123
+
+
+def test_the_reason_for_no_rows_fits_and_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    text = format_sentence("No rows for task=\x1b[2J; the store has facts (dev, test)")
+    assert max(map(len, text.splitlines())) <= 30
+    assert r"\x1b[2J" in text
