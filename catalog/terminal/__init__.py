@@ -1,5 +1,5 @@
 """Tables of query results that fit a terminal."""
 
-from catalog.terminal.result_table import SHORT_ID, TableOptions, format_sentence, to_table
+from catalog.terminal.result_table import SHORT_ID, TableOptions, format_text, to_table
 
-__all__ = ["SHORT_ID", "TableOptions", "format_sentence", "to_table"]
+__all__ = ["SHORT_ID", "TableOptions", "format_text", "to_table"]

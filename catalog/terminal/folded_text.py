@@ -4,6 +4,7 @@ import re
 
 from rich.cells import cell_len, chop_cells
 
+_LABEL = re.compile(r" *(?:\w+: +)?")
 _PIECE = re.compile(r"_*[^_ ]+[_ ]*|[_ ]+")
 
 
@@ -29,6 +30,19 @@ def folded_list(items: list[str], width: int) -> list[str]:
     """Join items with semicolons, and break lines between items if possible."""
     lines = _filled([*(f"{item};" for item in items[:-1]), *items[-1:]], width, separator=" ")
     return [part for line in lines for part in folded(line, width)]
+
+
+def folded_line(line: str, width: int) -> list[str]:
+    """Break a line of text; further lines are indented like the text after a label such as `memory: `, or by two."""
+    label = _LABEL.match(line)
+    start = label[0] if label else ""
+    if cell_len(start) > width // 3:
+        start = line[: len(line) - len(line.lstrip(" "))][: width // 3]
+    indent = " " * max(cell_len(start), 2)
+    if cell_len(line) <= width:
+        return [line]
+    first, *more = folded(line[len(start) :], width - len(indent))
+    return [start + first, *(indent + text for text in more)]
 
 
 def longest_piece(name: str) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from catalog.results import QueryResult
 from catalog.terminal.column_kinds import Kind
-from catalog.terminal.folded_text import folded, folded_list
+from catalog.terminal.folded_text import folded, folded_line, folded_list
 from catalog.terminal.row_blocks import block, row_blocks
 from catalog.terminal.row_table import fitting_widths, row_table
 from catalog.terminal.shown_columns import ShownColumn, shown_columns
@@ -56,7 +56,7 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     """Format a result as text without a final line break; see the module for what happens to wide rows."""
     width = max(options.width, LEAST_WIDTH)
     if not result.rows:
-        return format_sentence(f"No rows; the columns are {', '.join(result.columns)}", width=width)
+        return format_text(f"No rows; the columns are {', '.join(result.columns)}", width=width)
     named = QueryResult(tuple(visible(name).replace("\n", " ") for name in result.columns), result.rows)
     columns = shown_columns(named, digits=options.digits, id_length=None if options.is_wide else options.id_length)
     n_rows = counted(len(result.rows), "row")
@@ -72,9 +72,10 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     return "\n".join([*caption, *([""] if caption else []), *lines, "", *folded("; ".join(notes) + more, width)])
 
 
-def format_sentence(text: str, *, width: int) -> str:
-    """Return a text in lines that fit, with characters escaped that a terminal would interpret."""
-    return "\n".join(folded(visible(text), max(width, LEAST_WIDTH)))
+def format_text(text: str, *, width: int) -> str:
+    """Return lines that fit, with characters escaped that a terminal would interpret; long lines are folded."""
+    cells = max(width, LEAST_WIDTH)
+    return "\n".join(part for line in visible(text).split("\n") for part in folded_line(line, cells))
 
 
 def _split(columns: Sequence[ShownColumn], width: int) -> tuple[list[str], list[ShownColumn]]:

@@ -12,7 +12,7 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from catalog.terminal import TableOptions, to_table
 from mlprune.store.store import Store
-from ray_jobs.cli.result_output import format_sentence, screen_width
+from ray_jobs.cli.result_output import format_text, screen_width
 from ray_jobs.driver.run_recipe import run_recipe
 
 RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
@@ -56,7 +56,7 @@ def run_demo(store_uri: str, *, address: str) -> int:
             catalog.fold()
             write_report(catalog, report)
         for name, (question, columns) in QUESTIONS.items():
-            typer.echo(f"{format_sentence(question)}\n\n{_table(run_user_query(catalog, name, []), columns)}\n")
+            typer.echo(f"{format_text(question)}\n\n{_table(run_user_query(catalog, name, []), columns)}\n")
     if store.local_root is not None:
         typer.echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
     typer.echo(f"report:  {report.absolute()}")

@@ -1,4 +1,4 @@
-"""Print the result of a query in the format and width that the user asked for."""
+"""Texts of commands in the width of the output: results of queries, and reports such as a plan."""
 
 import os
 import shutil
@@ -46,8 +46,15 @@ def format_result(
     return render(result, format_name, options=options)
 
 
-def format_sentence(text: str) -> str:
-    """Return a text in lines of the terminal's width, with characters escaped that a terminal would interpret."""
-    from catalog.terminal import format_sentence as format_lines  # noqa: PLC0415 - commands import lazily
+def format_text(text: str) -> str:
+    """Fold lines to the width of the output, and escape characters that a terminal would interpret."""
+    from catalog.terminal import format_text as folded_text  # noqa: PLC0415 - commands import lazily
 
-    return format_lines(text, width=screen_width())
+    return folded_text(text, width=screen_width())
+
+
+def format_report(text: str) -> str:
+    """Fold the lines of a report if they go to a terminal; programs get one line per fact, of any length."""
+    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily
+
+    return format_text(text) if sys.stdout.isatty() else visible(text)

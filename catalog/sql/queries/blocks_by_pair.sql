@@ -72,12 +72,12 @@ compared AS (
     GROUP BY variant_id, block
 )
 SELECT
-    m.source AS base_model, v.score, v.structure, v.propagation, v.sparsity, v.settings, v.set_kind,
-    v.demonstration_label, v.seed, b.block, b.n_weights, b.kept_share,
+    v.label, b.block, b.kept_share,
     round(b.kept_share - avg(b.kept_share) OVER alike_made, 12) AS kept_more,
     rank() OVER (PARTITION BY b.variant_id ORDER BY round(b.kept_share, 12) DESC) AS place,
-    o.n_pairs, o.mean_jaccard, o.jaccard_by_chance, o.least_alike,
-    v.label, v.base_model_id, b.variant_id
+    o.mean_jaccard, o.jaccard_by_chance, o.least_alike, o.n_pairs, b.n_weights,
+    v.demonstration_label, v.set_kind, v.score, v.sparsity, v.propagation, v.structure, v.settings, v.seed,
+    m.source AS base_model, b.variant_id, v.base_model_id
 FROM blocks AS b
 JOIN asked AS v ON v.variant_id = b.variant_id
 LEFT JOIN compared AS o ON o.variant_id = b.variant_id AND o.block = b.block

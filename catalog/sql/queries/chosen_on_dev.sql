@@ -27,11 +27,11 @@ on_test AS (
     GROUP BY ALL
 )
 SELECT
-    d.language, e.metric, d.scoring_rule, q.protocol, v.label, v.score, v.scope, v.structure,
-    v.propagation, v.settings, v.sparsity,
-    e.value AS dev_value, e.n AS dev_n, t.value AS test_value, t.ci_low, t.ci_high, t.n AS test_n, t.dense_value,
+    d.language, v.label, e.value AS dev_value, t.value AS test_value, t.ci_low, t.ci_high, t.dense_value,
     b.best_goodness - CASE WHEN t.higher_is_better THEN t.value ELSE -t.value END AS optimism,
-    e.evaluation_id AS dev_evaluation_id, t.evaluation_id AS test_evaluation_id, v.variant_id, d.base_model_id
+    e.n AS dev_n, t.n AS test_n, v.score, v.sparsity, v.propagation, v.structure, v.scope, v.settings,
+    e.metric, d.scoring_rule, q.protocol, v.variant_id, e.evaluation_id AS dev_evaluation_id,
+    t.evaluation_id AS test_evaluation_id, d.base_model_id
 FROM on_dev AS d
 JOIN described_variants AS v ON v.variant_id = d.best.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id

@@ -5,12 +5,11 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 SELECT
-    ours.source AS base_model, v.label, v.sparsity, v.intervention, v.settings,
-    theirs.source AS baseline_base_model, b.label AS baseline_label, b.intervention AS baseline_intervention,
-    b.settings AS baseline_settings,
-    c.language, m.value, n.value AS baseline_value, c.difference, c.ci_low, c.ci_high, c.p_value, c.p_holm, c.family,
-    c.n_family, m.scoring_rule, m.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id,
-    c.baseline_evaluation_id
+    v.label, b.label AS baseline_label, c.language, c.difference, c.ci_low, c.ci_high, c.p_value, c.p_holm,
+    m.value, n.value AS baseline_value, v.sparsity, v.intervention, v.settings,
+    b.intervention AS baseline_intervention, b.settings AS baseline_settings,
+    ours.source AS base_model, theirs.source AS baseline_base_model, c.family, c.n_family,
+    m.scoring_rule, m.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id, c.baseline_evaluation_id
 FROM comparisons AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN described_variants AS b ON b.variant_id = c.baseline_id

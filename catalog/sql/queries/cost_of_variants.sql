@@ -42,9 +42,9 @@ costs AS (
     GROUP BY p.variant_id
 )
 SELECT
-    v.label, v.score, v.propagation, v.sparsity, v.settings,
-    c.own_s, c.shared_s, c.evaluate_s, c.own_s + c.shared_s + c.evaluate_s AS total_s,
-    c.peak_memory_gib, c.n_tokens, c.n_tries, c.n_retries, c.variant_id, v.base_model_id
+    v.label, c.own_s + c.shared_s + c.evaluate_s AS total_s, c.own_s, c.shared_s, c.evaluate_s,
+    c.peak_memory_gib, c.n_tokens, c.n_tries, c.n_retries,
+    v.score, v.sparsity, v.propagation, v.settings, c.variant_id, v.base_model_id
 FROM costs AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 ORDER BY v.base_model_id, total_s DESC, c.variant_id;

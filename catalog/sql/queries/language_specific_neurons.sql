@@ -90,7 +90,6 @@ block_removals AS (
     GROUP BY base_model_id, block
 )
 SELECT
-    m.source AS base_model,
     b.language,
     b.block,
     count(a.neuron) AS n_neurons,
@@ -101,6 +100,7 @@ SELECT
     avg(r.outgoing ORDER BY a.neuron) AS removed_after,
     any_value(w.incoming) AS block_removed_before,
     any_value(w.outgoing) AS block_removed_after,
+    m.source AS base_model,
     b.base_model_id
 FROM blocks AS b
 LEFT JOIN assigned AS a

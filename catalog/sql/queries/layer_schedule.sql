@@ -22,14 +22,10 @@ blocks AS (
     GROUP BY variant_id, block
 )
 SELECT
-    m.source AS base_model, v.label, v.score, v.structure, v.propagation,
-    v.demonstration_label, v.settings, v.schedule, v.sparsity, v.achieved_sparsity,
-    b.block, b.n_weights, b.n_removed,
-    b.n_removed / nullif(b.n_weights, 0) AS removed_share,
-    r.ratio AS outlier_ratio,
-    r.m AS outlier_m,
-    r.outliers_id,
-    b.variant_id, v.base_model_id
+    v.label, b.block, b.n_removed / nullif(b.n_weights, 0) AS removed_share, b.n_removed, b.n_weights,
+    r.ratio AS outlier_ratio, r.m AS outlier_m,
+    v.schedule, v.sparsity, v.achieved_sparsity, v.score, v.demonstration_label, v.propagation, v.structure, v.settings,
+    m.source AS base_model, b.variant_id, r.outliers_id, v.base_model_id
 FROM blocks AS b
 JOIN described_variants AS v ON v.variant_id = b.variant_id
 LEFT JOIN base_models AS m ON m.base_model_id = v.base_model_id

@@ -10,13 +10,12 @@ WITH tested AS (
     QUALIFY row_number() OVER (PARTITION BY p.parent_id, m.metric ORDER BY m.n DESC, m.evaluation_id) = 1
 )
 SELECT
-    b.source AS base_model, v.label, t.language, t.scoring_rule, q.protocol, t.first_block, t.second_block,
-    t.metric, t.split, t.value AS dev_value, t.n AS dev_n,
+    t.language, t.first_block, t.second_block, t.value AS dev_value, t.n AS dev_n,
     t.first_block = c.first_block AND t.second_block = c.second_block AS is_chosen,
     CASE WHEN is_chosen THEN e.value END AS test_value,
     CASE WHEN is_chosen THEN e.dense_value END AS dense_value,
     CASE WHEN is_chosen THEN e.n END AS test_n,
-    c.variant_id, c.choice_id, t.trial_id
+    t.metric, t.split, t.scoring_rule, q.protocol, v.label, b.source AS base_model, c.variant_id, c.choice_id, t.trial_id
 FROM lrp2_choices AS c
 JOIN record_parents AS p ON p.id = c.choice_id AND p.role = 'trials'
 JOIN lrp2_trials AS t ON t.trial_id = p.parent_id

@@ -4,8 +4,8 @@
 -- $task VARCHAR = 'facts'
 -- $with_beaten BOOLEAN = false
 SELECT
-    p.label, v.score, v.propagation, v.set_kind, v.source_language, v.settings, p.sparsity,
-    p.is_dense, p.english_value, p.others_value, p.n_others, p.languages, p.is_efficient,
+    p.label, p.english_value, p.others_value, p.n_others, p.languages, p.is_efficient, p.is_dense,
+    v.score, p.sparsity, v.propagation, v.set_kind, v.source_language, v.settings,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pareto AS p
 JOIN described_variants AS v ON v.variant_id = p.variant_id

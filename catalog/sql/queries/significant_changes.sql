@@ -6,9 +6,9 @@
 -- $alpha DOUBLE = 0.05
 -- $change VARCHAR = NULL
 SELECT
-    a.change, a.language, v.label, v.score, v.propagation, v.sparsity, v.set_kind,
-    v.source_language, v.target_language, v.settings, m.value, a.dense_value, a.difference, a.ci_low, a.ci_high,
-    a.p_value, a.p_holm, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
+    a.change, a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, m.value, a.dense_value,
+    v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
+    a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM changes_to_dense AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN metrics AS m

@@ -39,12 +39,12 @@ others AS (
     GROUP BY ALL
 )
 SELECT
-    m.source AS base_model, c.set_kind, c.source_language, c.language,
-    c.source_language = c.language AS is_own_language,
-    c.n_variants, c.difference, c.standard_deviation, c.share_above_dense,
+    c.set_kind, c.source_language, c.language, c.difference,
     c.difference - o.difference AS against_others,
+    c.standard_deviation, c.share_above_dense, c.n_variants,
     coalesce(o.n_sources, 0) AS n_other_sources,
-    c.base_model_id
+    c.source_language = c.language AS is_own_language,
+    m.source AS base_model, c.base_model_id
 FROM cells AS c
 LEFT JOIN base_models AS m ON m.base_model_id = c.base_model_id
 LEFT JOIN others AS o

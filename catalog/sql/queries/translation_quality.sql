@@ -2,8 +2,8 @@
 -- value.
 -- $split VARCHAR = 'test'
 SELECT
-    m.language AS pair, m.metric, m.label, m.sparsity, m.value, m.ci_low, m.ci_high,
-    m.dense_value, m.value - m.dense_value AS difference, c.p_value, m.n, q.protocol, m.variant_id, m.evaluation_id,
+    m.language AS pair, m.metric, m.label, m.value, m.ci_low, m.ci_high, m.dense_value,
+    m.value - m.dense_value AS difference, c.p_value, m.n, m.sparsity, q.protocol, m.variant_id, m.evaluation_id,
     m.base_model_id
 FROM measured AS m
 LEFT JOIN comparisons_to_dense AS c

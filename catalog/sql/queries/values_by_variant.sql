@@ -7,9 +7,8 @@
 -- $protocol_id VARCHAR = NULL
 -- $profile VARCHAR = 'corrected'
 SELECT
-    v.label, v.sparsity, v.is_dense, m.task, m.language, m.split, m.metric,
-    m.value, m.ci_low, m.ci_high, m.n, m.scoring_rule, m.protocol_id, m.profile, m.evaluation_id, v.base_model_id,
-    m.variant_id
+    v.label, m.language, m.value, m.ci_low, m.ci_high, m.n, v.sparsity, v.is_dense, m.task, m.split, m.metric,
+    m.scoring_rule, m.profile, m.protocol_id, m.variant_id, m.evaluation_id, v.base_model_id
 FROM metrics AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id

@@ -1,6 +1,6 @@
 from rich.cells import cell_len
 
-from catalog.terminal.folded_text import folded, folded_list, folded_name, longest_piece, padded, width_of
+from catalog.terminal.folded_text import folded, folded_line, folded_list, folded_name, longest_piece, padded, width_of
 
 
 def test_texts_are_broken_between_words_and_long_words_between_characters() -> None:
@@ -26,3 +26,13 @@ def test_names_are_broken_after_underscores() -> None:
 def test_lists_are_broken_between_items() -> None:
     assert folded_list(["task facts", "split test", "n 150"], 18) == ["task facts;", "split test; n 150"]
     assert max(map(len, folded_list(["settings " + "x" * 40, "n 1"], 20))) <= 20
+
+
+def test_lines_of_a_report_are_indented_like_the_text_after_their_label() -> None:
+    assert folded_line("memory: about 2 GiB per actor", 24) == ["memory: about 2 GiB per", "        actor"]
+    assert folded_line("  failed: one two three", 24) == ["  failed: one two three"]
+    assert folded_line("a sentence without any label", 20) == ["a sentence without", "  any label"]
+    assert (
+        folded_line("a_very_long_name: of a query", 20) == ["a_very_long_name: ", "  of a query"]
+        or max(map(len, folded_line("a_very_long_name: of a query", 20))) <= 20
+    )

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from ray_jobs.cli.result_output import format_sentence, screen_width
+from ray_jobs.cli.result_output import format_report, format_text, screen_width
 
 
 def test_the_width_is_that_of_the_terminal_and_elsewhere_80_or_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,6 +21,14 @@ def test_the_width_is_that_of_the_terminal_and_elsewhere_80_or_columns(monkeypat
 
 def test_the_reason_for_no_rows_fits_and_cannot_control_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
-    text = format_sentence("No rows for task=\x1b[2J; the store has facts (dev, test)")
+    text = format_text("No rows for task=\x1b[2J; the store has facts (dev, test)")
     assert max(map(len, text.splitlines())) <= 30
     assert r"\x1b[2J" in text
+
+
+def test_a_report_is_folded_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "memory: about 2 GiB per actor, 1 GiB of it for computing\x1b"
+    monkeypatch.setenv("COLUMNS", "30")
+    assert format_report(line) == line.replace("\x1b", r"\x1b")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert format_report(line).splitlines()[1].startswith("        ")

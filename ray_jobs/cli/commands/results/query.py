@@ -1,12 +1,11 @@
 """`mlprune query`: query the catalog."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import format_result, format_sentence
+from ray_jobs.cli.result_output import format_report, format_result, format_text
 
 
 def query(
@@ -39,8 +38,7 @@ def query(
 
     if list_:
         for built_in in list_queries():
-            line = f"{built_in.name}: {built_in.summary}"
-            typer.echo(format_sentence(line) if sys.stdout.isatty() else line)
+            typer.echo(format_report(f"{built_in.name}: {built_in.summary}"))
         return
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
@@ -50,7 +48,7 @@ def query(
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
-        text = format_sentence(notes.pop())
+        text = format_text(notes.pop())
     for note in notes:
         typer.echo(note, err=True)
     typer.echo(text)

@@ -13,6 +13,7 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
+from ray_jobs.cli.result_output import format_report
 
 
 def plan(
@@ -55,6 +56,5 @@ def plan(
 
     changes = RecipeChanges(shrink, model)
     described = () if cluster is None else parse_cluster(cluster)
-    typer.echo(
-        describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=described, address=address)
-    )
+    text = describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=described, address=address)
+    typer.echo(format_report(text))

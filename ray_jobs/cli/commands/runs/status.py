@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import StoreOption
+from ray_jobs.cli.result_output import format_report
 
 
 def status(
@@ -18,15 +19,14 @@ def status(
 
     Example: mlprune status --store runs/
     """
-    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily, so that --help is fast
-    from mlprune.store.store import Store  # noqa: PLC0415
+    from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from ray_jobs.cli.status_text import format_run  # noqa: PLC0415
     from ray_jobs.driver.status.run_status import store_status  # noqa: PLC0415
 
     opened = Store(store)
     while True:
         runs = store_status(opened, last=last)
-        typer.echo(visible("\n\n".join(format_run(run) for run in runs)))
+        typer.echo(format_report("\n\n".join(format_run(run) for run in runs)))
         if not watch or all(run.state != "running" for run in runs):
             return
         time.sleep(watch)
