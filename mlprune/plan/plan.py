@@ -13,6 +13,7 @@ from mlprune.steps.demonstrate.plan import distinct_sets, plan_demonstrations
 from mlprune.steps.devices import local_accelerators, with_devices
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import open_inputs
+from mlprune.steps.items.jobs import item_jobs
 from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.observe.plan import observation_jobs
 from mlprune.steps.observe.statistics_plan import plan_observation
@@ -75,6 +76,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         *(planned.job for planned in sets.distinct),
         *observation_jobs(recipe, inputs, sets.default, observed),
         *variant_jobs(recipe, inputs, variants),
+        *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
         *baseline_jobs(variants, evaluations),
         # the base model first, so that a worker loads each model once
         *sorted(evaluation_jobs(recipe, variants, evaluations), key=lambda job: job.chain_model != inputs.model),

@@ -108,6 +108,12 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("translations",),
         tables={"self_translations": "translations_id"},
     ),
+    "task_items": RecordKind(
+        1,
+        "task, language and split whose items were evaluated",
+        folders=("items",),
+        tables={"tasks": "items_id"},
+    ),
     "evaluations": RecordKind(
         5,
         "variant, task, language, split and rule",

@@ -1,6 +1,6 @@
 -- outdone_evaluations: inserts the evaluations that are not used, because a larger evaluation of the same variant
--- replaces them. Only variants with an evaluation in {folded} (id) can have changed.
--- depends on evaluations
+-- replaces them, or an equally large one of a later version. Only variants with an evaluation in {folded} (id) can have changed.
+-- depends on evaluations, records
 INSERT INTO outdone_evaluations BY NAME
 WITH touched AS (
     SELECT e.variant_id FROM evaluations AS e SEMI JOIN {folded} AS f ON f.id = e.evaluation_id
@@ -14,6 +14,7 @@ several AS (
 )
 SELECT e.evaluation_id
 FROM evaluations AS e
+LEFT JOIN records AS r ON r.kind = 'evaluations' AND r.id = e.evaluation_id
 SEMI JOIN several AS s
     ON s.variant_id = e.variant_id
     AND s.task = e.task
@@ -23,6 +24,6 @@ SEMI JOIN several AS s
     AND s.protocol_id = e.protocol_id
 QUALIFY row_number() OVER (
     PARTITION BY e.variant_id, e.task, e.language, e.split, e.scoring_rule, e.protocol_id
-    ORDER BY e.n_examples DESC NULLS LAST, e.evaluation_id
+    ORDER BY e.n_examples DESC NULLS LAST, r.step_version DESC NULLS LAST, e.evaluation_id
 ) > 1
 ON CONFLICT DO NOTHING;

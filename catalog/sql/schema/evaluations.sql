@@ -19,6 +19,7 @@ CREATE OR REPLACE TABLE evaluations (
     subset_n_asked BIGINT,    -- number of examples that a rescoring was asked to keep; NULL for all
     subset_sha256 VARCHAR,    -- SHA-256 of their ids in ascending order, joined by newlines; NULL for all
     profile VARCHAR,          -- corrected, or paper: examples, shots and scores of the published code
+    items_id VARCHAR,         -- -> tasks: its items, before a rescoring kept a part; NULL for evaluations of version 4
     other_shots BOOLEAN,      -- true if the sentence pairs in the prompt are from another text; NULL otherwise
     PRIMARY KEY (evaluation_id)
 );

@@ -60,6 +60,11 @@ class Task:
         return TASK_TRAITS.get(self.name, TaskTraits())
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the candidates are the same labels for all items."""
+        return self.metrics == LABEL_METRICS
+
+    @property
     def reads(self) -> TaskReads:
         """Kind of the items: candidates, sentences or pairs."""
         return self.traits.reads

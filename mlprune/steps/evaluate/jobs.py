@@ -27,6 +27,7 @@ from mlprune.steps.evaluate.prepared_task import prepared_task
 from mlprune.steps.evaluate.results import TasksJob, write_evaluation
 from mlprune.steps.evaluate.task_items import as_run
 from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.items.jobs import write_missing_items
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import stored_masks
@@ -73,6 +74,7 @@ class EvaluateJob(TasksJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
+        write_missing_items(store, self.evaluations)
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
         for evaluation in self.evaluations:
             record = store.read_record(*evaluation.identity.key)

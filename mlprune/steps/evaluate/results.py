@@ -9,6 +9,7 @@ from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonValue
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.items.identity import items_identity
 from mlprune.steps.job import ModelJob, ModelRef, RecordKey
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -82,6 +83,7 @@ def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dic
         **evaluation.task.columns,
         **evaluation.task.protocol.columns,
         "n_examples": n_examples,
+        "items_id": items_identity(evaluation.task, evaluation.identity.contents).id,
     }
 
 

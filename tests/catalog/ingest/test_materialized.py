@@ -51,6 +51,8 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
             for n, n_examples in enumerate((10, 20, 20))
         ]
         insert_rows(connection, declared_tables()["evaluations"], rows)
+        records = [{"kind": "evaluations", "id": f"e{n}", "step_version": 4, "n_artefacts": 1} for n in range(3)]
+        insert_rows(connection, declared_tables()["records"], records)
         yield connection
 
 
@@ -68,6 +70,14 @@ def test_a_refresh_computes_only_tables_that_depend_on_changed_ones(connection: 
 def test_a_refresh_of_everything_finds_the_changed_rows_itself(connection: duckdb.DuckDBPyConnection) -> None:
     refresh_all(connection)
     assert outdone(connection) == [("e0",), ("e2",)]
+
+
+def test_an_equally_large_evaluation_of_a_later_version_replaces_the_earlier_one(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    connection.execute("UPDATE records SET step_version = 5 WHERE id = 'e2'")
+    refresh_all(connection)
+    assert outdone(connection) == [("e0",), ("e1",)]
 
 
 def test_materialized_tables_are_current_from_a_refresh_until_they_are_invalidated(

@@ -16,6 +16,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob, apply_variant
 from mlprune.steps.evaluate.shots import shot_lines
 from mlprune.steps.evaluate.task_items import task_data
+from mlprune.steps.items.identity import items_identity
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
@@ -178,6 +179,7 @@ def test_the_row_describes_the_evaluation(tiny_run: FinishedRun) -> None:
         "subset_n_asked": None,
         "subset_sha256": None,
         "protocol_id": spec.task.protocol.id,
+        "items_id": items_identity(spec.task, spec.identity.contents).id,
     }
 
 
