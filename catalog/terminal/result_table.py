@@ -32,7 +32,7 @@ VARIANT = "variant_id"
 SHORTENED = (Kind.ID, Kind.DIGEST)
 MOST_CAPTION_LINES = 3
 """Values that are the same in every row and need more lines are listed below each other."""
-LINES_OF_A_CELL = (1, 2, 4)
+LINES_OF_A_CELL = (1, 2, 3, 5)
 """Most lines of a folded text, tried in this order; if a text needs more, rows are shown as blocks."""
 
 

@@ -9,7 +9,7 @@ from catalog.terminal.folded_text import folded, folded_name, longest_piece, pad
 from catalog.terminal.shown_columns import ShownColumn
 
 GAP = "  "
-LEAST_TEXT = 16
+LEAST_TEXT = 12
 """Cells to which a column of texts may shrink."""
 
 
@@ -44,11 +44,25 @@ def fitting_widths(columns: Sequence[ShownColumn], width: int | None, *, n_lines
     least = [need.least for need in needs]
     if n_lines == 1 or sum(least) > room:
         return None
-    widths = _widened(least, contents, room=room)
-    folds = zip(columns, widths, needs, strict=True)
-    narrowed = [(column, cells) for column, cells, need in folds if cells < need.content]
-    is_low = all(len(lines) <= n_lines for column, cells in narrowed for lines in _cells_of(column, cells))
-    return widths if is_low else None
+    for texts_first in (False, True):
+        first = [
+            content if (column.kind is Kind.TEXT) == texts_first else cells
+            for column, content, cells in zip(columns, contents, least, strict=True)
+        ]
+        widths = _widened(_widened(least, first, room=room), contents, room=room)
+        if _is_low(columns, widths, n_lines=n_lines):
+            return widths
+    return None
+
+
+def _is_low(columns: Sequence[ShownColumn], widths: Sequence[int], *, n_lines: int) -> bool:
+    """Whether no cell that is narrower than its content has more lines."""
+    return all(
+        len(lines) <= n_lines
+        for column, width in zip(columns, widths, strict=True)
+        if max(map(width_of, column.cells)) > width
+        for lines in _cells_of(column, width)
+    )
 
 
 def row_table(columns: Sequence[ShownColumn], widths: Sequence[int]) -> list[str]:

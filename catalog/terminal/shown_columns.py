@@ -80,17 +80,18 @@ def shown_columns(result: QueryResult, *, digits: int | None, id_length: int | N
     alone = {interval.low: interval for owner, interval in owners if owner is None}
     joined = {owner: interval for owner, interval in owners if owner is not None}
     ends = {end for _, interval in owners for end in (interval.low, interval.high)}
+    is_ratio = tuple(scale == LOG_RATIO for scale in values.get("scale", ()))
     columns = []
     for name in result.columns:
+        ratios = is_ratio if name == "difference" else ()
         if name in alone:
             columns.append(_with_interval(_Numbers(Kind.NUMBER, digits), values, name=None, interval=alone[name]))
         elif name in joined:
-            is_ratio = tuple(name == "difference" and scale == LOG_RATIO for scale in values.get("scale", ()))
-            kind = kinds[name] if kinds[name] in MEASURED else Kind.NUMBER
-            numbers = _Numbers(kind, digits, is_ratio)
+            numbers = _Numbers(kinds[name] if kinds[name] in MEASURED else Kind.NUMBER, digits, ratios)
             columns.append(_with_interval(numbers, values, name=name, interval=joined[name]))
         elif name not in ends:
-            cells = _cells(name, values[name], kind=kinds[name], digits=digits, id_length=id_length)
+            numbers = _Numbers(kinds[name], digits, ratios)
+            cells = _cells(name, values[name], numbers=numbers, id_length=id_length)
             columns.append(ShownColumn(name, kinds[name], tuple(cells), values[name]))
     return columns
 
@@ -153,12 +154,11 @@ def _with_interval(
     return ShownColumn(name or interval.name, numbers.kind, cells, rows, interval_width=width if own else 0)
 
 
-def _cells(
-    name: str, column: Sequence[Value], *, kind: Kind, digits: int | None, id_length: int | None
-) -> Sequence[str]:
+def _cells(name: str, column: Sequence[Value], *, numbers: _Numbers, id_length: int | None) -> Sequence[str]:
     """Format a column without an interval."""
+    kind, digits = numbers.kind, numbers.digits
     if kind is Kind.P_VALUE:
         return aligned([p_value_text(value, digits=digits) for value in column])
     if kind.is_number:
-        return _Numbers(kind, digits).texts(column, decimals=decimals_of(name, column, kind=kind, digits=digits))
+        return numbers.texts(column, decimals=decimals_of(name, column, kind=kind, digits=digits))
     return ["" if value is None else other_text(value, kind=kind, id_length=id_length) for value in column]

@@ -88,7 +88,7 @@ def test_a_wide_table_has_every_column_and_ids_in_full() -> None:
 
 
 def test_digits_set_the_decimals() -> None:
-    assert "-0.00667 (-0.03000 to +0.02000)" in to_table(CHANGES, TableOptions(digits=5))
+    assert "-0.00667 (-0.03000 to +0.02000)" in to_table(CHANGES, TableOptions(100, digits=5))
 
 
 def test_many_values_that_are_the_same_everywhere_are_listed_below_each_other() -> None:

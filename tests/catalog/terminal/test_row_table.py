@@ -47,7 +47,9 @@ def test_folded_texts_and_intervals_stay_within_the_width_and_the_number_of_line
         "dense                    12             0.300",
         "                             (0.200 to 0.400)",
     ]
-    assert fitting_widths(columns(), 44, n_lines=2) is None
+    assert fitting_widths(columns(), 41, n_lines=2) is None
+    assert fitting_widths(columns(), 41, n_lines=3) == [12, 9, 16]
+    assert fitting_widths(columns(), 40, n_lines=3) is None
 
 
 def test_without_a_width_nothing_is_folded() -> None:

@@ -69,6 +69,11 @@ def test_differences_of_logarithms_are_shown_as_ratios() -> None:
     ]
 
 
+def test_a_ratio_needs_no_interval() -> None:
+    columns = shown(("difference", "scale"), (math.log(2), "log_ratio"), (None, None))
+    assert [columns["difference"].compact(n) for n in (0, 1)] == ["x2.000", ""]
+
+
 def test_columns_know_whether_they_are_constant_or_empty() -> None:
     columns = shown(("a", "b", "c"), (1, None, 0.5), (1, None, 0.7))
     assert [column.is_constant for column in columns.values()] == [True, True, False]
