@@ -23,7 +23,7 @@ from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
-from ray_jobs.cli.commands.results import query, report, rescore, tables
+from ray_jobs.cli.commands.results import mixed_model, query, report, rescore, tables
 from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
@@ -56,6 +56,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "tables": tables.tables,
     "rescore": rescore.rescore,
     "ranks": rescore.ranks,
+    "mixed-model": mixed_model.mixed_model,
     "data check": check_data.check,
     "export": export_variant.export,
     "verify": verify_variant.verify,
