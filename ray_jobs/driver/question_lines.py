@@ -1,6 +1,7 @@
 """Lines about the declared questions of a recipe: what they can find, and warnings if they cannot be answered."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.counted import counted
 from mlprune.plan import Plan
@@ -20,16 +21,21 @@ def question_lines(plan: Plan, store: Store) -> list[str]:
     return [
         f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default",
         *(f"  {describe_question(power)}" for power in powers),
-        *(line for power in powers for line in _warnings(power, n_before[power.question.id])),
+        *_warnings(powers, n_before),
     ]
 
 
-def _warnings(power: Power, n_before: int) -> Iterator[str]:
-    name = power.question.name
-    if n_before:
-        results = counted(n_before, "result")
-        yield f"warning: question {name} is declared after {results} of it existed: its answer is exploratory"
-    yield from (f"warning: question {name}: {text}" for text in power.warnings())
+def _warnings(powers: Sequence[Power], n_before: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each warning, with the names of all questions to which it applies."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for power in powers:
+        if n := n_before[power.question.id]:
+            text = f"{counted(n, 'result')} existed before the declaration, so the answer is exploratory"
+            names[text].append(power.question.name)
+        for text in power.warnings():
+            names[text].append(power.question.name)
+    for text, questions in names.items():
+        yield f"warning: {'question' if len(questions) == 1 else 'questions'} {', '.join(questions)}: {text}"
 
 
 def describe_question(power: Power) -> str:
@@ -54,16 +60,19 @@ def _claim(question: PlannedQuestion) -> str:
 
 def _findings(power: Power) -> Iterator[str]:
     """Yield the numbers that apply to the question."""
-    if power.smallest_significant is not None and power.question.criterion.claim == "gain":
-        yield f"smallest significant gain {_points(power.smallest_significant)}"
-    if power.testable_margin is not None and power.question.criterion.margin is not None:
-        yield f"testable margin {_points(power.testable_margin)} if nothing is lost"
-    if power.detectable is None:
-        yield "power unknown before there are results"
-    elif power.n_stored:
-        yield f"80 % power at {_points(power.detectable)} (from {counted(power.n_stored, 'stored comparison')})"
+    basis = f"if {100 * CHANGED_SHARE:.0f} % of the answers change" if power.is_binary else "before there are results"
+    basis = f"from {counted(power.n_stored, 'stored result')}" if power.n_stored else basis
+    if power.question.criterion.margin is None:
+        if power.smallest_significant is not None:
+            yield f"smallest significant gain {_points(power.smallest_significant)}"
+        yield _known("gain found with 80 % power", power.detectable, basis)
     else:
-        yield f"80 % power at {_points(power.detectable)} (if {100 * CHANGED_SHARE:.0f} % of the answers change)"
+        basis = "if no right answer is lost" if power.is_of_items and not power.n_stored else basis
+        yield _known("testable margin", power.testable_margin, basis)
+
+
+def _known(what: str, value: float | None, basis: str) -> str:
+    return f"{what} {_points(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"
 
 
 def _points(value: float) -> str:

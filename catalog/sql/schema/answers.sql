@@ -15,7 +15,7 @@ CREATE OR REPLACE TABLE answers (
     ci_high DOUBLE,                   -- upper end of the difference's 95 % interval
     ci90_low DOUBLE,                  -- lower end of the 90 % interval, which tests a margin at 5 %
     ci90_high DOUBLE,                 -- upper end of the 90 % interval
-    interval VARCHAR,                 -- method of the 95 % interval: as in the comparison, or for the mean sign_flip, seeds_t or normal
+    interval VARCHAR,                 -- method of the 95 % interval: as in the comparison, or for the mean sign_flip, crossed_t (seeds and items) or student
     standard_error DOUBLE,            -- standard error of the difference
     p_value DOUBLE,                   -- two-sided p-value of no difference, without correction for other tests
     test VARCHAR,                     -- method of p_value

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,10 +10,10 @@ from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import holm
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
-from mlprune.numeric.statistics.seed_pooling import StudentEstimate, pooled_over_seeds
 from mlprune.numeric.statistics.sign_flips import max_t_p_values, sign_flip_test, sign_flips
+from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.questions.criterion import Criterion
-from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, margin_p_value
+from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, estimate_of_error, margin_p_value
 from mlprune.steps.questions.evidence import Evidence, aligned
 
 ALPHA = 0.05
@@ -21,6 +21,8 @@ BINARY = ("accuracy", "exact_match")
 """Metrics of which an item has the value 0 or 1."""
 MID_P: PairedTest = "mcnemar_mid_p"
 """Test of the smallest significant difference: sign flips of independent items of equal size are McNemar's mid-p."""
+SIGN_FLIP, CROSSED, STUDENT = "sign_flip", "crossed_t", "student"
+"""Tests and intervals of a mean: over clusters, over seeds and clusters, and from standard errors alone."""
 Row = dict[str, JsonValue]
 
 
@@ -44,9 +46,10 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
     over each: differences, 95 % intervals and p-values are those of the comparisons; p_max_t is max-T over all
     comparisons, never below p_value; p_holm and p_margin_holm are Holm's over the same family.
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
-    the contributions of a cluster are averaged over the comparisons first. Several seeds: see `pooled_over_seeds`, each
-    value being the mean over the comparisons of one seed. If the differences are no sums, the standard error is the
-    mean of the standard errors, which is never too small.
+    the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
+    several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
+    C * (contribution - difference * size) + difference, sizes adding up to 1. If the differences are no sums, the error
+    of the items is the mean of the standard errors, which is never too small.
 
     A gain is supported if the difference is better than 0 and p_max_t (without it p_holm; over mean p_value) is below
     5 %, a claim about a margin if p_margin_holm is.
@@ -150,23 +153,25 @@ def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Estimat
     evidence = [part.evidence for part in compared]
     n_clusters = max(part.n_clusters for part in evidence)
     differences = np.array([part.difference for part in evidence])
+    value, is_drawn_once = float(differences.mean()), len(seeds) < 2 or n_clusters < 2
+    masks = [np.array([part.seed == seed for part in compared]) for seed in seeds]
     if all(part.clusters for part in evidence):
-        contributions, sizes = (values.mean(axis=1) for values in aligned(evidence))
-        items: Estimate = ClusterEstimate(contributions, sizes)
-        error, test = ratio_estimate(contributions, sizes).standard_error, "sign_flip"
-    else:
-        error, test = float(np.mean([part.standard_error for part in evidence])), "normal"
-        items = StudentEstimate(float(differences.mean()), error)
-    if len(seeds) < 2 or n_clusters < 2:
-        return items, test
-    of_seeds = [differences[[part.seed == seed for part in compared]].mean() for seed in seeds]
-    pooled = pooled_over_seeds(np.array(of_seeds), error, n_clusters=n_clusters)
-    return StudentEstimate(float(differences.mean()), pooled.standard_error, pooled.degrees_of_freedom), "seeds_t"
+        contributions, sizes = aligned(evidence)
+        if is_drawn_once:
+            return ClusterEstimate(contributions.mean(axis=1), sizes.mean(axis=1)), SIGN_FLIP
+        pseudo_values = len(sizes) * (contributions - differences * sizes) + differences
+        table = np.stack([pseudo_values[:, mask].mean(axis=1) for mask in masks])
+        return replace(crossed_estimate(table), value=value), CROSSED
+    error = float(np.mean([part.standard_error for part in evidence]))
+    if is_drawn_once:
+        return estimate_of_error(value, error, n_clusters=n_clusters), STUDENT
+    of_seeds = float(np.var([differences[mask].mean() for mask in masks], ddof=1)) / len(seeds)
+    return CrossedEstimate(value, of_seeds, error**2, len(seeds), n_clusters), CROSSED
 
 
 def _described(estimate: Estimate) -> tuple[float, float, float]:
     """Return the difference, its two-sided p-value and its standard error."""
-    if isinstance(estimate, StudentEstimate):
+    if isinstance(estimate, CrossedEstimate):
         return estimate.value, estimate.p_value, estimate.standard_error
     assert isinstance(estimate, ClusterEstimate), "a mean is of clusters or of standard errors"
     ratio = ratio_estimate(estimate.contributions, estimate.sizes)

@@ -1,5 +1,6 @@
 """Estimates of a paired difference: 90 % intervals, and tests of a margin that agree with them."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,8 @@ from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.seed_pooling import StudentEstimate
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
+from mlprune.numeric.statistics.variance_components import CrossedEstimate
 from mlprune.steps.questions.evidence import Counts, Evidence
 from mlprune.vocabulary import ClaimName
 
@@ -102,15 +103,22 @@ class ClusterEstimate:
 
 
 def estimate_of(evidence: Evidence) -> Estimate:
-    """Return the estimate that the data of one comparison allow.
-
-    Without contributions of clusters, the difference has a normal distribution with the recorded standard error.
-    """
+    """Return the estimate that the data of one comparison allow."""
     if evidence.counts is not None:
         return ItemEstimate(evidence.counts)
     if evidence.clusters:
         return ClusterEstimate(evidence.contributions, evidence.sizes)
-    return StudentEstimate(evidence.difference, evidence.standard_error)
+    return estimate_of_error(evidence.difference, evidence.standard_error, n_clusters=evidence.n_clusters)
+
+
+def estimate_of_error(difference: float, standard_error: float, *, n_clusters: int) -> Estimate:
+    """Return the estimate of a difference of which only the standard error is known.
+
+    It has a t distribution with n_clusters - 1 degrees of freedom. Of a single cluster nothing is known but its value.
+    """
+    if n_clusters < 2 or not math.isfinite(standard_error):
+        return ClusterEstimate(np.array([difference]), np.ones(1))
+    return CrossedEstimate(difference, 0.0, standard_error**2, n_seeds=2, n_clusters=n_clusters)
 
 
 def margin_p_value(estimate: Estimate, claim: ClaimName, margin: float, *, sign: int) -> float:

@@ -1,7 +1,9 @@
 """What a question can find with the items that it has, before its run: from the task files and from stored results."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 
 from mlprune.json_values import as_float
@@ -11,6 +13,7 @@ from mlprune.numeric.statistics.power import (
     items_for_margin,
     smallest_significant_difference,
     testable_margin,
+    testable_margin_of_estimate,
 )
 from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.questions.answers import ALPHA, BINARY, MID_P
@@ -22,6 +25,8 @@ CHANGED_SHARE = 0.2
 """Share of the answers that is assumed to change, in either direction, before there are results."""
 LARGE_GAIN = 0.05
 """Smallest significant gain from which on a question is called too weak."""
+MOST_EXACT_ITEMS = 20_000
+"""Number of items up to which the power is exact; above, it is that of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -37,69 +42,113 @@ class Power:
     smallest_significant: float | None
     """Smallest difference that can be significant after correction, if all changes go in one direction."""
     detectable: float | None
-    """True difference that is found with a power of 80 %; None if there are no results to estimate it from."""
+    """True difference that is found with a power of 80 %; None if there is nothing to estimate it from."""
     n_stored: int
-    """Number of stored comparisons from which `detectable` is estimated; 0 if `CHANGED_SHARE` is assumed."""
+    """Number of stored comparisons from which the power is estimated; 0 if `CHANGED_SHARE` is assumed."""
     testable_margin: float | None
-    """Smallest margin that can be shown if no right answer is lost: as of one item per cluster."""
+    """One language: the smallest margin that can be shown, if no right answer is lost. Several languages, or a mean
+    over variants: the margin that is shown with a power of 80 % if there is no difference."""
     headroom: float | None
     """Largest possible gain of a binary metric over the first baseline; None before the baseline was evaluated."""
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether an item is right or wrong."""
+        return self.question.criterion.metric in BINARY
+
+    @property
+    def is_of_items(self) -> bool:
+        """Whether the margin is that of the items of one language, which hold without an assumption."""
+        return self.n_languages == 1 and self.question.criterion.over == "each"
+
     def warnings(self) -> Iterator[str]:
         """Yield what the question cannot answer, one line each."""
-        question, points = self.question, _points
-        margin, group = question.criterion.margin, question.criterion.group.text
-        family = f" in a family of {question.n_tests}" if question.n_tests > 1 else ""
-        if margin is not None and self.testable_margin is not None and margin <= self.testable_margin:
-            needed = items_for_margin(margin, alpha=ALPHA / question.n_tests)
+        yield from self._margin_warnings()
+        yield from self._gain_warnings()
+        if self.question.n_seeds == 1:
+            yield "conditional on one draw of demonstrations: seeds 0 to 4 would show their variation"
+        if self.question.n_left_out:
+            yield f"{self.question.n_left_out} comparisons are left out, because they lack a language of the group"
+
+    def _margin_warnings(self) -> Iterator[str]:
+        margin, testable = self.question.criterion.margin, self.testable_margin
+        if margin is None or testable is None or margin > testable:
+            return
+        if self.is_of_items:
+            needed = items_for_margin(margin, alpha=ALPHA / self.question.n_tests)
             yield (
-                f"a margin of {points(margin)} needs about {needed} clusters of items{family}, {group} has "
-                f"{self.n_clusters}: the smallest testable margin is {points(self.testable_margin)}"
+                f"a margin of {_points(margin)} needs about {needed} independent items{self._family}, "
+                f"{self.question.criterion.group.text} has {self._units}: "
+                f"the smallest testable margin is {_points(testable)}"
             )
-        smallest = self.smallest_significant
-        if question.criterion.claim == "gain" and smallest is not None:
-            if smallest > LARGE_GAIN:
-                yield f"no gain below {points(smallest)} can be significant{family}: {group} has {self.n_answers} items"
-            if self.headroom is not None and self.headroom < smallest:
-                yield f"the baseline is {points(self.headroom)} below the best value: no gain can be significant"
-        if question.n_seeds == 1:
-            yield "its answer is conditional on one draw of demonstrations: seeds 0 to 4 would show their variation"
-        if question.n_left_out:
-            yield f"{question.n_left_out} comparisons are left out, because they lack a language of the group"
+        else:
+            yield f"a margin of {_points(margin)} is too small: {_points(testable)} can be shown with 80 % power"
+
+    def _gain_warnings(self) -> Iterator[str]:
+        smallest, group = self.smallest_significant, self.question.criterion.group.text
+        if self.question.criterion.claim != "gain" or smallest is None:
+            return
+        if smallest > LARGE_GAIN:
+            n_items = f"{group} has {self.n_answers} items"
+            yield f"no gain below {_points(smallest)} can be significant{self._family}: {n_items}"
+        if self.headroom is not None and self.headroom < smallest:
+            yield f"the baseline is {_points(self.headroom)} below the best value: no gain can be significant"
+
+    @property
+    def _family(self) -> str:
+        return f" in a family of {self.question.n_tests} tests" if self.question.n_tests > 1 else ""
+
+    @property
+    def _units(self) -> str:
+        return f"{self.n_answers}" + (f" in {self.n_clusters} clusters" if self.n_clusters < self.n_answers else "")
 
 
 def power_of(question: PlannedQuestion, store: Store) -> Power:
     """Return what a question can find.
 
-    Differences are those of a test at 5 % divided by the number of tests in the family. Answers to one item in several
-    languages count as independent, which is optimistic; the answer itself uses clusters.
+    Differences are those of a test at 5 % divided by the number of tests in the family. Before there are results,
+    `CHANGED_SHARE` of the answers is assumed to change, independently in every item, language and comparison; this is
+    optimistic, and the answer itself uses clusters. Clusters count as (number of items)^2 / sum of squared sizes.
     """
     evaluations = evaluations_of(question, question.comparisons[0])
     items = [task_data(evaluation.task).items for evaluation in evaluations]
-    sizes = [len(of_language) for of_language in items]
-    is_worst = question.criterion.group_kind == "worst"
-    n_answers = min(sizes) if is_worst else sum(sizes)
-    clusters = {item.cluster or item.example_id for of_language in items for item in of_language}
-    is_binary = question.criterion.metric in BINARY
-    errors, n_tests = _stored_errors(question, store), question.n_tests
-    detectable = None
-    if errors:
-        detectable = detectable_difference(median(errors), n_tests=n_tests)
-    elif is_binary:
+    is_worst, is_mean = question.criterion.group_kind == "worst", question.criterion.over == "mean"
+    n_answers = min(map(len, items)) if is_worst else sum(map(len, items))
+    clusters = Counter(item.cluster or item.example_id for of_language in items for item in of_language)
+    is_binary, n_tests = question.criterion.metric in BINARY, question.n_tests
+    errors = _stored_errors(question, store)
+    n_observed = n_answers * (len(question.comparisons) if is_mean else 1)
+    assumed = math.sqrt(CHANGED_SHARE / n_observed) if is_binary else None
+    error = median(errors) if errors else assumed
+    detectable = None if error is None else detectable_difference(error, n_tests=n_tests)
+    if is_binary and not errors and n_observed <= MOST_EXACT_ITEMS and not is_mean:
         detectable = detectable_difference_of_items(n_answers, CHANGED_SHARE, n_tests=n_tests, test=MID_P)
-    return Power(
+    smallest = None
+    if is_binary and not is_mean:
+        smallest = smallest_significant_difference(n_answers, n_tests=n_tests, test=MID_P)
+    power = Power(
         question,
         n_languages=len(evaluations),
         n_answers=n_answers,
         n_clusters=len(clusters),
-        smallest_significant=smallest_significant_difference(n_answers, n_tests=n_tests, test=MID_P)
-        if is_binary
-        else None,
+        smallest_significant=smallest,
         detectable=detectable,
         n_stored=len(errors),
-        testable_margin=testable_margin(len(clusters), alpha=ALPHA / n_tests) if is_binary else None,
+        testable_margin=None,
         headroom=_headroom(question, store) if is_binary else None,
     )
+    return replace(power, testable_margin=_testable_margin(power, clusters, error))
+
+
+def _testable_margin(power: Power, clusters: Counter[str], error: float | None) -> float | None:
+    alpha = ALPHA / power.question.n_tests
+    if power.is_of_items and power.is_binary:
+        n_effective = clusters.total() ** 2 / sum(size**2 for size in clusters.values())
+        return testable_margin(n_effective, alpha=alpha)
+    if error is None:
+        return None
+    is_two_sided = power.question.criterion.claim == "equivalent"
+    return testable_margin_of_estimate(error, alpha=alpha, is_two_sided=is_two_sided)
 
 
 def _headroom(question: PlannedQuestion, store: Store) -> float | None:
@@ -119,10 +168,18 @@ def _headroom(question: PlannedQuestion, store: Store) -> float | None:
 
 
 def _stored_errors(question: PlannedQuestion, store: Store) -> list[float]:
-    """Return the standard errors of the comparisons of a question that are already in the store."""
-    records = (store.read_record(*comparison.identity.key) for comparison in question.comparisons)
-    rows = (find_row(record, question.criterion) for record in records if record is not None)
-    return [as_float(row["standard_error"]) for row in rows if row and row.get("standard_error") is not None]
+    """Return the standard errors of the comparisons of a question that are already in the store.
+
+    Of a mean, those of its answer; the errors of single comparisons would be too large.
+    """
+    if question.criterion.over == "mean":
+        record = store.read_record(*question.identity.key)
+        rows = [] if record is None else list(record.rows["answers"])
+    else:
+        records = (store.read_record(*comparison.identity.key) for comparison in question.comparisons)
+        found = (find_row(record, question.criterion) for record in records if record is not None)
+        rows = [row for row in found if row is not None]
+    return [as_float(row["standard_error"]) for row in rows if row.get("standard_error") is not None]
 
 
 def _points(value: float) -> str:

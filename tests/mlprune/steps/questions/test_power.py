@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mlprune.numeric.statistics.power import detectable_difference
-from mlprune.steps.questions.power import Power, power_of
+from mlprune.numeric.statistics import power as kernels
+from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
 from mlprune.store.store import Store
 from tests.mlprune.steps.questions.test_plan import FACTS, QUESTION, plan_of
 
@@ -49,8 +49,8 @@ def test_a_margin_that_the_items_cannot_test_is_reported_with_the_number_of_item
 ) -> None:
     weak = power(tiny_inputs, store, claim="noninferior", margin=0.01)
     (warning,) = weak.warnings()
-    assert "1.0 points needs about 299 clusters" in warning
-    assert f"has {weak.n_clusters}" in warning
+    assert "1.0 points needs about 299 independent items" in warning
+    assert f"has {weak.n_answers}:" in warning
     assert list(power(tiny_inputs, store, claim="noninferior", margin=0.9).warnings()) == []
 
 
@@ -73,7 +73,7 @@ def test_stored_results_replace_the_assumption(tiny_inputs: Path, store: Store) 
     row = {"language": "en", "metric": "accuracy", "standard_error": 0.02}
     store.write_record(question.comparisons[0].identity.record(rows={"comparison_results": [row]}))
     known = power_of(question, store)
-    assert (known.n_stored, known.detectable) == (1, pytest.approx(detectable_difference(0.02)))
+    assert (known.n_stored, known.detectable) == (1, pytest.approx(kernels.detectable_difference(0.02)))
 
 
 def test_a_baseline_at_the_ceiling_leaves_no_gain(tiny_inputs: Path, store: Store) -> None:
@@ -89,3 +89,21 @@ def test_a_baseline_at_the_ceiling_leaves_no_gain(tiny_inputs: Path, store: Stor
 def test_other_metrics_have_no_power_before_there_are_results(tiny_inputs: Path, store: Store) -> None:
     result = power(tiny_inputs, store, metric="ece")
     assert (result.smallest_significant, result.detectable, result.testable_margin) == (None, None, None)
+
+
+def test_the_margin_of_a_mean_is_that_of_its_standard_error(tiny_inputs: Path, store: Store) -> None:
+    changes = {"variants": "random", "languages": "outside_english", "over": "mean"}
+    question = {**changes, "claim": "equivalent", "margin": 0.1}
+    assumed = power(tiny_inputs, store, **question)
+    error = (CHANGED_SHARE / (2 * assumed.n_answers)) ** 0.5
+    expected = kernels.testable_margin_of_estimate(error, is_two_sided=True)
+    assert (assumed.testable_margin, assumed.smallest_significant) == (pytest.approx(expected), None)
+    assert any("too small" in text for text in assumed.warnings())
+    row = {"standard_error": 0.001}
+    store.write_record(assumed.question.identity.record(rows={"answers": [row]}))
+    known = power(tiny_inputs, store, **question)
+    assert (known.n_stored, known.testable_margin) == (
+        1,
+        pytest.approx(kernels.testable_margin_of_estimate(0.001, is_two_sided=True)),
+    )
+    assert not any("too small" in text for text in known.warnings())
