@@ -50,7 +50,11 @@ def flores_200(write: Write) -> None:
             kept = SENTENCES[language] if split == "dev" else SENTENCES[language][:2]
             write(f"flores200_dataset/{split}/{code}.{split}", lines(kept))
     write("flores200_dataset/dev/zho_Hant.dev", lines(("壹。", "貳。", "參。")))
-    write("flores200_dataset/metadata_dev.tsv", b"URL\tdomain\ttopic\nu\td\tt\n")
+    for split, urls in (("dev", "uuv"), ("devtest", "uv")):
+        rows = "".join(f"{url}\twikinews\tt\tno\tno\n" for url in urls)
+        write(
+            f"flores200_dataset/metadata_{split}.tsv", f"URL\tdomain\ttopic\thas_image\thas_hyperlink\n{rows}".encode()
+        )
 
 
 def flores_plus_archive(write: Write) -> None:
@@ -66,6 +70,7 @@ def ntrex(write: Write) -> None:
         write(f"NTREX-128/newstest2019-{name}.txt", lines(("x", "y", "z")))
     write("NTREX-additional/newstest2019-ref.gsw-BE.txt", lines(("x", "y", "z")))
     write("LANGUAGES.tsv", b"fra French\n")
+    write("DOCUMENT_IDS.tsv", b"bbc.1\nbbc.1\nrt.com.2\n")
 
 
 def moses(write: Write) -> None:
@@ -118,5 +123,9 @@ def flores_parquet(folder: Path, *, on_hub: bool) -> None:
             name = f"{code}/{split}-00000-of-00001.parquet" if on_hub else f"{split}/{code}.parquet"
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             column = "sentence" if on_hub else "text"
-            rows = [{"id": number, column: text} for number, text in enumerate(SENTENCES[language])]
+            url = "URL" if on_hub else "url"
+            rows = [
+                {"id": number, column: text, url: "uuv"[number], "domain": "wikinews"}
+                for number, text in enumerate(SENTENCES[language])
+            ]
             pq.write_table(pa.Table.from_pylist(rows[::-1]), folder / name)

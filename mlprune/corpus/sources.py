@@ -7,7 +7,8 @@ from pathlib import Path
 
 from mlprune.corpus import cldr, cldr_sentences
 from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
-from mlprune.corpus.layouts.parallel_text import PAGE, ParallelText, RecognisedText, choose_split, recognise
+from mlprune.corpus.layouts.parallel_text import DOCUMENTS, PAGE, ParallelText, RecognisedText, choose_split, recognise
+from mlprune.corpus.layouts.text_documents import TextDocument, aligned_documents, no_documents
 from mlprune.corpus.layouts.text_layout import TextSource
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
@@ -63,6 +64,12 @@ class ParallelCorpus:
             self._lines[language] = lines
         return self._lines[language]
 
+    def documents(self, language: str) -> tuple[TextDocument, ...]:
+        """The document of each sentence of a language; empty if the text does not tell."""
+        source = self.source(language)
+        documents = DOCUMENTS.get(self.recognised.layout.name, no_documents)(source)
+        return aligned_documents(source, documents, n_lines=len(self.lines(language)))
+
     def content(self, language: str) -> str:
         """SHA-256 of the sentences of a language."""
         return digest(list(self.lines(language)))
@@ -97,6 +104,10 @@ class CldrCorpus(ParallelCorpus):
         if language not in self._corpus:
             raise CorpusError("the built-in corpus has no such language", language=language, expected=cldr.LANGUAGES)
         return self._corpus[language]
+
+    def documents(self, language: str) -> tuple[TextDocument, ...]:
+        """None: the sentences are not from documents."""
+        return ()
 
 
 def _check_filled(lines: Sequence[str], path: Path) -> None:

@@ -1,12 +1,18 @@
 """Parallel text in any layout: recognise a path, choose a split, and read the sentences of a language."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.corpus.layouts import line_files, text_tables, tmx
 from mlprune.corpus.layouts.language_codes import matching_codes, recipe_tags
+from mlprune.corpus.layouts.text_documents import (
+    TextDocument,
+    flores_documents,
+    ntrex_documents,
+    table_documents,
+)
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, split_name
 from mlprune.errors import CorpusError
 
@@ -28,6 +34,13 @@ TEXT_LAYOUTS: Mapping[str, TextLayout] = {
     )
 }
 """Layouts by name, in the order of trial."""
+
+DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
+    line_files.FLORES.name: flores_documents,
+    line_files.NTREX.name: ntrex_documents,
+    text_tables.PARQUET.name: table_documents,
+}
+"""Layout -> function that lists the document of each sentence, for layouts that tell documents."""
 
 SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "test": ("test", "devtest"),

@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
+from mlprune.evaluation.tasks.item_groups import ItemGroup
 from mlprune.evaluation.tasks.published_examples import published_examples
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
 from mlprune.steps.corpus_ref import open_corpus
@@ -70,6 +71,7 @@ def _task_data(spec: TaskSpec) -> TaskData:
         language=languages[0],
         target=languages[1] if len(languages) > 1 else None,
         split=cast("SplitName", spec.split) if spec.is_corpus_half else None,
+        documents=() if spec.task == "facts" else [ItemGroup(*document) for document in corpus.documents(languages[0])],
         limit=spec.limit,
         seed=spec.seed,
     )
