@@ -39,9 +39,10 @@ def format_result(
     """
     from catalog.ids import short_id_length  # noqa: PLC0415 - commands import lazily
     from catalog.queries import render  # noqa: PLC0415
-    from catalog.terminal import TableOptions  # noqa: PLC0415
+    from catalog.terminal import SHORT_ID, TableOptions  # noqa: PLC0415
 
-    id_length = short_id_length(catalog, result)
+    shows_short_ids = format_name == "table" and not is_wide
+    id_length = short_id_length(catalog, result) if shows_short_ids else SHORT_ID
     options = TableOptions(screen_width(), is_wide=is_wide, may_omit=may_omit, digits=digits, id_length=id_length)
     return render(result, format_name, options=options)
 
