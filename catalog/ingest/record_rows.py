@@ -1,7 +1,7 @@
 """The rows that a record adds to the catalog, and a check that its kind and id allow them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from catalog.ingest.table_files import declared_tables
 from mlprune.json_values import JsonObject
@@ -63,7 +63,7 @@ def add_rows(record: Record, rows: Rows) -> None:
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
     for name, record_rows in record.rows.items():
         table = table_of(name)
-        added = _with_conditions(record) if table == "metrics" else record_rows
+        added = _COMPLETED[table](record) if table in _COMPLETED else record_rows
         rows.setdefault(table, []).extend(_with_profile(added) if table in WITH_PROFILE else added)
 
 
@@ -78,6 +78,12 @@ def _with_conditions(record: Record) -> list[JsonObject]:
     ]
 
 
+def _with_roles(record: Record) -> list[JsonObject]:
+    """Return the links of a variant to its sets, with the roles as the catalog names them."""
+    links = record.rows["variant_demonstrations"]
+    return [{**row, "role": "calibration"} if row.get("role") == "demonstrations" else row for row in links]
+
+
 def _is_higher_better(row: JsonObject) -> bool:
     """Return what records of older versions do not store: whether a higher value of a metric is better."""
     return METRIC_TRAITS.get(str(row.get("metric")), MetricTraits()).higher_is_better
@@ -86,3 +92,10 @@ def _is_higher_better(row: JsonObject) -> bool:
 def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:
     """Return rows with the profile that is not stored because it is the default."""
     return [row if row.get("profile") else {**row, "profile": "corrected"} for row in rows]
+
+
+_COMPLETED: Mapping[str, Callable[[Record], list[JsonObject]]] = {
+    "metrics": _with_conditions,
+    "variant_demonstrations": _with_roles,
+}
+"""Table -> function that returns the rows of a record for it, if they are not the stored ones."""

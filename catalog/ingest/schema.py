@@ -8,13 +8,13 @@ and the next fold fills these from the records. Views and macros are created aga
 from collections.abc import Mapping
 
 from catalog.ingest.insert_rows import insert_rows
-from catalog.ingest.table_files import SCHEMA_VERSION, declared_tables
+from catalog.ingest.table_files import SCHEMA_VERSION, declared_tables, foreign_keys
 from catalog.ingest.transactions import Connection, transaction
 from catalog.ingest.view_files import macros, views
 from catalog.sql_files import SqlFile, statement
 from mlprune.errors import StoreError
 
-BOOKKEEPING = ("schema_version", "schema_objects")
+BOOKKEEPING = ("schema_version", "schema_objects", "foreign_keys")
 """Tables about the catalog file itself."""
 STATE = "fold_state"
 """Table of values that one fold stores for the next. It is emptied with the tables that are filled from records, and a
@@ -108,6 +108,13 @@ def _store_objects(connection: Connection) -> None:
     connection.execute(statement("fold", "empty_table", table="schema_objects"))
     rows = [{"kind": kind, "name": name, "sha256": sha256} for (kind, name), sha256 in _declared_objects().items()]
     insert_rows(connection, declared_tables()["schema_objects"], rows)
+    connection.execute(statement("fold", "empty_table", table="foreign_keys"))
+    keys = [
+        {"table_name": key.table, "column_name": key.column, "parent_table": key.parent}
+        | {"parent_column": key.parent_column}
+        for key in foreign_keys()
+    ]
+    insert_rows(connection, declared_tables()["foreign_keys"], keys)
 
 
 def _write_comments(connection: Connection) -> None:

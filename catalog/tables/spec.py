@@ -22,7 +22,7 @@ COLUMNS_OF_VARIANTS: tuple[str, ...] = (
     "set_kind",
     "source_language",
     "target_language",
-    "demonstrations",
+    "demonstration_label",
     "structure",
     "propagation",
     "sparsity",

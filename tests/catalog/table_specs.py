@@ -11,7 +11,8 @@ ROWS = (
     RowSpec("dense model", {"dense": (True,)}),
     RowSpec("random", {"score": ("random",)}),
     RowSpec(
-        "translation {demonstrations}", {"set_kind": ("translation",), "score": ("wanda",), "propagation": ("dense",)}
+        "translation {demonstration_label}",
+        {"set_kind": ("translation",), "score": ("wanda",), "propagation": ("dense",)},
     ),
 )
 FACTS = TableSpec("facts", "Facts", "facts", "accuracy", ROWS, macro="outside_english")

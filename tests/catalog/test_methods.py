@@ -1,5 +1,6 @@
 """Views and queries for profiles, bootstraps, schedules, several sets, combinations and changed weights."""
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,23 @@ def test_settings_describe_what_is_not_at_its_default(methods_catalog: Catalog, 
 def test_every_variant_has_a_label_of_its_own(methods_catalog: Catalog, methods: Methods) -> None:
     labels = {row["variant_id"]: row["label"] for row in methods_catalog.query("FROM described_variants")}
     assert len(set(labels.values())) == len(labels)
-    expected = "wanda on fr-en, dense propagation, resampled, sparsity 0.5, resampled with seed 1"
-    assert labels[methods.ids["resampled 1"]] == expected
-    assert labels[methods.ids["magnitude"]].startswith("magnitude, sparsity 0.5")
-    assert "dense" in labels.values()
+    assert labels[methods.ids["resampled 1"]] == "wanda fr-en 0.5, resampled, resample seed 1"
+    assert labels[methods.ids["magnitude"]].startswith("magnitude 0.5")
+    assert labels[methods.ids["both keep"]].startswith("intersection of wanda on fr-en and magnitude 0.")
+    assert {"dense", "wanda es-en sequential 0.1", "random 0.3, seed 1"} <= set(labels.values())
+
+
+def test_variants_of_a_method_are_the_points_of_a_curve(methods_catalog: Catalog, methods: Methods) -> None:
+    rows = methods_catalog.query("FROM variant_descriptions")
+    assert len({(row["method"], row["method_id"]) for row in rows}) == len({row["method_id"] for row in rows})
+    assert len({row["method"] for row in rows}) == len({row["method_id"] for row in rows})
+    points: dict[str, set[float]] = defaultdict(set)
+    for row in rows:
+        points[row["method"]].add(row["sparsity"])
+    for method in ("wanda fr-en", "wanda es-en sequential", "contrast fr-en", "random"):
+        assert points[method] >= {0.1, 0.3, 0.5}, method
+    by_id = {row["variant_id"]: row["method"] for row in rows}
+    assert by_id[methods.ids["resampled 1"]] == by_id[methods.ids["resampled 2"]] == "wanda fr-en, resampled"
 
 
 def test_equal_settings_have_equal_ids_and_different_ones_do_not(methods_catalog: Catalog) -> None:
@@ -363,7 +377,7 @@ def test_lineage_has_the_sets_and_parents_of_a_variant(methods_catalog: Catalog,
     sql = "SELECT set_ids, parent_variant_ids, mask_sha256 FROM lineage WHERE variant_id = $variant_id"
     several = methods_catalog.query(sql, {"variant_id": methods.ids["several"]})
     ids = sorted([(methods.sets["fr corrected"], 0.25), (methods.sets["es corrected"], 0.75)])
-    assert several[0]["set_ids"] == " + ".join(f"demonstrations {set_id} {weight}" for set_id, weight in ids)
+    assert several[0]["set_ids"] == " + ".join(f"calibration {set_id} {weight}" for set_id, weight in ids)
     assert several[0]["mask_sha256"] == "several's masks"
     combined = methods_catalog.query(sql, {"variant_id": methods.ids["both keep"]})
     parents = f"{methods.ids['plain']} {methods.ids['magnitude']}"

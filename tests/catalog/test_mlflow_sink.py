@@ -55,7 +55,7 @@ def test_variants_are_runs_below_their_recipe(tmp_path: Path, tracking_uri: str)
     assert (half.data.params["score"], half.data.params["sparsity"]) == ("magnitude", "0.5")
     assert half.data.tags["mlflow.parentRunId"] == found["tried"].info.run_id
     assert half.data.tags["mlprune.snapshot_id"] == snapshot_id
-    assert (half.info.status, half.info.run_name) == ("FINISHED", "magnitude, sparsity 0.5")
+    assert (half.info.status, half.info.run_name) == ("FINISHED", "magnitude 0.5")
     assert half.data.tags["mlprune.names"] == "another name, half"
 
     write_rows(store, "recipes", parameters={"n": 2}, rows={"names": [{**names[0], "name": "one more"}]})

@@ -150,7 +150,7 @@ def test_features_are_compared_at_the_published_share_too(opened: Catalog) -> No
     rows = opened.query("SELECT profile, share, count(*) AS n FROM feature_overlaps GROUP BY ALL ORDER BY ALL")
     assert [(row["profile"], row["share"]) for row in rows] == [("corrected", 0.4), ("paper", 0.4)]
     assert rows[0]["n"] == rows[1]["n"]
-    shown = answers(opened, "feature_overlap_by_block", "profile=paper")
+    shown = answers(opened, "feature_overlap_by_depth", "profile=paper")
     assert {row["profile"] for row in shown} == {"paper"}
 
 

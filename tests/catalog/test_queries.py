@@ -245,7 +245,7 @@ def test_layer_sparsity_and_largest_features_obey_their_parameters(catalog: Cata
     assert [row["sparsity"] for row in found] == [0.5] * 4
     largest = answers(catalog, "largest_features", "depth=1", "top=2")
     assert {(row["depth"], row["rank"]) for row in largest} == {(1, 1), (1, 2)}
-    overlaps = answers(catalog, "feature_overlap_by_block", "share=0.1")
+    overlaps = answers(catalog, "feature_overlap_by_depth", "share=0.1")
     assert len(overlaps) * 2 == len(rows["feature_overlaps"])
 
 

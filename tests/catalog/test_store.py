@@ -388,6 +388,20 @@ def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(catalo
     assert gap["value"] == metrics["value"]
 
 
+def test_the_catalog_lists_its_foreign_keys(catalog: Catalog) -> None:
+    found = catalog.query(
+        "SELECT * FROM foreign_keys WHERE table_name = 'comparison_results' AND column_name = 'baseline_id'"
+    )
+    assert found == [
+        {
+            "table_name": "comparison_results",
+            "column_name": "baseline_id",
+            "parent_table": "variants",
+            "parent_column": "variant_id",
+        }
+    ]
+
+
 def test_every_table_has_a_primary_key(catalog: Catalog) -> None:
     sql = "SELECT table_name FROM duckdb_tables() WHERE NOT has_primary_key"
     assert catalog.query(sql) == []

@@ -5,7 +5,7 @@
 INSERT OR REPLACE INTO variant_descriptions
 WITH links AS (
     SELECT
-        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.unusual, d.made_of,
+        l.variant_id, l.role, l.demonstration_set_id, l.weight, d.label, d.settings AS set_settings, d.made_of,
         concat(d.template, '/', d.token_budget, CASE WHEN NOT d.paired THEN '/unpaired' END) AS made,
         coalesce(d.profile, 'corrected') AS profile,
         min(l.weight) OVER of_role < max(l.weight) OVER of_role AS is_weighted
@@ -19,9 +19,9 @@ sets_read AS (
         string_agg(
             label || CASE WHEN is_weighted THEN format(' x {:.3g}', weight) ELSE '' END,
             ' + ' ORDER BY label, demonstration_set_id
-        ) FILTER (WHERE role = 'demonstrations') AS demonstration_label,
+        ) FILTER (WHERE role = 'calibration') AS demonstration_label,
         string_agg(label, ' + ' ORDER BY label, demonstration_set_id) FILTER (WHERE role = 'contrast') AS contrast,
-        string_agg(DISTINCT unusual, ', ' ORDER BY unusual) AS unusual,
+        string_agg(DISTINCT set_settings, ', ' ORDER BY set_settings) AS set_settings,
         string_agg(DISTINCT made, '+' ORDER BY made) AS made,
         string_agg(DISTINCT profile, ' and ' ORDER BY profile) AS set_profiles,
         string_agg(
@@ -42,7 +42,7 @@ scored AS (
             coalesce(v.profile, 'corrected') AS profile,
             coalesce(v.token_scope, 'all') AS token_scope
         ),
-        r.demonstration_label, r.contrast, r.unusual, r.set_ids, r.sets_made_of,
+        r.demonstration_label, r.contrast, r.set_settings, r.set_ids, r.sets_made_of,
         coalesce(r.made, '/') AS made,
         coalesce(r.set_profiles, v.profile, 'corrected') AS set_profiles,
         list_filter(
@@ -72,7 +72,7 @@ own AS (
             CASE WHEN contrast <> 'code' THEN 'against ' || contrast END,
             CASE WHEN n_demonstrations IS NOT NULL THEN 'first ' || n_demonstrations || ' demonstrations' END,
             CASE WHEN resample_seed IS NOT NULL THEN 'resampled' END,
-            unusual,
+            set_settings,
             nullif(array_to_string(list_transform(
                 parameters,
                 lambda parameter: array_to_string(list_transform(
@@ -136,37 +136,58 @@ described AS (
 worded AS (
     SELECT
         v.*,
-        concat_ws(
-            ', ',
-            CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.source END,
-            nullif(concat_ws(' on ', replace(v.score, '_', ' '), v.demonstration_label), ''),
-            CASE WHEN v.is_dense THEN 'dense' END,
-            v.propagation || ' propagation',
-            CASE WHEN v.structure <> 'row' THEN v.structure END,
-            v.settings,
-            CASE WHEN v.sparsity > 0 THEN format('sparsity {:.3g}', v.sparsity) END,
-            'seed ' || nullif(v.any_seed, 0),
-            'resampled with seed ' || v.resample_seed
-        ) AS words
+        CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.source END AS model,
+        nullif(
+            concat_ws(
+                ' ',
+                replace(v.score, '_', ' '),
+                v.demonstration_label,
+                CASE WHEN v.is_dense THEN 'dense' END,
+                nullif(v.propagation, 'dense'),
+                nullif(v.structure, 'row')
+            ),
+            ''
+        ) AS name,
+        CASE WHEN v.sparsity > 0 THEN format('{:.3g}', v.sparsity) END AS shown_sparsity,
+        left(sha256(to_json([
+            v.base_model_id, v.is_dense::VARCHAR, v.score, v.structure, v.propagation, v.set_kind, v.source_language,
+            v.target_language, v.demonstration_label, v.settings_id
+        ])), 20) AS method_id
     FROM described AS v
     LEFT JOIN base_models AS b ON b.base_model_id = v.base_model_id
+),
+texts AS (
+    SELECT
+        *,
+        concat_ws(', ', model, name, settings) AS method_text,
+        concat_ws(
+            ', ',
+            model,
+            CASE WHEN name IS NOT NULL THEN concat_ws(' ', name, shown_sparsity) END,
+            CASE WHEN name IS NULL THEN concat_ws(' ', settings, shown_sparsity) ELSE settings END,
+            'seed ' || nullif(any_seed, 0),
+            'resample seed ' || resample_seed
+        ) AS label_text
+    FROM worded
 )
 SELECT
     variant_id,
     base_model_id,
-    words || CASE
-        WHEN count(*) OVER (PARTITION BY words) > 1 THEN ' #' || left(variant_id, 8)
+    label_text || CASE
+        WHEN count(*) OVER (PARTITION BY label_text) > 1 THEN ' #' || left(variant_id, 8)
         ELSE ''
     END AS label,
-    left(sha256(to_json([
-        base_model_id, is_dense::VARCHAR, score, structure, propagation, set_kind, source_language, target_language,
-        demonstration_label, settings_id
-    ])), 20) AS method,
+    method_text || CASE
+        WHEN min(method_id) OVER (PARTITION BY method_text) < max(method_id) OVER (PARTITION BY method_text)
+        THEN ' #' || left(method_id, 8)
+        ELSE ''
+    END AS method,
+    method_id,
     score, score_parameters, structure, propagation, sparsity, achieved_sparsity, demonstration_set_id,
     contrast_set_id, set_kind, source_language, target_language, shots, samples, any_seed AS seed, intervention,
     intervention_parameters, is_dense, weights_changed, removes, schedule, schedule_parameters, scope, profile,
     token_scope, aggregation, aggregation_parameters, n_demonstrations, resample_seed, combination,
     demonstration_label, settings, settings_id, set_ids, sets_made_of
-FROM worded
+FROM texts
 EXCEPT
 SELECT * FROM variant_descriptions;

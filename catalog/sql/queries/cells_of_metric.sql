@@ -37,7 +37,7 @@ unchanged_cells AS (
 )
 SELECT
     b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
-    v.demonstration_label AS demonstrations, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
+    v.demonstration_label, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
     v.settings, coalesce(m.evaluation_profile, 'corrected') AS evaluation_profile, m.scoring_rule, q.protocol,
     m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_holm, v.variant_id, m.evaluation_id
 FROM (FROM measured_cells UNION ALL FROM unchanged_cells) AS m

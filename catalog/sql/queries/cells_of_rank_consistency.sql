@@ -15,7 +15,7 @@ WITH cells AS (
 )
 SELECT
     b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
-    v.demonstration_label AS demonstrations, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
+    v.demonstration_label, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
     v.settings, coalesce(r.profile, 'corrected') AS evaluation_profile, r.scoring_rule, q.protocol,
     r.language, r.value, r.ci_low, r.ci_high,
     r.n_items AS n, r.difference, r.p_value,

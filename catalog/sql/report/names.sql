@@ -4,7 +4,7 @@
 SELECT
     n.recipe, n.kind, n.name,
     CASE n.kind
-        WHEN 'demonstration_set' THEN concat_ws(', ', s.label, 'seed ' || s.seed, s.unusual)
+        WHEN 'demonstration_set' THEN concat_ws(', ', s.label, 'seed ' || s.seed, s.settings)
         WHEN 'variant' THEN v.label
     END AS meaning,
     n.id

@@ -1,6 +1,6 @@
 -- aggregate_results: one row per comparison, metric and group of languages: the mean of the languages' differences, or the difference of the worst languages
 CREATE OR REPLACE TABLE aggregate_results (
-    comparison_id VARCHAR,           -- id of the comparison's record, and name of its file in contributions/
+    comparison_id VARCHAR,           -- -> records.id: record of the comparison, and name of its file in contributions/
     variant_id VARCHAR,              -- -> variants: the variant
     baseline_id VARCHAR,             -- -> variants: variant that it is compared with
     task VARCHAR,                    -- task of all evaluations

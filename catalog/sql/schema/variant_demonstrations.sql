@@ -2,7 +2,7 @@
 CREATE OR REPLACE TABLE variant_demonstrations (
     variant_id VARCHAR,            -- -> variants: the variant
     demonstration_set_id VARCHAR,  -- -> demonstration_sets: the demonstration set
-    role VARCHAR,                  -- use of the set: demonstrations or contrast
+    role VARCHAR,                  -- use of the set: calibration (the score reads it), contrast (the contrast score divides by it) or english (LRP2 moves states to it)
     weight DOUBLE,                 -- weight of the set among the sets of the same role
     PRIMARY KEY (variant_id, demonstration_set_id, role)
 );

@@ -2,8 +2,9 @@
 CREATE OR REPLACE TABLE variant_descriptions (
     variant_id VARCHAR,             -- -> variants: the variant
     base_model_id VARCHAR,          -- -> base_models: the model it is made from
-    label VARCHAR,                  -- the variant as text, different for every variant of the catalog
-    method VARCHAR,                 -- 20 hex digits, equal for variants that differ in nothing but sizes, seeds and sparsity
+    label VARCHAR,                  -- the variant as text, such as wanda fr-en 0.2; different for every variant of the catalog. Propagation dense is not written
+    method VARCHAR,                 -- the label without sparsity and seeds, such as wanda fr-en; equal for variants that differ in nothing but sparsity, seeds and sizes of sets: the points of a curve
+    method_id VARCHAR,              -- 20 hex digits, equal if and only if the methods are equal
     score VARCHAR,                  -- score that orders the weights; NULL for dense and for parents of different scores
     score_parameters JSON,          -- parameters of the score that are not at their defaults, without its seed; NULL for none
     structure VARCHAR,              -- comparison group: row, matrix, alpha, or N:M; NULL for dense

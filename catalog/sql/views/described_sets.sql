@@ -1,5 +1,5 @@
 -- described_sets: one row per demonstration set with its label, and with a text for the settings that are not defaults
--- (unusual). Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the
+-- (settings). Sets with equal made_of differ in nothing but profile and seed, as far as the catalog's columns show (the
 -- profile paper takes the sentences in order and has no seed).
 CREATE OR REPLACE VIEW described_sets AS
 WITH named AS (
@@ -33,7 +33,7 @@ parts AS (
 SELECT
     n.* EXCLUDE (short_name, pairing),
     concat_ws(' ', coalesce(n.short_name, n.kind), p.labels) AS label,
-    nullif(concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS unusual,
+    nullif(concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS settings,
     concat_ws(
         ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots, 'samples', n.samples, 'max_tokens', n.max_tokens,
         'template', n.template, 'budget', n.token_budget, 'parts', p.made_of
@@ -41,5 +41,5 @@ SELECT
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;
 -- label: short text for the set, for instance fr-en
--- unusual: text for the settings that are not defaults; NULL if all are
+-- settings: text for the settings that are not defaults; NULL if all are
 -- made_of: equal for sets that differ in nothing but profile and seed

@@ -41,7 +41,7 @@ all_points AS (
         AND d.protocol_id = c.protocol_id
 )
 SELECT
-    k.base_model_id, p.task, p.split, p.metric, p.language, p.scoring_rule, p.example_limit, p.protocol_id,
+    k.base_model_id, k.method, p.task, p.split, p.metric, p.language, p.scoring_rule, p.example_limit, p.protocol_id,
     k.score, k.propagation, k.structure, k.source_language, k.target_language, k.set_kind, k.demonstration_label,
     k.settings, p.sparsity, p.value, p.ci_low, p.ci_high, p.n_variants
 FROM all_points AS p

@@ -49,7 +49,7 @@ def test_variants_without_a_value_on_dev_are_not_candidates() -> None:
 def test_values_in_a_label_give_rows_of_their_own() -> None:
     variants = [variant("a"), variant("b", score="ria"), variant("c", score="ria")]
     assert chosen(SPEC, variants, {"c": 1.0}) == [("row wanda", "a", 1), ("row ria", "c", 1)]
-    assert placeholders("{score} on {demonstrations}") == ("score", "demonstrations")
+    assert placeholders("{score} on {demonstration_label}") == ("score", "demonstration_label")
 
 
 def test_without_values_on_dev_labels_name_the_seed_or_the_variant() -> None:

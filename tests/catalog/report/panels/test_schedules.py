@@ -10,8 +10,8 @@ def test_schedules_are_drawn_with_the_ratios_of_owl(methods_catalog: Catalog) ->
     assert {row["schedule"] for row in rows} == {"owl", "given"}
     (group,) = schedule_panels(rows)
     assert [key.label for key in group.legend] == [
-        "wanda on fr-en, dense propagation, given schedule, blocks [[0,0.25]], sparsity 0.5",
-        "wanda on fr-en, dense propagation, owl schedule, spread 0.1, sparsity 0.5",
+        "wanda fr-en 0.5, given schedule, blocks [[0,0.25]]",
+        "wanda fr-en 0.5, owl schedule, spread 0.1",
     ]
     assert len(group.panels) == 2
     assert "from 0.250 to 0.600 of a block, 2 variants" in drawn(group.panels[0])

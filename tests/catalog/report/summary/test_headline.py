@@ -24,4 +24,4 @@ def test_the_headline_of_a_store_agrees_with_its_records(catalog: Catalog, rows:
     expected = number(sum(differences) / len(differences), signed=True)
     assert answers["Do translation demonstrations beat random pruning? (wanda)"] == expected
     assert [line.cells[0] for line in headline.table] == ["en", "es", "fr", "sw"]
-    assert "wanda on es-en, sequential propagation" in headline.table[0].cells[1]
+    assert "wanda es-en sequential" in headline.table[0].cells[1]

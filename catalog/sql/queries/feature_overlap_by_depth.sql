@@ -1,4 +1,4 @@
--- feature_overlap_by_block: one row per base model, pair of demonstration sets, share and depth: the fraction of the
+-- feature_overlap_by_depth: one row per base model, pair of demonstration sets, share and depth: the fraction of the
 -- first set's large features that are small in the second.
 -- $share DOUBLE = NULL
 -- $profile VARCHAR = 'corrected'
