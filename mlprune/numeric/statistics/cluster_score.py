@@ -8,22 +8,26 @@ from mlprune.numeric.statistics.interval import Interval
 
 FEW_CHANGED_CLUSTERS = 30
 """From this number of contributing clusters on, the sign-flip interval is used alone."""
-N_GRID, N_ROUNDS, N_BISECTIONS = 33, 7, 60
+N_GRID, N_ROUNDS, N_BISECTIONS = 65, 6, 40
 
 
 def score_interval(contributions: Array, sizes: Array, *, level: float, bound: float) -> Interval:
     """Invert a score test whose variance is estimated under the hypothesis, with clusters as units.
 
     For a hypothesised difference x, e_c = d_c - x * m_c. The most likely distribution of e with mean 0 has the observed
-    values and the two extremes (+-bound - x) * u as its support, where u = sum(m^2) / sum(m) is the size of a typical
-    cluster. Its weights are p_c = 1 / (C * (1 + l * e_c)); if the sum of p is below 1, one extreme has the rest. With V
-    the sum of e^2 under these weights, the interval has all x with (sum e_c)^2 <= z^2 * C * V.
+    values and the two extremes (+-bound - x) * u as its support. u is the size of a change that was not observed,
 
-    With one item a cluster and 0/1 credit this is Tango's score interval (Statistics in Medicine 17, 1998). With no
-    change at all it is +-bound * z^2 / (n + z^2), n = sum(m)^2 / sum(m^2).
+    u = (t^2 + sum(d^2) / bound^2) / (t + sum(|d|) / bound),   t = sum(m^2) / sum(m),
 
-    The ends are found on a grid of 33 values between the estimate and the bound that is refined 7 times around the end,
-    l by 60 bisections.
+    between a typical cluster t and the changes that were observed. The weights are p_c = 1 / (C * (1 + l * e_c)); if
+    they add up to less than 1, one extreme has the rest. With V the sum of e^2 under these weights, the interval has
+    all x with (sum e_c)^2 <= z^2 * C * V.
+
+    With one item per cluster and 0/1 credit this is Tango's score interval (Statistics in Medicine 17, 1998). Without
+    any change and with clusters of one size it is +-bound * z^2 / (C + z^2).
+
+    The ends are found on a grid of 65 values between the estimate and the bound, which is refined 6 times around the
+    end; l by 40 bisections.
 
     Args:
         contributions: d, [C], |d| <= bound * m.
@@ -31,21 +35,35 @@ def score_interval(contributions: Array, sizes: Array, *, level: float, bound: f
         level: coverage, in (0, 1).
         bound: largest possible |d| / m.
     """
-    points, counts = np.unique(np.stack([contributions, sizes], axis=1), axis=0, return_counts=True)
-    weights = counts.astype(np.float64)
+    points, weights, unit = _summary(contributions, sizes, bound)
     squared_z = float(special.ndtri((1 + level) / 2)) ** 2
-    high = _upper_end(points, weights, squared_z=squared_z, bound=bound)
-    low = -_upper_end(points * (-1.0, 1.0), weights, squared_z=squared_z, bound=bound)
+    high = _upper_end(points, weights, squared_z=squared_z, unit=unit, bound=bound)
+    low = -_upper_end(points * (-1.0, 1.0), weights, squared_z=squared_z, unit=unit, bound=bound)
     return Interval(low, high)
 
 
-def _upper_end(points: Array, counts: Array, *, squared_z: float, bound: float) -> float:
+def squared_score(contributions: Array, sizes: Array, *, difference: float, bound: float) -> float:
+    """Return (sum e_c)^2 / (C * V) of `score_interval`; the interval has the differences where it is at most z^2."""
+    points, weights, unit = _summary(contributions, sizes, bound)
+    return float(_squared_scores(points, weights, np.array([difference]), unit=unit, bound=bound)[0])
+
+
+def _summary(contributions: Array, sizes: Array, bound: float) -> tuple[Array, Array, float]:
+    """Return the different clusters [U, 2], how many there are of each [U], and the size u of an unobserved change."""
+    typical = float((sizes**2).sum() / sizes.sum())
+    changes = np.abs(contributions) / bound
+    unit = float((typical**2 + (changes**2).sum()) / (typical + changes.sum()))
+    points, counts = np.unique(np.stack([contributions, sizes], axis=1), axis=0, return_counts=True)
+    return points, counts.astype(np.float64), unit
+
+
+def _upper_end(points: Array, counts: Array, *, squared_z: float, unit: float, bound: float) -> float:
     """Return the largest accepted difference: the last grid value before the first rejected one, in each round."""
     totals = counts @ points
     low, high = min(float(totals[0] / totals[1]), bound), bound
     for _ in range(N_ROUNDS):
         grid = np.linspace(low, high, N_GRID)
-        rejected = _squared_scores(points, counts, grid, bound=bound) > squared_z
+        rejected = _squared_scores(points, counts, grid, unit=unit, bound=bound) > squared_z
         rejected[0] = False
         if not rejected.any():
             return high
@@ -54,11 +72,10 @@ def _upper_end(points: Array, counts: Array, *, squared_z: float, bound: float) 
     return high
 
 
-def _squared_scores(points: Array, counts: Array, differences: Array, *, bound: float) -> Array:
+def _squared_scores(points: Array, counts: Array, differences: Array, *, unit: float, bound: float) -> Array:
     """Return the squared score statistic of each hypothesised difference, [grid]; 0 if it has no variance."""
     d, m = points.T
     n_clusters = counts.sum()
-    unit = float((counts * m * m).sum() / (counts * m).sum())
     deviations = d - differences[:, None] * m
     most, least = (bound - differences) * unit, (-bound - differences) * unit
     top = np.maximum(most, deviations.max(axis=1))

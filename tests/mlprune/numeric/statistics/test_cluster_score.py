@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from mlprune.numeric.statistics.cluster_score import score_interval
+from mlprune.numeric.statistics.cluster_score import score_interval, squared_score
 
 
 def tango_score(x: float, gained: int, lost: int, n: int) -> float:
@@ -41,6 +41,8 @@ def test_it_scales_with_the_bound_and_mirrors_with_the_sign() -> None:
     interval = score_interval(d, m, level=0.9, bound=1.0)
     scaled = score_interval(3 * d, m, level=0.9, bound=3.0)
     assert (scaled.low, scaled.high) == pytest.approx((3 * interval.low, 3 * interval.high), abs=1e-8)
+    for end in (interval.low, interval.high):
+        assert squared_score(d, m, difference=end, bound=1.0) == pytest.approx(1.6448536**2, abs=1e-5)
     mirrored = score_interval(-d, m, level=0.9, bound=1.0)
     assert (-mirrored.high, -mirrored.low) == pytest.approx((interval.low, interval.high), abs=1e-12)
 
@@ -49,3 +51,12 @@ def test_clusters_that_all_changed_fully_end_at_the_bound() -> None:
     interval = score_interval(np.full(8, 2.0), np.full(8, 2.0), level=0.95, bound=1.0)
     assert interval.high == 1.0
     assert 0.3 < interval.low < 0.6
+
+
+def test_small_changes_of_large_clusters_narrow_the_interval() -> None:
+    sizes = np.full(30, 4.0)
+    small, whole = np.zeros(30), np.zeros(30)
+    small[:4], whole[:1] = 1.0, 4.0
+    narrow, wide = (score_interval(d, sizes, level=0.95, bound=1.0) for d in (small, whole))
+    assert narrow.high < wide.high
+    assert narrow.low > wide.low
