@@ -17,6 +17,8 @@ from mlprune.numeric.statistics.proportions import design_effect
 Array = NDArray[np.float64]
 Real = TypeVar("Real", float, Array)
 
+SHRINKAGE = 4.0
+"""Weight of one discordant item in an estimated design effect, where the worst case has the weight of a cluster."""
 N_HALVINGS = 60
 """Bisection steps for the end of an interval: its error is below the rounding of float64."""
 
@@ -110,7 +112,7 @@ def effective_pairs(differences: Array, clusters: NDArray[np.int64]) -> tuple[fl
     """Return the gained, lost and all items of clustered pairs as numbers of independent items: b / D, c / D, n / D.
 
     D is the design effect of `proportions.effective_size`, with the differences minus their mean as residuals, their
-    variance (divided by n) as the variance of one item, and the number of discordant items as k.
+    variance (divided by n) as the variance of one item, and 4 (b + c) in the place of 16 k.
 
     Args:
         differences: [n], 1 for a gained, -1 for a lost item, else 0.
@@ -125,7 +127,9 @@ def effective_pairs(differences: Array, clusters: NDArray[np.int64]) -> tuple[fl
         raise PermanentError("a paired difference is impossible", expected="-1, 0 or 1")
     n_gained, n_lost = float((differences == 1).sum()), float((differences == -1).sum())
     residuals = differences - differences.mean()
-    effect = design_effect(residuals, clusters, variance=float((residuals**2).mean()), n_informative=n_gained + n_lost)
+    effect = design_effect(
+        residuals, clusters, variance=float((residuals**2).mean()), weight=SHRINKAGE * (n_gained + n_lost)
+    )
     return n_gained / effect, n_lost / effect, len(differences) / effect
 
 

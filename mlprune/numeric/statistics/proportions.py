@@ -79,17 +79,17 @@ def effective_size(credit: Array, clusters: Codes) -> float:
     _check_credit(credit, clusters)
     p = float(credit.mean())
     n_rarer = float(min(credit.sum(), (1 - credit).sum()))
-    return len(credit) / design_effect(credit - p, clusters, variance=p * (1 - p), n_informative=n_rarer)
+    return len(credit) / design_effect(credit - p, clusters, variance=p * (1 - p), weight=SHRINKAGE * n_rarer)
 
 
-def design_effect(residuals: Array, clusters: Codes, *, variance: float, n_informative: float) -> float:
+def design_effect(residuals: Array, clusters: Codes, *, variance: float, weight: float) -> float:
     """Return the factor by which clusters widen the variance of a mean, >= 1; formula: see `effective_size`.
 
     Args:
         residuals: [n], values minus their mean.
         clusters: [n], the number of the item's cluster, from 0 without gaps.
         variance: variance of one item if all are independent.
-        n_informative: k, the number of items that show whether values of a cluster are alike.
+        weight: weight of the estimate; that of the worst case is the size of a typical cluster.
     """
     n, sizes = len(residuals), np.bincount(clusters).astype(np.float64)
     if len(sizes) == n:
@@ -99,7 +99,7 @@ def design_effect(residuals: Array, clusters: Codes, *, variance: float, n_infor
     estimate = 1.0
     if len(sizes) > 1 and variance > 0:
         estimate = len(sizes) / (len(sizes) - 1) * float((sums**2).sum()) / (n / (n - 1) * n * variance)
-    weight = SHRINKAGE * n_informative if len(sizes) > 1 else 0.0
+    weight = weight if len(sizes) > 1 else 0.0
     shrunk = (alike**2 + weight * max(1.0, estimate)) / (alike + weight)
     freedom = max(1.0, (sizes**2).sum() ** 2 / (sizes**4).sum() - 1)
     return max(1.0, shrunk * float(special.stdtrit(freedom, 0.975) / special.stdtrit(n - 1, 0.975)) ** 2)
