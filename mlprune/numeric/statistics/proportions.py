@@ -73,7 +73,7 @@ def effective_size(credit: Array, clusters: Codes) -> float:
         credit: [n], in [0, 1].
         clusters: [n], the number of the item's cluster, from 0 without gaps.
     Raises:
-        ShapeError: the arguments differ in shape, or there are no items.
+        ShapeError: the arguments differ in shape, or are empty.
         PermanentError: a credit is outside [0, 1].
     """
     _check_credit(credit, clusters)
@@ -120,7 +120,7 @@ def chance_p_value(credit: Array, chances: Array, clusters: Codes) -> float:
         chances: [n], in [0, 1]: 1 / candidates, or the share of the majority class.
         clusters: [n], the number of the item's cluster, from 0 without gaps.
     Raises:
-        ShapeError: the arguments differ in shape, or there are no items.
+        ShapeError: the arguments differ in shape, or are empty.
         PermanentError: a credit or a chance is outside [0, 1].
     """
     _check_credit(credit, clusters)
@@ -149,7 +149,7 @@ def majority_share(gold: Iterable[Hashable]) -> float:
     """Return the share of the most frequent right answer: the accuracy of a model that always gives this answer.
 
     Raises:
-        PermanentError: there are no items.
+        PermanentError: `gold` is empty.
     """
     counts = Counter(gold)
     if not counts:
