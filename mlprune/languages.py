@@ -1,4 +1,4 @@
-"""Language tags: FLORES-200 codes, scripts, and the file names of a language."""
+"""Language tags: FLORES-200 codes, scripts, resource classes, and the file names of a language."""
 
 ENGLISH = "en"
 """Tag of English, the pivot of interventions and tasks."""
@@ -143,3 +143,31 @@ def language_file_stems(tag: str) -> tuple[str, ...]:
     code, _, script = tag.partition("-")
     long_codes = [long for long, short in ISO_639_3.items() if short == code] or [code]
     return (tag, *(f"{long}_{script or DEFAULT_SCRIPTS.get(code, 'Latn')}" for long in long_codes))
+
+
+RESOURCE_CLASSES: dict[int, str] = {
+    5: "en es de ja fr ar zh zh-Hant",
+    4: "ru hu vi nl ko tr it fa pl pt cs hi fi sv hr sr ca eu",
+    3: "id uk af he el ro da sk sl lv lt et bn th ur ms ta kk uz ka be bg tl gl",
+    2: "sw zu xh yo ha am ga mt lo is mr pa ht",
+    1: "sq az my ig jv km nb te cy mk kn ml ne gu hy so qu",
+    0: "si",
+}
+"""Class, from 0 (left behind) to 5 (winners) -> languages, by the taxonomy of Joshi et al. 2020, arXiv:2004.09095. The
+catalog's view `language_resources` is made of this table."""
+
+
+def script_of(tag: str) -> str:
+    """Return the ISO 15924 code of a language's script: that of the tag, or the usual one."""
+    code, _, script = tag.partition("-")
+    return script or DEFAULT_SCRIPTS.get(code, "Latn")
+
+
+def resource_class_of(tag: str) -> int | None:
+    """Return the resource class of a language; None if the taxonomy's list lacks it."""
+    return next((number for number, tags in RESOURCE_CLASSES.items() if tag in tags.split()), None)
+
+
+def languages_with_resource_class() -> list[tuple[str, str, int]]:
+    """Return (language, script, resource class) of all languages of the taxonomy's list, highest class first."""
+    return [(tag, script_of(tag), number) for number, tags in RESOURCE_CLASSES.items() for tag in tags.split()]

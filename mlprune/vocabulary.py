@@ -95,6 +95,7 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "precision_weighted": MetricTraits(),
     "recall_weighted": MetricTraits(),
     "ece": MetricTraits(higher_is_better=False),
+    "ece_sum": MetricTraits(higher_is_better=False),
     "perplexity": MetricTraits("sentences", higher_is_better=False),
     "exact_match": MetricTraits("pairs"),
     "bleu": MetricTraits("pairs"),

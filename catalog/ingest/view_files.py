@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from types import MappingProxyType
 
 from catalog.sql_files import SqlFile, sql_files
+from mlprune.languages import languages_with_resource_class
 
 
 def in_dependency_order(files: Mapping[str, SqlFile]) -> dict[str, SqlFile]:
@@ -30,8 +31,14 @@ def in_dependency_order(files: Mapping[str, SqlFile]) -> dict[str, SqlFile]:
 
 @cache
 def views() -> Mapping[str, SqlFile]:
-    """View name -> file, each after the views that it reads."""
-    return MappingProxyType(in_dependency_order({file.name: file for file in sql_files("views")}))
+    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table."""
+    files = [SqlFile(file.name, file.text.replace("{languages}", _language_rows())) for file in sql_files("views")]
+    return MappingProxyType(in_dependency_order({file.name: file for file in files}))
+
+
+def _language_rows() -> str:
+    """Rows of (language, script, resource class), as SQL."""
+    return ", ".join(f"('{tag}', '{script}', {number})" for tag, script, number in languages_with_resource_class())
 
 
 @cache

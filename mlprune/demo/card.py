@@ -14,7 +14,6 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from mlprune.corpus import cldr, cldr_facts, cldr_sentences
-from mlprune.evaluation.bootstrap import measure
 from mlprune.evaluation.scoring.candidates import score_items
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
@@ -54,7 +53,7 @@ def fact_accuracy(
     rows = [cldr_facts.item(fact, language) for fact in facts]
     items = [facts_item(str(row["id"]), row) for row in rows]
     scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
-    accuracy = measure(task_metrics("facts", language)[0], Predictions.from_scores(items, scores)).value
+    accuracy = task_metrics("facts", language)[0].of(Predictions.from_scores(items, scores))
     return accuracy, sum(1 / len(item.candidates) for item in items) / len(items), len(items)
 
 
@@ -64,7 +63,7 @@ def perplexity(chain: Chain, tokenizer: PreTrainedTokenizerBase, language: str) 
     data = corpus_items("perplexity", lines, language=language, limit=N_PERPLEXITY)
     items = cast("tuple[ChoiceItem, ...]", data.items)
     scores = score_items(chain, tokenizer, items, batch_tokens=BATCH_TOKENS, max_positions=POSITIONS)
-    return measure(METRICS["perplexity"], Predictions.from_scores(items, scores)).value
+    return METRICS["perplexity"].of(Predictions.from_scores(items, scores))
 
 
 def translation_accuracy(
@@ -96,7 +95,7 @@ def _exact_match(
         max_new_tokens=80,
     )
     outputs = Translations.from_outputs(run_translation(chain, tokenizer, prepared))
-    return measure(METRICS["exact_match"], outputs).value
+    return METRICS["exact_match"].of(outputs)
 
 
 def measurements(folder: Path) -> Measurements:

@@ -1,24 +1,28 @@
 """Registry of metrics: the statistics of each example, and the value as a function of their sums.
 
-Nothing here is random: the bootstrap resamples the sums. BLEU and chrF are those of sacreBLEU.
+Nothing here is random: inference resamples the sums. BLEU and chrF are those of sacreBLEU.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.predictions import Predictions, matrix_of
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.evaluation import metrics as numbers
+from mlprune.numeric.evaluation import text_overlap
 from mlprune.numeric.evaluation.metrics import Array, Quantity
 from mlprune.vocabulary import METRIC_TRAITS
+
+InferenceName = Literal["credit", "log_likelihood", "resampled", "calibration"]
+"""Name of a method for intervals and tests."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,25 @@ class Metric:
     """Predictions -> [n, k] float64."""
     value: Callable[[Array], Array]
     """[..., k] sums over examples -> [...] values."""
-    is_credit: bool = False
-    """Whether the first statistic is an example's credit, 1 for a right answer, for the exact McNemar test."""
+    inference: InferenceName = "resampled"
+    """Method of its intervals and tests. `credit` reads (an example's credit, 1), `log_likelihood` reads (a text's
+    log-likelihood, its scored tokens), the others read any statistics."""
     signature: str | None = None
     """sacreBLEU's description of how it computes the metric; None for other metrics."""
+
+    def of(self, predictions: Any) -> float:
+        """Return the value of the metric for predictions of the kind that it reads."""
+        return float(self.value(self.statistics(predictions).sum(axis=0)))
 
     @property
     def higher_is_better(self) -> bool:
         """Whether a higher value is better."""
         return METRIC_TRAITS[self.name].higher_is_better
+
+    @property
+    def best(self) -> float:
+        """The best possible value."""
+        return 0.0 if self.inference == "calibration" else 1.0
 
 
 # Choices
@@ -71,6 +85,18 @@ def _accuracy_statistics(predictions: Predictions, *, credit: Callable[[Predicti
 def _calibration_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
     """[n, bins + 1]."""
     confidences = numbers.confidence(predictions.score_matrix)
+    return _with_ones(numbers.calibration_cells(confidences, credit(predictions)))
+
+
+def _calibration_of_sums(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
+    """[n, bins + 1] with the probability of the chosen candidate, or the mean over those that share the credit."""
+    probabilities = numbers.softmax(matrix_of(predictions.likelihoods.part, predictions.starts))
+    scores = predictions.score_matrix
+    if credit is _credit:
+        confidences = probabilities[np.arange(len(scores)), numbers.highest(scores)]
+    else:
+        chosen = scores == np.nanmax(scores, axis=1, keepdims=True)
+        confidences = np.where(chosen, probabilities, 0.0).sum(axis=1) / chosen.sum(axis=1)
     return _with_ones(numbers.calibration_cells(confidences, credit(predictions)))
 
 
@@ -111,10 +137,11 @@ def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | 
 
 
 def _overlap_value(sums: Array, *, make: Callable[[], BLEU | CHRF]) -> Array:
+    """Return sacreBLEU's own value for one row of sums; for several rows, those of `text_overlap`, which is faster."""
     metric = make()
-    rows = sums.reshape(-1, sums.shape[-1]).astype(np.int64).tolist()
-    values = [metric._compute_score_from_stats(row).score / 100 for row in rows]
-    return np.array(values, dtype=np.float64).reshape(sums.shape[:-1])
+    if sums.ndim == 1:
+        return np.asarray(metric._compute_score_from_stats(sums.astype(np.int64).tolist()).score / 100)
+    return text_overlap.chrf(sums) if isinstance(metric, CHRF) else text_overlap.bleu(sums)
 
 
 def _overlap_metric(name: str, make: Callable[[], BLEU | CHRF], *, target: str) -> Metric:
@@ -143,24 +170,32 @@ def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
 
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("accuracy", partial(_accuracy_statistics, credit=_credit), _mean, is_credit=True),
+    "accuracy": Metric("accuracy", partial(_accuracy_statistics, credit=_credit), _mean, "credit"),
     "f1_macro": _label("f1_macro", quantity="f1"),
     "f1_weighted": _label("f1_weighted", quantity="f1", weighted=True),
     "precision_macro": _label("precision_macro", quantity="precision"),
     "recall_macro": _label("recall_macro", quantity="recall"),
     "precision_weighted": _label("precision_weighted", quantity="precision", weighted=True),
     "recall_weighted": _label("recall_weighted", quantity="recall", weighted=True),
-    "ece": Metric("ece", partial(_calibration_statistics, credit=_credit), _calibration_error),
-    "perplexity": Metric("perplexity", _likelihood_statistics, _perplexity),
-    "exact_match": Metric("exact_match", _exact_matches, _mean),
+    "ece": Metric("ece", partial(_calibration_statistics, credit=_credit), _calibration_error, "calibration"),
+    "ece_sum": Metric("ece_sum", partial(_calibration_of_sums, credit=_credit), _calibration_error, "calibration"),
+    "perplexity": Metric("perplexity", _likelihood_statistics, _perplexity, "log_likelihood"),
+    "exact_match": Metric("exact_match", _exact_matches, _mean, "credit"),
     "bleu": bleu_metric("en"),
     "chrf": _overlap_metric("chrf", CHRF, target="en"),
 }
-"""All metrics except perplexity are fractions; sacreBLEU's bleu and chrf are divided by 100."""
+"""All metrics except perplexity are fractions; sacreBLEU's bleu and chrf are divided by 100.
+
+The confidence of `ece` is the softmax of the candidates' scores. Under the rules `mean` and `candidate_mean` these are
+mean log-probabilities per token, so it is not a probability of the candidate. `ece_sum` takes the softmax of the summed
+log-probabilities of the candidate part, whatever the rule: the probability of the chosen candidate given the context,
+if one of the candidates follows it.
+"""
 
 SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
     "accuracy": partial(_accuracy_statistics, credit=_shared_credit),
     "ece": partial(_calibration_statistics, credit=_shared_credit),
+    "ece_sum": partial(_calibration_of_sums, credit=_shared_credit),
 }
 """Statistics of metrics for tasks in which candidates of equal score share the credit."""
 

@@ -121,8 +121,9 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},
     ),
     "comparisons": RecordKind(
-        2,
-        "comparison of an evaluation with that of a baseline",
+        3,
+        "variant, baseline, task and split whose evaluations are compared, by language and over groups of languages",
+        folders=("contributions",),
         tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
     ),
     "rank_consistency": RecordKind(

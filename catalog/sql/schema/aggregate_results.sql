@@ -20,7 +20,7 @@ CREATE OR REPLACE TABLE aggregate_results (
     scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
-    interval VARCHAR,                -- method of the interval: sign_flip or bca
+    interval VARCHAR,                -- method of the interval: sign_flip, bca or score
     standard_error DOUBLE,           -- standard deviation of the difference over resampled clusters
     p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
     test VARCHAR,                    -- method of p_value: sign_flip or randomization

@@ -13,7 +13,7 @@ CREATE OR REPLACE TABLE comparison_results (
     scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
-    interval VARCHAR,                -- method of the interval: tango, sign_flip or bca
+    interval VARCHAR,                -- method of the interval: tango, sign_flip, bca, debiased or score
     p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
     test VARCHAR,                    -- method of p_value: tango, sign_flip or randomization
     p_mid_mcnemar DOUBLE,            -- two-sided p-value of McNemar's mid-p test, which takes items as independent; NULL unless every item is right or wrong

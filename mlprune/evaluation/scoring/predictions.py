@@ -209,10 +209,15 @@ class Predictions:
         Raises:
             PermanentError: a score is not a number.
         """
-        sizes = np.diff(self.starts)
-        matrix = np.full((sizes.size, int(sizes.max(initial=0))), np.nan)
-        matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = self.scores
-        return matrix
+        return matrix_of(self.scores, self.starts)
+
+
+def matrix_of(values: NDArray[np.float64], starts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the [rows] values of candidates as [n_items, most candidates]; NaN where an item has fewer candidates."""
+    sizes = np.diff(starts)
+    matrix = np.full((sizes.size, int(sizes.max(initial=0))), np.nan)
+    matrix[np.arange(matrix.shape[1]) < sizes[:, None]] = values
+    return matrix
 
 
 _LIKELIHOODS: tuple[tuple[str, type], ...] = (

@@ -49,6 +49,16 @@ def confidence(scores: Array) -> Array:
     return np.asarray(1.0 / np.nansum(odds, axis=1), dtype=np.float64)
 
 
+def softmax(scores: Array) -> Array:
+    """Return the softmax of each item's scores, [items, candidates]; NaN stays NaN.
+
+    Args:
+        scores: [items, candidates], NaN where an item has fewer candidates than others.
+    """
+    odds = np.exp(scores - np.nanmax(scores, axis=1, keepdims=True))
+    return np.asarray(odds / np.nansum(odds, axis=1, keepdims=True), dtype=np.float64)
+
+
 def calibration_cells(confidences: Array, credit: Array) -> Array:
     """Return credit minus confidence in the bin of the confidence and 0 in the other bins, [items, N_BINS].
 

@@ -13,15 +13,15 @@ Value = Callable[[Array], Array]
 """Metric of sums of statistics: [..., k] to [...]."""
 
 
-def swapped_differences(first: Array, second: Array, value: Value, *, flips: NDArray[np.int8]) -> Array:
-    """Return value(first) - value(second) after each swap of clusters, [K]; the first one is the observed difference.
+def swapped_values(first: Array, second: Array, value: Value, *, flips: NDArray[np.int8]) -> tuple[Array, Array]:
+    """Return value(first) and value(second) after each swap of clusters, both [K, ...]; row 0 is observed.
 
     Sign -1 swaps the cluster: first_s = (F + S + sum_c s_c * (f_c - g_c)) / 2, with F and S the sums of both systems.
 
     Args:
         first: f, [C, k], sums of statistics of each cluster for the first system.
         second: g, [C, k], the same clusters for the second system.
-        value: metric of sums.
+        value: one or several metrics of sums.
         flips: [K, C] of `sign_flips`.
     Raises:
         ShapeError: the shapes do not fit.
@@ -33,23 +33,35 @@ def swapped_differences(first: Array, second: Array, value: Value, *, flips: NDA
     both = exactly_summable(np.concatenate([first, second]), 4 * len(first))
     ours, theirs = both[: len(first)], both[len(first) :]
     total, distances = both.sum(axis=0), exact_products(flips, ours - theirs)
-    differences = np.asarray(value((total + distances) / 2) - value((total - distances) / 2), dtype=np.float64)
-    if not np.isfinite(differences).all():
-        n_wrong = int((~np.isfinite(differences)).sum())
+    values = tuple(np.asarray(value((total + sign * distances) / 2), dtype=np.float64) for sign in (1, -1))
+    n_wrong = sum(int((~np.isfinite(each)).sum()) for each in values)
+    if n_wrong:
         raise PermanentError("a metric after swaps is not finite", n_wrong=n_wrong)
-    return differences
+    return values[0], values[1]
+
+
+def swapped_differences(first: Array, second: Array, value: Value, *, flips: NDArray[np.int8]) -> Array:
+    """Return value(first) - value(second) after each swap of clusters, [K, ...]; see `swapped_values`."""
+    ours, theirs = swapped_values(first, second, value, flips=flips)
+    return ours - theirs
 
 
 def swap_test(first: Array, second: Array, value: Value, flips: NDArray[np.int8]) -> float:
-    """Return the two-sided p-value of value(first) - value(second), at least 1 / K.
+    """Return the two-sided p-value of value(first) - value(second), at least 1 / K; see `swap_p_value`.
+
+    For a mean of credit it is the p-value of `sign_flip_test`. Args and Raises: as in `swapped_values`.
+    """
+    return swap_p_value(swapped_differences(first, second, value, flips=flips))
+
+
+def swap_p_value(differences: Array) -> float:
+    """Return the two-sided p-value of the first of [K] swapped differences.
 
     p = mean over swaps of w: 1 if the swapped difference is larger in absolute value and for the observed assignment,
     1/2 if the two are equal (they differ by at most 1e-9 of the largest one), 0 otherwise. It is 1 if the observed
-    difference is 0. For a mean of credit it is the p-value of `sign_flip_test`.
-
-    Args and Raises: as in `swapped_differences`.
+    difference is 0.
     """
-    distances = np.abs(swapped_differences(first, second, value, flips=flips))
+    distances = np.abs(differences)
     tolerance = TOLERANCE * float(distances.max())
     if distances[0] <= tolerance:
         return 1.0

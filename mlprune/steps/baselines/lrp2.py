@@ -15,7 +15,6 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from mlprune.evaluation.bootstrap import measure
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation
@@ -146,7 +145,6 @@ class TrialJob(TasksJob):
 
     def _row(self, trial: EvaluationSpec, predictions: Predictions) -> dict[str, JsonValue]:
         metric = task_metrics(trial.task.definition, trial.task.target_language)[0]
-        measured = measure(metric, predictions)
         return {
             "trial_id": trial.identity.id,
             "base_model_id": self.model.base_model_id,
@@ -155,8 +153,8 @@ class TrialJob(TasksJob):
             **trial.task.columns,
             **trial.task.protocol.columns,
             "metric": metric.name,
-            "value": measured.value,
-            "n": measured.n,
+            "value": metric.of(predictions),
+            "n": len(predictions.example_ids),
         }
 
 

@@ -1,24 +1,54 @@
 """Jobs of step `compare` on predictions: paired differences to a baseline. They run no model."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, cast
+from typing import ClassVar
 
-from mlprune.evaluation.bootstrap import compare
-from mlprune.evaluation.task_metrics import task_metrics
-from mlprune.json_values import JsonValue
+from mlprune.evaluation.inference.aggregates import AGGREGATED, aggregate, contributions_of
+from mlprune.evaluation.inference.language_groups import LanguageGroup, language_groups
+from mlprune.evaluation.inference.language_sums import LanguageSums, language_sums
+from mlprune.evaluation.inference.methods import compare
+from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.evaluation.significance import holm
+from mlprune.steps.compare.comparison_rows import Row, aggregate_row, comparison_row
+from mlprune.steps.compare.contributions import CONTRIBUTIONS_SCHEMA, contribution_columns
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.protocol import profile_column
-from mlprune.steps.evaluate.results import predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
+from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+DRAW_BYTES = 30_000
+"""Memory per cluster: signs of one byte and counts of two bytes, for the two last numbers of clusters."""
+MANY_ITEMS = 5_010
+"""Items of a split without a limit: those of the test split of XNLI."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The evaluations of one language with their predictions and metrics."""
+
+    evaluation: EvaluationSpec
+    baseline: EvaluationSpec
+    predictions: tuple[StoredPredictions, StoredPredictions]
+    metrics: tuple[Metric, ...]
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The variant's evaluation."""
+        return self.evaluation.task
+
+    def metric(self, name: str) -> Metric:
+        """The metric of this name."""
+        return next(metric for metric in self.metrics if metric.name == name)
 
 
 @dataclass(frozen=True)
 class CompareJob(RecordJob):
-    """Compare a variant with a baseline on one task and split; the languages are the family of Holm's correction."""
+    """Compare a variant with a baseline on one task and split: in each language, and over groups of languages."""
 
     step: ClassVar[str] = "compare"
     variant_id: str
@@ -32,40 +62,68 @@ class CompareJob(RecordJob):
         return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
+        """Cost of the signs and resamples of all clusters."""
+        limits = [evaluation.task.limit or MANY_ITEMS for evaluation, _ in self.pairs]
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + DRAW_BYTES * max(limits))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Compare each language, then correct the p-values of each metric."""
-        rows = [row for evaluation, baseline in self.pairs for row in self._rows(store, evaluation, baseline)]
-        for metric in dict.fromkeys(row["metric"] for row in rows):
-            family = [row for row in rows if row["metric"] == metric]
-            for row, adjusted in zip(family, holm([cast("float", row["p_value"]) for row in family]), strict=True):
-                row["p_holm"] = adjusted
-        store.write_record(self.identity.record(rows={"comparisons": rows}))
+        """Compare the languages one by one, then in groups."""
+        compared = [_read(store, evaluation, baseline) for evaluation, baseline in self.pairs]
+        groups = language_groups({each.spec.language: main_language(each.spec) for each in compared})
+        sums = _language_sums(compared)
+        specs = {each.spec.language: each.spec for each in compared}
+        rows = {
+            "comparison_results": [row for each in compared for row in _comparison_rows(each)],
+            "aggregate_results": [
+                aggregate_row(name, result, specs=specs)
+                for name, of_metric in sums.items()
+                for result in aggregate(of_metric, groups)
+            ],
+        }
+        keys: Row = {"comparison_id": self.identity.id, "variant_id": self.variant_id, "baseline_id": self.baseline_id}
+        artefact = self._write_contributions(store, sums, groups)
+        with_keys = {table: [{**keys, **row} for row in of_table] for table, of_table in rows.items()}
+        store.write_record(self.identity.record(artefacts=(artefact,), rows=with_keys))
 
-    def _rows(self, store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> list[dict[str, JsonValue]]:
-        """Rows of one language, one per metric."""
-        spec = evaluation.task
-        first, second = predictions_of(store, evaluation), predictions_of(store, baseline)
-        rows: list[dict[str, JsonValue]] = []
-        for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics):
-            difference = compare(metric, first, second)
-            row: dict[str, JsonValue] = {
-                "comparison_id": self.identity.id,
-                "variant_id": self.variant_id,
-                "baseline_id": self.baseline_id,
-                "evaluation_id": evaluation.identity.id,
-                "baseline_evaluation_id": baseline.identity.id,
-                "task": spec.task,
-                "language": spec.language,
-                "split": spec.split,
-                "metric": metric.name,
-                "difference": difference.difference,
-                "ci_low": difference.ci_low,
-                "ci_high": difference.ci_high,
-                "p_value": difference.p_value,
-                **profile_column(spec.profile),
-            }
-            rows.append(row)
-        return rows
+    def _write_contributions(
+        self, store: Store, sums: Mapping[str, LanguageSums], groups: Sequence[LanguageGroup]
+    ) -> Artefact:
+        """Write the contributions to each group and to each language."""
+        parts = [
+            (name, contributions_of(of_metric, group))
+            for name, of_metric in sums.items()
+            for group in (*groups, *(LanguageGroup("language", one, (one,)) for one in of_metric.languages))
+        ]
+        path = f"contributions/{self.identity.id}.parquet"
+        return store.write_table(path, contribution_columns(parts), CONTRIBUTIONS_SCHEMA)
+
+
+def main_language(spec: TaskSpec) -> str:
+    """Return the language by which an evaluation belongs to groups: of a pair, the one other than English."""
+    others = [side for side in spec.sides if side != ENGLISH]
+    return others[-1] if others else spec.language
+
+
+def _read(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+    spec = evaluation.task
+    predictions = predictions_of(store, evaluation), predictions_of(store, baseline)
+    metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
+    return Compared(evaluation, baseline, predictions, metrics)
+
+
+def _comparison_rows(compared: Compared) -> list[Row]:
+    """Return the rows of one language, one per metric."""
+    differences = compare(compared.metrics, *compared.predictions)
+    return [
+        comparison_row(name, difference, evaluation=compared.evaluation, baseline=compared.baseline)
+        for name, difference in differences.items()
+    ]
+
+
+def _language_sums(compared: Sequence[Compared]) -> dict[str, LanguageSums]:
+    """Return the sums of each metric that is compared over groups of languages."""
+    predictions = {each.spec.language: each.predictions for each in compared}
+    names = [metric.name for metric in compared[0].metrics if metric.name in AGGREGATED]
+    return {
+        name: language_sums({each.spec.language: each.metric(name) for each in compared}, predictions) for name in names
+    }

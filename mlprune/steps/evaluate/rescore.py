@@ -185,8 +185,8 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
         pairs = tuple((new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline)
         if pairs:
             parents = {role: [pair[side].identity.id for pair in pairs] for side, role in enumerate(roles)}
-            ids = [str(record.rows["comparisons"][0][key]) for key in ("variant_id", "baseline_id")]
-            yield CompareJob(make_identity("comparisons", parents=parents), ids[0], ids[1], pairs)
+            variant, baseline = (_variant_of(store, side) for side in zip(*pairs, strict=True))
+            yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
     for record in store.records("rank_consistency"):
         evaluations, baselines = (
             [successors[evaluation_id] for evaluation_id in record.parents.get(role, ()) if evaluation_id in successors]

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from mlprune.evaluation.bootstrap import MetricValue, measure
+from mlprune.evaluation.inference.chance import Chance, chance_of, limit_reached
+from mlprune.evaluation.inference.estimates import MetricValue
+from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
 from mlprune.evaluation.task_metrics import Metric, task_metrics
@@ -90,27 +92,35 @@ def _row(evaluation: EvaluationSpec, variant_id: str, *, n_examples: int) -> dic
 def _metric_rows(
     evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
 ) -> list[dict[str, JsonValue]]:
-    """Compute every metric of the task with its interval."""
+    """Compute every metric of the task with its interval and, where guessing has a value, the test against chance."""
     spec = evaluation.task
     metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
+    values = measure(metrics, predictions)
+    keys: dict[str, JsonValue] = {
+        "evaluation_id": evaluation.identity.id,
+        "variant_id": variant_id,
+        "task": spec.task,
+        "language": spec.language,
+        "split": spec.split,
+    }
     return [
-        _metric_row(evaluation, variant_id, metric=metric, value=measure(metric, predictions)) for metric in metrics
+        {**keys, **_metric_columns(metric, values[metric.name], chance_of(metric, predictions))} for metric in metrics
     ]
 
 
-def _metric_row(
-    evaluation: EvaluationSpec, variant_id: str, *, metric: Metric, value: MetricValue
-) -> dict[str, JsonValue]:
+def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -> dict[str, JsonValue]:
     return {
-        "evaluation_id": evaluation.identity.id,
-        "variant_id": variant_id,
-        "task": evaluation.task.task,
-        "language": evaluation.task.language,
-        "split": evaluation.task.split,
         "metric": metric.name,
         "value": value.value,
-        "ci_low": value.ci_low,
-        "ci_high": value.ci_high,
+        "ci_low": None if value.interval is None else value.interval.low,
+        "ci_high": None if value.interval is None else value.interval.high,
+        "interval": value.method,
+        "standard_error": value.standard_error,
         "n": value.n,
+        "n_clusters": value.n_clusters,
+        "chance": None if chance is None else chance.value,
+        "p_chance": None if chance is None else chance.p_value,
+        "limit_reached": limit_reached(metric, value, chance),
+        "higher_is_better": metric.higher_is_better,
         "signature": metric.signature,
     }

@@ -25,3 +25,7 @@ def test_every_view_comes_after_the_views_that_it_reads() -> None:
     assert order.index("described_sets") < order.index("best_variant") or "described_sets" not in order
     assert order.index("measured") < order.index("language_gap")
     assert not set(order) & set(macros())
+
+
+def test_the_view_of_languages_has_the_rows_of_the_language_table() -> None:
+    assert "('zh-Hant', 'Hant', 5), ('ru', 'Cyrl', 4)" in views()["language_resources"].statement

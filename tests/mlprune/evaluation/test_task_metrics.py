@@ -98,6 +98,18 @@ def test_calibration_of_shared_ties_counts_the_share() -> None:
     assert value_of(shared, one_item) == pytest.approx(0.0)
 
 
+def test_calibration_of_sums_takes_the_probability_of_the_answer_that_the_rule_chose() -> None:
+    """By the mean of tokens the first candidate is chosen, by their sum the second is likelier."""
+    starts, n_tokens = np.array([0, 2, 4]), np.array([8, 2, 2, 2])
+    sums = np.array([-8.0, -4.0, -1.0, -3.0])
+    predictions = whole_texts("ab", starts, gold=np.array([0, 1]), log_likelihoods=sums, n_tokens=n_tokens)
+    first, second = (math.exp(a) / (math.exp(a) + math.exp(b)) for a, b in ((-8, -4), (-1, -3)))
+    assert value_of(METRICS["ece_sum"], predictions) == pytest.approx(((1 - first) + second) / 2)
+    tied = with_scores([[-1.0, -1.0]], [0])
+    shared = task_metrics("facts", "fr", names=("ece_sum",))[0]
+    assert value_of(shared, tied) == pytest.approx(0.0)
+
+
 def test_items_of_different_label_counts_have_no_label_metric() -> None:
     with pytest.raises(ShapeError, match="number of labels"):
         METRICS["f1_macro"].statistics(with_scores([[-1.0, -2.0], [-1.0, -2.0, -3.0]], [0, 0]))
@@ -150,7 +162,7 @@ def test_signatures_name_the_tokenizer() -> None:
 def test_a_task_has_its_own_metrics_or_those_that_are_asked_for() -> None:
     for name, task in TASKS.items():
         assert tuple(metric.name for metric in task_metrics(name, "en")) == task.metrics
-    assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS)
+    assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS) - {"ece_sum"}
     assert [metric.name for metric in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == [
         "f1_weighted",
         "ece",
@@ -173,7 +185,7 @@ def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> N
 
 def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:
     assert set(METRICS) == set(METRIC_TRAITS)
-    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"perplexity", "ece"}
+    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"perplexity", "ece", "ece_sum"}
 
 
 def test_the_metrics_of_a_task_can_be_computed_on_its_items() -> None:

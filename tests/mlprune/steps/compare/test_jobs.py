@@ -39,61 +39,78 @@ def right_answers(table: dict[str, list[Any]]) -> np.ndarray:
     )
 
 
-def mcnemar(a: np.ndarray, b: np.ndarray) -> float:
-    only_a, only_b = int(((a == 1) & (b == 0)).sum()), int(((b == 1) & (a == 0)).sum())
-    n = only_a + only_b
-    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n
-    return min(1.0, 2 * tail)
-
-
-def test_accuracy_rows_are_the_paired_differences_and_mcnemars_exact_test(
+def test_accuracy_rows_are_the_paired_differences_and_tangos_test(
     tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
 ) -> None:
-    rows = [row for row in tiny_run.rows("comparisons") if (row["task"], row["metric"]) == ("facts", "accuracy")]
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, N_FACTS, size=(1000, N_FACTS), dtype=np.int32)
+    rows = [row for row in tiny_run.rows("comparison_results") if (row["task"], row["metric"]) == ("facts", "accuracy")]
     assert len(rows) >= 3 * (len(tiny_run.plan.variants) - 1)
     for row in rows:
         a, b = (right_answers(tables[row[key]]) for key in ("evaluation_id", "baseline_evaluation_id"))
+        n_gained, n_lost = int((a > b).sum()), int((a < b).sum())
+        assert (row["n"], row["n_clusters"], row["n_gained"], row["n_lost"]) == (N_FACTS, N_FACTS, n_gained, n_lost)
         assert row["difference"] == pytest.approx(a.mean() - b.mean(), abs=1e-12)
-        low, high = np.quantile((a - b)[drawn].mean(axis=1), [0.025, 0.975])
-        assert (row["ci_low"], row["ci_high"]) == (pytest.approx(low, abs=1e-12), pytest.approx(high, abs=1e-12))
-        assert row["p_value"] == pytest.approx(mcnemar(a, b), rel=1e-12)
+        statistic = (n_gained - n_lost) / math.sqrt(n_gained + n_lost) if n_gained + n_lost else 0.0
+        assert row["p_value"] == pytest.approx(math.erfc(abs(statistic) / math.sqrt(2)), rel=1e-12)
+        assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+        assert (row["interval"], row["test"], row["interval_contradicts_p"]) == ("tango", "tango", False)
+        assert row["ci_low"] < row["ci_high"]
     assert len({row["difference"] for row in rows}) > 3
 
 
-def test_perplexity_rows_have_the_normal_p_value_of_the_bootstrap(
+def test_perplexity_rows_are_logarithms_of_ratios(
     tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
 ) -> None:
-    rows = [row for row in tiny_run.rows("comparisons") if row["task"] == "perplexity"]
-    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, 4, size=(1000, 4), dtype=np.int32)
+    rows = [row for row in tiny_run.rows("comparison_results") if row["task"] == "perplexity"]
     assert {row["language"] for row in rows} == {"en", "fr"}
     for row in rows:
-        values, resampled = [], []
+        values = []
         for key in ("evaluation_id", "baseline_evaluation_id"):
             sums, n = (np.array(tables[row[key]][name], dtype=float) for name in ("log_likelihood", "n_tokens"))
             values.append(math.exp(-sums.sum() / n.sum()))
-            resampled.append(np.exp(-sums[drawn].sum(axis=1) / n[drawn].sum(axis=1)))
-        difference, error = values[0] - values[1], (resampled[0] - resampled[1]).std()
-        assert row["difference"] == pytest.approx(difference, rel=1e-9)
-        assert row["p_value"] == pytest.approx(math.erfc(abs(difference) / error / math.sqrt(2)), rel=1e-6, abs=1e-15)
+        assert (row["scale"], row["test"]) == ("log_ratio", "sign_flip")
+        assert math.exp(row["difference"]) == pytest.approx(values[0] / values[1], rel=1e-9)
+        assert row["p_value"] >= 1 / 2**4
 
 
-def test_p_values_are_corrected_by_holm_over_the_languages_of_one_metric(tiny_run: FinishedRun) -> None:
-    families: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in tiny_run.rows("comparisons"):
-        families[row["comparison_id"], row["metric"]].append(row)
-    for family in families.values():
-        assert len({(row["variant_id"], row["baseline_id"], row["task"], row["split"]) for row in family}) == 1
-        highest = 0.0
-        for index, row in enumerate(sorted(family, key=lambda row: row["p_value"])):
-            highest = max(highest, (len(family) - index) * row["p_value"])
-            assert row["p_holm"] == pytest.approx(min(1.0, highest), rel=1e-12)
-    assert {len(family) for family in families.values()} == {1, 2, 3}
+def test_groups_of_languages_are_compared_in_the_same_record(tiny_run: FinishedRun) -> None:
+    languages = {
+        (row["comparison_id"], row["metric"], row["language"]): row for row in tiny_run.rows("comparison_results")
+    }
+    rows = tiny_run.rows("aggregate_results")
+    assert {row["metric"] for row in rows} == {"accuracy", "perplexity", "exact_match", "bleu", "chrf"}
+    assert {row["group_kind"] for row in rows} == {"outside_english", "all", "worst", "script", "resource_class"}
+    for row in rows:
+        group = [languages[row["comparison_id"], row["metric"], name] for name in row["languages"].split()]
+        assert len(group) == row["n_languages"]
+        for key in ("variant_id", "baseline_id", "task", "split", "scoring_rule", "protocol_id", "scale"):
+            assert {of_language[key] for of_language in group} == {row[key]}
+        if row["group_kind"] != "worst":
+            mean = sum(of_language["difference"] for of_language in group) / len(group)
+            assert row["difference"] == pytest.approx(mean, abs=1e-12)
+        assert (row["worst_language"] is not None) == (row["group_kind"] == "worst")
+
+
+def test_contributions_of_clusters_add_up_to_the_differences(tiny_run: FinishedRun) -> None:
+    for record in tiny_run.store.records("comparisons"):
+        sums: dict[tuple[str, str, str], float] = defaultdict(float)
+        table = tiny_run.store.read_table(record.artefacts[0])
+        names = ("metric", "group_kind", "group_name", "contribution")
+        for metric, kind, name, contribution in zip(*(table[key] for key in names), strict=True):
+            sums[metric, kind, name] += contribution
+        aggregates = record.rows["aggregate_results"]
+        expected = {(row["metric"], row["group_kind"], row["group_name"]): row["difference"] for row in aggregates}
+        metrics = {row["metric"] for row in aggregates}
+        expected |= {
+            (row["metric"], "language", row["language"]): row["difference"]
+            for row in record.rows["comparison_results"]
+            if row["metric"] in metrics
+        }
+        assert sums == pytest.approx(expected, abs=1e-12)
 
 
 def test_every_variant_is_compared_with_dense_in_every_language(tiny_run: FinishedRun) -> None:
     dense, *pruned = tiny_run.plan.variants
-    rows = tiny_run.rows("comparisons")
+    rows = tiny_run.rows("comparison_results")
     for variant in pruned:
         languages = {row["language"] for row in rows if (row["variant_id"], row["baseline_id"]) == (variant, dense)}
         assert languages >= set(LANGUAGES)

@@ -46,8 +46,9 @@ def test_a_rescored_evaluation_equals_that_of_a_recipe(rules_run: FinishedRun, m
     assert (rescored.n_new, len(rescored.evaluation_ids), rescored.n_too_old) == (N_EVALUATIONS, N_EVALUATIONS, 0)
     after, expected = contents(mean_store), contents(rules_run.store)
     new = set(after) - set(before)
-    assert len(new) == 2 * N_EVALUATIONS + rescored.n_compared
     assert rescored.n_compared == 3 + 4
+    assert len(new) == 2 * N_EVALUATIONS + rescored.n_compared + len([path for path in new if "contributions" in path])
+    assert sum("contributions" in path for path in new) == 3
     for path in new:
         assert after[path] == expected[path], path
 
@@ -122,7 +123,7 @@ def test_other_metrics_are_an_evaluation_of_their_own_and_compared(mean_store: S
     record = mean_store.require("evaluations", rescored.evaluation_ids[0])
     assert [row["metric"] for row in record.rows["metrics"]] == ["f1_weighted", "precision_weighted"]
     assert record.rows["evaluations"][0]["metric_names"] == ["f1_weighted", "precision_weighted"]
-    rows = [row for record in mean_store.records("comparisons") for row in record.rows["comparisons"]]
+    rows = [row for record in mean_store.records("comparisons") for row in record.rows["comparison_results"]]
     assert {row["metric"] for row in rows} == {"accuracy", "ece", "f1_weighted", "precision_weighted"}
 
 

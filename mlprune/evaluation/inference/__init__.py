@@ -1,0 +1,1 @@
+"""Statistical inference for metrics: intervals of values, paired differences, and groups of languages."""

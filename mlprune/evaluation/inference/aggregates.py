@@ -1,0 +1,197 @@
+"""Differences over groups of languages: the mean of the languages' differences, or the difference of the worst ones.
+
+Clusters are the units of everything random, and a cluster is the same in all languages.
+
+- A mean of credit or of log-likelihoods has the sign-flip test over clusters and the interval that inverts it. The
+  contribution of a cluster to the mean is the sum over languages of its difference, divided by the language's number of
+  items (or tokens) and by the number of languages. The standard error is that of the paired bootstrap.
+- Other means, and the worst language, have approximate randomisation and a BCa interval of the paired bootstrap. The
+  evaluations of a cluster are exchanged in all languages at once. The hypothesis is that this exchange changes nothing:
+  variant and baseline answer alike. It is narrower than the hypothesis of two equal minima, whose value no exchange
+  keeps: a variant that improves one language and harms another as much differs from the baseline although its worst
+  language may be as good.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from mlprune.evaluation.inference.credit import credit_parts
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName
+from mlprune.evaluation.inference.language_groups import LanguageGroup
+from mlprune.evaluation.inference.language_sums import LanguageSums, LanguageValues
+from mlprune.evaluation.inference.log_likelihood import log_ratio_parts
+from mlprune.evaluation.inference.resampled import unvaried_interval
+from mlprune.evaluation.inference.samples import flips_of
+from mlprune.evaluation.task_metrics import InferenceName
+from mlprune.numeric.statistics.bootstrap import bca_interval
+from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.power import detectable_difference
+from mlprune.numeric.statistics.randomization import swap_p_value
+from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
+
+Parts = Callable[[Array, Array], tuple[Array, Array]]
+"""[C, k] of both evaluations -> differences and sizes of clusters, both [C]; the difference is the ratio of sums."""
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """The contribution of each cluster to a group's difference, and its share of the items, both [C].
+
+    The contributions add up to the difference and the sizes to 1. If the difference is not a sum over clusters, they
+    are those of the jackknife: (difference + (C - 1) * (mean over clusters of the difference without one - difference
+    without this one)) / C, and sizes of 1 / C.
+    """
+
+    group: LanguageGroup
+    clusters: tuple[str, ...]
+    """Names."""
+    contributions: Array
+    sizes: Array
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The difference of a group, first minus second, with its test."""
+
+    group: LanguageGroup
+    value: float
+    baseline_value: float
+    worst: tuple[str, str] | None
+    """Worst languages of variant and baseline; None for means."""
+    difference: float
+    scale: Scale
+    interval: Interval
+    method: IntervalName
+    standard_error: float | None
+    p_value: float
+    test: TestName
+    n_items: int
+    n_clusters: int
+    n_flips: int
+    detectable_difference: float | None
+
+
+class _Tested(NamedTuple):
+    interval: Interval
+    method: IntervalName
+    p_value: float
+    test: TestName
+
+
+SUMS_OVER_CLUSTERS: Mapping[InferenceName, Parts] = {
+    "credit": credit_parts,
+    "log_likelihood": log_ratio_parts,
+}
+"""Inference of metrics whose difference is a ratio of sums -> the two sums."""
+
+AGGREGATED = ("accuracy", "exact_match", "perplexity", "bleu", "chrf")
+"""Metrics that are compared over groups of languages."""
+
+
+def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggregate]:
+    """Compute the differences of groups of languages.
+
+    Raises:
+        PermanentError: a value is not finite.
+    """
+    means = [group for group in groups if group.kind != "worst"]
+    tests: dict[LanguageGroup, SignFlipResult] = {}
+    if sums.metric.inference in SUMS_OVER_CLUSTERS and means:
+        parts = [contributions_of(sums, group) for group in means]
+        contributions, sizes = (
+            np.stack([part.contributions for part in parts]).T,
+            np.stack([part.sizes for part in parts]).T,
+        )
+        bound = 1.0 if sums.metric.inference == "credit" else None
+        results = sign_flip_tests(contributions, sizes, flips_of(sums.n_clusters), bound=bound)
+        tests = dict(zip(means, results, strict=True))
+    return [_aggregate(sums, group, tests.get(group)) for group in groups]
+
+
+def contributions_of(sums: LanguageSums, group: LanguageGroup) -> Contributions:
+    """Return the contribution of each cluster to a group's difference."""
+    parts = SUMS_OVER_CLUSTERS.get(sums.metric.inference)
+    if parts is None or group.kind == "worst":
+        return _jackknife(sums, group)
+    contributions, sizes = np.zeros(sums.n_clusters), np.zeros(sums.n_clusters)
+    for index in _indices(sums, group):
+        differences, weights = parts(sums.first[:, index], sums.second[:, index])
+        contributions += differences / weights.sum() / len(group.languages)
+        sizes += weights / weights.sum() / len(group.languages)
+    return Contributions(group, sums.clusters, contributions, sizes)
+
+
+def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
+    n = sums.n_clusters
+    difference, left_out = (_difference(sums, group, values) for values in (sums.observed, sums.left_out))
+    contributions = (difference + (n - 1) * (left_out.mean() - left_out)) / n
+    return Contributions(group, sums.clusters, contributions, np.full(n, 1 / n))
+
+
+def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | None) -> Aggregate:
+    value, baseline_value = _group_values(sums, group, sums.observed)
+    difference = float(value - baseline_value)
+    resampled = _difference(sums, group, sums.resampled)
+    error = float(resampled.std(ddof=1)) if sums.n_clusters > 1 and resampled.size > 1 else None
+    tested = _by_sign_flips(test) if test else _by_randomization(sums, group, resampled, difference=difference)
+    is_log = sums.metric.inference == "log_likelihood"
+    return Aggregate(
+        group=group,
+        value=float(np.exp(value) if is_log else value),
+        baseline_value=float(np.exp(baseline_value) if is_log else baseline_value),
+        worst=_worst_languages(sums) if group.kind == "worst" else None,
+        difference=difference,
+        scale="log_ratio" if is_log else "difference",
+        interval=tested.interval,
+        method=tested.method,
+        standard_error=error,
+        p_value=tested.p_value,
+        test=tested.test,
+        n_items=len(frozenset().union(*(sums.items[index] for index in _indices(sums, group)))),
+        n_clusters=int(sums.n_per_cluster[:, _indices(sums, group)].any(axis=1).sum()),
+        n_flips=len(flips_of(sums.n_clusters)) - 1,
+        detectable_difference=detectable_difference(error) if error else None,
+    )
+
+
+def _by_sign_flips(result: SignFlipResult) -> _Tested:
+    return _Tested(result.interval, "sign_flip", result.p_value, "sign_flip")
+
+
+def _by_randomization(sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float) -> _Tested:
+    p_value = swap_p_value(_difference(sums, group, sums.swapped))
+    if not resampled.size or np.ptp(resampled) == 0:
+        return _Tested(unvaried_interval(difference, sums.n_clusters), "score", p_value, "randomization")
+    interval = bca_interval(resampled, difference, _difference(sums, group, sums.left_out))
+    return _Tested(interval, "bca", p_value, "randomization")
+
+
+def _difference(sums: LanguageSums, group: LanguageGroup, values: LanguageValues) -> Array:
+    """Return the group's difference, [...], of [..., languages] values."""
+    first, second = _group_values(sums, group, values)
+    return np.asarray(first - second)
+
+
+def _group_values(sums: LanguageSums, group: LanguageGroup, values: LanguageValues) -> tuple[Array, Array]:
+    """Return the mean or the worst value of a group in both evaluations, [...]."""
+    indices = _indices(sums, group)
+    of_mean = partial(np.mean, axis=-1)
+    worst = partial(np.min if sums.metric.higher_is_better else np.max, axis=-1)
+    reduce = worst if group.kind == "worst" else of_mean
+    return np.asarray(reduce(values.first[..., indices])), np.asarray(reduce(values.second[..., indices]))
+
+
+def _worst_languages(sums: LanguageSums) -> tuple[str, str]:
+    """Return the worst language of both evaluations; of several, the first one."""
+    sign = 1 if sums.metric.higher_is_better else -1
+    first, second = (int(np.argmin(sign * values)) for values in (sums.observed.first, sums.observed.second))
+    return sums.languages[first], sums.languages[second]
+
+
+def _indices(sums: LanguageSums, group: LanguageGroup) -> list[int]:
+    return [sums.languages.index(name) for name in group.languages]

@@ -1,0 +1,70 @@
+"""Results of inference: a metric's value, and the difference between two evaluations."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from mlprune.numeric.statistics.interval import Interval
+
+LEVEL = 0.95
+"""Coverage of all intervals; tests are at 1 - LEVEL."""
+
+IntervalName = Literal["wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip"]
+TestName = Literal["tango", "sign_flip", "randomization"]
+Scale = Literal["difference", "log_ratio"]
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A value with its 95 % interval."""
+
+    value: float
+    interval: Interval | None
+    """None for the perplexity of a single cluster."""
+    method: IntervalName
+    standard_error: float | None
+    """Of `value`; None for a single cluster."""
+    n: int
+    """Items."""
+    n_clusters: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference between two evaluations, first minus second, with its test."""
+
+    difference: float
+    interval: Interval
+    method: IntervalName
+    p_value: float
+    """Two-sided."""
+    test: TestName
+    standard_error: float | None
+    """None for a single cluster."""
+    n: int
+    n_clusters: int
+    scale: Scale = "difference"
+    p_mid_mcnemar: float | None = None
+    """Mid-p-value of McNemar's test, which takes the items as independent; None unless all credit is 0 or 1."""
+    n_gained: int | None = None
+    """Items with more credit in the first evaluation; None if items have no credit."""
+    n_lost: int | None = None
+    smallest_significant: float | None = None
+    """Smallest difference with p < 0.05 if all changes have one direction; None if items have no credit."""
+    detectable_difference: float | None = None
+    """True difference that this test finds with a power of 80 %."""
+
+    @property
+    def interval_contradicts_p(self) -> bool:
+        """Whether the interval and the test disagree about a difference of 0."""
+        return contradicts(self.interval, self.p_value)
+
+
+def contradicts(interval: Interval, p_value: float) -> bool:
+    """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
+    return (p_value < 1 - LEVEL) == interval.contains(0.0)
+
+
+def finite(value: float) -> float | None:
+    """Return a number unless it is infinite."""
+    return value if math.isfinite(value) else None

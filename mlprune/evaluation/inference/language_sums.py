@@ -1,0 +1,137 @@
+"""Statistics of two evaluations in several languages over shared clusters, and their random exchanges and resamples.
+
+Items are matched by id and clusters by name, so that a draw takes a cluster in all languages. The clusters are those of
+all languages together; a language without a cluster contributes 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.evaluation.inference.samples import HasItems, check_same_items, flips_of, resamples_of
+from mlprune.evaluation.task_metrics import Metric
+from mlprune.numeric.statistics.bootstrap import resampled_sums
+from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.randomization import swapped_values
+
+Evaluations = tuple[HasItems, HasItems]
+"""Predictions of the variant and of the baseline."""
+
+
+@dataclass(frozen=True)
+class LanguageValues:
+    """Values of the two evaluations, both [..., languages], on the scale of the difference."""
+
+    first: Array
+    second: Array
+
+
+@dataclass(frozen=True)
+class LanguageSums:
+    """Sums of a metric's statistics over clusters, for each language."""
+
+    metric: Metric
+    languages: tuple[str, ...]
+    clusters: tuple[str, ...]
+    """Names, in the order of their first items."""
+    items: tuple[frozenset[str], ...]
+    """[languages] ids of the items."""
+    n_per_cluster: NDArray[np.int64]
+    """[C, languages] number of items."""
+    first: Array
+    """[C, languages, k]."""
+    second: Array
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return len(self.clusters)
+
+    @cached_property
+    def observed(self) -> LanguageValues:
+        """[languages]."""
+        return LanguageValues(self._values(self.first.sum(axis=0)), self._values(self.second.sum(axis=0)))
+
+    @cached_property
+    def swapped(self) -> LanguageValues:
+        """[K, languages]: the evaluations are exchanged for whole clusters, in all languages at once."""
+        first, second = (sums.reshape(self.n_clusters, -1) for sums in (self.first, self.second))
+        return LanguageValues(*swapped_values(first, second, self._flat_values, flips=flips_of(self.n_clusters)))
+
+    @cached_property
+    def resampled(self) -> LanguageValues:
+        """[R, languages]: resamples of clusters in which every language has an item."""
+        both = np.stack([self.first, self.second], axis=1)
+        sums = resampled_sums(resamples_of(self.n_clusters), both.reshape(self.n_clusters, -1))
+        first, second = np.moveaxis(self._values(sums.reshape(len(sums), *both.shape[1:])), 1, 0)
+        is_complete = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
+        return LanguageValues(first[is_complete], second[is_complete])
+
+    @cached_property
+    def left_out(self) -> LanguageValues:
+        """[C, languages]: without each cluster in turn; the observed value if this would leave a language no item."""
+        first, second = (self._values(part.sum(axis=0) - part) for part in (self.first, self.second))
+        return LanguageValues(
+            np.where(np.isfinite(first), first, self.observed.first),
+            np.where(np.isfinite(second), second, self.observed.second),
+        )
+
+    def _flat_values(self, sums: Array) -> Array:
+        """Return [..., languages] values of [..., languages * k] sums."""
+        return self._values(sums.reshape(*sums.shape[:-1], *self.first.shape[1:]))
+
+    def _values(self, sums: Array) -> Array:
+        """Return [..., languages] values of [..., languages, k] sums; ln(perplexity) in the place of perplexity."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if self.metric.inference == "log_likelihood":
+                return np.asarray(-sums[..., 0] / sums[..., 1])
+            return self.metric.value(sums)
+
+
+def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evaluations]) -> LanguageSums:
+    """Return the sums of one metric over shared clusters.
+
+    Args:
+        metrics: language -> the metric; for translation it depends on the language.
+        evaluations: language -> predictions of the variant and of the baseline.
+    Raises:
+        ShapeError: variant and baseline are not about the same items.
+    """
+    languages = tuple(sorted(evaluations))
+    codes: dict[str, int] = {}
+    for language in languages:
+        variant, baseline = evaluations[language]
+        check_same_items(variant.example_ids, baseline.example_ids)
+        for name in variant.clusters:
+            codes.setdefault(name, len(codes))
+    owners = [
+        np.array([codes[name] for name in evaluations[language][0].clusters], dtype=np.int64) for language in languages
+    ]
+    first, second = (
+        np.stack(
+            [
+                _sums(metrics[language].statistics(evaluations[language][side]), of_items, len(codes))
+                for language, of_items in zip(languages, owners, strict=True)
+            ],
+            axis=1,
+        )
+        for side in (0, 1)
+    )
+    return LanguageSums(
+        metric=metrics[languages[0]],
+        languages=languages,
+        clusters=tuple(codes),
+        items=tuple(frozenset(evaluations[language][0].example_ids) for language in languages),
+        n_per_cluster=np.stack([np.bincount(of_items, minlength=len(codes)) for of_items in owners], axis=1),
+        first=first,
+        second=second,
+    )
+
+
+def _sums(statistics: Array, owners: NDArray[np.int64], n_clusters: int) -> Array:
+    """Return [C, k] sums of the statistics of each cluster; 0 for a cluster without items."""
+    columns = [np.bincount(owners, weights=column, minlength=n_clusters) for column in statistics.T]
+    return np.stack(columns, axis=1)

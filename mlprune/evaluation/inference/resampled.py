@@ -1,0 +1,126 @@
+"""Inference for any function of summed statistics: BLEU, chrF, precision, recall, F1 and calibration error.
+
+Intervals are BCa intervals of a bootstrap over clusters, paired for differences. p-values are those of approximate
+randomisation: the outputs of the two evaluations are exchanged for whole clusters, at random. The two procedures may
+disagree near p = 0.05. Metrics with equal statistics share the sums.
+
+Calibration error is biased upwards by b, since it adds absolute values, and resampled errors have this bias twice. Its
+interval is the percentile interval minus 2 b, with b = mean(resampled) - value, within the range of the metric.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from mlprune.evaluation.inference.estimates import Difference, IntervalName, MetricValue
+from mlprune.evaluation.inference.samples import PairedSample, Sample, flips_of, resamples_of
+from mlprune.evaluation.task_metrics import Metric
+from mlprune.numeric.statistics.bootstrap import (
+    bca_interval,
+    boundary_interval,
+    leave_one_out_sums,
+    percentile_interval,
+    resampled_sums,
+)
+from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.power import detectable_difference
+from mlprune.numeric.statistics.randomization import swap_p_value, swapped_differences
+from mlprune.numeric.statistics.sign_flips import sign_flip_test
+
+LeftOut = Callable[[], Array]
+"""Returns the metric without each cluster in turn, [C]."""
+
+
+class ResampledInference:
+    """Inference for metrics in [0, 1] that are computed from sums of statistics."""
+
+    method: IntervalName = "bca"
+
+    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
+        """Return one value per metric."""
+        sums = resampled_sums(resamples_of(sample.n_clusters), sample.sums)
+        return [self._measured(metric, sample, metric.value(sums)) for metric in metrics]
+
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
+        """Return one difference per metric."""
+        first, second = pair.first, pair.second
+        flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
+        swapped = swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=flips)
+        sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
+        return [
+            self._compared(metric, pair, metric.value(sums[0]) - metric.value(sums[1]), swapped=swapped[:, index])
+            for index, metric in enumerate(metrics)
+        ]
+
+    def interval(self, resampled: Array, value: float, left_out: LeftOut) -> Interval:
+        """Return the interval of a metric whose resampled values differ."""
+        return bca_interval(resampled, value, left_out())
+
+    def _measured(self, metric: Metric, sample: Sample, resampled: Array) -> MetricValue:
+        value, method = float(metric.value(sample.total)), self.method
+        if np.ptp(resampled) == 0:
+            method = "score"
+            interval = boundary_interval(value, np.ones(sample.n_clusters), least=0.0, greatest=1.0)
+        else:
+            interval = self.interval(resampled, value, lambda: metric.value(leave_one_out_sums(sample.sums)))
+            interval = _within(interval, 0.0)
+        error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
+        return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
+
+    def _compared(self, metric: Metric, pair: PairedSample, resampled: Array, *, swapped: Array) -> Difference:
+        first, second = pair.first, pair.second
+        value, method = float(metric.value(first.total) - metric.value(second.total)), self.method
+        if np.ptp(resampled) == 0:
+            interval, method = unvaried_interval(value, first.n_clusters), "score"
+        else:
+            interval = self.interval(resampled, value, lambda: _left_out_difference(metric, pair))
+        error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
+        return Difference(
+            difference=value,
+            interval=_within(interval, -1.0),
+            method=method,
+            p_value=swap_p_value(swapped),
+            test="randomization",
+            standard_error=error,
+            n=first.n,
+            n_clusters=first.n_clusters,
+            detectable_difference=detectable_difference(error) if error else None,
+        )
+
+
+class CalibrationInference(ResampledInference):
+    """Inference for calibration error, whose bias is corrected."""
+
+    method: IntervalName = "debiased"
+
+    def interval(self, resampled: Array, value: float, left_out: LeftOut) -> Interval:
+        """Return the percentile interval, moved by twice the bias."""
+        ends, bias = percentile_interval(resampled), float(resampled.mean()) - value
+        return Interval(ends.low - 2 * bias, ends.high - 2 * bias)
+
+
+def unvaried_interval(difference: float, n_clusters: int) -> Interval:
+    """Return the interval of a difference in [-1, 1] that is the same in all resamples.
+
+    Without a difference it is the score interval of the sign-flip test for clusters that contribute 0.
+    """
+    if difference != 0:
+        return boundary_interval(difference, np.ones(n_clusters), least=-1.0, greatest=1.0)
+    return sign_flip_test(np.zeros(n_clusters), np.ones(n_clusters), flips_of(n_clusters)).interval
+
+
+def _left_out_difference(metric: Metric, pair: PairedSample) -> Array:
+    first, second = (metric.value(leave_one_out_sums(sample.sums)) for sample in (pair.first, pair.second))
+    return np.asarray(first - second)
+
+
+def _within(interval: Interval, least: float) -> Interval:
+    """Cut an interval to [least, 1]."""
+    return Interval(*np.clip((interval.low, interval.high), least, 1.0).tolist())
+
+
+def _values(metrics: Sequence[Metric], sums: Array) -> Array:
+    """Return the values of metrics with equal statistics, [..., metrics], from [..., k] sums."""
+    return np.stack([metric.value(sums) for metric in metrics], axis=-1)

@@ -1,0 +1,166 @@
+"""Differences over groups of languages, compared with plain loops over all exchanges of clusters."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from mlprune.evaluation.inference.aggregates import Aggregate, aggregate, contributions_of
+from mlprune.evaluation.inference.language_groups import LanguageGroup, language_groups
+from mlprune.evaluation.inference.language_sums import Evaluations, LanguageSums, language_sums
+from mlprune.evaluation.inference.methods import compare
+from mlprune.evaluation.scoring.translation import Translations
+from mlprune.evaluation.task_metrics import METRICS, Metric
+from tests.plain_inference import answers, plain_p_value, texts
+
+ACCURACY = METRICS["accuracy"]
+IDS = [f"i{number}" for number in range(10)]
+CLUSTERS = dict(zip(IDS, "aabbccddee", strict=True))
+RIGHT = {
+    "en": ([1, 1, 1, 1, 1, 1, 0, 1, 1, 1], [1, 1, 1, 1, 0, 1, 1, 1, 1, 1]),
+    "fr": ([1, 0, 1, 1, 0, 1, 0, 1, 1, 0], [0, 0, 1, 0, 0, 1, 0, 0, 1, 0]),
+    "sw": ([0, 1, 0, 1, 0, 0], [0, 0, 1, 1, 0, 0]),
+}
+"""Language -> right answers of variant and baseline, on the first items."""
+
+
+def sums_of(metric: Metric, evaluations: dict[str, Evaluations]) -> LanguageSums:
+    return language_sums(dict.fromkeys(evaluations, metric), evaluations)
+
+
+def accuracy_sums() -> LanguageSums:
+    evaluations: dict[str, Evaluations] = {}
+    for language, sides in RIGHT.items():
+        ids = IDS[: len(sides[0])]
+        first, second = (answers(right, [CLUSTERS[name] for name in ids], ids=ids) for right in sides)
+        evaluations[language] = first, second
+    return sums_of(ACCURACY, evaluations)
+
+
+def by_group(results: list[Aggregate]) -> dict[str, Aggregate]:
+    return {f"{result.group.kind} {result.group.name}".strip(): result for result in results}
+
+
+def exchanged(language: str, signs: Sequence[int]) -> tuple[float, float]:
+    """Accuracy of both sides of a language after the exchange of the clusters of sign -1."""
+    sides = np.array(RIGHT[language], dtype=float)
+    for index in range(sides.shape[1]):
+        if signs["abcde".index(CLUSTERS[IDS[index]])] == -1:
+            sides[:, index] = sides[::-1, index].copy()
+    return float(sides[0].mean()), float(sides[1].mean())
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, Aggregate]:
+    sums = accuracy_sums()
+    return by_group(aggregate(sums, language_groups({name: name for name in RIGHT})))
+
+
+def test_a_mean_weighs_languages_equally_whatever_their_items(results: dict[str, Aggregate]) -> None:
+    values = {name: [np.mean(side) for side in sides] for name, sides in RIGHT.items()}
+    for group, names in {
+        "outside_english": ("fr", "sw"),
+        "all": ("en", "fr", "sw"),
+        "script Latn": ("fr", "sw"),
+    }.items():
+        result = results[group]
+        assert result.value == pytest.approx(np.mean([values[name][0] for name in names]))
+        assert result.difference == pytest.approx(np.mean([values[name][0] - values[name][1] for name in names]))
+        assert (result.n_items, result.n_clusters, result.n_flips) == (10, 5, 2**5 - 1)
+    assert (results["resource_class 2"].n_items, results["resource_class 2"].n_clusters) == (6, 3)
+
+
+def test_the_p_value_of_a_mean_is_that_of_all_exchanges_of_clusters_in_all_languages(
+    results: dict[str, Aggregate],
+) -> None:
+    for group, names in {
+        "outside_english": ("fr", "sw"),
+        "all": ("en", "fr", "sw"),
+        "resource_class 2": ("sw",),
+    }.items():
+
+        def difference(signs: Sequence[int], names: tuple[str, ...] = names) -> float:
+            return float(np.mean([np.subtract(*exchanged(name, signs)) for name in names]))
+
+        assert results[group].p_value == pytest.approx(plain_p_value(5, difference)), group
+        assert (results[group].test, results[group].method) == ("sign_flip", "sign_flip")
+
+
+def test_the_worst_language_is_the_lowest_of_each_side(results: dict[str, Aggregate]) -> None:
+    def difference(signs: Sequence[int]) -> float:
+        sides = [exchanged(name, signs) for name in RIGHT]
+        return min(first for first, _ in sides) - min(second for _, second in sides)
+
+    worst = results["worst"]
+    assert (worst.value, worst.baseline_value, worst.worst) == (pytest.approx(1 / 3), pytest.approx(0.3), ("sw", "fr"))
+    assert worst.difference == pytest.approx(1 / 3 - 0.3)
+    assert (worst.test, worst.p_value) == ("randomization", pytest.approx(plain_p_value(5, difference)))
+
+
+def test_standard_errors_are_those_of_resampled_clusters() -> None:
+    n_clusters, rng = 60, np.random.default_rng(1)
+    right = rng.integers(0, 2, (2, 2, n_clusters))
+    sums = sums_of(
+        ACCURACY, {name: (answers(right[0, i]), answers(right[1, i])) for i, name in enumerate(("fr", "sw"))}
+    )
+    (result,) = aggregate(sums, [LanguageGroup("all", "", ("fr", "sw"))])
+    contributions = (right[0] - right[1]).mean(axis=0)
+    assert result.standard_error == pytest.approx(contributions.std(ddof=1) / np.sqrt(n_clusters), rel=0.06)
+    assert result.detectable_difference == pytest.approx(2.8016 * result.standard_error, rel=1e-4)
+    assert result.interval.low < result.difference < result.interval.high
+
+
+def test_contributions_add_up_to_the_difference_and_sizes_to_1() -> None:
+    sums = accuracy_sums()
+    for result in aggregate(sums, language_groups({name: name for name in RIGHT})):
+        part = contributions_of(sums, result.group)
+        assert part.clusters == tuple("abcde")
+        assert part.sizes.sum() == pytest.approx(1.0)
+        assert part.contributions.sum() == pytest.approx(result.difference)
+    swahili = contributions_of(sums, LanguageGroup("language", "sw", ("sw",)))
+    assert swahili.contributions.tolist() == pytest.approx([1 / 6, -1 / 6, 0, 0, 0])
+    assert swahili.sizes.tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0, 0])
+
+
+def test_perplexity_is_averaged_on_the_scale_of_its_logarithm() -> None:
+    tokens = [4, 6, 5, 3]
+    losses = {"en": ([4.0, 7, 5, 3], [5.0, 6, 6, 4]), "sw": ([14.0, 20, 18, 9], [13.0, 21, 14, 8])}
+    evaluations: dict[str, Evaluations] = {}
+    for name, (ours, theirs) in losses.items():
+        evaluations[name] = texts(np.negative(ours), tokens), texts(np.negative(theirs), tokens)
+    sums = sums_of(METRICS["perplexity"], evaluations)
+    found = by_group(aggregate(sums, language_groups({"en": "en", "sw": "sw"})))
+    logs = {name: [sum(side) / 18 for side in sides] for name, sides in losses.items()}
+    assert (found["all"].scale, found["all"].difference) == (
+        "log_ratio",
+        pytest.approx(np.mean([ours - theirs for ours, theirs in logs.values()])),
+    )
+    assert found["all"].value == pytest.approx(np.exp((logs["en"][0] + logs["sw"][0]) / 2))
+    assert found["worst"].worst == ("sw", "sw")
+    assert found["worst"].difference == pytest.approx(logs["sw"][0] - logs["sw"][1])
+
+
+def test_other_means_have_the_randomisation_test_and_a_bca_interval() -> None:
+    rng = np.random.default_rng(5)
+    references = tuple(" ".join(rng.choice(list("abcdefgh"), 6)) for _ in range(12))
+    worse = tuple(text if number % 3 else text[:5] for number, text in enumerate(references))
+    ids = tuple(map(str, range(12)))
+    good, bad = Translations(ids, references, references), Translations(ids, worse, references)
+    chrf = METRICS["chrf"]
+    sums = sums_of(chrf, {"fr-en": (bad, good), "sw-en": (bad, good)})
+    found = by_group(aggregate(sums, language_groups({"fr-en": "fr", "sw-en": "sw"})))
+    single = compare((chrf,), bad, good)["chrf"]
+    for result in found.values():
+        assert result.difference == pytest.approx(single.difference)
+        assert (result.test, result.method, result.p_value) == ("randomization", "bca", pytest.approx(single.p_value))
+        assert result.interval.low == pytest.approx(single.interval.low)
+        assert contributions_of(sums, result.group).contributions.sum() == pytest.approx(single.difference)
+
+
+def test_a_variant_equal_to_its_baseline_does_not_differ() -> None:
+    predictions = answers([1, 0, 1, 1, 0, 1] * 5)
+    sums = sums_of(ACCURACY, dict.fromkeys(("en", "fr"), (predictions, predictions)))
+    for result in aggregate(sums, language_groups({"en": "en", "fr": "fr"})):
+        assert (result.difference, result.p_value, result.standard_error) == (0.0, 1.0, 0.0)
+        assert result.detectable_difference is None
+        assert result.interval.low < 0.0 < result.interval.high
