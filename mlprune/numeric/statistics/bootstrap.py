@@ -30,7 +30,7 @@ def cluster_resamples(n_clusters: int, *, n_resamples: int = N_RESAMPLES, seed: 
         n_resamples: R.
         seed: seed of the generator.
     Raises:
-        BadInputError: there are no clusters, too many, or no resamples.
+        BadInputError: the number of clusters or of resamples is out of range.
     """
     if not 1 <= n_clusters < 2**16 or n_resamples < 1:
         expected = "1 <= n_clusters < 65,536 and n_resamples >= 1"

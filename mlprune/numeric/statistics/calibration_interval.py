@@ -43,7 +43,7 @@ def calibration_interval(resampled: Array, cells: Array, *, level: float = 0.95)
         cells: mu^, [B], the means of the cells of the sample.
         level: coverage, in (0, 1).
     Raises:
-        ShapeError: the two do not fit, or there are no resamples.
+        ShapeError: the two do not fit, or the resamples are empty.
         PermanentError: a value is not finite.
         BadInputError: the level is out of range.
     """
@@ -71,7 +71,9 @@ def calibration_difference(
     low = v1 - v2 - sqrt((v1 - l1)^2 + (u2 - v2)^2 - 2 * k * (v1 - l1) * (u2 - v2)),
     high = v1 - v2 + sqrt((u1 - v1)^2 + (v2 - l2)^2 - 2 * k * (u1 - v1) * (v2 - l2)).
 
-    The percentile interval of resampled differences has a bias if one model is better calibrated than the other.
+    If l1 = 0, low is l1 - u2, and if l2 = 0, high is u1 - l2: an interval that ends at 0 is one-sided, and the root of
+    squares would be too short. The percentile interval of resampled differences has a bias if one model is better
+    calibrated than the other.
 
     Args:
         first: result of `calibration_interval`.
@@ -85,7 +87,8 @@ def calibration_difference(
     below = first.value - first.interval.low, second.value - second.interval.low
     above = first.interval.high - first.value, second.interval.high - second.value
     difference = first.value - second.value
-    low, high = _distance(below[0], above[1], correlation), _distance(above[0], below[1], correlation)
+    low = _distance(below[0], above[1], correlation if first.interval.low > 0 else -1.0)
+    high = _distance(above[0], below[1], correlation if second.interval.low > 0 else -1.0)
     return CorrectedEstimate(difference, Interval(difference - low, difference + high))
 
 

@@ -48,7 +48,7 @@ def cluster_sums(values: Array, codes: NDArray[np.int64]) -> Array:
         values: [n, k], one row of statistics per item.
         codes: [n], the number of the item's cluster, from 0 without gaps.
     Raises:
-        ShapeError: the two have different lengths, or there are no items.
+        ShapeError: the two have different lengths, or the items are empty.
     """
     if values.ndim != 2 or codes.shape != values.shape[:1] or not codes.size:
         raise ShapeError(

@@ -71,7 +71,7 @@ def sign_flips(n_clusters: int, *, n_flips: int = N_FLIPS, seed: int = 0) -> NDA
         n_flips: random sign vectors in addition to the observed one.
         seed: seed of the generator.
     Raises:
-        BadInputError: there are no clusters or no sign vectors.
+        BadInputError: the number of clusters or of sign vectors is below 1.
     """
     if n_clusters < 1 or n_flips < 1:
         raise BadInputError("nothing to flip", expected="n_clusters and n_flips >= 1", got=(n_clusters, n_flips))
@@ -108,7 +108,7 @@ def sign_flip_test(
         sizes: m, [C], the number of items of a cluster, or the sum of their weights.
         flips: [K, C] of `sign_flips`.
         level: coverage, in (0, 1).
-        bound: largest possible |d| / m: 1 for credit. None if there is no limit; then clusters that all contribute 0
+        bound: largest possible |d| / m: 1 for credit. None if it is unlimited; then clusters that all contribute 0
             have the interval [0, 0].
     Raises:
         ShapeError: contributions, sizes and flips do not fit.

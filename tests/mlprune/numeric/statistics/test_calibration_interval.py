@@ -93,11 +93,11 @@ def test_arguments_that_do_not_fit_are_errors() -> None:
 
 def test_a_difference_combines_the_ends_by_their_correlation() -> None:
     first = CorrectedEstimate(0.20, Interval(0.17, 0.26))
-    second = CorrectedEstimate(0.05, Interval(0.00, 0.09))
+    second = CorrectedEstimate(0.05, Interval(0.01, 0.09))
     apart = calibration_difference(first, second, correlation=0.0)
     assert apart.value == pytest.approx(0.15)
     assert apart.interval.low == pytest.approx(0.15 - math.hypot(0.03, 0.04))
-    assert apart.interval.high == pytest.approx(0.15 + math.hypot(0.06, 0.05))
+    assert apart.interval.high == pytest.approx(0.15 + math.hypot(0.06, 0.04))
     together = calibration_difference(first, second, correlation=1.0)
     assert together.interval.low == pytest.approx(0.15 - 0.01)
     mirrored = calibration_difference(second, first, correlation=0.5)
@@ -105,5 +105,8 @@ def test_a_difference_combines_the_ends_by_their_correlation() -> None:
     assert (-mirrored.interval.high, -mirrored.interval.low) == pytest.approx(
         (straight.interval.low, straight.interval.high)
     )
+    calibrated = CorrectedEstimate(0.03, Interval(0.0, 0.07))
+    assert calibration_difference(first, calibrated, correlation=0.5).interval.high == pytest.approx(0.26)
+    assert calibration_difference(calibrated, first, correlation=0.5).interval.low == pytest.approx(-0.26)
     with pytest.raises(BadInputError, match="correlation"):
         calibration_difference(first, second, correlation=2.0)
