@@ -65,7 +65,7 @@ class ParallelCorpus:
         return self._lines[language]
 
     def documents(self, language: str) -> tuple[TextDocument, ...]:
-        """The document of each sentence of a language; empty if the text does not tell."""
+        """The document of each sentence of a language; empty if the text does not state it."""
         source = self.source(language)
         documents = DOCUMENTS.get(self.recognised.layout.name, no_documents)(source)
         return aligned_documents(source, documents, n_lines=len(self.lines(language)))

@@ -40,7 +40,7 @@ DOCUMENTS: Mapping[str, Callable[[TextSource], Sequence[TextDocument]]] = {
     line_files.NTREX.name: ntrex_documents,
     text_tables.PARQUET.name: table_documents,
 }
-"""Layout -> function that lists the document of each sentence, for layouts that tell documents."""
+"""Layout -> function that lists the document of each sentence, for layouts that state documents."""
 
 SPLIT_ALIASES: Mapping[str, tuple[str, ...]] = {
     "test": ("test", "devtest"),

@@ -1,4 +1,4 @@
-"""Documents of parallel text: which page or article each sentence is from, if the publisher tells.
+"""Documents of parallel text: which page or article each sentence is from, if the publisher states it.
 
 The documents of a text are the same in all its languages. Sentences of one document depend on each other.
 """
@@ -26,7 +26,7 @@ class TextDocument(NamedTuple):
 
 
 def no_documents(source: TextSource) -> Sequence[TextDocument]:
-    """Return nothing: the layout does not tell documents."""
+    """Return nothing: the layout does not state documents."""
     return ()
 
 
