@@ -57,7 +57,8 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _feature_overlaps(store, base_id, sets=sets)
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
-    _recipe(store, base_id, sets=sets, variants=variants)
+    questions = _answers(store, variants)
+    _recipe(store, base_id, sets=sets, variants=variants, questions=questions)
     _run_files(store, variants)
 
 
@@ -475,13 +476,74 @@ def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:
     return int(60 + 40 * chance) if own else int((5 if neuron < len(LANGUAGES) else 55) * chance)
 
 
-def _recipe(store: Store, base_id: str, *, sets: dict[str, str], variants: list[Variant]) -> None:
+ASKED: tuple[dict[str, Any], ...] = (
+    {"name": "", "is_declared": False, "claim": "gain", "over": "each"},
+    {"name": "together", "is_primary": True, "claim": "equivalent", "margin": 0.05, "over": "mean"},
+    {"name": "late", "declared_after": 3, "claim": "noninferior", "margin": 0.05, "over": "each"},
+)
+"""Questions of the recipe about every variant and dense, outside English."""
+
+
+def _answers(store: Store, variants: list[Variant]) -> list[dict[str, Any]]:
+    """Answer the questions of the recipe; return their rows."""
+    dense, *pruned = variants
+    comparisons = [record for record in store.records("comparisons") if _is_of(record, dense.id)]
+    rows = [_aggregates(record) for record in comparisons]
+    questions = []
+    for asked in ASKED:
+        criterion = {"metric": "accuracy", "group_kind": "outside_english", "group_name": "", **asked}
+        kept = rows if asked["over"] == "each" else [{**rows[0], "comparison_id": "", "variant_id": None}]
+        answers = [
+            {**row, "question_id": "@id", "is_supported": row["difference"] > 0, "n_family": len(kept)} for row in kept
+        ]
+        parents = {"comparisons": [record.id for record in comparisons]}
+        question_id = write_rows(store, "answers", parameters=criterion, parents=parents, rows={"answers": answers})
+        values = {"task": "facts", "split": "test", "variants": "", "against": "dense", "margin": None}
+        flags = {"declared_after": 0, "is_declared": True, "is_primary": False, "criterion_id": question_id}
+        questions.append({**values, **flags, **criterion, "question_id": question_id, "recipe": "artificial"})
+    assert len(comparisons) == len(pruned)
+    return questions
+
+
+def _is_of(record: Record, dense_id: str) -> bool:
+    row = record.rows["comparison_results"][0]
+    return (row["baseline_id"], row["task"], row["split"]) == (dense_id, "facts", "test")
+
+
+def _aggregates(record: Record) -> dict[str, Any]:
+    """The columns of an answer that the comparison has."""
+    wanted = ("comparison_id", "variant_id", "baseline_id", "difference", "scale", "p_value", "n_items")
+    rows = record.rows["aggregate_results"]
+    row = next(row for row in rows if (row["metric"], row["group_kind"]) == ("accuracy", "outside_english"))
+    return {name: row[name] for name in wanted}
+
+
+def _recipe(
+    store: Store,
+    base_id: str,
+    *,
+    sets: dict[str, str],
+    variants: list[Variant],
+    questions: list[dict[str, Any]],
+) -> None:
     recipe = {"recipe": "artificial"}
     rows = [{**recipe, "kind": "base_model", "name": "tiny", "id": base_id}]
     rows += [{**recipe, "kind": "demonstration_set", "name": name, "id": set_id} for name, set_id in sets.items()]
     rows += [{**recipe, "kind": "variant", "name": variant.name, "id": variant.id} for variant in variants]
     rows.append({**recipe, "kind": "recipe", "name": "artificial", "id": "@id"})
-    write_rows(store, "recipes", parameters={"name": "artificial"}, rows={"names": rows})
+    covered = [
+        {
+            "question_id": question["question_id"],
+            "variant_id": variant.id,
+            "baseline_id": variants[0].id,
+            "declared_after": 3 if question["declared_after"] and variant is variants[1] else 0,
+        }
+        for question in questions
+        if question["is_declared"]
+        for variant in variants[1:]
+    ]
+    tables = {"names": rows, "questions": questions, "question_variants": covered}
+    write_rows(store, "recipes", parameters={"name": "artificial"}, rows=tables)
 
 
 def _run_files(store: Store, variants: list[Variant]) -> None:

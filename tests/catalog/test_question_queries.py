@@ -290,3 +290,20 @@ def test_a_question_about_missing_or_damaged_files_is_an_error(full_store: Store
         full_store.write_bytes(f"predictions/{evaluation_id}.parquet", b"other bytes")
         with pytest.raises(QueryError, match="a file that the query reads cannot be used"):
             run_user_query(catalog, "examples_of_evaluation", [f"evaluation_id={evaluation_id}"])
+
+
+def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog, rows: Rows) -> None:
+    found = answers(catalog, "answers_to_questions")
+    assert len(found) == len(rows["answers"])
+    assert found[0]["status"] == "primary"
+    statuses = {row["title"]: row["status"] for row in found}
+    assert statuses == {
+        "together": "primary",
+        "late": "exploratory: 3 results existed before it was declared",
+        "all variants: gain in facts accuracy outside_english": "exploratory: not declared",
+    }
+    assert {(row["title"], row["label"] is None) for row in found} == {
+        (title, title == "together") for title in statuses
+    }
+    declared = answers(catalog, "answers_to_questions", "only_declared=true")
+    assert {row["title"] for row in declared} == {"together", "late"}

@@ -1,0 +1,21 @@
+-- described_questions: one row per question, with whether it is primary and why not
+CREATE OR REPLACE VIEW described_questions AS
+SELECT
+    *,
+    coalesce(nullif(name, ''), concat_ws(' ', 'all variants:', claim, 'in', task, metric, languages)) AS title
+FROM (
+    SELECT
+        *,
+        CASE WHEN group_kind = 'language' THEN group_name ELSE concat_ws(':', group_kind, nullif(group_name, '')) END
+            AS languages,
+        CASE
+            WHEN is_primary THEN 'primary'
+            WHEN NOT is_declared THEN 'exploratory: not declared'
+            WHEN declared_after > 0 THEN 'exploratory: ' || declared_after || ' results existed before it was declared'
+            ELSE 'exploratory: declared as such'
+        END AS status
+    FROM questions
+) AS q;
+-- languages: the group of languages as a recipe names it
+-- status: primary, or exploratory and why
+-- title: the name, or for a question that is not declared what it asks
