@@ -44,10 +44,16 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
     missing = names([*variants, *baselines], "demonstrations", "over", "contrast") | names(sets, "parts")
     known = {entry["name"] for entry in sets}
     sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]
-    entries = names(variants, "against", "of") - {entry.get("name") for entry in variants}
-    entries -= {entry["name"] for entry in baselines}
+    questions = recipe.get("questions", [])
+    entries = names(variants, "against", "of") | names(questions, "variants", "against")
+    entries -= {entry.get("name") for entry in variants} | {entry["name"] for entry in baselines} | {"dense"}
     variants += [{"name": name, "score": "magnitude", "sparsity": 0.5} for name in sorted(entries)]
-    return {**recipe, "demonstrations": sets, "variants": variants}
+    asked = names(questions, "task") - names(recipe.get("evaluations", []), "task")
+    evaluations = [
+        *recipe.get("evaluations", []),
+        *({"task": name, "path": "data", "languages": ["en", "fr"]} for name in sorted(asked)),
+    ]
+    return {**recipe, "demonstrations": sets, "variants": variants, "evaluations": evaluations}
 
 
 def test_pages_show_recipes() -> None:
