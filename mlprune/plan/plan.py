@@ -21,6 +21,7 @@ from mlprune.steps.prune.combine_plan import add_combinations
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -93,6 +94,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         ),
     )
     questions = plan_questions(recipe, inputs, variants, jobs=jobs)
+    jobs = (*jobs, *answer_jobs(questions))
     hub_sources = [evaluation.task.hub for specs in evaluations.values() for evaluation in specs]
     hub_sources += [planned.spec.hub for planned in sets.distinct]
     names = [*names_of(inputs, sets.distinct, variants.values()), *data_set_names(hub_sources)]

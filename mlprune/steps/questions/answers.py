@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mlprune.evaluation.inference.estimates import finite
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import holm
@@ -187,11 +188,6 @@ def _margin_columns(estimate: Estimate, criterion: Criterion) -> Row:
     is_gain = criterion.claim == "gain" or margin is None
     p_margin = None if is_gain else margin_p_value(estimate, criterion.claim, margin or 0.0, sign=criterion.sign)
     return {"ci90_low": finite(interval.low), "ci90_high": finite(interval.high), "p_margin": p_margin}
-
-
-def finite(value: float) -> float | None:
-    """Return a number unless it is infinite."""
-    return value if math.isfinite(value) else None
 
 
 def _power_columns(criterion: Criterion, standard_error: float, *, n: int, n_tests: int) -> Row:

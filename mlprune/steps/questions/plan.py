@@ -5,8 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlprune.errors import RecipeError
-from mlprune.recipe import DENSE_LABEL, QuestionConfig, Recipe
-from mlprune.steps.compare.jobs import CompareJob
+from mlprune.evaluation.inference.aggregates import AGGREGATED
+from mlprune.evaluation.inference.language_groups import language_groups
+from mlprune.recipe import DENSE_LABEL, AskedLanguages, QuestionConfig, Recipe
+from mlprune.steps.compare.jobs import CompareJob, main_language
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.plan import task_specs
 from mlprune.steps.evaluate.task_spec import TaskSpec
@@ -15,7 +17,6 @@ from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.variant import ScoredVariant
 from mlprune.steps.questions.criterion import Criterion
-from mlprune.vocabulary import GroupKind
 
 TEST = "test"
 ENGLISH = "en"
@@ -125,8 +126,11 @@ def _declared(
     family = _family(recipe, inputs, config)
     metrics = family.metrics or family.definition.metrics
     metric = config.metric or metrics[0]
+    if config.group.kind != "language":
+        metrics = tuple(name for name in metrics if name in AGGREGATED)
     if metric not in metrics:
-        raise RecipeError("the task has no such metric", question=config.name, expected=metrics, got=metric)
+        message = "the task has no such metric in this group of languages"
+        raise RecipeError(message, question=config.name, expected=metrics, got=metric)
     named = {
         name: {variant.id for variant in variants.values() if name in {entry.name for entry in variant.entries}}
         for name in (config.variants, config.against)
@@ -201,7 +205,7 @@ def _question(
     config: QuestionConfig | None = None,
 ) -> PlannedQuestion:
     """Plan the question for all comparisons that have the most languages of its group."""
-    of_group = {job.identity.id: languages_in(*criterion.group, languages_of(job)) for job in comparisons}
+    of_group = {job.identity.id: languages_in(criterion.group, job) for job in comparisons}
     languages = max(of_group.values(), key=len)
     complete = tuple(job for job in comparisons if of_group[job.identity.id] == languages)
     return PlannedQuestion(
@@ -215,13 +219,14 @@ def _question(
     )
 
 
-def languages_in(kind: GroupKind, name: str, languages: Sequence[str]) -> list[str]:
-    """Return the languages of a group among those that are evaluated."""
-    if kind == "language":
-        return [language for language in languages if language == name]
-    if kind == "outside_english":
-        return [language for language in languages if language != ENGLISH]
-    return list(languages)
+def languages_in(group: AskedLanguages, comparison: CompareJob) -> list[str]:
+    """Return the languages of a group in which a comparison was evaluated, in the order of the comparison."""
+    main_languages = {evaluation.task.language: main_language(evaluation.task) for evaluation, _ in comparison.pairs}
+    if group.kind == "language":
+        return [language for language in main_languages if language == group.name]
+    groups = language_groups(main_languages)
+    members = {language for of in groups if (of.kind, of.name) == group for language in of.languages}
+    return [language for language in main_languages if language in members]
 
 
 def evaluations_of(question: PlannedQuestion, comparison: CompareJob) -> list[EvaluationSpec]:

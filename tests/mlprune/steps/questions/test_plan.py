@@ -88,6 +88,17 @@ def test_the_mean_is_one_test_and_knows_its_seeds(tiny_inputs: Path) -> None:
     assert [(question.n_tests, question.n_seeds) for question in plans] == [(1, 2), (1, 0)]
 
 
+def test_scripts_and_pairs_of_languages_are_groups(tiny_inputs: Path) -> None:
+    latin = plan_of(tiny_inputs, {**QUESTION, "languages": "script:Latn"}).questions[0]
+    assert latin.languages == ("fr", "sw")
+    translation = {"task": "translation", "path": "corpus", "pairs": ["fr-en", "sw-en"], "limit": 2, "shots": 1}
+    pairs = plan_of(tiny_inputs, evaluations=[translation]).questions
+    assert {question.criterion.group.kind: question.languages for question in pairs} == {
+        "outside_english": ("fr-en", "sw-en"),
+        "worst": ("fr-en", "sw-en"),
+    }
+
+
 def test_comparisons_without_a_language_of_the_group_are_left_out(tiny_inputs: Path) -> None:
     some = {**FACTS, "languages": ["sw"], "variants": ["magnitude"]}
     question = {**QUESTION, "variants": "random", "languages": "all"}
@@ -104,6 +115,8 @@ def test_comparisons_without_a_language_of_the_group_are_left_out(tiny_inputs: P
     [
         ({"variants": "n-m", "against": "random"}, ["comparable", "n-m against random"]),
         ({"metric": "f1_macro"}, ["no such metric", "accuracy", "f1_macro"]),
+        ({"metric": "ece"}, ["no such metric", "accuracy", "ece"]),
+        ({"languages": "script:Arab"}, ["no evaluated language", "script:Arab"]),
     ],
 )
 def test_a_question_without_an_answer_is_refused(tiny_inputs: Path, changes: dict[str, Any], parts: list[str]) -> None:
