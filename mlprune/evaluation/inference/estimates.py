@@ -10,7 +10,7 @@ LEVEL = 0.95
 """Coverage of all intervals; tests are at 1 - LEVEL."""
 
 IntervalName = Literal["wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip"]
-TestName = Literal["tango", "sign_flip", "randomization"]
+TestName = Literal["tango", "sign_flip", "randomization", "randomization_bca"]
 Scale = Literal["difference", "log_ratio"]
 
 

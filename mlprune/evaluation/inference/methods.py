@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from mlprune.evaluation.inference.calibration import CalibrationInference
 from mlprune.evaluation.inference.credit import CreditInference
 from mlprune.evaluation.inference.estimates import Difference, MetricValue
 from mlprune.evaluation.inference.log_likelihood import LogLikelihoodInference
-from mlprune.evaluation.inference.resampled import CalibrationInference, ResampledInference
+from mlprune.evaluation.inference.resampled import ResampledInference
 from mlprune.evaluation.inference.samples import HasItems, PairedSample, Sample, paired_sample, sample_of
 from mlprune.evaluation.task_metrics import InferenceName, Metric
 

@@ -1,11 +1,8 @@
-"""Inference for any function of summed statistics: BLEU, chrF, precision, recall, F1 and calibration error.
+"""Inference for any function of summed statistics: BLEU, chrF, precision, recall and F1.
 
 Intervals are BCa intervals of a bootstrap over clusters, paired for differences. p-values are those of approximate
 randomisation: the outputs of the two evaluations are exchanged for whole clusters, at random. The two procedures may
 disagree near p = 0.05. Metrics with equal statistics share the sums.
-
-Calibration error is biased upwards by b, since it adds absolute values, and resampled errors have this bias twice. Its
-interval is the percentile interval minus 2 b, with b = mean(resampled) - value, within the range of the metric.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +17,6 @@ from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
     boundary_interval,
     leave_one_out_sums,
-    percentile_interval,
     resampled_sums,
 )
 from mlprune.numeric.statistics.clusters import Array
@@ -65,7 +61,7 @@ class ResampledInference:
             interval = boundary_interval(value, np.ones(sample.n_clusters), least=0.0, greatest=1.0)
         else:
             interval = self.interval(resampled, value, lambda: metric.value(leave_one_out_sums(sample.sums)))
-            interval = _within(interval, 0.0)
+            interval = within(interval, 0.0)
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
@@ -79,7 +75,7 @@ class ResampledInference:
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
         return Difference(
             difference=value,
-            interval=_within(interval, -1.0),
+            interval=within(interval, -1.0),
             method=method,
             p_value=swap_p_value(swapped),
             test="randomization",
@@ -88,17 +84,6 @@ class ResampledInference:
             n_clusters=first.n_clusters,
             detectable_difference=detectable_difference(error) if error else None,
         )
-
-
-class CalibrationInference(ResampledInference):
-    """Inference for calibration error, whose bias is corrected."""
-
-    method: IntervalName = "debiased"
-
-    def interval(self, resampled: Array, value: float, left_out: LeftOut) -> Interval:
-        """Return the percentile interval, moved by twice the bias."""
-        ends, bias = percentile_interval(resampled), float(resampled.mean()) - value
-        return Interval(ends.low - 2 * bias, ends.high - 2 * bias)
 
 
 def unvaried_interval(difference: float, n_clusters: int) -> Interval:
@@ -116,7 +101,7 @@ def _left_out_difference(metric: Metric, pair: PairedSample) -> Array:
     return np.asarray(first - second)
 
 
-def _within(interval: Interval, least: float) -> Interval:
+def within(interval: Interval, least: float) -> Interval:
     """Cut an interval to [least, 1]."""
     return Interval(*np.clip((interval.low, interval.high), least, 1.0).tolist())
 

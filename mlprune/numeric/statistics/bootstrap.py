@@ -101,16 +101,38 @@ def bca_interval(resampled: Array, value: float, jackknife: Array, *, level: flo
         PermanentError: a value is not finite.
         BadInputError: the level is out of range.
     """
-    _check_resampled(resampled, level)
-    _check_resampled(jackknife, level)
-    share = (float((resampled < value).sum()) + 0.5 * float((resampled == value).sum())) / resampled.size
-    bias = special.ndtri(np.clip(share, 0.5 / resampled.size, 1 - 0.5 / resampled.size))
-    influences = jackknife.mean() - jackknife
-    spread = float((influences**2).sum()) ** 1.5
-    acceleration = float((influences**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    bias, acceleration = _bca_constants(resampled, value, jackknife, level=level)
     z = bias + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     low, high = special.ndtr(bias + z / np.maximum(1 - acceleration * z, np.finfo(np.float64).tiny))
     return _quantiles(resampled, float(low), float(high))
+
+
+def bca_p_value(resampled: Array, value: float, jackknife: Array) -> float:
+    """Return the two-sided p-value that inverts `bca_interval`: 1 - level of the widest interval that ends at 0.
+
+    p = 2 * min(q, 1 - q) with q = Phi(w / (1 + a * w) - z0), w = Phi^-1(share) - z0, and share that of resampled values
+    below 0, with half of those equal to 0, kept within [1/(2R), 1 - 1/(2R)]. At least 1 / R. See `bca_interval`.
+    """
+    bias, acceleration = _bca_constants(resampled, value, jackknife, level=0.95)
+    w = _normal_share(resampled, 0.0) - bias
+    quantile = float(special.ndtr(w / max(1 + acceleration * w, np.finfo(np.float64).tiny) - bias))
+    return max(2 * min(quantile, 1 - quantile), 1 / resampled.size)
+
+
+def _bca_constants(resampled: Array, value: float, jackknife: Array, *, level: float) -> tuple[float, float]:
+    """Return the bias correction z0 and the acceleration a."""
+    _check_resampled(resampled, level)
+    _check_resampled(jackknife, level)
+    influences = jackknife.mean() - jackknife
+    spread = float((influences**2).sum()) ** 1.5
+    acceleration = float((influences**3).sum()) / (6 * spread) if spread > 0 else 0.0
+    return _normal_share(resampled, value), acceleration
+
+
+def _normal_share(resampled: Array, value: float) -> float:
+    """Return the normal quantile of the share of resampled values below a value, half of the equal ones included."""
+    share = (float((resampled < value).sum()) + 0.5 * float((resampled == value).sum())) / resampled.size
+    return float(special.ndtri(np.clip(share, 0.5 / resampled.size, 1 - 0.5 / resampled.size)))
 
 
 def studentized_interval(

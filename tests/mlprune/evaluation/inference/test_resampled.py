@@ -68,18 +68,6 @@ def test_metrics_of_the_same_statistics_are_computed_together_and_independently_
         assert measure((metric,), first)[metric.name] == measure(metrics, first)[metric.name]
 
 
-def test_the_interval_of_calibration_error_is_moved_by_twice_its_bias() -> None:
-    predictions, metric = random_predictions(3, 60), METRICS["ece"]
-    statistics = metric.statistics(predictions)
-    resampled = np.array([float(metric.value(row @ statistics)) for row in resamples_of(60).astype(float)])
-    value = measure((metric,), predictions)["ece"]
-    bias = resampled.mean() - value.value
-    assert bias > 0
-    low, high = np.quantile(resampled, [0.025, 0.975]) - 2 * bias
-    assert (value.interval.low, value.interval.high) == pytest.approx((max(low, 0.0), high))
-    assert value.method == "debiased"
-
-
 def test_equal_predictions_differ_by_0_with_an_interval_around_it() -> None:
     predictions = random_predictions(1, 40)
     for got in compare(task_metrics("xnli", "fr"), predictions, predictions).values():
