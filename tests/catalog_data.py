@@ -6,6 +6,8 @@ pruning loses, and everything gets worse with the sparsity. Tests compute what t
 
 import hashlib
 import math
+import statistics
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +55,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _comparisons(store, variants, metrics=metrics)
     for variant in variants:
         _rank_consistency(store, variant, dense=variants[0], metrics=metrics[variant.id])
+    _seed_components(store, variants, metrics=metrics)
     _mask_overlaps(store, variants)
     _feature_overlaps(store, base_id, sets=sets)
     for name in LANGUAGES:
@@ -418,6 +421,34 @@ def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics
     write_rows(
         store, "rank_consistency", parameters={"task": "facts"}, parents=parents, rows={"rank_consistency": rows}
     )
+
+
+def _seed_components(store: Store, variants: list[Variant], *, metrics: dict[str, list[dict[str, Any]]]) -> None:
+    """Both seeds of random pruning at each sparsity."""
+    by_sparsity: dict[float, list[Variant]] = defaultdict(list)
+    for variant in variants:
+        if variant.seed is not None:
+            by_sparsity[variant.sparsity].append(variant)
+    for sparsity, seeds in by_sparsity.items():
+        rows = [_seed_row([variants[0], *seeds], language=language, metrics=metrics) for language in LANGUAGES]
+        write_rows(store, "seed_components", parameters={"sparsity": sparsity}, rows={"seed_components": rows})
+
+
+def _seed_row(variants: list[Variant], *, language: str, metrics: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Row of one language for dense and the seeds after it."""
+    keys = {"task": "facts", "split": "test", "metric": "accuracy"}
+    wanted = {**keys, "language": language}
+    dense, *values = (
+        next(row["value"] for row in metrics[variant.id] if wanted.items() <= row.items()) for variant in variants
+    )
+    differences = [value - dense for value in values]
+    mean, ids = statistics.fmean(differences), [variant.id for variant in variants[1:]]
+    numbers = {"difference": mean, "ci_low": mean - 0.1, "ci_high": mean + 0.1, "interval": "t", "scale": "difference"}
+    sizes = {"n_languages": 1, "n_seeds": len(ids), "n_items": N_ITEMS, "n_clusters": N_ITEMS}
+    group = {"group_kind": "language", "group_name": language, "languages": language, "seed_of": "score"}
+    seeds = {"variant_id": ids[0], "variant_ids": ids, "seeds": [variant.seed for variant in variants[1:]]}
+    row = {"seed_components_id": "@id", "baseline_id": variants[0].id, "protocol_id": "protocol of facts"}
+    return {**row, **keys, **group, **sizes, **seeds, **numbers, "sd_seed": statistics.stdev(differences)}
 
 
 def _mask_overlaps(store: Store, variants: list[Variant]) -> None:

@@ -17,6 +17,7 @@ WITH_PROFILE = (
     "comparison_results",
     "aggregate_results",
     "rank_consistency",
+    "seed_components",
     "feature_overlaps",
     "lrp2_trials",
 )

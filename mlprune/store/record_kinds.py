@@ -136,6 +136,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "question about comparisons, declared by a recipe or asked of every task",
         tables={"answers": "question_id"},
     ),
+    "seed_components": RecordKind(
+        1,
+        "task and group of variants that differ in nothing but a seed: its share in their difference to dense",
+        tables={"seed_components": "seed_components_id"},
+    ),
     "mask_overlaps": RecordKind(
         1,
         "pair of variants whose keep masks are compared",

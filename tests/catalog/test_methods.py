@@ -143,13 +143,6 @@ def test_a_combination_of_different_scores_is_not_a_dense_model_in_the_curves(me
     assert methods_catalog.query(sql) == [{"settings": "intersection of wanda on fr-en and magnitude", "n_variants": 1}]
 
 
-def test_seed_variance_covers_bootstraps_and_nothing_else(methods_catalog: Catalog, methods: Methods) -> None:
-    found = [row for row in answers(methods_catalog, "seed_variance") if row["score"] == "wanda"]
-    assert [(row["settings"], row["n_seeds"], row["n_resamples"]) for row in found] == [("resampled", 1, 2)]
-    values = [accuracy_of(f"resampled {n}", list(methods.ids)) for n in (1, 2)]
-    assert found[0]["standard_deviation"] == pytest.approx(np.std(values, ddof=1))
-
-
 def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
     methods_catalog: Catalog, methods: Methods
 ) -> None:

@@ -175,18 +175,6 @@ def test_gain_by_sparsity_has_english_in_a_column_of_its_own(catalog: Catalog, r
     assert found["n_others"] == len(differences[False]) == 2 * (len(LANGUAGES) - 1)
 
 
-def test_seed_variance_is_over_the_seeds_of_random_pruning(catalog: Catalog, rows: Rows) -> None:
-    found = answers(catalog, "seed_variance")
-    assert {(row["score"], row["n_seeds"]) for row in found} == {("random", 2)}
-    assert len(found) == len(SPARSITIES) * len(LANGUAGES)
-    chosen = {row["variant_id"] for row in rows["variants"] if (row["score"], row["sparsity"]) == ("random", 0.3)}
-    keys = {"task": "facts", "split": "test", "metric": "accuracy", "language": "fr"}
-    values = [row["value"] for row in rows["metrics"] if row["variant_id"] in chosen and keys.items() <= row.items()]
-    row = next(row for row in found if (row["sparsity"], row["language"]) == (0.3, "fr"))
-    assert row["standard_deviation"] == pytest.approx(statistics.stdev(values))
-    assert (row["min_value"], row["max_value"]) == (min(values), max(values))
-
-
 def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Rows) -> None:
     variants = variants_of(rows)
     chosen = [

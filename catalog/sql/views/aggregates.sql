@@ -5,7 +5,8 @@
 CREATE OR REPLACE VIEW aggregates AS
 SELECT
     a.* REPLACE (CASE WHEN f.family IS NOT NULL THEN a.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id
+    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id,
+    coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM aggregate_results AS a
 JOIN aggregate_families AS f
     ON f.comparison_id = a.comparison_id
@@ -14,4 +15,6 @@ JOIN aggregate_families AS f
     AND f.group_name = a.group_name
     AND f.task = a.task
     AND f.split = a.split
+LEFT JOIN variant_draws AS d ON d.variant_id = a.variant_id
 WHERE f.is_largest;
+-- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score

@@ -5,11 +5,14 @@
 CREATE OR REPLACE VIEW comparisons AS
 SELECT
     c.* REPLACE (CASE WHEN f.family IS NOT NULL THEN c.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id
+    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id,
+    coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM comparison_results AS c
 LEFT JOIN comparison_families AS f
     ON f.evaluation_id = c.evaluation_id
     AND f.baseline_evaluation_id = c.baseline_evaluation_id
     AND f.metric = c.metric
     AND f.task = c.task
-    AND f.split = c.split;
+    AND f.split = c.split
+LEFT JOIN variant_draws AS d ON d.variant_id = c.variant_id;
+-- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score

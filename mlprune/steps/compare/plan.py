@@ -18,6 +18,8 @@ from mlprune.steps.compare.overlap_jobs import (
     MaskOverlapJob,
 )
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks, rank_consistency_job
+from mlprune.steps.compare.seed_groups import seed_groups
+from mlprune.steps.compare.seed_jobs import SeedComponentsJob, SeedEvaluations, seed_components_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.task_spec import TaskSpec
@@ -53,6 +55,7 @@ def comparison_jobs(
     return [
         *(job for pair in _compared(variants, asked) for job in _compare(*pair, evaluations)),
         *(job for variant in variants for job in _rank(variant, next(iter(variants)), evaluations)),
+        *_seed_components(variants, evaluations),
         *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
         *(
             job
@@ -114,6 +117,22 @@ def _rank(variant: str, dense: str, evaluations: Evaluations) -> Iterator[RankCo
             in_dense = of_dense.get(family, {})
             baselines = [in_dense[language] for language in by_language if language in in_dense]
             yield rank_consistency_job(variant, list(by_language.values()), baseline_id=dense, baselines=baselines)
+
+
+def _seed_components(variants: Mapping[str, PlannedVariant], evaluations: Evaluations) -> Iterator[SeedComponentsJob]:
+    """Yield a job for each group of variants that differ in nothing but a seed, and each task and split."""
+    dense = next(iter(variants))
+    for group in seed_groups(variants.values()):
+        families = [(seed, variant, _families(evaluations[variant])) for seed, variant in group.variants]
+        for family, in_dense in _families(evaluations[dense]).items():
+            seeds = [
+                SeedEvaluations(seed, variant, tuple(by_family[family].values()))
+                for seed, variant, by_family in families
+                if family in by_family
+            ]
+            job = seed_components_job(group.source, seeds, baseline_id=dense, baselines=list(in_dense.values()))
+            if job is not None:
+                yield job
 
 
 def _mask_overlaps(pairs: Sequence[tuple[str, str]]) -> Iterator[MaskOverlapJob]:

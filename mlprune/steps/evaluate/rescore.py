@@ -4,16 +4,20 @@ No model runs. A rescored evaluation has the id and the bytes that it would have
 and rank consistencies are recomputed for everything that was compared before.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.json_values import as_int, as_list
 from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.rank_jobs import rank_consistency_job
+from mlprune.steps.compare.seed_groups import SeedSource
+from mlprune.steps.compare.seed_jobs import SeedEvaluations, seed_components_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.results import read_predictions, write_evaluation
@@ -195,6 +199,31 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
         if len(evaluations) > 1:
             variant, baseline = (_variant_of(store, side) for side in (evaluations, baselines))
             yield rank_consistency_job(variant, evaluations, baseline_id=baseline, baselines=baselines)
+
+    for record in store.records("seed_components"):
+        job = _seed_components_job(store, record, successors)
+        if job is not None:
+            yield job
+
+
+def _seed_components_job(store: Store, record: Record, successors: Mapping[str, EvaluationSpec]) -> Job | None:
+    """Return the job of the seeds of a record whose evaluations have successors."""
+    of_seeds, baselines = (
+        [successors[evaluation_id] for evaluation_id in record.parents[role] if evaluation_id in successors]
+        for role in ("evaluations", "baseline_evaluations")
+    )
+    if not record.rows["seed_components"] or not baselines:
+        return None
+    row = record.rows["seed_components"][0]
+    by_variant: dict[str, list[EvaluationSpec]] = defaultdict(list)
+    for evaluation in of_seeds:
+        by_variant[_variant_of(store, [evaluation])].append(evaluation)
+    seeds = [
+        SeedEvaluations(as_int(seed), str(variant), tuple(by_variant[str(variant)]))
+        for seed, variant in zip(as_list(row["seeds"]), as_list(row["variant_ids"]), strict=True)
+    ]
+    source = next(source for source in get_args(SeedSource) if source == row["seed_of"])
+    return seed_components_job(source, seeds, baseline_id=str(row["baseline_id"]), baselines=baselines)
 
 
 def _variant_of(store: Store, evaluations: Sequence[EvaluationSpec]) -> str:

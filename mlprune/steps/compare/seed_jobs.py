@@ -1,0 +1,180 @@
+"""Jobs of step `compare` on variants that differ in nothing but a seed. They run no model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from mlprune.evaluation.inference.aggregates import AGGREGATED
+from mlprune.evaluation.inference.estimates import finite
+from mlprune.evaluation.inference.language_groups import LanguageGroup, language_groups
+from mlprune.evaluation.inference.language_sums import LanguageSums, language_sums
+from mlprune.evaluation.inference.seed_differences import SeedDifference, seed_difference
+from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.steps.compare.jobs import main_language
+from mlprune.steps.compare.seed_groups import SeedSource
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.protocol import profile_column
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
+from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.store.store import Store
+
+MINIMUM_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class SeedEvaluations:
+    """The evaluations of one seed: one per language."""
+
+    seed: int
+    variant_id: str
+    evaluations: tuple[EvaluationSpec, ...]
+
+    @property
+    def languages(self) -> frozenset[str]:
+        """Languages of the evaluations."""
+        return frozenset(evaluation.task.language for evaluation in self.evaluations)
+
+
+@dataclass(frozen=True)
+class SeedComponentsJob(RecordJob):
+    """Estimate how much of the difference to dense is due to the seed, on one task and split."""
+
+    step: ClassVar[str] = "compare"
+    source: SeedSource
+    seeds: tuple[SeedEvaluations, ...]
+    baseline_id: str
+    baselines: tuple[EvaluationSpec, ...]
+    """One evaluation per language."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """All evaluations."""
+        evaluations = [evaluation for seed in self.seeds for evaluation in seed.evaluations]
+        return tuple(evaluation.identity.key for evaluation in (*evaluations, *self.baselines))
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Cost of a small job."""
+        return JobCost(self.step)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write a row for each metric and language, and for the languages outside English together."""
+        specs = {baseline.task.language: baseline.task for baseline in self.baselines}
+        metrics = {language: _metrics(spec) for language, spec in specs.items()}
+        together = language_groups({language: main_language(spec) for language, spec in specs.items()})
+        means = [group for group in together if group.kind == "outside_english"]
+        alone = [LanguageGroup("language", language, (language,)) for language in sorted(specs)]
+        of_baseline = _read(store, self.baselines)
+        of_seeds = [_read(store, seed.evaluations) for seed in self.seeds]
+        rows = []
+        for name in next(iter(metrics.values())):
+            named = {language: by_name[name] for language, by_name in metrics.items()}
+            sums = [_sums(named, predictions, of_baseline) for predictions in of_seeds]
+            for group in [*(means if name in AGGREGATED else ()), *alone]:
+                difference = seed_difference(sums, group)
+                if difference is not None:
+                    rows.append({**self._keys, "metric": name, **_columns(difference), **_conditions(group, specs)})
+        store.write_record(self.identity.record(rows={"seed_components": rows}))
+
+    @property
+    def _keys(self) -> JsonObject:
+        return {
+            "seed_components_id": self.identity.id,
+            "variant_id": self.seeds[0].variant_id,
+            "variant_ids": [seed.variant_id for seed in self.seeds],
+            "seeds": [seed.seed for seed in self.seeds],
+            "seed_of": self.source,
+            "baseline_id": self.baseline_id,
+        }
+
+
+def seed_components_job(
+    source: SeedSource, seeds: Sequence[SeedEvaluations], *, baseline_id: str, baselines: Sequence[EvaluationSpec]
+) -> SeedComponentsJob | None:
+    """Return the job of some seeds on the languages that all of them and the baseline have; None if nothing is left.
+
+    Args:
+        seeds: their evaluations differ from each other only in variant and language.
+        baselines: one evaluation per language.
+    """
+    languages = [
+        baseline.task.language
+        for baseline in baselines
+        if all(baseline.task.language in seed.languages for seed in seeds)
+    ]
+    if len(seeds) < MINIMUM_SEEDS or not languages:
+        return None
+    kept = tuple(replace(seed, evaluations=_in_languages(seed.evaluations, languages)) for seed in seeds)
+    kept_baselines = _in_languages(baselines, languages)
+    parents: dict[str, JsonValue] = {
+        "evaluations": [evaluation.identity.id for seed in kept for evaluation in seed.evaluations],
+        "baseline_evaluations": [evaluation.identity.id for evaluation in kept_baselines],
+    }
+    identity = make_identity("seed_components", {"seed_of": source}, parents=parents)
+    return SeedComponentsJob(identity, source, kept, baseline_id, kept_baselines)
+
+
+def _in_languages(evaluations: Sequence[EvaluationSpec], languages: Sequence[str]) -> tuple[EvaluationSpec, ...]:
+    by_language = {evaluation.task.language: evaluation for evaluation in evaluations}
+    return tuple(by_language[language] for language in languages)
+
+
+def _metrics(spec: TaskSpec) -> dict[str, Metric]:
+    return {metric.name: metric for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics)}
+
+
+def _read(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[str, StoredPredictions]:
+    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
+
+
+def _sums(
+    metrics: dict[str, Metric], first: dict[str, StoredPredictions], second: dict[str, StoredPredictions]
+) -> LanguageSums:
+    return language_sums(metrics, {language: (first[language], second[language]) for language in metrics})
+
+
+def _columns(result: SeedDifference) -> dict[str, JsonValue]:
+    return {
+        "group_kind": result.group.kind,
+        "group_name": result.group.name,
+        "languages": " ".join(result.group.languages),
+        "n_languages": len(result.group.languages),
+        "n_seeds": result.n_seeds,
+        "n_items": result.n_items,
+        "n_clusters": result.n_clusters,
+        "difference": result.difference,
+        "scale": result.scale,
+        **_ends("ci", result.interval),
+        "interval": result.method,
+        "standard_error": result.standard_error,
+        **_ends("bootstrap_ci", result.bootstrap),
+        "seed_variance": result.seed_variance,
+        "item_variance": result.item_variance,
+        "language_variance": result.language_variance,
+        "seed_share": result.seed_share,
+        "sd_seed": result.deviation,
+        **_ends("sd_seed_ci", result.deviation_interval),
+    }
+
+
+def _ends(name: str, interval: Interval) -> dict[str, JsonValue]:
+    return {f"{name}_low": finite(interval.low), f"{name}_high": finite(interval.high)}
+
+
+def _conditions(group: LanguageGroup, specs: dict[str, TaskSpec]) -> dict[str, JsonValue]:
+    """Columns on how the evaluations were made."""
+    spec = specs[group.languages[0]]
+    prompt_languages = {specs[language].prompt_language for language in group.languages}
+    return {
+        "task": spec.task,
+        "split": spec.split,
+        "scoring_rule": spec.scoring_rule,
+        "example_limit": spec.limit,
+        "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
+        "protocol_id": spec.protocol.id,
+        **profile_column(spec.profile),
+    }

@@ -1,0 +1,55 @@
+"""Query of seeds, and the variants that have a single draw."""
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.queries import run_user_query
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from tests.catalog_data import LANGUAGES, SPARSITIES, write_rows
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+def test_seed_variance_is_over_the_seeds_of_random_pruning(catalog: Catalog, rows: Rows) -> None:
+    found = run_user_query(catalog, "seed_variance", ()).as_dicts()
+    assert {(row["score"], row["n_seeds"], row["seed_of"]) for row in found} == {("random", 2, "score")}
+    assert len(found) == len(SPARSITIES) * len(LANGUAGES)
+    chosen = {row["variant_id"] for row in rows["variants"] if (row["score"], row["sparsity"]) == ("random", 0.3)}
+    keys = {"task": "facts", "split": "test", "metric": "accuracy", "language": "fr"}
+    values = [row["value"] for row in rows["metrics"] if row["variant_id"] in chosen and keys.items() <= row.items()]
+    row = next(row for row in found if (row["sparsity"], row["group_name"]) == (0.3, "fr"))
+    assert row["sd_seed"] == pytest.approx(statistics.stdev(values))
+    assert set(row["variant_ids"]) == chosen
+
+
+def test_of_two_recipes_the_one_with_more_seeds_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for seed in (0, 7):
+        variant = {"variant_id": f"variant {seed}", "score": "random", "sparsity": 0.5, "base_model_id": "base"}
+        write_rows(store, "variants", parameters={"seed": seed}, rows={"variants": [variant]})
+    for seeds in ([0, 1], [0, 1, 2], [7, 8]):
+        ids = [f"variant {seed}" for seed in seeds]
+        row = {"seed_components_id": "@id", "variant_id": ids[0], "variant_ids": ids, "seeds": seeds}
+        row |= {"seed_of": "score", "task": "facts", "split": "test", "metric": "accuracy", "group_kind": "language"}
+        row |= {"group_name": "fr", "n_seeds": len(seeds), "protocol_id": "p"}
+        write_rows(store, "seed_components", parameters={"seeds": seeds}, rows={"seed_components": [row]})
+    with Catalog.open(store) as opened:
+        found = run_user_query(opened, "seed_variance", ["task=facts"]).as_dicts()
+    assert sorted(row["seeds"] for row in found) == [[0, 1, 2], [7, 8]]
+
+
+def test_variants_with_a_single_draw_are_marked(catalog: Catalog, rows: Rows) -> None:
+    draws = {row["variant_id"]: row for row in catalog.query("SELECT * FROM variant_draws")}
+    for row in rows["variants"]:
+        found = draws[row["variant_id"]]
+        n_draws = {"random": 2, None: 0}.get(row["score"], 0 if row["demonstration_set_id"] is None else 1)
+        assert (found["n_draws"], found["conditional_on_one_draw"]) == (n_draws, n_draws == 1), row["score"]
+    marked = catalog.query("SELECT DISTINCT variant_id, conditional_on_one_draw AS is_marked FROM comparisons")
+    assert {row["variant_id"]: row["is_marked"] for row in marked} == {
+        row["variant_id"]: draws[row["variant_id"]]["conditional_on_one_draw"] for row in marked
+    }
+    assert {row["is_marked"] for row in marked} == {True, False}
