@@ -327,6 +327,10 @@ def _choices(evaluation_id: str) -> dict[str, list[Any]]:
         "candidate": ["a", "b", "c"] * N_ITEMS,
         "is_gold": [False, True, False] * N_ITEMS,
         "log_likelihood": [float(score) - 5 for scores in drawn for score in scores],
+        "n_tokens": [1] * len(ranks),
+        "candidate_log_likelihood": [float(score) - 5 for scores in drawn for score in scores],
+        "candidate_n_tokens": [1] * len(ranks),
+        "alone_log_likelihood": [None] * len(ranks),
         "rank": ranks,
     }
 

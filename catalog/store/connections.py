@@ -11,6 +11,8 @@ import pyarrow as pa
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from catalog.results import QueryResult, Value
+from catalog.sql_files import statement
+from catalog.store.answer_calls import TABLE
 from mlprune.errors import QueryError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -132,6 +134,8 @@ def _reading(
         cursor = connection.cursor()
         for name, table in tables.items():
             cursor.register(name, table)  # only this cursor can read it
+        if TABLE in tables:
+            cursor.execute(statement("answers", "item_answers"))
         cursor.execute("BEGIN TRANSACTION READ ONLY")
         try:
             yield cursor, text

@@ -1,6 +1,7 @@
 """Generate the reference page of all tables, views and queries, from the schema and query files."""
 
 import itertools
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,8 +11,9 @@ import pyarrow as pa
 from catalog.ingest.table_files import declared_tables, foreign_keys
 from catalog.ingest.view_files import macros
 from catalog.queries import NamedQuery, list_queries
-from catalog.sql_files import SqlFile, statement
+from catalog.sql_files import SqlFile, sql_files, statement
 from catalog.store import Catalog
+from catalog.store.answer_calls import MACRO
 from infra.pages.page import page
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.steps.export.markdown import table
@@ -34,7 +36,9 @@ def catalog_reference() -> str:
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
         queries = [(query, _columns(catalog, query)) for query in list_queries()]
-        with_argument = [(file, catalog.select(f"FROM {name}('')").columns) for name, file in macros().items()]
+        calls = {f"{file.name}('ID')": file for file in macros().values()}
+        calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
+        with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
     tables = {name: relations["table", name] for name in declared_tables()}
     views = {name: rows for (kind, name), rows in relations.items() if kind == "view"}
     parts = [
@@ -47,7 +51,7 @@ def catalog_reference() -> str:
         "## Views",
         *itertools.chain.from_iterable(_view(name, rows) for name, rows in views.items()),
         "## Views with an argument",
-        *itertools.chain.from_iterable(_macro(file, columns) for file, columns in with_argument),
+        *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
         "## Queries",
         *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
     ]
@@ -94,10 +98,15 @@ def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
     return f"### `{name}`", _sentence(columns), f"Columns: {listed}."
 
 
-def _macro(file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:
+def _macro(call: str, file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:
     listed = ", ".join(f"`{column}`" for column in columns)
-    call = f"Call it as `FROM {file.name}('ID')`."
-    return f"### `{file.name}`", _capital(file.description), f"{call}\n\nColumns: {listed}."
+    named = ", ".join(re.findall(r"\w+ := [^,)]+", file.statement))
+    arguments = f" Arguments by name and their defaults: `{named}`." if named else ""
+    return (
+        f"### `{file.name}`",
+        _capital(file.description),
+        f"Call it as `FROM {call}`.{arguments}\n\nColumns: {listed}.",
+    )
 
 
 def _sentence(columns: Sequence[Row]) -> str:

@@ -140,6 +140,22 @@ def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Cata
         assert found[row["variant_id"]]["q_bh"] == pytest.approx(values.q_bh)
 
 
+def test_max_t_is_shown_until_the_family_grows(connection: duckdb.DuckDBPyConnection) -> None:
+    group = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all", "group_name": ""}
+    compared = {**group, "baseline_id": "dense", "scoring_rule": "mean", "protocol_id": "p", "profile": "corrected"}
+    insert(connection, "aggregate_results", [{**compared, "comparison_id": "c1", "variant_id": "v1", "p_value": 0.02}])
+    question = {**group, "question_id": "q", "is_declared": False, "claim": "gain", "over": "each"}
+    insert(connection, "questions", [question])
+    answer = {"question_id": "q", "comparison_id": "c1", "variant_id": "v1", "n_family": 1, "p_max_t": 0.03}
+    insert(connection, "answers", [answer])
+    sql = "SELECT variant_id, n_family, p_max_t FROM aggregates ORDER BY variant_id"
+    refresh(connection, changed={"aggregate_results"}, ids={"c1"})
+    assert connection.execute(sql).fetchall() == [("v1", 1, 0.03)]
+    insert(connection, "aggregate_results", [{**compared, "comparison_id": "c2", "variant_id": "v2", "p_value": 0.5}])
+    refresh(connection, changed={"aggregate_results"}, ids={"c2"})
+    assert connection.execute(sql).fetchall() == [("v1", 2, None), ("v2", 2, None)]
+
+
 def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
     record = next(record for record in store.records("comparisons") if record.rows.get("aggregate_results"))
     kept = [row for row in record.rows["aggregate_results"] if row["split"] == "test"] or record.rows[

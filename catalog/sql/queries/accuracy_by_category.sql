@@ -1,0 +1,22 @@
+-- accuracy_by_category: one row per variant, language and category of items, such as a relation or a genre: the share of
+-- right answers, and how many the variant gained and lost in comparison with the dense model.
+-- $task VARCHAR = 'facts'
+-- $split VARCHAR = 'test'
+-- $language VARCHAR = NULL
+-- $variant_id VARCHAR = NULL
+SELECT
+    a.label, a.language, a.category,
+    count(*) AS n,
+    count(DISTINCT a.cluster) AS n_clusters,
+    avg(a.is_right::INTEGER) AS accuracy,
+    avg(d.is_right::INTEGER) AS dense_accuracy,
+    count(*) FILTER (a.is_right AND NOT d.is_right) AS n_gained,
+    count(*) FILTER (d.is_right AND NOT a.is_right) AS n_lost,
+    a.scoring_rule, q.protocol, a.variant_id, a.evaluation_id, a.base_model_id
+FROM item_answers($task, of_split := $split, of_language := $language, of_variant := $variant_id) AS a
+LEFT JOIN item_answers($task, of_split := $split, of_language := $language, of_variant := 'dense') AS d
+    ON d.base_model_id = a.base_model_id AND d.language = a.language AND d.example_id = a.example_id
+    AND d.scoring_rule = a.scoring_rule AND d.protocol_id = a.protocol_id
+LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+GROUP BY ALL
+ORDER BY a.base_model_id, a.label, a.variant_id, a.scoring_rule, q.protocol NULLS FIRST, a.language, a.category;
