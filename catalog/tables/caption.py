@@ -1,5 +1,8 @@
 """Captions: what a table shows, how many items, and which test its marks are from."""
 
+from collections.abc import Mapping
+
+from catalog.tables.cells import Cell
 from catalog.tables.spec import RANK_CONSISTENCY, is_fraction, is_higher_better
 from catalog.tables.table import Table
 
@@ -7,6 +10,12 @@ BETTER, WORSE = "*", "†"
 """Marks of values that differ significantly from the dense model."""
 NAMES = {RANK_CONSISTENCY: "RankC with English", "bleu": "BLEU", "chrf": "chrF", "ece": "ECE"}
 """Metric -> its name in a caption, if that differs."""
+TESTS: Mapping[str, str] = {
+    "tango": "Tango's score test",
+    "sign_flip": "sign flips of clusters of items",
+    "randomization": "approximate randomisation",
+}
+"""Method of a p-value in the catalog -> its name in a caption."""
 
 
 def value_caption(table: Table) -> str:
@@ -28,16 +37,9 @@ def interval_caption(table: Table) -> str:
     """Return the caption of the table of intervals."""
     unit = " in percent" if is_fraction(table.spec.metric) else ""
     return (
-        f"{table.spec.title}: 95 % bootstrap intervals of {_name(table.spec.metric)}{unit}, split {table.spec.split}, "
+        f"{table.spec.title}: 95 % intervals of {_name(table.spec.metric)}{unit}, split {table.spec.split}, "
         f"{_sizes(table)}. The catalog has no interval of a macro value."
     )
-
-
-def test_name(metric: str) -> str:
-    """Return the test that gives the p-values of a metric in the catalog."""
-    if metric == RANK_CONSISTENCY:
-        return "sign flips of the items' differences"
-    return "exact McNemar test" if metric == "accuracy" else "normal approximation of the paired bootstrap"
 
 
 def _name(metric: str) -> str:
@@ -75,16 +77,19 @@ def _marks(table: Table) -> str:
     spec = table.spec
     if not spec.marks:
         return "Differences are not tested here."
-    if not any(_has_test(table, column) for column in table.columns):
+    tested = _tested_cells(table)
+    if not tested:
         return f"The catalog has no test of {_name(spec.metric)}."
+    names = " or ".join(sorted({TESTS.get(cell.test or "", "a test of an earlier version") for cell in tested}))
+    sizes = sorted({cell.n_family for cell in tested if cell.n_family is not None})
+    family = f"a family of {sizes[-1]:,} tests" if len(sizes) == 1 else f"families of up to {sizes[-1]:,} tests"
     untested = " The macro column is not tested." if table.macro_columns else ""
     return (
         f"{BETTER} significantly better and {WORSE} significantly worse than the dense model "
-        f"({test_name(spec.metric)}, p < {spec.alpha:g} after Holm's correction over all variants and languages)."
-        f"{untested}"
+        f"({names}, p < {spec.alpha:g} after Holm's correction over {family}).{untested}"
     )
 
 
-def _has_test(table: Table, column: str) -> bool:
-    cells = [row.cell(column) for row in table.rows]
-    return any(cell is not None and cell.p_holm is not None for cell in cells)
+def _tested_cells(table: Table) -> list[Cell]:
+    cells = [row.cell(column) for row in table.rows for column in table.columns]
+    return [cell for cell in cells if cell is not None and cell.p_holm is not None and cell.n_family is not None]

@@ -21,6 +21,10 @@ class Cell:
     """To the dense model."""
     p_holm: float | None = None
     """p-value of the difference after Holm's correction over the family of the comparison."""
+    test: str | None = None
+    """Method of the p-value."""
+    n_family: int | None = None
+    """Number of tests in the family."""
     evaluation_id: str = ""
 
 
@@ -75,5 +79,13 @@ def languages_in_order(variants: Sequence[MeasuredVariant]) -> list[str]:
 
 def _cell(row: Row) -> Cell:
     return Cell(
-        row["value"], row["n"], row["ci_low"], row["ci_high"], row["difference"], row["p_holm"], row["evaluation_id"]
+        value=row["value"],
+        n=row["n"],
+        ci_low=row["ci_low"],
+        ci_high=row["ci_high"],
+        difference=row["difference"],
+        p_holm=row["p_holm"],
+        test=row["test"],
+        n_family=row["n_family"],
+        evaluation_id=row["evaluation_id"],
     )

@@ -23,7 +23,7 @@ SELECT
         PARTITION BY r.variant_id, r.profile, r.scoring_rule, r.protocol_id
         ORDER BY r.p_rank ROWS UNBOUNDED PRECEDING
     ) END AS p_holm,
-    v.variant_id, r.evaluation_id
+    CASE WHEN r.p_value IS NOT NULL THEN 'sign_flip' END AS test, r.n_family, v.variant_id, r.evaluation_id
 FROM cells AS r
 JOIN variant_descriptions AS v ON v.variant_id = r.variant_id
 JOIN base_models AS b ON b.base_model_id = v.base_model_id

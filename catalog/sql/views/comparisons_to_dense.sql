@@ -6,4 +6,4 @@ FROM comparisons AS c
 JOIN dense_values AS d ON d.evaluation_id = c.baseline_evaluation_id AND d.metric = c.metric
 JOIN variants AS v ON v.variant_id = c.variant_id AND v.base_model_id = d.base_model_id;
 -- dense_value: the dense model's value
--- p_holm: p_value after Holm's correction over the languages of one comparison and metric
+-- p_holm: p_value after Holm's correction over the family of the comparison

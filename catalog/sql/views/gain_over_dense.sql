@@ -50,4 +50,4 @@ JOIN metrics AS m
     AND m.split = c.split
     AND m.language = c.language;
 -- dense_value: the dense model's value
--- p_holm: p_value after Holm's correction over the languages of one comparison and metric
+-- p_holm: p_value after Holm's correction over the family of the comparison
