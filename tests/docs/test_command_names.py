@@ -10,7 +10,7 @@ from tests.docs.pages import FENCE, ROOT, blocks, pages
 
 COMMANDS = dict(commands())
 GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
-_CALL = re.compile(r"(?:^|\$\()[ ]*mlprune +([a-z]\w*)\s*([a-z]\w*)?(.*)$", re.MULTILINE)
+_CALL = re.compile(r"(?:^|\$\()[ ]*mlprune +([a-z][\w-]*)\s*([a-z][\w-]*)?(.*)$", re.MULTILINE)
 
 
 def calls_on(page: Path) -> list[tuple[str, list[str]]]:
