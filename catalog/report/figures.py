@@ -4,6 +4,8 @@ from catalog.report.drawing.exhibits import Exhibit
 from catalog.report.panels.change import change_heat_maps
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.curves import quality_curves
+from catalog.report.panels.languages.breaking import breaking_tables
+from catalog.report.panels.languages.source_languages import source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps
 from catalog.report.panels.magnitudes import magnitude_panels
 from catalog.report.panels.overlaps import feature_heat_maps, mask_heat_maps
@@ -38,6 +40,31 @@ FIGURES: tuple[Exhibit, ...] = (
         empty_text="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
         "the recipe has both variants and an entry under evaluations.",
         draw=change_heat_maps,
+    ),
+    Exhibit(
+        anchor="sources",
+        title="Which source language helps which language?",
+        explanation="One table per method and sparsity, with a row per source of the demonstrations and a column per "
+        "evaluated language. A cell is the paired difference of accuracy to dense, as the mean over seeds if there "
+        "are several. A star means p < 0.05 after Holm's correction over the family of the comparison, for every "
+        "seed.",
+        query="sources_by_language",
+        empty_text="The store has no accuracy of variants whose demonstrations have a language. Sets of kind "
+        "translation or monolingual under demonstrations, read by variants, and an entry under evaluations fill this "
+        "figure.",
+        draw=source_heat_maps,
+    ),
+    Exhibit(
+        anchor="breaking",
+        title="At which sparsity does each language break?",
+        explanation="A cell says between which of the evaluated sparsities the accuracy falls significantly below "
+        "dense (p < 0.05 after Holm's correction): 0.2–0.3 means not at 0.2 and below, but at 0.3. ≤ 0.1 is below at "
+        "the smallest sparsity, > 0.6 is not below at the largest. Not below does not mean equal: the heading says "
+        "what could have been found. † marks methods that are not below at a larger sparsity.",
+        query="breaking_sparsity",
+        empty_text="The store has no test of a pruned variant against the dense model. Variants with several "
+        "sparsities and an entry under evaluations fill this figure.",
+        draw=breaking_tables,
     ),
     Exhibit(
         anchor="pareto",

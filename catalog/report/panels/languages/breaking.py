@@ -1,0 +1,93 @@
+"""Sparsities between which the accuracy of a method falls significantly below dense: a row per method."""
+
+from collections.abc import Sequence
+
+from catalog.report.drawing.exhibits import (
+    Group,
+    LegendEntry,
+    distinct,
+    english_first,
+    evenly_spaced,
+    grouped,
+    has_several_rules,
+    omission_note,
+)
+from catalog.report.drawing.heatmap import Grid, Scale
+from catalog.report.filters import facets_of
+from catalog.report.labels import number, task_label
+from catalog.results import Row
+
+MAX_METHODS = 40
+"""Maximum number of rows of a table; methods are chosen at even distances."""
+_METHOD = ("method", "propagation", "settings", "shots", "samples")
+
+
+def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw one table per model and task, with a row per method and a column per language.
+
+    A cell is the interval that contains the breaking sparsity; its colour is the lower end.
+
+    Args:
+        rows: result of `breaking_sparsity.sql`.
+    """
+    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
+    groups = []
+    for _, members in grouped(rows, *columns):
+        methods = [cells for _, cells in grouped(members, *_METHOD)]
+        shown = evenly_spaced(methods, MAX_METHODS)
+        scale = Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
+        title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
+        n_tests = max(distinct(members, "n_family"))
+        note = f"; {detectable_note(members)}; Holm's correction over at most {n_tests} tests"
+        groups.append(
+            Group(
+                title=title + note + omission_note(len(shown), len(methods), "methods"),
+                panels=(_table(shown, languages=english_first(row["language"] for row in members), scale=scale),),
+                rows=members,
+                legend=(LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
+                facets=facets_of(members[0], only=("model", "task")),
+            )
+        )
+    return tuple(groups)
+
+
+def detectable_note(rows: Sequence[Row]) -> str:
+    """Return the number of items and the difference that a single test finds, as text."""
+    sizes = sorted({row["n"] for row in rows if row["n"] is not None})
+    items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}" if sizes else "unknown number of"
+    found = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
+    if not found:
+        return f"{items} items"
+    low, high = number(found[0]), number(found[-1])
+    span = low if low == high else f"{low} to {high}"
+    return f"{items} items, a single test finds {span} with a power of 80 %"
+
+
+def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: Scale) -> Grid:
+    cells = {(down, languages.index(row["language"])): row for down, members in enumerate(methods) for row in members}
+    n_broken = sum(row["first_below"] is not None for row in cells.values())
+    return Grid(
+        title="between which sparsities accuracy falls below dense",
+        label=f"Breaking sparsity by method and language: {n_broken} of {len(cells)} curves fall below dense",
+        rows=tuple(_name(members[0]) for members in methods),
+        columns=tuple(languages),
+        values={position: row["last_not_below"] for position, row in cells.items()},
+        texts={position: interval_text(row) for position, row in cells.items()},
+        scale=scale,
+        row_name="method",
+        column_name="language",
+        row_facets=tuple(facets_of(members[0], only=("score", "pair")) for members in methods),
+    )
+
+
+def _name(row: Row) -> str:
+    return f"{row['method']} ({row['n_variants']} variants)" if row["n_variants"] > 1 else str(row["method"])
+
+
+def interval_text(row: Row) -> str:
+    """Return the interval as text: `0.2–0.3`, `≤ 0.1` if the smallest sparsity is below, `> 0.6` if none is."""
+    last, first = row["last_not_below"], row["first_below"]
+    if first is None:
+        return f"> {last:g}"
+    text = f"{last:g}–{first:g}" if last else f"≤ {first:g}"
+    return f"{text}†" if row["n_not_below_after"] else text

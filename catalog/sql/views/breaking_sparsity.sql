@@ -1,0 +1,60 @@
+-- breaking_sparsity: one row per method, task, split, metric, language and way of evaluating: between which of the
+-- evaluated sparsities the method falls below its dense model. A sparsity is below if the variant is worse with
+-- p_holm < 0.05, and with several seeds if every variant is. The breaking sparsity lies in the interval from
+-- last_not_below (excluded) to first_below (included). Not below does not mean equal: see detectable_difference. Variants
+-- of one method differ in nothing but sparsity and seed.
+CREATE OR REPLACE VIEW breaking_sparsity AS
+WITH levels AS (
+    SELECT
+        v.base_model_id, v.method_id, v.method, v.score, v.intervention, v.combination, v.set_kind, v.source_language,
+        v.target_language, v.propagation, v.structure, v.settings, v.demonstration_label, v.shots, v.samples,
+        c.task, c.split, c.metric, c.language, c.scoring_rule, c.example_limit, c.protocol_id, v.sparsity,
+        count(DISTINCT c.variant_id) AS n_variants,
+        bool_and(c.change = 'loss' AND c.p_holm < 0.05) AS is_below,
+        avg(c.difference ORDER BY c.variant_id) AS difference,
+        max(c.p_holm) AS p_holm,
+        max(c.detectable_difference) AS detectable_difference,
+        max(c.n) AS n,
+        max(c.n_family) AS n_family
+    FROM changes_to_dense AS c
+    JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+    WHERE c.profile = 'corrected' AND v.sparsity > 0
+    GROUP BY ALL
+),
+marked AS (
+    SELECT
+        *,
+        min(sparsity) FILTER (is_below) OVER curve AS first_below
+    FROM levels
+    WINDOW curve AS (
+        PARTITION BY
+            base_model_id, method_id, shots, samples, settings, task, split, metric, language, scoring_rule,
+            example_limit, protocol_id
+    )
+)
+SELECT
+    base_model_id, method, score, intervention, combination, set_kind, source_language, target_language, propagation,
+    structure, settings, demonstration_label, shots, samples,
+    task, split, metric, language, scoring_rule, example_limit, protocol_id,
+    coalesce(max(sparsity) FILTER (first_below IS NULL OR sparsity < first_below), 0) AS last_not_below,
+    first_below,
+    max(difference) FILTER (sparsity = first_below) AS difference,
+    max(p_holm) FILTER (sparsity = first_below) AS p_holm,
+    arg_max(detectable_difference, sparsity) FILTER (first_below IS NULL OR sparsity < first_below)
+        AS detectable_difference,
+    list(sparsity ORDER BY sparsity) AS sparsities,
+    count(*) FILTER (sparsity > first_below AND NOT is_below) AS n_not_below_after,
+    max(n_variants) AS n_variants,
+    max(n) AS n,
+    max(n_family) AS n_family
+FROM marked
+GROUP BY ALL;
+-- last_not_below: largest sparsity before first_below that is not below dense; 0, the dense model, if there is none
+-- first_below: smallest evaluated sparsity that is below dense; NULL if none is
+-- difference: mean difference to dense at first_below
+-- p_holm: p-value at first_below after Holm's correction over the family, the largest of several variants
+-- detectable_difference: difference that a single test at last_not_below finds with a power of 80 %; NULL if that is 0
+-- sparsities: all evaluated sparsities
+-- n_not_below_after: number of larger sparsities than first_below that are not below dense: above 0 for a method that recovers
+-- n_variants: largest number of variants of a sparsity, which differ in their seeds
+-- n: number of items
