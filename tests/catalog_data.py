@@ -528,7 +528,8 @@ def _answers(store: Store, variants: list[Variant]) -> list[dict[str, Any]]:
     questions = []
     for asked in ASKED:
         criterion = {"metric": "accuracy", "group_kind": "outside_english", "group_name": "", **asked}
-        kept = rows if asked["over"] == "each" else [{**rows[0], "comparison_id": "", "variant_id": None}]
+        mean = {**rows[0], "comparison_id": "", "variant_id": None, "n_variants": len(pruned)}
+        kept = rows if asked["over"] == "each" else [mean]
         answers = [
             {**row, "question_id": "@id", "is_supported": row["difference"] > 0, "n_family": len(kept)} for row in kept
         ]
@@ -551,7 +552,12 @@ def _aggregates(record: Record) -> dict[str, Any]:
     wanted = ("comparison_id", "variant_id", "baseline_id", "difference", "scale", "p_value", "n_items")
     rows = record.rows["aggregate_results"]
     row = next(row for row in rows if (row["metric"], row["group_kind"]) == ("accuracy", "outside_english"))
-    return {name: row[name] for name in wanted}
+    difference, p_value = row["difference"], row["p_value"]
+    more = {"n_variants": 1, "n_languages": row["n_languages"], "n_clusters": N_ITEMS, "chance": 1 / 3}
+    more |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "p_max_t": p_value, "p_holm": p_value}
+    more |= {"ci90_low": difference - 0.03, "ci90_high": difference + 0.03, "p_margin_holm": p_value}
+    more |= {"smallest_significant": 0.1, "detectable_difference": 0.06, "conditional_on_one_draw": True}
+    return {name: row[name] for name in wanted} | more
 
 
 def _recipe(

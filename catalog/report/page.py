@@ -19,7 +19,8 @@ from catalog.report.filters import FILTERS, Facets, attributes, facets_of
 from catalog.report.labels import number
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.report_tables import TABLES
-from catalog.report.summary.headline import COLUMNS, TableRow, headlines
+from catalog.report.summary.best_variants import COLUMNS, TableRow
+from catalog.report.summary.headline import ANSWER_COLUMNS, headlines
 from catalog.store import Catalog
 from catalog.visible_text import visible
 from mlprune.atomic import remove_left_over, write_atomically
@@ -112,6 +113,8 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         filters=_filters(catalog),
         headlines=headlines(catalog),
         headline_columns=COLUMNS,
+        answer_columns=ANSWER_COLUMNS,
+        answers_source=run_report_query(catalog, "answered_questions"),
         figures=_render_all(catalog, FIGURES),
         tables=_render_all(catalog, TABLES),
         max_rows=MAX_DATA_ROWS,

@@ -1,132 +1,88 @@
-"""The first section of the report: findings for each task, and the best variant for each language."""
+"""The first section of the report: the answers to the questions about each task, and the best variant by language."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from catalog.report.drawing.exhibits import grouped
-from catalog.report.filters import Facets
-from catalog.report.labels import number, p_value
+from catalog.report.labels import p_value
 from catalog.report.query_results import Source, run_report_query
-from catalog.report.summary.findings import (
-    ALPHA,
-    Finding,
-    balance_finding,
-    best_finding,
-    comparison_finding,
-    english_finding,
-    gap_finding,
-    holm_p_values,
-    interval,
-)
+from catalog.report.summary.amounts import bound, change, change_interval, corrected_p, loss_bound
+from catalog.report.summary.answer_cards import answer_card, shown_questions
+from catalog.report.summary.best_variants import TableRow, best_variants_table
+from catalog.report.summary.findings import Finding
+from catalog.report.summary.question_texts import question_text
 from catalog.results import Row
 from catalog.store import Catalog
 
-SCORES = ("wanda", "contrast")
-"""Scores whose translation demonstrations are compared with other demonstrations."""
-
-
-COLUMNS: tuple[str, ...] = (
-    "language",
-    "chosen on dev",
-    "sparsity",
-    "test (95% interval)",
-    "dense",
+ANSWER_COLUMNS: tuple[str, ...] = (
+    "question",
+    "variant",
     "difference (95% interval)",
-    "p, Holm",
-    "change in English",
+    "loss at most",
+    "p",
+    "p, corrected",
+    "p of the margin",
+    "claim",
 )
-"""Headings of the table of best variants."""
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row of a table as text, and its filter values."""
-
-    cells: tuple[str, ...]
-    facets: Facets
+"""Headings of the table of answers."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """Findings and table of one task."""
+    """Findings and tables of one task."""
 
     title: str
     findings: tuple[Finding, ...]
+    answers: tuple[TableRow, ...]
+    """One row per test of the findings; the columns are `ANSWER_COLUMNS`."""
     table: tuple[TableRow, ...]
-    """One row per language with its best variant; the columns are `COLUMNS`."""
+    """One row per language with its best variant; the columns are those of `best_variants`."""
     sources: tuple[Source, ...]
 
 
 def headlines(catalog: Catalog) -> tuple[Headline, ...]:
-    """Return a headline for each task that was evaluated by accuracy."""
+    """Return a headline for each task with questions or accuracies, tasks with primary questions first."""
     models = {row["base_model_id"]: str(row["source"]) for row in run_report_query(catalog, "base_models").rows}
-    described, balance = run_report_query(catalog, "outside_english"), run_report_query(catalog, "pareto")
+    questions = shown_questions(run_report_query(catalog, "answered_questions").rows)
+    asked = [str(answers[0]["task"]) for answers in sorted(questions, key=lambda answers: not answers[0]["is_primary"])]
+    measured = [str(row["task"]) for row in run_report_query(catalog, "tasks").rows]
     return tuple(
         _headline(
             catalog,
-            str(row["task"]),
+            task,
+            questions=[answers for answers in questions if answers[0]["task"] == task],
             models=models,
-            described=[mean for mean in described.rows if mean["task"] == row["task"]],
-            balance=[variant for variant in balance.rows if variant["task"] == row["task"]],
+            has_accuracy=task in measured,
         )
-        for row in run_report_query(catalog, "tasks").rows
+        for task in dict.fromkeys((*asked, *measured))
     )
 
 
 def _headline(
-    catalog: Catalog, task: str, *, models: Mapping[str, str], described: Sequence[Row], balance: Sequence[Row]
+    catalog: Catalog, task: str, *, questions: Sequence[Sequence[Row]], models: Mapping[str, str], has_accuracy: bool
 ) -> Headline:
-    def run(query: str, **parameters: object) -> Source:
-        return run_report_query(catalog, query, folder="queries", parameters={"task": task, **parameters})
-
-    best = run("best_by_language")
-    cost = run("english_cost", metric="accuracy")
-    compared = [run("demonstrations_compared", score=score, alpha=ALPHA) for score in SCORES]
-    usable = [source for source in compared if source.rows] or compared[:1]
-    findings = _model_findings(best.rows, cost.rows, balance, models=models)
-    for opponent in ("monolingual", "random"):
-        findings += [
-            comparison_finding(source.rows, opponent, str(source.parameters["score"]), described) for source in usable
-        ]
-    return Headline(task, tuple(findings), _table(best.rows, models), (best, cost, *usable))
-
-
-def _model_findings(
-    best: Sequence[Row], cost: Sequence[Row], balance: Sequence[Row], *, models: Mapping[str, str]
-) -> list[Finding]:
-    """Return the findings of each model and scoring rule. If no variant was chosen, the questions have no answers."""
-    findings = []
-    for (model, _), rows in grouped(best, "base_model_id", "scoring_rule"):
-        suffix = f" ({models[model]})" if len(models) > 1 else ""
-        model_findings = (
-            best_finding(rows, suffix=suffix),
-            english_finding(rows, [row for row in cost if row["base_model_id"] == model], suffix=suffix),
-            gap_finding(rows, suffix=suffix),
-            balance_finding([row for row in balance if row["base_model_id"] == model], suffix=suffix),
-        )
-        findings += [replace(finding, facets={"model": models[model]}) for finding in model_findings]
-    return findings or [best_finding(()), english_finding((), cost)]
-
-
-def _table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ...]:
-    """Return the best variants as text; p-values are corrected over the languages of a model and scoring rule."""
-    lines = []
-    for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
-        lines += [
-            TableRow(_cells(row, p_holm), {"model": models[model]})
-            for row, p_holm in zip(members, holm_p_values(members), strict=True)
-        ]
-    return tuple(lines)
-
-
-def _cells(row: Row, p_holm: float | None) -> tuple[str, ...]:
-    return (
-        row["language"],
-        row["label"],
-        f"{row['sparsity']:g}",
-        number(row["test_value"]) + interval(row, "test_ci", signed=False),
-        number(row["dense_value"]),
-        number(row["difference"], signed=True) + interval(row, "difference_ci"),
-        p_value(p_holm),
-        number(row["english_difference"], signed=True),
+    best = run_report_query(catalog, "best_by_language", folder="queries", parameters={"task": task})
+    return Headline(
+        title=task,
+        findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),
+        answers=tuple(_answer_row(row) for answers in questions for row in answers),
+        table=best_variants_table(best.rows, models) if has_accuracy else (),
+        sources=(best,) if has_accuracy else (),
     )
+
+
+def _answer_row(row: Row) -> TableRow:
+    corrected, _ = corrected_p(row)
+    loss = loss_bound(row)
+    cells = (
+        str(row["name"] or question_text(row).partition(" (")[0]),
+        str(row["label"] or f"mean of {row['n_variants']} variants"),
+        change(row["difference"], row["scale"]) + change_interval(row),
+        "–" if loss is None else bound(max(0.0, loss), row["scale"]),
+        p_value(row["p_value"]),
+        p_value(corrected),
+        p_value(row["p_margin_holm"]),
+        f"{row['claim']}: {'supported' if row['is_supported'] else 'not supported'}",
+    )
+    facets = {"model": row["base_model"], "score": row["intervention"] or row["score"]}
+    facets["pair"] = row["demonstration_label"]
+    return TableRow(cells, {name: str(value) for name, value in facets.items() if value is not None})

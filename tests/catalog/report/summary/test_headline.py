@@ -1,27 +1,64 @@
-from typing import Any
+from pathlib import Path
 
-from catalog.report.labels import number
 from catalog.report.summary.headline import headlines
 from catalog.store import Catalog
+from mlprune.store.store import Store
+from tests.catalog.report.reading import Reader
+from tests.catalog_data import write_rows
 
-Rows = dict[str, list[dict[str, Any]]]
 
-
-def test_the_headline_of_a_store_agrees_with_its_records(catalog: Catalog, rows: Rows) -> None:
+def test_declared_questions_are_the_headline_and_others_are_exploratory(catalog: Catalog) -> None:
     (headline,) = headlines(catalog)
-    kinds = {row["demonstration_set_id"]: row["kind"] for row in rows["demonstration_sets"]}
-    variants = {row["variant_id"]: row for row in rows["variants"]}
-    differences = [
-        row["difference"]
-        for row in rows["comparison_results"]
-        if (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy")
-        and row["language"] != "en"
-        and variants[row["variant_id"]]["score"] == "wanda"
-        and kinds[variants[row["variant_id"]]["demonstration_set_id"]] == "translation"
-        and variants[row["baseline_id"]]["score"] == "random"
-    ]
-    answers = {finding.question: finding.answer for finding in headline.findings}
-    expected = number(sum(differences) / len(differences), signed=True)
-    assert answers["Do translation demonstrations beat random pruning? (wanda)"] == expected
+    assert [finding.kind for finding in headline.findings] == ["together · primary", "late · exploratory"]
+    together, late = headline.findings
+    (mean,) = catalog.query("SELECT * FROM answers WHERE variant_id IS NULL")
+    assert f"p = {mean['p_margin_holm']:.3f}, TOST" in together.sentence or "p < 0.001, TOST" in together.sentence
+    assert late.limits[0] == "Exploratory: declared after 3 of its results existed."
+    pruned = {row["label"] for row in catalog.query("SELECT label FROM described_variants WHERE NOT is_dense")}
+    answered = {line.cells[1] for line in headline.answers if line.cells[0] == "late"}
+    assert answered == pruned
+    (supported,) = catalog.query(
+        "SELECT count(*) FILTER (a.is_supported) AS n, count(*) AS n_all "
+        "FROM answers AS a JOIN questions AS q ON q.question_id = a.question_id WHERE q.name = 'late'"
+    )
+    assert late.answer == f"{supported['n']} of {supported['n_all']}"
+
+
+def test_each_language_has_its_best_variant(catalog: Catalog) -> None:
+    (headline,) = headlines(catalog)
     assert [line.cells[0] for line in headline.table] == ["en", "es", "fr", "sw"]
     assert "wanda es-en sequential" in headline.table[0].cells[1]
+
+
+def test_cards_show_their_evidence_and_limits(page: str) -> None:
+    reader = Reader(page)
+    cards = reader.find("div", class_="finding")
+    assert len(cards) == 2
+    assert all("3 languages · chance 0.333" in card.text for card in cards)
+    assert all("Conditional on one draw" in card.text for card in cards)
+
+
+def test_a_question_is_shown_with_its_latest_family_and_a_store_without_questions_makes_no_claim(
+    tmp_path: Path,
+) -> None:
+    store = Store(tmp_path / "asked")
+    write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id", "source": "tiny"}]})
+    shared = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all", "group_name": ""}
+    shared |= {"claim": "gain", "over": "each", "criterion_id": "c", "is_declared": False, "is_primary": False}
+    shared |= {"name": "", "variants": "", "against": "dense", "recipe": "mine"}
+    for n in (1, 2):
+        answers = [
+            {"question_id": "@id", "comparison_id": str(index), "variant_id": str(index), "difference": -0.1}
+            | {"n_variants": 1, "n_languages": 2, "n_items": 9, "n_clusters": 9, "n_family": n, "p_value": 0.5}
+            | {"p_holm": 1.0, "is_supported": False, "scale": "difference"}
+            for index in range(n)
+        ]
+        question_id = write_rows(store, "answers", parameters={"n": n}, rows={"answers": answers})
+        row = {**shared, "question_id": question_id}
+        write_rows(store, "recipes", parameters={"n": n}, rows={"questions": [row]})
+    with Catalog.in_memory(store) as catalog:
+        (headline,) = headlines(catalog)
+        (finding,) = headline.findings
+        assert (finding.kind, finding.answer) == ("exploratory", "none of 2")
+    with Catalog.in_memory(Store(tmp_path / "nothing")) as empty:
+        assert headlines(empty) == ()

@@ -1,0 +1,189 @@
+"""Answers to questions as short texts and sentences. Every claim follows from a test of the table answers."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from catalog.report.summary.amounts import (
+    bound,
+    change,
+    change_interval,
+    corrected_p,
+    loss_bound,
+    magnitude,
+    p_text,
+    sign_of,
+)
+from catalog.report.summary.question_texts import group_text, margin_text
+from catalog.results import Row
+
+ALPHA = 0.05
+Answer = tuple[str, str, str]
+"""Short answer, sentences, tone."""
+
+
+def answer_of(rows: Sequence[Row]) -> Answer:
+    """Return the answer to one question.
+
+    Args:
+        rows: of `answered_questions.sql`, all of one question.
+    """
+    return _CLAIMS[str(rows[0]["claim"])](rows)
+
+
+def _gain(rows: Sequence[Row]) -> Answer:
+    if len(rows) == 1:
+        return _gain_of_one(rows[0])
+    better = [row for row in rows if row["is_supported"]]
+    worse = [row for row in rows if is_worse(row)]
+    group, against = group_text(rows[0]), rows[0]["against"]
+    top = max(rows, key=lambda row: sign_of(row["metric"]) * row["difference"])
+    p_value, method = corrected_p(top)
+    n_worse = f" {len(worse)} of {len(rows)} are significantly worse." if worse else ""
+    maximum = (
+        f" The best difference, {change(top['difference'], top['scale'])}{change_interval(top)} for {_name(top)} "
+        f"({p_text(p_value, method)}), is the best of {len(rows)} and on average too good."
+    )
+    if better:
+        verb = "is" if len(better) == 1 else "are"
+        sentence = f"{len(better)} of {len(rows)} variants {verb} significantly better than {against} {group}."
+        return f"{len(better)} of {len(rows)}", sentence + n_worse + maximum, "good"
+    sentence = f"None of {len(rows)} variants is significantly better than {against} {group}."
+    tone = "bad" if len(worse) == len(rows) else "open"
+    return f"none of {len(rows)}", sentence + n_worse + maximum + power_sentence(rows), tone
+
+
+def _gain_of_one(row: Row) -> Answer:
+    """Answer a question with a single test: of one variant, or of the mean of several."""
+    p_value, method = corrected_p(row)
+    verdict, tone, power = "not significantly different from", "open", power_sentence([row])
+    if row["is_supported"]:
+        verdict, tone, power = "significantly better than", "good", ""
+    elif is_worse(row):
+        verdict, tone, power = "significantly worse than", "bad", ""
+    difference = change(row["difference"], row["scale"])
+    sentence = (
+        f"{_subject(row)} is {verdict} {row['against']} {group_text(row)}: {difference}{change_interval(row)}, "
+        f"{p_text(p_value, method)}.{power}"
+    )
+    return difference, sentence, tone
+
+
+def _noninferior(rows: Sequence[Row]) -> Answer:
+    if len(rows) == 1:
+        return _noninferior_of_one(rows[0])
+    shown = [row for row in rows if row["is_supported"]]
+    first = rows[0]
+    who = f"lose less than {margin_text(first)} against {first['against']} {group_text(first)}"
+    bounds = sorted(value for row in shown or rows if (value := loss_bound(row)) is not None)
+    span = ""
+    if bounds and shown:
+        span = (
+            f" Each taken by itself, {_payer(first)} pays at most {bound(max(0, bounds[0]), first['scale'])} to "
+            f"{bound(max(0, bounds[-1]), first['scale'])} (one-sided 95 % bounds)."
+        )
+    elif bounds:
+        span = (
+            f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
+            "losses cannot be excluded with these items."
+        )
+    worse = sum(is_worse(row) for row in rows)
+    losses = f" {worse} of {len(rows)} are significantly worse." if worse else ""
+    if not shown:
+        sentence = f"None of {len(rows)} variants is shown to {who}."
+        return f"none of {len(rows)}", sentence + span + losses, "bad" if worse == len(rows) else "open"
+    sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, Holm, p < 0.05)."
+    return f"{len(shown)} of {len(rows)}", sentence + span + losses, "good" if len(shown) == len(rows) else "open"
+
+
+def _noninferior_of_one(row: Row) -> Answer:
+    value, scale = loss_bound(row), row["scale"]
+    margin = f"the margin of {margin_text(row)}"
+    estimate = f"{change(row['difference'], scale)}{change_interval(row)}, {p_text(row['p_margin_holm'])}"
+    if value is None:
+        return "no bound", f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}.", "open"
+    paid = f"at most {bound(value, scale)}" if value > 0 else "nothing"
+    sentence = f"With {_name(row)}, {_payer(row)} pays {paid} (one-sided 95 % bound): "
+    sentence += f"less than {margin}" if row["is_supported"] else f"a loss of {margin} is not excluded"
+    tone = "good" if row["is_supported"] else "bad" if is_worse(row) else "open"
+    return paid, f"{sentence}. {estimate}.", tone
+
+
+def _equivalent(rows: Sequence[Row]) -> Answer:
+    if len(rows) == 1:
+        return _equivalent_of_one(rows[0])
+    shown, first = [row for row in rows if row["is_supported"]], rows[0]
+    who = f"differ by less than {margin_text(first)} from {first['against']} {group_text(first)}"
+    if not shown:
+        return f"none of {len(rows)}", f"None of {len(rows)} variants is shown to {who} (TOST, Holm).", "open"
+    sentence = f"{len(shown)} of {len(rows)} variants {who} (TOST, Holm, p < 0.05)."
+    return f"{len(shown)} of {len(rows)}", sentence, "good" if len(shown) == len(rows) else "open"
+
+
+def _equivalent_of_one(row: Row) -> Answer:
+    scale, ends = row["scale"], (row["ci90_low"], row["ci90_high"])
+    who = f"{_subject(row)} and {row['against']}"
+    estimate = f"{change(row['difference'], scale)}, 90 % interval {change_interval(row, 'ci90').strip(' ()')}"
+    if row["is_supported"] and None not in ends:
+        largest = bound(max(abs(end) for end in ends), scale)
+        sentence = (
+            f"{who} differ by less than {largest} {group_text(row)} ({estimate}), within the margin of "
+            f"{margin_text(row)}: {p_text(row['p_margin_holm'], 'TOST')}."
+        )
+        return f"less than {largest}", sentence, "good"
+    differs = corrected_p(row)[0]
+    sentence = f"{who} are not shown to differ by less than {margin_text(row)} {group_text(row)}: {estimate}, "
+    sentence += f"{p_text(row['p_margin_holm'], 'TOST')}."
+    if differs is not None and differs < ALPHA:
+        sentence += f" They differ significantly ({p_text(differs)})."
+    else:
+        sentence += " Nor are they shown to differ."
+    return change(row["difference"], scale), sentence, "open"
+
+
+_CLAIMS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
+    "gain": _gain,
+    "noninferior": _noninferior,
+    "equivalent": _equivalent,
+}
+"""Claim -> its answer."""
+
+
+def is_worse(row: Row) -> bool:
+    """Whether the difference is a significant loss after correction over the family."""
+    p_value, _ = corrected_p(row)
+    return p_value is not None and p_value < ALPHA and sign_of(row["metric"]) * row["difference"] < 0
+
+
+def power_sentence(rows: Sequence[Row]) -> str:
+    """Return what the tests could have found, for a result that is not significant; empty if it is not known."""
+    scale, parts = rows[0]["scale"], []
+    smallest = [row["smallest_significant"] for row in rows if row["smallest_significant"] is not None]
+    if smallest:
+        parts.append(f"the smallest gain that could have been significant is {magnitude(min(smallest), scale)}")
+    detectable = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
+    if detectable:
+        low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
+        span = low if low == high else f"{low.split()[0]} to {high}, depending on the variant,"
+        parts.append(f"a true difference of {span} is found with a power of 80 %")
+    return f" In this family of {rows[0]['n_family']}, {', and '.join(parts)}." if parts else ""
+
+
+def _subject(row: Row) -> str:
+    """Return the beginning of a sentence about one test."""
+    if row["n_variants"] > 1 or row["label"] is None:
+        return f"The mean of the {row['n_variants']} variants of {row['variants'] or 'the question'}"
+    return str(row["label"])
+
+
+def _name(row: Row) -> str:
+    if row["n_variants"] > 1 or row["label"] is None:
+        return f"the mean of {row['n_variants']} variants"
+    return str(row["label"])
+
+
+def _payer(row: Row) -> str:
+    """Return who bears a loss."""
+    if row["group_kind"] == "language":
+        return "English" if row["group_name"] == "en" else str(row["group_name"])
+    return {"outside_english": "the mean outside English", "worst": "the worst language"}.get(
+        str(row["group_kind"]), "the mean over the languages"
+    )

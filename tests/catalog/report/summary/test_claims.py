@@ -1,0 +1,96 @@
+import pytest
+
+from catalog.report.summary.claims import answer_of
+from tests.catalog.report.summary.answer_rows import answered, family
+
+
+def test_a_gain_is_claimed_only_if_its_corrected_test_supports_it() -> None:
+    rows = family(answered(0.03, p_value=0.01), answered(0.05, p_value=0.3, label="largest"), answered(-0.01))
+    answer, sentence, tone = answer_of(rows)
+    assert (answer, tone) == ("1 of 3", "good")
+    assert "1 of 3 variants is significantly better than dense outside English." in sentence
+    assert "+0.050 (+0.040 to +0.070) for largest (p = 0.300, max-T), is the best of 3" in sentence
+
+
+def test_without_a_significant_gain_the_sentence_says_what_could_have_been_found() -> None:
+    rows = family(answered(0.03), answered(-0.04, p_value=0.001, detectable_difference=0.034))
+    answer, sentence, tone = answer_of(rows)
+    assert (answer, tone) == ("none of 2", "open")
+    assert "1 of 2 are significantly worse." in sentence
+    assert "In this family of 2, the smallest gain that could have been significant is 1.2 points" in sentence
+    assert "a true difference of 2.0 to 3.4 points, depending on the variant, is found with a power of 80 %" in sentence
+    assert answer_of(family(*[answered(-0.04, p_value=0.001)] * 2))[2] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("difference", "p_value", "verdict", "tone"),
+    [
+        (0.1, 0.01, "is significantly better than dense", "good"),
+        (0.1, 0.2, "is not significantly different from dense", "open"),
+        (-0.1, 0.01, "is significantly worse than dense", "bad"),
+    ],
+)
+def test_the_verdict_on_a_mean_follows_its_test(difference: float, p_value: float, verdict: str, tone: str) -> None:
+    row = answered(difference, p_value=p_value, over="mean", n_variants=15, label=None)
+    answer, sentence, found = answer_of([row])
+    assert found == tone
+    assert answer in sentence
+    assert f"The mean of the 15 variants of translation {verdict} outside English" in sentence
+    assert ("could have been significant" in sentence) is (tone == "open")
+
+
+def test_lower_is_better_for_perplexity_and_ratios_are_shown() -> None:
+    row = answered(-0.0953, p_value=0.01, metric="perplexity", scale="log_ratio", is_supported=True)
+    assert answer_of([row])[::2] == ("× 0.909", "good")
+    worse = answered(0.0953, p_value=0.01, metric="perplexity", scale="log_ratio", is_supported=False)
+    assert answer_of([worse])[::2] == ("× 1.100", "bad")
+
+
+def noninferior(difference: float, **more: object) -> dict[str, object]:
+    english = {"claim": "noninferior", "margin": 0.02, "group_kind": "language", "group_name": "en"}
+    return answered(difference, p_value=1.0, **english) | {"p_margin_holm": 0.01, "is_supported": True} | more
+
+
+def test_a_loss_of_nothing_is_reported_with_its_bound() -> None:
+    answer, sentence, tone = answer_of([noninferior(0.0, ci90_low=-0.01971)])
+    assert (answer, tone) == ("at most 2.0 points", "good")
+    assert "English pays at most 2.0 points (one-sided 95 % bound): less than the margin of 2.0 points" in sentence
+    assert "0.000 (−0.010 to +0.020), p = 0.010" in sentence
+    answer, sentence, tone = answer_of([noninferior(0.0, ci90_low=-0.031, is_supported=False)])
+    assert (answer, tone) == ("at most 3.1 points", "open")
+    assert "a loss of the margin of 2.0 points is not excluded" in sentence
+
+
+def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:
+    lost = noninferior(-0.2, is_supported=False, p_max_t=0.001)
+    rows = family(noninferior(0.0, ci90_low=-0.0151), noninferior(0.0, ci90_low=-0.019), lost)
+    answer, sentence, tone = answer_of(rows)
+    assert (answer, tone) == ("2 of 3", "open")
+    assert "2 of 3 variants lose less than 2.0 points against dense in English" in sentence
+    assert "English pays at most 1.6 points to 1.9 points" in sentence
+    assert "1 of 3 are significantly worse." in sentence
+    none = answer_of(family(lost, noninferior(-0.01, is_supported=False, ci90_low=-0.05)))
+    assert none[0] == "none of 2"
+    assert "smallest one-sided 95 % bound of a loss is 5.0 points" in none[1]
+
+
+def equivalent(difference: float, **more: object) -> dict[str, object]:
+    claim = {"claim": "equivalent", "margin": 0.02, "over": "mean", "against": "monolingual", "n_variants": 15}
+    return answered(difference, label=None, **claim) | {"p_margin_holm": 0.001, "is_supported": True} | more
+
+
+def test_equivalence_is_reported_with_the_smallest_margin_that_the_data_support() -> None:
+    answer, sentence, tone = answer_of([equivalent(-0.0039, ci90_low=-0.0106, ci90_high=0.0027)])
+    assert (answer, tone) == ("less than 1.1 points", "good")
+    assert "and monolingual differ by less than 1.1 points outside English" in sentence
+    assert "90 % interval −0.011 to +0.003), within the margin of 2.0 points: p = 0.001, TOST" in sentence
+
+
+def test_without_equivalence_no_difference_is_claimed_either_unless_its_test_finds_one() -> None:
+    unclear = equivalent(-0.0039, is_supported=False, p_margin_holm=0.3)
+    answer, sentence, tone = answer_of([unclear])
+    assert (answer, tone) == ("−0.004", "open")
+    assert "not shown to differ by less than 2.0 points" in sentence
+    assert "Nor are they shown to differ." in sentence
+    assert "They differ significantly (p = 0.010)" in answer_of([{**unclear, "p_value": 0.01}])[1]
+    assert answer_of(family(unclear, equivalent(0.0)))[0] == "1 of 2"
