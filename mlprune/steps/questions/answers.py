@@ -196,11 +196,11 @@ def _power_columns(criterion: Criterion, standard_error: float, *, n: int, n_tes
     Args:
         n: items of all languages.
     """
-    is_finite = math.isfinite(standard_error)
-    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst"
+    is_known = 0 < standard_error < math.inf  # 0: nothing changed, which says little about what could have been found
+    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst" and criterion.over == "each"
     return {
         "smallest_significant": smallest_significant_difference(n, n_tests=n_tests, test=MID_P) if is_binary else None,
-        "detectable_difference": detectable_difference(standard_error, n_tests=n_tests) if is_finite else None,
+        "detectable_difference": detectable_difference(standard_error, n_tests=n_tests) if is_known else None,
     }
 
 

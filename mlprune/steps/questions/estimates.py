@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy import special
 
-from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS
+from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.interval import Interval
@@ -14,6 +15,10 @@ from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
 from mlprune.steps.questions.evidence import Counts, Evidence
 from mlprune.vocabulary import ClaimName
+
+N_BISECTIONS = 30
+MAX_QUANTILE = 8.0
+"""Largest normal quantile of a score interval; smaller p-values than 6e-16 are not told apart."""
 
 
 class Estimate(Protocol):
@@ -55,9 +60,10 @@ class ClusterEstimate:
     """Difference that is a sum over clusters: the sign-flip test and its inversion.
 
     If fewer than 30 clusters contribute, and none by more than its size, random signs say little about what did not
-    change yet. The clusters then also count as items: with u = sum(m^2) / sum(m) the size of a typical one, there are
-    sum(m) / u of them, of which sum(max(d, 0)) / u are gained and sum(max(-d, 0)) / u lost. The larger p-value and the
-    wider interval of both tests count.
+    change yet. The interval then also covers the score interval, and the test of a margin has at least the p-value at
+    which that interval begins at the margin. If clusters contribute all of their size or nothing, they also count as
+    items: with u = sum(m^2) / sum(m) the size of a typical one, there are sum(m) / u of them, of which
+    sum(max(d, 0)) / u are gained and sum(max(-d, 0)) / u lost. The larger p-value and the wider interval count.
     """
 
     contributions: Array
@@ -71,10 +77,15 @@ class ClusterEstimate:
         return 1.0 if (np.abs(self.contributions) <= self.sizes * (1 + 1e-9)).all() else None
 
     @property
+    def _is_sparse(self) -> bool:
+        return self.bound is not None and int(np.count_nonzero(self.contributions)) < FEW_CHANGED_CLUSTERS
+
+    @property
     def as_items(self) -> ItemEstimate | None:
-        """The clusters as items if few of them contribute; None if sign flips are enough."""
+        """The clusters as items, if few of them contribute, and all of their size; otherwise None."""
         d, m = self.contributions, self.sizes
-        if self.bound is None or np.count_nonzero(d) >= FEW_CHANGED_CLUSTERS:
+        is_whole = (d == 0) | (np.abs(np.abs(d) - m) <= m * 1e-9)
+        if not (self._is_sparse and is_whole.all()):
             return None
         unit = float((m**2).sum() / m.sum())
         gained, lost = float(np.maximum(d, 0).sum() / unit), float(np.maximum(-d, 0).sum() / unit)
@@ -94,7 +105,19 @@ class ClusterEstimate:
         shifted = self.contributions + margin * self.sizes
         result = sign_flip_test(shifted, self.sizes, sign_flips(len(self.sizes)), bound=None)
         p_value = result.p_value / 2 if result.difference > 0 else 1 - result.p_value / 2
+        if self._is_sparse and result.difference > 0:
+            p_value = max(p_value, self._score_p_worse(margin))
         return p_value if self.as_items is None else max(p_value, self.as_items.p_worse(margin))
+
+    def _score_p_worse(self, margin: float) -> float:
+        """Bisect the normal quantile at which the score interval begins at -margin."""
+        low, high = 0.0, MAX_QUANTILE
+        for _ in range(N_BISECTIONS):
+            quantile = (low + high) / 2
+            level = float(2 * special.ndtr(quantile) - 1)
+            begin = score_interval(self.contributions, self.sizes, level=level, bound=1.0).low
+            low, high = (quantile, high) if begin > -margin else (low, quantile)
+        return float(special.ndtr(-low))
 
     @property
     def mirrored(self) -> "ClusterEstimate":

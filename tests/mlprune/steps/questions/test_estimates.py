@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, ItemEstimate, estimate_of, margin_p_value
 from mlprune.steps.questions.evidence import Counts
 from tests.mlprune.steps.questions.comparison_records import changed, cluster_evidence
@@ -16,11 +17,12 @@ def estimates() -> list[Estimate]:
         ClusterEstimate(generator.normal(0.02, 0.2, 60) * sizes, sizes),
         ClusterEstimate(np.array(changed(3, 5, n=120)), np.ones(120)),
         ClusterEstimate(np.zeros(120), np.ones(120)),
+        ClusterEstimate(np.array(changed(9, 6, n=115)) / 5, np.ones(115)),
         estimate_of(cluster_evidence(changed(9, 4))),
     ]
 
 
-@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "row"])
+@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "parts", "row"])
 def test_the_test_of_a_margin_rejects_exactly_what_is_outside_the_90_percent_interval(estimate: Estimate) -> None:
     for one in (estimate, estimate.mirrored):
         edge = -one.interval(0.9).low
@@ -58,3 +60,12 @@ def test_for_metrics_where_lower_is_better_a_rise_is_worse() -> None:
 def test_independent_binary_items_have_tangos_test_and_others_their_clusters() -> None:
     assert isinstance(estimate_of(cluster_evidence(changed(3, 1), test="tango")), ItemEstimate)
     assert isinstance(estimate_of(cluster_evidence(changed(3, 1))), ClusterEstimate)
+
+
+def test_the_90_percent_interval_is_inside_the_95_percent_interval() -> None:
+    for estimate in estimates():
+        wide, narrow = estimate.interval(0.95), estimate.interval(0.9)
+        assert wide.low <= narrow.low < narrow.high <= wide.high
+    parts = ClusterEstimate(np.array(changed(9, 6, n=115)) / 5, np.ones(115))
+    flips = sign_flip_test(parts.contributions, parts.sizes, sign_flips(115))
+    assert parts.interval(0.9).width < flips.interval.width
