@@ -53,6 +53,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     ]
     metrics = {variant.id: _evaluations(store, variant) for variant in variants}
     _comparisons(store, variants, metrics=metrics)
+    _choice(store, variants, metrics=metrics)
     for variant in variants:
         _rank_consistency(store, variant, dense=variants[0], metrics=metrics[variant.id])
     _seed_components(store, variants, metrics=metrics)
@@ -403,6 +404,96 @@ def _aggregate(rows: list[dict[str, Any]], *, kind: str) -> dict[str, Any]:
     group = {"group_kind": kind, "group_name": "", "languages": " ".join(languages), "n_languages": len(languages)}
     values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "n_items": N_ITEMS}
     return {**{key: rows[0][key] for key in kept}, **group, **values}
+
+
+def _choice(store: Store, variants: list[Variant], *, metrics: dict[str, list[dict[str, Any]]]) -> None:
+    """The choice on dev of facts among dense and all pruned variants, by each criterion."""
+    candidates = [variants[0], *sorted(variants[1:], key=lambda variant: (variant.sparsity, variant.id))]
+    table = {
+        (variant.id, row["language"], row["split"]): row
+        for variant in variants
+        for row in metrics[variant.id]
+        if (row["task"], row["metric"]) == ("facts", "accuracy")
+    }
+    criteria: list[tuple[str, str, tuple[str, ...]]] = [("language", name, (name,)) for name in LANGUAGES]
+    criteria += [("outside_english", "", LANGUAGES[1:]), ("worst", "", LANGUAGES)]
+    keys = {"choice_id": "@id", "baseline_id": variants[0].id, "task": "facts", "metric": "accuracy"}
+    keys |= {"scoring_rule": "mean", "protocol_id": "protocol of facts", "dev_limit": None, "example_limit": None}
+    rows = [
+        {**keys, **row}
+        for kind, name, languages in criteria
+        for row in _criterion(candidates, table, kind=kind, name=name, languages=languages)
+    ]
+    pareto = [{**keys, **row} for row in _pareto(candidates, table)]
+    parents = {
+        f"{split}_evaluations": sorted(row["evaluation_id"] for key, row in table.items() if key[2] == split)
+        for split in ("dev", "test")
+    }
+    tables = {"choices": rows, "pareto_chances": pareto}
+    write_rows(store, "choices", parameters={"metric": "accuracy"}, parents=parents, rows=tables)
+
+
+Accuracies = dict[tuple[str, str, str], dict[str, Any]]
+"""(variant, language, split) -> metric row."""
+
+
+def _mean(table: Accuracies, variant: Variant, languages: Sequence[str], *, split: str, kind: str = "") -> float:
+    values = [float(table[variant.id, language, split]["value"]) for language in languages]
+    return min(values) if kind == "worst" else sum(values) / len(values)
+
+
+def _criterion(
+    candidates: list[Variant], table: Accuracies, *, kind: str, name: str, languages: Sequence[str]
+) -> list[dict[str, Any]]:
+    dev, test = (
+        [_mean(table, variant, languages, split=split, kind=kind) for variant in candidates]
+        for split in ("dev", "test")
+    )
+    best = max(round(value, 9) for value in dev)
+    chosen = next(index for index, value in enumerate(dev) if round(value, 9) == best)
+    rows: list[dict[str, Any]] = []
+    for index, variant in enumerate(candidates):
+        row: dict[str, Any] = {"variant_id": variant.id, "group_kind": kind, "group_name": name}
+        row |= {"languages": " ".join(sorted(languages)), "n_languages": len(languages)}
+        row |= {"n_candidates": len(candidates), "dev_value": dev[index], "dev_difference": dev[index] - dev[0]}
+        row |= {"n_tied": sum(round(value, 9) == best for value in dev), "is_chosen": index == chosen}
+        row |= {"win_share": 0.61 if index == chosen else 0.39 / (len(candidates) - 1)}
+        row |= {"test_value": test[index], "test_dense_value": test[0], "scale": "difference"}
+        if index == chosen:
+            difference = test[index] - test[0]
+            row |= {"difference": difference, "optimism": dev[index] - dev[0] - difference}
+            if index:
+                row |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "p_value": _p_value(difference)}
+        if kind == "language":
+            row |= {
+                f"{split}_evaluation_id": table[variant.id, name, split]["evaluation_id"] for split in ("dev", "test")
+            }
+        rows.append({**row, "n_items": N_ITEMS, "dev_n_items": N_ITEMS, "n_shared_items": 0, "shared_clusters": 0.25})
+    return rows
+
+
+def _pareto(candidates: list[Variant], table: Accuracies) -> list[dict[str, Any]]:
+    points = {
+        split: [
+            (_mean(table, variant, ("en",), split=split), round(_mean(table, variant, LANGUAGES[1:], split=split), 9))
+            for variant in candidates
+        ]
+        for split in ("dev", "test")
+    }
+    rows = []
+    for index, variant in enumerate(candidates):
+        row: dict[str, Any] = {"variant_id": variant.id, "languages": " ".join(sorted(LANGUAGES)), "n_others": 3}
+        row |= {"n_candidates": len(candidates), "probability": _unit("front", variant.name)}
+        for split, of_split in points.items():
+            point, dense = of_split[index], of_split[0]
+            beaten = any(a >= point[0] and b >= point[1] and (a, b) != point for a, b in of_split)
+            row |= {f"{split}_english_value": point[0], f"{split}_others_value": point[1]}
+            row |= {
+                f"on_front_{split}": not beaten,
+                f"keeps_both_{split}": point[0] >= dense[0] and point[1] >= dense[1],
+            }
+        rows.append({**row, "keeps_both_probability": _unit("both", variant.name)})
+    return rows
 
 
 def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics: list[dict[str, Any]]) -> None:

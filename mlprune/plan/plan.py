@@ -7,6 +7,7 @@ from mlprune.plan.names import Name, data_set_names, names_of, recipe_record
 from mlprune.plan.node_capacity import Node, accelerators_of
 from mlprune.recipe import Recipe
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
+from mlprune.steps.choices.plan import choice_jobs
 from mlprune.steps.compare.neuron_removals import removal_jobs
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import distinct_sets, plan_demonstrations
@@ -92,6 +93,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
             most_overlaps=recipe.analyses.mask_overlaps,
             asked=asked_baselines(recipe),
         ),
+        *choice_jobs(variants, evaluations),
     )
     questions = plan_questions(recipe, inputs, variants, jobs=jobs)
     jobs = (*jobs, *answer_jobs(questions))

@@ -141,6 +141,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "task and group of variants that differ in nothing but a seed: its share in their difference to dense",
         tables={"seed_components": "seed_components_id"},
     ),
+    "choices": RecordKind(
+        1,
+        "task whose variants are chosen on dev and reported on test",
+        tables={"choices": "choice_id", "pareto_chances": "choice_id"},
+    ),
     "mask_overlaps": RecordKind(
         1,
         "pair of variants whose keep masks are compared",

@@ -84,11 +84,15 @@ class LanguageSums:
         return self._values(sums.reshape(*sums.shape[:-1], *self.first.shape[1:]))
 
     def _values(self, sums: Array) -> Array:
-        """Return [..., languages] values of [..., languages, k] sums; ln(perplexity) in the place of perplexity."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if self.metric.inference == "log_likelihood":
-                return np.asarray(-sums[..., 0] / sums[..., 1])
-            return self.metric.value(sums)
+        return language_values(self.metric, sums)
+
+
+def language_values(metric: Metric, sums: Array) -> Array:
+    """Return values, [...], of [..., k] sums on the scale of differences: ln(perplexity) in the place of perplexity."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric.inference == "log_likelihood":
+            return np.asarray(-sums[..., 0] / sums[..., 1])
+        return metric.value(sums)
 
 
 def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evaluations]) -> LanguageSums:
@@ -113,7 +117,7 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
     first, second = (
         np.stack(
             [
-                _sums(metrics[language].statistics(evaluations[language][side]), of_items, len(codes))
+                sums_of_clusters(metrics[language].statistics(evaluations[language][side]), of_items, len(codes))
                 for language, of_items in zip(languages, owners, strict=True)
             ],
             axis=1,
@@ -131,7 +135,7 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
     )
 
 
-def _sums(statistics: Array, owners: NDArray[np.int64], n_clusters: int) -> Array:
+def sums_of_clusters(statistics: Array, owners: NDArray[np.int64], n_clusters: int) -> Array:
     """Return [C, k] sums of the statistics of each cluster; 0 for a cluster without items."""
     columns = [np.bincount(owners, weights=column, minlength=n_clusters) for column in statistics.T]
     return np.stack(columns, axis=1)

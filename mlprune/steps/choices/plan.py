@@ -1,0 +1,80 @@
+"""Plan one choice per task, scoring rule and protocol that has a dev split: among dense and all pruned variants."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from mlprune.steps.choices.jobs import Candidate, ChoiceJob
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.job import make_identity
+from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.prune.variant import InterventionVariant
+
+METRICS = ("accuracy", "chrf", "perplexity")
+"""Metrics to choose by, the first one that a task has; without any of them, the task's first metric."""
+Evaluations = Mapping[str, Sequence[EvaluationSpec]]
+"""Variant id -> its evaluations."""
+
+
+def choice_jobs(variants: Mapping[str, PlannedVariant], evaluations: Evaluations) -> list[ChoiceJob]:
+    """Plan the choices of a recipe; a task without a dev split, or without pruned variants on it, has none.
+
+    Of evaluations of several sizes, the largest size of the dense model counts. Interventions and other base models
+    are no candidates.
+    """
+    dense = next(variant for variant in variants.values() if variant.is_dense)
+    pruned = [variant for variant in variants.values() if _is_candidate(variant, dense)]
+    preferred = [dense, *sorted(pruned, key=lambda variant: (variant.spec.sparsity, variant.id))]
+    return [job for splits in _tasks(evaluations[dense.id]) for job in _job(preferred, evaluations, splits)]
+
+
+def metric_of(spec: TaskSpec) -> str:
+    """Return the metric by which variants are chosen."""
+    names = spec.metrics or spec.definition.metrics
+    return next((name for name in METRICS if name in names), names[0])
+
+
+def _is_candidate(variant: PlannedVariant, dense: PlannedVariant) -> bool:
+    is_pruned = not variant.is_dense and variant.baseline is None and not isinstance(variant.spec, InterventionVariant)
+    return is_pruned and variant.spec.model.base_model_id == dense.spec.model.base_model_id
+
+
+def _tasks(evaluations: Sequence[EvaluationSpec]) -> Iterator[Mapping[str, TaskSpec]]:
+    """Yield split -> task without a language, for each task that is evaluated on dev in profile corrected."""
+    sizes: dict[tuple[str, str, str], dict[str, dict[TaskSpec, None]]] = defaultdict(lambda: defaultdict(dict))
+    for evaluation in evaluations:
+        spec = replace(evaluation.task, language="")
+        if spec.profile == "corrected":
+            sizes[spec.task, spec.protocol.id, spec.scoring_rule][spec.split][spec] = None
+    for splits in sizes.values():
+        if "dev" in splits:
+            yield {split: max(specs, key=_size) for split, specs in splits.items()}
+
+
+def _size(spec: TaskSpec) -> float:
+    return float("inf") if spec.limit is None else spec.limit
+
+
+def _job(
+    variants: Sequence[PlannedVariant], evaluations: Evaluations, splits: Mapping[str, TaskSpec]
+) -> Iterator[ChoiceJob]:
+    """Yield the job of a task if there is anything to choose."""
+    candidates = []
+    for variant in variants:
+        dev, test = (_by_language(evaluations[variant.id], splits.get(split)) for split in ("dev", "test"))
+        if dev:
+            candidates.append(Candidate(variant.id, dev, test))
+    if len(candidates) > 1:
+        parents = {
+            "dev_evaluations": [one.identity.id for candidate in candidates for one in candidate.dev.values()],
+            "test_evaluations": [one.identity.id for candidate in candidates for one in candidate.test.values()]
+            or None,
+        }
+        metric = metric_of(splits["dev"])
+        yield ChoiceJob(make_identity("choices", {"metric": metric}, parents=parents), metric, tuple(candidates))
+
+
+def _by_language(evaluations: Sequence[EvaluationSpec], family: TaskSpec | None) -> dict[str, EvaluationSpec]:
+    of_family = (one for one in evaluations if replace(one.task, language="") == family)
+    return {evaluation.task.language: evaluation for evaluation in of_family}
