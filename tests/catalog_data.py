@@ -333,6 +333,8 @@ def _choices(evaluation_id: str) -> dict[str, list[Any]]:
         "candidate_n_tokens": [1] * len(ranks),
         "alone_log_likelihood": [None] * len(ranks),
         "rank": ranks,
+        "cluster": [str(example // 2) for example in range(N_ITEMS) for _ in range(3)],
+        "category": [("even", "odd")[example % 2] for example in range(N_ITEMS) for _ in range(3)],
     }
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from catalog.report.drawing.exhibits import Exhibit, Group
 from catalog.report.drawing.figure_layout import WIDTH, draw_sheet, split_group
 from catalog.report.drawing.svg import drawing
+from catalog.report.exhibit_sources import run_exhibit
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Chosen, facets_of, matches_filters
 from catalog.report.query_results import Source, run_report_query
@@ -48,11 +49,14 @@ def write_figures(catalog: Catalog, out: Path, selection: FigureSelection | None
     _check_chosen(catalog, selection.chosen)
     snapshot = catalog.snapshot_id()
     for exhibit in exhibits:
-        source = _filtered(
-            run_report_query(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters), selection
-        )
-        groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
-        for name, group in _with_file_names(exhibit, groups):
+        sources = [_filtered(source, selection) for source in run_exhibit(catalog, exhibit)]
+        drawn = [
+            (source, group)
+            for source in sources
+            for group in (exhibit.draw(source.rows) if exhibit.draw and source.rows else ())
+        ]
+        names = _file_names(exhibit, [group for _, group in drawn])
+        for name, (source, group) in zip(names, drawn, strict=True):
             yield from _write(out / name, group, source=source, snapshot=snapshot, selection=selection)
 
 
@@ -83,7 +87,7 @@ def _filtered(source: Source, selection: FigureSelection) -> Source:
     return replace(source, rows=tuple(row for row in source.rows if matches_filters(facets_of(row), selection.chosen)))
 
 
-def _with_file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tuple[str, Group]]:
+def _file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[str]:
     """Yield unique names of files: the exhibit's anchor, followed by the group's title if there are several groups."""
     used_names: set[str] = set()
     for group in groups:
@@ -93,7 +97,7 @@ def _with_file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[tupl
         while (unique := name if n == 1 else f"{name}-{n}") in used_names:
             n += 1
         used_names.add(unique)
-        yield unique, group
+        yield unique
 
 
 def _write(path: Path, group: Group, *, source: Source, snapshot: str, selection: FigureSelection) -> Iterator[Path]:

@@ -1,6 +1,7 @@
 """The figures of the report, in order."""
 
 from catalog.report.drawing.exhibits import Exhibit
+from catalog.report.panels.answers.categories import category_panels
 from catalog.report.panels.change import change_heat_maps
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.curves import quality_curves
@@ -8,11 +9,13 @@ from catalog.report.panels.languages.breaking import breaking_tables
 from catalog.report.panels.languages.source_languages import source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps
 from catalog.report.panels.magnitudes import magnitude_panels
-from catalog.report.panels.overlaps import feature_heat_maps, mask_heat_maps
+from catalog.report.panels.overlaps import feature_heat_maps
 from catalog.report.panels.pareto import pareto_plots
 from catalog.report.panels.profiles import profile_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.schedules import schedule_panels
+from catalog.report.panels.seeds import seed_panels
+from catalog.report.panels.weights.mask_profiles import mask_profiles
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -65,6 +68,33 @@ FIGURES: tuple[Exhibit, ...] = (
         empty_text="The store has no test of a pruned variant against the dense model. Variants with several "
         "sparsities and an entry under evaluations fill this figure.",
         draw=breaking_tables,
+    ),
+    Exhibit(
+        anchor="categories",
+        title="Accuracy by category of items",
+        explanation="One panel per language with a row per category, such as a relation or a genre, and its number of "
+        "items. Grey is the dense model, blue the variant of the heading: the pruned variant that is best on dev "
+        "outside English, then the one of the same method with the largest sparsity. Lines are Wilson's 95 % "
+        "intervals of one category, without correction for their number. On the right: items gained and lost.",
+        query="category_answers",
+        empty_text="The store has no pruned variant whose items have categories. Task facts has relations; a task "
+        "template names them with the key category.",
+        draw=category_panels,
+        runs="example_variants",
+    ),
+    Exhibit(
+        anchor="seeds",
+        title="How much do results depend on the seed?",
+        explanation="Variants that differ in nothing but a seed, with one row per method and sparsity. Left: their "
+        "mean difference of accuracy to dense, with a 95 % interval for other seeds and other items. Right: the "
+        "standard deviation of a single variant's difference that is due to its seed, and to the items. Everything "
+        "else on this page that has one seed is conditional on one draw of demonstrations: its intervals cover other "
+        "items only.",
+        query="seed_components",
+        empty_text="No variants differ only in a seed, so every interval on this page is conditional on one draw of "
+        "demonstrations: it covers other items, not other demonstrations. seed: [0, 1, 2, 3, 4] in an entry of "
+        "demonstrations fills this figure.",
+        draw=seed_panels,
     ),
     Exhibit(
         anchor="pareto",
@@ -128,24 +158,25 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="masks",
         title="Do demonstration sets remove the same weights?",
-        explanation="One table per method at its largest sparsity, with a row per pair of demonstration sets and a "
-        "column per block. A cell is the Jaccard index of the two sets of removed weights, as the mean over the layers "
-        "of the block: 1 means equal masks. Choose a pair above to see only its rows.",
+        explanation="One table per method and sparsity, with a row per block and a column per layer. The Jaccard "
+        "index of two sets of removed weights is corrected for chance, (J - chance) / (1 - chance), and is the mean "
+        "over the pairs of variants that differ only in their demonstration sets: 0 means unrelated masks, 1 equal "
+        "ones. The data name the least alike pair of each cell; the query mask_overlap_of_pairs has every pair.",
         query="mask_overlaps",
         empty_text="The store has no comparison of masks that differ only in their demonstration sets. Two "
         "demonstrations in one entry of variants fill this figure.",
-        draw=mask_heat_maps,
+        draw=mask_profiles,
     ),
     Exhibit(
         anchor="layers",
         title="Removed weights by layer",
         explanation="One table per method at its largest sparsity, with a row per block and a column per layer. A cell "
         "is the fraction of the layer's weights that is removed, as the mean over the variants of the method. "
-        "The most uneven methods come first; methods that remove the same fraction everywhere share the "
-        "last table, one row each.",
+        "The most uneven methods come first; methods that remove the same fraction everywhere are left out.",
         query="layer_profiles",
-        empty_text="The store has no pruned variants.",
+        empty_text="All variants remove the same fraction of every layer.",
         draw=layer_heat_maps,
+        is_optional=True,
     ),
     Exhibit(
         anchor="profiles",

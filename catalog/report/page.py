@@ -14,10 +14,12 @@ from markupsafe import Markup
 from catalog.report.drawing.exhibits import Exhibit, Group, grouped
 from catalog.report.drawing.heatmap import Grid, style_rules
 from catalog.report.drawing.svg import to_svg
+from catalog.report.exhibit_sources import run_exhibit
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
 from catalog.report.labels import number
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
+from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.report.summary.best_variants import COLUMNS, TableRow
 from catalog.report.summary.headline import ANSWER_COLUMNS, headlines
@@ -59,7 +61,8 @@ class RenderedExhibit:
     """An exhibit with its data, as the template needs it."""
 
     exhibit: Exhibit
-    source: Source
+    sources: tuple[Source, ...]
+    """One per run of its query."""
     groups: tuple[RenderedGroup, ...]
     headings: list[str]
     table: list[TableRow]
@@ -115,7 +118,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         headline_columns=COLUMNS,
         answer_columns=ANSWER_COLUMNS,
         answers_source=run_report_query(catalog, "answered_questions"),
-        figures=_render_all(catalog, FIGURES),
+        figures=_render_all(catalog, (*FIGURES, *EXAMPLES)),
         tables=_render_all(catalog, TABLES),
         max_rows=MAX_DATA_ROWS,
         max_lines=MAX_TABLE_ROWS,
@@ -135,21 +138,28 @@ def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
 def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
     """Render exhibits, except optional ones without data."""
     rendered = [_render(catalog, exhibit) for exhibit in exhibits]
-    return [result for result in rendered if result.source.rows or not result.exhibit.is_optional]
+    return [result for result in rendered if not result.exhibit.is_optional or any(map(_has_rows, result.sources))]
 
 
 def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
-    source = run_report_query(catalog, exhibit.query, folder=exhibit.folder, parameters=exhibit.parameters)
-    groups = exhibit.draw(source.rows) if exhibit.draw and source.rows else ()
+    sources = run_exhibit(catalog, exhibit)
+    rows = [row for source in sources for row in source.rows]
+    groups = [
+        group for source in sources for group in (exhibit.draw(source.rows) if exhibit.draw and source.rows else ())
+    ]
     rendered = tuple(_render_group(group, f"{exhibit.anchor}-{index}") for index, group in enumerate(groups))
     columns = dict(exhibit.columns)
-    if columns and len({row.get("base_model") for row in source.rows}) > 1:
+    if columns and len({row.get("base_model") for row in rows}) > 1:
         columns = {"base_model": "model", **columns}
     table = [
         TableRow(tuple(_short_text(row[column], column) for column in columns), facets_of(row))
-        for row in source.rows[: MAX_TABLE_ROWS if columns else 0]
+        for row in rows[: MAX_TABLE_ROWS if columns else 0]
     ]
-    return RenderedExhibit(exhibit, source, rendered, list(columns.values()), table)
+    return RenderedExhibit(exhibit, sources, rendered, list(columns.values()), table)
+
+
+def _has_rows(source: Source) -> bool:
+    return bool(source.rows)
 
 
 def _render_group(group: Group, anchor: str) -> RenderedGroup:

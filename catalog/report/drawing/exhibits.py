@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 
+from catalog.report.drawing.examples import ExampleList
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets
 from catalog.report.style import SeriesStyle
@@ -71,6 +72,10 @@ class Group:
     """Rows of the exhibit's query that the panels draw."""
     legend: tuple[LegendEntry, ...] = ()
     facets: Facets = field(default_factory=dict)
+    note: str = ""
+    """A sentence below the heading in the page, such as how much could have been found."""
+    examples: tuple[ExampleList, ...] = ()
+    """Lists of examples as text, after the panels; figure files do not have them."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,8 @@ class Exhibit:
     """`report`, or `queries` for a query that also has a name on the command line."""
     parameters: Mapping[str, object] = field(default_factory=dict)
     """Values of the query's parameters."""
+    runs: str = ""
+    """Name of a query of the report with one row of parameters per run of `query`; empty for a single run."""
     is_optional: bool = False
     """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
 

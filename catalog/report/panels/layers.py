@@ -16,53 +16,24 @@ _METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsit
 def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw one heat map per method at its largest sparsity: the removed fraction, a row per block, a column per layer.
 
-    Methods that remove the same fraction of every layer, to two digits, share one heat map, one row each.
-
     Args:
-        rows: result of `layer_profiles.sql`.
+        rows: result of `layer_profiles.sql`, which leaves out methods that remove the same fraction of every layer.
     """
     groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, *_METHOD)]
-        uneven = [cells for cells in methods if not _is_even(cells)]
-        even = [cells for cells in methods if _is_even(cells)]
-        shown = uneven[:MAX_METHODS]
+        shown = methods[:MAX_METHODS]
         scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
         groups.append(
             Group(
-                title=str(model) + omission_note(len(shown), len(uneven), "methods that remove unevenly"),
-                panels=(
-                    *(_layer_grid(cells, scale=scale) for cells in shown),
-                    *([_even_grid(even, scale=scale)] if even else []),
-                ),
+                title=str(model) + omission_note(len(shown), len(methods), "methods that remove unevenly"),
+                panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
                 rows=members,
                 legend=(LegendEntry(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
     return tuple(groups)
-
-
-def _is_even(rows: Sequence[Row]) -> bool:
-    """Whether all layers have the same removed fraction, to two digits."""
-    return len({number(row["removed_share"], digits=2) for row in rows}) == 1
-
-
-def _even_grid(methods: Sequence[Sequence[Row]], *, scale: Scale) -> Grid:
-    """Return a heat map with one row per method that removes the same fraction of every layer."""
-    shares = [rows[0]["removed_share"] for rows in methods]
-    span = f"from {number(min(shares))} to {number(max(shares))}"
-    return Grid(
-        title="the same fraction of every layer",
-        label=f"Removed weights of {len(methods)} methods that remove the same fraction of every layer: {span}",
-        rows=tuple(_method_name(rows) for rows in methods),
-        columns=("share",),
-        values={(index, 0): share for index, share in enumerate(shares)},
-        texts={(index, 0): number(share, digits=2) for index, share in enumerate(shares)},
-        scale=scale,
-        row_name="method",
-        row_facets=tuple(facets_of(rows[0], only=("score",)) for rows in methods),
-    )
 
 
 def _method_name(rows: Sequence[Row]) -> str:
@@ -73,7 +44,7 @@ def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     shares = [row["removed_share"] for row in rows]
     title = _method_name(rows)
     span = f"from {number(min(shares))} to {number(max(shares))}"
-    return _block_by_layer(
+    return block_by_layer(
         rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {span}", scale=scale
     )
 
@@ -121,7 +92,7 @@ def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     label = str(model_row["label"])
     most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
     span = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
-    return _block_by_layer(
+    return block_by_layer(
         cells,
         column="share_differing",
         title=f"{label}, {number(model_row['share_differing'])} of all entries differ",
@@ -130,7 +101,8 @@ def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     )
 
 
-def _block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, scale: Scale) -> Grid:
+def block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, scale: Scale) -> Grid:
+    """Return a heat map of one column with a row per block and a column per layer; blocks count from 0."""
     blocks, layers = sorted(distinct(rows, "block")), distinct(rows, "layer")
     values = {(blocks.index(row["block"]), layers.index(row["layer"])): row[column] for row in rows}
     return Grid(

@@ -1,18 +1,16 @@
-"""Overlaps between demonstration sets: large features of one that are small in another, and equally removed weights."""
+"""Overlaps between demonstration sets: large features of one that are small, or large, in another."""
 
 from collections.abc import Mapping, Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, evenly_spaced, grouped, omission_note
+from catalog.report.drawing.exhibits import Group, LegendEntry, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets, facets_of
-from catalog.report.labels import method_label, number, set_label
+from catalog.report.labels import number, set_label
 from catalog.results import Row
 
 MAX_SETS, MAX_DEPTHS = 14, 25
 """Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
 other sets, which are hidden until their pair is chosen."""
-MAX_PAIRS, MAX_METHODS = 40, 12
-"""Maximum number of pairs of sets and of methods in figures of masks; rows of other pairs are hidden too."""
 MAX_ROWS = 120
 """Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
@@ -93,53 +91,4 @@ def _feature_grid(
         row_name="large in A",
         column_name="small in B",
         row_facets=tuple(facets[key] for key in down),
-    )
-
-
-def mask_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw one heat map per method, with a row per pair of demonstration sets and a column per block.
-
-    Args:
-        rows: result of `mask_overlaps.sql`.
-    """
-    groups = []
-    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
-        methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings", "sparsity")]
-        drawn = evenly_spaced(methods, MAX_METHODS)
-        scale = Scale(0.0, 1.0)
-        groups.append(
-            Group(
-                title=str(model) + omission_note(len(drawn), len(methods), "methods"),
-                panels=tuple(_mask_grid(cells, scale=scale) for cells in drawn),
-                rows=members,
-                legend=(LegendEntry(label="0: no weight is removed by both|1: the same weights", scale=scale),),
-                facets=facets_of(members[0], only=("model",)),
-            )
-        )
-    return tuple(groups)
-
-
-def _mask_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
-    pairs, blocks = distinct(rows, "sets"), sorted(distinct(rows, "block"))
-    shown = evenly_spaced(pairs, MAX_PAIRS)
-    facets = _facets_of_rows({row["sets"]: facets_of(row, only=("pair",)) for row in rows}, shown=shown)
-    row_indices = {key: index for index, key in enumerate(facets)}
-    values = {
-        (row_indices[row["sets"]], blocks.index(row["block"])): row["jaccard"]
-        for row in rows
-        if row["sets"] in row_indices
-    }
-    mean = sum(row["jaccard"] for row in rows) / len(rows)
-    title = f"{method_label({**rows[0], 'set_kind': None})}, sparsity {rows[0]['sparsity']:.3g}"
-    return Grid(
-        title=title + omission_note(len(shown), len(pairs), "pairs of sets"),
-        label=f"Overlap of removed weights by block, {title}: mean {number(mean)} over {len(pairs)} pairs of sets",
-        rows=tuple(facets),
-        columns=tuple(str(block) for block in blocks),
-        values=values,
-        texts={position: number(value, digits=2) for position, value in values.items()},
-        scale=scale,
-        column_name="block",
-        facets=facets_of(rows[0], only=("score",)),
-        row_facets=tuple(facets.values()),
     )

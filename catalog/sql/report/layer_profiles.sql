@@ -1,5 +1,6 @@
 -- layer_profiles: one row per base model, method, block and layer: the removed fraction of the layer's weights, as the
--- mean over the variants of the method at its largest sparsity. The most uneven methods come first.
+-- mean over the variants of the method at its largest sparsity. The most uneven methods come first; those whose layers differ by
+-- less than 0.005 are left out.
 WITH of_methods AS (
     SELECT
         variant_id, base_model_id, coalesce(score, combination) AS score, set_kind, propagation, structure, settings,
@@ -23,6 +24,7 @@ layers AS (
 SELECT *, max(removed_share) OVER of_method - min(removed_share) OVER of_method AS unevenness
 FROM layers
 WINDOW of_method AS (PARTITION BY base_model_id, score, set_kind, propagation, structure, settings, sparsity)
+QUALIFY unevenness >= 0.005
 ORDER BY
     base_model, base_model_id, round(unevenness, 9) DESC, score DESC, set_kind DESC, propagation DESC, structure,
     settings NULLS FIRST, sparsity, block, layer;

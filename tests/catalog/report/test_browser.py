@@ -94,18 +94,18 @@ def test_choosing_a_pair_shows_its_own_lines_and_tables_instead_of_the_means(rep
     assert n_shown(report, "#filters input:checked") == 0
 
 
-def test_a_pair_keeps_its_rows_of_the_overlaps_and_a_heat_map_without_rows_is_hidden(report: Page) -> None:
-    rows_of_masks, rows_of_features = "#masks tbody > tr[data-pair]", "#overlaps tbody > tr[data-pair]"
+def test_a_pair_keeps_its_rows_of_tables_and_a_heat_map_without_rows_is_hidden(report: Page) -> None:
+    rows_of_sources, rows_of_features = "#sources tbody > tr[data-pair]", "#overlaps tbody > tr[data-pair]"
     choose(report, "pair", "fr-en")
     blocks = n_shown(report, "#overlaps .heat")
     assert blocks > 0
     assert n_shown(report, rows_of_features) == n_shown(report, "#overlaps tbody > tr[data-pair='fr-en']") >= blocks
-    of_pair = n_shown(report, "#masks tbody > tr[data-pair~='fr-en']")
-    assert n_shown(report, rows_of_masks) == of_pair > 0
+    of_pair = n_shown(report, "#sources tbody > tr[data-pair='fr-en']")
+    assert n_shown(report, rows_of_sources) == of_pair > 0
     report.click("#filters button")
     choose(report, "pair", "sw")
-    assert n_shown(report, "#masks .panel") == n_shown(report, rows_of_masks) == 0
-    assert report.value("document.querySelector('#masks .note').textContent") == "Nothing matches the filters."
+    assert n_shown(report, "#sources .panel") == n_shown(report, rows_of_sources) == 0
+    assert report.value("document.querySelector('#sources .note').textContent") == "Nothing matches the filters."
     assert n_shown(report, rows_of_features) > 0
 
 

@@ -13,6 +13,7 @@ from catalog.report.figures import FIGURES
 from catalog.report.labels import cell
 from catalog.report.page import numeric_columns, render_page
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
+from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
@@ -43,8 +44,11 @@ def attacked(attacked_page: str) -> Reader:
         ("rank-matrices", 4),
         ("overlaps", 6),
         ("magnitudes", 8),
-        ("masks", 3),
-        ("layers", 1),
+        ("sources", 15),
+        ("breaking", 1),
+        ("categories", 8),
+        ("seeds", 8),
+        ("masks", 9),
         ("cost", 2),
     ],
 )
@@ -65,7 +69,7 @@ def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object)
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
     assert below.pop("") == "overview"  # of the counts on top
-    assert below == {exhibit.anchor: exhibit.query for exhibit in EXHIBITS if not exhibit.is_optional}
+    assert below == {exhibit.anchor: exhibit.query for exhibit in (*EXHIBITS, *EXAMPLES) if not exhibit.is_optional}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
     assert of_headline == {"best_by_language", "answered_questions"}
 
@@ -119,7 +123,7 @@ def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, m
     reader = Reader(methods_page)
     links = {link.attributes["href"] for link in reader.find("a")}
     optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional]
-    assert [exhibit.anchor for exhibit in optional] == ["profiles", "schedules"]
+    assert [exhibit.anchor for exhibit in optional] == ["layers", "profiles", "schedules"]
     for exhibit in optional:
         assert reader.panels(exhibit.anchor)
         assert f"#{exhibit.anchor}" in links

@@ -37,30 +37,36 @@ def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
         shown = evenly_spaced(methods, MAX_METHODS)
         scale = Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
         title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
-        n_tests = max(distinct(members, "n_family"))
-        note = f"; {detectable_note(members)}; Holm's correction over at most {n_tests} tests"
         groups.append(
             Group(
-                title=title + note + omission_note(len(shown), len(methods), "methods"),
+                title=title + omission_note(len(shown), len(methods), "methods"),
                 panels=(_table(shown, languages=english_first(row["language"] for row in members), scale=scale),),
                 rows=members,
                 legend=(LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
                 facets=facets_of(members[0], only=("model", "task")),
+                note=_note(members),
             )
         )
     return tuple(groups)
 
 
-def detectable_note(rows: Sequence[Row]) -> str:
-    """Return the number of items and the difference that a single test finds, as text."""
+def _note(rows: Sequence[Row]) -> str:
+    """Return the number of items and tests, what a test finds, and whether there is one seed, as text."""
     sizes = sorted({row["n"] for row in rows if row["n"] is not None})
-    items = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}" if sizes else "unknown number of"
-    found = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
-    if not found:
-        return f"{items} items"
-    low, high = number(found[0]), number(found[-1])
-    span = low if low == high else f"{low} to {high}"
-    return f"{items} items, a single test finds {span} with a power of 80 %"
+    items = "" if not sizes else f"{_span([f'{size:,}' for size in sizes])} items. "
+    differences = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
+    found = _span([number(value) for value in differences]) if differences else ""
+    power = f" A single test finds a true difference of {found} with a power of 80 %." if found else ""
+    one_draw = all(row["n_variants"] == 1 for row in rows if row["demonstration_label"] is not None)
+    return (
+        f"{items}Holm's correction over at most {max(distinct(rows, 'n_family'))} tests.{power}"
+        f"{' Every set is a single draw of demonstrations.' if one_draw else ''}"
+    )
+
+
+def _span(texts: Sequence[str]) -> str:
+    """Return the first and the last of sorted texts."""
+    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: Scale) -> Grid:

@@ -50,20 +50,25 @@ def _sparsity_group(rows: Sequence[Row], *, title: str) -> Group:
     scale = Scale(-largest, largest, is_diverging=True)
     ends = [number(end, signed=True) for end in (-largest, largest)]
     return Group(
-        title=f"{title}: {_count_text(rows)}" + omission_note(len(shown), len(methods), "methods"),
+        title=title + omission_note(len(shown), len(methods), "methods"),
         panels=tuple(_heat_map(cells, scale=scale) for cells in shown),
         rows=rows,
         legend=(LegendEntry(f"less accurate {ends[0]}|{ends[1]} more accurate than dense", scale=scale),),
         facets=facets_of(rows[0], only=("model", "task")),
+        note=_note(rows),
     )
 
 
-def _count_text(rows: Sequence[Row]) -> str:
-    """Return how many cells are significant, and what could have been found."""
+def _note(rows: Sequence[Row]) -> str:
+    """Return how many cells are significant, what could have been found, and whether there is one seed."""
     found = [row["detectable_difference"] for row in rows if row["detectable_difference"] is not None]
-    power = f"; a single test finds {number(max(found))} with a power of 80 %" if found else ""
+    power = f" A single test finds a true difference of {number(max(found))} with a power of 80 %." if found else ""
+    draws = "" if any(row["n_variants"] > 1 for row in rows) else " All are conditional on one draw of demonstrations."
     n_better, n_worse = (sum(_is_marked(row, column) for row in rows) for column in ("n_better", "n_worse"))
-    return f"of {len(rows)} cells {n_better} are significantly better than dense and {n_worse} worse{power}"
+    return (
+        f"Of {len(rows)} cells {n_better} are significantly better than dense and {n_worse} significantly worse."
+        f"{power}{draws}"
+    )
 
 
 def _is_marked(row: Row, column: str) -> bool:

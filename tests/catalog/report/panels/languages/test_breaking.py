@@ -40,8 +40,10 @@ def test_intervals_that_are_open_at_an_end_say_so(last: float, first: float | No
 def test_the_heading_says_what_could_have_been_found() -> None:
     rows = [{**CELL, "method": f"wanda {index}", "language": "fr"} for index in range(MAX_METHODS + 1)]
     (group,) = breaking_tables([*rows, {**CELL, "language": "en", "n": 40, "detectable_difference": None}])
-    assert "40 to 150 items, a single test finds 0.110 with a power of 80 %" in group.title
-    assert "at most 318 tests" in group.title
+    assert group.note.startswith("40 to 150 items. ")
+    assert "A single test finds a true difference of 0.110 with a power of 80 %." in group.note
+    assert group.note.endswith("Every set is a single draw of demonstrations.")
+    assert "at most 318 tests" in group.note
     table = grid(group.panels[0])
     assert table.columns == ("en", "fr")
     assert len(table.rows) == MAX_METHODS

@@ -42,8 +42,10 @@ def test_a_star_needs_every_seed_in_one_direction() -> None:
     table = grid(group.panels[0])
     texts = {table.columns[across]: text for (_, across), text in table.texts.items()}
     assert texts == {"both": "+0.020*", "none": "+0.020", "one": "+0.020"}
-    assert "of 3 cells 1 are significantly better than dense and 0 worse" in group.title
-    assert "a single test finds 0.100" in group.title
+    assert group.note.startswith("Of 3 cells 1 are significantly better than dense and 0 significantly worse.")
+    assert group.note.endswith("A single test finds a true difference of 0.100 with a power of 80 %.")
+    (alone,) = source_heat_maps([{**CELL, "n_variants": 1}])
+    assert alone.note.endswith("All are conditional on one draw of demonstrations.")
 
 
 def test_each_sparsity_has_a_colour_scale_of_its_own() -> None:

@@ -1,0 +1,1 @@
+"""Figures about removed weights by block and layer."""
