@@ -1,12 +1,9 @@
 """The figures of the report, in order."""
 
 from catalog.report.drawing.exhibits import Exhibit
-from catalog.report.panels.answers.categories import category_panels
 from catalog.report.panels.change import change_heat_maps
 from catalog.report.panels.cost import cost_bars
 from catalog.report.panels.curves import quality_curves
-from catalog.report.panels.languages.breaking import breaking_tables
-from catalog.report.panels.languages.source_languages import source_heat_maps
 from catalog.report.panels.layers import layer_heat_maps
 from catalog.report.panels.magnitudes import magnitude_panels
 from catalog.report.panels.overlaps import feature_heat_maps
@@ -14,8 +11,8 @@ from catalog.report.panels.pareto import pareto_plots
 from catalog.report.panels.profiles import profile_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.panels.schedules import schedule_panels
-from catalog.report.panels.seeds import seed_panels
 from catalog.report.panels.weights.mask_profiles import mask_profiles
+from catalog.report.result_figures import RESULT_FIGURES
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -44,58 +41,7 @@ FIGURES: tuple[Exhibit, ...] = (
         "the recipe has both variants and an entry under evaluations.",
         draw=change_heat_maps,
     ),
-    Exhibit(
-        anchor="sources",
-        title="Which source language helps which language?",
-        explanation="One table per method and sparsity, with a row per source of the demonstrations and a column per "
-        "evaluated language. A cell is the paired difference of accuracy to dense, as the mean over seeds if there "
-        "are several. A star means p < 0.05 after Holm's correction over the family of the comparison, for every "
-        "seed.",
-        query="sources_by_language",
-        empty_text="The store has no accuracy of variants whose demonstrations have a language. Sets of kind "
-        "translation or monolingual under demonstrations, read by variants, and an entry under evaluations fill this "
-        "figure.",
-        draw=source_heat_maps,
-    ),
-    Exhibit(
-        anchor="breaking",
-        title="At which sparsity does each language break?",
-        explanation="A cell says between which of the evaluated sparsities the accuracy falls significantly below "
-        "dense (p < 0.05 after Holm's correction): 0.2–0.3 means not at 0.2 and below, but at 0.3. ≤ 0.1 is below at "
-        "the smallest sparsity, > 0.6 is not below at the largest. Not below does not mean equal: the heading says "
-        "what could have been found. † marks methods that are not below at a larger sparsity.",
-        query="breaking_sparsity",
-        empty_text="The store has no test of a pruned variant against the dense model. Variants with several "
-        "sparsities and an entry under evaluations fill this figure.",
-        draw=breaking_tables,
-    ),
-    Exhibit(
-        anchor="categories",
-        title="Accuracy by category of items",
-        explanation="One panel per language with a row per category, such as a relation or a genre, and its number of "
-        "items. Grey is the dense model, blue the variant of the heading: the pruned variant that is best on dev "
-        "outside English, then the one of the same method with the largest sparsity. Lines are Wilson's 95 % "
-        "intervals of one category, without correction for their number. On the right: items gained and lost.",
-        query="category_answers",
-        empty_text="The store has no pruned variant whose items have categories. Task facts has relations; a task "
-        "template names them with the key category.",
-        draw=category_panels,
-        runs="example_variants",
-    ),
-    Exhibit(
-        anchor="seeds",
-        title="How much do results depend on the seed?",
-        explanation="Variants that differ in nothing but a seed, with one row per method and sparsity. Left: their "
-        "mean difference of accuracy to dense, with a 95 % interval for other seeds and other items. Right: the "
-        "standard deviation of a single variant's difference that is due to its seed, and to the items. Everything "
-        "else on this page that has one seed is conditional on one draw of demonstrations: its intervals cover other "
-        "items only.",
-        query="seed_components",
-        empty_text="No variants differ only in a seed, so every interval on this page is conditional on one draw of "
-        "demonstrations: it covers other items, not other demonstrations. seed: [0, 1, 2, 3, 4] in an entry of "
-        "demonstrations fills this figure.",
-        draw=seed_panels,
-    ),
+    *RESULT_FIGURES,
     Exhibit(
         anchor="pareto",
         title="English against the other languages",
@@ -112,7 +58,8 @@ FIGURES: tuple[Exhibit, ...] = (
         anchor="rank-consistency",
         title="Does the model rank answers as it does in English?",
         explanation="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
-        "rankings, the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. Grey is the dense "
+        "rankings, the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. The second panel has "
+        "the paired difference to dense on the same items. Grey is the dense "
         "model, blue the variant that was best for the language on dev. RankC rises with accuracy: languages that "
         "answer well agree.",
         query="rank_consistency",
@@ -135,9 +82,10 @@ FIGURES: tuple[Exhibit, ...] = (
         anchor="overlaps",
         title="Are features that are large on one text small on another?",
         explanation="One table per depth. A cell is the fraction of the largest features on set A (rows) that are "
-        "among the smallest on set B (columns). Pale cells, near 0, mean that large features of A are "
-        "not small in B. A pair such as fr-en is a set of translation demonstrations, a single language "
-        "a monolingual one. Choose a pair above to see only its rows.",
+        "among the smallest on set B (columns). 0 says only that no feature is at opposite ends, not that both sets "
+        "have the same large features: for that, further tables have the fraction of the largest features of A that "
+        "are also among the largest of B, and its value for unrelated sets. A pair such as fr-en is a set of "
+        "translation demonstrations, a single language a monolingual one. Choose a pair above to see only its rows.",
         query="feature_overlaps",
         empty_text="The store has no feature overlaps. The recipe needs two or more sets of kind translation or "
         "monolingual under demonstrations.",
@@ -213,8 +161,10 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="cost",
         title="Cost",
-        explanation="One row of bars per run. For each step: total seconds of its jobs, largest memory of one job, and "
-        "tokens per second if the step runs a model.",
+        explanation="One row of bars per run, with the number of jobs of each step, and of tries if some failed or "
+        "were lost. Total seconds of its jobs; median seconds of a job, and mean of the first job of each worker, "
+        "which includes warm-up such as loading the model; largest memory of one job; tokens per second, warm-up "
+        "included, if the step runs a model.",
         query="cost_by_step",
         empty_text="The store has no finished jobs. Every run records its jobs.",
         draw=cost_bars,

@@ -17,12 +17,13 @@ from catalog.report.drawing.svg import to_svg
 from catalog.report.exhibit_sources import run_exhibit
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
-from catalog.report.labels import number
+from catalog.report.labels import number, p_value
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.report.summary.best_variants import COLUMNS, TableRow
 from catalog.report.summary.headline import ANSWER_COLUMNS, headlines
+from catalog.results import Row
 from catalog.store import Catalog
 from catalog.visible_text import visible
 from mlprune.atomic import remove_left_over, write_atomically
@@ -36,7 +37,7 @@ MAX_TABLE_ROWS = 200
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EMPTY = {"", "–"}
 _WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
-_CHANGES = ("difference", "chrf_change")
+_CHANGES = ("difference", "chrf_change", "exact_match_change")
 """Columns whose numbers are shown with their sign."""
 
 
@@ -152,7 +153,7 @@ def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
     if columns and len({row.get("base_model") for row in rows}) > 1:
         columns = {"base_model": "model", **columns}
     table = [
-        TableRow(tuple(_short_text(row[column], column) for column in columns), facets_of(row))
+        TableRow(tuple(_cell_text(row, column, exhibit) for column in columns), facets_of(row))
         for row in rows[: MAX_TABLE_ROWS if columns else 0]
     ]
     return RenderedExhibit(exhibit, sources, rendered, list(columns.values()), table)
@@ -171,8 +172,20 @@ def _render_group(group: Group, anchor: str) -> RenderedGroup:
     return RenderedGroup(group, panels)
 
 
+def _cell_text(row: Row, column: str, exhibit: Exhibit) -> str:
+    """Return a value as a short text, with its interval if there is one."""
+    text = _short_text(row[column], column)
+    ends = [row[end] for end in exhibit.intervals.get(column, ())]
+    if not ends or None in ends:
+        return text
+    low, high = (_short_text(end, column) for end in ends)
+    return f"{text} ({low} to {high})"
+
+
 def _short_text(value: object, column: str) -> str:
     """Return a short text: three digits, a dash for NULL; the data below the table has the full value."""
+    if isinstance(value, float) and (column.startswith("p_") or column.endswith("_p_holm")):
+        return p_value(value)
     if isinstance(value, float):
         return f"{value:g}" if column in _WITHOUT_TRAILING_ZEROS else number(value, signed=column in _CHANGES)
     if isinstance(value, datetime):

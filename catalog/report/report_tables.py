@@ -8,35 +8,36 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="outside-english",
         title="Mean accuracy outside English",
-        explanation="The mean over the languages other than English and over the variants of a method, on test, and "
-        "its difference from dense in the same languages. This is a description without tests; the summary "
-        "has paired tests.",
-        query="outside_english",
-        empty_text="The store has no test accuracy outside English. An entry under evaluations with split: test and "
-        "languages in addition to en fills this table.",
-        columns={
-            "task": "task",
-            "score": "score",
-            "set_kind": "demonstrations",
-            "propagation": "propagation",
-            "settings": "settings",
-            "sparsity": "sparsity",
-            "n_variants": "variants",
-            "n_languages": "languages",
-            "accuracy": "accuracy",
-            "difference": "change from dense",
-        },
+        explanation="One row per variant: its mean accuracy over the languages other than English, dense in the same "
+        "languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the "
+        "variants of the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true "
+        "difference that a single test finds with a power of 80 %. One draw: the interval is conditional on one draw "
+        "of demonstrations.",
+        query="means_outside_english",
+        empty_text="The store has no test of a variant outside English. An entry under evaluations with split: test "
+        "and languages in addition to en fills this table.",
+        columns={"task": "task", "label": "variant", "n_languages": "languages"}
+        | {"accuracy": "accuracy", "dense_accuracy": "dense", "difference": "change from dense (95 %)"}
+        | {"p_holm": "p, Holm", "p_max_t": "p, max-T", "n_family": "tests", "detectable_difference": "detectable"}
+        | {"draws": "draws"},
+        intervals={"difference": ("ci_low", "ci_high")},
     ),
     Exhibit(
         anchor="translation",
         title="Translation quality",
-        explanation="BLEU and chrF of greedy translations, as fractions; higher is better. Low and high are the ends "
-        "of the 95% interval of chrF.",
+        explanation="BLEU, chrF and exact matches of greedy translations with 95 % intervals, as fractions; higher is "
+        "better. Changes are paired differences to dense; p is corrected by Holm's method over the family of the "
+        "comparison.",
         query="translation_quality",
         empty_text="No translation was evaluated. An entry under evaluations with task: translation and pairs fills "
         "this table.",
-        columns={"pair": "pair", "split": "split", **_VARIANT}
-        | {"bleu": "BLEU", "chrf": "chrF", "chrf_low": "low", "chrf_high": "high", "chrf_change": "chrF change"},
+        columns={"pair": "pair", "split": "split", "label": "variant", "n": "items", "bleu": "BLEU", "chrf": "chrF"}
+        | {"chrf_change": "chrF change", "chrf_p_holm": "p, Holm", "exact_match": "exact match"}
+        | {"exact_match_change": "exact match change", "exact_match_p_holm": "p, Holm"},
+        intervals={
+            name: (f"{name}_low", f"{name}_high")
+            for name in ("bleu", "chrf", "chrf_change", "exact_match", "exact_match_change")
+        },
     ),
     Exhibit(
         anchor="perplexity",

@@ -95,6 +95,8 @@ class Exhibit:
     """Draws rows as groups of panels; None for a table."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """For a table: column -> heading, in order. The data below the table has all columns."""
+    intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """For a table: column -> columns with the ends of its interval, which the page shows after the value."""
     folder: str = "report"
     """`report`, or `queries` for a query that also has a name on the command line."""
     parameters: Mapping[str, object] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Cost of runs: time, memory and tokens per second by step, one row of bars per run."""
+"""Cost of runs: time, memory, warm-up and tokens per second by step, one row of bars per run."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,13 +7,14 @@ from matplotlib.axes import Axes
 
 from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.svg import INK
-from catalog.report.style import BLUE, GREEN, ORANGE
+from catalog.report.style import BLUE, GREEN, ORANGE, PURPLE
 from catalog.results import Row
 
 MAX_RUNS = 8
 """Maximum number of runs to draw; they are chosen at even distances."""
 _MEASURES = (
     ("elapsed_s", "seconds of all jobs", BLUE),
+    ("median_s", "median seconds of a job", PURPLE),
     ("peak_memory_gib", "largest memory of a job, GiB", ORANGE),
     ("tokens_per_s", "tokens per second", GREEN),
 )
@@ -35,7 +36,7 @@ def cost_bars(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
-    size = Size(3.45, 0.55 + 0.26 * len(distinct(rows, "step")), left=0.95, right=0.55, top=0.34, bottom=0.12)
+    size = Size(4.2, 0.55 + 0.26 * len(distinct(rows, "step")), left=1.45, right=1.05, top=0.34, bottom=0.12)
     return tuple(
         Panel(
             label=f"{heading}: "
@@ -54,11 +55,22 @@ def _bars(axes: Axes, *, rows: Sequence[Row], column: str, heading: str, colour:
     axes.barh(positions, [row[column] or 0 for row in rows], height=0.62, color=colour)
     for position, row in zip(positions, rows, strict=True):
         if row[column] is not None:
-            axes.text(row[column], position, f" {_short(row[column])}", va="center", fontsize=7.5, color=INK)
-    axes.set_yticks(positions, [row["step"] for row in rows])
+            text = f" {_short(row[column])}" + (_warm_up(row) if column == "median_s" else "")
+            axes.text(row[column], position, text, va="center", fontsize=7.5, color=INK)
+    axes.set_yticks(positions, [_step(row) for row in rows])
     axes.invert_yaxis()
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
+
+
+def _step(row: Row) -> str:
+    """Return a step with its number of jobs, and of tries if some failed or were lost."""
+    tries = f", {row['n_tries']:,} tries" if row["n_tries"] != row["n_jobs"] else ""
+    return f"{row['step']} ({row['n_jobs']:,}{tries})"
+
+
+def _warm_up(row: Row) -> str:
+    return "" if row["first_s"] is None else f", first {_short(row['first_s'])}"
 
 
 def _short(value: float) -> str:

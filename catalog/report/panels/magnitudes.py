@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.svg import INK
@@ -21,6 +21,8 @@ MAX_SETS = 24
 """Maximum number of panels; their sets are chosen at even distances."""
 _MAX_LINEAR_RATIO = 30.0
 """Ratio of the largest to the smallest magnitude above which the scale is logarithmic."""
+_MANY_DECADES = 2000.0
+"""Ratio up to which a logarithmic scale has ticks at 1, 2 and 5 times each power of ten."""
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
 
@@ -106,6 +108,7 @@ def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
     """Set the scale that all panels share; it is logarithmic if the range is too large for a linear one."""
     if smallest > 0 and largest / smallest > _MAX_LINEAR_RATIO:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if largest / smallest < _MANY_DECADES else (1,)))
         axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylim(smallest / 1.3, largest * 1.3)

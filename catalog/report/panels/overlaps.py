@@ -1,6 +1,7 @@
 """Overlaps between demonstration sets: large features of one that are small, or large, in another."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.heatmap import Grid, Scale
@@ -8,9 +9,10 @@ from catalog.report.filters import Facets, facets_of
 from catalog.report.labels import number, set_label
 from catalog.results import Row
 
-MAX_SETS, MAX_DEPTHS = 14, 25
+MAX_SETS, MAX_DEPTHS = 14, 13
 """Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
 other sets, which are hidden until their pair is chosen."""
+_SHARED = Scale(0.0, 1.0)
 MAX_ROWS = 120
 """Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
@@ -18,11 +20,14 @@ MAX_ROWS = 120
 def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw one heat map per depth, with a row per set of large features and a column per set of small features.
 
+    The first group of a model also has heat maps of the features that are large in both sets.
+
     Args:
         rows: result of `feature_overlaps.sql`.
     """
     groups = []
-    for (model, _, share), members in grouped(rows, "base_model", "base_model_id", "share"):
+    models: set[str] = set()
+    for (model, model_id, share), members in grouped(rows, "base_model", "base_model_id", "share"):
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
         down, across = _set_labels(members, "a"), _set_labels(members, "b")
         across = dict(
@@ -39,12 +44,19 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         groups.append(
             Group(
                 title=title,
-                panels=tuple(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
+                panels=(
+                    *(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
+                    *(() if model_id in models else _shared_grids(drawn, down, shown, facets=facets)),
+                ),
                 rows=members,
-                legend=(LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),),
+                legend=(
+                    LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),
+                    LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),
+                ),
                 facets=facets_of(members[0], only=("model",)),
             )
         )
+        models.add(model_id)
     return tuple(groups)
 
 
@@ -63,6 +75,27 @@ def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
     return {key: label if all_labels.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
 
 
+def _shared_grids(
+    depths: Sequence[Sequence[Row]], down: Mapping[str, str], across: Mapping[str, str], *, facets: Mapping[str, Facets]
+) -> list[Grid]:
+    """Return one heat map per depth with the fraction of large features of A that are large in B too."""
+    grids = []
+    for rows in depths:
+        known = [row for row in rows if row.get("top_shared") is not None]
+        if known:
+            by_chance = number(known[0]["top_by_chance"], digits=2)
+            title = f"{known[0]['n_top']} largest {_depth_name(known)}, by chance {by_chance}"
+            grid = _feature_grid(known, down, across, facets=facets, scale=_SHARED, column="top_shared")
+            mean = number(sum(grid.values.values()) / len(grid.values))
+            label = f"Shared largest features {_depth_name(known)}: mean {mean}, by chance {by_chance}"
+            grids.append(replace(grid, title=title, label=label, column_name="large in B"))
+    return grids
+
+
+def _depth_name(rows: Sequence[Row]) -> str:
+    return "of the embeddings" if rows[0]["depth"] == 0 else f"after block {rows[0]['depth'] - 1}"
+
+
 def _feature_grid(
     rows: Sequence[Row],
     down: Mapping[str, str],
@@ -70,11 +103,12 @@ def _feature_grid(
     *,
     facets: Mapping[str, Facets],
     scale: Scale,
+    column: str = "value",
 ) -> Grid:
     """Draw one depth; `down` and `across` are labels of sets A and B."""
     rows_of, columns_of = ({key: index for index, key in enumerate(labels)} for labels in (down, across))
     values = {
-        (rows_of[row["set_a"]], columns_of[row["set_b"]]): row["value"]
+        (rows_of[row["set_a"]], columns_of[row["set_b"]]): row[column]
         for row in rows
         if row["set_a"] in rows_of and row["set_b"] in columns_of
     }

@@ -32,7 +32,7 @@ def consistency_intervals(rows: Sequence[Row]) -> tuple[Group, ...]:
     return tuple(
         Group(
             title=task_label(members[0]),
-            panels=(_intervals_panel(members),),
+            panels=(_intervals_panel(members), *_difference_panels(members)),
             rows=members,
             legend=legend,
             facets=facets_of(members[0], only=("model", "task")),
@@ -51,6 +51,41 @@ def _intervals_panel(rows: Sequence[Row]) -> Panel:
     return Panel(label=label, size=Size(width, 2.8, left=0.46), draw=partial(_intervals, rows=rows))
 
 
+def _difference_panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
+    """Return a panel with the differences to dense, if some are stored."""
+    changed = [row for row in rows if not row["is_dense"] and row.get("difference") is not None]
+    if not changed:
+        return ()
+    values = ", ".join(f"{row['language']} {_difference_text(row)}" for row in changed)
+    width = max(3.4, 0.9 + 0.7 * len(distinct(changed, "language")))
+    label = f"RankC with English, chosen variant minus dense: {values}"
+    return (Panel(label=label, size=Size(width, 2.8, left=0.56), draw=partial(_differences, rows=changed)),)
+
+
+def _difference_text(row: Row) -> str:
+    text = number(row["difference"], signed=True)
+    if row["difference_ci_low"] is None:
+        return text
+    low, high = (number(row[f"difference_ci_{end}"], signed=True) for end in ("low", "high"))
+    return f"{text} ({low} to {high})"
+
+
+def _differences(axes: Axes, *, rows: Sequence[Row]) -> None:
+    languages = distinct(rows, "language")
+    axes.grid(axis="y")
+    axes.axhline(0, color=GREY, linewidth=1.1)
+    for row in rows:
+        x, value = languages.index(row["language"]), row["difference"]
+        if row["difference_ci_low"] is not None:
+            axes.vlines(x, row["difference_ci_low"], row["difference_ci_high"], color=BLUE, linewidth=1.6)
+        axes.plot([x], [value], marker="o", markersize=4, color=BLUE)
+        text = number(value, signed=True, digits=2)
+        axes.text(x + 0.06, value, text, ha="left", va="center", fontsize=7.5, color=INK)
+    axes.set_xticks(np.arange(len(languages)), languages)
+    axes.set_xlim(-0.6, len(languages) - 0.2)
+    axes.set_title("chosen variant minus dense", color=INK, weight="bold")
+
+
 def _with_interval(row: Row) -> str:
     """Value and interval as text, as far as they are known."""
     text = number(row["rank_consistency"])
@@ -66,7 +101,9 @@ def _intervals(axes: Axes, *, rows: Sequence[Row]) -> None:
             if row["ci_low"] is not None:
                 axes.vlines(x, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6)
             axes.plot([x], [value], marker="o", markersize=4, color=colour)
-            axes.text(x + 0.05, value, f"{value:.2f}", ha="left", va="center", fontsize=7.5, color=INK)
+            side = "right" if shift < 0 else "left"
+            place = x + (-0.06 if shift < 0 else 0.06)
+            axes.text(place, value, f"{value:.2f}", ha=side, va="center", fontsize=7.5, color=INK)
     for position, language in enumerate(languages):
         for chance in {row["chance"] for row in rows if row["language"] == language and row["chance"] is not None}:
             axes.hlines(chance, position - 0.45, position + 0.45, color=VERMILLION, linestyle="--", linewidth=1.1)

@@ -1,17 +1,38 @@
 -- feature_overlaps: one row per cell of the overlap heat maps: of the features that are largest on set A at a depth,
 -- the fraction that is among the smallest on set B. share is the fraction of all features that counts as large or
--- small, and demonstration_label the label of set A.
+-- small, and demonstration_label the label of set A. top_shared is the fraction of the n_top largest features of A that
+-- are also among the n_top largest of B, and top_by_chance that of unrelated sets; NULL without stored magnitudes.
+WITH largest AS (
+    SELECT base_model_id, demonstration_set_id, depth, list(feature) AS features
+    FROM (
+        SELECT f.*
+        FROM feature_magnitudes AS f
+        JOIN statistics AS s ON s.statistics_id = f.statistics_id
+        WHERE s.propagation = 'dense' AND coalesce(s.token_scope, 'all') = 'all' AND f.rank <= 20
+        QUALIFY f.statistics_id = min(f.statistics_id) OVER (PARTITION BY f.base_model_id, f.demonstration_set_id)
+    )
+    GROUP BY ALL
+)
 SELECT
     m.source AS base_model, o.base_model_id, o.share, o.depth,
     a.kind AS kind_a, a.source_language AS source_a, a.target_language AS target_a, a.seed AS seed_a,
     a.profile AS profile_a,
     b.kind AS kind_b, b.source_language AS source_b, b.target_language AS target_b, b.seed AS seed_b,
     b.profile AS profile_b,
-    a.label AS demonstration_label, o.value, o.set_a, o.set_b
+    a.label AS demonstration_label, o.value,
+    len(x.features) AS n_top,
+    CASE WHEN len(x.features) = len(y.features) THEN len(list_intersect(x.features, y.features)) / n_top END
+        AS top_shared,
+    n_top / m.hidden_size AS top_by_chance,
+    o.set_a, o.set_b
 FROM feature_overlaps AS o
 JOIN base_models AS m ON m.base_model_id = o.base_model_id
 JOIN described_sets AS a ON a.demonstration_set_id = o.set_a
 JOIN demonstration_sets AS b ON b.demonstration_set_id = o.set_b
+LEFT JOIN largest AS x
+    ON x.base_model_id = o.base_model_id AND x.demonstration_set_id = o.set_a AND x.depth = o.depth
+LEFT JOIN largest AS y
+    ON y.base_model_id = o.base_model_id AND y.demonstration_set_id = o.set_b AND y.depth = o.depth
 WHERE o.profile = 'corrected'
 ORDER BY
     base_model, o.base_model_id, o.share, o.depth,

@@ -8,7 +8,7 @@ WITH levels AS (
     SELECT
         v.base_model_id, v.method_id, v.method, v.score, v.intervention, v.combination, v.set_kind, v.source_language,
         v.target_language, v.propagation, v.structure, v.settings, v.demonstration_label, v.shots, v.samples,
-        c.task, c.split, c.metric, c.language, c.scoring_rule, c.example_limit, c.protocol_id, v.sparsity,
+        c.task, c.split, c.metric, c.language, e.scoring_rule, e.example_limit, e.protocol_id, v.sparsity,
         count(DISTINCT c.variant_id) AS n_variants,
         bool_and(c.change = 'loss' AND c.p_holm < 0.05) AS is_below,
         avg(c.difference ORDER BY c.variant_id) AS difference,
@@ -18,6 +18,7 @@ WITH levels AS (
         max(c.n_family) AS n_family
     FROM changes_to_dense AS c
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+    JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
     WHERE c.profile = 'corrected' AND v.sparsity > 0
     GROUP BY ALL
 ),

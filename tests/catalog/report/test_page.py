@@ -10,7 +10,7 @@ import pytest
 from catalog.report import page as page_module
 from catalog.report import write_report
 from catalog.report.figures import FIGURES
-from catalog.report.labels import cell
+from catalog.report.labels import cell, number, p_value
 from catalog.report.page import numeric_columns, render_page
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.report_examples import EXAMPLES
@@ -40,16 +40,16 @@ def attacked(attacked_page: str) -> Reader:
         ("curves", 10),
         ("change", 17),
         ("pareto", 1),
-        ("rank-consistency", 1),
+        ("rank-consistency", 2),
         ("rank-matrices", 4),
-        ("overlaps", 6),
+        ("overlaps", 9),
         ("magnitudes", 8),
         ("sources", 15),
         ("breaking", 1),
         ("categories", 8),
         ("seeds", 8),
         ("masks", 9),
-        ("cost", 2),
+        ("cost", 3),
     ],
 )
 def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(reader: Reader, anchor: str, n_panels: int) -> None:
@@ -64,6 +64,24 @@ def test_every_table_of_a_filled_store_has_rows(reader: Reader, exhibit: object)
     anchor = exhibit.anchor  # type: ignore[attr-defined]
     assert len(reader.find("tr", section=anchor)) > 2
     assert not reader.find("p", section=anchor, class_="empty")
+
+
+def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: Reader, catalog: Catalog) -> None:
+    rows = {row["label"]: row for row in run_report_query(catalog, "means_outside_english").rows}
+    aggregates = catalog.query("FROM aggregates WHERE metric = 'accuracy' AND group_kind = 'outside_english'")
+    assert len(rows) == len({row["variant_id"] for row in aggregates if row["split"] == "test"}) > 10
+    row = rows["wanda fr-en 0.5"]
+    assert row["draws"] == "one draw"
+    cells = {cell.text for cell in reader.find("td", section="outside-english")}
+    assert {number(row["difference"], signed=True), p_value(row["p_holm"]), "one draw"} <= {
+        text.partition(" (")[0] for text in cells
+    }
+    changes = run_report_query(catalog, "translation_quality").rows
+    assert {row["exact_match_change"] for row in changes if row["sparsity"]} == {0.0}
+    shown = {cell.text for cell in reader.find("td", section="translation")}
+    row = next(row for row in changes if row["label"] == "wanda fr-en 0.5")
+    low, high = (number(row[f"chrf_change_{end}"], signed=True) for end in ("low", "high"))
+    assert f"{number(row['chrf_change'], signed=True)} ({low} to {high})" in shown
 
 
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:

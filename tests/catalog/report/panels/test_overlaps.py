@@ -1,3 +1,5 @@
+import pytest
+
 from catalog.report.panels.overlaps import (
     MAX_DEPTHS,
     MAX_SETS,
@@ -5,7 +7,7 @@ from catalog.report.panels.overlaps import (
 )
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
-from tests.catalog.report.rows import grid
+from tests.catalog.report.rows import Rows, grid
 
 
 def test_of_many_sets_and_blocks_an_even_selection_is_drawn_and_the_heading_says_so() -> None:
@@ -67,3 +69,23 @@ def test_sets_have_the_same_order_down_and_across_though_none_is_compared_with_i
     panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
     assert all(panel.rows == panel.columns for panel in panels)
     assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
+
+
+def test_further_heat_maps_have_the_shared_largest_features(catalog: Catalog, rows: Rows) -> None:
+    statistics = {row["demonstration_set_id"]: row["statistics_id"] for row in rows["statistics"]}
+    largest: dict[tuple[str, int], set[int]] = {}
+    for row in rows["feature_magnitudes"]:
+        largest.setdefault((row["statistics_id"], row["depth"]), set()).add(row["feature"])
+    answer_rows = run_report_query(catalog, "feature_overlaps").rows
+    known = [row for row in answer_rows if row["top_shared"] is not None]
+    assert known
+    for row in known:
+        first, second = (largest[statistics[row[f"set_{side}"]], row["depth"]] for side in "ab")
+        assert row["top_shared"] == pytest.approx(len(first & second) / len(first))
+        assert row["top_by_chance"] == len(first) / 8
+    groups = feature_heat_maps(answer_rows)
+    assert len(groups) == len({row["share"] for row in answer_rows}) > 1
+    shared = [grid(panel) for group in groups for panel in group.panels if grid(panel).column_name == "large in B"]
+    assert [panel.title.partition(",")[0] for panel in shared] == [
+        f"{known[0]['n_top']} largest {where}" for where in ("of the embeddings", "after block 0", "after block 1")
+    ]

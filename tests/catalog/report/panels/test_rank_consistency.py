@@ -37,6 +37,21 @@ def test_values_have_intervals_and_a_line_at_chance() -> None:
     assert axes.get_ylim()[0] < 0.261
 
 
+def test_differences_to_dense_have_a_panel_with_intervals() -> None:
+    row = {**TASK, "is_dense": False, "rank_consistency": 0.3, "ci_low": 0.2, "ci_high": 0.4, "chance": None}
+    row |= {"difference": -0.02, "difference_ci_low": -0.05, "difference_ci_high": 0.01}
+    (group,) = consistency_intervals([row])
+    values, differences = group.panels
+    assert differences.label == "RankC with English, chosen variant minus dense: fr −0.020 (−0.050 to +0.010)"
+    axes = Figure().subplots()
+    assert isinstance(differences, Panel)
+    differences.draw(axes)
+    assert [tuple(point[1] for point in lines.get_segments()[0]) for lines in axes.collections] == [(-0.05, 0.01)]
+    (without,) = consistency_intervals([{**row, "difference": None}])
+    assert len(without.panels) == 1
+    assert values.label == without.panels[0].label
+
+
 def test_values_without_an_interval_are_drawn() -> None:
     row = {**TASK, "is_dense": True, "rank_consistency": 0.0, "ci_low": None, "ci_high": None, "chance": None}
     (group,) = consistency_intervals([row])

@@ -1,11 +1,15 @@
 from typing import Any
 
-from catalog.report.drawing.exhibits import Group
+import pytest
+
+from catalog.report.drawing.exhibits import Exhibit, Group
 from catalog.report.exhibit_sources import run_exhibit
+from catalog.report.page import render_page
 from catalog.report.panels.answers.flipped import MAX_LANGUAGES, MAX_LENGTH, flipped_examples
+from catalog.report.query_results import Source
 from catalog.report.report_examples import EXAMPLES
 from catalog.store import Catalog
-from tests.catalog.report.reading import Reader
+from tests.catalog.report.reading import ATTACK, Reader
 from tests.catalog.report.rows import TASK
 
 (FLIPPED,) = EXAMPLES
@@ -49,6 +53,24 @@ def test_of_many_languages_the_first_ones_are_listed() -> None:
     (group,) = flipped_examples([{**ROW, "language": f"l{index}"} for index in range(MAX_LANGUAGES + 1)])
     assert len(group.examples) == MAX_LANGUAGES
     assert f"{MAX_LANGUAGES} of {MAX_LANGUAGES + 1} languages shown" in group.title
+
+
+def test_an_attack_in_a_question_or_an_answer_is_shown_as_text(
+    empty_catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ("question", "english_question", "gold", "dense_chosen", "chosen", "example_id", "category")
+    row = {**ROW, **dict.fromkeys(texts, ATTACK)}
+    attacked = Source("flipped_answers", "SELECT 1", {}, tuple(row), (row,))
+
+    def run(catalog: Catalog, exhibit: Exhibit) -> tuple[Source, ...]:
+        return (attacked,) if exhibit == FLIPPED else run_exhibit(catalog, exhibit)
+
+    monkeypatch.setattr("catalog.report.page.run_exhibit", run)
+    reader = Reader(render_page(empty_catalog))
+    assert "img" not in {element.tag for element in reader.elements}
+    assert len(reader.find("script")) == 1
+    (shown,) = reader.find("dd", section="flipped")
+    assert shown.text.count(ATTACK) == 5
 
 
 def test_the_page_has_every_example_as_text(page: str, catalog: Catalog) -> None:

@@ -1,0 +1,26 @@
+-- means_outside_english: one row per variant and task: mean accuracy over the languages other than English, the dense
+-- model's, and their paired difference with its interval and tests (p_holm and p_max_t over the n_family variants of the
+-- family; p_max_t is NULL if the family has grown since). The split is test, or dev for a task that was evaluated only on
+-- dev. draws says whether intervals are conditional on one draw of demonstrations.
+SELECT
+    m.source AS base_model, v.base_model_id, a.task, a.split, concat_ws(', ', a.scoring_rule, q.protocol) AS scoring_rule,
+    a.example_limit, v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.demonstration_label,
+    v.sparsity, a.n_languages, a.n_items, a.n_clusters,
+    a.value AS accuracy, a.baseline_value AS dense_accuracy, a.difference, a.ci_low, a.ci_high, a.p_value,
+    a.p_holm, a.p_max_t, a.n_family, a.is_primary, a.detectable_difference,
+    CASE
+        WHEN d.conditional_on_one_draw THEN 'one draw'
+        WHEN d.n_draws > 1 THEN d.n_draws || ' draws'
+    END AS draws,
+    a.variant_id
+FROM aggregates AS a
+JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
+JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
+JOIN base_models AS m ON m.base_model_id = v.base_model_id
+JOIN variant_draws AS d ON d.variant_id = a.variant_id
+LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+WHERE a.metric = 'accuracy' AND a.group_kind = 'outside_english'
+    AND coalesce(a.profile, 'corrected') = 'corrected'
+QUALIFY a.split = max(a.split) OVER (PARTITION BY v.base_model_id, a.task)
+ORDER BY
+    base_model, v.base_model_id, a.task, scoring_rule, a.example_limit, a.difference DESC, v.sparsity, a.variant_id;
