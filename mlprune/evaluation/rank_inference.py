@@ -38,7 +38,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class RankConsistency:
-    """RankC of two languages and what to read it against."""
+    """RankC of two languages with the values that it is compared with."""
 
     n_clusters: int
     value: Estimate
@@ -110,7 +110,7 @@ def measure_ranks(agreement: Agreement) -> RankConsistency:
 
 
 def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
-    """Return the expected RankC times the number of items, with items of each number of candidates apart."""
+    """Return the expected RankC times the number of items, separately for each number of candidates."""
     sizes, n_clusters = agreement.first.rankings.sizes, int(codes.max()) + 1
     total = _Replicates(np.zeros(()), np.zeros(N_RESAMPLES), np.zeros(n_clusters))
     for size in np.unique(sizes).tolist():

@@ -2,9 +2,9 @@
 
     w_j = exp(n - j) / sum_k exp(n - k),   RankC of an item = sum_j w_j * |top_j(a) & top_j(b)| / j
 
-with n, the item's number of candidates; RankC of two languages is the mean over items. RankC has to be read next to two
-other values. `chance_consistency` is what unrelated rankings have. `expected_consistency` is what two languages have
-whose right candidates are ranked as observed, but on unrelated items: languages that answer well agree, whatever else.
+with n, the item's number of candidates; RankC of two languages is the mean over items. Two values help to read it.
+`chance_consistency` is the RankC of unrelated rankings. `expected_consistency` is that of two languages whose right
+candidates have the observed ranks on unrelated items: languages that answer well agree for this reason alone.
 """
 
 from dataclasses import dataclass
@@ -100,7 +100,7 @@ def corrected_consistency(value: Array, chance: Array) -> Array:
 
 
 def expected_consistency(in_top_a: Array, in_top_b: Array) -> Array:
-    """Return the expected RankC of two languages that rank the right candidate as observed and else are unrelated.
+    """Return the expected RankC of two languages that rank the right candidate as observed and are unrelated otherwise.
 
     F_a(j) is the share of items whose right candidate is among the first j in language a. Pair each item in language a
     with a random item in language b, and order the wrong candidates at random. The right candidate is in both top j

@@ -9,6 +9,7 @@ from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agree
 from mlprune.evaluation.rank_inference import Estimate, RankConsistency, compare_ranks, measure_ranks
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.sign_flips import SignFlipResult
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
@@ -18,8 +19,6 @@ from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.store.store import Store
-
-ENGLISH = "en"
 
 Pair = tuple[str, str]
 """Language and reference language."""
