@@ -14,6 +14,7 @@ from typing import Any
 
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
+from mlprune.languages import resource_class_of
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
 
@@ -79,14 +80,15 @@ def write_rows(
     rows: dict[str, list[dict[str, Any]]],
     parents: dict[str, Any] | None = None,
     artefacts: Sequence[Artefact] = (),
+    step_version: int = 1,
 ) -> str:
     """Write a record whose rows may say `"@id"` for its own id."""
-    record_id = identity(kind, step_version=1, parameters=parameters, parents=parents)
+    record_id = identity(kind, step_version=step_version, parameters=parameters, parents=parents)
     filled = {
         table: [{key: record_id if value == "@id" else value for key, value in row.items()} for row in table_rows]
         for table, table_rows in rows.items()
     }
-    record = Record(kind, record_id, 1, parameters, parents or {}, artefacts=tuple(artefacts), rows=filled)
+    record = Record(kind, record_id, step_version, parameters, parents or {}, artefacts=tuple(artefacts), rows=filled)
     store.write_record(record)
     return record_id
 
@@ -370,9 +372,11 @@ def _comparison(
     }
     rows = {"comparison_results": [row for of_metric in by_metric.values() for row in of_metric]}
     rows["aggregate_results"] = [
-        _aggregate([row for row in by_metric[metric] if row["language"] != "en"], kind=kind)
+        _aggregate(
+            [pair for pair in pairs if pair[0]["language"] in languages and pair[0]["metric"] == metric], kind, name
+        )
         for metric in by_metric
-        for kind in ("outside_english", "worst")
+        for kind, name, languages in _groups(sorted({row["language"] for row, _ in pairs} - {"en"}))
     ]
     parents = {
         "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
@@ -397,14 +401,26 @@ def _compared(row: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     return {"comparison_id": "@id", **keys, **values, **conditions}
 
 
-def _aggregate(rows: list[dict[str, Any]], *, kind: str) -> dict[str, Any]:
-    """The mean, or the lowest, of the differences of some languages."""
-    differences = [row["difference"] for row in rows]
-    difference = min(differences) if kind == "worst" else sum(differences) / len(rows)
+def _groups(languages: Sequence[str]) -> list[tuple[str, str, Sequence[str]]]:
+    """Kind, name and languages of each group."""
+    classes: dict[str, list[str]] = defaultdict(list)
+    for language in languages:
+        classes[str(resource_class_of(language[:2]))].append(language)
+    of_class = [("resource_class", name, members) for name, members in sorted(classes.items())]
+    return [("outside_english", "", languages), ("worst", "", languages), ("script", "Latn", languages), *of_class]
+
+
+def _aggregate(pairs: list[tuple[dict[str, Any], dict[str, Any]]], kind: str, name: str) -> dict[str, Any]:
+    """The mean, or the lowest, of the values and differences of some languages."""
+    rows = [_compared(*pair) for pair in pairs]
+    pooled = min if kind == "worst" else statistics.fmean
+    difference = pooled([row["difference"] for row in rows])
     kept = ("comparison_id", "variant_id", "baseline_id", "task", "split", "metric", "scoring_rule", "protocol_id")
     languages = sorted(row["language"] for row in rows)
-    group = {"group_kind": kind, "group_name": "", "languages": " ".join(languages), "n_languages": len(languages)}
+    group = {"group_kind": kind, "group_name": name, "languages": " ".join(languages), "n_languages": len(languages)}
     values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "n_items": N_ITEMS}
+    values |= {"ci_low": difference - 0.03, "ci_high": difference + 0.03, "profile": "corrected"}
+    values["value"], values["baseline_value"] = (pooled([pair[side]["value"] for pair in pairs]) for side in (0, 1))
     return {**{key: rows[0][key] for key in kept}, **group, **values}
 
 
@@ -546,6 +562,7 @@ def _seed_row(variants: list[Variant], *, language: str, metrics: dict[str, list
     group = {"group_kind": "language", "group_name": language, "languages": language, "seed_of": "score"}
     seeds = {"variant_id": ids[0], "variant_ids": ids, "seeds": [variant.seed for variant in variants[1:]]}
     row = {"seed_components_id": "@id", "baseline_id": variants[0].id, "protocol_id": "protocol of facts"}
+    row |= {"scoring_rule": "mean", "profile": "corrected"}
     return {**row, **keys, **group, **sizes, **seeds, **numbers, "sd_seed": statistics.stdev(differences)}
 
 

@@ -22,7 +22,7 @@ class AnswerCall:
     split: str = "test"
     language: str | None = None
     variant: str | None = None
-    """Id of a variant, or `dense`; None for all."""
+    """Id or label of a variant, or `dense`; None for all."""
 
 
 def answer_calls(tree: str, parameters: Mapping[str, Value]) -> list[AnswerCall]:

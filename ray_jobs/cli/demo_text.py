@@ -26,18 +26,18 @@ QUESTIONS = {
         ),
     ),
     "english_cost": (
-        "Change in English on the test half, mean over the variants of each row",
-        ("score", "propagation", "sparsity", "n_variants", "value", "difference", "ci_low", "ci_high"),
+        "Change in English on the test half at sparsity 0.4, with 95 % intervals",
+        ("score", "propagation", "demonstration_label", "value", "difference", "ci_low", "ci_high", "p_holm"),
     ),
     "demonstrations_compared": (
-        "Translation demonstrations compared with monolingual ones and random pruning, without English (Holm)",
-        (
-            *("opponent", "propagation", "n_comparisons", "mean_difference", "n_wins", "n_losses"),
-            *("n_significantly_better", "n_significantly_worse"),
-        ),
+        "Translation demonstrations compared with monolingual ones: mean outside English, with 95 % intervals",
+        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_holm"),
     ),
 }
 """Built-in query -> title of its table, and the columns shown."""
+
+PARAMETERS = {"english_cost": ("sparsity=0.4",), "demonstrations_compared": ("opponent=monolingual",)}
+"""Built-in query -> its parameters."""
 
 TRY_NEXT = (
     "mlprune query sparsity_curve_by_language --store {store}",
@@ -56,7 +56,8 @@ def run_demo(store_uri: str, *, address: str) -> int:
             catalog.fold()
             write_report(catalog, report)
         for name, (question, columns) in QUESTIONS.items():
-            typer.echo(f"{format_text(question)}\n\n{_table(run_user_query(catalog, name, []), columns)}\n")
+            result = run_user_query(catalog, name, PARAMETERS.get(name, ()))
+            typer.echo(f"{format_text(question)}\n\n{_table(result, columns)}\n")
     if store.local_root is not None:
         typer.echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
     typer.echo(f"report:  {report.absolute()}")

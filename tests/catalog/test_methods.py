@@ -1,6 +1,6 @@
 """Views and queries for profiles, bootstraps, schedules, several sets, combinations and changed weights."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
@@ -325,9 +325,15 @@ def test_mask_overlaps_of_different_sets_are_not_averaged_with_those_of_other_di
         for row in answers(methods_catalog, "mask_overlap_by_layer", "sparsity=0.5")
         if (row["score"], row["propagation"], row["block"], row["layer"]) == ("wanda", "dense", 0, "fc1")
     ]
-    pairs = {(row["differs_in"], row["settings"]): row["n_pairs"] for row in found}
+    pairs: dict[tuple[str, str | None], int] = defaultdict(int)
+    for row in found:
+        pairs[row["differs_in"], row["settings"]] += row["n_pairs"]
     # 4 old sets, and of the new ones fr-en, es-en and the task set, two by two
     assert pairs["sets", None] == 6 + 3
+    kinds = {
+        row["set_kinds"]: row["n_pairs"] for row in found if (row["differs_in"], row["settings"]) == ("sets", None)
+    }
+    assert kinds == {"monolingual": 1, "translation": 2, "monolingual | translation": 4, "task | translation": 2}
     assert pairs["sets", "paper profile"] == 1
     assert pairs["resample_seed", "resampled"] == 1
     assert pairs["removes", "defaults | removes the highest"] == 1
@@ -394,19 +400,31 @@ def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_sa
     pairs = [(name, random.id) for name in ("plain", "highest", "target")]
     pairs += [("plain", made.ids["unpaired"]), ("target", made.ids["unpaired"]), ("unpaired", made.ids["plain"])]
     for name, baseline in pairs:
-        row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": baseline, "evaluation_id": name}
-        row |= {"baseline_evaluation_id": baseline, "task": "facts", "language": "fr", "split": "test"}
-        tables.append({**row, "metric": "accuracy", "difference": 0.5, "p_value": 0.5, "p_holm": 0.5})
+        row = {"comparison_id": "@id", "variant_id": made.ids[name], "baseline_id": baseline, "task": "facts"}
+        row |= {
+            "split": "test",
+            "metric": "accuracy",
+            "group_kind": "outside_english",
+            "group_name": "",
+            "p_value": 0.5,
+        }
+        tables.append({**row, "difference": 0.5, "profile": "corrected", "protocol_id": "protocol of facts"})
     extra = Store(store.uri)
+    comparison_ids = []
     with Catalog.in_memory(extra) as opened:
-        record_rows = {"comparisons": tables}
-        comparison_id = write_rows(extra, "comparisons", parameters={"by": "hand"}, rows=record_rows)
         try:
+            for row in tables:
+                of = {"by": "hand", "variant": row["variant_id"], "baseline": row["baseline_id"]}
+                comparison_ids.append(
+                    write_rows(extra, "comparisons", parameters=of, rows={"aggregate_results": [row]})
+                )
             found = answers(opened, "demonstrations_compared")
         finally:
-            extra.quarantine(extra.require("comparisons", comparison_id))
-    counts = {(row["opponent"], row["propagation"], row["settings"]): row["n_comparisons"] for row in found}
-    old = {(row["opponent"], row["propagation"], row["settings"]): row["n_comparisons"] for row in known}
+            for comparison_id in comparison_ids:
+                extra.quarantine(extra.require("comparisons", comparison_id))
+    counts, old = (
+        Counter((row["opponent"], row["propagation"], row["settings"]) for row in rows) for rows in (found, known)
+    )
     assert counts["random", "dense", None] == old["random", "dense", None] + 1
     assert counts["random", "dense", "target tokens"] == 1
     assert counts["unpaired translation", "dense", None] == 1

@@ -3,10 +3,12 @@ import re
 import statistics
 from collections import defaultdict
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import pytest
 
+from catalog.ingest.view_files import views
 from catalog.queries import is_sql, list_queries, named_query, run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
@@ -63,7 +65,7 @@ def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: R
     for query in list_queries():
         dense = next(row["variant_id"] for row in rows["variants"] if row["score"] is None)
         needed = {"evaluation_id": evaluation_of(rows, pruned(rows)), "environment_id": ENVIRONMENT_ID}
-        needed["baseline_evaluation_id"] = evaluation_of(rows, {dense})
+        needed |= {"baseline_evaluation_id": evaluation_of(rows, {dense}), "variant_id": min(pruned(rows))}
         pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
         result = run_user_query(methods_catalog, query.name, pairs)
         assert result.rows, query.name
@@ -111,68 +113,109 @@ def test_for_perplexity_less_is_a_gain(catalog: Catalog) -> None:
     assert all(row["difference"] < 0 for row in found)
 
 
-def test_demonstrations_compared_counts_what_plain_python_counts(catalog: Catalog, rows: Rows) -> None:
+def test_demonstrations_are_compared_by_the_mean_outside_english(catalog: Catalog, rows: Rows) -> None:
     variants = variants_of(rows)
-    family = [
-        (row, variants[row["variant_id"]], variants[row["baseline_id"]])
-        for row in rows["comparison_results"]
-        if row["language"] != "en" and row["split"] == "test" and row["metric"] == "accuracy"
+    wanted = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english"}
+    family = [row for row in rows["aggregate_results"] if wanted.items() <= row.items()]
+    family = [row for row in family if variants[row["baseline_id"]]["sparsity"] > 0]
+    p_holm = [values.p_holm for values in corrected([row["p_value"] for row in family])]
+    found = {(row["variant_id"], row["baseline_id"]): row for row in answers(catalog, "demonstrations_compared")}
+    assert set(found) == {(row["variant_id"], row["baseline_id"]) for row in family}
+    for stored, p_value in zip(family, p_holm, strict=True):
+        row, other = found[stored["variant_id"], stored["baseline_id"]], variants[stored["baseline_id"]]
+        assert row["opponent"] == ("random" if other["score"] == "random" else "monolingual")
+        assert (row["sparsity"], row["n_family"]) == (other["sparsity"], len(family))
+        for name in ("difference", "ci_low", "ci_high", "p_value"):
+            assert row[name] == stored[name]
+        assert row["p_holm"] == pytest.approx(p_value)
+    monolingual = answers(catalog, "demonstrations_compared", "opponent=monolingual")
+    assert 0 < len(monolingual) < len(found)
+    assert {row["opponent"] for row in monolingual} == {"monolingual"}
+
+
+def test_english_cost_has_an_interval_of_every_method_and_of_both_seeds(catalog: Catalog, rows: Rows) -> None:
+    variants = variants_of(rows)
+    english = {row["variant_id"]: row for row in to_dense(rows) if row["language"] == "en"}
+    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for variant_id in english:
+        variant = variants[variant_id]
+        groups[tuple(variant[name] for name in ("score", "propagation", "set_kind", "source", "sparsity"))].append(
+            variant_id
+        )
+    found = answers(catalog, "english_cost")
+    assert len(found) == len(groups)
+    for row in found:
+        source = (row["demonstration_label"] or "").split("-")[0] or None
+        members = groups[row["score"], row["propagation"], row["set_kind"], source, row["sparsity"]]
+        differences = [english[variant_id]["difference"] for variant_id in members]
+        assert row["n_variants"] == len(members)
+        assert row["difference"] == pytest.approx(statistics.fmean(differences))
+        assert row["value"] == pytest.approx(row["dense_value"] + row["difference"])
+        width = 0.1 if row["score"] == "random" else 0.04
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((row["difference"] - width, row["difference"] + width))
+        names = {"random": "2 seeds", "magnitude": "one variant"}
+        assert row["estimate"] == names.get(row["score"], "one draw")
+        assert (row["p_value"] is None) == (row["score"] == "random")
+
+
+def test_variants_without_an_estimate_over_seeds_have_a_mean_without_interval(catalog: Catalog, rows: Rows) -> None:
+    found = answers(catalog, "gain_over_dense_by_sparsity", "sparsity=0.5")
+    pooled = next(row for row in found if (row["score"], row["language_group"]) == ("random", "outside_english"))
+    variants = variants_of(rows)
+    members = [
+        row["difference"]
+        for row in rows["aggregate_results"]
+        if (variants[row["variant_id"]]["score"], variants[row["variant_id"]]["sparsity"]) == ("random", 0.5)
+        and (row["task"], row["split"], row["metric"], row["group_kind"])
+        == ("facts", "test", "accuracy", "outside_english")
     ]
-    family = [item for item in family if item[2]["sparsity"] > 0]
-    groups: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
-    families = exploratory(rows)
-    for row, ours, other in family:
-        assert (ours["score"], ours["set_kind"], other["sparsity"]) == ("wanda", "translation", ours["sparsity"])
-        opponent = "random" if other["score"] == "random" else "monolingual"
-        groups[opponent, ours["propagation"]].append((row["difference"], families[key_of(row)].p_holm))
-    found = {(row["opponent"], row["propagation"]): row for row in answers(catalog, "demonstrations_compared")}
-    assert set(found) == set(groups)
-    for key, values in groups.items():
-        row = found[key]
-        assert row["n_comparisons"] == len(values)
-        assert row["mean_difference"] == pytest.approx(statistics.fmean(value for value, _ in values))
-        assert row["n_wins"] == sum(value > 0 for value, _ in values)
-        assert row["n_losses"] == sum(value < 0 for value, _ in values)
-        assert row["n_significantly_better"] == sum(value > 0 and p <= ALPHA for value, p in values)
-        assert row["n_significantly_worse"] == sum(value < 0 and p <= ALPHA for value, p in values)
-        assert row["smallest_p_holm"] == min(p for _, p in values)
-    assert found["random", "dense"]["n_significantly_better"] > 0
+    assert pooled["estimate"] == "mean of 2 variants, no test"
+    assert pooled["difference"] == pytest.approx(statistics.fmean(members))
+    assert (pooled["ci_low"], pooled["ci_high"], pooled["p_value"], pooled["p_holm"]) == (None,) * 4
+    assert all(row["ci_low"] is not None for row in found if row["n_variants"] == 1)
 
 
-def test_english_cost_is_the_mean_of_englands_differences(catalog: Catalog, rows: Rows) -> None:
-    variants = variants_of(rows)
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in to_dense(rows):
-        if row["language"] == "en":
-            variant = variants[row["variant_id"]]
-            groups[variant["score"], variant["propagation"], variant["sparsity"]].append(row)
-    found = {(row["score"], row["propagation"], row["sparsity"]): row for row in answers(catalog, "english_cost")}
-    assert set(found) == set(groups)
-    for key, members in groups.items():
-        assert found[key]["n_variants"] == len(members)
-        for name in ("difference", "ci_low", "ci_high"):
-            assert found[key][name] == pytest.approx(statistics.fmean(row[name] for row in members))
-        assert found[key]["worst_difference"] == min(row["difference"] for row in members)
-
-
-def test_gain_by_sparsity_has_english_in_a_column_of_its_own(catalog: Catalog, rows: Rows) -> None:
-    random = {row["variant_id"] for row in rows["variants"] if row["score"] == "random" and row["sparsity"] == 0.5}
-    differences = {
-        is_english: [
-            row["difference"]
-            for row in to_dense(rows)
-            if row["variant_id"] in random and (row["language"] == "en") == is_english
-        ]
-        for is_english in (True, False)
+def test_gain_by_sparsity_has_rows_outside_english_in_the_worst_language_and_in_english(
+    catalog: Catalog, rows: Rows
+) -> None:
+    magnitude = {row["sparsity"]: row["variant_id"] for row in rows["variants"] if row["score"] == "magnitude"}
+    found = {
+        row["language_group"]: row
+        for row in answers(catalog, "gain_over_dense_by_sparsity", "sparsity=0.3")
+        if row["score"] == "magnitude"
     }
-    found = next(
-        row
-        for row in answers(catalog, "gain_over_dense_by_sparsity")
-        if (row["score"], row["sparsity"]) == ("random", 0.5)
+    differences = {row["language"]: row["difference"] for row in to_dense(rows) if row["variant_id"] == magnitude[0.3]}
+    english = differences.pop("en")
+    assert {name: row["difference"] for name, row in found.items()} == pytest.approx(
+        {"outside_english": statistics.fmean(differences.values()), "worst": min(differences.values())}
+        | {"english": english}
     )
-    assert found["english_difference"] == pytest.approx(statistics.fmean(differences[True]))
-    assert found["others_difference"] == pytest.approx(statistics.fmean(differences[False]))
-    assert found["n_others"] == len(differences[False]) == 2 * (len(LANGUAGES) - 1)
+
+
+def test_without_a_significant_change_the_smallest_p_value_is_shown_with_what_could_be_found(
+    catalog: Catalog, rows: Rows
+) -> None:
+    smallest = min((row for row in to_dense(rows) if row["difference"] > 0), key=lambda row: row["p_value"])
+    for name, column, value in (
+        ("significant_gains", "is_significant", False),
+        ("significant_changes", "change", "none significant"),
+    ):
+        pairs = ["alpha=1e-12", *(["change=gain"] if name == "significant_changes" else [])]
+        (row,) = answers(catalog, name, *pairs)
+        assert row[column] == value
+        assert (row["p_value"], row["difference"]) == (smallest["p_value"], smallest["difference"])
+
+
+def test_what_a_family_can_find_follows_from_the_number_of_its_tests(catalog: Catalog) -> None:
+    made_up = "(SELECT * REPLACE (0.1 AS smallest_significant, 0.2 AS detectable_difference) FROM comparisons_to_dense)"
+    view = views()["changes_to_dense"].statement.partition(" AS\n")[2]
+    found = catalog.query(view.replace("FROM comparisons_to_dense", f"FROM {made_up}"))
+    assert found
+    for row in found:
+        quantile = NormalDist().inv_cdf(1 - 0.025 / row["n_family"])
+        power = quantile + NormalDist().inv_cdf(0.8)
+        assert row["detectable_in_family"] == pytest.approx(0.2 * power / 2.801585, rel=1e-3)
+        assert row["smallest_significant_in_family"] == max(0.1, math.ceil(quantile**2) / row["n"])
 
 
 def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Rows) -> None:
@@ -189,9 +232,12 @@ def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Ro
         for row in answers(catalog, "mask_overlap_by_layer", "sparsity=0.3")
         if (row["block"], row["layer"], row["score"], row["propagation"]) == (1, "fc1", "wanda", "dense")
     ]
-    assert len(found) == 1
-    assert (found[0]["n_pairs"], found[0]["max_jaccard"]) == (6, max(chosen))
-    assert found[0]["mean_jaccard"] == pytest.approx(statistics.fmean(chosen))
+    counts = {row["set_kinds"]: row["n_pairs"] for row in found}
+    assert counts == {"monolingual": 1, "translation": 1, "monolingual | translation": 4}
+    assert max(row["max_jaccard"] for row in found) == max(chosen)
+    mean = sum(float(row["mean_jaccard"]) * row["n_pairs"] for row in found) / len(chosen)
+    assert mean == pytest.approx(statistics.fmean(chosen))
+    assert [float(row["jaccard_by_chance"]) for row in found] == pytest.approx([0.3 / 1.7] * 3)
 
 
 def test_rank_consistency_to_english_has_the_dense_value_and_a_corrected_test(catalog: Catalog, rows: Rows) -> None:

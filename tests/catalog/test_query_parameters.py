@@ -13,12 +13,14 @@ def test_parameters_have_types_and_defaults() -> None:
     assert query.parameters == (
         Parameter("task", "VARCHAR", "facts"),
         Parameter("score", "VARCHAR", "wanda"),
-        Parameter("alpha", "DOUBLE", 0.05),
+        Parameter("opponent", "VARCHAR", None),
+        Parameter("metric", "VARCHAR", "accuracy"),
     )
-    assert parse_parameters(["alpha=0.1", "task=a=b"], query.parameters) == {
+    assert parse_parameters(["metric=bleu", "task=a=b"], query.parameters) == {
         "task": "a=b",
         "score": "wanda",
-        "alpha": 0.1,
+        "opponent": None,
+        "metric": "bleu",
     }
     assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
     assert parse_parameters([], find_query("layer_sparsity").parameters) == {"variant_id": None}
@@ -30,9 +32,9 @@ def test_parameters_have_types_and_defaults() -> None:
         ("english_cost", ["nothing"], "name=value"),
         ("english_cost", ["=1"], "name=value"),
         ("english_cost", ["task=a", "task=b"], "occurs twice"),
-        ("english_cost", ["sparsity=1"], "a parameter is unknown"),
+        ("english_cost", ["language=en"], "a parameter is unknown"),
         ("lineage_of_metric", [], "a parameter is missing"),
-        ("demonstrations_compared", ["alpha=small"], "wrong type"),
+        ("english_cost", ["sparsity=small"], "wrong type"),
     ],
 )
 def test_a_wrong_parameter_is_an_error(name: str, *, pairs: list[str], message: str) -> None:

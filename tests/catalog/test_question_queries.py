@@ -30,29 +30,26 @@ def to_dense(rows: Rows) -> list[dict[str, Any]]:
 def test_which_source_language_helps_which(catalog: Catalog, rows: Rows) -> None:
     sets = {row["demonstration_set_id"]: row for row in rows["demonstration_sets"]}
     variants = {row["variant_id"]: row for row in rows["variants"]}
-    cells: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    cells: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in to_dense(rows):
         variant = variants[row["variant_id"]]
         if variant["score"] == "wanda":
             made_from = sets[variant["demonstration_set_id"]]
-            cells[made_from["kind"], made_from["source_language"], row["language"]].append(row["difference"])
-    found = {
-        (row["set_kind"], row["source_language"], row["language"]): row
-        for row in answers(catalog, "source_language_effects")
-    }
-    assert set(found) == set(cells)
-    for (kind, source, language), values in cells.items():
-        row = found[kind, source, language]
-        others = [
-            statistics.fmean(more)
-            for (other_kind, other, evaluated), more in cells.items()
-            if (other_kind, evaluated) == (kind, language) and other != source
-        ]
-        assert row["difference"] == pytest.approx(statistics.fmean(values))
-        assert row["standard_deviation"] == pytest.approx(statistics.stdev(values))
-        assert row["share_above_dense"] == sum(value > 0 for value in values) / len(values)
-        assert row["against_others"] == pytest.approx(statistics.fmean(values) - statistics.fmean(others))
-        assert row["is_own_language"] is (source == language)
+            way = (made_from["kind"], variant["propagation"], variant["sparsity"], row["language"])
+            cells[*way, made_from["source_language"]] = row
+    found = answers(catalog, "source_language_effects")
+    keys = ("set_kind", "propagation", "sparsity", "language", "source_language")
+    assert {tuple(row[key] for key in keys) for row in found} == set(cells)
+    for row in found:
+        *way, source = (row[key] for key in keys)
+        stored = cells[*way, source]
+        others = [cell["difference"] for key, cell in cells.items() if key[:-1] == tuple(way) and key[-1] != source]
+        assert (row["difference"], row["ci_low"], row["p_value"]) == tuple(
+            stored[name] for name in ("difference", "ci_low", "p_value")
+        )
+        assert (row["n_variants"], row["n_other_sources"]) == (1, len(others))
+        assert row["against_others"] == pytest.approx(stored["difference"] - statistics.fmean(others))
+        assert row["is_own_language"] is (source == row["language"])
 
 
 def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> None:

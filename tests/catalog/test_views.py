@@ -7,7 +7,7 @@ import pytest
 from catalog.ingest.view_files import views
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from tests.catalog_data import LANGUAGES, SPARSITIES
+from tests.catalog_data import LANGUAGES, SPARSITIES, default_protocol, write_rows
 from tests.records import made_up_record
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -145,3 +145,26 @@ def test_a_comparison_made_twice_counts_once(store: Store) -> None:
         assert opened.query("SELECT count(*) AS n FROM gain_over_dense") == before
         kept = opened.query("SELECT DISTINCT comparison_id FROM comparisons")
     assert {"comparison_id": "zzz"} in kept
+
+
+def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
+    """A variant and the dense model are evaluated once more, with the same and with more examples."""
+    found = {row["variant_id"]: row for one in store.records("variants") for row in one.rows["variants"]}
+    dense = next(key for key, row in found.items() if row["sparsity"] == 0)
+    variant = next(key for key, row in found.items() if row["score"] == "magnitude")
+    keys = {"task": "facts", "language": "sw", "split": "test", **default_protocol("facts")}
+    new: dict[str, str] = {}
+    for variant_id, n in ((dense, 40), (variant, 50)):
+        same = {"evaluation_id": "@id", "variant_id": variant_id, "scoring_rule": "mean", **keys}
+        metric = {**same, "metric": "accuracy", "value": 0.9, "n": n}
+        rows = {"evaluations": [{**same, "n_examples": n}], "metrics": [metric]}
+        new[variant_id] = write_rows(store, "evaluations", parameters={"n": n}, rows=rows, step_version=2)
+    where = "WHERE task = 'facts' AND language = 'sw' AND split = 'test' AND metric = 'accuracy' AND variant_id = $id"
+    with Catalog.open(store) as opened:
+        for variant_id in (dense, variant):
+            sql = f"SELECT evaluation_id, dense_value FROM measured {where}"
+            assert opened.query(sql, {"id": variant_id}) == [{"evaluation_id": new[variant_id], "dense_value": 0.9}]
+        for view in ("gain_over_dense", "comparisons_to_dense"):
+            assert opened.query(f"SELECT 1 FROM {view} {where}", {"id": variant}) == []
+        sql = f"SELECT value FROM sparsity_curve {where.replace('variant_id', 'score')} ORDER BY sparsity"
+        assert [row["value"] for row in opened.query(sql, {"id": "magnitude"})] == [0.9, 0.9]

@@ -12,6 +12,6 @@ WHERE e.profile = 'corrected' AND e.task = $task AND e.split = $split
     AND ($language::VARCHAR IS NULL OR e.language = $language::VARCHAR)
     AND (
         $variant::VARCHAR IS NULL OR e.variant_id = $variant::VARCHAR
-        OR ($variant::VARCHAR = 'dense' AND v.is_dense)
+        OR v.label = $variant::VARCHAR OR ($variant::VARCHAR = 'dense' AND v.is_dense)
     )
 ORDER BY e.evaluation_id;

@@ -1,6 +1,6 @@
 -- item_answers: one row per evaluation and item: whether the answer is right, by how much, and what was chosen. The rows
 -- are read from the predictions when a query calls it, with the task, and by name the split, language and variant (an id,
--- or dense for the unpruned models). margin is the score of the right candidate minus the best other one; it is NULL for
+-- a label, or dense for the unpruned models). margin is the score of the right candidate minus the best other one; it is NULL for
 -- translation, where right means equal to the reference. Several chosen candidates with equal scores are separated by a
 -- bar. cluster is the example's id for items without a cluster. question is the text with the right candidate, NULL if
 -- the store does not have the task's items. Evaluations of profile paper, and those that a larger one replaces, are
@@ -16,5 +16,5 @@ WHERE e.task = of_task AND e.split = of_split
     AND (of_language::VARCHAR IS NULL OR e.language = of_language::VARCHAR)
     AND (
         of_variant::VARCHAR IS NULL OR e.variant_id = of_variant::VARCHAR
-        OR (of_variant::VARCHAR = 'dense' AND v.is_dense)
+        OR v.label = of_variant::VARCHAR OR (of_variant::VARCHAR = 'dense' AND v.is_dense)
     );

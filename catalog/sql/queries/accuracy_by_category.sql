@@ -1,14 +1,20 @@
--- accuracy_by_category: one row per variant, language and category of items, such as a relation or a genre: the share of
--- right answers, and how many the variant gained and lost in comparison with the dense model.
+-- accuracy_by_category: one row per language and category of items, such as a relation or a genre: the share of a variant's
+-- right answers, with the Wilson interval of independent items (n_clusters below n: they are not, and it is too narrow),
+-- and how many the variant gained and lost in comparison with the dense model. Without a variant, the rows are those of
+-- the dense model.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $language VARCHAR = NULL
--- $variant_id VARCHAR = NULL
+-- $variant_id VARCHAR = 'dense'
 SELECT
     a.label, a.language, a.category,
     count(*) AS n,
     count(DISTINCT a.cluster) AS n_clusters,
     avg(a.is_right::INTEGER) AS accuracy,
+    (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
+        - 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) AS ci_low,
+    (accuracy + 3.8415 / (2 * n)) / (1 + 3.8415 / n)
+        + 1.96 * sqrt(accuracy * (1 - accuracy) / n + 3.8415 / (4 * n * n)) / (1 + 3.8415 / n) AS ci_high,
     avg(d.is_right::INTEGER) AS dense_accuracy,
     count(*) FILTER (a.is_right AND NOT d.is_right) AS n_gained,
     count(*) FILTER (d.is_right AND NOT a.is_right) AS n_lost,

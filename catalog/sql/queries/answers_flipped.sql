@@ -1,10 +1,10 @@
--- answers_flipped: one row per variant and item that the variant answers right and the dense model wrong, or the reverse:
+-- answers_flipped: one row per language and item that a variant answers right and the dense model wrong, or the reverse:
 -- the examples that pruning gained and lost. change is gained or lost. margin is the score of the right candidate minus
--- the best other one. Without a variant the rows are those of all variants.
+-- the best other one.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $language VARCHAR = NULL
--- $variant_id VARCHAR = NULL
+-- $variant_id VARCHAR
 SELECT
     CASE WHEN a.is_right THEN 'gained' ELSE 'lost' END AS change,
     a.label, a.language, a.category, a.cluster, a.example_id, a.question, a.gold,

@@ -1,24 +1,24 @@
--- demonstrations_compared: one row per opponent, propagation and settings: test accuracy outside English of translation
--- demonstrations, compared at equal sparsity with monolingual demonstrations of the same source language, with the same
--- pair's sentences without the pairing (paired: false) and with random pruning. Both sides have the same removes,
--- schedule, scope and profile. Demonstrations are also read in the same way (tokens, number, bootstrap, budget). p_holm
--- is corrected over the families of the comparisons.
+-- demonstrations_compared: one row per pair of variants: outside English on test, translation demonstrations compared at
+-- equal sparsity with monolingual demonstrations of the same source language, with the same pair's sentences without the
+-- pairing (paired: false) and with random pruning. Both sides have the same removes, schedule, scope and profile.
+-- Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Differences are means over the
+-- languages, with interval, and p_holm and p_max_t are corrected over the family. For one test of the mean over all pairs,
+-- declare a question with over: mean (see answers_to_questions).
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
--- $alpha DOUBLE = 0.05
+-- $opponent VARCHAR = NULL
+-- $metric VARCHAR = 'accuracy'
 WITH compared AS (
     SELECT
-        c.difference,
-        c.p_holm,
-        ours.propagation,
-        ours.settings,
+        c.*,
+        ours.label, ours.propagation, ours.settings, ours.sparsity, ours.source_language, ours.target_language,
+        ours.base_model_id, other.label AS baseline_label,
         CASE
             WHEN other.score = 'random' THEN 'random'
             WHEN other.set_kind = 'translation' THEN 'unpaired translation'
             ELSE 'monolingual'
-        END AS opponent,
-        row_number() OVER (ORDER BY c.p_value, c.evaluation_id, c.baseline_evaluation_id) AS place
-    FROM comparisons AS c
+        END AS opponent
+    FROM aggregates AS c
     JOIN described_variants AS ours ON ours.variant_id = c.variant_id
     JOIN described_variants AS other ON other.variant_id = c.baseline_id
     LEFT JOIN demonstration_sets AS our_set ON our_set.demonstration_set_id = ours.demonstration_set_id
@@ -26,9 +26,8 @@ WITH compared AS (
     WHERE c.profile = 'corrected'
         AND c.task = $task
         AND c.split = 'test'
-        AND c.metric = 'accuracy'
-        AND c.language <> 'en'
-        AND c.p_value IS NOT NULL
+        AND c.metric = $metric
+        AND c.group_kind = 'outside_english'
         AND ours.score = $score
         AND ours.set_kind = 'translation'
         AND other.base_model_id = ours.base_model_id
@@ -62,16 +61,14 @@ WITH compared AS (
         )
 )
 SELECT
-    opponent,
-    propagation,
-    settings,
-    count(*) AS n_comparisons,
-    avg(difference ORDER BY place) AS mean_difference,
-    count(*) FILTER (WHERE difference > 0) AS n_wins,
-    count(*) FILTER (WHERE difference < 0) AS n_losses,
-    count(*) FILTER (WHERE difference > 0 AND p_holm <= $alpha) AS n_significantly_better,
-    count(*) FILTER (WHERE difference < 0 AND p_holm <= $alpha) AS n_significantly_worse,
-    min(p_holm) AS smallest_p_holm
-FROM compared
-GROUP BY opponent, propagation, settings
-ORDER BY opponent, propagation, settings NULLS FIRST;
+    c.opponent, c.label, c.baseline_label, c.sparsity, c.propagation, c.settings,
+    c.difference, c.ci_low, c.ci_high, c.p_value, c.p_holm, c.p_max_t, c.n_family, c.detectable_difference,
+    c.value, c.baseline_value, c.languages, c.n_items, c.n_clusters, c.source_language, c.target_language,
+    c.conditional_on_one_draw, c.is_primary, c.family, c.scale, c.scoring_rule, c.example_limit, q.protocol,
+    c.variant_id, c.baseline_id, c.base_model_id
+FROM compared AS c
+LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+WHERE $opponent::VARCHAR IS NULL OR c.opponent = $opponent::VARCHAR
+ORDER BY
+    c.base_model_id, c.opponent, c.propagation, c.settings NULLS FIRST, c.sparsity, c.label, c.baseline_label,
+    c.scoring_rule, q.protocol NULLS FIRST, c.example_limit, c.comparison_id;

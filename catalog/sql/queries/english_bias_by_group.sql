@@ -1,37 +1,34 @@
--- english_bias_by_group: one row per variant and group of languages: the mean value in the group and its mean gap to
--- English. Groups are scripts, or the resource classes of Joshi et al. 2020 (0 the fewest resources, 5 the most).
+-- english_bias_by_group: one row per variant and group of languages: the mean value in the group, its paired difference
+-- from dense with interval and test, and its gap to English. Groups are scripts, or the resource classes of Joshi et al.
+-- 2020 (0 the fewest resources, 5 the most); English is in none. mean_gap_change is english_difference - difference: a
+-- gap also becomes smaller where English loses.
 -- $by VARCHAR = 'script'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
-WITH groups AS (
-    SELECT
-        language,
-        CASE $by WHEN 'script' THEN script WHEN 'resource_class' THEN resource_class::VARCHAR END AS language_group
-    FROM language_resources
-),
-biases AS (
-    SELECT
-        g.base_model_id, g.label, g.sparsity, r.language_group,
-        count(*) AS n_languages,
-        array_to_string(list_sort(list(g.language)), ' ') AS languages,
-        list_avg(list_sort(list(g.value))) AS value,
-        list_avg(list_sort(list(g.dense_value))) AS dense_value,
-        list_avg(list_sort(list(g.dense_value - g.value))) AS loss,
-        g.english_value, g.english_dense_value, g.scoring_rule, g.example_limit, g.protocol_id, g.variant_id
-    FROM language_gap AS g
-    LEFT JOIN groups AS r ON r.language = g.language
-    WHERE g.task = $task AND g.metric = $metric AND g.split = $split
-        AND ($scoring_rule::VARCHAR IS NULL OR g.scoring_rule = $scoring_rule::VARCHAR)
-    GROUP BY ALL
+WITH english AS (
+    SELECT *, dense_value + difference AS value
+    FROM comparisons_to_dense
+    WHERE task = $task AND metric = $metric AND split = $split AND language = 'en' AND scale = 'difference'
 )
 SELECT
-    b.label, b.sparsity, b.language_group, b.n_languages, b.languages, b.value,
-    b.english_value - b.value AS mean_gap,
-    b.english_dense_value - b.dense_value AS dense_mean_gap,
-    b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
-    b.scoring_rule, b.example_limit, q.protocol, b.variant_id, b.base_model_id
-FROM biases AS b
-LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
-ORDER BY b.base_model_id, b.sparsity, b.variant_id, b.language_group NULLS LAST;
+    v.label, v.sparsity, a.group_name AS language_group, a.n_languages, a.languages, a.value,
+    a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_family, a.detectable_difference, a.n_items, a.n_clusters,
+    e.value - a.value AS mean_gap,
+    e.dense_value - a.baseline_value AS dense_mean_gap,
+    e.difference - a.difference AS mean_gap_change,
+    e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
+    a.conditional_on_one_draw, a.scale, a.scoring_rule, a.example_limit, q.protocol, a.variant_id, v.base_model_id
+FROM aggregates AS a
+JOIN described_variants AS v ON v.variant_id = a.variant_id
+JOIN described_variants AS d
+    ON d.variant_id = a.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id
+LEFT JOIN english AS e
+    ON e.variant_id = a.variant_id AND e.baseline_id = a.baseline_id AND e.protocol_id = a.protocol_id
+    AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
+LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
+WHERE a.profile = 'corrected' AND a.task = $task AND a.metric = $metric AND a.split = $split AND a.group_kind = $by
+    AND ($scoring_rule::VARCHAR IS NULL OR a.scoring_rule = $scoring_rule::VARCHAR)
+ORDER BY
+    v.base_model_id, v.sparsity, a.variant_id, a.group_name, a.scoring_rule, q.protocol NULLS FIRST, a.example_limit;

@@ -1,20 +1,20 @@
--- english_cost: one row per base model, score, propagation, settings and sparsity: the mean difference from dense in
--- English on test. ci_low and ci_high are means over the variants' intervals; worst_difference is the lowest
--- difference.
+-- english_cost: one row per method, sparsity, scoring rule and protocol: the difference from dense in English on test.
+-- Variants of a row differ in nothing but seeds, and estimate says what ci_low and ci_high are for: one draw of
+-- demonstrations, or other seeds too. A mean without test has no interval. With no loss found, English can still lose up
+-- to -ci_low.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
+-- $sparsity DOUBLE = NULL
 SELECT
-    v.score, v.structure, v.propagation, v.settings, v.sparsity,
-    count(*) AS n_variants,
-    avg(c.difference ORDER BY c.difference) AS difference,
-    avg(c.ci_low ORDER BY c.ci_low) AS ci_low,
-    avg(c.ci_high ORDER BY c.ci_high) AS ci_high,
-    min(c.difference) AS worst_difference,
-    avg(m.value ORDER BY m.value) AS value,
-    avg(c.dense_value ORDER BY c.dense_value) AS dense_value, v.base_model_id
-FROM comparisons_to_dense AS c
-JOIN metrics AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
-JOIN described_variants AS v ON v.variant_id = c.variant_id
-WHERE c.task = $task AND c.metric = $metric AND c.split = 'test' AND c.language = 'en'
-GROUP BY ALL
-ORDER BY v.base_model_id, v.score, v.structure, v.propagation, v.settings NULLS FIRST, v.sparsity;
+    d.score, d.structure, d.propagation, d.set_kind, d.demonstration_label, d.settings, d.sparsity,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.n_gained, d.n_lost, d.n_items, d.n_clusters,
+    d.value, d.dense_value, d.smallest_significant, d.detectable_difference, d.n_family,
+    d.n_variants, d.estimate, d.shots, d.samples, d.scale, d.scoring_rule, d.example_limit, q.protocol,
+    d.method_id, d.base_model_id
+FROM method_differences AS d
+LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+WHERE d.task = $task AND d.metric = $metric AND d.split = 'test' AND d.group_kind = 'language' AND d.group_name = 'en'
+    AND ($sparsity::DOUBLE IS NULL OR d.sparsity = $sparsity::DOUBLE)
+ORDER BY
+    d.base_model_id, d.score, d.structure, d.propagation, d.set_kind DESC, d.demonstration_label, d.settings NULLS FIRST,
+    d.shots, d.samples, d.scoring_rule, q.protocol NULLS FIRST, d.example_limit, d.sparsity, d.variant_ids;

@@ -1,18 +1,21 @@
--- gain_over_dense_by_sparsity: one row per base model, score, propagation, kind of set, settings and sparsity: the mean
--- difference from dense outside English and in English, and the number of comparisons outside English with a difference
--- above 0.
+-- gain_over_dense_by_sparsity: one row per method, sparsity and group: the paired difference from dense outside English,
+-- in the worst language and in English, each with its interval and test. Variants of a row differ in nothing but seeds.
+-- worst is the variant's lowest value minus the dense model's lowest. See english_cost for estimate.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
+-- $sparsity DOUBLE = NULL
 SELECT
-    v.score, v.structure, v.propagation, v.set_kind, v.settings, v.sparsity,
-    count(DISTINCT c.variant_id) AS n_variants,
-    avg(c.difference ORDER BY c.difference) FILTER (WHERE c.language <> 'en') AS others_difference,
-    avg(c.difference ORDER BY c.difference) FILTER (WHERE c.language = 'en') AS english_difference,
-    count(*) FILTER (WHERE c.language <> 'en') AS n_others,
-    count(*) FILTER (WHERE c.language <> 'en' AND c.difference > 0) AS n_others_above_dense, v.base_model_id
-FROM comparisons_to_dense AS c
-JOIN described_variants AS v ON v.variant_id = c.variant_id
-WHERE c.task = $task AND c.metric = $metric AND c.split = $split
-GROUP BY ALL
-ORDER BY v.base_model_id, v.score, v.structure, v.propagation, v.set_kind, v.settings NULLS FIRST, v.sparsity;
+    d.score, d.structure, d.propagation, d.set_kind, d.demonstration_label, d.settings, d.sparsity,
+    CASE d.group_kind WHEN 'language' THEN 'english' ELSE d.group_kind END AS language_group,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.p_max_t, d.n_family, d.detectable_difference,
+    d.value, d.dense_value, d.languages, d.n_items, d.n_clusters, d.n_variants, d.estimate, d.shots, d.samples, d.scale,
+    d.scoring_rule, d.example_limit, q.protocol, d.method_id, d.base_model_id
+FROM method_differences AS d
+LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+WHERE d.task = $task AND d.metric = $metric AND d.split = $split
+    AND (d.group_kind IN ('outside_english', 'worst') OR d.group_name = 'en')
+    AND ($sparsity::DOUBLE IS NULL OR d.sparsity = $sparsity::DOUBLE)
+ORDER BY
+    d.base_model_id, d.score, d.structure, d.propagation, d.set_kind DESC, d.demonstration_label, d.settings NULLS FIRST,
+    d.shots, d.samples, d.scoring_rule, q.protocol NULLS FIRST, d.example_limit, d.sparsity, d.variant_ids, language_group DESC;

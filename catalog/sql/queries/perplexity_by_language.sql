@@ -1,9 +1,14 @@
--- perplexity_by_language: one row per variant and language: perplexity on held-out text, and its ratio to dense.
+-- perplexity_by_language: one row per variant and language: perplexity on held-out text, and its ratio to dense with the
+-- 95 % interval and the test of the paired log-likelihoods. Below 1, the variant predicts the text better.
 -- $split VARCHAR = 'test'
 SELECT
-    language, label, sparsity, value AS perplexity, ci_low, ci_high,
-    dense_value AS dense_perplexity,
-    value / nullif(dense_value, 0) AS ratio, n, variant_id, evaluation_id, base_model_id
-FROM measured
-WHERE task = 'perplexity' AND metric = 'perplexity' AND split = $split
-ORDER BY base_model_id, language, sparsity, label, variant_id;
+    m.language, m.label, m.sparsity, m.value AS perplexity, m.ci_low, m.ci_high, m.dense_value AS dense_perplexity,
+    m.value / nullif(m.dense_value, 0) AS ratio, exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high,
+    c.p_value, c.p_holm, c.n_family, exp(c.detectable_difference) AS detectable_ratio, m.n, c.n_clusters,
+    c.conditional_on_one_draw, m.example_limit, q.protocol, m.variant_id, m.evaluation_id, m.base_model_id
+FROM measured AS m
+LEFT JOIN comparisons_to_dense AS c
+    ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.scale = 'log_ratio'
+LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
+WHERE m.task = 'perplexity' AND m.metric = 'perplexity' AND m.split = $split
+ORDER BY m.base_model_id, m.language, m.sparsity, m.label, m.variant_id, m.evaluation_id;

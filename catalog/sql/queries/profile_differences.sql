@@ -6,7 +6,8 @@
 -- compared by the columns of demonstration_sets. settings are those of the corrected variant, which may read the
 -- published code's sentences. Pairs that a recipe leaves out of analyses.mask_overlaps are missing. metrics: one row per
 -- variant, task, language (for rank_consistency also reference_language), split and metric that was evaluated in both
--- profiles: both values, paper minus corrected, and the number of examples of each.
+-- profiles: both values with their intervals, paper minus corrected
+-- (the difference has no test: the profiles may differ in their examples), and the number of examples of each.
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
     SELECT
@@ -66,13 +67,14 @@ masks AS (
 ),
 evaluated AS (
     SELECT
-        m.profile, m.variant_id, m.task, m.language, NULL AS reference_language, m.split, m.metric, m.value, m.n,
+        m.profile, m.variant_id, m.task, m.language, NULL AS reference_language, m.split, m.metric, m.value, m.ci_low, m.ci_high,
+        m.n,
         m.evaluation_id, NULL AS reference_evaluation_id
     FROM metrics AS m
     UNION ALL
     SELECT
         r.profile, r.variant_id, r.task, r.language, r.reference_language, r.split, 'rank_consistency', r.value,
-        r.n_items, r.evaluation_id, r.reference_evaluation_id
+        r.ci_low, r.ci_high, r.n_items, r.evaluation_id, r.reference_evaluation_id
     FROM rank_consistency AS r
 ),
 conditions AS (
@@ -87,6 +89,8 @@ metric_differences AS (
         v.demonstration_label, v.settings, v.settings AS paper_settings, v.label,
         c.task, c.language, c.reference_language, c.split, c.metric,
         c.value AS corrected_value, p.value AS paper_value, p.value - c.value AS difference,
+        c.ci_low AS corrected_ci_low, c.ci_high AS corrected_ci_high,
+        p.ci_low AS paper_ci_low, p.ci_high AS paper_ci_high,
         c.n AS n_corrected, p.n AS n_paper,
         c.variant_id AS corrected_id, p.variant_id AS paper_id,
         c.evaluation_id AS corrected_evaluation_id, p.evaluation_id AS paper_evaluation_id, v.base_model_id

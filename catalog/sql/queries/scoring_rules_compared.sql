@@ -1,11 +1,12 @@
 -- scoring_rules_compared: one row per variant, language and scoring rule: a metric under the rule, and its difference
--- from the value under rule mean on the same examples.
+-- from the value under rule mean on the same examples, without a test. A larger evaluation replaces smaller ones.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 WITH of_task AS (
     SELECT v.base_model_id, v.label, v.sparsity, m.*
     FROM metrics AS m
+    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
     JOIN described_variants AS v ON v.variant_id = m.variant_id
     WHERE m.profile = 'corrected' AND m.task = $task AND m.metric = $metric AND m.split = $split
 )

@@ -1,16 +1,31 @@
 -- significant_gains: one row per variant and language that is significantly better than dense, the largest gain first:
--- the gains of significant_changes.
+-- the gains of significant_changes. A family without a significant gain has one row, with is_significant false: the gain
+-- with its smallest p-value, and what the family could have found.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $alpha DOUBLE = 0.05
+WITH tested AS (
+    SELECT *
+    FROM changes_to_dense
+    WHERE task = $task AND metric = $metric AND split = $split AND coalesce(profile, 'corrected') = 'corrected'
+        AND change = 'gain'
+),
+shown AS (
+    SELECT *
+    FROM tested
+    QUALIFY p_holm <= $alpha OR (
+        coalesce(min(p_holm) OVER (PARTITION BY family), 1) > $alpha
+        AND row_number() OVER (PARTITION BY family ORDER BY p_value, evaluation_id, baseline_evaluation_id) = 1
+    )
+)
 SELECT
-    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, m.value, a.dense_value,
+    a.p_holm <= $alpha AS is_significant,
+    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_gained, a.n_lost, a.n, a.n_clusters,
+    a.smallest_significant_in_family, a.detectable_in_family, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
-    a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
-FROM changes_to_dense AS a
+    a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
+FROM shown AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
-JOIN metrics AS m
-    ON m.evaluation_id = a.evaluation_id AND m.metric = $metric AND m.task = $task AND m.split = $split
-WHERE a.task = $task AND a.metric = $metric AND a.split = $split AND a.change = 'gain' AND a.p_holm <= $alpha
-ORDER BY a.gain DESC, a.language, a.variant_id;
+JOIN metrics AS m ON m.evaluation_id = a.evaluation_id AND m.metric = a.metric
+ORDER BY is_significant DESC, a.gain DESC, a.language, a.variant_id, a.evaluation_id;

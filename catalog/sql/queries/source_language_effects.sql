@@ -1,55 +1,40 @@
--- source_language_effects: one row per base model, kind of set, source language of the demonstrations and language of
--- the evaluation: how much a source language helps a language. difference is the mean of the variants' differences from
--- dense; against_others is its difference from the mean over the other source languages, in the same language.
+-- source_language_effects: one row per method, sparsity and language of the evaluation: how much the source language of
+-- the demonstrations helps the language. difference is the difference from dense with its interval and test. Variants of
+-- a row differ in nothing but seeds (see english_cost for estimate). against_others is the difference minus its mean over
+-- the other source languages of the same kind of set, propagation, settings and sparsity: a description without a test.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $score VARCHAR = 'wanda'
 -- $sparsity DOUBLE = NULL
-WITH differences AS (
-    SELECT v.base_model_id, v.set_kind, v.source_language, c.language, c.variant_id, c.difference, c.p_value
-    FROM comparisons_to_dense AS c
-    JOIN described_variants AS v ON v.variant_id = c.variant_id
-    WHERE c.task = $task AND c.metric = $metric AND c.split = $split AND c.difference IS NOT NULL
-        AND v.source_language IS NOT NULL
-        AND ($score::VARCHAR IS NULL OR v.score = $score::VARCHAR)
-        AND ($sparsity::DOUBLE IS NULL OR v.sparsity = $sparsity::DOUBLE)
-),
-cells AS (
-    SELECT
-        base_model_id, set_kind, source_language, language,
-        count(DISTINCT variant_id) AS n_variants,
-        avg(difference ORDER BY difference) AS difference,
-        stddev_samp(difference ORDER BY difference) AS standard_deviation,
-        count(*) FILTER (WHERE difference > 0) / count(*) AS share_above_dense
-    FROM differences
-    GROUP BY ALL
-),
-others AS (
-    SELECT
-        c.base_model_id, c.set_kind, c.source_language, c.language,
-        avg(o.difference ORDER BY o.difference) AS difference,
-        count(*) AS n_sources
-    FROM cells AS c
-    JOIN cells AS o
-        ON o.base_model_id = c.base_model_id
-        AND o.set_kind = c.set_kind
-        AND o.language = c.language
-        AND o.source_language <> c.source_language
-    GROUP BY ALL
+WITH effects AS (
+    SELECT *
+    FROM method_differences
+    WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
+        AND source_language IS NOT NULL
+        AND ($score::VARCHAR IS NULL OR score = $score::VARCHAR)
+        AND ($sparsity::DOUBLE IS NULL OR sparsity = $sparsity::DOUBLE)
 )
 SELECT
-    c.set_kind, c.source_language, c.language, c.difference,
-    c.difference - o.difference AS against_others,
-    c.standard_deviation, c.share_above_dense, c.n_variants,
-    coalesce(o.n_sources, 0) AS n_other_sources,
-    c.source_language = c.language AS is_own_language,
-    m.source AS base_model, c.base_model_id
-FROM cells AS c
-LEFT JOIN base_models AS m ON m.base_model_id = c.base_model_id
-LEFT JOIN others AS o
-    ON o.base_model_id = c.base_model_id
-    AND o.set_kind = c.set_kind
-    AND o.source_language = c.source_language
-    AND o.language = c.language
-ORDER BY base_model, c.base_model_id, c.set_kind DESC, c.language, c.difference DESC, c.source_language;
+    d.set_kind, d.propagation, d.sparsity, d.source_language, d.target_language, d.group_name AS language,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.n_family, d.detectable_difference,
+    CASE
+        WHEN count(*) OVER other_sources > 1
+        THEN d.difference - (sum(d.difference) OVER other_sources - d.difference) / (count(*) OVER other_sources - 1)
+    END AS against_others,
+    count(*) OVER other_sources - 1 AS n_other_sources,
+    d.source_language = d.group_name AS is_own_language,
+    d.n_items, d.n_variants, d.estimate, d.score, d.structure, d.settings, d.shots, d.samples, d.scale, d.scoring_rule,
+    d.example_limit, q.protocol, m.source AS base_model, d.method_id, d.base_model_id
+FROM effects AS d
+LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+LEFT JOIN base_models AS m ON m.base_model_id = d.base_model_id
+WINDOW other_sources AS (
+    PARTITION BY
+        d.base_model_id, d.score, d.structure, d.propagation, d.set_kind, d.target_language, d.settings, d.sparsity,
+        d.shots, d.samples, d.group_name, d.scoring_rule, d.example_limit, d.protocol_id
+)
+ORDER BY
+    base_model, d.base_model_id, d.score, d.set_kind DESC, d.propagation, d.structure, d.settings NULLS FIRST, d.shots,
+    d.samples, d.sparsity, language, d.difference DESC, d.source_language, d.scoring_rule, q.protocol NULLS FIRST,
+    d.example_limit, d.variant_ids;

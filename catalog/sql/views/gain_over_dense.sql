@@ -1,4 +1,5 @@
 -- gain_over_dense: one row per evaluation of a variant and metric: its difference to the dense model of the variant.
+-- Evaluations that a larger or later one replaces are left out.
 CREATE OR REPLACE VIEW gain_over_dense AS
 SELECT
     v.base_model_id,
@@ -35,11 +36,16 @@ SELECT
     c.is_primary,
     c.n_gained,
     c.n_lost,
+    c.smallest_significant,
+    c.detectable_difference,
+    c.conditional_on_one_draw,
     m.higher_is_better,
     m.n,
+    c.n_clusters,
     c.evaluation_id,
     c.baseline_evaluation_id
 FROM comparisons AS c
+ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
 JOIN dense_values AS b
     ON b.evaluation_id = c.baseline_evaluation_id AND b.metric = c.metric AND b.base_model_id = v.base_model_id

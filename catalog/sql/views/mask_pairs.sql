@@ -13,6 +13,12 @@ SELECT
     a.structure,
     a.propagation,
     a.sparsity,
+    a.demonstration_set_id AS set_a,
+    b.demonstration_set_id AS set_b,
+    CASE
+        WHEN a.set_kind IS NOT DISTINCT FROM b.set_kind THEN a.set_kind
+        ELSE concat_ws(' | ', least(a.set_kind, b.set_kind), greatest(a.set_kind, b.set_kind))
+    END AS set_kinds,
     least(a.demonstration_label, b.demonstration_label) AS first_demonstration_label,
     greatest(a.demonstration_label, b.demonstration_label) AS second_demonstration_label,
     concat_ws(
@@ -47,6 +53,9 @@ JOIN described_variants AS a ON a.variant_id = p.variant_a
 JOIN described_variants AS b ON b.variant_id = p.variant_b
 JOIN variants AS x ON x.variant_id = p.variant_a
 JOIN variants AS y ON y.variant_id = p.variant_b;
+-- set_a: demonstration set of variant_a, if it read one
+-- set_b: demonstration set of variant_b, if it read one
+-- set_kinds: kind of the sets, or the two kinds
 -- first_demonstration_label: label of the sets that one variant read, the first of both in alphabetical order
 -- second_demonstration_label: label of the sets that the other variant read
 -- differs_in: attributes in which the two differ, separated by blanks

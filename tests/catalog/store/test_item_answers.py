@@ -75,6 +75,9 @@ def test_answers_are_those_of_the_predictions(filled: Store, catalog: Catalog, r
         assert (row["cluster"], row["category"]) == (str(example // 2), ("even", "odd")[example % 2])
         assert row["question"] is None
     assert any(" | " in row["chosen"] for row in found), "facts share ties"
+    labelled = catalog.query("FROM item_answers('facts', of_language := 'sw', of_variant := 'magnitude 0.3')")
+    assert {row["label"] for row in labelled} == {"magnitude 0.3"}
+    assert len(labelled) == N_ITEMS
 
 
 def test_flips_categories_and_transfer_follow_from_the_predictions(filled: Store, catalog: Catalog, rows: Rows) -> None:
