@@ -35,8 +35,8 @@ SplitName = Literal["dev", "test"]
 DtypeName = Literal["float32", "bfloat16", "float16"]
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]
-GroupKind = Literal["language", "outside_english", "all", "script", "resource_class", "worst"]
-"""Kind of a group of languages: one language, a mean over several, or the lowest one."""
+GroupKind = Literal["language", "outside_english", "all", "script", "resource_class", "worst", "gap"]
+"""Kind of a group of languages: one language, a mean over several, the lowest one, or their mean minus English."""
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 

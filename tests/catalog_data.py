@@ -378,6 +378,9 @@ def _comparison(
         for metric in by_metric
         for kind, name, languages in _groups(sorted({row["language"] for row, _ in pairs} - {"en"}))
     ]
+    rows["aggregate_results"] += [
+        row for metric in by_metric for row in _gaps([pair for pair in pairs if pair[0]["metric"] == metric])
+    ]
     parents = {
         "evaluations": sorted({row["evaluation_id"] for row, _ in pairs}),
         "baseline_evaluations": sorted({row["evaluation_id"] for _, row in pairs}),
@@ -512,6 +515,23 @@ def _pareto(candidates: list[Variant], table: Accuracies) -> list[dict[str, Any]
             }
         rows.append({**row, "keeps_both_probability": _unit("both", variant.name)})
     return rows
+
+
+Pair = tuple[dict[str, Any], dict[str, Any]]
+"""Metric row of a variant, and of its baseline."""
+
+
+def _gaps(pairs: list[Pair]) -> list[dict[str, Any]]:
+    """The differences of each language and of their mean, minus that of English, for one metric."""
+    english = [pair for pair in pairs if pair[0]["language"] == "en"]
+    others = [pair for pair in pairs if pair[0]["language"] != "en"] if english else []
+    gaps = []
+    for name, members in {"": others, **{pair[0]["language"]: [pair] for pair in others}}.items() if others else ():
+        differences = [ours["value"] - theirs["value"] for ours, theirs in members]
+        difference = statistics.fmean(differences) - (english[0][0]["value"] - english[0][1]["value"])
+        interval = {"ci_low": difference - 0.05, "ci_high": difference + 0.05}
+        gaps.append(_aggregate([*members, *english], "gap", name) | {"difference": difference, **interval})
+    return gaps
 
 
 def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics: list[dict[str, Any]]) -> None:

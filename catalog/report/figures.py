@@ -45,10 +45,11 @@ FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="pareto",
         title="English against the other languages",
-        explanation="One point per variant, on test: English accuracy increases to the right, the mean of the other "
-        "languages upwards. The star is the dense model; points above and to the right of its dotted "
-        "lines are better in both. The line is the Pareto front: no variant is better in one without "
-        "being worse in the other.",
+        explanation="One point per variant, on test: the change of accuracy in English to the right, of the mean of "
+        "the other languages upwards. The star is the dense model; points above and right of the dotted "
+        "lines are better in both. Large points are on the Pareto front of dev: there, no candidate was "
+        "better in one without being worse in the other. They have 95 % intervals, their sparsity, and the "
+        "share of resamples of dev in which they are on the front. On test they need not be the best.",
         query="pareto",
         empty_text="No variant was evaluated on test in English and another language. An entry under evaluations with "
         "split: test and languages such as [en, fr] fills this figure.",

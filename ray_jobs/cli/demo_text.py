@@ -19,9 +19,9 @@ RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
 
 QUESTIONS = {
     "best_by_language": (
-        "Best variant per language: chosen on the dev half of the facts, reported on the test half, with English",
+        "Best candidate per language, dense or pruned: chosen on the dev half of the facts, reported on the test half",
         (
-            *("language", "score", "sparsity", "test_value"),
+            *("language", "label", "win_share", "test_value"),
             *("difference", "difference_ci_low", "difference_ci_high", "english_difference"),
         ),
     ),

@@ -39,6 +39,7 @@ def accuracies(rows: Rows, split: str = "test") -> dict[str, dict[str, float]]:
 def test_english_bias_is_the_mean_gap_and_the_worst_language(catalog: Catalog, rows: Rows) -> None:
     found = {row["variant_id"]: row for row in answers(catalog, "english_bias")}
     values = accuracies(rows)
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     assert set(found) == set(values)
     for variant, row in found.items():
         own = values[variant]
@@ -46,6 +47,13 @@ def test_english_bias_is_the_mean_gap_and_the_worst_language(catalog: Catalog, r
         assert row["mean_gap"] == pytest.approx(statistics.mean(gaps.values()))
         assert row["worst_language"] == max(gaps, key=lambda language: (gaps[language], language))
         assert (row["largest_gap"], row["n_languages"]) == (pytest.approx(max(gaps.values())), len(LANGUAGES) - 1)
+        parts = [values[variant][one] - values[dense][one] for one in LANGUAGES if one != "en"]
+        assert row["others_change"] == pytest.approx(statistics.mean(parts))
+        assert row["mean_gap_change"] == pytest.approx(row["english_change"] - row["others_change"])
+        if variant != dense:
+            assert row["mean_gap_change_ci_low"] < row["mean_gap_change"] < row["mean_gap_change_ci_high"]
+            assert row["others_change_ci_low"] < row["others_change"] < row["others_change_ci_high"]
+            assert row["english_change_ci_low"] < row["english_change"] < row["english_change_ci_high"]
         others = [own[language] for language in gaps]
         assert row["ratio_to_english"] == pytest.approx(statistics.mean(others) / own["en"])
 
@@ -79,20 +87,21 @@ def test_rank_consistency_is_biased_where_english_agrees_more_than_the_others(ca
         assert row["bias"] == pytest.approx(own["en"] - others)
 
 
-def test_a_choice_on_dev_is_reported_on_test_with_the_optimism_of_a_choice_on_test(
-    catalog: Catalog, rows: Rows
-) -> None:
+def test_a_choice_on_dev_is_reported_on_test_with_the_optimism_of_dev(catalog: Catalog, rows: Rows) -> None:
     dev, test = accuracies(rows, "dev"), accuracies(rows)
     sparsities = {row["variant_id"]: row["sparsity"] for row in rows["variants"]}
-    pruned = [variant for variant in dev if sparsities[variant] > 0]
-    found = {row["language"]: row for row in answers(catalog, "chosen_on_dev")}
-    assert set(found) == set(LANGUAGES)
-    for language, row in found.items():
-        best = min(pruned, key=lambda one: (-dev[one][language], -sparsities[one], one))
+    dense = next(variant for variant, sparsity in sparsities.items() if sparsity == 0)
+    found = {row["criterion"]: row for row in answers(catalog, "chosen_on_dev")}
+    assert list(found) == [*sorted(LANGUAGES), "outside_english", "worst"]
+    for language in LANGUAGES:
+        row = found[language]
+        best = min(dev, key=lambda one: (-dev[one][language], sparsities[one], one))
         assert (row["variant_id"], row["dev_value"]) == (best, dev[best][language])
         assert row["test_value"] == test[best][language]
-        highest = max(test[one][language] for one in pruned)
-        assert row["optimism"] == pytest.approx(highest - test[best][language])
+        gains = [values[best][language] - values[dense][language] for values in (dev, test)]
+        assert row["optimism"] == pytest.approx(gains[0] - gains[1])
+    assert found["worst"]["dev_value"] == max(min(own.values()) for own in dev.values())
+    assert {row["language"] for row in answers(catalog, "best_by_language")} == set(LANGUAGES)
 
 
 @pytest.fixture

@@ -74,9 +74,13 @@ def test_the_front_has_the_efficient_variants_of_the_view(catalog: Catalog) -> N
     efficient = catalog.query("SELECT variant_id FROM pareto WHERE task = 'facts' AND is_efficient")
     front = answers(catalog, "pareto_front")
     assert {row["variant_id"] for row in front} == {row["variant_id"] for row in efficient}
-    values = [(row["english_value"], row["others_value"]) for row in front]
-    assert values == sorted(values, reverse=True)
-    assert [other for _, other in values] == sorted(other for _, other in values)
+    on_dev = {row["variant_id"]: row for row in catalog.query("SELECT * FROM pareto WHERE task = 'facts'")}
+    values = [on_dev[row["variant_id"]] for row in front]
+    assert [row["dev_english_value"] for row in values] == sorted(
+        (r["dev_english_value"] for r in values), reverse=True
+    )
+    assert [row["dev_others_value"] for row in values] == sorted(row["dev_others_value"] for row in values)
+    assert all(0 <= row["probability"] <= 1 for row in front)
     assert len(answers(catalog, "pareto_front", "with_beaten=true")) > len(front)
 
 

@@ -7,6 +7,7 @@ import pytest
 from catalog.ingest.view_files import views
 from catalog.store import Catalog
 from mlprune.store.store import Store
+from tests.catalog.families import corrected
 from tests.catalog_data import LANGUAGES, SPARSITIES, default_protocol, write_rows
 from tests.records import made_up_record
 
@@ -56,32 +57,62 @@ def test_gain_over_dense_has_exactly_the_comparisons_with_dense(catalog: Catalog
 
 def test_best_variant_is_chosen_on_dev_and_reported_on_test(catalog: Catalog, rows: Rows) -> None:
     on_dev, on_test, dense = values(rows, split="dev"), values(rows), dense_of(rows)
-    pruned = [row for row in rows["variants"] if row["sparsity"] > 0]
     wanted = {"baseline_id": dense, "task": "facts", "split": "test", "metric": "accuracy"}
     compared = {
         (row["variant_id"], row["language"]): row for row in rows["comparison_results"] if wanted.items() <= row.items()
     }
-    found = {row["language"]: row for row in catalog.query("SELECT * FROM best_variant")}
-    assert set(found) == set(LANGUAGES)
-    for language, row in found.items():
-        by_rank = sorted(pruned, key=lambda v: (-on_dev[v["variant_id"], language], -v["sparsity"], v["variant_id"]))
-        best = by_rank[0]["variant_id"]
-        assert row["variant_id"] == best
+    found = {row["criterion"]: row for row in catalog.query("SELECT * FROM best_variant")}
+    assert set(found) == {*LANGUAGES, "outside_english", "worst"}
+    p_values = [found[language]["p_value"] for language in LANGUAGES if found[language]["p_value"] is not None]
+    for language in LANGUAGES:
+        row = found[language]
+        ranked = sorted(
+            rows["variants"], key=lambda v: (-on_dev[v["variant_id"], language], v["sparsity"], v["variant_id"])
+        )
+        best = ranked[0]["variant_id"]
+        assert (row["variant_id"], row["language"], row["n_candidates"]) == (best, language, len(ranked))
         assert (row["dev_value"], row["test_value"]) == (on_dev[best, language], on_test[best, language])
         assert row["dense_value"] == on_test[dense, language]
+        assert (row["is_dense"], row["sparsity"] == 0) == (best == dense, best == dense)
+        if best == dense:
+            assert (row["difference"], row["p_value"], row["p_holm"], row["english_difference"]) == (0, None, None, 0)
+            continue
         comparison, english = compared[best, language], compared[best, "en"]
         assert (row["difference"], row["p_value"]) == (comparison["difference"], comparison["p_value"])
         assert (row["difference_ci_low"], row["difference_ci_high"]) == (comparison["ci_low"], comparison["ci_high"])
         assert (row["english_difference"], row["english_ci_low"]) == (english["difference"], english["ci_low"])
+        assert row["n_family"] == len(p_values)
+        assert row["p_holm"] == pytest.approx(
+            dict(zip(p_values, corrected(p_values), strict=True))[row["p_value"]].p_holm
+        )
+    assert {found[name]["language"] for name in ("outside_english", "worst")} == {None}
 
 
-def test_best_variant_breaks_ties_by_sparsity_on_this_data(rows: Rows) -> None:
-    """Without a tie the test above would not see how ties are broken."""
+def test_a_tie_is_broken_on_this_data(rows: Rows) -> None:
+    """Otherwise the test above would not see how."""
     on_dev = values(rows, split="dev")
-    pruned = [row["variant_id"] for row in rows["variants"] if row["sparsity"] > 0]
-    best = {language: max(on_dev[variant, language] for variant in pruned) for language in LANGUAGES}
-    ties = [language for language in LANGUAGES if sum(on_dev[v, language] == best[language] for v in pruned) > 1]
-    assert ties
+    variants = [row["variant_id"] for row in rows["variants"]]
+    best = {language: max(on_dev[variant, language] for variant in variants) for language in LANGUAGES}
+    assert [language for language in LANGUAGES if sum(on_dev[v, language] == best[language] for v in variants) > 1]
+
+
+def test_the_choice_with_most_candidates_is_shown_and_can_be_dense(store: Store) -> None:
+    (record,) = store.records("choices")
+    chosen = [row for row in record.rows["choices"] if row["is_chosen"]]
+    own: dict[str, Any] = {"choice_id": "@id", "variant_id": chosen[0]["baseline_id"], "difference": 0.0}
+    own |= {"p_value": None, "ci_low": None, "ci_high": None}
+    for n_candidates, row in ((2, chosen[0]), (999, chosen[1])):
+        rows = {"choices": [{**row, **own, "n_candidates": n_candidates}]}
+        write_rows(store, "choices", parameters={"n": n_candidates}, rows=rows)
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        found = {row["criterion"]: row for row in catalog.query("SELECT * FROM best_variant")}
+        assert len(catalog.query("FROM choices")) == len(record.rows["choices"]) + 2
+    assert len(found) == len(chosen)
+    smaller, larger = (found[str(row["group_name"])] for row in chosen[:2])
+    assert (smaller["choice_id"], smaller["is_dense"]) == (record.id, False)
+    assert (larger["n_candidates"], larger["label"], larger["sparsity"], larger["is_dense"]) == (999, "dense", 0, True)
+    assert (larger["difference"], larger["p_holm"], larger["english_difference"]) == (0, None, 0)
 
 
 def test_sparsity_curve_averages_seeds_and_starts_at_dense(catalog: Catalog, rows: Rows) -> None:
@@ -101,19 +132,59 @@ def test_sparsity_curve_averages_seeds_and_starts_at_dense(catalog: Catalog, row
     assert [row["value"] for row in found] == pytest.approx(expected)
 
 
-def test_pareto_marks_exactly_the_variants_that_none_dominates(catalog: Catalog, rows: Rows) -> None:
-    known = values(rows)
+def test_pareto_marks_the_front_of_dev_and_has_the_values_of_test(catalog: Catalog, rows: Rows) -> None:
     others = [language for language in LANGUAGES if language != "en"]
-    found = catalog.query("SELECT variant_id, english_value, others_value, is_efficient FROM pareto")
-    points = {row["variant_id"]: (row["english_value"], row["others_value"]) for row in found}
-    assert set(points) == {row["variant_id"] for row in rows["variants"]}
-    for row in found:
-        english, mean = points[row["variant_id"]]
-        assert english == known[row["variant_id"], "en"]
-        assert mean == pytest.approx(statistics.fmean(known[row["variant_id"], language] for language in others))
-        dominated = any(e >= english and m >= mean and (e, m) != (english, mean) for e, m in points.values())
+    points: dict[str, dict[str, tuple[float, float]]] = {}
+    for split in ("dev", "test"):
+        known = values(rows, split=split)
+        points[split] = {
+            row["variant_id"]: (
+                known[row["variant_id"], "en"],
+                round(statistics.fmean(known[row["variant_id"], language] for language in others), 9),
+            )
+            for row in rows["variants"]
+        }
+    dense = dense_of(rows)
+    found = {row["variant_id"]: row for row in catalog.query("SELECT * FROM pareto")}
+    assert set(found) == set(points["test"])
+    for variant, row in found.items():
+        assert (row["english_value"], row["others_value"]) == pytest.approx(points["test"][variant])
+        english, mean = points["dev"][variant]
+        dominated = any(e >= english and m >= mean and (e, m) != (english, mean) for e, m in points["dev"].values())
         assert row["is_efficient"] is not dominated
-    assert {row["is_efficient"] for row in found} == {True, False}
+        differences = [
+            value - of_dense for value, of_dense in zip(points["test"][variant], points["test"][dense], strict=True)
+        ]
+        assert (row["english_difference"], row["others_difference"]) == pytest.approx(differences, abs=1e-9)
+        assert (row["others_ci_low"] is None) == (variant == dense)
+    assert {row["is_efficient"] for row in found.values()} == {True, False}
+
+
+def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Catalog, rows: Rows) -> None:
+    found = catalog.query("SELECT * FROM language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'")
+    compared = {(row["evaluation_id"], row["metric"], row["baseline_id"]): row for row in rows["comparison_results"]}
+    dense = dense_of(rows)
+    wanted = {"group_kind": "gap", "metric": "accuracy", "split": "test", "baseline_id": dense}
+    gaps = {
+        (row["variant_id"], row["group_name"]): row
+        for row in rows["aggregate_results"]
+        if wanted.items() <= row.items()
+    }
+    pruned = [row for row in found if row["variant_id"] != dense]
+    assert len(pruned) > len(LANGUAGES)
+    for row in pruned:
+        assert row["gap_change"] == pytest.approx(row["english_change"] - row["language_change"])
+        language, english = (
+            compared[row[key], "accuracy", dense] for key in ("evaluation_id", "english_evaluation_id")
+        )
+        assert (row["language_change_ci_low"], row["english_change_ci_high"]) == (
+            language["ci_low"],
+            english["ci_high"],
+        )
+        gap = gaps[row["variant_id"], row["language"]]
+        assert row["gap_change"] == pytest.approx(-gap["difference"])
+        assert (row["gap_change_ci_low"], row["gap_change_ci_high"]) == (-gap["ci_high"], -gap["ci_low"])
+        assert row["gap_change_p_value"] == gap["p_value"]
 
 
 def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog, filled: Store, rows: Rows) -> None:

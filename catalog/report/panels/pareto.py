@@ -1,6 +1,6 @@
-"""English accuracy and the mean of the other languages: one point per variant, with the Pareto front."""
+"""Change in English and in the mean of the other languages: one point per variant, with the Pareto front of dev."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from matplotlib.axes import Axes
@@ -16,10 +16,14 @@ _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
 _KEY = ("score", "intervention", "set_kind")
 """Columns that the points of one legend entry share."""
+Point = tuple[float, float]
+"""Difference to the dense model in English and in the mean of the other languages."""
 
 
 def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw one figure per pruned model and task, with one panel per set of languages. Dense models are stars.
+
+    The front is that of dev, its points are those of test.
 
     Args:
         rows: result of `pareto.sql`.
@@ -40,13 +44,18 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _plot(rows: Sequence[Row], *, dense: Sequence[Row]) -> Panel:
-    best = max(rows, key=lambda row: (row["others_value"], row["english_value"]))
-    label = (
-        f"English accuracy against the mean of {best['n_others']} other languages, {len(rows)} variants; "
-        f"best outside English: {_values(best)}"
-        + "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
-    )
-    return Panel(label=label, size=Size(5.2, 3.9, left=0.6, bottom=0.5), draw=partial(_draw, rows=rows, dense=dense))
+    label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
+    label += _front_text([*dense, *rows])
+    label += "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
+    return Panel(label=label, size=Size(5.6, 4.2, left=0.7, bottom=0.5), draw=partial(_draw, rows=rows, dense=dense))
+
+
+def _front_text(rows: Sequence[Row]) -> str:
+    """Return the front of dev as text, or that there is none."""
+    if all(row["is_efficient"] is None for row in rows):
+        return "no front, because nothing was evaluated on dev"
+    names = [f"{row['label']} ({row['probability']:.0%})" for row in rows if row["is_efficient"]]
+    return "on the front of dev, with the share of resamples: " + ", ".join(names)
 
 
 def _values(row: Row) -> str:
@@ -57,39 +66,59 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
     others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
     axes.set_title(f"others: {' '.join(others)}", color=INK, weight="bold", fontsize=9)
     axes.grid(visible=True)
-    axes.set_xlabel("accuracy in English")
-    axes.set_ylabel("mean accuracy in the other languages")
-    dense_of_model = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    front = sorted(
-        (row["english_value"], row["others_value"]) for row in (*rows, *dense_of_model) if row["is_efficient"]
-    )
-    axes.step([english for english, _ in front], [others for _, others in front], color=QUIET, linewidth=1.0, zorder=2)
+    axes.set_xlabel("change of accuracy in English")
+    axes.set_ylabel("change of mean accuracy in the other languages")
+    axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
     keys = [key for key, _ in grouped(rows, *_KEY)]
     for (*key, _), points in grouped(rows, *_KEY, "demonstration_label"):
-        _draw_points(axes, points, key=keys.index(tuple(key)))
-    for row in dense_of_model:
-        axes.axvline(row["english_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
-        axes.axhline(row["others_value"], color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
+        _draw_points(axes, points, dense=own, key=keys.index(tuple(key)))
     for row in dense:
-        at = (row["english_value"], row["others_value"])
-        axes.plot(*at, "*", color=BLACK if row in dense_of_model else QUIET, markersize=12, zorder=4)
-        if row not in dense_of_model:
+        at = _point(row, own)
+        axes.plot(*at, "*", color=BLACK if row in own else QUIET, markersize=12, zorder=4)
+        if row not in own:
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
+        elif row["is_efficient"]:
+            axes.annotate(_probability(row), at, (6, -9), textcoords="offset points", fontsize=7.5, color=INK)
 
 
-def _draw_points(axes: Axes, rows: Sequence[Row], *, key: int) -> None:
+def _draw_points(axes: Axes, rows: Sequence[Row], *, dense: Sequence[Row], key: int) -> None:
+    """Draw the variants of one score and pair: those on the front of dev with intervals, the others pale."""
     first = rows[0]
     style = series_style(first["score"], first["set_kind"])
-    axes.plot(
-        [row["english_value"] for row in rows],
-        [row["others_value"] for row in rows],
-        linestyle="",
-        **style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {}),
-        markersize=5,
-        alpha=0.85,
-        zorder=3,
-        gid=to_id({**facets_of(first, only=("score", "pair")), "key": str(key)}),
-    )
+    options = style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {})
+    gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
+    beaten = [_point(row, dense) for row in rows if not row["is_efficient"]]
+    places = [[point[side] for point in beaten] for side in (0, 1)]
+    axes.plot(*places, linestyle="", **options, markersize=4, alpha=0.45, zorder=2, gid=gid)
+    for row in (row for row in rows if row["is_efficient"]):
+        at = _point(row, dense)
+        for xs, ys in _intervals(row, at):
+            axes.plot(xs, ys, color=style.colour, linewidth=1.0, zorder=3, gid=gid)
+        axes.plot(*at, linestyle="", **options, markersize=7, zorder=4, gid=gid)
+        text = f"{row['sparsity']:g}, {_probability(row)}"
+        axes.annotate(text, at, (6, 5), textcoords="offset points", fontsize=7.5, color=INK, gid=gid)
+
+
+def _point(row: Row, dense: Sequence[Row]) -> Point:
+    """Return the differences to dense: those of the comparison, or else of the values."""
+    if row["english_difference"] is not None and row["others_difference"] is not None and not row["is_dense"]:
+        return row["english_difference"], row["others_difference"]
+    base = dense[0] if dense else row
+    return row["english_value"] - base["english_value"], row["others_value"] - base["others_value"]
+
+
+def _intervals(row: Row, at: Point) -> Iterator[tuple[list[float], list[float]]]:
+    """Yield the ends of the intervals that exist, as coordinates."""
+    if row["english_ci_low"] is not None and row["english_ci_high"] is not None:
+        yield [row["english_ci_low"], row["english_ci_high"]], [at[1], at[1]]
+    if row["others_ci_low"] is not None and row["others_ci_high"] is not None:
+        yield [at[0], at[0]], [row["others_ci_low"], row["others_ci_high"]]
+
+
+def _probability(row: Row) -> str:
+    return f"{row['probability']:.0%}"
 
 
 def _legend(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
@@ -99,4 +128,4 @@ def _legend(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
         style = series_style(score, set_kind)
         facets = {**facets_of(members[0], only=("score",)), "key": str(index)}
         entries.append(LegendEntry.of_series(label.replace("_", " "), style, line=False, facets=facets))
-    return (*entries, LegendEntry(label="front: no variant is better in both", colour=QUIET))
+    return (*entries, LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET))

@@ -1,25 +1,27 @@
-"""Table of the variants that were chosen on dev for each language, with their results on test."""
+"""Table of the candidates that were chosen on dev, for each language and over languages, with their results on test."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from catalog.report.drawing.exhibits import grouped
 from catalog.report.filters import Facets
 from catalog.report.labels import number, p_value
 from catalog.results import Row
-from mlprune.numeric.statistics.multiplicity import holm
 
 COLUMNS: tuple[str, ...] = (
-    "language",
+    "chosen for",
     "chosen on dev",
-    "sparsity",
+    "wins in resamples of dev",
     "test (95% interval)",
     "dense",
     "difference (95% interval)",
     "p, Holm",
-    "change in English",
+    "optimism of dev",
+    "change in English (95% interval)",
 )
 """Headings of the table of best variants."""
+
+CRITERIA: Mapping[str, str] = {"outside_english": "mean outside English", "worst": "worst language"}
+"""Criterion of several languages -> label."""
 
 
 @dataclass(frozen=True)
@@ -31,44 +33,40 @@ class TableRow:
 
 
 def best_variants_table(rows: Sequence[Row], models: Mapping[str, str]) -> tuple[TableRow, ...]:
-    """Return the best variants as text; p-values are corrected over the languages of a model and scoring rule.
+    """Return the chosen candidates as text.
 
     Args:
-        rows: result of `best_by_language.sql`.
+        rows: result of `chosen_on_dev.sql`.
         models: base model id -> name.
     """
-    lines = []
-    for (model, _), members in grouped(rows, "base_model_id", "scoring_rule"):
-        lines += [
-            TableRow(_cells(row, p_holm), {"model": models[model]})
-            for row, p_holm in zip(members, holm_p_values(members), strict=True)
-        ]
-    return tuple(lines)
+    return tuple(TableRow(_cells(row), {"model": models[row["base_model_id"]]}) for row in rows)
 
 
-def holm_p_values(rows: Sequence[Row]) -> list[float | None]:
-    """Return the p-value of each row after Holm's correction over these rows, None for rows without one."""
-    p_values = [row["p_value"] for row in rows if row["p_value"] is not None]
-    corrected = iter(holm(p_values) if p_values else [])
-    return [None if row["p_value"] is None else next(corrected) for row in rows]
-
-
-def _cells(row: Row, p_holm: float | None) -> tuple[str, ...]:
+def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row["language"],
-        row["label"],
-        f"{row['sparsity']:g}",
-        number(row["test_value"]) + _interval(row, "test_ci", signed=False),
+        CRITERIA.get(row["criterion"], row["criterion"]),
+        _chosen(row),
+        f"{row['win_share']:.0%} of {row['n_candidates']} candidates",
+        number(row["test_value"]) + _interval(row, "", signed=False),
         number(row["dense_value"]),
-        number(row["difference"], signed=True) + _interval(row, "difference_ci", signed=True),
-        p_value(p_holm),
-        number(row["english_difference"], signed=True),
+        "" if row["is_dense"] else number(row["difference"], signed=True) + _interval(row, "difference_", signed=True),
+        "" if row["is_dense"] else p_value(row["p_holm"]),
+        "" if row["is_dense"] else number(row["optimism"], signed=True),
+        ""
+        if row["is_dense"]
+        else number(row["english_difference"], signed=True) + _interval(row, "english_", signed=True),
     )
 
 
-def _interval(row: Row, columns: str, *, signed: bool) -> str:
-    """Return ` (low to high)` from the columns `<columns>_low` and `<columns>_high`; empty without an interval."""
-    low, high = row[f"{columns}_low"], row[f"{columns}_high"]
+def _chosen(row: Row) -> str:
+    """Return the chosen candidate, and how many are as good on dev."""
+    name = "dense: no pruned variant is better" if row["is_dense"] else str(row["label"])
+    return f"{name} ({row['n_tied']} tied)" if row["n_tied"] > 1 else name
+
+
+def _interval(row: Row, prefix: str, *, signed: bool) -> str:
+    """Return ` (low to high)` from the columns `<prefix>ci_low` and `<prefix>ci_high`; empty without an interval."""
+    low, high = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
     if low is None or high is None:
         return ""
     return f" ({number(low, signed=signed)} to {number(high, signed=signed)})"

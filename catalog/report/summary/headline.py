@@ -60,7 +60,7 @@ def headlines(catalog: Catalog) -> tuple[Headline, ...]:
 def _headline(
     catalog: Catalog, task: str, *, questions: Sequence[Sequence[Row]], models: Mapping[str, str], has_accuracy: bool
 ) -> Headline:
-    best = run_report_query(catalog, "best_by_language", folder="queries", parameters={"task": task})
+    best = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters={"task": task, "metric": "accuracy"})
     return Headline(
         title=task,
         findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),

@@ -5,7 +5,7 @@
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION
-    SELECT variant_id, base_model_id, language, task FROM best_variant
+    SELECT variant_id, base_model_id, language, task FROM best_variant WHERE NOT is_dense AND language IS NOT NULL
 )
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,

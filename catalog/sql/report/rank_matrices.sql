@@ -7,6 +7,7 @@ WITH shown AS (
     UNION ALL
     SELECT variant_id, task, string_agg(DISTINCT language, ', ' ORDER BY language) AS chosen_for
     FROM best_variant
+    WHERE NOT is_dense AND language IS NOT NULL
     GROUP BY variant_id, task
 )
 SELECT

@@ -6,13 +6,13 @@ CREATE OR REPLACE TABLE aggregate_results (
     task VARCHAR,                    -- task of all evaluations
     split VARCHAR,                   -- split of all evaluations
     metric VARCHAR,                  -- the metric
-    group_kind VARCHAR,              -- outside_english, all, script, resource_class or worst; English is in no script or resource_class
-    group_name VARCHAR,              -- code of the script, or number of the resource class; empty for other groups
+    group_kind VARCHAR,              -- outside_english, all, script, resource_class, worst, or gap (the other languages minus English); English is in no script or resource_class
+    group_name VARCHAR,              -- code of the script, number of the resource class, or the language of a gap; empty for other groups and for the gap of all languages
     languages VARCHAR,               -- languages of the group, sorted, with blanks between them
     n_languages BIGINT,              -- number of languages
     n_items BIGINT,                  -- number of different items, which languages may share
     n_clusters BIGINT,               -- number of different clusters of items, which languages share
-    value DOUBLE,                    -- mean of the variant's values; for worst, the value of its worst language; for perplexity, geometric mean
+    value DOUBLE,                    -- mean of the variant's values; for worst, the value of its worst language; for a gap, this mean minus English; for perplexity, geometric mean, or ratio to English
     baseline_value DOUBLE,           -- the same of the baseline
     worst_language VARCHAR,          -- worst: the variant's worst language; NULL for other groups
     baseline_worst_language VARCHAR, -- worst: the baseline's worst language; NULL for other groups

@@ -1,42 +1,49 @@
--- best_variant: one row per base model, task, language, scoring rule and protocol: the pruned variant with the best
--- accuracy on dev, its accuracy on test, and its change in English on test. Of equally accurate variants the sparser
--- one is chosen, then the one with the smaller id. If there are evaluations of several sizes, the largest one is used.
+-- best_variant: one row per base model, task, metric, criterion, scoring rule and protocol: the candidate with the best
+-- value on dev, what it is worth on test, and its change in English on test. The dense model is a candidate: if it is
+-- chosen, no pruned variant is better on dev. Criteria are the languages, outside_english (the mean of the others) and
+-- worst (the worst language). Of equal values on dev, the dense model is chosen, then the lower sparsity, then the
+-- smaller id. If several recipes chose, the one with most candidates is shown, then the one with most languages.
 CREATE OR REPLACE VIEW best_variant AS
-WITH chosen AS (
-    SELECT
-        v.base_model_id, m.task, m.language, m.metric, m.scoring_rule, m.protocol_id,
-        min({
-            smaller: -m.n, worse: -coalesce(m.value, '-inf'::DOUBLE), denser: -v.sparsity, variant_id: m.variant_id
-        }) AS best
-    FROM metrics AS m
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE m.profile = 'corrected' AND m.split = 'dev' AND m.metric = 'accuracy' AND v.sparsity > 0
-    GROUP BY ALL
+WITH shown AS (
+    SELECT v.base_model_id, c.*
+    FROM choices AS c
+    JOIN variants AS v ON v.variant_id = c.baseline_id
+    WHERE c.is_chosen
+    QUALIFY row_number() OVER (
+        PARTITION BY c.baseline_id, c.task, c.metric, c.scoring_rule, c.protocol_id, c.group_kind, c.group_name
+        ORDER BY c.n_candidates DESC, c.n_languages DESC, c.dev_n_items DESC, c.choice_id
+    ) = 1
 ),
-tested AS (
+ranked AS (
     SELECT
-        m.variant_id, m.task, m.language, m.scoring_rule, m.protocol_id, m.value, m.ci_low, m.ci_high, m.dense_value,
-        coalesce(g.difference, m.value - m.dense_value) AS difference,
-        g.ci_low AS difference_ci_low,
-        g.ci_high AS difference_ci_high,
-        g.p_value,
-        g.p_holm
-    FROM measured AS m
-    SEMI JOIN chosen AS c ON c.best.variant_id = m.variant_id
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
-    LEFT JOIN comparisons_to_dense AS g
-        ON g.evaluation_id = m.evaluation_id AND g.metric = m.metric AND g.split = 'test' AND g.metric = 'accuracy'
-    WHERE m.split = 'test' AND m.metric = 'accuracy'
+        *,
+        count(p_value) OVER of_family AS n_family,
+        rank() OVER (of_family ORDER BY p_value NULLS LAST) AS place
+    FROM shown
+    WINDOW of_family AS (
+        PARTITION BY base_model_id, task, metric, scoring_rule, protocol_id, group_kind
+    )
+),
+corrected AS (
+    SELECT
+        *,
+        CASE WHEN p_value IS NOT NULL THEN least(1, max((n_family - place + 1) * p_value) OVER (
+            PARTITION BY base_model_id, task, metric, scoring_rule, protocol_id, group_kind
+            ORDER BY p_value NULLS LAST
+        )) END AS p_holm
+    FROM ranked
 )
 SELECT
     c.base_model_id,
     c.task,
-    c.language,
+    coalesce(nullif(c.group_name, ''), c.group_kind) AS criterion,
+    nullif(c.group_name, '') AS language,
     c.metric,
     c.scoring_rule,
     c.protocol_id,
-    v.variant_id,
+    c.variant_id,
     v.label,
+    v.is_dense,
     v.score,
     v.structure,
     v.propagation,
@@ -46,39 +53,64 @@ SELECT
     v.demonstration_label,
     v.settings,
     v.sparsity,
-    nullif(-c.best.worse, '-inf'::DOUBLE) AS dev_value,
-    t.value AS test_value,
+    c.dev_value,
+    c.dev_difference,
+    c.win_share,
+    c.n_tied,
+    c.n_candidates,
+    c.languages,
+    c.n_languages,
+    c.test_value,
     t.ci_low AS test_ci_low,
     t.ci_high AS test_ci_high,
-    t.dense_value,
-    t.difference,
-    t.difference_ci_low,
-    t.difference_ci_high,
-    t.p_value,
-    t.p_holm,
-    e.difference AS english_difference,
-    e.difference_ci_low AS english_ci_low,
-    e.difference_ci_high AS english_ci_high,
-    e.p_value AS english_p_value
-FROM chosen AS c
-JOIN variant_descriptions AS v ON v.variant_id = c.best.variant_id
-LEFT JOIN tested AS t
-    ON t.variant_id = v.variant_id AND t.task = c.task AND t.language = c.language
-    AND t.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
-    AND t.protocol_id = c.protocol_id
-LEFT JOIN tested AS e
-    ON e.variant_id = v.variant_id AND e.task = c.task AND e.language = 'en'
-    AND e.scoring_rule IS NOT DISTINCT FROM c.scoring_rule
-    AND e.protocol_id = c.protocol_id;
--- dev_value: accuracy on dev, by which the variant was chosen
--- test_value: accuracy on test
--- test_ci_low: lower end of its 95 % bootstrap interval
--- test_ci_high: upper end of its 95 % bootstrap interval
--- dense_value: the dense model's accuracy on test
--- difference_ci_low: lower end of the 95 % paired bootstrap interval of difference
--- difference_ci_high: upper end of the 95 % paired bootstrap interval of difference
+    c.test_dense_value AS dense_value,
+    c.difference,
+    c.scale,
+    c.ci_low AS difference_ci_low,
+    c.ci_high AS difference_ci_high,
+    c.p_value,
+    c.p_holm,
+    nullif(c.n_family, 0) AS n_family,
+    c.optimism,
+    c.n_shared_items,
+    c.shared_clusters,
+    CASE WHEN v.is_dense THEN 0 ELSE e.difference END AS english_difference,
+    e.ci_low AS english_ci_low,
+    e.ci_high AS english_ci_high,
+    e.p_value AS english_p_value,
+    c.baseline_id,
+    c.choice_id,
+    c.dev_evaluation_id,
+    c.test_evaluation_id
+FROM corrected AS c
+JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
+LEFT JOIN metrics AS t
+    ON t.evaluation_id = c.test_evaluation_id
+    AND t.metric = c.metric
+    AND t.task = c.task
+    AND t.split = 'test'
+LEFT JOIN comparison_results AS e
+    ON e.variant_id = c.variant_id
+    AND e.baseline_id = c.baseline_id
+    AND e.task = c.task
+    AND e.language = 'en'
+    AND e.split = 'test'
+    AND e.metric = c.metric
+    AND e.scoring_rule = c.scoring_rule
+    AND e.protocol_id = c.protocol_id
+    AND e.example_limit IS NOT DISTINCT FROM c.example_limit;
+-- criterion: the language, outside_english or worst
+-- language: the language; NULL for the other criteria
+-- is_dense: whether the dense model is chosen: no pruned variant is better on dev
+-- test_ci_low: lower end of the 95 % interval of test_value; NULL for several languages
+-- test_ci_high: upper end of the 95 % interval of test_value
+-- dense_value: the dense model's value on test
+-- difference: test_value minus dense_value, on the scale; 0 if the dense model is chosen
+-- difference_ci_low: lower end of the 95 % interval of difference; NULL for the dense model
+-- difference_ci_high: upper end of the 95 % interval of difference
+-- p_holm: p_value after Holm's correction over the criteria of this kind for which a pruned variant is chosen
+-- n_family: number of these criteria
 -- english_difference: change in English on test: the variant's value minus the dense model's
--- english_ci_low: lower end of the 95 % paired bootstrap interval of english_difference
--- english_ci_high: upper end of the 95 % paired bootstrap interval of english_difference
+-- english_ci_low: lower end of the 95 % interval of english_difference
+-- english_ci_high: upper end of the 95 % interval of english_difference
 -- english_p_value: two-sided p-value of english_difference
--- p_holm: p_value after Holm's correction over the languages of one comparison and metric

@@ -12,6 +12,8 @@ Clusters are the units of everything random, and a cluster is the same in all la
   and harms another as much differs from the baseline although its worst language is as good. The p-value is therefore
   the larger one of randomisation and of the inverted BCa interval. If one model has several languages near its minimum
   and the other has one, the lowest of several estimates is too low, and the test still rejects too often.
+- A gap is the mean of some languages minus English, and its difference the change of these languages minus the change
+  of English. The contribution of a cluster is the difference of its contributions, its size the mean of its sizes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +31,7 @@ from mlprune.evaluation.inference.log_likelihood import log_ratio_parts
 from mlprune.evaluation.inference.resampled import unvaried_interval
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.evaluation.task_metrics import InferenceName
+from mlprune.languages import ENGLISH
 from mlprune.numeric.statistics.bootstrap import bca_interval, bca_p_value
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
@@ -91,6 +94,8 @@ SUMS_OVER_CLUSTERS: Mapping[InferenceName, Parts] = {
 }
 """Inference of metrics whose difference is a ratio of sums -> the two sums."""
 
+GAP_BOUND = 2.0
+"""Largest possible change of a gap between two shares of right answers."""
 AGGREGATED = ("accuracy", "exact_match", "perplexity", "bleu", "chrf")
 """Metrics that are compared over groups of languages."""
 
@@ -109,9 +114,10 @@ def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggre
             np.stack([part.contributions for part in parts]).T,
             np.stack([part.sizes for part in parts]).T,
         )
+        scales = [GAP_BOUND if group.kind == "gap" else 1.0 for group in means]
         bound = 1.0 if sums.metric.inference == "credit" else None
-        results = sign_flip_tests(contributions, sizes, flips_of(sums.n_clusters), bound=bound)
-        tests = dict(zip(means, results, strict=True))
+        results = sign_flip_tests(contributions / scales, sizes, flips_of(sums.n_clusters), bound=bound)
+        tests = {group: _scaled(result, by) for group, result, by in zip(means, results, scales, strict=True)}
     return [_aggregate(sums, group, tests.get(group)) for group in groups]
 
 
@@ -120,12 +126,27 @@ def contributions_of(sums: LanguageSums, group: LanguageGroup) -> Contributions:
     parts = SUMS_OVER_CLUSTERS.get(sums.metric.inference)
     if parts is None or group.kind == "worst":
         return _jackknife(sums, group)
+    if group.kind == "gap":
+        foreign, english = (contributions_of(sums, part) for part in _sides(group))
+        contributions, sizes = foreign.contributions - english.contributions, (foreign.sizes + english.sizes) / 2
+        return Contributions(group, sums.clusters, contributions, sizes)
     contributions, sizes = np.zeros(sums.n_clusters), np.zeros(sums.n_clusters)
     for index in _indices(sums, group):
         differences, weights = parts(sums.first[:, index], sums.second[:, index])
         contributions += differences / weights.sum() / len(group.languages)
         sizes += weights / weights.sum() / len(group.languages)
     return Contributions(group, sums.clusters, contributions, sizes)
+
+
+def _sides(group: LanguageGroup) -> tuple[LanguageGroup, LanguageGroup]:
+    """Return the two groups of which a gap is the difference: the other languages, and English."""
+    foreign = tuple(name for name in group.languages if name != ENGLISH)
+    return LanguageGroup("all", "", foreign), LanguageGroup("all", "", (ENGLISH,))
+
+
+def _scaled(result: SignFlipResult, by: float) -> SignFlipResult:
+    interval = Interval(result.interval.low * by, result.interval.high * by)
+    return SignFlipResult(result.difference * by, result.p_value, interval)
 
 
 def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
@@ -184,7 +205,10 @@ def _difference(sums: LanguageSums, group: LanguageGroup, values: LanguageValues
 
 
 def _group_values(sums: LanguageSums, group: LanguageGroup, values: LanguageValues) -> tuple[Array, Array]:
-    """Return the mean or the worst value of a group in both evaluations, [...]."""
+    """Return the mean, the worst value or the gap of a group in both evaluations, [...]."""
+    if group.kind == "gap":
+        foreign, english = (_group_values(sums, side, values) for side in _sides(group))
+        return np.asarray(foreign[0] - english[0]), np.asarray(foreign[1] - english[1])
     indices = _indices(sums, group)
     of_mean = partial(np.mean, axis=-1)
     worst = partial(np.min if sums.metric.higher_is_better else np.max, axis=-1)

@@ -1,6 +1,6 @@
 """Groups of languages whose differences are taken together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mlprune.languages import ENGLISH, resource_class_of, script_of
@@ -13,13 +13,15 @@ class LanguageGroup:
 
     kind: GroupKind
     name: str
-    """The script, the number of the resource class, or the language; empty for other kinds."""
+    """The script, the number of the resource class, or the language; empty for other kinds and for all languages."""
     languages: tuple[str, ...]
     """Languages, or pairs of languages, sorted."""
 
 
 def language_groups(main_languages: Mapping[str, str]) -> list[LanguageGroup]:
     """Return the groups of a task's languages that have at least one language.
+
+    The difference of a group `gap` is that of a language, or of the mean outside English, minus that of English.
 
     English is in `all` and `worst`, but in no script and no resource class. A language that the taxonomy of resource
     classes lacks is in no resource class.
@@ -41,8 +43,17 @@ def language_groups(main_languages: Mapping[str, str]) -> list[LanguageGroup]:
             _having(classes, number, kind="resource_class")
             for number in sorted({number for number in classes.values() if number is not None})
         ),
+        *_gaps(languages, foreign),
     ]
     return [group for group in groups if group.languages]
+
+
+def _gaps(languages: Sequence[str], foreign: Sequence[str]) -> list[LanguageGroup]:
+    """Return each language minus English, and the mean outside English minus English; nothing without English."""
+    if ENGLISH not in languages or not foreign:
+        return []
+    pairs = [LanguageGroup("gap", name, tuple(sorted((ENGLISH, name)))) for name in foreign]
+    return [LanguageGroup("gap", "", tuple(languages)), *pairs]
 
 
 def _having(values: Mapping[str, object], value: object, *, kind: GroupKind) -> LanguageGroup:

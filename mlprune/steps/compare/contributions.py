@@ -16,9 +16,9 @@ CONTRIBUTIONS_SCHEMA = {
     "contribution": "double",
     "size": "double",
 }
-"""Columns of a contributions file. The groups are those of `aggregate_results`, and each language (group_kind
-`language`). Clusters have the same order in all groups of a metric. The contributions of a group add up to its
-difference and the sizes to 1; see `Contributions`."""
+"""Columns of a contributions file. The groups are those of `aggregate_results` without gaps, and each language
+(group_kind `language`). Clusters have the same order in all groups of a metric. The contributions of a group add up to
+its difference and the sizes to 1; see `Contributions`."""
 
 
 def contribution_columns(parts: Sequence[tuple[str, Contributions]]) -> Columns:

@@ -92,10 +92,18 @@ class CompareJob(RecordJob):
         parts = [
             (name, contributions_of(of_metric, group))
             for name, of_metric in sums.items()
-            for group in (*groups, *(LanguageGroup("language", one, (one,)) for one in of_metric.languages))
+            for group in (
+                *_without_gaps(groups),
+                *(LanguageGroup("language", one, (one,)) for one in of_metric.languages),
+            )
         ]
         path = f"contributions/{self.identity.id}.parquet"
         return store.write_table(path, contribution_columns(parts), CONTRIBUTIONS_SCHEMA)
+
+
+def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:
+    """Return the groups whose contributions do not follow from those of single languages and English."""
+    return [group for group in groups if group.kind != "gap"]
 
 
 def main_language(spec: TaskSpec) -> str:

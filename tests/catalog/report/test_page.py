@@ -89,7 +89,7 @@ def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     assert below.pop("") == "overview"  # of the counts on top
     assert below == {exhibit.anchor: exhibit.query for exhibit in (*EXHIBITS, *EXAMPLES) if not exhibit.is_optional}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
-    assert of_headline == {"best_by_language", "answered_questions"}
+    assert of_headline == {"chosen_on_dev", "answered_questions"}
 
 
 def test_every_query_in_the_page_returns_the_rows_the_page_shows(reader: Reader, catalog: Catalog) -> None:

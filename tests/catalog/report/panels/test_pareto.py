@@ -1,6 +1,8 @@
 import re
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from catalog.report.panels.pareto import pareto_plots
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
@@ -8,32 +10,69 @@ from tests.catalog.report.rows import METHOD, TASK, drawn, texts
 
 
 def point(english: float, others: float, **more: Any) -> dict[str, Any]:
+    """A variant that changes by these differences from a dense model with 0.8 and 0.5."""
     row = {**TASK, **METHOD, "intervention": None, "languages": "en fr", "n_others": 1, "is_dense": False}
-    row |= {"english_value": english, "others_value": others, "is_efficient": False, "demonstration_label": "fr-en"}
+    row |= {"english_value": 0.8 + english, "others_value": 0.5 + others, "demonstration_label": "fr-en"}
+    row |= {"english_difference": english, "others_difference": others, "label": "wanda fr-en 0.5"}
+    row |= {"english_ci_low": english - 0.03, "english_ci_high": english + 0.01}
+    row |= {"others_ci_low": others - 0.02, "others_ci_high": others + 0.02}
+    row |= {"is_efficient": False, "probability": 0.1}
     del row["is_mean_over_pairs"]
     return row | more
 
 
-def dense(english: float, others: float, **more: Any) -> dict[str, Any]:
-    nothing = {"score": None, "set_kind": None, "demonstration_label": None, "is_dense": True}
-    return point(english, others, **nothing, **more)
+def dense(**more: Any) -> dict[str, Any]:
+    nothing = {"score": None, "set_kind": None, "demonstration_label": None, "is_dense": True, "label": "dense"}
+    return point(0.0, 0.0, **{**nothing, "english_ci_low": None, "others_ci_low": None, **more})
 
 
-def test_every_variant_of_the_view_is_a_point_beside_the_dense_model(catalog: Catalog) -> None:
+def test_every_variant_of_the_catalog_is_a_point_beside_the_dense_model(catalog: Catalog) -> None:
     rows = run_report_query(catalog, "pareto").rows
     (group,) = pareto_plots(rows)
     (panel,) = group.panels
     assert "39 variants" in panel.label
     assert "tiny dense: 0.800 and 0.500" in panel.label
-    svg = drawn(panel)
-    (_, *marks) = svg.split("<g data-score")
-    joined = [re.findall(r'd="M([^"]*)"[^>]*marker:', mark.partition("</g>\n</g>")[0]) for mark in marks]
-    alone = sum(mark.partition("</g>\n</g>")[0].count("<use") for mark in marks)
-    assert alone + sum(len(places.split()) // 2 for of_mark in joined for places in of_mark) == 39
+    on_front = [row for row in rows if row["is_efficient"]]
+    assert on_front
+    assert all(f"{row['label']} ({row['probability']:.0%})" in panel.label for row in on_front)
+    shown = texts(drawn(panel))
+    pruned = [row for row in on_front if not row["is_dense"]]
+    assert {f"{row['sparsity']:g}, {row['probability']:.0%}" for row in pruned} <= set(shown)
+    assert all(row["english_ci_low"] < row["english_difference"] < row["english_ci_high"] for row in pruned)
+
+
+def segments(panel: Any) -> list[list[tuple[float, float]]]:
+    """Lines from one point to another in a panel, without those at dense."""
+    axes = Figure().subplots()
+    panel.draw(axes)
+    lines = [[(round(float(x), 9), round(float(y), 9)) for x, y in line.get_xydata()] for line in axes.lines[2:]]  # type: ignore[union-attr]
+    return [line for line in lines if len(line) == 2]
+
+
+def test_variants_on_the_front_of_dev_have_intervals_sparsity_and_probability() -> None:
+    rows = [dense(), point(-0.1, 0.05, is_efficient=True, probability=0.43), point(0.1, 0.2)]
+    (group,) = pareto_plots(rows)
+    (panel,) = group.panels
+    assert segments(panel) == [[(-0.13, 0.05), (-0.09, 0.05)], [(-0.1, 0.03), (-0.1, 0.07)]]
+    assert "0.5, 43%" in texts(drawn(panel))
+    assert "on the front of dev, with the share of resamples: wanda fr-en 0.5 (43%)" in panel.label
+
+
+def test_without_a_dev_split_all_points_are_drawn_and_no_front() -> None:
+    nothing = {"is_efficient": None, "probability": None}
+    (group,) = pareto_plots([dense(**nothing), point(0.1, 0.1, **nothing)])
+    assert "no front, because nothing was evaluated on dev" in group.panels[0].label
+    assert segments(group.panels[0]) == []
+
+
+def test_dense_can_be_on_the_front() -> None:
+    (group,) = pareto_plots([dense(is_efficient=True, probability=0.05), point(-0.1, -0.1)])
+    assert "dense (5%)" in group.panels[0].label
+    assert "5%" in texts(drawn(group.panels[0]))
 
 
 def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:
-    rows = [dense(0.8, 0.5), point(0.7, 0.6), point(0.6, 0.6), point(0.7, 0.4, demonstration_label="es-en")]
+    rows = [dense(), point(-0.1, 0.1), point(-0.2, 0.1), point(-0.1, -0.1, demonstration_label="es-en")]
     (group,) = pareto_plots(rows)
     svg = drawn(group.panels[0])
     assert re.findall(r'<g (data-score="wanda" data-pair="[^"]+") data-key="0">', svg) == [
@@ -43,8 +82,8 @@ def test_the_points_of_a_score_and_pair_can_be_hidden_together() -> None:
 
 
 def test_a_smaller_dense_model_is_a_named_star_and_not_a_pruned_variant() -> None:
-    small = dense(0.7, 0.45, base_model="small", base_model_id="s")
-    (group,) = pareto_plots([dense(0.8, 0.5), small, point(0.7, 0.6)])
+    small = dense(base_model="small", base_model_id="s", english_value=0.7, others_value=0.45)
+    (group,) = pareto_plots([dense(), small, point(-0.1, 0.1)])
     assert group.title == "tiny · xnli, test split"
     assert "small dense: 0.700 and 0.450" in group.panels[0].label
     assert "  small" in texts(drawn(group.panels[0]))
@@ -52,10 +91,10 @@ def test_a_smaller_dense_model_is_a_named_star_and_not_a_pruned_variant() -> Non
 
 
 def test_run_time_baselines_have_a_legend_entry_of_their_own() -> None:
-    rows = [dense(0.8, 0.5), point(0.8, 0.6, score=None, set_kind=None, intervention="self_translate")]
+    rows = [dense(), point(0.0, 0.1, score=None, set_kind=None, intervention="self_translate")]
     (group,) = pareto_plots(rows)
     assert "self translate" in {key.label for key in group.legend}
 
 
 def test_without_a_pruned_variant_there_is_no_pareto_figure() -> None:
-    assert pareto_plots([dense(0.8, 0.5)]) == ()
+    assert pareto_plots([dense()]) == ()

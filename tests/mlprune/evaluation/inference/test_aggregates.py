@@ -86,6 +86,35 @@ def test_the_p_value_of_a_mean_is_that_of_all_exchanges_of_clusters_in_all_langu
         assert (results[group].test, results[group].method) == ("sign_flip", "sign_flip")
 
 
+def test_a_gap_is_a_language_minus_english_with_the_test_of_all_exchanges(results: dict[str, Aggregate]) -> None:
+    for group, names in {"gap fr": ("fr",), "gap sw": ("sw",), "gap": ("fr", "sw")}.items():
+
+        def difference(signs: Sequence[int], names: tuple[str, ...] = names) -> float:
+            others = float(np.mean([np.subtract(*exchanged(name, signs)) for name in names]))
+            return others - float(np.subtract(*exchanged("en", signs)))
+
+        result = results[group]
+        assert result.difference == pytest.approx(difference([1] * 5))
+        assert result.p_value == pytest.approx(plain_p_value(5, difference)), group
+        ours = [float(np.mean(RIGHT[name][0])) for name in ("en", *names)]
+        assert result.value == pytest.approx(np.mean(ours[1:]) - ours[0])
+        assert -2 <= result.interval.low < result.difference < result.interval.high <= 2
+        assert result.interval.contains(0.0) == (result.p_value >= 0.05)
+        assert result.interval.high >= 1
+
+
+def test_a_gap_that_closes_in_every_cluster_has_an_interval_above_0() -> None:
+    n = 60
+    evaluations: dict[str, Evaluations] = {
+        "en": (answers([0] * n), answers([1] * n)),
+        "fr": (answers([1] * n), answers([0] * n)),
+    }
+    (result,) = aggregate(sums_of(ACCURACY, evaluations), [LanguageGroup("gap", "fr", ("en", "fr"))])
+    assert (result.difference, result.value, result.baseline_value) == (2.0, 1.0, -1.0)
+    assert result.interval.low > 1.5
+    assert result.p_value < 0.001
+
+
 def test_the_worst_language_is_the_lowest_of_each_side(results: dict[str, Aggregate]) -> None:
     def difference(signs: Sequence[int]) -> float:
         sides = [exchanged(name, signs) for name in RIGHT]

@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from typing import Any
+from statistics import fmean
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.overlap_jobs import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob
+from mlprune.vocabulary import GroupKind
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 LANGUAGES = ("en", "fr", "sw")
@@ -78,15 +80,18 @@ def test_groups_of_languages_are_compared_in_the_same_record(tiny_run: FinishedR
     }
     rows = tiny_run.rows("aggregate_results")
     assert {row["metric"] for row in rows} == {"accuracy", "perplexity", "exact_match", "bleu", "chrf"}
-    assert {row["group_kind"] for row in rows} == {"outside_english", "all", "worst", "script", "resource_class"}
+    assert {row["group_kind"] for row in rows} == set(get_args(GroupKind)) - {"language"}
     for row in rows:
         group = [languages[row["comparison_id"], row["metric"], name] for name in row["languages"].split()]
         assert len(group) == row["n_languages"]
         for key in ("variant_id", "baseline_id", "task", "split", "scoring_rule", "protocol_id", "scale"):
             assert {of_language[key] for of_language in group} == {row[key]}
-        if row["group_kind"] != "worst":
-            mean = sum(of_language["difference"] for of_language in group) / len(group)
-            assert row["difference"] == pytest.approx(mean, abs=1e-12)
+        differences = {of_language["language"]: of_language["difference"] for of_language in group}
+        if row["group_kind"] == "gap":
+            english = differences.pop("en")
+            assert row["difference"] == pytest.approx(fmean(differences.values()) - english, abs=1e-12)
+        elif row["group_kind"] != "worst":
+            assert row["difference"] == pytest.approx(fmean(differences.values()), abs=1e-12)
         assert (row["worst_language"] is not None) == (row["group_kind"] == "worst")
 
 
@@ -98,7 +103,11 @@ def test_contributions_of_clusters_add_up_to_the_differences(tiny_run: FinishedR
         for metric, kind, name, contribution in zip(*(table[key] for key in names), strict=True):
             sums[metric, kind, name] += contribution
         aggregates = record.rows["aggregate_results"]
-        expected = {(row["metric"], row["group_kind"], row["group_name"]): row["difference"] for row in aggregates}
+        expected = {
+            (row["metric"], row["group_kind"], row["group_name"]): row["difference"]
+            for row in aggregates
+            if row["group_kind"] != "gap"
+        }
         metrics = {row["metric"] for row in aggregates}
         expected |= {
             (row["metric"], "language", row["language"]): row["difference"]
