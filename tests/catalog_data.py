@@ -397,8 +397,10 @@ def _compared(row: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
     difference = row["value"] - baseline["value"]
     keys = {key: row[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
     keys |= {"baseline_id": baseline["variant_id"], "baseline_evaluation_id": baseline["evaluation_id"]}
-    test = "sign_flip" if row["metric"] == "perplexity" else "tango"
-    values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "test": test}
+    scale, test = "difference", "tango"
+    if row["metric"] == "perplexity":
+        difference, scale, test = math.log(row["value"] / baseline["value"]), "log_ratio", "sign_flip"
+    values = {"difference": difference, "scale": scale, "p_value": _p_value(difference), "test": test}
     values |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "standard_error": 0.02, "n": N_ITEMS}
     conditions = {"scoring_rule": "mean", "example_limit": None, "protocol_id": f"protocol of {row['task']}"}
     return {"comparison_id": "@id", **keys, **values, **conditions}

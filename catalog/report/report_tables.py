@@ -42,12 +42,14 @@ TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="perplexity",
         title="Perplexity",
-        explanation="Perplexity on held-out text with the ends of its 95% interval; lower is better. A ratio of 1 is "
-        "as good as the dense model. Compare values of the same language only.",
+        explanation="Perplexity on held-out text with its 95 % interval; lower is better. The ratio to dense has the "
+        "interval of the paired comparison; 1 is as good as dense. p is corrected by Holm's method over the family of "
+        "the comparison. Compare values of the same language only.",
         query="perplexity",
         empty_text="No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.",
         columns={"language": "language", "split": "split", **_VARIANT}
-        | {"perplexity": "perplexity", "ci_low": "low", "ci_high": "high", "ratio_to_dense": "ratio to dense"},
+        | {"perplexity": "perplexity", "ratio_to_dense": "ratio to dense", "p_holm": "p, Holm"},
+        intervals={"perplexity": ("ci_low", "ci_high"), "ratio_to_dense": ("ratio_low", "ratio_high")},
     ),
     Exhibit(
         anchor="failures",

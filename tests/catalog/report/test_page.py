@@ -1,6 +1,7 @@
 import base64
 import gzip
 import hashlib
+import math
 import re
 from pathlib import Path
 
@@ -82,6 +83,21 @@ def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: R
     row = next(row for row in changes if row["label"] == "wanda fr-en 0.5")
     low, high = (number(row[f"chrf_change_{end}"], signed=True) for end in ("low", "high"))
     assert f"{number(row['chrf_change'], signed=True)} ({low} to {high})" in shown
+
+
+def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Reader, catalog: Catalog) -> None:
+    values = {row["evaluation_id"]: row for row in run_report_query(catalog, "perplexity").rows}
+    compared = catalog.query("FROM comparisons_to_dense WHERE metric = 'perplexity'")
+    assert len(compared) > 10
+    for row in compared:
+        shown = values[row["evaluation_id"]]
+        assert shown["ratio_to_dense"] == pytest.approx(shown["perplexity"] / row["dense_value"])
+        assert shown["ratio_low"] == pytest.approx(math.exp(row["ci_low"]))
+        assert shown["p_holm"] == row["p_holm"]
+    low, high = number(shown["ratio_low"]), number(shown["ratio_high"])
+    assert f"{number(shown['ratio_to_dense'])} ({low} to {high})" in {
+        cell.text for cell in reader.find("td", section="perplexity")
+    }
 
 
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:

@@ -129,7 +129,7 @@ def test_no_line_of_a_named_query_is_wider_than_the_terminal(demo: Catalog) -> N
     n_tables = 0
     for query in list_queries():
         missing = [parameter.name for parameter in query.parameters if parameter.required]
-        if query.reads or not set(missing) <= set(values):
+        if query.reads or "item_answers(" in query.sql or not set(missing) <= set(values):
             continue  # a frozen store has no predictions
         result = answer_user_query(demo, query.name, [f"{name}={values[name]}" for name in missing]).result
         sample = QueryResult(result.columns, result.rows[:30] + result.rows[-30:])
