@@ -7,7 +7,7 @@ import numpy as np
 
 from infra.real.crossed_bootstrap import PairedMean, paired_mean
 from infra.real.evaluations import Evaluation
-from mlprune.numeric.evaluation.significance import holm
+from mlprune.numeric.statistics.multiplicity import holm
 
 OPPONENTS = ("unpaired", "monolingual", "english")
 """Texts that translation demonstrations are compared with, at an equal number of tokens."""

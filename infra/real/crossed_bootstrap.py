@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mlprune.errors import ShapeError
-from mlprune.numeric.evaluation.significance import resampled_indices
 
 Array = NDArray[np.float64]
 
@@ -55,6 +54,12 @@ def paired_mean(differences: Array, counts: Array, *, n_resamples: int = 2000, s
     margin = float(special.stdtrit(n_sets - 1, 0.975)) * error
     p_value = 2.0 * float(special.stdtr(n_sets - 1, -abs(mean) / error)) if error > 0 else float(mean == 0)
     return PairedMean(mean, mean - margin, mean + margin, p_value, int((cells < 0).sum()), cells.size, n_sets, n_items)
+
+
+def resampled_indices(n: int, *, n_resamples: int, seed: int) -> NDArray[np.int32]:
+    """Draw elements of each resample from a PCG64 generator, [n_resamples, n]."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    return generator.integers(0, n, size=(n_resamples, n), dtype=np.int32)
 
 
 def _weights(n: int, n_resamples: int, seed: int) -> Array:

@@ -1,12 +1,13 @@
 """The constants of statistics on the page of definitions are those of the code."""
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 
 from mlprune.evaluation import rank_inference
 from mlprune.evaluation.inference import estimates, samples
-from mlprune.numeric.evaluation import metrics
+from mlprune.numeric.evaluation import choice, metrics
 from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
 from mlprune.steps.questions import answers
@@ -45,6 +46,7 @@ CONSTANTS: dict[str, tuple[float, ...]] = {
     "weight of an item in a design effect": (proportions.SHRINKAGE,),
     "bins of confidence": (metrics.N_BINS,),
     "seeds from which the interval is a bootstrap": (variance_components.ENOUGH_SEEDS,),
+    "binary digits after the point of values among which is chosen": (-math.log2(choice.TIED),),
 }
 """Name on the page -> values in the code."""
 

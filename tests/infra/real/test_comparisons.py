@@ -4,7 +4,7 @@ import pytest
 from infra.real.comparisons import compare_arms
 from infra.real.evaluations import Evaluation
 from infra.real.values import mean_values
-from mlprune.numeric.evaluation.significance import holm
+from mlprune.numeric.statistics.multiplicity import holm
 
 LEVELS = {"translation": 3.0, "unpaired": 3.1, "monolingual": 2.5, "english": 4.0}
 """Arm -> log-perplexity in every language."""

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from infra.real.crossed_bootstrap import paired_mean
+from infra.real.crossed_bootstrap import paired_mean, resampled_indices
 from mlprune.errors import ShapeError
-from mlprune.numeric.evaluation.significance import resampled_indices
 
 
 def sample(n_sets=6, n_languages=3, n_items=40, shift=0.0, seed=0):
