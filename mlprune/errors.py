@@ -72,6 +72,10 @@ class QueryError(BadInputError):
     """A catalog query or one of its parameters is wrong."""
 
 
+class UnreadableFileError(QueryError):
+    """A file that a query reads is missing or damaged."""
+
+
 class ShapeError(PermanentError):
     """The shapes of two arrays do not fit."""
 

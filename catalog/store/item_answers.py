@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.results import Row
-from mlprune.errors import DamagedArtefactError, PermanentError, QueryError
+from mlprune.errors import DamagedArtefactError, PermanentError, QueryError, UnreadableFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.store.records import Artefact
@@ -26,7 +26,8 @@ def loaded_answers(store: Store, evaluations: Iterable[Row], *, items: Mapping[s
         items: id of the items of a task -> row of `artefacts` with their file.
     Returns: one row per evaluation and item. Tasks without right answers, such as perplexity, have none.
     Raises:
-        QueryError: a file is missing or damaged.
+        UnreadableFileError: a file is missing or damaged.
+        QueryError: predictions have impossible values.
     """
     questions: dict[str, Mapping[str, str]] = {}
     pieces = [SCHEMA.empty_table()]
@@ -48,7 +49,9 @@ def _read(store: Store, file: Row) -> Columns:
     try:
         return store.read_table(artefact)
     except (DamagedArtefactError, OSError, ValueError) as err:
-        raise QueryError("a file that the query reads cannot be used", path=artefact.path, reason=str(err)) from err
+        raise UnreadableFileError(
+            "a file that the query reads cannot be used", path=artefact.path, reason=str(err)
+        ) from err
 
 
 def _questions(columns: Columns) -> dict[str, str]:
