@@ -1,9 +1,10 @@
 """The figures of the report, in order."""
 
 from catalog.report.drawing.exhibits import Exhibit
-from catalog.report.panels.change import change_heat_maps
 from catalog.report.panels.cost import cost_bars
-from catalog.report.panels.curves import quality_curves
+from catalog.report.panels.differences.change import change_heat_maps
+from catalog.report.panels.differences.curves import difference_curves
+from catalog.report.panels.differences.forest import forest_plots
 from catalog.report.panels.layers import layer_heat_maps
 from catalog.report.panels.magnitudes import magnitude_panels
 from catalog.report.panels.overlaps import feature_heat_maps
@@ -16,26 +17,39 @@ from catalog.report.result_figures import RESULT_FIGURES
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
+        anchor="forest",
+        title="Paired differences from the dense model",
+        explanation="One panel per sparsity, with the languages in rows, groups of languages on top. Each mark is one "
+        "variant with its 95% interval, named at the right end of the first row. Strong marks are significant "
+        "(p < 0.05 after Holm's correction over the family), pale ones are not. Random pruning does not set the scale; "
+        "triangles at the edge are outside of it. Higher is better for accuracy and chrF, lower for the ratio of "
+        "perplexities.",
+        query="forest",
+        empty_text="The store has no comparison with the dense model. Pruned variants are compared if the recipe has "
+        "variants and an entry under evaluations, such as task: facts with split: test.",
+        draw=forest_plots,
+    ),
+    Exhibit(
         anchor="curves",
-        title="Quality against sparsity",
-        explanation="One panel per language, one line per method. Colour and marker show the score and the "
-        "demonstrations that it read; dashed lines are dense propagation, all others solid. The dark "
-        "horizontal line is the dense model, the grey band its 95% interval. A point is the mean over "
-        "the variants of a method; its pale band covers all of their intervals. Higher is better for "
-        "accuracy and chrF, lower for perplexity. Choose a pair above to see its own lines instead of "
-        "the means.",
-        query="quality_by_sparsity",
-        empty_text="The store has no accuracies. An entry under evaluations in the recipe, such as task: facts with "
-        "split: test, fills this figure.",
-        draw=quality_curves,
+        title="Difference from dense by sparsity",
+        explanation="One panel per language, one line per method; scales differ between panels. The dark line at 0 is "
+        "the dense model, whose value and chance level are in the title. Colour and marker show the score and the "
+        "demonstrations that it read; dashed lines are dense propagation, all others solid. A line is the mean over "
+        "the variants of a method and has no interval; the 95% interval of a single variant is pale. Choose a pair "
+        "above to see its own lines. Higher is better for accuracy and chrF, lower for the ratio of perplexities.",
+        query="difference_by_sparsity",
+        empty_text="The store has no comparison with the dense model. Pruned variants are compared if the recipe has "
+        "variants and an entry under evaluations, such as task: facts with split: test.",
+        draw=difference_curves,
     ),
     Exhibit(
         anchor="change",
         title="Change of accuracy from the dense model",
         explanation="One table per method, with a row per language and a column per sparsity. Purple is more accurate "
-        "than dense, orange less; 0.10 is ten percentage points. A cell is the mean over its variants: ** means that "
-        "all of them differ significantly from dense (p < 0.05 after Holm's correction over all "
-        "variants and languages), * that some do.",
+        "than dense, orange less; 0.10 is ten points. The largest change of the methods compared, without random "
+        "pruning, sets the scale. A cell is the mean over its variants. In the rows of groups, ** means that the "
+        "pooled tests of all of them are significant (p < 0.05 after Holm's correction over the variants), * that some "
+        "are. Cells of single languages are not tested.",
         query="change_to_dense",
         empty_text="The store has no comparison of accuracy with the dense model. Pruned variants are compared if "
         "the recipe has both variants and an entry under evaluations.",

@@ -17,9 +17,9 @@ def sign_of(metric: str) -> int:
 
 
 def change(value: float | None, scale: str | None) -> str:
-    """Return a difference with its sign, such as `+0.013`, or a ratio such as `× 1.013`."""
+    """Return a difference with its sign, such as `+0.013`, or a ratio such as `×1.013`."""
     if scale == RATIO and value is not None:
-        return f"× {number(math.exp(value))}"
+        return f"×{number(math.exp(value))}"
     return number(value, signed=True)
 
 

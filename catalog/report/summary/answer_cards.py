@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from catalog.report.drawing.exhibits import grouped
 from catalog.report.labels import number
 from catalog.report.summary.amounts import magnitude
-from catalog.report.summary.claims import answer_of
+from catalog.report.summary.claims import NEGLIGIBLE, answer_of
 from catalog.report.summary.findings import Finding
 from catalog.report.summary.question_texts import question_text
 from catalog.results import Row
@@ -64,7 +64,7 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
         parts.append(f"mean of {first['n_variants']} variants")
     parts.append("1 test" if n_tests == 1 else f"family of {n_tests} tests")
     for column, words in (("smallest_significant", "smallest significant"), ("detectable_difference", "detectable")):
-        values = [row[column] for row in rows if row[column] is not None]
+        values = [row[column] for row in rows if (row[column] or 0) > NEGLIGIBLE]
         if values:
             low, high = (magnitude(end, first["scale"]) for end in (min(values), max(values)))
             parts.append(f"{words} {low}" if low == high else f"{words} {low.split()[0]} to {high}")

@@ -16,6 +16,8 @@ from catalog.report.summary.question_texts import group_text, margin_text
 from catalog.results import Row
 
 ALPHA = 0.05
+NEGLIGIBLE = 0.0005
+"""Detectable differences up to this size come from variants without any change and are not reported."""
 Answer = tuple[str, str, str]
 """Short answer, sentences, tone."""
 
@@ -76,10 +78,9 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
     bounds = sorted(value for row in shown or rows if (value := loss_bound(row)) is not None)
     span = ""
     if bounds and shown:
-        span = (
-            f" Each taken by itself, {_payer(first)} pays at most {bound(max(0, bounds[0]), first['scale'])} to "
-            f"{bound(max(0, bounds[-1]), first['scale'])} (one-sided 95 % bounds)."
-        )
+        low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
+        paid = high if low == high else f"{low.split()[0]} to {high}, depending on the variant"
+        span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
     elif bounds:
         span = (
             f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
@@ -120,22 +121,22 @@ def _equivalent(rows: Sequence[Row]) -> Answer:
 
 def _equivalent_of_one(row: Row) -> Answer:
     scale, ends = row["scale"], (row["ci90_low"], row["ci90_high"])
-    who = f"{_subject(row)} and {row['against']}"
+    subject, against = _subject(row), row["against"]
     estimate = f"{change(row['difference'], scale)}, 90 % interval {change_interval(row, 'ci90').strip(' ()')}"
     if row["is_supported"] and None not in ends:
         largest = bound(max(abs(end) for end in ends), scale)
         sentence = (
-            f"{who} differ by less than {largest} {group_text(row)} ({estimate}), within the margin of "
-            f"{margin_text(row)}: {p_text(row['p_margin_holm'], 'TOST')}."
+            f"{subject} differs from {against} by less than {largest} {group_text(row)} ({estimate}), within the "
+            f"margin of {margin_text(row)}: {p_text(row['p_margin_holm'], 'TOST')}."
         )
         return f"less than {largest}", sentence, "good"
     differs = corrected_p(row)[0]
-    sentence = f"{who} are not shown to differ by less than {margin_text(row)} {group_text(row)}: {estimate}, "
-    sentence += f"{p_text(row['p_margin_holm'], 'TOST')}."
+    sentence = f"{subject} is not shown to differ from {against} by less than {margin_text(row)} {group_text(row)}: "
+    sentence += f"{estimate}, {p_text(row['p_margin_holm'], 'TOST')}."
     if differs is not None and differs < ALPHA:
-        sentence += f" They differ significantly ({p_text(differs)})."
+        sentence += f" The difference is significant ({p_text(differs)})."
     else:
-        sentence += " Nor are they shown to differ."
+        sentence += " Nor is a difference shown."
     return change(row["difference"], scale), sentence, "open"
 
 
@@ -159,7 +160,9 @@ def power_sentence(rows: Sequence[Row]) -> str:
     smallest = [row["smallest_significant"] for row in rows if row["smallest_significant"] is not None]
     if smallest:
         parts.append(f"the smallest gain that could have been significant is {magnitude(min(smallest), scale)}")
-    detectable = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
+    detectable = sorted(
+        row["detectable_difference"] for row in rows if (row["detectable_difference"] or 0) > NEGLIGIBLE
+    )
     if detectable:
         low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
         span = low if low == high else f"{low.split()[0]} to {high}, depending on the variant,"
@@ -170,7 +173,7 @@ def power_sentence(rows: Sequence[Row]) -> str:
 def _subject(row: Row) -> str:
     """Return the beginning of a sentence about one test."""
     if row["n_variants"] > 1 or row["label"] is None:
-        return f"The mean of the {row['n_variants']} variants of {row['variants'] or 'the question'}"
+        return f"On average over {row['n_variants']} variants, {row['variants'] or 'pruning'}"
     return str(row["label"])
 
 

@@ -9,7 +9,7 @@ from catalog.report.summary.amounts import bound, change, change_interval, corre
 from catalog.report.summary.answer_cards import answer_card, shown_questions
 from catalog.report.summary.best_variants import TableRow, best_variants_table
 from catalog.report.summary.findings import Finding
-from catalog.report.summary.question_texts import question_text
+from catalog.report.summary.question_texts import group_text
 from catalog.results import Row
 from catalog.store import Catalog
 
@@ -21,7 +21,7 @@ ANSWER_COLUMNS: tuple[str, ...] = (
     "p",
     "p, corrected",
     "p of the margin",
-    "claim",
+    "supported",
 )
 """Headings of the table of answers."""
 
@@ -74,14 +74,14 @@ def _answer_row(row: Row) -> TableRow:
     corrected, _ = corrected_p(row)
     loss = loss_bound(row)
     cells = (
-        str(row["name"] or question_text(row).partition(" (")[0]),
+        str(row["name"] or group_text(row)),
         str(row["label"] or f"mean of {row['n_variants']} variants"),
         change(row["difference"], row["scale"]) + change_interval(row),
         "–" if loss is None else bound(max(0.0, loss), row["scale"]),
         p_value(row["p_value"]),
         p_value(corrected),
         p_value(row["p_margin_holm"]),
-        f"{row['claim']}: {'supported' if row['is_supported'] else 'not supported'}",
+        "yes" if row["is_supported"] else "no",
     )
     facets = {"model": row["base_model"], "score": row["intervention"] or row["score"]}
     facets["pair"] = row["demonstration_label"]

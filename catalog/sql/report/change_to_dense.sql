@@ -1,24 +1,25 @@
--- change_to_dense: one row per cell of the heat maps: a task, language, method and sparsity, with the mean change of
--- accuracy from the dense model, and the number of the cell's variants with a significant gain or loss (p_holm < 0.05,
--- corrected over the n_family comparisons of the family). A method has one cell over all of its
--- demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read any) and one cell for each
--- set. The split is test, or dev for a task that was evaluated only on dev.
+-- change_to_dense: one row per cell of the heat maps: a task, method, sparsity and language (or outside_english, worst),
+-- with the mean change of accuracy from the dense model. For groups of languages, the number of the cell's variants with
+-- a significant gain or loss (p_holm < 0.05, corrected over the n_family comparisons of the family); 0 for a language,
+-- whose cell is not tested. A method has one cell over all of its demonstration sets (demonstration_label is NULL, and
+-- is_mean_over_pairs is true if it read any) and one cell for each set. The split is test, or dev for a task that was
+-- evaluated only on dev.
 WITH compared AS (
     SELECT
-        b.source AS base_model, v.base_model_id, c.task, c.split,
-        concat_ws(', ', e.scoring_rule, q.protocol) AS scoring_rule, e.example_limit, c.language,
+        b.source AS base_model, d.base_model_id, d.task, d.split,
+        concat_ws(', ', d.scoring_rule, q.protocol) AS scoring_rule, d.example_limit,
+        CASE d.group_kind WHEN 'language' THEN d.group_name ELSE d.group_kind END AS language,
+        d.group_kind <> 'language' AS is_pooled,
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
         v.settings, v.sparsity, v.demonstration_label,
-        c.variant_id, c.difference, c.p_holm, c.n_family
-    FROM comparisons AS c
-    JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
-    LEFT JOIN protocols AS q ON q.protocol_id = e.protocol_id
-    JOIN described_variants AS v ON v.variant_id = c.variant_id
-    JOIN described_variants AS dense
-        ON dense.variant_id = c.baseline_id AND dense.is_dense AND dense.base_model_id = v.base_model_id
-    JOIN base_models AS b ON b.base_model_id = v.base_model_id
-    WHERE c.profile = 'corrected' AND c.metric = 'accuracy' AND NOT v.is_dense AND c.difference IS NOT NULL
-    QUALIFY c.split = max(c.split) OVER (PARTITION BY v.base_model_id, c.task)
+        d.variant_id, d.difference, d.p_holm, d.n_family
+    FROM differences_to_dense AS d
+    LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+    JOIN described_variants AS v ON v.variant_id = d.variant_id
+    JOIN base_models AS b ON b.base_model_id = d.base_model_id
+    WHERE d.metric = 'accuracy' AND NOT v.is_dense AND d.difference IS NOT NULL
+        AND d.group_kind IN ('language', 'outside_english', 'worst')
+    QUALIFY d.split = max(d.split) OVER (PARTITION BY d.base_model_id, d.task)
 ),
 cells AS (
     SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM compared
@@ -26,13 +27,12 @@ cells AS (
     SELECT *, false AS is_mean_over_pairs FROM compared WHERE demonstration_label IS NOT NULL
 )
 SELECT
-    base_model, base_model_id, task, split, scoring_rule, example_limit, language,
+    base_model, base_model_id, task, split, scoring_rule, example_limit, language, is_pooled,
     score, intervention, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
-    count(*) FILTER (WHERE p_holm < 0.05 AND difference > 0) AS n_significantly_better,
-    count(*) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS n_significantly_worse,
-    min(p_holm) AS smallest_p_holm,
+    count(*) FILTER (WHERE is_pooled AND p_holm < 0.05 AND difference > 0) AS n_significantly_better,
+    count(*) FILTER (WHERE is_pooled AND p_holm < 0.05 AND difference < 0) AS n_significantly_worse,
     max(n_family) AS n_family
 FROM cells
 GROUP BY ALL

@@ -52,7 +52,7 @@ def test_the_data_of_a_figure_are_its_rows_of_the_query(written: list[Path], cat
     assert f"-- snapshot {catalog.snapshot_id()} of the catalog" in sql
     asked = [row for row in catalog.query(sql) if row["metric"] == "perplexity" and row["demonstration_label"] is None]
     assert len(rows_of(perplexity)) == len(asked)
-    assert {row["language"] for row in rows_of(chrf)} == {"es-en", "fr-en"}
+    assert {row["language"] for row in rows_of(chrf)} == {"es-en", "fr-en", "outside_english"}
 
 
 def test_without_a_pair_the_means_are_drawn_and_with_one_its_own_values(

@@ -12,10 +12,10 @@ def test_bounds_are_rounded_up_so_that_they_stay_bounds() -> None:
 
 
 def test_logarithms_of_ratios_are_shown_as_ratios() -> None:
-    assert change(math.log(1.25), "log_ratio") == "× 1.250"
+    assert change(math.log(1.25), "log_ratio") == "×1.250"
     assert change(0.0125, "difference") == "+0.013"
     row = {"scale": "log_ratio", "ci_low": 0.0, "ci_high": math.log(2)}
-    assert change_interval(row) == " (× 1.000 to × 2.000)"
+    assert change_interval(row) == " (×1.000 to ×2.000)"
 
 
 def test_an_interval_without_an_end_says_so() -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, english_first, grouped, has_several_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, has_several_rules
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import method_label, number, task_label
+from catalog.report.panels.differences.methods import GROUP_LABELS, groups_first
 from catalog.results import Row
 
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
@@ -14,15 +15,18 @@ _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "set
 def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     """Draw heat maps of the change of accuracy from dense, with a row per language and a column per sparsity.
 
+    The first rows are groups of languages. The colours end at the largest change of all methods but random pruning.
+
     Args:
         rows: result of `change_to_dense.sql`.
     """
     columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     groups = []
     for _, members in grouped(rows, *columns):
-        largest_change = max(0.01, *(abs(row["difference"]) for row in members))
+        compared = [row for row in members if row["score"] != "random"] or members
+        largest_change = max(0.01, *(abs(row["difference"]) for row in compared))
         scale = Scale(-largest_change, largest_change, is_diverging=True)
-        languages = english_first(row["language"] for row in members)
+        languages = groups_first(row["language"] for row in members)
         grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
         low, high = number(-largest_change, signed=True), number(largest_change, signed=True)
         scale_label = f"less accurate {low}|{high} more accurate than dense"
@@ -49,7 +53,7 @@ def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale)
     return Grid(
         title=title,
         label=f"Change of accuracy from dense, {title}: {span}",
-        rows=tuple(languages),
+        rows=tuple(GROUP_LABELS.get(language, language) for language in languages),
         columns=tuple(f"{sparsity:.3g}" for sparsity in sparsities),
         values={position: row["difference"] for position, row in cells.items()},
         texts={position: _change_text(row) for position, row in cells.items()},
@@ -60,7 +64,10 @@ def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale)
 
 
 def _change_text(row: Row) -> str:
-    """Return the change with its mark: ** if all variants of the cell differ significantly, * if some do."""
+    """Return the change with its mark: ** if the pooled tests of all variants of the cell are significant, * of some.
+
+    Cells of single languages have no mark: they are means without a test.
+    """
     n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
     mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
     return number(row["difference"], signed=True, digits=2) + mark

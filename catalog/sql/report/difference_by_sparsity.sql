@@ -1,0 +1,42 @@
+-- difference_by_sparsity: one row per point of the curves: a task, metric (accuracy, chrF or perplexity), language or
+-- outside_english, method and sparsity, with the mean of the paired differences to dense over the variants. A method has
+-- one point over all of its demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read
+-- any) and one point for each set. The interval is that of a single variant; a mean over several has none. The split is
+-- test, or dev for a task that was evaluated only on dev. Run-time baselines are excluded.
+WITH points AS (
+    SELECT
+        b.source AS base_model, d.base_model_id, d.task, d.split, d.metric,
+        concat_ws(', ', d.scoring_rule, q.protocol) AS scoring_rule, d.example_limit,
+        CASE d.group_kind WHEN 'language' THEN d.group_name ELSE d.group_kind END AS language,
+        coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
+        v.demonstration_label, d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.dense_value, d.chance,
+        d.dense_limit
+    FROM differences_to_dense AS d
+    JOIN described_variants AS v ON v.variant_id = d.variant_id
+    JOIN base_models AS b ON b.base_model_id = d.base_model_id
+    LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
+    WHERE d.metric IN ('accuracy', 'chrf', 'perplexity') AND d.difference IS NOT NULL AND v.intervention IS NULL
+        AND d.group_kind IN ('language', 'outside_english')
+    QUALIFY d.split = max(d.split) OVER (PARTITION BY d.base_model_id, d.task)
+),
+all_points AS (
+    SELECT * REPLACE (NULL AS demonstration_label), demonstration_label IS NOT NULL AS is_mean_over_pairs FROM points
+    UNION ALL BY NAME
+    SELECT *, false AS is_mean_over_pairs FROM points WHERE demonstration_label IS NOT NULL
+)
+SELECT
+    base_model, base_model_id, task, split, metric, scoring_rule, example_limit, language, scale,
+    score, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
+    count(DISTINCT variant_id) AS n_variants,
+    avg(difference ORDER BY variant_id) AS difference,
+    CASE WHEN count(*) = 1 THEN min(ci_low) END AS ci_low,
+    CASE WHEN count(*) = 1 THEN max(ci_high) END AS ci_high,
+    avg(dense_value ORDER BY variant_id) AS dense_value,
+    avg(chance ORDER BY variant_id) AS chance,
+    min(dense_limit) AS dense_limit
+FROM all_points
+GROUP BY ALL
+ORDER BY
+    base_model, base_model_id, task, metric, scoring_rule, example_limit, language,
+    score DESC NULLS FIRST, set_kind DESC, propagation DESC, structure, settings NULLS FIRST,
+    demonstration_label NULLS FIRST, sparsity;
