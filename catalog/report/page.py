@@ -23,6 +23,7 @@ from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.report.summary.best_variants import COLUMNS, TableRow
 from catalog.report.summary.headline import ANSWER_COLUMNS, headlines
+from catalog.report.summary.methods_text import methods_of
 from catalog.results import Row
 from catalog.store import Catalog
 from catalog.visible_text import visible
@@ -37,7 +38,7 @@ MAX_TABLE_ROWS = 200
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EMPTY = {"", "–"}
 _WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
-_CHANGES = ("difference", "chrf_change", "exact_match_change")
+_CHANGES = ("difference", "chrf_change", "exact_match_change", "english_difference", "gap_change")
 """Columns whose numbers are shown with their sign."""
 
 
@@ -119,6 +120,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         headline_columns=COLUMNS,
         answer_columns=ANSWER_COLUMNS,
         answers_source=run_report_query(catalog, "answered_questions"),
+        methods=methods_of(catalog),
         figures=_render_all(catalog, (*FIGURES, *EXAMPLES)),
         tables=_render_all(catalog, TABLES),
         max_rows=MAX_DATA_ROWS,

@@ -7,20 +7,24 @@ _VARIANT = {"label": "variant", "sparsity": "sparsity"}
 TABLES: tuple[Exhibit, ...] = (
     Exhibit(
         anchor="outside-english",
-        title="Mean accuracy outside English",
+        title="Accuracy outside English and the gap to English",
         explanation="One row per variant: its mean accuracy over the languages other than English, dense in the same "
         "languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the "
         "variants of the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true "
         "difference that a single test finds with a power of 80 %. One draw: the interval is conditional on one draw "
-        "of demonstrations.",
+        "of demonstrations. The change of the gap is the change in English minus the change outside: above 0, the "
+        "languages fall further behind English. It has no test; a loss in English also makes it negative.",
         query="means_outside_english",
         empty_text="The store has no test of a variant outside English. An entry under evaluations with split: test "
         "and languages in addition to en fills this table.",
         columns={"task": "task", "label": "variant", "n_languages": "languages"}
         | {"accuracy": "accuracy", "dense_accuracy": "dense", "difference": "change from dense (95 %)"}
         | {"p_holm": "p, Holm", "p_max_t": "p, max-T", "n_family": "tests", "detectable_difference": "detectable"}
-        | {"draws": "draws"},
-        intervals={"difference": ("ci_low", "ci_high")},
+        | {"english_difference": "change in English (95 %)", "gap_change": "change of the gap", "draws": "draws"},
+        intervals={
+            "difference": ("ci_low", "ci_high"),
+            "english_difference": ("english_ci_low", "english_ci_high"),
+        },
     ),
     Exhibit(
         anchor="translation",

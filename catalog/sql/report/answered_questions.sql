@@ -30,5 +30,6 @@ QUALIFY dense_rank() OVER (
     ORDER BY a.n_answers DESC, a.n_variants DESC, a.question_id
 ) = 1
 ORDER BY
-    base_model, a.base_model_id, a.is_primary DESC, a.is_declared DESC, a.task, a.recipe, a.name, a.group_kind DESC,
+    base_model, a.base_model_id, a.is_primary DESC, a.is_declared DESC, a.task, a.recipe, a.claim <> 'gain', a.claim DESC,
+    a.name, a.group_kind DESC,
     a.group_name, a.question_id, a.sparsity, a.label, a.comparison_id;

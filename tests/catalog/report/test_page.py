@@ -104,6 +104,7 @@ def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Read
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
     assert below.pop("") == "overview"  # of the counts on top
+    assert below.pop("methods") == "methods"
     assert below == {exhibit.anchor: exhibit.query for exhibit in (*EXHIBITS, *EXAMPLES) if not exhibit.is_optional}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
     assert of_headline == {"chosen_on_dev", "answered_questions"}
@@ -283,3 +284,17 @@ def test_every_variant_has_a_label_of_its_own_in_tables(reader: Reader, catalog:
     meanings = {row["id"]: row["meaning"] for row in run_report_query(catalog, "names").rows}
     for row in catalog.query("SELECT * FROM described_variants WHERE score = 'wanda'"):
         assert meanings[row["variant_id"]] == row["label"]
+
+
+def test_the_gap_to_english_is_split_into_the_change_in_english_and_the_change_outside(catalog: Catalog) -> None:
+    rows = run_report_query(catalog, "means_outside_english").rows
+    (random, *_) = [row for row in rows if row["score"] == "random" and row["sparsity"] == 0.5]
+    of_variant = {
+        row["language"]: row["difference"]
+        for row in catalog.query("SELECT * FROM comparisons_to_dense WHERE task = 'facts' AND split = 'test'")
+        if row["variant_id"] == random["variant_id"] and row["metric"] == "accuracy"
+    }
+    outside = [difference for language, difference in of_variant.items() if language != "en"]
+    assert random["difference"] == pytest.approx(sum(outside) / 3)
+    assert random["english_difference"] == pytest.approx(of_variant["en"])
+    assert random["gap_change"] == pytest.approx(of_variant["en"] - sum(outside) / 3)

@@ -57,7 +57,7 @@ def forest_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         task = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         title += omission_note(len(drawn), len(by_sparsity), "sparsities")
-        legend = [LegendEntry(label="no difference", colour=INK), *method_legend(members, styles)]
+        legend = [LegendEntry(label="no difference", colour=INK), *method_legend(members, styles, line=False)]
         if any(row["margin"] is not None for row in members):
             legend.append(LegendEntry(label="within the margin of a question", colour=_MARGIN_COLOUR, marker="bar"))
         groups.append(
