@@ -12,12 +12,15 @@ TEST_NAMES: Mapping[str, str] = {
     "tango": "Tango's score test of paired proportions",
     "sign_flip": "sign flips of clusters",
     "randomization": "paired approximate randomization",
+    "randomization_bca": "the larger p-value of paired approximate randomization and the inverted interval",
 }
 """Method of a p-value -> name."""
 INTERVAL_NAMES: Mapping[str, str] = {
-    "tango": "its inversion",
-    "sign_flip": "their inversion",
+    "tango": "the inversion of the test",
+    "sign_flip": "the inversion of the test",
     "bca": "BCa bootstrap of clusters",
+    "score": "a score interval of the items that changed",
+    "debiased": "bootstrap corrected for bias",
 }
 """Method of an interval -> name."""
 
@@ -73,15 +76,23 @@ def _listed(sentence: str, by_topic: Mapping[str, Sequence[Row]], topic: str, fo
 
 
 def _tests(sentence: str, rows: Sequence[Row]) -> str:
-    """Return a sentence with each test and the metrics that it is used for."""
+    """Return a sentence with each test, the metrics that it is used for, its number of draws and its intervals."""
     parts = []
-    for (detail,), members in grouped(rows, "detail"):
-        test, _, interval = str(detail).partition(" with interval ")
+    split = [{**row, "test": test, "interval": end} for row in rows for test, end in [_split(str(row["detail"]))]]
+    for (test,), members in grouped(split, "test"):
         metrics = ", ".join(dict.fromkeys(str(row["name"]) for row in members))
-        n_flips = max(row["n"] or 0 for row in members)
-        text = f"{metrics} by {TEST_NAMES.get(test, test)}" + (f" ({n_flips:,} draws)" if n_flips else "")
-        parts.append(f"{text}, interval by {INTERVAL_NAMES.get(interval, interval)}" if interval else text)
+        intervals = dict.fromkeys(INTERVAL_NAMES.get(row["interval"], row["interval"]) for row in members)
+        n_draws = max(row["n"] or 0 for row in members)
+        text = f"{metrics} by {TEST_NAMES.get(str(test), str(test))}" + (f" ({n_draws:,} draws)" if n_draws else "")
+        named = " or ".join(name for name in intervals if name)
+        parts.append(f"{text}, interval by {named}" if named else text)
     return sentence.format("; ".join(parts)) if parts else ""
+
+
+def _split(detail: str) -> tuple[str, str]:
+    """Return the test and the interval of a row of `methods.sql`."""
+    test, _, interval = detail.partition(" with interval ")
+    return test, interval
 
 
 def _families(by_topic: Mapping[str, Sequence[Row]]) -> str:

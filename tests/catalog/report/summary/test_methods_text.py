@@ -34,7 +34,9 @@ def test_metrics_of_the_same_test_are_listed_together_with_its_interval_and_draw
         ],
     }
     text = methods_paragraph(facts, snapshot="s")
-    assert "accuracy, exact_match by sign flips of clusters (9,999 draws), interval by their inversion" in text
+    assert (
+        "accuracy, exact_match by sign flips of clusters (9,999 draws), interval by the inversion of the test" in text
+    )
     assert "bleu by paired approximate randomization (999 draws), interval by BCa bootstrap of clusters" in text
     assert "No question was declared before the run" in text
 
