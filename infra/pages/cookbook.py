@@ -18,7 +18,7 @@ OPENING = """
 Questions to ask after a run, each with its SQL and the answer of the demo's catalog. To run one:
 
 ```sh
-mlprune query docs/cookbook/02-best-variant.sql --store demo-store
+mlprune query docs/cookbook/04-best-variant.sql --store demo-store
 ```
 
 `mlprune demo` makes `demo-store` in a few minutes. Its records, which give these answers, are also in the repository. A

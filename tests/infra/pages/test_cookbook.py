@@ -1,4 +1,4 @@
-"""The cookbook: twenty questions, each with a statement and the answer of the frozen demo."""
+"""The cookbook: thirty questions, each with a statement of at most two joins and the answer of the frozen demo."""
 
 import re
 
@@ -15,29 +15,33 @@ def page() -> str:
     return (DOCS / "cookbook.md").read_text(encoding="utf-8")
 
 
-def test_there_are_twenty_questions_numbered_in_order() -> None:
+def test_there_are_thirty_questions_numbered_in_order() -> None:
     found = questions()
-    assert [one.number for one in found] == list(range(1, 21))
-    assert len({one.title for one in found}) == 20
+    assert [one.number for one in found] == list(range(1, 31))
+    assert len({one.title for one in found}) == 30
     assert all(one.title.endswith("?") and one.explanation for one in found)
+
+
+def test_every_question_needs_at_most_two_joins() -> None:
+    assert max(len(re.findall(r"\bJOIN\b", one.sql)) for one in questions()) <= 2
 
 
 def test_every_question_has_an_answer_in_the_demo(page: str) -> None:
     answers = re.findall(r"```text\n(.*?)\n```", page, flags=re.DOTALL)
-    assert len(answers) == 20
+    assert len(answers) == 30
     assert all(len(answer.splitlines()) > 2 for answer in answers)
 
 
 def test_named_queries_in_the_cookbook_exist(page: str) -> None:
     sentences = re.findall(r"Named quer(?:y|ies)\b([^.]*)\.\n", page)
     names = [name for sentence in sentences for name in re.findall(r"`(\w+)`", sentence)]
-    assert len(names) > 15
+    assert len(names) > 25
     for name in names:
         find_query(name)
 
 
 def test_an_answer_is_what_the_command_line_prints(page: str) -> None:
-    assert "task         split  languages          variants  examples\n───" in page
+    assert "task         split  languages          variants  items  clusters  chance\n───" in page
 
 
 def test_a_frozen_store_contains_no_path_of_its_machine() -> None:

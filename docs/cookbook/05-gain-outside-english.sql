@@ -1,0 +1,11 @@
+-- Which variants gain outside English?
+-- The mean over the five other languages, with items resampled together: one test for each variant. `p_holm` and
+-- `p_max_t` are corrected over the `n_family` tests of the question. The five largest differences. Named query:
+-- `gain_over_dense_by_sparsity`.
+SELECT v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.p_max_t, a.n_family, a.detectable_difference
+FROM aggregates AS a
+JOIN described_variants AS v ON v.variant_id = a.variant_id
+JOIN described_variants AS d ON d.variant_id = a.baseline_id AND d.is_dense
+WHERE a.task = 'facts' AND a.split = 'test' AND a.metric = 'accuracy' AND a.group_kind = 'outside_english'
+ORDER BY a.difference DESC, v.label
+LIMIT 5;
