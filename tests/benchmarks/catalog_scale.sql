@@ -38,20 +38,29 @@ CREATE TEMP TABLE conditions AS
 CREATE TEMP TABLE e AS SELECT v.n, v.batch, v.variant_id, k.* EXCLUDE (suffix),
     left(sha256('evaluation' || v.n || k.suffix), 20) AS evaluation_id FROM v, conditions AS k ORDER BY v.batch, k.c;
 INSERT INTO evaluations BY NAME SELECT evaluation_id, variant_id, task, language, split, rule AS scoring_rule,
-    language[:2] AS prompt_language, task AS protocol_id, 'en' AS prompts, 0 AS limit_seed, 1000 AS n_examples FROM e;
+    language[:2] AS prompt_language, task AS protocol_id, 'en' AS prompts, 0 AS limit_seed, 1000 AS n_examples,
+    'corrected' AS profile FROM e;
 INSERT INTO metrics BY NAME SELECT evaluation_id, variant_id, task, language, split, metric,
     noise(evaluation_id || metric) AS value, metric NOT IN ('perplexity', 'ece') AS higher_is_better, value - 0.03 AS ci_low, value + 0.03 AS ci_high, 1000 AS n,
-    rule AS scoring_rule, language[:2] AS prompt_language, task AS protocol_id
+    rule AS scoring_rule, language[:2] AS prompt_language, task AS protocol_id, 'corrected' AS profile
     FROM (SELECT *, unnest(metrics) AS metric FROM e) ORDER BY batch, task, split, metric, language;
 INSERT INTO comparison_results BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
     d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
     e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
     difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value,
+    'difference' AS scale, 1000 AS n, 1000 AS n_clusters, 0.05 AS detectable_difference,
     e.rule AS scoring_rule, e.task AS protocol_id, 'corrected' AS profile
     FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
+INSERT INTO aggregate_results BY NAME SELECT comparison_id, variant_id, baseline_id, task, split, metric,
+    unnest(['outside_english', 'worst']) AS group_kind, '' AS group_name,
+    string_agg(language, ' ' ORDER BY language) AS languages, count(*) AS n_languages, 1000 AS n_items,
+    avg(difference ORDER BY language) AS difference, 'difference' AS scale,
+    avg(difference ORDER BY language) - 0.02 AS ci_low, avg(difference ORDER BY language) + 0.02 AS ci_high, min(p_value) AS p_value, scoring_rule, protocol_id, 'corrected' AS profile
+    FROM comparison_results WHERE task = 'facts' AND language <> 'en'
+    GROUP BY comparison_id, variant_id, baseline_id, task, split, metric, scoring_rule, protocol_id;
 INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.language AS reference_language, a.split,
     1000 AS n_items, 0 AS n_skipped, noise(a.evaluation_id || b.evaluation_id) AS value, a.evaluation_id,
-    b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule, a.task AS protocol_id
+    b.evaluation_id AS reference_evaluation_id, 'mean' AS scoring_rule, a.task AS protocol_id, 'corrected' AS profile
     FROM e AS a JOIN e AS b ON b.n = a.n AND b.split = a.split AND b.task = a.task AND b.language <> a.language
     WHERE a.task = 'facts' AND a.language <> 'en' AND b.language IN ('en', 'fr') AND a.split = 'test';
 INSERT INTO mask_overlaps BY NAME SELECT least(a.variant_id, b.variant_id) AS variant_a,
