@@ -88,6 +88,13 @@ def test_a_sample_is_the_same_for_the_same_seed(store: Store) -> None:
     assert len({tuple(notes) for notes in checked}) > 1
 
 
+def descendants(store: Store, ids: set[str]) -> set[str]:
+    """Paths of the records that are made from records with these ids, directly or through others."""
+    made = [record for record in store.records() if any(one in str(record.parents) for one in ids)]
+    found = {record.id for record in made} - ids
+    return {record.path for record in made} | (descendants(store, found) if found else set())
+
+
 def test_a_merge_refuses_forged_evaluations(small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
     forged: list[Record] = []
     for change in (raise_value, repeat_metric, add_variant):
@@ -98,11 +105,7 @@ def test_a_merge_refuses_forged_evaluations(small_run: FinishedRun, store: Store
         )
     target = Store(tmp_path / "target", quarantine=True)
     refused = merge(store, target, examine=examine).refused
-    results = {
-        record.path
-        for record in small_run.store.records()
-        if any(evaluation.id in str(record.parents) for evaluation in forged)
-    }
+    results = descendants(small_run.store, {evaluation.id for evaluation in forged})
     assert set(refused) == {evaluation.path for evaluation in forged} | results
     assert merge(small_run.store, target, examine=examine).refused == ()
     assert contents(target) == contents(small_run.store)

@@ -283,7 +283,7 @@ def test_a_failing_job_affects_only_jobs_that_need_it(recipe: Path, store: Path,
     assert ended.code == 3, ended.output
     assert [(row["step"], row["error"], row["attempts"]) for row in failures(store)] == [("sweep", "ValueError", 1)]
     missing = {path.split("/")[1] for path in set(reference.results) - set(results(store)) if "records" in path}
-    assert missing == {"mask_blocks", "masks", "variants", "evaluations", "comparisons"}
+    assert missing == {"mask_blocks", "masks", "variants", "evaluations", "comparisons", "answers"}
     assert_next_run_completes(recipe, store, reference)
 
 

@@ -41,7 +41,7 @@ def described(needs: Needs, cluster: str, *, dtype: str = "bfloat16", **compute:
 def test_hours_of_accelerators_are_estimated_from_stated_rates(needs: Needs) -> None:
     lines = described(needs, "2x(16 CPU, 100 GiB, 2 A100-80GB) + (4 CPU, 16 GiB)")
     assert lines["nodes"] == (
-        "2 x (16 CPUs, 70.0 GiB, 2 A100-80GB): 2 replicas, 2 of 2 GPUs, 1.5 GiB each; 1 x (4 CPUs, 11.2 GiB): nothing"
+        "2 x (16 CPUs, 70.0 GiB, 2 A100-80GB): 2 replicas, 2 of 2 GPUs, 1.6 GiB each; 1 x (4 CPUs, 11.2 GiB): nothing"
     )
     assert "3 of 3 blocks" in lines["accelerators"]
     assert "estimated from stated rates" in lines["time"]
