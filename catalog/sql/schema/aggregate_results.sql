@@ -20,10 +20,10 @@ CREATE OR REPLACE TABLE aggregate_results (
     scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
-    interval VARCHAR,                -- method of the interval: sign_flip, bca or score
+    interval VARCHAR,                -- method of the interval: sign_flip, bca or score; minima for worst
     standard_error DOUBLE,           -- standard deviation of the difference over resampled clusters
     p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
-    test VARCHAR,                    -- method of p_value: sign_flip, randomization, or randomization_bca: the larger of randomization and the inverted interval
+    test VARCHAR,                    -- method of p_value: sign_flip or randomization; minima for worst
     interval_contradicts_p BOOLEAN,  -- whether p_value < 0.05 and 0 is in the interval, or p_value >= 0.05 and 0 is outside
     n_flips BIGINT,                  -- number of random exchanges of variant and baseline that p_value is computed from
     detectable_difference DOUBLE,    -- true difference that a single test at 5 % finds with a power of 80 %, given the observed variability

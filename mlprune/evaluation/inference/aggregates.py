@@ -5,13 +5,10 @@ Clusters are the units of everything random, and a cluster is the same in all la
 - A mean of credit or of log-likelihoods has the sign-flip test over clusters and the interval that inverts it. The
   contribution of a cluster to the mean is the sum over languages of its difference, divided by the language's number of
   items (or tokens) and by the number of languages. The standard error is that of the paired bootstrap.
-- Other means, and the worst language, have approximate randomisation and a BCa interval of the paired bootstrap. The
-  evaluations of a cluster are exchanged in all languages at once. The hypothesis is that this exchange changes nothing:
-  variant and baseline answer alike.
-- For the worst language this hypothesis is narrower than that of two equal minima: a variant that improves one language
-  and harms another as much differs from the baseline although its worst language is as good. The p-value is therefore
-  the larger one of randomisation and of the inverted BCa interval. If one model has several languages near its minimum
-  and the other has one, the lowest of several estimates is too low, and the test still rejects too often.
+- Other means have approximate randomisation, where the evaluations of a cluster are exchanged in all languages at once,
+  and a BCa interval of the paired bootstrap.
+- The worst language has `minima_test`. Values that are no sums over clusters are linearised by the jackknife
+  of each language.
 - A gap is the mean of some languages minus English, and its difference the change of these languages minus the change
   of English. The contribution of a cluster is the difference of its contributions, its size the mean of its sizes.
 """
@@ -28,11 +25,12 @@ from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName
 from mlprune.evaluation.inference.language_groups import LanguageGroup
 from mlprune.evaluation.inference.language_sums import LanguageSums, LanguageValues
 from mlprune.evaluation.inference.log_likelihood import log_ratio_parts
+from mlprune.evaluation.inference.minima import LanguageShares, minima_test
 from mlprune.evaluation.inference.resampled import unvaried_interval
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
-from mlprune.numeric.statistics.bootstrap import bca_interval, bca_p_value
+from mlprune.numeric.statistics.bootstrap import bca_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.power import detectable_difference
@@ -161,7 +159,10 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
     difference = float(value - baseline_value)
     resampled = _difference(sums, group, sums.resampled)
     error = float(resampled.std(ddof=1)) if sums.n_clusters > 1 and resampled.size > 1 else None
-    tested = _by_sign_flips(test) if test else _by_randomization(sums, group, resampled, difference=difference)
+    if group.kind == "worst":
+        tested = _by_minima(sums, group, resampled)
+    else:
+        tested = _by_sign_flips(test) if test else _by_randomization(sums, group, resampled, difference=difference)
     is_log = sums.metric.inference == "log_likelihood"
     return Aggregate(
         group=group,
@@ -186,15 +187,22 @@ def _by_sign_flips(result: SignFlipResult) -> _Tested:
     return _Tested(result.interval, "sign_flip", result.p_value, "sign_flip")
 
 
+def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _Tested:
+    first, second = sums.shares(_indices(sums, group))
+    sign, bound = (1 if sums.metric.higher_is_better else -1), (1.0 if sums.metric.inference == "credit" else None)
+    ours, theirs = (LanguageShares(sign * contributions, sizes) for contributions, sizes in (first, second))
+    result = minima_test(ours, theirs, flips_of(sums.n_clusters), bound=bound)
+    interval = result.interval if sign > 0 else Interval(-result.interval.high, -result.interval.low)
+    if sums.metric.inference == "resampled" and (not resampled.size or np.ptp(resampled) == 0):
+        return _Tested(unvaried_interval(sign * result.difference, sums.n_clusters), "score", result.p_value, "minima")
+    return _Tested(interval, "minima", result.p_value, "minima")
+
+
 def _by_randomization(sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float) -> _Tested:
     p_value = swap_p_value(_difference(sums, group, sums.swapped))
     if not resampled.size or np.ptp(resampled) == 0:
         return _Tested(unvaried_interval(difference, sums.n_clusters), "score", p_value, "randomization")
-    left_out = _difference(sums, group, sums.left_out)
-    interval = bca_interval(resampled, difference, left_out)
-    if group.kind == "worst":
-        p_value = max(p_value, bca_p_value(resampled, difference, left_out))
-        return _Tested(interval, "bca", p_value, "randomization_bca")
+    interval = bca_interval(resampled, difference, _difference(sums, group, sums.left_out))
     return _Tested(interval, "bca", p_value, "randomization")
 
 

@@ -9,8 +9,10 @@ from mlprune.numeric.statistics.interval import Interval
 LEVEL = 0.95
 """Coverage of all intervals; tests are at 1 - LEVEL."""
 
-IntervalName = Literal["wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip"]
-TestName = Literal["tango", "sign_flip", "randomization", "randomization_bca"]
+IntervalName = Literal[
+    "wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip", "minima"
+]
+TestName = Literal["tango", "sign_flip", "randomization", "minima"]
 Scale = Literal["difference", "log_ratio"]
 
 

@@ -4,7 +4,7 @@ Items are matched by id and clusters by name, so that a draw takes a cluster in 
 all languages together; a language without a cluster contributes 0.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -79,6 +79,21 @@ class LanguageSums:
             np.where(np.isfinite(second), second, self.observed.second),
         )
 
+    def shares(self, indices: Sequence[int]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+        """Return what each cluster adds to the values of some languages, and its shares of their items, [C, languages].
+
+        The contributions of a language add up to its value and the sizes to 1. They are exact for credit and
+        log-likelihoods. For other metrics they are those of the jackknife, with sizes of 1 / C:
+        (value + (C - 1) * (mean over clusters of the value without one - value without this one)) / C.
+        """
+        left_out = (self.left_out.first, self.left_out.second)
+        observed = (self.observed.first, self.observed.second)
+        first, second = (
+            _shares(self.metric, sums[:, indices], value=value[indices], left_out=without[:, indices])
+            for sums, value, without in zip((self.first, self.second), observed, left_out, strict=True)
+        )
+        return first, second
+
     def _flat_values(self, sums: Array) -> Array:
         """Return [..., languages] values of [..., languages * k] sums."""
         return self._values(sums.reshape(*sums.shape[:-1], *self.first.shape[1:]))
@@ -133,6 +148,16 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
         first=first,
         second=second,
     )
+
+
+def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tuple[Array, Array]:
+    """Return contributions and sizes of one evaluation, both [C, languages]; see `LanguageSums.shares`."""
+    if metric.inference in ("credit", "log_likelihood"):
+        sign = -1 if metric.inference == "log_likelihood" else 1
+        totals = sums[..., 1].sum(axis=0)
+        return sign * sums[..., 0] / totals, sums[..., 1] / totals
+    n = len(sums)
+    return (value + (n - 1) * (left_out.mean(axis=0) - left_out)) / n, np.full(left_out.shape, 1 / n)
 
 
 def sums_of_clusters(statistics: Array, owners: NDArray[np.int64], n_clusters: int) -> Array:

@@ -107,18 +107,6 @@ def bca_interval(resampled: Array, value: float, jackknife: Array, *, level: flo
     return _quantiles(resampled, float(low), float(high))
 
 
-def bca_p_value(resampled: Array, value: float, jackknife: Array) -> float:
-    """Return the two-sided p-value that inverts `bca_interval`: 1 - level of the widest interval that ends at 0.
-
-    p = 2 * min(q, 1 - q) with q = Phi(w / (1 + a * w) - z0), w = Phi^-1(share) - z0, and share that of resampled values
-    below 0, with half of those equal to 0, kept within [1/(2R), 1 - 1/(2R)]. At least 1 / R. See `bca_interval`.
-    """
-    bias, acceleration = _bca_constants(resampled, value, jackknife, level=0.95)
-    w = _normal_share(resampled, 0.0) - bias
-    quantile = float(special.ndtr(w / max(1 + acceleration * w, np.finfo(np.float64).tiny) - bias))
-    return max(2 * min(quantile, 1 - quantile), 1 / resampled.size)
-
-
 def _bca_constants(resampled: Array, value: float, jackknife: Array, *, level: float) -> tuple[float, float]:
     """Return the bias correction z0 and the acceleration a."""
     _check_resampled(resampled, level)

@@ -9,7 +9,6 @@ from scipy import stats
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
-    bca_p_value,
     boundary_interval,
     cluster_resamples,
     leave_one_out_sums,
@@ -130,15 +129,3 @@ def test_values_that_are_no_resamples_are_errors() -> None:
         percentile_interval(np.arange(3.0), level=95)
     with pytest.raises(ShapeError, match="errors"):
         studentized_interval(1.0, 1.0, resampled=np.ones(3), resampled_errors=np.ones(2))
-
-
-@pytest.mark.parametrize("shift", [0.0, 0.1, 0.25, 0.4])
-def test_the_p_value_of_a_bca_interval_is_below_5_percent_exactly_if_0_is_outside(shift: float) -> None:
-    sample = np.random.default_rng(3).exponential(1.0, 40) - 1.0 + shift
-    resampled = sample[np.random.default_rng(4).integers(0, 40, (1999, 40))].mean(axis=1)
-    jackknife = (sample.sum() - sample) / 39
-    value = float(sample.mean())
-    p_value = bca_p_value(resampled, value, jackknife)
-    assert (p_value < 0.05) == (not bca_interval(resampled, value, jackknife).contains(0.0))
-    at_level = bca_interval(resampled, value, jackknife, level=1 - p_value)
-    assert min(abs(at_level.low), abs(at_level.high)) == pytest.approx(0.0, abs=0.01)

@@ -1,5 +1,6 @@
 """Evidence from the records of comparisons."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,12 @@ def test_a_comparison_without_the_group_is_named(tmp_path: Path) -> None:
     record = written(store)
     with pytest.raises(StoreError, match="worst"):
         read_evidence(store, record, Criterion("accuracy", "worst"))
+
+
+@pytest.mark.parametrize(("ends", "error"), [((-0.1, 0.2), 0.2 / 1.645), ((None, 0.2), math.inf)])
+def test_the_worst_language_is_known_by_its_interval_alone(ends: tuple[float | None, float], error: float) -> None:
+    row = {"test": "minima", "difference": 0.0, "ci_low": ends[0], "ci_high": ends[1], "standard_error": 0.01}
+    assert Evidence(row, (), np.zeros(0), np.zeros(0)).standard_error == pytest.approx(error)
 
 
 def test_clusters_of_several_comparisons_are_aligned_by_name() -> None:
