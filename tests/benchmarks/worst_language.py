@@ -102,7 +102,9 @@ def draw(generator: np.random.Generator, population: Population) -> tuple[Langua
     return sides[0], sides[1]
 
 
-def of_resampled_minima(first: LanguageShares, second: LanguageShares, flips: NDArray[np.int8], counts: NDArray[np.uint16]) -> float:
+def of_resampled_minima(
+    first: LanguageShares, second: LanguageShares, flips: NDArray[np.int8], counts: NDArray[np.uint16]
+) -> float:
     """The larger p-value of exchanged models and of the inverted BCa interval of the difference of the minima."""
 
     def difference(ours: Array, theirs: Array) -> Array:

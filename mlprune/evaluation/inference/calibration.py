@@ -14,11 +14,7 @@ from mlprune.evaluation.inference.resampled import ResampledInference, within
 from mlprune.evaluation.inference.samples import PairedSample, Sample, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.bootstrap import resampled_sums
-from mlprune.numeric.statistics.calibration_interval import (
-    CorrectedEstimate,
-    calibration_difference,
-    calibration_interval,
-)
+from mlprune.numeric.statistics.calibration_interval import calibration_difference, calibration_interval
 from mlprune.numeric.statistics.clusters import Array
 
 
@@ -30,7 +26,8 @@ class CalibrationInference(ResampledInference):
         values = super().measure(metrics, sample)
         if values[0].method == "score":
             return values
-        interval = within(_corrected(sample).interval, 0.0)
+        corrected = calibration_interval(_resampled_cells(sample), _means(sample.total))
+        interval = within(corrected.interval, 0.0)
         return [replace(value, interval=interval, method="debiased") for value in values]
 
     def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
@@ -38,16 +35,17 @@ class CalibrationInference(ResampledInference):
         differences = super().compare(metrics, pair)
         if differences[0].method == "score":
             return differences
-        errors = [np.abs(_resampled_cells(sample)).sum(axis=1) for sample in (pair.first, pair.second)]
+        cells = [_resampled_cells(sample) for sample in (pair.first, pair.second)]
+        errors = [np.abs(each).sum(axis=1) for each in cells]
         vary = all(np.ptp(each) > 0 for each in errors)
         correlation = float(np.clip(np.corrcoef(errors)[0, 1], -1.0, 1.0)) if vary else 0.0
-        corrected = calibration_difference(_corrected(pair.first), _corrected(pair.second), correlation=correlation)
+        first, second = (
+            calibration_interval(each, _means(sample.total))
+            for each, sample in zip(cells, (pair.first, pair.second), strict=True)
+        )
+        corrected = calibration_difference(first, second, correlation=correlation)
         interval = within(corrected.interval, -1.0)
         return [replace(difference, interval=interval, method="debiased") for difference in differences]
-
-
-def _corrected(sample: Sample) -> CorrectedEstimate:
-    return calibration_interval(_resampled_cells(sample), _means(sample.total))
 
 
 def _resampled_cells(sample: Sample) -> Array:
