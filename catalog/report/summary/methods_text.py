@@ -12,12 +12,13 @@ TEST_NAMES: Mapping[str, str] = {
     "tango": "Tango's score test of paired proportions",
     "sign_flip": "sign flips of clusters",
     "randomization": "paired approximate randomization",
-    "randomization_bca": "the larger p-value of paired approximate randomization and the inverted interval",
+    "minima": "an intersection-union test of the lowest languages with sign flips of clusters",
 }
 """Method of a p-value -> name."""
 INTERVAL_NAMES: Mapping[str, str] = {
     "tango": "the inversion of the test",
     "sign_flip": "the inversion of the test",
+    "minima": "the inversion of the test",
     "bca": "BCa bootstrap of clusters",
     "score": "a score interval of the items that changed",
     "debiased": "bootstrap corrected for bias",
