@@ -8,6 +8,8 @@ from mlprune.numeric.statistics.interval import Interval
 
 FEW_CHANGED_CLUSTERS = 30
 """From this number of contributing clusters on, the sign-flip interval is used alone."""
+EQUAL = 1e-9
+"""Share of a cluster's size by which a contribution may differ from its largest value."""
 N_GRID, N_ROUNDS, N_BISECTIONS = 65, 6, 40
 
 
@@ -40,6 +42,20 @@ def score_interval(contributions: Array, sizes: Array, *, level: float, bound: f
     high = _upper_end(points, weights, squared_z=squared_z, unit=unit, bound=bound)
     low = -_upper_end(points * (-1.0, 1.0), weights, squared_z=squared_z, unit=unit, bound=bound)
     return Interval(low, high)
+
+
+def is_sparse(contributions: Array, sizes: Array, *, bound: float) -> bool:
+    """Return whether fewer than 30 clusters differ from "no change", or from the largest gain or loss.
+
+    Random signs then show little of what the other clusters could have been. Without it, clusters that all change from
+    wrong to right would have an interval of zero width.
+    """
+    extremes = (0.0, bound, -bound)
+    return any(
+        int(np.count_nonzero(np.abs(contributions - extreme * sizes) > abs(extreme) * sizes * EQUAL))
+        < FEW_CHANGED_CLUSTERS
+        for extreme in extremes
+    )
 
 
 def squared_score(contributions: Array, sizes: Array, *, difference: float, bound: float) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
+from mlprune.numeric.statistics.cluster_score import is_sparse, score_interval
 from mlprune.numeric.statistics.clusters import BLOCK_ROWS, Array, exact_products, exactly_summable, sized_clusters
 from mlprune.numeric.statistics.interval import Interval, check_level
 
@@ -100,8 +100,8 @@ def sign_flip_test(
     it, and {x: p(x) >= 1 - level} has order statistics of min(r_A, r_B) and max(r_A, r_B) as its ends (Hartigan, 1969,
     "typical values"). An end at 0 is moved inwards by 1e-12 if the test rejects 0. If the estimate is 0, p = 1.
 
-    If fewer than 30 clusters contribute, random subsets are too few values: the interval then also covers
-    `score_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
+    If few clusters have d other than 0 (or m, or -m; `is_sparse`), random subsets are too few values: the interval then
+    also covers `score_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
 
     Args:
         contributions: d, [C], sum over the items of a cluster of (variant - baseline), or a weighted sum.
@@ -215,7 +215,7 @@ def _result(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: f
     low = _lower_end(crossings, least, limit=limit)
     mirrored = _Crossings(-crossings.high, -crossings.low, crossings.n_tied)
     high = -_lower_end(mirrored, least, limit=limit)
-    if bound is not None and np.count_nonzero(d) < FEW_CHANGED_CLUSTERS:
+    if bound is not None and is_sparse(d, m, bound=bound):
         score = score_interval(d, m, level=level, bound=bound)
         low = min(low, score.low) if low <= 0 else max(min(low, score.low), min(low, EDGE))
         high = max(high, score.high) if high >= 0 else min(max(high, score.high), max(high, -EDGE))

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy import special
 
-from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
+from mlprune.numeric.statistics.cluster_score import is_sparse, score_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.interval import Interval
@@ -78,7 +78,7 @@ class ClusterEstimate:
 
     @property
     def _is_sparse(self) -> bool:
-        return self.bound is not None and int(np.count_nonzero(self.contributions)) < FEW_CHANGED_CLUSTERS
+        return self.bound is not None and is_sparse(self.contributions, self.sizes, bound=self.bound)
 
     @property
     def as_items(self) -> ItemEstimate | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
+from mlprune.numeric.statistics.paired_proportions import tango_interval
 from mlprune.numeric.statistics.sign_flips import max_t_p_values, sign_flip_test, sign_flip_tests, sign_flips
 
 
@@ -202,3 +203,13 @@ def test_arguments_that_do_not_fit_are_errors() -> None:
         max_t_p_values(np.zeros((3, 1)), np.ones(2), flips)
     with pytest.raises(PermanentError, match="size 0"):
         max_t_p_values(np.ones((3, 1)), np.zeros(3), flips)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_clusters_that_all_change_have_tangos_interval_and_not_one_of_zero_width(sign: float) -> None:
+    sizes = np.full(40, 0.025)
+    interval = sign_flip_test(sign * sizes, sizes, sign_flips(40)).interval
+    expected = tango_interval(40, 0, 40)
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    assert (low, high) == (pytest.approx(expected.low, abs=1e-6), 1.0)
+    assert low < 0.95
