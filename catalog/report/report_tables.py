@@ -13,17 +13,20 @@ TABLES: tuple[Exhibit, ...] = (
         "variants of the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true "
         "difference that a single test finds with a power of 80 %. One draw: the interval is conditional on one draw "
         "of demonstrations. The change of the gap is the change in English minus the change outside: above 0, the "
-        "languages fall further behind English. It has no test; a loss in English also makes it negative.",
+        "languages fall further behind English. A loss in English also makes it negative. Its interval takes the same "
+        "items in all languages, and its p is corrected by Holm's method.",
         query="means_outside_english",
         empty_text="The store has no test of a variant outside English. An entry under evaluations with split: test "
         "and languages in addition to en fills this table.",
         columns={"task": "task", "label": "variant", "n_languages": "languages"}
         | {"accuracy": "accuracy", "dense_accuracy": "dense", "difference": "change from dense (95 %)"}
         | {"p_holm": "p, Holm", "p_max_t": "p, max-T", "n_family": "tests", "detectable_difference": "detectable"}
-        | {"english_difference": "change in English (95 %)", "gap_change": "change of the gap", "draws": "draws"},
+        | {"english_difference": "change in English (95 %)", "gap_change": "change of the gap (95 %)"}
+        | {"gap_change_p_holm": "p, Holm (gap)", "draws": "draws"},
         intervals={
             "difference": ("ci_low", "ci_high"),
             "english_difference": ("english_ci_low", "english_ci_high"),
+            "gap_change": ("gap_change_ci_low", "gap_change_ci_high"),
         },
     ),
     Exhibit(

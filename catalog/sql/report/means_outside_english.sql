@@ -2,7 +2,8 @@
 -- model's, and their paired difference with its interval and tests (p_holm and p_max_t over the n_family variants of the
 -- family; p_max_t is NULL if the family has grown since). The split is test, or dev for a task that was evaluated only on
 -- dev. draws says whether intervals are conditional on one draw of demonstrations.
--- gap_change = english_difference - difference is the change of the gap between English and the mean of the others.
+-- gap_change = english_difference - difference is the change of the gap between English and the mean of the others;
+-- its interval and test are those of the group gap, whose difference has the opposite sign.
 SELECT
     m.source AS base_model, v.base_model_id, a.task, a.split, concat_ws(', ', a.scoring_rule, q.protocol) AS scoring_rule,
     a.example_limit, v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.demonstration_label,
@@ -14,7 +15,8 @@ SELECT
         WHEN d.n_draws > 1 THEN d.n_draws || ' draws'
     END AS draws,
     e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
-    e.difference - a.difference AS gap_change, a.variant_id
+    e.difference - a.difference AS gap_change, -g.ci_high AS gap_change_ci_low, -g.ci_low AS gap_change_ci_high,
+    g.p_holm AS gap_change_p_holm, a.variant_id
 FROM aggregates AS a
 JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
 JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
@@ -25,6 +27,8 @@ LEFT JOIN differences_to_dense AS e
     ON e.variant_id = a.variant_id AND e.task = a.task AND e.split = a.split AND e.metric = a.metric
     AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
     AND e.protocol_id IS NOT DISTINCT FROM a.protocol_id AND e.group_kind = 'language' AND e.group_name = 'en'
+LEFT JOIN aggregates AS g
+    ON g.comparison_id = a.comparison_id AND g.metric = a.metric AND g.group_kind = 'gap' AND g.group_name = ''
 WHERE a.metric = 'accuracy' AND a.group_kind = 'outside_english'
     AND coalesce(a.profile, 'corrected') = 'corrected'
 QUALIFY a.split = max(a.split) OVER (PARTITION BY v.base_model_id, a.task)

@@ -64,7 +64,7 @@ class Difference:
 
 def contradicts(interval: Interval, p_value: float) -> bool:
     """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
-    return (p_value < 1 - LEVEL) == interval.contains(0.0)
+    return (p_value < round(1 - LEVEL, 12)) == interval.contains(0.0)
 
 
 def finite(value: float) -> float | None:

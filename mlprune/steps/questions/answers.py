@@ -9,9 +9,10 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import finite
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.clusters import ratio_estimate
+from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.multiplicity import holm
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
-from mlprune.numeric.statistics.sign_flips import max_t_p_values, sign_flip_test, sign_flips
+from mlprune.numeric.statistics.sign_flips import EDGE, max_t_p_values, sign_flip_test, sign_flips
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, estimate_of_error, margin_p_value
@@ -120,7 +121,7 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
     seeds = sorted({part.seed for part in compared if part.seed is not None})
     estimate, test = _pooled(compared, seeds)
     difference, p_value, error = _described(estimate)
-    interval = estimate.interval(1 - ALPHA)
+    interval = _without_0(estimate.interval(1 - ALPHA), difference) if p_value < ALPHA else estimate.interval(1 - ALPHA)
     first = _row_of_one(compared[0], criterion, n_tests=1)
     baselines = {part.baseline_id for part in compared}
     chances = [part.chance for part in compared if part.chance is not None]
@@ -179,6 +180,13 @@ def _described(estimate: Estimate) -> tuple[float, float, float]:
     flips = sign_flips(len(estimate.sizes))
     result = sign_flip_test(estimate.contributions, estimate.sizes, flips, bound=estimate.bound)
     return ratio.value, result.p_value, ratio.standard_error
+
+
+def _without_0(interval: Interval, difference: float) -> Interval:
+    """Return the interval, begun at the first number beyond 0 if it has 0: the test rejects 0."""
+    if not interval.contains(0.0):
+        return interval
+    return Interval(EDGE, max(EDGE, interval.high)) if difference > 0 else Interval(min(-EDGE, interval.low), -EDGE)
 
 
 def _margin_columns(estimate: Estimate, criterion: Criterion) -> Row:

@@ -1,6 +1,7 @@
 """Rows that answer a question: families, margins, means over variants and seeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,14 @@ def test_a_single_cluster_has_an_answer_without_an_error() -> None:
     for criterion in (GAIN, MEAN):
         (row,) = rows_of(criterion, [single])
         assert (row["is_supported"], row["detectable_difference"]) == (False, None)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_interval_of_a_mean_has_no_0_if_its_test_rejects_0(sign: float) -> None:
+    sizes = np.array([1.0] * 7 + [20.0] * 33)
+    sizes /= sizes.sum()
+    contributions = sign * np.where(np.arange(40) < 7, sizes, 0.0)
+    part = replace(cluster_evidence(changed(7, 0)), contributions=contributions, sizes=sizes)
+    (row,) = rows_of(MEAN, [part])
+    assert row["p_value"] < 0.05
+    assert row["ci_low"] * row["ci_high"] > 0
