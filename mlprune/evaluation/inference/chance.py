@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import LEVEL, MetricValue
+from mlprune.evaluation.inference.estimates import SIGNIFICANCE, MetricValue
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.clusters import Array, cluster_codes
@@ -46,7 +46,7 @@ def chances_of(predictions: Predictions) -> Array:
 
 def limit_reached(metric: Metric, value: MetricValue, chance: Chance | None) -> str | None:
     """Return `floor` if a value is not significantly above chance, `ceiling` if its interval reaches the best value."""
-    if chance is not None and chance.p_value >= 1 - LEVEL:
+    if chance is not None and chance.p_value >= SIGNIFICANCE:
         return "floor"
     best = metric.best
     if best is not None and value.interval is not None and value.interval.contains(best):

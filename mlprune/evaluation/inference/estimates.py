@@ -7,7 +7,9 @@ from typing import Literal
 from mlprune.numeric.statistics.interval import Interval
 
 LEVEL = 0.95
-"""Coverage of all intervals; tests are at 1 - LEVEL."""
+"""Coverage of all intervals."""
+SIGNIFICANCE = 0.05
+"""Level of all tests. 1 - LEVEL is greater than 0.05 in floating point, so p = 0.05 would be below it."""
 
 IntervalName = Literal[
     "wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip", "minima"
@@ -64,7 +66,7 @@ class Difference:
 
 def contradicts(interval: Interval, p_value: float) -> bool:
     """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
-    return (p_value < round(1 - LEVEL, 12)) == interval.contains(0.0)
+    return (p_value < SIGNIFICANCE) == interval.contains(0.0)
 
 
 def finite(value: float) -> float | None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mlprune.evaluation.inference.chance import chance_of, limit_reached
+from mlprune.evaluation.inference.chance import Chance, chance_of, limit_reached
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS
@@ -46,6 +46,12 @@ def test_a_value_is_at_the_floor_if_it_is_not_above_chance_and_at_the_ceiling_if
     assert limit_of(answers(rng.integers(0, 2, 40).tolist())) == "floor"
     assert limit_of(answers([1] * 40)) == "ceiling"
     assert limit_of(answers([1] * 34 + [0] * 6)) is None
+
+
+def test_a_p_value_of_exactly_the_level_is_not_above_chance() -> None:
+    value = measure((ACCURACY,), answers([1, 0] * 20))["accuracy"]
+    assert limit_reached(ACCURACY, value, Chance(0.5, 0.05)) == "floor"
+    assert limit_reached(ACCURACY, value, Chance(0.5, 0.0499)) is None
 
 
 def test_a_calibration_error_is_at_its_best_at_0() -> None:
