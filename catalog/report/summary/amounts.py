@@ -45,10 +45,12 @@ def bound(value: float, scale: str | None) -> str:
 
 
 def loss_bound(row: Row) -> float | None:
-    """Return the one-sided 95 % bound of the loss: the bad end of the 90 % interval; None without one."""
+    """Return the one-sided 95 % bound of the loss: the bad end of the 90 % interval, at most 100 points."""
     sign = sign_of(row["metric"])
     end = row["ci90_low"] if sign > 0 else row["ci90_high"]
-    return None if end is None else -sign * end
+    if end is None:
+        return None
+    return -sign * end if row["scale"] == RATIO else min(-sign * end, 1.0)
 
 
 def p_text(value: float | None, method: str = "") -> str:

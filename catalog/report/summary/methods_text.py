@@ -12,7 +12,7 @@ TEST_NAMES: Mapping[str, str] = {
     "tango": "Tango's score test of paired proportions",
     "sign_flip": "sign flips of clusters",
     "randomization": "paired approximate randomization",
-    "minima": "an intersection-union test of the lowest languages with sign flips of clusters",
+    "minima": "an intersection-union test of the worst languages with sign flips of clusters",
 }
 """Method of a p-value -> name."""
 INTERVAL_NAMES: Mapping[str, str] = {
@@ -58,7 +58,8 @@ def methods_paragraph(by_topic: Mapping[str, Sequence[Row]], *, snapshot: str) -
         _listed("Evaluations: {}.", by_topic, "task", "{name} ({n} items; {detail})"),
         _tests("Variants and baselines are compared on the same items: {}.", by_topic.get("test", ())),
         _tests(
-            "Means over languages are tested with clusters shared by the languages: {}.", by_topic.get("pooled", ())
+            "Means and worst values of languages are tested with clusters shared by the languages: {}.",
+            by_topic.get("pooled", ()),
         ),
         _families(by_topic),
         "Intervals are 95 %; bounds of losses and equivalence use the 90 % interval (two one-sided tests at 5 %). "

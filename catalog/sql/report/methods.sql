@@ -53,7 +53,7 @@ GROUP BY ALL
 UNION ALL
 SELECT
     7, CASE WHEN q.is_primary THEN 'primary' ELSE 'exploratory' END, q.name,
-    CASE WHEN bool_or(a.p_max_t IS NOT NULL) THEN 'max-T' ELSE 'Holm' END, max(a.n_family)
+    CASE WHEN bool_and(q.claim = 'gain') AND bool_or(a.p_max_t IS NOT NULL) THEN 'max-T' ELSE 'Holm' END, max(a.n_family)
 FROM questions AS q
 JOIN answers AS a ON a.question_id = q.question_id
 WHERE q.is_declared

@@ -24,10 +24,14 @@ def test_an_interval_without_an_end_says_so() -> None:
 
 
 def test_the_bound_of_a_loss_is_the_bad_end_of_the_90_percent_interval() -> None:
-    ends = {"ci90_low": -0.03, "ci90_high": 0.01}
-    assert loss_bound({"metric": "accuracy", **ends}) == 0.03
-    assert loss_bound({"metric": "perplexity", **ends}) == 0.01
-    assert loss_bound({"metric": "accuracy", "ci90_low": None, "ci90_high": 0.0}) is None
+    ends = {"ci90_low": -0.03, "ci90_high": 1.01}
+    assert loss_bound({"metric": "accuracy", "scale": "difference", **ends}) == 0.03
+    assert loss_bound({"metric": "perplexity", "scale": "log_ratio", **ends}) == 1.01
+    assert loss_bound({"metric": "accuracy", "scale": "difference", "ci90_low": None, "ci90_high": 0.0}) is None
+
+
+def test_a_share_loses_at_most_all_of_it() -> None:
+    assert loss_bound({"metric": "bleu", "scale": "difference", "ci90_low": -1.004, "ci90_high": -0.9}) == 1.0
 
 
 def test_p_values_are_never_zero() -> None:
