@@ -13,7 +13,7 @@ TABLES: tuple[Exhibit, ...] = (
         "variants of the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true "
         "difference that a single test finds with a power of 80 %. One draw: the interval is conditional on one draw "
         "of demonstrations. The change of the gap is the change in English minus the change outside: above 0, the "
-        "languages fall further behind English. A loss in English also makes it negative. Its interval takes the same "
+        "gap to English is larger. A loss in English also makes it negative. Its interval takes the same "
         "items in all languages, and its p is corrected by Holm's method.",
         query="means_outside_english",
         empty_text="The store has no test of a variant outside English. An entry under evaluations with split: test "

@@ -144,7 +144,7 @@ def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFli
     """Test the difference in RankC between a variant and its baseline for each pair of languages.
 
     A pair is tested on the items that both agreements have, with sign flips of clusters (`sign_flip_test`) on the
-    differences of items. All pairs share the clusters and so the signs. None where there is no common item.
+    differences of items. All pairs share the clusters and so the signs. None without a common item.
     """
     paired = [_paired_values(*pair) for pair in pairs]
     labels = list(dict.fromkeys(cluster for clusters, _ in paired for cluster in clusters))

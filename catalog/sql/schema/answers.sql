@@ -19,7 +19,7 @@ CREATE OR REPLACE TABLE answers (
     standard_error DOUBLE,            -- standard error of the difference
     p_value DOUBLE,                   -- two-sided p-value of no difference, without correction for other tests
     test VARCHAR,                     -- method of p_value
-    p_max_t DOUBLE,                   -- p_value corrected for the family by max-T with sign flips; NULL if the difference is no sum over clusters, as for worst, and for the mean
+    p_max_t DOUBLE,                   -- p_value corrected for the family by max-T with sign flips; NULL if the difference is not a sum over clusters, as for worst, and for the mean
     p_holm DOUBLE,                    -- p_value after Holm's correction over the family
     n_family BIGINT,                  -- number of tests in the family: the variants of the question
     margin DOUBLE,                    -- margin of the claim; NULL for a gain

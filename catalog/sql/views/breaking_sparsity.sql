@@ -1,6 +1,6 @@
 -- breaking_sparsity: one row per method, task, split, metric, language and way of evaluating: between which of the
 -- evaluated sparsities the method falls below its dense model. A sparsity is below if the variant is worse with
--- p_holm < 0.05, and with several seeds if every variant is. The breaking sparsity lies in the interval from
+-- p_holm < 0.05, and with several seeds if every variant is. The breaking sparsity is in the interval from
 -- last_not_below (excluded) to first_below (included). Not below does not mean equal: see detectable_difference. Variants
 -- of one method differ in nothing but sparsity and seed.
 CREATE OR REPLACE VIEW breaking_sparsity AS

@@ -7,7 +7,7 @@ Clusters are the units of everything random, and a cluster is the same in all la
   items (or tokens) and by the number of languages. The standard error is that of the paired bootstrap.
 - Other means have approximate randomisation, where the evaluations of a cluster are exchanged in all languages at once,
   and a BCa interval of the paired bootstrap.
-- The worst language has `minima_test`. Values that are no sums over clusters are linearised by the jackknife of
+- The worst language has `minima_test`. Values other than sums over clusters are linearised by the jackknife of
   each language.
 - A gap is the mean of some languages minus English, and its difference the change of these languages minus the change
   of English. The contribution of a cluster is the difference of its contributions, its size the mean of its sizes.

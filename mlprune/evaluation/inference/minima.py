@@ -126,7 +126,7 @@ def minima_test(
     p_l(x)  = (1 + number of sign vectors s with max_k z_lk(s) > max_k t_lk(x), ties count half) / K
 
     Here a and b are the contributions of the clusters, w and w' their sizes and w_clk the mean of w_cl and w'_ck. The
-    observed signs are no s, and count as the 1. r without variation has z = 0.
+    observed signs are not among the s; they count as the 1. r without variation has z = 0.
 
     Languages k that cannot be the lowest one of the second model are left out (Berger and Boos, JASA 89, 1994). The
     p-value e_k of "d_k is not above the minimum of d" is that of the same test without this step, with d_k in the place

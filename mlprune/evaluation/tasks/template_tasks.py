@@ -77,7 +77,7 @@ class TemplateTask:
 
 
 def without_groups(record: TemplateTask | None) -> TemplateTask | None:
-    """Return a task without the keys of its clusters and categories, which are no part of ids: their values are."""
+    """Return a task without the keys of its clusters and categories, which are not part of ids: their values are."""
     return None if record is None else replace(record, cluster=None, category=None)
 
 

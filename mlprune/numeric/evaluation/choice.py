@@ -20,7 +20,7 @@ def best_candidate(values: Array) -> int:
     Args:
         values: [V], in the order of preference.
     Raises:
-        ShapeError: there are no candidates.
+        ShapeError: `values` is empty.
         PermanentError: a value is not finite.
     """
     return int(_on_grid(values[None]).argmax(axis=1)[0])
@@ -61,7 +61,7 @@ def pareto_front(first: Array, second: Array) -> NDArray[np.bool_]:
         first: [R, V].
         second: [R, V].
     Raises:
-        ShapeError: the two are no matrices of one shape, or empty.
+        ShapeError: the two are not matrices of one shape, or empty.
         PermanentError: a value is not finite.
     """
     if first.shape != second.shape:

@@ -80,7 +80,7 @@ def fit_mixed_logistic(
             levels is left out.
     Raises:
         ShapeError: columns of different lengths.
-        BadInputError: there is no random factor with two levels, or all answers are equal.
+        BadInputError: no random factor has two levels, or all answers are equal.
         PermanentError: the mode is not found.
     """
     n = len(right)

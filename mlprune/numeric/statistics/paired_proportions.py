@@ -118,7 +118,7 @@ def effective_pairs(differences: Array, clusters: NDArray[np.int64]) -> tuple[fl
         differences: [n], 1 for a gained, -1 for a lost item, else 0.
         clusters: [n], the number of the item's cluster, from 0 without gaps.
     Raises:
-        ShapeError: the arguments differ in shape, or there are no items.
+        ShapeError: the arguments differ in shape, or are empty.
         PermanentError: a difference is not -1, 0 or 1.
     """
     if differences.ndim != 1 or differences.shape != clusters.shape or not differences.size:

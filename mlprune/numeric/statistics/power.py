@@ -143,7 +143,7 @@ def testable_margin(n: float, *, n_lost: float = 0, alpha: float = 0.05) -> floa
 def testable_margin_of_estimate(
     standard_error: float, *, alpha: float = 0.05, power: float = 0.8, is_two_sided: bool = False
 ) -> float:
-    """Return the margin that a test of an estimate supports with the given power if there is no true difference.
+    """Return the margin that a test of an estimate supports with the given power if the true difference is 0.
 
     (z(1 - alpha) + z(power)) * standard error for non-inferiority; z((1 + power) / 2) in the place of z(power) for
     equivalence, where both directions have to succeed.

@@ -16,7 +16,7 @@ from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval, check_level
 
 ENOUGH_SEEDS = 10
-"""From so many seeds on, intervals are those of the two-way bootstrap."""
+"""From this number of seeds on, intervals are those of the two-way bootstrap."""
 SMALLEST_TAIL = 1e-100
 """Smallest p-value of a test, far beyond what any number of items could show."""
 

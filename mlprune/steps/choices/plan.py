@@ -21,7 +21,7 @@ def choice_jobs(variants: Mapping[str, PlannedVariant], evaluations: Evaluations
     """Plan the choices of a recipe; a task without a dev split, or without pruned variants on it, has none.
 
     Of evaluations of several sizes, the largest size of the dense model counts. Interventions and other base models
-    are no candidates.
+    are not candidates.
     """
     dense = next(variant for variant in variants.values() if variant.is_dense)
     pruned = [variant for variant in variants.values() if _is_candidate(variant, dense)]

@@ -50,8 +50,8 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
     the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
     several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
-    C * (contribution - difference * size) + difference, sizes adding up to 1. If the differences are no sums, the error
-    of the items is the mean of the standard errors, which is never too small.
+    C * (contribution - difference * size) + difference, sizes adding up to 1. If the differences are not sums, the
+    error of the items is the mean of the standard errors, which is never too small.
 
     A gain is supported if the difference is better than 0 and p_max_t (without it p_holm; over mean p_value) is below
     5 %, a claim about a margin if p_margin_holm is.
@@ -81,7 +81,7 @@ def _rows_of_each(criterion: Criterion, compared: Sequence[Compared]) -> list[Ro
 
 
 def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[float | None]:
-    """Return max-T p-values, at least those of the single tests; None if a difference is no sum over clusters."""
+    """Return max-T p-values, at least those of the single tests; None if a difference is not a sum over clusters."""
     if not all(part.clusters for part in evidence):
         return [None] * len(evidence)
     contributions, sizes = aligned(evidence)

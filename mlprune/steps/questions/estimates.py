@@ -18,7 +18,7 @@ from mlprune.vocabulary import ClaimName
 
 N_BISECTIONS = 30
 MAX_QUANTILE = 8.0
-"""Largest normal quantile of a score interval; smaller p-values than 6e-16 are not told apart."""
+"""Largest normal quantile of a score interval; p-values below 6e-16 are not distinguished."""
 
 
 class Estimate(Protocol):

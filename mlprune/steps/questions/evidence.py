@@ -34,7 +34,7 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Evidence:
-    """A paired difference, variant minus baseline, with the data behind it."""
+    """A paired difference, variant minus baseline, with the data it is computed from."""
 
     row: Mapping[str, JsonValue]
     """Of `comparison_results` for a language, of `aggregate_results` for another group."""

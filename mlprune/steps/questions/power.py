@@ -47,7 +47,7 @@ class Power:
     """Number of stored comparisons from which the power is estimated; 0 if `CHANGED_SHARE` is assumed."""
     testable_margin: float | None
     """One language: the smallest margin that can be shown, if no right answer is lost. Several languages, or a mean
-    over variants: the margin that is shown with a power of 80 % if there is no difference."""
+    over variants: the margin that is shown with a power of 80 % if the true difference is 0."""
     headroom: float | None
     """Largest possible gain of a binary metric over the first baseline; None before the baseline was evaluated."""
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[str, Any]:
-    """One answer of a declared, primary question about gains outside English; single tests unless told otherwise."""
+    """One answer of a declared, primary question about gains outside English; single tests by default."""
     row: dict[str, Any] = {"question_id": "q", "base_model_id": "m", "base_model": "tiny", "name": "helps"}
     row |= {"is_declared": True, "declared_after": 0, "is_primary": True, "variants": "translation", "against": "dense"}
     row |= {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english", "group_name": ""}

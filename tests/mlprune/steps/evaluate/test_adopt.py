@@ -75,7 +75,7 @@ def test_clusters_and_categories_of_adopted_evaluations_are_those_of_the_items(
 def test_files_that_state_clusters_later_need_no_model_either(baseline_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(baseline_run.store, tmp_path / "store")
     (evaluation, *_) = (one for one in evaluations(baseline_run) if one.task.task == "facts")
-    assert not adopt(store, evaluation, "any"), "its own record is no earlier one"
+    assert not adopt(store, evaluation, "any"), "its own record is not an earlier one"
     identity = replace(evaluation.identity, contents={**evaluation.identity.contents, "groups": "other"})
     assert adopt(store, replace(evaluation, identity=identity), "any")
     assert store.has_record(*identity.key)
