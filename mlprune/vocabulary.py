@@ -102,3 +102,8 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "chrf": MetricTraits("pairs"),
 }
 """Traits of the metrics."""
+
+
+def is_higher_better(metric: str) -> bool:
+    """Whether a higher value of a metric is better, which is the default of metrics without traits, such as RankC."""
+    return METRIC_TRAITS.get(metric, MetricTraits()).higher_is_better

@@ -7,7 +7,7 @@ from catalog.ingest.table_files import declared_tables
 from mlprune.json_values import JsonObject
 from mlprune.store.record_kinds import RECORD_KINDS, table_of
 from mlprune.store.records import Record
-from mlprune.vocabulary import METRIC_TRAITS, MetricTraits
+from mlprune.vocabulary import is_higher_better
 
 CONDITIONS = ("scoring_rule", "prompt_language", "example_limit", "protocol_id", "profile")
 """Columns of evaluations that are repeated in metrics."""
@@ -69,12 +69,19 @@ def add_rows(record: Record, rows: Rows) -> None:
 
 
 def _with_conditions(record: Record) -> list[JsonObject]:
-    """Return the rows of metrics with the conditions of their evaluations, whose rows are in the same record."""
+    """Return the rows of metrics with the conditions of their evaluations, whose rows are in the same record.
+
+    Records of older versions do not store whether a higher value is better.
+    """
     conditions = {
         row["evaluation_id"]: {key: row.get(key) for key in CONDITIONS} for row in record.rows.get("evaluations", ())
     }
     return [
-        {"higher_is_better": _is_higher_better(row), **conditions.get(row["evaluation_id"], {}), **row}
+        {
+            "higher_is_better": is_higher_better(str(row.get("metric"))),
+            **conditions.get(row["evaluation_id"], {}),
+            **row,
+        }
         for row in record.rows["metrics"]
     ]
 
@@ -83,11 +90,6 @@ def _with_roles(record: Record) -> list[JsonObject]:
     """Return the links of a variant to its sets, with the roles as the catalog names them."""
     links = record.rows["variant_demonstrations"]
     return [{**row, "role": "calibration"} if row.get("role") == "demonstrations" else row for row in links]
-
-
-def _is_higher_better(row: JsonObject) -> bool:
-    """Return what records of older versions do not store: whether a higher value of a metric is better."""
-    return METRIC_TRAITS.get(str(row.get("metric")), MetricTraits()).higher_is_better
 
 
 def _with_profile(rows: Iterable[JsonObject]) -> list[JsonObject]:

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from catalog.tables.cells import Cell
-from catalog.tables.spec import RANK_CONSISTENCY, is_fraction, is_higher_better
+from catalog.tables.spec import RANK_CONSISTENCY, is_fraction
 from catalog.tables.table import Table
+from mlprune.vocabulary import is_higher_better
 
 BETTER, WORSE = "*", "†"
 """Marks of values that differ significantly from the dense model."""

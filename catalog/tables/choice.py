@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from catalog.results import Value
 from catalog.tables.cells import MeasuredVariant
-from catalog.tables.spec import RowSpec, TableSpec, is_higher_better
+from catalog.tables.spec import RowSpec, TableSpec
+from mlprune.vocabulary import is_higher_better
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from catalog.tables.caption import BETTER, WORSE, interval_caption, value_caption
 from catalog.tables.cells import Cell
-from catalog.tables.spec import is_fraction, is_higher_better
+from catalog.tables.spec import is_fraction
 from catalog.tables.table import MACRO, Table, TableRow, best_values
+from mlprune.vocabulary import is_higher_better
 
 MISSING = "–"
 """Text of a cell without a value."""

@@ -87,11 +87,6 @@ class TableSpec:
         return self.choose_task not in ("", self.task)
 
 
-def is_higher_better(metric: str) -> bool:
-    """Whether a larger value of a metric is better."""
-    return metric == RANK_CONSISTENCY or METRIC_TRAITS[metric].higher_is_better
-
-
 def is_fraction(metric: str) -> bool:
     """Whether a metric is a fraction, which tables show in percent."""
     return metric != "perplexity"

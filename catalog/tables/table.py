@@ -7,7 +7,8 @@ from catalog.results import Value
 from catalog.store import Catalog
 from catalog.tables.cells import Cell, MeasuredVariant, languages_in_order, measured_variants
 from catalog.tables.choice import choose_rows
-from catalog.tables.spec import TableSpec, is_higher_better
+from catalog.tables.spec import TableSpec
+from mlprune.vocabulary import is_higher_better
 
 MACRO = "macro"
 """Heading of the macro column."""

@@ -4,7 +4,7 @@ import math
 
 from catalog.report.labels import number
 from catalog.results import Row
-from mlprune.vocabulary import METRIC_TRAITS
+from mlprune.vocabulary import is_higher_better
 
 RATIO = "log_ratio"
 """Scale of differences that are logarithms of ratios."""
@@ -12,8 +12,7 @@ RATIO = "log_ratio"
 
 def sign_of(metric: str) -> int:
     """Return 1 if higher values of a metric are better, else -1."""
-    traits = METRIC_TRAITS.get(metric)
-    return -1 if traits is not None and not traits.higher_is_better else 1
+    return 1 if is_higher_better(metric) else -1
 
 
 def change(value: float | None, scale: str | None) -> str:
@@ -47,7 +46,7 @@ def bound(value: float, scale: str | None) -> str:
 def loss_bound(row: Row) -> float | None:
     """Return the one-sided 95 % bound of the loss: the bad end of the 90 % interval, at most 100 points."""
     sign = sign_of(row["metric"])
-    end = row["ci90_low"] if sign > 0 else row["ci90_high"]
+    end: float | None = row["ci90_low"] if sign > 0 else row["ci90_high"]
     if end is None:
         return None
     return -sign * end if row["scale"] == RATIO else min(-sign * end, 1.0)

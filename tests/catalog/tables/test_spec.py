@@ -1,6 +1,7 @@
 """Metrics of tables."""
 
-from catalog.tables.spec import RANK_CONSISTENCY, TableSpec, is_fraction, is_higher_better
+from catalog.tables.spec import RANK_CONSISTENCY, TableSpec, is_fraction
+from mlprune.vocabulary import is_higher_better
 
 
 def test_directions_and_units_of_metrics() -> None:
