@@ -71,6 +71,19 @@ def number(value: float | None, *, signed: bool = False, digits: int = 3) -> str
     return f"{rounded:{'+' if signed and rounded else ''}.{digits}f}".replace("-", "−")
 
 
+def with_interval(value: float | None, low: float | None, high: float | None, *, signed: bool = False) -> str:
+    """Return a value with its interval, as `value (low to high)`; the value alone if an end is NULL."""
+    text = number(value, signed=signed)
+    if low is None or high is None:
+        return text
+    return f"{text} ({number(low, signed=signed)} to {number(high, signed=signed)})"
+
+
+def text_range(low: str, high: str) -> str:
+    """Return two numbers as `low to high`, one if they are equal; a unit such as ` points` is written once."""
+    return low if low == high else f"{low.split(maxsplit=1)[0]} to {high}"
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value as text with three decimals, or `<0.001`."""
     return "<0.001" if value is not None and value < 0.001 else number(value)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, evenly_spaced, grouped, omission_note
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import method_label, number
+from catalog.report.labels import method_label, number, text_range
 from catalog.results import Row
 
 MAX_PAIRS, MAX_METHODS = 16, 12
@@ -82,8 +82,7 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _span(values: Sequence[float]) -> str:
-    low, high = number(min(values)), number(max(values))
-    return low if low == high else f"{low} to {high}"
+    return text_range(number(min(values)), number(max(values)))
 
 
 def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:

@@ -10,7 +10,7 @@ from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, dis
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label
+from catalog.report.labels import number, task_label, with_interval
 from catalog.report.style import BLUE, GREY, VERMILLION
 from catalog.results import Row
 
@@ -43,7 +43,7 @@ def consistency_intervals(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _intervals_panel(rows: Sequence[Row]) -> Panel:
     values = ", ".join(
-        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {_with_interval(row)}" for row in rows
+        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {_value_text(row)}" for row in rows
     )
     chance = ", ".join(dict.fromkeys(number(row["chance"]) for row in rows if row["chance"] is not None))
     width = max(3.4, 0.9 + 0.85 * len(distinct(rows, "language")))
@@ -63,11 +63,7 @@ def _difference_panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
 
 
 def _difference_text(row: Row) -> str:
-    text = number(row["difference"], signed=True)
-    if row["difference_ci_low"] is None:
-        return text
-    low, high = (number(row[f"difference_ci_{end}"], signed=True) for end in ("low", "high"))
-    return f"{text} ({low} to {high})"
+    return with_interval(row["difference"], row["difference_ci_low"], row["difference_ci_high"], signed=True)
 
 
 def _differences(axes: Axes, *, rows: Sequence[Row]) -> None:
@@ -86,10 +82,8 @@ def _differences(axes: Axes, *, rows: Sequence[Row]) -> None:
     axes.set_title("chosen variant minus dense", color=INK, weight="bold")
 
 
-def _with_interval(row: Row) -> str:
-    """Value and interval as text, as far as they are known."""
-    text = number(row["rank_consistency"])
-    return text if row["ci_low"] is None else f"{text} ({number(row['ci_low'])} to {number(row['ci_high'])})"
+def _value_text(row: Row) -> str:
+    return with_interval(row["rank_consistency"], row["ci_low"], row["ci_high"])
 
 
 def _intervals(axes: Axes, *, rows: Sequence[Row]) -> None:

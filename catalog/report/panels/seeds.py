@@ -17,7 +17,7 @@ from catalog.report.drawing.exhibits import (
 )
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label
+from catalog.report.labels import number, task_label, with_interval
 from catalog.report.style import BLACK, BLUE, ORANGE
 from catalog.results import Row
 
@@ -59,7 +59,9 @@ def _panels(rows: Sequence[Row]) -> tuple[Panel, Panel]:
     note = omission_note(len(shown), len(rows), "methods")
     width = 0.075 * max(len(_name(row)) for row in shown)
     height = 0.8 + 0.24 * len(shown)
-    differences = ", ".join(f"{_name(row)} {_with_interval(row)}" for row in shown)
+    differences = ", ".join(
+        f"{_name(row)} {with_interval(row['difference'], row['ci_low'], row['ci_high'], signed=True)}" for row in shown
+    )
     deviations = ", ".join(
         f"{_name(row)} {number(row['seed_deviation'])} and {number(row['item_deviation'])}" for row in shown
     )
@@ -79,13 +81,6 @@ def _panels(rows: Sequence[Row]) -> tuple[Panel, Panel]:
 
 def _name(row: Row) -> str:
     return f"{row['method']} {row['sparsity']:g} ({row['n_seeds']} seeds)"
-
-
-def _with_interval(row: Row) -> str:
-    value = number(row["difference"], signed=True)
-    if row["ci_low"] is None:
-        return value
-    return f"{value} ({number(row['ci_low'], signed=True)} to {number(row['ci_high'], signed=True)})"
 
 
 def _draw_differences(axes: Axes, *, rows: Sequence[Row], title: str) -> None:

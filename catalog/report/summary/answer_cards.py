@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from catalog.report.drawing.exhibits import grouped
-from catalog.report.labels import number
+from catalog.report.labels import number, text_range
 from catalog.report.summary.amounts import magnitude
 from catalog.report.summary.claims import NEGLIGIBLE, answer_of
 from catalog.report.summary.findings import Finding
@@ -67,13 +67,12 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
         values = [row[column] for row in rows if (row[column] or 0) > NEGLIGIBLE]
         if values:
             low, high = (magnitude(end, first["scale"]) for end in (min(values), max(values)))
-            parts.append(f"{words} {low}" if low == high else f"{words} {low.split()[0]} to {high}")
+            parts.append(f"{words} {text_range(low, high)}")
     return tuple(parts)
 
 
 def _span(rows: Sequence[Row], column: str) -> str:
-    low, high = (end(row[column] for row in rows) for end in (min, max))
-    return str(low) if low == high else f"{low} to {high}"
+    return text_range(*(str(end(row[column] for row in rows)) for end in (min, max)))
 
 
 def _limits(rows: Sequence[Row], *, n_models: int) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.report.filters import Facets
-from catalog.report.labels import number, p_value
+from catalog.report.labels import number, p_value, with_interval
 from catalog.results import Row
 
 COLUMNS: tuple[str, ...] = (
@@ -47,14 +47,12 @@ def _cells(row: Row) -> tuple[str, ...]:
         CRITERIA.get(row["criterion"], row["criterion"]),
         _chosen(row),
         f"{row['win_share']:.0%} of {row['n_candidates']} candidates",
-        number(row["test_value"]) + _interval(row, "", signed=False),
+        with_interval(row["test_value"], row["ci_low"], row["ci_high"]),
         number(row["dense_value"]),
-        "" if row["is_dense"] else number(row["difference"], signed=True) + _interval(row, "difference_", signed=True),
+        "" if row["is_dense"] else _change(row, "difference", ends="difference"),
         "" if row["is_dense"] else p_value(row["p_holm"]),
         "" if row["is_dense"] else number(row["optimism"], signed=True),
-        ""
-        if row["is_dense"]
-        else number(row["english_difference"], signed=True) + _interval(row, "english_", signed=True),
+        "" if row["is_dense"] else _change(row, "english_difference", ends="english"),
     )
 
 
@@ -64,9 +62,6 @@ def _chosen(row: Row) -> str:
     return f"{name} ({row['n_tied']} tied)" if row["n_tied"] > 1 else name
 
 
-def _interval(row: Row, prefix: str, *, signed: bool) -> str:
-    """Return ` (low to high)` from the columns `<prefix>ci_low` and `<prefix>ci_high`; empty without an interval."""
-    low, high = row[f"{prefix}ci_low"], row[f"{prefix}ci_high"]
-    if low is None or high is None:
-        return ""
-    return f" ({number(low, signed=signed)} to {number(high, signed=signed)})"
+def _change(row: Row, column: str, *, ends: str) -> str:
+    """Return a change with its interval, of the columns `<ends>_ci_low` and `<ends>_ci_high`."""
+    return with_interval(row[column], row[f"{ends}_ci_low"], row[f"{ends}_ci_high"], signed=True)

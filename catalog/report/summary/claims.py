@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from catalog.report.labels import text_range
 from catalog.report.summary.amounts import (
     bound,
     change,
@@ -79,7 +80,7 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
     span = ""
     if bounds and shown:
         low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
-        paid = high if low == high else f"{low.split()[0]} to {high}, depending on the variant"
+        paid = text_range(low, high) + ("" if low == high else ", depending on the variant")
         span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
     elif bounds:
         span = (
@@ -165,7 +166,7 @@ def power_sentence(rows: Sequence[Row]) -> str:
     )
     if detectable:
         low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
-        span = low if low == high else f"{low.split()[0]} to {high}, depending on the variant,"
+        span = text_range(low, high) + ("" if low == high else ", depending on the variant,")
         parts.append(f"a true difference of {span} is found with a power of 80 %")
     return f" In this family of {rows[0]['n_family']}, {', and '.join(parts)}." if parts else ""
 

@@ -11,6 +11,8 @@ from catalog.report.labels import (
     p_value,
     set_label,
     task_label,
+    text_range,
+    with_interval,
 )
 from catalog.report.style import BLACK, BLUE, COLOURS, FURTHER_COLOURS, series_style
 
@@ -103,3 +105,15 @@ def test_a_hollow_mark_is_white_with_an_edge_in_the_colour_of_its_method() -> No
 
 def test_the_last_bits_of_a_sum_are_not_shown() -> None:
     assert number(0.0625) == number(0.0625 + 2e-17) == number(0.0625 - 1e-16) == number(0.0625 + 1e-16)
+
+
+def test_an_interval_follows_its_value_if_both_ends_are_known() -> None:
+    assert with_interval(0.5, 0.4, 0.6) == "0.500 (0.400 to 0.600)"
+    assert with_interval(0.02, -0.01, 0.05, signed=True) == "+0.020 (−0.010 to +0.050)"
+    assert with_interval(0.5, None, 0.6) == with_interval(0.5, 0.4, None) == "0.500"
+
+
+def test_the_unit_of_a_range_is_written_once() -> None:
+    assert text_range("1.0 points", "2.0 points") == "1.0 to 2.0 points"
+    assert text_range("1.0 points", "1.0 points") == "1.0 points"
+    assert text_range("0.100", "0.200") == "0.100 to 0.200"

@@ -14,7 +14,7 @@ from catalog.report.drawing.exhibits import (
 )
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label
+from catalog.report.labels import number, task_label, text_range
 from catalog.results import Row
 
 MAX_METHODS = 40
@@ -53,20 +53,15 @@ def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
 def _note(rows: Sequence[Row]) -> str:
     """Return the number of items and tests, what a test finds, and whether there is one seed, as text."""
     sizes = sorted({row["n"] for row in rows if row["n"] is not None})
-    items = "" if not sizes else f"{_span([f'{size:,}' for size in sizes])} items. "
+    items = "" if not sizes else f"{text_range(f'{sizes[0]:,}', f'{sizes[-1]:,}')} items. "
     differences = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
-    found = _span([number(value) for value in differences]) if differences else ""
+    found = text_range(number(differences[0]), number(differences[-1])) if differences else ""
     power = f" A single test finds a true difference of {found} with a power of 80 %." if found else ""
     one_draw = all(row["n_variants"] == 1 for row in rows if row["demonstration_label"] is not None)
     return (
         f"{items}Holm's correction over at most {max(distinct(rows, 'n_family'))} tests.{power}"
         f"{' Every set is a single draw of demonstrations.' if one_draw else ''}"
     )
-
-
-def _span(texts: Sequence[str]) -> str:
-    """Return the first and the last of sorted texts."""
-    return texts[0] if texts[0] == texts[-1] else f"{texts[0]} to {texts[-1]}"
 
 
 def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: Scale) -> Grid:
