@@ -40,6 +40,9 @@ GroupKind = Literal["language", "outside_english", "all", "script", "resource_cl
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 
+LOG_RATIO = "log_ratio"
+"""Scale of a difference that is the logarithm of a ratio, such as that of two perplexities."""
+
 HUB = "hub:"
 """Prefix of paths to data sets of a hub: `hub:facebook/xnli`, or `hub:facebook/xnli@revision`."""
 

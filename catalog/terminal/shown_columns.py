@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from catalog.results import QueryResult, Value
 from catalog.terminal.column_kinds import Kind, kind_of
 from catalog.terminal.value_text import aligned, decimals_of, number_text, other_text, p_value_text, ratio_text
+from mlprune.vocabulary import LOG_RATIO
 
 _LOW = re.compile(r"(?:(?P<stem>.+)_)?(?P<interval>ci\d*)_low")
 _END = re.compile(r"(?:^|_)ci\d*_(?:low|high)$")
 MEASURED = (Kind.NUMBER, Kind.DIFFERENCE)
-LOG_RATIO = "log_ratio"
-"""Value of the column `scale` in rows whose difference is the logarithm of a ratio; the ratio is shown."""
 
 
 @dataclass(frozen=True)

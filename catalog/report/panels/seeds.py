@@ -12,12 +12,12 @@ from catalog.report.drawing.exhibits import (
     Size,
     evenly_spaced,
     grouped,
-    has_several_rules,
     omission_note,
 )
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label, with_interval
+from catalog.report.labels import number, with_interval
+from catalog.report.panels.tasks import by_task
 from catalog.report.style import BLACK, BLUE, ORANGE
 from catalog.results import Row
 
@@ -31,16 +31,14 @@ def seed_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `seed_components.sql`.
     """
-    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     legend = (
         LegendEntry("due to the seed", ORANGE, marker="s", line=False),
         LegendEntry("due to the items", BLUE, marker="o", line=False),
     )
     groups = []
-    for _, members in grouped(rows, *columns):
+    for title, members in by_task(rows):
         parts = [cells for _, cells in grouped(members, "group_kind", "group_name")]
         shown = evenly_spaced(parts, MAX_GROUPS)
-        title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         groups.append(
             Group(
                 title=title + omission_note(len(shown), len(parts), "languages"),

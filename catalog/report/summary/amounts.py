@@ -4,10 +4,7 @@ import math
 
 from catalog.report.labels import number
 from catalog.results import Row
-from mlprune.vocabulary import is_higher_better
-
-RATIO = "log_ratio"
-"""Scale of differences that are logarithms of ratios."""
+from mlprune.vocabulary import LOG_RATIO, is_higher_better
 
 
 def sign_of(metric: str) -> int:
@@ -17,7 +14,7 @@ def sign_of(metric: str) -> int:
 
 def change(value: float | None, scale: str | None) -> str:
     """Return a difference with its sign, such as `+0.013`, or a ratio such as `×1.013`."""
-    if scale == RATIO and value is not None:
+    if scale == LOG_RATIO and value is not None:
         return f"×{number(math.exp(value))}"
     return number(value, signed=True)
 
@@ -33,13 +30,13 @@ def change_interval(row: Row, columns: str = "ci") -> str:
 
 def magnitude(value: float, scale: str | None) -> str:
     """Return the size of a difference without its sign, such as `1.3 points`, or `1.3 %` for a ratio."""
-    share, unit = (math.expm1(value), "%") if scale == RATIO else (value, "points")
+    share, unit = (math.expm1(value), "%") if scale == LOG_RATIO else (value, "points")
     return f"{100 * share:.1f} {unit}"
 
 
 def bound(value: float, scale: str | None) -> str:
     """Return an upper bound of a difference's size, rounded up to one decimal of a point."""
-    share, unit = (math.expm1(value), "%") if scale == RATIO else (value, "points")
+    share, unit = (math.expm1(value), "%") if scale == LOG_RATIO else (value, "points")
     return f"{math.ceil(round(1000 * share, 6)) / 10:.1f} {unit}"
 
 
@@ -49,7 +46,7 @@ def loss_bound(row: Row) -> float | None:
     end: float | None = row["ci90_low"] if sign > 0 else row["ci90_high"]
     if end is None:
         return None
-    return -sign * end if row["scale"] == RATIO else min(-sign * end, 1.0)
+    return -sign * end if row["scale"] == LOG_RATIO else min(-sign * end, 1.0)
 
 
 def p_text(value: float | None, method: str = "") -> str:

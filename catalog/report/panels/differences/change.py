@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, grouped, has_several_rules
+from catalog.report.drawing.exhibits import Group, distinct, grouped
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import method_label, number, task_label
-from catalog.report.panels.differences.methods import GROUP_LABELS, groups_first
+from catalog.report.labels import method_label, number
+from catalog.report.panels.differences.methods import GROUP_LABELS, change_legend, groups_first
+from catalog.report.panels.tasks import by_task
 from catalog.results import Row
 
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
@@ -20,22 +21,19 @@ def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `change_to_dense.sql`.
     """
-    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     groups = []
-    for _, members in grouped(rows, *columns):
+    for title, members in by_task(rows):
         compared = [row for row in members if row["score"] != "random"] or members
         largest_change = max(0.01, *(abs(row["difference"]) for row in compared))
         scale = Scale(-largest_change, largest_change, is_diverging=True)
         languages = groups_first(row["language"] for row in members)
         grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
-        low, high = number(-largest_change, signed=True), number(largest_change, signed=True)
-        scale_label = f"less accurate {low}|{high} more accurate than dense"
         groups.append(
             Group(
-                title=task_label(members[0], with_rule=has_several_rules(rows, members[0])),
+                title=title,
                 panels=grids,
                 rows=members,
-                legend=(LegendEntry(label=scale_label, scale=scale),),
+                legend=(change_legend(scale),),
                 facets=facets_of(members[0], only=("model", "task")),
             )
         )

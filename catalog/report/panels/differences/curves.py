@@ -7,14 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_several_rules
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import METRIC_LABELS, number, task_label
+from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.panels.differences.methods import (
     GROUP_LABELS,
     METHOD,
-    TASK,
     SeriesStyles,
     difference_label,
     format_ratios,
@@ -24,6 +23,7 @@ from catalog.report.panels.differences.methods import (
     method_styles,
     scale_limits,
 )
+from catalog.report.panels.tasks import by_task
 from catalog.report.style import SeriesStyle
 from catalog.results import Row
 
@@ -37,7 +37,7 @@ def difference_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
         rows: result of `difference_by_sparsity.sql`.
     """
     groups = []
-    for _, members in grouped(rows, *TASK):
+    for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
         largest = max(0.1, *(row["sparsity"] for row in members))
         by_language = dict(grouped(members, "language"))
@@ -45,7 +45,6 @@ def difference_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
             _language_panel(language, by_language[language,], largest=largest, styles=styles)
             for language in groups_first(row["language"] for row in members)
         )
-        task = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         legend = (LegendEntry(label="dense model", colour=INK), *method_legend(members, styles))
         facets = facets_of(members[0], only=("model", "task"))

@@ -13,16 +13,14 @@ from catalog.report.drawing.exhibits import (
     Size,
     evenly_spaced,
     grouped,
-    has_several_rules,
     omission_note,
 )
 from catalog.report.drawing.svg import GRID, INK, QUIET
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import METRIC_LABELS, number, task_label
+from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.panels.differences.methods import (
     GROUP_LABELS,
     METHOD,
-    TASK,
     SeriesStyles,
     difference_label,
     format_ratios,
@@ -32,6 +30,7 @@ from catalog.report.panels.differences.methods import (
     method_styles,
     scale_limits,
 )
+from catalog.report.panels.tasks import by_task
 from catalog.report.style import SeriesStyle
 from catalog.results import Row
 
@@ -50,11 +49,10 @@ def forest_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         rows: result of `forest.sql`.
     """
     groups = []
-    for _, members in grouped(rows, *TASK):
+    for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
         by_sparsity = [points for _, points in grouped(members, "sparsity")]
         drawn = [_evenly_spaced_variants(points) for points in evenly_spaced(by_sparsity, MAX_PANELS)]
-        task = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         title += omission_note(len(drawn), len(by_sparsity), "sparsities")
         legend = [LegendEntry(label="no difference", colour=INK), *method_legend(members, styles, line=False)]

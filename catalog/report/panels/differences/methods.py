@@ -7,18 +7,17 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from catalog.report.drawing.exhibits import LegendEntry, grouped
+from catalog.report.drawing.heatmap import Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import METRIC_LABELS, method_label
+from catalog.report.labels import METRIC_LABELS, method_label, number
 from catalog.report.style import SeriesStyle, series_style
 from catalog.results import Row
+from mlprune.vocabulary import LOG_RATIO
 
 METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 """Columns whose values are a method."""
-TASK = ("base_model", "base_model_id", "task", "split", "metric", "scoring_rule", "example_limit")
-"""Columns that the rows of a figure share."""
 GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English", "worst": "worst language"}
 """Group of languages -> label."""
-RATIO = "log_ratio"
 SeriesStyles = Mapping[tuple[Any, ...], SeriesStyle]
 """Method (the values of `METHOD`) -> style."""
 
@@ -67,10 +66,16 @@ def scale_limits(rows: Sequence[Row], *, at_least: float = 0.01) -> tuple[float,
     return low - margin, high + margin
 
 
+def change_legend(scale: Scale) -> LegendEntry:
+    """Return the entry that explains the colours of changes of accuracy, which are symmetric around 0."""
+    low, high = number(scale.low, signed=True), number(scale.high, signed=True)
+    return LegendEntry(label=f"less accurate {low}|{high} more accurate than dense", scale=scale)
+
+
 def difference_label(row: Row) -> str:
     """Return the label of an axis of differences."""
     metric = METRIC_LABELS[row["metric"]]
-    return f"{metric} / dense" if row["scale"] == RATIO else f"{metric} − dense"
+    return f"{metric} / dense" if row["scale"] == LOG_RATIO else f"{metric} − dense"
 
 
 def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
@@ -79,6 +84,6 @@ def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
     Args:
         which: `x` or `y`.
     """
-    if row["scale"] == RATIO:
+    if row["scale"] == LOG_RATIO:
         axis = axes.xaxis if which == "x" else axes.yaxis
         axis.set_major_formatter(lambda value, _: f"{math.exp(value):.3g}")

@@ -9,12 +9,12 @@ from catalog.report.drawing.exhibits import (
     english_first,
     evenly_spaced,
     grouped,
-    has_several_rules,
     omission_note,
 )
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label, text_range
+from catalog.report.labels import number, text_range
+from catalog.report.panels.tasks import by_task
 from catalog.results import Row
 
 MAX_METHODS = 40
@@ -30,13 +30,11 @@ def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `breaking_sparsity.sql`.
     """
-    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     groups = []
-    for _, members in grouped(rows, *columns):
+    for title, members in by_task(rows):
         methods = [cells for _, cells in grouped(members, *_METHOD)]
         shown = evenly_spaced(methods, MAX_METHODS)
         scale = Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
-        title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         groups.append(
             Group(
                 title=title + omission_note(len(shown), len(methods), "methods"),

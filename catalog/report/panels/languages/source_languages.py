@@ -4,21 +4,20 @@ from collections.abc import Sequence
 
 from catalog.report.drawing.exhibits import (
     Group,
-    LegendEntry,
     english_first,
     evenly_spaced,
     grouped,
-    has_several_rules,
     omission_note,
 )
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import facets_of
-from catalog.report.labels import method_label, number, task_label
+from catalog.report.labels import method_label, number
+from catalog.report.panels.differences.methods import METHOD, change_legend
+from catalog.report.panels.tasks import by_task
 from catalog.results import Row
 
 MAX_SPARSITIES, MAX_METHODS, MAX_SOURCES = 4, 6, 30
 """Maximum number of sparsities of a task, of heat maps of a sparsity and of rows; chosen at even distances."""
-_METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 SMALLEST_RANGE = 0.02
 """Smallest half width of a colour scale, so that noise does not get strong colours."""
 
@@ -31,29 +30,26 @@ def source_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `sources_by_language.sql`.
     """
-    columns = ("base_model", "base_model_id", "task", "split", "scoring_rule", "example_limit")
     groups = []
-    for _, members in grouped(rows, *columns):
+    for title, members in by_task(rows):
         sparsities = grouped(sorted(members, key=lambda row: row["sparsity"]), "sparsity")
         shown = evenly_spaced(sparsities, MAX_SPARSITIES)
         note = omission_note(len(shown), len(sparsities), "sparsities")
         for (sparsity,), cells in shown:
-            title = task_label(cells[0], with_rule=has_several_rules(rows, cells[0]))
             groups.append(_sparsity_group(cells, title=f"{title}, sparsity {sparsity:g}{note}"))
     return tuple(groups)
 
 
 def _sparsity_group(rows: Sequence[Row], *, title: str) -> Group:
-    methods = [cells for _, cells in grouped(rows, *_METHOD)]
+    methods = [cells for _, cells in grouped(rows, *METHOD)]
     shown = evenly_spaced(methods, MAX_METHODS)
     largest = max(SMALLEST_RANGE, *(abs(row["difference"]) for cells in shown for row in cells))
     scale = Scale(-largest, largest, is_diverging=True)
-    ends = [number(end, signed=True) for end in (-largest, largest)]
     return Group(
         title=title + omission_note(len(shown), len(methods), "methods"),
         panels=tuple(_heat_map(cells, scale=scale) for cells in shown),
         rows=rows,
-        legend=(LegendEntry(f"less accurate {ends[0]}|{ends[1]} more accurate than dense", scale=scale),),
+        legend=(change_legend(scale),),
         facets=facets_of(rows[0], only=("model", "task")),
         note=_note(rows),
     )
