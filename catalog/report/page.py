@@ -105,7 +105,8 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     environment.filters["attributes"] = lambda facets: Markup(attributes(facets))  # noqa: S704 - escaped there
     environment.filters["numeric_columns"] = numeric_columns
     script = (_FOLDER / _SCRIPT).read_text("utf-8")
-    overview = run_report_query(catalog, "overview")
+    overview, answers = (run_report_query(catalog, name) for name in ("overview", "answered_questions"))
+    models = run_report_query(catalog, "base_models").rows
     return environment.get_template(_TEMPLATE).render(
         title=title,
         script=Markup(script),  # noqa: S704 - a file of this package
@@ -114,12 +115,12 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         snapshot=catalog.snapshot_id(),
         overview=overview.rows[0],
         overview_source=overview,
-        models=run_report_query(catalog, "base_models").rows,
+        models=models,
         filters=_filters(catalog),
-        headlines=headlines(catalog),
+        headlines=headlines(catalog, answers=answers.rows, models=models),
         headline_columns=COLUMNS,
         answer_columns=ANSWER_COLUMNS,
-        answers_source=run_report_query(catalog, "answered_questions"),
+        answers_source=answers,
         methods=methods_of(catalog),
         figures=_render_all(catalog, (*FIGURES, *EXAMPLES)),
         tables=_render_all(catalog, TABLES),

@@ -39,18 +39,23 @@ class Headline:
     sources: tuple[Source, ...]
 
 
-def headlines(catalog: Catalog) -> tuple[Headline, ...]:
-    """Return a headline for each task with questions or accuracies, tasks with primary questions first."""
-    models = {row["base_model_id"]: str(row["source"]) for row in run_report_query(catalog, "base_models").rows}
-    questions = shown_questions(run_report_query(catalog, "answered_questions").rows)
-    asked = [str(answers[0]["task"]) for answers in sorted(questions, key=lambda answers: not answers[0]["is_primary"])]
+def headlines(catalog: Catalog, *, answers: Sequence[Row], models: Sequence[Row]) -> tuple[Headline, ...]:
+    """Return a headline for each task with questions or accuracies, tasks with primary questions first.
+
+    Args:
+        answers: rows of `answered_questions.sql`.
+        models: rows of `base_models.sql`.
+    """
+    names = {row["base_model_id"]: str(row["source"]) for row in models}
+    questions = shown_questions(answers)
+    asked = [str(rows[0]["task"]) for rows in sorted(questions, key=lambda rows: not rows[0]["is_primary"])]
     measured = [str(row["task"]) for row in run_report_query(catalog, "tasks").rows]
     return tuple(
         _headline(
             catalog,
             task,
-            questions=[answers for answers in questions if answers[0]["task"] == task],
-            models=models,
+            questions=[rows for rows in questions if rows[0]["task"] == task],
+            models=names,
             has_accuracy=task in measured,
         )
         for task in dict.fromkeys((*asked, *measured))

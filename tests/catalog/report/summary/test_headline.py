@@ -1,14 +1,20 @@
 from pathlib import Path
 
-from catalog.report.summary.headline import headlines
+from catalog.report.query_results import run_report_query
+from catalog.report.summary.headline import Headline, headlines
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.report.reading import Reader
 from tests.catalog_data import write_rows
 
 
+def headlines_of(catalog: Catalog) -> tuple[Headline, ...]:
+    answers, models = (run_report_query(catalog, name).rows for name in ("answered_questions", "base_models"))
+    return headlines(catalog, answers=answers, models=models)
+
+
 def test_declared_questions_are_the_headline_and_others_are_exploratory(catalog: Catalog) -> None:
-    (headline,) = headlines(catalog)
+    (headline,) = headlines_of(catalog)
     assert [finding.kind for finding in headline.findings] == ["together · primary", "late · exploratory"]
     together, late = headline.findings
     (mean,) = catalog.query("SELECT * FROM answers WHERE variant_id IS NULL")
@@ -25,7 +31,7 @@ def test_declared_questions_are_the_headline_and_others_are_exploratory(catalog:
 
 
 def test_each_language_has_its_best_variant(catalog: Catalog) -> None:
-    (headline,) = headlines(catalog)
+    (headline,) = headlines_of(catalog)
     assert [line.cells[0] for line in headline.table] == [
         "en",
         "es",
@@ -65,8 +71,8 @@ def test_a_question_is_shown_with_its_latest_family_and_a_store_without_question
         row = {**shared, "question_id": question_id}
         write_rows(store, "recipes", parameters={"n": n}, rows={"questions": [row]})
     with Catalog.in_memory(store) as catalog:
-        (headline,) = headlines(catalog)
+        (headline,) = headlines_of(catalog)
         (finding,) = headline.findings
         assert (finding.kind, finding.answer) == ("exploratory", "none of 2")
     with Catalog.in_memory(Store(tmp_path / "nothing")) as empty:
-        assert headlines(empty) == ()
+        assert headlines_of(empty) == ()
