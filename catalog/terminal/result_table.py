@@ -12,7 +12,7 @@ from catalog.results import QueryResult
 from catalog.terminal.column_kinds import Kind
 from catalog.terminal.folded_text import folded, folded_line, folded_list
 from catalog.terminal.row_blocks import block, row_blocks
-from catalog.terminal.row_table import fitting_widths, row_table
+from catalog.terminal.row_table import fitting_widths, full_widths, row_table
 from catalog.terminal.shown_columns import ShownColumn, shown_columns
 from catalog.visible_text import visible
 from mlprune.counted import counted
@@ -61,8 +61,7 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     columns = shown_columns(named, digits=options.digits, id_length=None if options.is_wide else options.id_length)
     n_rows = counted(len(result.rows), "row")
     if options.is_wide:
-        widths = fitting_widths(columns, None)
-        return "\n".join([*row_table(columns, widths or []), "", n_rows])
+        return "\n".join([*row_table(columns, full_widths(columns)), "", n_rows])
     caption, varying = _split(columns, width)
     lines, left_out = _laid_out(varying, width, may_omit=options.may_omit)
     notes = [n_rows, *([f"not shown: {', '.join(left_out)}"] if left_out else [])]

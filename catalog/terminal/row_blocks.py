@@ -1,6 +1,7 @@
 """Blocks of lines, one per row of a result, for rows that are wider than the terminal."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from catalog.terminal.folded_text import folded, folded_name, padded, width_of
 from catalog.terminal.shown_columns import ShownColumn
@@ -33,10 +34,7 @@ def block(columns: Sequence[ShownColumn], row: int, *, width: int) -> list[str]:
 
 def _field(name: Sequence[str], value: Sequence[str], *, name_width: int) -> list[str]:
     """Return the lines of one column of a row."""
-    n_lines = max(len(name), len(value))
-    lefts = [*name, *[""] * (n_lines - len(name))]
-    rights = [*value, *[""] * (n_lines - len(value))]
     return [
         f"{padded(left, name_width, is_right=False)}{GAP}{right}".rstrip()
-        for left, right in zip(lefts, rights, strict=True)
+        for left, right in zip_longest(name, value, fillvalue="")
     ]

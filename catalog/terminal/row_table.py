@@ -25,18 +25,23 @@ class _Need:
     """Without any folding."""
 
 
-def fitting_widths(columns: Sequence[ShownColumn], width: int | None, *, n_lines: int = 1) -> list[int] | None:
+def full_widths(columns: Sequence[ShownColumn]) -> list[int]:
+    """Return the widths of columns if nothing is folded."""
+    return [_need(column).full for column in columns]
+
+
+def fitting_widths(columns: Sequence[ShownColumn], width: int, *, n_lines: int = 1) -> list[int] | None:
     """Return the widths of columns that fit side by side, or None if they do not.
 
     If the columns do not fit as they are, their names are folded, and then their texts and intervals.
 
     Args:
-        width: cells of a line; None if lines may have any length.
+        width: cells of a line.
         n_lines: most lines of a folded text.
     """
     needs = [_need(column) for column in columns]
     contents, full = [need.content for need in needs], [need.full for need in needs]
-    room = sum(full) if width is None else width - len(GAP) * (len(columns) - 1)
+    room = width - len(GAP) * (len(columns) - 1)
     if sum(full) <= room:
         return full
     if sum(contents) <= room:

@@ -1,5 +1,5 @@
 from catalog.results import QueryResult
-from catalog.terminal.row_table import fitting_widths, row_table
+from catalog.terminal.row_table import fitting_widths, full_widths, row_table
 from catalog.terminal.shown_columns import ShownColumn, shown_columns
 
 RESULT = QueryResult(
@@ -52,7 +52,6 @@ def test_folded_texts_and_intervals_stay_within_the_width_and_the_number_of_line
     assert fitting_widths(columns(), 40, n_lines=3) is None
 
 
-def test_without_a_width_nothing_is_folded() -> None:
-    widths = fitting_widths(columns(), None)
-    assert widths is not None
+def test_full_widths_fold_nothing() -> None:
+    widths = full_widths(columns())
     assert widths[1] == len("n_examples_skipped")
