@@ -6,26 +6,22 @@ variants.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from mlprune.evaluation.inference.samples import flips_of, resamples_of
 from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings
 from mlprune.numeric.evaluation.metrics import Array
 from mlprune.numeric.evaluation.rank_consistency import Indices, corrected_consistency, expected_consistency
 from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
     boundary_interval,
-    cluster_resamples,
     leave_one_out_sums,
     resampled_sums,
 )
 from mlprune.numeric.statistics.clusters import cluster_codes, cluster_sums
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests, sign_flips
-
-N_RESAMPLES = 1999
+from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def measure_ranks(agreement: Agreement) -> RankConsistency:
     codes = cluster_codes(agreement.first.clusters)
     ones = np.ones_like(agreement.values)
     sums = cluster_sums(np.stack([agreement.values, agreement.chances, ones], axis=1), codes)
-    counts = _resamples(len(sums))
+    counts = resamples_of(len(sums))
     with np.errstate(invalid="ignore", divide="ignore"):
         replicated = _Replicates(sums.sum(axis=0), resampled_sums(counts, sums), leave_one_out_sums(sums))
         values, chances, n_items = (_Replicates(*(part[..., k] for part in replicated.parts)) for k in range(3))
@@ -112,7 +108,8 @@ def measure_ranks(agreement: Agreement) -> RankConsistency:
 def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
     """Return the expected RankC times the number of items, separately for each number of candidates."""
     sizes, n_clusters = agreement.first.rankings.sizes, int(codes.max()) + 1
-    total = _Replicates(np.zeros(()), np.zeros(N_RESAMPLES), np.zeros(n_clusters))
+    counts = resamples_of(n_clusters)
+    total = _Replicates(np.zeros(()), np.zeros(len(counts)), np.zeros(n_clusters))
     for size in np.unique(sizes).tolist():
         items = np.flatnonzero(sizes == size)
         clusters, local = np.unique(codes[items], return_inverse=True)
@@ -121,7 +118,7 @@ def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
         sample = _expected_sum(sums.sum(axis=0))
         jackknife = np.full(n_clusters, sample)
         jackknife[clusters] = _expected_sum(leave_one_out_sums(sums))
-        resampled = _expected_sum(resampled_sums(_resamples(n_clusters)[:, clusters], sums))
+        resampled = _expected_sum(resampled_sums(counts[:, clusters], sums))
         parts = zip(total.parts, (sample, resampled, jackknife), strict=True)
         total = _Replicates(*(np.asarray(before + added) for before, added in parts))
     return total
@@ -157,7 +154,7 @@ def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFli
         for row, weights in enumerate((differences, np.ones_like(differences))):
             sums[row, :, column] = np.bincount(codes, weights=weights, minlength=len(labels))
     tested = [column for column, (clusters, _) in enumerate(paired) if clusters]
-    results = sign_flip_tests(sums[0][:, tested], sums[1][:, tested], _flips(len(labels)))
+    results = sign_flip_tests(sums[0][:, tested], sums[1][:, tested], flips_of(len(labels)))
     by_column = dict(zip(tested, results, strict=True))
     return tuple(by_column.get(column) for column in range(len(pairs)))
 
@@ -170,15 +167,3 @@ def _paired_values(first: Agreement, second: Agreement) -> tuple[tuple[str, ...]
     items = [item for item, name in enumerate(first.first.example_ids) if name in values]
     differences = [float(first.values[item]) - values[first.first.example_ids[item]] for item in items]
     return tuple(first.first.clusters[item] for item in items), np.array(differences, dtype=np.float64)
-
-
-@lru_cache(maxsize=2)
-def _resamples(n_clusters: int) -> NDArray[np.uint16]:
-    """[R, C], shared by all languages and variants."""
-    return cluster_resamples(n_clusters, n_resamples=N_RESAMPLES)
-
-
-@lru_cache(maxsize=2)
-def _flips(n_clusters: int) -> NDArray[np.int8]:
-    """[K, C], shared by all languages and variants."""
-    return sign_flips(n_clusters)

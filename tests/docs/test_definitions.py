@@ -5,11 +5,10 @@ import math
 import re
 from collections.abc import Callable
 
-from mlprune.evaluation import rank_inference
 from mlprune.evaluation.inference import estimates, samples
 from mlprune.numeric.evaluation import choice, metrics
 from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
-from mlprune.numeric.statistics.bootstrap import cluster_resamples
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES, cluster_resamples
 from mlprune.steps.questions import answers
 from tests.docs.pages import ROOT
 
@@ -27,7 +26,7 @@ def most_clusters_with_all_signs() -> int:
 CONSTANTS: dict[str, tuple[float, ...]] = {
     "random sign vectors": (sign_flips.N_FLIPS, len(samples.flips_of(20)) - 1),
     "clusters up to which all sign vectors are used": (most_clusters_with_all_signs(),),
-    "resamples of clusters": (samples.N_RESAMPLES, rank_inference.N_RESAMPLES, len(samples.resamples_of(2))),
+    "resamples of clusters": (N_RESAMPLES, len(samples.resamples_of(2))),
     "seed of sign vectors and of resamples of clusters": (
         samples.SEED,
         default(sign_flips.sign_flips, "seed"),

@@ -14,8 +14,6 @@ from mlprune.numeric.statistics.clusters import Array, cluster_codes, cluster_su
 from mlprune.numeric.statistics.sign_flips import sign_flips
 
 SEED = 0
-N_RESAMPLES = 1999
-"""Resamples of an interval. p-values are not counted from them."""
 
 
 class HasItems(Protocol):
@@ -120,4 +118,4 @@ def flips_of(n_clusters: int) -> NDArray[np.int8]:
 @lru_cache(maxsize=2)
 def resamples_of(n_clusters: int) -> NDArray[np.uint16]:
     """Return the resamples for a number of clusters, [1999, n_clusters] counts."""
-    return cluster_resamples(n_clusters, n_resamples=N_RESAMPLES, seed=SEED)
+    return cluster_resamples(n_clusters, seed=SEED)

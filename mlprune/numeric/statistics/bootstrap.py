@@ -16,7 +16,8 @@ from mlprune.numeric.statistics.clusters import (
 )
 from mlprune.numeric.statistics.interval import Interval, check_level
 
-N_RESAMPLES = 9999
+N_RESAMPLES = 1999
+"""Resamples of an interval. p-values are not counted from them."""
 
 
 def cluster_resamples(n_clusters: int, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> NDArray[np.uint16]:

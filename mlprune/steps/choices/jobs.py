@@ -9,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from mlprune.evaluation.inference.candidates import candidate_sums
-from mlprune.evaluation.inference.samples import N_RESAMPLES, HasItems
+from mlprune.evaluation.inference.samples import HasItems
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import as_float
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.choices.criteria import Criterion, balance_of, criteria_of
 from mlprune.steps.choices.rows import Row, criterion_rows, pareto_rows

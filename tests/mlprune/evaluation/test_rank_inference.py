@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agreement
-from mlprune.evaluation.rank_inference import N_RESAMPLES, compare_ranks, measure_ranks
+from mlprune.evaluation.rank_inference import compare_ranks, measure_ranks
 from mlprune.numeric.evaluation.metrics import Array
 from mlprune.numeric.evaluation.rank_consistency import Rankings, chance_consistency, item_consistency
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 
 N_ITEMS, N_CANDIDATES = 120, 5
 
