@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
 from mlprune.numeric.statistics.clusters import Array, exact_products, exactly_summable
 from mlprune.numeric.statistics.interval import Interval, check_level
-from mlprune.numeric.statistics.sign_flips import EDGE, TOLERANCE, SignFlipResult
+from mlprune.numeric.statistics.sign_flips import TOLERANCE, SignFlipResult, widened_end
 
 SHARE_OF_EXCLUSION = 0.1
 """Share of a test's level that is spent on the question which languages can be the lowest."""
@@ -29,12 +29,12 @@ class LanguageShares:
     sizes: Array
     """w, [C, L], share of the language's items; the sum over clusters is 1."""
 
-    @property
+    @cached_property
     def values(self) -> Array:
         """[L]."""
         return np.asarray(self.contributions.sum(axis=0))
 
-    @property
+    @cached_property
     def residuals(self) -> Array:
         """a - value * w, [C, L]: the sum over clusters is 0."""
         return self.contributions - self.values * self.sizes
@@ -47,16 +47,6 @@ class _Side:
     shares: LanguageShares
     flipped: Array
     """[K - 1, L] sums of residuals; the observed signs are left out."""
-
-    @cached_property
-    def values(self) -> Array:
-        """[L]."""
-        return self.shares.values
-
-    @cached_property
-    def residuals(self) -> Array:
-        """[C, L]."""
-        return self.shares.residuals
 
     def only(self, indices: Sequence[int]) -> "_Side":
         """Return some of the languages."""
@@ -158,7 +148,7 @@ def minima_test(
         _lower_end(each, None if bound is None else _ScoreIntervals(*sides, level, bound), level=(1 - level) / 2)
         for each, sides in ((upwards, (first, second)), (downwards, (second, first)))
     )
-    difference = float(ours.values.min() - theirs.values.min())
+    difference = float(first.values.min() - second.values.min())
     return SignFlipResult(difference, p_value, Interval(low, -high))
 
 
@@ -168,17 +158,17 @@ def _side(shares: LanguageShares, flips: NDArray[np.int8]) -> _Side:
 
 def _tests(ours: _Side, theirs: _Side) -> tuple[list[_AboveMinimum], list[int]]:
     """Return the test of each of our languages against the minimum of theirs, and the order of exclusion."""
-    n_languages = len(theirs.values)
+    n_languages = len(theirs.shares.values)
     exclusions = np.array([_exclusion_p_value(theirs, index) for index in range(n_languages)])
     order = [int(index) for index in np.argsort(exclusions, kind="stable")]
     levels = np.concatenate([[0.0], exclusions[order[:-1]] / SHARE_OF_EXCLUSION])
     ordered = theirs.only(order)
-    return [_above_minimum(ours, index, ordered, levels) for index in range(len(ours.values))], order
+    return [_above_minimum(ours, index, ordered, levels) for index in range(len(ours.shares.values))], order
 
 
 def _exclusion_p_value(side: _Side, index: int) -> float:
     """Return the p-value of the hypothesis that no language is below this one."""
-    others = [other for other in range(len(side.values)) if other != index]
+    others = [other for other in range(len(side.shares.values)) if other != index]
     if not others:
         return 1.0
     never = np.concatenate([[0.0], np.full(len(others) - 1, 1.0)])
@@ -186,14 +176,18 @@ def _exclusion_p_value(side: _Side, index: int) -> float:
 
 
 def _above_minimum(ours: _Side, index: int, theirs: _Side, exclusions: Array) -> _AboveMinimum:
-    residuals = ours.residuals[:, [index]] - theirs.residuals
+    residuals = ours.shares.residuals[:, [index]] - theirs.shares.residuals
     errors = np.sqrt((residuals**2).sum(axis=0))
     errors[errors <= TOLERANCE * np.abs(residuals).sum(axis=0)] = 0.0
     sizes = (ours.shares.sizes[:, [index]] + theirs.shares.sizes) / 2
     flipped = (ours.flipped[:, [index]] - theirs.flipped) / np.where(errors > 0, errors, np.inf)
     largest = np.maximum.accumulate(flipped[:, ::-1], axis=1)[:, ::-1]
     return _AboveMinimum(
-        ours.values[index] - theirs.values, errors, (sizes**2).sum(axis=0), np.asarray(largest), exclusions
+        ours.shares.values[index] - theirs.shares.values,
+        errors,
+        (sizes**2).sum(axis=0),
+        np.asarray(largest),
+        exclusions,
     )
 
 
@@ -209,7 +203,7 @@ def _lower_end(
             wide = scores.widened(low, index, tests[1][int(lows.argmax())])
             if wide < low:
                 wide = max(scores.widened(float(end), index, other) for end, other in zip(lows, tests[1], strict=True))
-            low = max(-scores.bound, min(low, wide) if low <= 0 else max(min(low, wide), min(low, EDGE)))
+            low = max(-scores.bound, widened_end(low, wide))
         ends.append(low)
     return min(ends)
 

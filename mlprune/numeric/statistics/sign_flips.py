@@ -217,11 +217,15 @@ def _result(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: f
     high = -_lower_end(mirrored, least, limit=limit)
     if bound is not None and is_sparse(d, m, bound=bound):
         score = score_interval(d, m, level=level, bound=bound)
-        low = min(low, score.low) if low <= 0 else max(min(low, score.low), min(low, EDGE))
-        high = max(high, score.high) if high >= 0 else min(max(high, score.high), max(high, -EDGE))
+        low, high = widened_end(low, score.low), -widened_end(-high, -score.high)
     is_zero = abs(float(d.sum())) <= TOLERANCE * float(np.abs(d).sum())
     p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
     return SignFlipResult(float(d.sum() / m.sum()), p_value, Interval(low, high))
+
+
+def widened_end(low: float, other: float) -> float:
+    """Return the lower one of two lower ends; it stays above 0 if `low` is, so that a rejected 0 is not covered."""
+    return min(low, other) if low <= 0 else max(min(low, other), min(low, EDGE))
 
 
 def _lower_end(crossings: _Crossings, least: float, *, limit: float) -> float:
