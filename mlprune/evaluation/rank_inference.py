@@ -19,7 +19,7 @@ from mlprune.numeric.statistics.bootstrap import (
     leave_one_out_sums,
     resampled_sums,
 )
-from mlprune.numeric.statistics.clusters import cluster_codes, cluster_sums
+from mlprune.numeric.statistics.clusters import cluster_codes, cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
 
@@ -144,19 +144,16 @@ def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFli
     differences of items. All pairs share the clusters and so the signs. None without a common item.
     """
     paired = [_paired_values(*pair) for pair in pairs]
-    labels = list(dict.fromkeys(cluster for clusters, _ in paired for cluster in clusters))
-    if not labels:
+    tested = [index for index, (clusters, _) in enumerate(paired) if clusters]
+    if not tested:
         return (None,) * len(pairs)
-    code_of = {label: code for code, label in enumerate(labels)}
-    sums = np.zeros((2, len(labels), len(pairs)))
-    for column, (clusters, differences) in enumerate(paired):
-        codes = np.array([code_of[cluster] for cluster in clusters], dtype=np.int64)
-        for row, weights in enumerate((differences, np.ones_like(differences))):
-            sums[row, :, column] = np.bincount(codes, weights=weights, minlength=len(labels))
-    tested = [column for column, (clusters, _) in enumerate(paired) if clusters]
-    results = sign_flip_tests(sums[0][:, tested], sums[1][:, tested], flips_of(len(labels)))
-    by_column = dict(zip(tested, results, strict=True))
-    return tuple(by_column.get(column) for column in range(len(pairs)))
+    labels, codes = shared_cluster_codes(paired[index][0] for index in tested)
+    with_sizes = [np.stack([paired[index][1], np.ones_like(paired[index][1])], axis=1) for index in tested]
+    parts = zip(with_sizes, codes, strict=True)
+    sums = np.stack([cluster_sums(values, of_items, n_clusters=len(labels)) for values, of_items in parts], axis=-1)
+    results = sign_flip_tests(sums[:, 0], sums[:, 1], flips_of(len(labels)))
+    by_index = dict(zip(tested, results, strict=True))
+    return tuple(by_index.get(index) for index in range(len(pairs)))
 
 
 def _paired_values(first: Agreement, second: Agreement) -> tuple[tuple[str, ...], Array]:

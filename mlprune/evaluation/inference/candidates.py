@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from mlprune.evaluation.inference.language_sums import language_values, sums_of_clusters
+from mlprune.evaluation.inference.language_sums import language_values
 from mlprune.evaluation.inference.samples import HasItems, check_same_items, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.bootstrap import resampled_sums
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 
 T = TypeVar("T")
 
@@ -80,20 +80,15 @@ def candidate_sums(metrics: Mapping[str, Metric], read: Reader, *, n_candidates:
     """
     languages = tuple(sorted(metrics))
     reference = {language: _required(read(0, language)) for language in languages}
-    codes: dict[str, int] = {}
-    for name in (name for language in languages for name in reference[language].clusters):
-        codes.setdefault(name, len(codes))
-    owners = {
-        language: np.array([codes[name] for name in predictions.clusters], dtype=np.int64)
-        for language, predictions in reference.items()
-    }
+    clusters, codes = shared_cluster_codes(predictions.clusters for predictions in reference.values())
+    codes_of = dict(zip(languages, codes, strict=True))
 
     def sums_of(index: int, language: str) -> Array | None:
         predictions = reference[language] if index == 0 else read(index, language)
         if predictions is None:
             return None
         check_same_items(reference[language].example_ids, predictions.example_ids)
-        return sums_of_clusters(metrics[language].statistics(predictions), owners[language], len(codes))
+        return cluster_sums(metrics[language].statistics(predictions), codes_of[language], n_clusters=len(clusters))
 
     parts = [[sums_of(index, language) for language in languages] for index in range(n_candidates)]
     absent = np.full_like(_required(parts[0][0]), np.nan)
@@ -101,7 +96,7 @@ def candidate_sums(metrics: Mapping[str, Metric], read: Reader, *, n_candidates:
     return CandidateSums(
         metric=metrics[languages[0]],
         languages=languages,
-        clusters=tuple(codes),
+        clusters=clusters,
         items={language: predictions.example_ids for language, predictions in reference.items()},
         clusters_of={language: frozenset(predictions.clusters) for language, predictions in reference.items()},
         sums=np.stack(table, axis=1),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlprune.evaluation.inference.samples import HasItems, check_same_items, flips_of, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.bootstrap import resampled_sums
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.randomization import swapped_values
 
 Evaluations = tuple[HasItems, HasItems]
@@ -120,20 +120,17 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
         ShapeError: variant and baseline are not about the same items.
     """
     languages = tuple(sorted(evaluations))
-    codes: dict[str, int] = {}
     for language in languages:
         variant, baseline = evaluations[language]
         check_same_items(variant.example_ids, baseline.example_ids)
-        for name in variant.clusters:
-            codes.setdefault(name, len(codes))
-    owners = [
-        np.array([codes[name] for name in evaluations[language][0].clusters], dtype=np.int64) for language in languages
-    ]
+    clusters, codes = shared_cluster_codes(evaluations[language][0].clusters for language in languages)
     first, second = (
         np.stack(
             [
-                sums_of_clusters(metrics[language].statistics(evaluations[language][side]), of_items, len(codes))
-                for language, of_items in zip(languages, owners, strict=True)
+                cluster_sums(
+                    metrics[language].statistics(evaluations[language][side]), of_items, n_clusters=len(clusters)
+                )
+                for language, of_items in zip(languages, codes, strict=True)
             ],
             axis=1,
         )
@@ -142,9 +139,9 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
     return LanguageSums(
         metric=metrics[languages[0]],
         languages=languages,
-        clusters=tuple(codes),
+        clusters=clusters,
         items=tuple(frozenset(evaluations[language][0].example_ids) for language in languages),
-        n_per_cluster=np.stack([np.bincount(of_items, minlength=len(codes)) for of_items in owners], axis=1),
+        n_per_cluster=np.stack([np.bincount(of_items, minlength=len(clusters)) for of_items in codes], axis=1),
         first=first,
         second=second,
     )
@@ -158,9 +155,3 @@ def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tu
         return sign * sums[..., 0] / totals, sums[..., 1] / totals
     n = len(sums)
     return (value + (n - 1) * (left_out.mean(axis=0) - left_out)) / n, np.full(left_out.shape, 1 / n)
-
-
-def sums_of_clusters(statistics: Array, owners: NDArray[np.int64], n_clusters: int) -> Array:
-    """Return [C, k] sums of the statistics of each cluster; 0 for a cluster without items."""
-    columns = [np.bincount(owners, weights=column, minlength=n_clusters) for column in statistics.T]
-    return np.stack(columns, axis=1)

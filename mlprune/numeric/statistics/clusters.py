@@ -5,7 +5,7 @@ matrix product may add its terms in another order on another machine or with mor
 are therefore rounded to a grid on which every sum is exact.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,12 +41,25 @@ def cluster_codes(labels: Sequence[str]) -> NDArray[np.int64]:
     )
 
 
-def cluster_sums(values: Array, codes: NDArray[np.int64]) -> Array:
+def shared_cluster_codes(samples: Iterable[Sequence[str]]) -> tuple[tuple[str, ...], list[NDArray[np.int64]]]:
+    """Number the clusters of several samples of items together, in the order of their first items.
+
+    Returns: names of the clusters, and the codes of each sample, [n].
+    """
+    codes: dict[str, int] = {}
+    of_samples = [
+        np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int64) for labels in samples
+    ]
+    return tuple(codes), of_samples
+
+
+def cluster_sums(values: Array, codes: NDArray[np.int64], *, n_clusters: int | None = None) -> Array:
     """Add the rows of each cluster in the order of the items, [n_clusters, k].
 
     Args:
         values: [n, k], one row of statistics per item.
-        codes: [n], the number of the item's cluster, from 0 without gaps.
+        codes: [n], the number of the item's cluster, from 0.
+        n_clusters: number of clusters, of which some may have no item; None: one more than the highest code.
     Raises:
         ShapeError: the two have different lengths, or the items are empty.
     """
@@ -54,7 +67,7 @@ def cluster_sums(values: Array, codes: NDArray[np.int64]) -> Array:
         raise ShapeError(
             "clusters do not fit the items", expected="values [n, k] and codes [n]", got=(values.shape, codes.shape)
         )
-    n_clusters = int(codes.max()) + 1
+    n_clusters = n_clusters or int(codes.max()) + 1
     columns = [np.bincount(codes, weights=column, minlength=n_clusters) for column in values.T]
     return np.stack(columns, axis=1) if columns else np.zeros((n_clusters, 0))
 

@@ -13,6 +13,7 @@ from mlprune.numeric.statistics.clusters import (
     exact_products,
     exactly_summable,
     ratio_estimate,
+    shared_cluster_codes,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -20,6 +21,13 @@ GENERATOR = np.random.default_rng(0)
 
 def test_clusters_are_numbered_by_first_occurrence_and_empty_labels_are_alone() -> None:
     assert cluster_codes(["b", "a", "", "b", "", "a", "c"]).tolist() == [0, 1, 2, 0, 3, 1, 4]
+
+
+def test_clusters_of_several_samples_are_numbered_together() -> None:
+    names, codes = shared_cluster_codes([("b", "a", "b"), (), ("c", "a")])
+    assert names == ("b", "a", "c")
+    assert [of_sample.tolist() for of_sample in codes] == [[0, 1, 0], [], [2, 1]]
+    assert cluster_sums(np.ones((3, 1)), codes[0], n_clusters=3).tolist() == [[2.0], [1.0], [0.0]]
 
 
 def test_cluster_sums_equal_loops() -> None:
