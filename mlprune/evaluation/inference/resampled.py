@@ -5,7 +5,7 @@ randomisation: the outputs of the two evaluations are exchanged for whole cluste
 disagree near p = 0.05. Metrics with equal statistics share the sums.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -25,9 +25,6 @@ from mlprune.numeric.statistics.power import detectable_difference
 from mlprune.numeric.statistics.randomization import swap_p_value, swapped_differences
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 
-LeftOut = Callable[[], Array]
-"""Returns the metric without each cluster in turn, [C]."""
-
 
 class ResampledInference:
     """Inference for metrics in [0, 1] that are computed from sums of statistics."""
@@ -37,7 +34,7 @@ class ResampledInference:
     def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
         """Return one value per metric."""
         sums = resampled_sums(resamples_of(sample.n_clusters), sample.sums)
-        return [self._measured(metric, sample, metric.value(sums)) for metric in metrics]
+        return [self._measured(metric, sample, sums) for metric in metrics]
 
     def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
         """Return one difference per metric."""
@@ -45,37 +42,46 @@ class ResampledInference:
         flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
         swapped = swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=flips)
         sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
-        return [
-            self._compared(metric, pair, metric.value(sums[0]) - metric.value(sums[1]), swapped=swapped[:, index])
-            for index, metric in enumerate(metrics)
-        ]
+        return [self._compared(metric, pair, sums, swapped=swapped[:, index]) for index, metric in enumerate(metrics)]
 
-    def interval(self, resampled: Array, value: float, left_out: LeftOut) -> Interval:
-        """Return the interval of a metric whose resampled values differ."""
-        return bca_interval(resampled, value, left_out())
+    def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
+        """Return the interval of a metric whose resampled values differ.
 
-    def _measured(self, metric: Metric, sample: Sample, resampled: Array) -> MetricValue:
-        value, method = float(metric.value(sample.total)), self.method
+        Args:
+            sums: [R, k] sums of statistics of each resample.
+            resampled: [R] the metric of each resample.
+        """
+        left_out = metric.value(leave_one_out_sums(sample.sums))
+        return bca_interval(resampled, float(metric.value(sample.total)), left_out)
+
+    def difference_interval(
+        self, metric: Metric, pair: PairedSample, *, sums: Sequence[Array], resampled: Array
+    ) -> Interval:
+        """Return the interval of a difference whose resampled values differ; `sums` are those of both evaluations."""
+        left_out = [metric.value(leave_one_out_sums(sample.sums)) for sample in (pair.first, pair.second)]
+        return bca_interval(resampled, _difference(metric, pair), left_out[0] - left_out[1])
+
+    def _measured(self, metric: Metric, sample: Sample, sums: Array) -> MetricValue:
+        value, method, resampled = float(metric.value(sample.total)), self.method, metric.value(sums)
         if np.ptp(resampled) == 0:
             method = "score"
             interval = boundary_interval(value, np.ones(sample.n_clusters), least=0.0, greatest=1.0)
         else:
-            interval = self.interval(resampled, value, lambda: metric.value(leave_one_out_sums(sample.sums)))
-            interval = within(interval, 0.0)
+            interval = _within(self.value_interval(metric, sample, sums=sums, resampled=resampled), 0.0)
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
-    def _compared(self, metric: Metric, pair: PairedSample, resampled: Array, *, swapped: Array) -> Difference:
-        first, second = pair.first, pair.second
-        value, method = float(metric.value(first.total) - metric.value(second.total)), self.method
+    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
+        first, value, method = pair.first, _difference(metric, pair), self.method
+        resampled = metric.value(sums[0]) - metric.value(sums[1])
         if np.ptp(resampled) == 0:
             interval, method = unvaried_interval(value, first.n_clusters), "score"
         else:
-            interval = self.interval(resampled, value, lambda: _left_out_difference(metric, pair))
+            interval = self.difference_interval(metric, pair, sums=sums, resampled=resampled)
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
         return Difference(
             difference=value,
-            interval=within(interval, -1.0),
+            interval=_within(interval, -1.0),
             method=method,
             p_value=swap_p_value(swapped),
             test="randomization",
@@ -96,12 +102,11 @@ def unvaried_interval(difference: float, n_clusters: int) -> Interval:
     return sign_flip_test(np.zeros(n_clusters), np.ones(n_clusters), flips_of(n_clusters)).interval
 
 
-def _left_out_difference(metric: Metric, pair: PairedSample) -> Array:
-    first, second = (metric.value(leave_one_out_sums(sample.sums)) for sample in (pair.first, pair.second))
-    return np.asarray(first - second)
+def _difference(metric: Metric, pair: PairedSample) -> float:
+    return float(metric.value(pair.first.total) - metric.value(pair.second.total))
 
 
-def within(interval: Interval, least: float) -> Interval:
+def _within(interval: Interval, least: float) -> Interval:
     """Cut an interval to [least, 1]."""
     return Interval(*np.clip((interval.low, interval.high), least, 1.0).tolist())
 
