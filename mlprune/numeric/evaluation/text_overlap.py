@@ -5,7 +5,6 @@ import numpy as np
 from mlprune.numeric.evaluation.metrics import Array
 
 BLEU_ORDERS = 4
-CHRF_ORDERS = 6
 CHRF_BETA = 2
 
 

@@ -1,4 +1,4 @@
-"""Corrections for multiple tests, compared with loops, scipy and examples by hand."""
+"""Correction for multiple tests, compared with loops and examples by hand."""
 
 import math
 from itertools import permutations
@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from mlprune.errors import PermanentError
-from mlprune.numeric.statistics.multiplicity import benjamini_hochberg, holm
+from mlprune.numeric.statistics.multiplicity import holm
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.02, 0.04, 0.3, 0.7, 1.0]), max_size=8)
@@ -35,32 +34,23 @@ def test_holm_equals_the_definition_with_ties(p_values: list[float]) -> None:
 
 
 @PROPERTY
-@given(FAMILIES.filter(len))
-def test_benjamini_hochberg_equals_scipy(p_values: list[float]) -> None:
-    assert benjamini_hochberg(p_values) == pytest.approx(stats.false_discovery_control(p_values, method="bh"))
-
-
-@PROPERTY
 @given(FAMILIES)
-def test_corrections_only_increase_p_values_and_keep_ties(p_values: list[float]) -> None:
-    q_values, adjusted = benjamini_hochberg(p_values), holm(p_values)
-    assert all(p <= q <= h + 1e-12 and h <= 1 for p, q, h in zip(p_values, q_values, adjusted, strict=True))
-    for corrected in (q_values, adjusted):
-        assert len(set(zip(p_values, corrected, strict=True))) == len(set(p_values))
+def test_a_correction_only_increases_p_values_and_keeps_ties(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    assert all(p <= h + 1e-12 and h <= 1 for p, h in zip(p_values, adjusted, strict=True))
+    assert len(set(zip(p_values, adjusted, strict=True))) == len(set(p_values))
 
 
 def test_an_example_by_hand_in_any_order() -> None:
-    for family in permutations([(0.01, 0.04, 0.04), (0.02, 0.06, 0.04), (0.03, 0.06, 0.04), (0.2, 0.2, 0.2)]):
-        p_values = [p for p, _, _ in family]
-        assert holm(p_values) == pytest.approx([adjusted for _, adjusted, _ in family])
-        assert benjamini_hochberg(p_values) == pytest.approx([q for _, _, q in family])
+    for family in permutations([(0.01, 0.04), (0.02, 0.06), (0.03, 0.06), (0.2, 0.2)]):
+        p_values = [p for p, _ in family]
+        assert holm(p_values) == pytest.approx([adjusted for _, adjusted in family])
 
 
-@pytest.mark.parametrize("correct", [holm, benjamini_hochberg])
-def test_a_family_with_something_else_is_an_error(correct: object) -> None:
+def test_a_family_with_something_else_is_an_error() -> None:
     for wrong in (math.nan, -0.1, 1.1):
         with pytest.raises(PermanentError, match="not a p-value") as caught:
-            correct([0.5, wrong])  # type: ignore[operator]
+            holm([0.5, wrong])
         assert caught.value.context["index"] == 1
-    assert correct([]) == []  # type: ignore[operator]
-    assert np.all(np.isfinite(correct([0.0, 1.0])))  # type: ignore[operator]
+    assert holm([]) == []
+    assert np.all(np.isfinite(holm([0.0, 1.0])))
