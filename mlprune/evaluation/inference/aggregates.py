@@ -30,7 +30,7 @@ from mlprune.evaluation.inference.resampled import unvaried_interval
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
-from mlprune.numeric.statistics.bootstrap import bca_interval
+from mlprune.numeric.statistics.bootstrap import bca_interval, jackknife_contributions
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.power import detectable_difference
@@ -46,8 +46,7 @@ class Contributions:
     """The contribution of each cluster to a group's difference, and its share of the items, both [C].
 
     The contributions add up to the difference and the sizes to 1. If the difference is not a sum over clusters, they
-    are those of the jackknife: (difference + (C - 1) * (mean over clusters of the difference without one - difference
-    without this one)) / C, and sizes of 1 / C.
+    are those of the jackknife (`jackknife_contributions`), with sizes of 1 / C.
     """
 
     group: LanguageGroup
@@ -148,10 +147,9 @@ def _scaled(result: SignFlipResult, by: float) -> SignFlipResult:
 
 
 def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
-    n = sums.n_clusters
     difference, left_out = (_difference(sums, group, values) for values in (sums.observed, sums.left_out))
-    contributions = (difference + (n - 1) * (left_out.mean() - left_out)) / n
-    return Contributions(group, sums.clusters, contributions, np.full(n, 1 / n))
+    sizes = np.full(sums.n_clusters, 1 / sums.n_clusters)
+    return Contributions(group, sums.clusters, jackknife_contributions(difference, left_out), sizes)
 
 
 def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | None) -> Aggregate:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mlprune.evaluation.inference.samples import HasItems, check_same_items, flips_of, resamples_of
 from mlprune.evaluation.task_metrics import Metric
-from mlprune.numeric.statistics.bootstrap import resampled_sums
+from mlprune.numeric.statistics.bootstrap import jackknife_contributions, resampled_sums
 from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.randomization import swapped_values
 
@@ -83,8 +83,8 @@ class LanguageSums:
         """Return what each cluster adds to the values of some languages, and its shares of their items, [C, languages].
 
         The contributions of a language add up to its value and the sizes to 1. They are exact for credit and
-        log-likelihoods. For other metrics they are those of the jackknife, with sizes of 1 / C:
-        (value + (C - 1) * (mean over clusters of the value without one - value without this one)) / C.
+        log-likelihoods. For other metrics they are those of the jackknife (`jackknife_contributions`), with sizes of
+        1 / C.
         """
         left_out = (self.left_out.first, self.left_out.second)
         observed = (self.observed.first, self.observed.second)
@@ -153,5 +153,4 @@ def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tu
         sign = -1 if metric.inference == "log_likelihood" else 1
         totals = sums[..., 1].sum(axis=0)
         return sign * sums[..., 0] / totals, sums[..., 1] / totals
-    n = len(sums)
-    return (value + (n - 1) * (left_out.mean(axis=0) - left_out)) / n, np.full(left_out.shape, 1 / n)
+    return jackknife_contributions(value, left_out), np.full(left_out.shape, 1 / len(sums))

@@ -8,7 +8,6 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.clusters import (
     BLOCK_ROWS,
     Array,
-    RatioEstimate,
     exact_products,
     exactly_summable,
     ratio_estimate,
@@ -66,6 +65,19 @@ def resampled_sums(counts: NDArray[np.uint16], sums: Array) -> Array:
 def leave_one_out_sums(sums: Array) -> Array:
     """Return the sums of statistics without each cluster in turn, [C, k]: the jackknife of `bca_interval`."""
     return np.asarray(sums.sum(axis=0) - sums)
+
+
+def jackknife_contributions(value: Array, left_out: Array) -> Array:
+    """Return what each cluster adds to a value that is no sum over clusters, [C, ...]; they add up to the value.
+
+    (value + (C - 1) * (mean over clusters of the value without one - value without this one)) / C
+
+    Args:
+        value: [...], of the sample.
+        left_out: [C, ...], without each cluster.
+    """
+    n = len(left_out)
+    return np.asarray((value + (n - 1) * (left_out.mean(axis=0) - left_out)) / n)
 
 
 def percentile_interval(resampled: Array, *, level: float = 0.95) -> Interval:
@@ -180,7 +192,9 @@ def ratio_t_interval(contributions: Array, sizes: Array, *, level: float = 0.95)
     """
     check_level(level)
     estimate = ratio_estimate(contributions, sizes)
-    reach = _t_reach(estimate, level)
+    reach = float("inf")
+    if estimate.n_clusters > 1:
+        reach = float(special.stdtrit(estimate.n_clusters - 1, (1 + level) / 2)) * estimate.standard_error
     return Interval(estimate.value - reach, estimate.value + reach)
 
 
@@ -217,12 +231,6 @@ def boundary_interval(value: float, sizes: Array, *, least: float, greatest: flo
     reach = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low, high = max(0.0, centre - reach), min(1.0, centre + reach)
     return Interval(float(least + low * (greatest - least)), float(least + high * (greatest - least)))
-
-
-def _t_reach(estimate: RatioEstimate, level: float) -> float:
-    if estimate.n_clusters == 1:
-        return float("inf")
-    return float(special.stdtrit(estimate.n_clusters - 1, (1 + level) / 2)) * estimate.standard_error
 
 
 def _quantiles(values: Array, low: float, high: float) -> Interval:

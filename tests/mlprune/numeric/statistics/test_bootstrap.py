@@ -11,6 +11,7 @@ from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
     boundary_interval,
     cluster_resamples,
+    jackknife_contributions,
     leave_one_out_sums,
     percentile_interval,
     ratio_t_interval,
@@ -45,6 +46,14 @@ def test_resampled_sums_equal_loops() -> None:
     assert resampled_sums(counts, sums) == pytest.approx(np.array(expected), abs=1e-12)
     with pytest.raises(ShapeError):
         resampled_sums(counts, sums[:5])
+
+
+def test_contributions_of_the_jackknife_are_the_terms_of_a_mean_and_add_up_to_any_value() -> None:
+    sample = GENERATOR.normal(size=(9, 2))
+    left_out = (sample.sum(axis=0) - sample) / 8
+    assert jackknife_contributions(sample.mean(axis=0), left_out) == pytest.approx(sample / 9)
+    roots = jackknife_contributions(np.sqrt(np.abs(sample.mean(axis=0))), np.sqrt(np.abs(left_out)))
+    assert roots.sum(axis=0) == pytest.approx(np.sqrt(np.abs(sample.mean(axis=0))))
 
 
 def test_the_interval_holds_the_asked_share_of_the_samples() -> None:
