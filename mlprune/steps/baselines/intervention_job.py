@@ -3,16 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
 from mlprune.steps.prune.variant import InterventionVariant
 from mlprune.steps.prune.variant_rows import Row, variant_row
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class InterventionJob(RecordJob):
+class InterventionJob(SmallJob):
     """Record a variant that has the weights of the dense model."""
 
     step: ClassVar[str] = "prune"
@@ -26,10 +24,6 @@ class InterventionJob(RecordJob):
         parents = self.identity.parents
         means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
         return (("base_models", parents["base_model"]), *means)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the record."""

@@ -30,7 +30,7 @@ from mlprune.steps.evaluate.prepared_task import prepared_task
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.evaluate.task_items import as_run
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
+from mlprune.steps.job import ChainLoader, ModelRef, RecordKey, SmallJob
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.hidden_means import mean_states
 from mlprune.store.store import Store
@@ -159,7 +159,7 @@ class TrialJob(TasksJob):
 
 
 @dataclass(frozen=True)
-class ChoiceJob(RecordJob):
+class ChoiceJob(SmallJob):
     """Choose the best of the tried pairs for one task and language."""
 
     step: ClassVar[str] = "search"
@@ -171,10 +171,6 @@ class ChoiceJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The trials."""
         return tuple(("lrp2_trials", trial_id) for trial_id in self.trials)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the values of the trials."""

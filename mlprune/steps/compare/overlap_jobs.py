@@ -13,7 +13,7 @@ from mlprune.numeric.masks.keep_masks import jaccard_removed
 from mlprune.numeric.masks.overlaps import top_bottom_overlap
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluate.protocol import profile_column
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, SmallJob
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
@@ -62,7 +62,7 @@ class MaskOverlapJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class FeatureOverlapJob(RecordJob):
+class FeatureOverlapJob(SmallJob):
     """Compute the overlaps of the top features of one demonstration set and the bottom features of another."""
 
     step: ClassVar[str] = "compare"
@@ -77,10 +77,6 @@ class FeatureOverlapJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The statistics of both sets."""
         return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""

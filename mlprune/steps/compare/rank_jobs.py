@@ -10,14 +10,12 @@ from mlprune.evaluation.rank_inference import Estimate, RankConsistency, compare
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.languages import ENGLISH
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.sign_flips import SignFlipResult
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.store.store import Store
 
 Pair = tuple[str, str]
@@ -25,7 +23,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RankConsistencyJob(RecordJob):
+class RankConsistencyJob(SmallJob):
     """Compute RankC of one variant between all pairs of its languages on one task and split.
 
     Profile `paper` ranks the candidates as the published code does, by ascending score: the worst candidate comes
@@ -44,10 +42,6 @@ class RankConsistencyJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """All evaluations."""
         return tuple(evaluation.identity.key for evaluation in (*self.evaluations, *self.baseline_evaluations))
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row for every pair of languages with common items."""

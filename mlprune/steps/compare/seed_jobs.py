@@ -11,7 +11,6 @@ from mlprune.evaluation.inference.language_sums import LanguageSums, language_su
 from mlprune.evaluation.inference.seed_differences import SeedDifference, seed_difference
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.steps.compare.jobs import main_language
 from mlprune.steps.compare.seed_groups import SeedSource
@@ -19,8 +18,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.store.store import Store
 
 MINIMUM_SEEDS = 2
@@ -41,7 +39,7 @@ class SeedEvaluations:
 
 
 @dataclass(frozen=True)
-class SeedComponentsJob(RecordJob):
+class SeedComponentsJob(SmallJob):
     """Estimate how much of the difference to dense is due to the seed, on one task and split."""
 
     step: ClassVar[str] = "compare"
@@ -56,10 +54,6 @@ class SeedComponentsJob(RecordJob):
         """All evaluations."""
         evaluations = [evaluation for seed in self.seeds for evaluation in seed.evaluations]
         return tuple(evaluation.identity.key for evaluation in (*evaluations, *self.baselines))
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row for each metric and language, and for the languages outside English together."""

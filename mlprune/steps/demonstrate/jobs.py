@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, cut_to_budget, demonstration_columns
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.corpus_ref import CorpusRef
 from mlprune.steps.demonstrate.source_texts import SetSpec, SourceTexts, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_unknown_tokens
-from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob
 from mlprune.store.parquet import Columns
 from mlprune.store.store import Store
 
@@ -64,7 +62,7 @@ def fit_token_budget(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTo
 
 
 @dataclass(frozen=True)
-class DemonstrateJob(RecordJob):
+class DemonstrateJob(SmallJob):
     """Write a demonstration set."""
 
     step: ClassVar[str] = "demonstrate"
@@ -77,10 +75,6 @@ class DemonstrateJob(RecordJob):
         """No records: the job reads the corpus."""
         return ()
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """The cost of a small job."""
-        return JobCost(self.step)
-
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Draw, write and tokenise the demonstrations."""
         tokenizer = load_tokenizer(Path(self.model.path))
@@ -91,7 +85,7 @@ class DemonstrateJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class MixJob(RecordJob):
+class MixJob(SmallJob):
     """Write a set that joins the first demonstrations of other sets."""
 
     step: ClassVar[str] = "demonstrate"
@@ -104,10 +98,6 @@ class MixJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The parts."""
         return tuple(("demonstration_sets", part) for part in self.parts)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """The cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Join the parts."""

@@ -10,14 +10,12 @@ from typing import ClassVar
 from mlprune.evaluation.tasks.item_groups import clusters_of
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
 from mlprune.evaluation.tasks.task_files import Item
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.items.identity import items_identity
 from mlprune.steps.items.task_row import task_row
-from mlprune.steps.job import ChainLoader, Identity, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, Identity, RecordKey, SmallJob
 from mlprune.store.store import Store
 
 CHOICE_SCHEMA = {
@@ -35,7 +33,7 @@ PAIR_SCHEMA = dict.fromkeys(("example_id", "source", "reference", "cluster", "ca
 
 
 @dataclass(frozen=True)
-class ItemsJob(RecordJob):
+class ItemsJob(SmallJob):
     """Store the items of one task, language and split."""
 
     step: ClassVar[str] = "items"
@@ -45,10 +43,6 @@ class ItemsJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """None."""
         return ()
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """A small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the items, then the record."""

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from mlprune.json_values import JsonValue, as_float
-from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
 from mlprune.steps.questions.answers import Compared, answer_rows
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.steps.questions.evidence import read_evidence
@@ -28,7 +26,7 @@ class AnsweringComparison(NamedTuple):
 
 
 @dataclass(frozen=True)
-class AnswerJob(RecordJob):
+class AnswerJob(SmallJob):
     """Answer one question; its comparisons are the family of its tests."""
 
     step: ClassVar[str] = "compare"
@@ -39,10 +37,6 @@ class AnswerJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The comparisons."""
         return tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the comparisons, and write a row for each of them, or one for their mean."""
