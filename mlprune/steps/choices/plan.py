@@ -1,11 +1,10 @@
 """Plan one choice per task, scoring rule and protocol that has a dev split: among dense and all pruned variants."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlprune.steps.choices.jobs import Candidate, ChoiceJob
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant
@@ -26,7 +25,8 @@ def choice_jobs(variants: Mapping[str, PlannedVariant], evaluations: Evaluations
     dense = next(variant for variant in variants.values() if variant.is_dense)
     pruned = [variant for variant in variants.values() if _is_candidate(variant, dense)]
     preferred = [dense, *sorted(pruned, key=lambda variant: (variant.spec.sparsity, variant.id))]
-    return [job for splits in _tasks(evaluations[dense.id]) for job in _job(preferred, evaluations, splits)]
+    families = {variant.id: families_of(evaluations[variant.id]) for variant in preferred}
+    return [job for splits in _tasks(families[dense.id]) for job in _job(families, splits)]
 
 
 def metric_of(spec: TaskSpec) -> str:
@@ -40,13 +40,12 @@ def _is_candidate(variant: PlannedVariant, dense: PlannedVariant) -> bool:
     return is_pruned and variant.spec.model.base_model_id == dense.spec.model.base_model_id
 
 
-def _tasks(evaluations: Sequence[EvaluationSpec]) -> Iterator[Mapping[str, TaskSpec]]:
+def _tasks(families: Iterable[TaskSpec]) -> Iterator[Mapping[str, TaskSpec]]:
     """Yield split -> task without a language, for each task that is evaluated on dev in profile corrected."""
-    sizes: dict[tuple[str, str, str], dict[str, dict[TaskSpec, None]]] = defaultdict(lambda: defaultdict(dict))
-    for evaluation in evaluations:
-        spec = replace(evaluation.task, language="")
+    sizes: dict[tuple[str, str, str], dict[str, list[TaskSpec]]] = defaultdict(lambda: defaultdict(list))
+    for spec in families:
         if spec.profile == "corrected":
-            sizes[spec.task, spec.protocol.id, spec.scoring_rule][spec.split][spec] = None
+            sizes[spec.task, spec.protocol.id, spec.scoring_rule][spec.split].append(spec)
     for splits in sizes.values():
         if "dev" in splits:
             yield {split: max(specs, key=_size) for split, specs in splits.items()}
@@ -56,15 +55,17 @@ def _size(spec: TaskSpec) -> float:
     return float("inf") if spec.limit is None else spec.limit
 
 
-def _job(
-    variants: Sequence[PlannedVariant], evaluations: Evaluations, splits: Mapping[str, TaskSpec]
-) -> Iterator[ChoiceJob]:
-    """Yield the job of a task if there is anything to choose."""
+def _job(variants: Mapping[str, Families], splits: Mapping[str, TaskSpec]) -> Iterator[ChoiceJob]:
+    """Yield the job of a task if there is anything to choose.
+
+    Args:
+        variants: id -> evaluations, in the order of preference.
+    """
     candidates = []
-    for variant in variants:
-        dev, test = (_by_language(evaluations[variant.id], splits.get(split)) for split in ("dev", "test"))
+    for variant_id, families in variants.items():
+        dev, test = (families.get(splits[split], {}) if split in splits else {} for split in ("dev", "test"))
         if dev:
-            candidates.append(Candidate(variant.id, dev, test))
+            candidates.append(Candidate(variant_id, dev, test))
     if len(candidates) > 1:
         parents = {
             "dev_evaluations": [one.identity.id for candidate in candidates for one in candidate.dev.values()],
@@ -73,8 +74,3 @@ def _job(
         }
         metric = metric_of(splits["dev"])
         yield ChoiceJob(make_identity("choices", {"metric": metric}, parents=parents), metric, tuple(candidates))
-
-
-def _by_language(evaluations: Sequence[EvaluationSpec], family: TaskSpec | None) -> dict[str, EvaluationSpec]:
-    of_family = (one for one in evaluations if replace(one.task, language="") == family)
-    return {evaluation.task.language: evaluation for evaluation in of_family}

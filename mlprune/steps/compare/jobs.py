@@ -9,6 +9,7 @@ from mlprune.evaluation.inference.language_groups import LanguageGroup, language
 from mlprune.evaluation.inference.language_sums import LanguageSums, language_sums
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.compare.comparison_rows import Row, aggregate_row, comparison_row
@@ -16,7 +17,7 @@ from mlprune.steps.compare.contributions import CONTRIBUTIONS_SCHEMA, contributi
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -55,6 +56,11 @@ class CompareJob(RecordJob):
     baseline_id: str
     pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
     """(evaluation of the variant, evaluation of the baseline) for each language."""
+
+    @property
+    def family(self) -> TaskSpec:
+        """The task without a language."""
+        return self.pairs[0][0].task.family
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -99,6 +105,17 @@ class CompareJob(RecordJob):
         ]
         path = f"contributions/{self.identity.id}.parquet"
         return store.write_table(path, contribution_columns(parts), CONTRIBUTIONS_SCHEMA)
+
+
+def compare_job(
+    variant_id: str, baseline_id: str, pairs: Sequence[tuple[EvaluationSpec, EvaluationSpec]]
+) -> CompareJob:
+    """Return the job of two variants and their evaluations, a pair for each language."""
+    parents: dict[str, JsonValue] = {
+        "evaluations": [evaluation.identity.id for evaluation, _ in pairs],
+        "baseline_evaluations": [evaluation.identity.id for _, evaluation in pairs],
+    }
+    return CompareJob(make_identity("comparisons", parents=parents), variant_id, baseline_id, tuple(pairs))
 
 
 def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:

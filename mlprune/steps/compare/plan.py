@@ -2,13 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from itertools import combinations
 from types import MappingProxyType
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
-from mlprune.steps.compare.jobs import CompareJob
+from mlprune.steps.compare.jobs import CompareJob, compare_job
 from mlprune.steps.compare.mask_pairs import overlap_pairs
 from mlprune.steps.compare.overlap_jobs import (
     MOST_OVERLAPS,
@@ -20,9 +19,8 @@ from mlprune.steps.compare.overlap_jobs import (
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks, rank_consistency_job
 from mlprune.steps.compare.seed_groups import seed_groups
 from mlprune.steps.compare.seed_jobs import SeedComponentsJob, SeedEvaluations, seed_components_job
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.evaluate.protocol import profile_column
-from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe.statistics_plan import PlannedObservation
@@ -30,6 +28,8 @@ from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.vocabulary import ProfileName
 
 Evaluations = Mapping[str, tuple[EvaluationSpec, ...]]
+AllFamilies = Mapping[str, Families]
+"""Variant id -> its evaluations."""
 
 
 def comparison_jobs(
@@ -52,10 +52,11 @@ def comparison_jobs(
         most_overlaps: largest number of pairs of variants whose masks are compared.
         asked: name of an entry -> names of the entries that questions compare it with.
     """
+    families = {variant: families_of(evaluations[variant]) for variant in variants}
     return [
-        *(job for pair in _compared(variants, asked) for job in _compare(*pair, evaluations)),
-        *(job for variant in variants for job in _rank(variant, next(iter(variants)), evaluations)),
-        *_seed_components(variants, evaluations),
+        *(job for pair in _compared(variants, asked) for job in _compare(*pair, families)),
+        *(job for variant in variants for job in _rank(variant, next(iter(variants)), families)),
+        *_seed_components(variants, families),
         *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
         *(
             job
@@ -83,52 +84,38 @@ def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequen
     yield from pairs
 
 
-def _families(evaluations: tuple[EvaluationSpec, ...]) -> dict[TaskSpec, dict[str, EvaluationSpec]]:
-    """Group evaluations that differ only in their language: task without language -> language -> evaluation."""
-    families: dict[TaskSpec, dict[str, EvaluationSpec]] = defaultdict(dict)
-    for evaluation in evaluations:
-        families[replace(evaluation.task, language="")][evaluation.task.language] = evaluation
-    return families
-
-
-def _compare(variant: str, baseline: str, evaluations: Evaluations) -> Iterator[CompareJob]:
+def _compare(variant: str, baseline: str, families: AllFamilies) -> Iterator[CompareJob]:
     """Yield a job for each task and split on which both were evaluated."""
-    baseline_families = _families(evaluations[baseline])
-    for family, by_language in _families(evaluations[variant]).items():
-        of_baseline = baseline_families.get(family, {})
-        pairs = tuple(
+    for family, by_language in families[variant].items():
+        of_baseline = families[baseline].get(family, {})
+        pairs = [
             (evaluation, of_baseline[language])
             for language, evaluation in by_language.items()
             if language in of_baseline
-        )
+        ]
         if pairs:
-            parents = {
-                "evaluations": [evaluation.identity.id for evaluation, _ in pairs],
-                "baseline_evaluations": [evaluation.identity.id for _, evaluation in pairs],
-            }
-            yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
+            yield compare_job(variant, baseline, pairs)
 
 
-def _rank(variant: str, dense: str, evaluations: Evaluations) -> Iterator[RankConsistencyJob]:
+def _rank(variant: str, dense: str, families: AllFamilies) -> Iterator[RankConsistencyJob]:
     """Yield a job for each task with candidates and split that was evaluated in several languages."""
-    of_dense = {} if variant == dense else _families(evaluations[dense])
-    for family, by_language in _families(evaluations[variant]).items():
+    of_dense = {} if variant == dense else families[dense]
+    for family, by_language in families[variant].items():
         if compares_ranks(family) and len(by_language) > 1:
             in_dense = of_dense.get(family, {})
             baselines = [in_dense[language] for language in by_language if language in in_dense]
             yield rank_consistency_job(variant, list(by_language.values()), baseline_id=dense, baselines=baselines)
 
 
-def _seed_components(variants: Mapping[str, PlannedVariant], evaluations: Evaluations) -> Iterator[SeedComponentsJob]:
+def _seed_components(variants: Mapping[str, PlannedVariant], families: AllFamilies) -> Iterator[SeedComponentsJob]:
     """Yield a job for each group of variants that differ in nothing but a seed, and each task and split."""
     dense = next(iter(variants))
     for group in seed_groups(variants.values()):
-        families = [(seed, variant, _families(evaluations[variant])) for seed, variant in group.variants]
-        for family, in_dense in _families(evaluations[dense]).items():
+        for family, in_dense in families[dense].items():
             seeds = [
-                SeedEvaluations(seed, variant, tuple(by_family[family].values()))
-                for seed, variant, by_family in families
-                if family in by_family
+                SeedEvaluations(seed, variant, tuple(families[variant][family].values()))
+                for seed, variant in group.variants
+                if family in families[variant]
             ]
             job = seed_components_job(group.source, seeds, baseline_id=dense, baselines=list(in_dense.values()))
             if job is not None:

@@ -14,7 +14,7 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.json_values import as_int, as_list
-from mlprune.steps.compare.jobs import CompareJob
+from mlprune.steps.compare.jobs import compare_job
 from mlprune.steps.compare.rank_jobs import rank_consistency_job
 from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.compare.seed_jobs import SeedEvaluations, seed_components_job
@@ -186,11 +186,10 @@ def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> 
     roles = ("evaluations", "baseline_evaluations")
     for record in store.records("comparisons"):
         sides = [[successors.get(evaluation_id) for evaluation_id in record.parents[role]] for role in roles]
-        pairs = tuple((new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline)
+        pairs = [(new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline]
         if pairs:
-            parents = {role: [pair[side].identity.id for pair in pairs] for side, role in enumerate(roles)}
             variant, baseline = (_variant_of(store, side) for side in zip(*pairs, strict=True))
-            yield CompareJob(make_identity("comparisons", parents=parents), variant, baseline, pairs)
+            yield compare_job(variant, baseline, pairs)
     for record in store.records("rank_consistency"):
         evaluations, baselines = (
             [successors[evaluation_id] for evaluation_id in record.parents.get(role, ()) if evaluation_id in successors]

@@ -66,6 +66,11 @@ class TaskSpec:
         return without_defaults(replace(self, template=without_groups(self.template)), omit=_NOT_IN_ID)
 
     @property
+    def family(self) -> "TaskSpec":
+        """The task without its language: equal for evaluations that differ only in language."""
+        return replace(self, language="")
+
+    @property
     def definition(self) -> Task:
         """The task in any language."""
         return template_task(self.template) if self.template is not None else TASKS[self.task]

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.evaluation.inference.language_groups import language_groups
+from mlprune.languages import ENGLISH
 from mlprune.recipe import DENSE_LABEL, AskedLanguages, QuestionConfig, Recipe
 from mlprune.steps.compare.jobs import CompareJob, main_language
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
@@ -19,7 +20,6 @@ from mlprune.steps.prune.variant import ScoredVariant
 from mlprune.steps.questions.criterion import Criterion
 
 TEST = "test"
-ENGLISH = "en"
 Variants = Mapping[str, PlannedVariant]
 
 
@@ -53,7 +53,7 @@ class PlannedQuestion:
     @property
     def family(self) -> TaskSpec:
         """The task without a language."""
-        return family_of(self.comparisons[0])
+        return self.comparisons[0].family
 
     @property
     def n_tests(self) -> int:
@@ -74,11 +74,6 @@ class PlannedQuestion:
     def criterion_id(self) -> str:
         """Key of all questions that differ from this one only in their variants."""
         return self.criterion.id([self.family.parameters, list(self.languages)])
-
-
-def family_of(comparison: CompareJob) -> TaskSpec:
-    """Return the task of a comparison without its language."""
-    return replace(comparison.pairs[0][0].task, language="")
 
 
 def languages_of(comparison: CompareJob) -> list[str]:
@@ -106,7 +101,7 @@ def plan_questions(
     families: dict[TaskSpec, list[CompareJob]] = defaultdict(list)
     for job in jobs:
         if isinstance(job, CompareJob):
-            families[family_of(job)].append(job)
+            families[job.family].append(job)
     planned = [_declared(recipe, inputs, config, variants=variants, families=families) for config in recipe.questions]
     planned += _defaults(variants, families)
     distinct: dict[str, PlannedQuestion] = {}
@@ -164,7 +159,7 @@ def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
     for entry in recipe.evaluations:
         is_asked = (entry.task, entry.split) == (config.task, config.split)
         if is_asked and (not entry.variants or names <= set(entry.variants)):
-            return replace(task_specs(recipe, inputs, entry)[0], language="")
+            return task_specs(recipe, inputs, entry)[0].family
     expected = f"one evaluation of task {config.task} on split {config.split} with {sorted(names)}"
     raise RecipeError(
         "a question compares entries that are never evaluated together", question=config.name, expected=expected
