@@ -33,7 +33,6 @@ SeedIntervalName = Literal["t", "two_way_bootstrap"]
 class SeedDifference:
     """The mean difference of several seeds to a baseline."""
 
-    group: LanguageGroup
     n_seeds: int
     n_items: int
     n_clusters: int
@@ -86,7 +85,6 @@ def seed_difference(seeds: Sequence[LanguageSums], group: LanguageGroup) -> Seed
     differences = np.array([_differences(sums)[indices].mean() for sums in seeds])
     deviation = float(differences.std(ddof=1))
     return SeedDifference(
-        group=group,
         n_seeds=len(seeds),
         n_items=len(frozenset().union(*(first.items[index] for index in indices))),
         n_clusters=int(clusters.sum()),

@@ -1,7 +1,10 @@
 """Rows of `comparison_results` and `aggregate_results`: a variant compared with a baseline."""
 
+from collections.abc import Mapping
+
 from mlprune.evaluation.inference.aggregates import Aggregate
 from mlprune.evaluation.inference.estimates import Difference, contradicts, finite
+from mlprune.evaluation.inference.language_groups import LanguageGroup
 from mlprune.json_values import JsonValue
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
@@ -12,13 +15,9 @@ Row = dict[str, JsonValue]
 
 def comparison_row(metric: str, difference: Difference, *, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Row:
     """Return the columns of one comparison that are not equal in the whole record."""
-    spec = evaluation.task
     return {
         "evaluation_id": evaluation.identity.id,
         "baseline_evaluation_id": baseline.identity.id,
-        "task": spec.task,
-        "language": spec.language,
-        "split": spec.split,
         "metric": metric,
         "difference": difference.difference,
         "scale": difference.scale,
@@ -36,29 +35,20 @@ def comparison_row(metric: str, difference: Difference, *, evaluation: Evaluatio
         "n_lost": difference.n_lost,
         "smallest_significant": difference.smallest_significant,
         "detectable_difference": difference.detectable_difference,
-        **_conditions(spec),
-        "prompt_language": spec.prompt_language,
+        **evaluation.task.columns,
+        **profile_column(evaluation.task.profile),
     }
 
 
-def aggregate_row(metric: str, aggregate: Aggregate, *, specs: dict[str, TaskSpec]) -> Row:
+def aggregate_row(metric: str, aggregate: Aggregate, *, specs: Mapping[str, TaskSpec]) -> Row:
     """Return the columns of one group of languages that are not equal in the whole record.
 
     Args:
         specs: language -> the variant's evaluation.
     """
-    group = aggregate.group
-    spec = specs[group.languages[0]]
-    prompt_languages = {specs[language].prompt_language for language in group.languages}
     worst, baseline_worst = aggregate.worst or (None, None)
     return {
-        "task": spec.task,
-        "split": spec.split,
         "metric": metric,
-        "group_kind": group.kind,
-        "group_name": group.name,
-        "languages": " ".join(group.languages),
-        "n_languages": len(group.languages),
         "n_items": aggregate.n_items,
         "n_clusters": aggregate.n_clusters,
         "value": aggregate.value,
@@ -76,15 +66,24 @@ def aggregate_row(metric: str, aggregate: Aggregate, *, specs: dict[str, TaskSpe
         "interval_contradicts_p": contradicts(aggregate.interval, aggregate.p_value),
         "n_flips": aggregate.n_flips,
         "detectable_difference": aggregate.detectable_difference,
-        **_conditions(spec),
-        "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
+        **group_columns(aggregate.group, specs),
     }
 
 
-def _conditions(spec: TaskSpec) -> Row:
+def group_columns(group: LanguageGroup, specs: Mapping[str, TaskSpec]) -> Row:
+    """Return the columns on a group of languages and on how its evaluations were made.
+
+    Args:
+        specs: language -> the variant's evaluation.
+    """
+    spec = specs[group.languages[0]]
+    prompt_languages = {specs[language].prompt_language for language in group.languages}
     return {
-        "scoring_rule": spec.scoring_rule,
-        "example_limit": spec.limit,
-        "protocol_id": spec.protocol.id,
+        "group_kind": group.kind,
+        "group_name": group.name,
+        "languages": " ".join(group.languages),
+        "n_languages": len(group.languages),
+        **spec.family_columns,
+        "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
         **profile_column(spec.profile),
     }

@@ -60,10 +60,8 @@ class RankConsistencyJob(SmallJob):
         return {
             "variant_id": self.variant_id,
             "baseline_id": self.baseline_id,
-            "task": spec.task,
             "language": pair[0],
             "reference_language": pair[1],
-            "split": spec.split,
             "n_items": len(agreed.values),
             "n_skipped": agreed.n_skipped,
             **_value_columns(measure_ranks(agreed)),
@@ -71,9 +69,7 @@ class RankConsistencyJob(SmallJob):
             **_difference_columns(difference),
             "evaluation_id": first.identity.id,
             "reference_evaluation_id": second.identity.id,
-            "scoring_rule": spec.scoring_rule,
-            "example_limit": spec.limit,
-            "protocol_id": spec.protocol.id,
+            **spec.family_columns,
             **profile_column(spec.profile),
         }
 

@@ -12,10 +12,10 @@ from mlprune.evaluation.inference.seed_differences import SeedDifference, seed_d
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.numeric.statistics.interval import Interval
+from mlprune.steps.compare.comparison_rows import group_columns
 from mlprune.steps.compare.jobs import main_language
 from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
@@ -71,7 +71,7 @@ class SeedComponentsJob(SmallJob):
             for group in [*(means if name in AGGREGATED else ()), *alone]:
                 difference = seed_difference(sums, group)
                 if difference is not None:
-                    rows.append({**self._keys, "metric": name, **_columns(difference), **_conditions(group, specs)})
+                    rows.append({**self._keys, "metric": name, **_columns(difference), **group_columns(group, specs)})
         store.write_record(self.identity.record(rows={"seed_components": rows}))
 
     @property
@@ -133,10 +133,6 @@ def _sums(
 
 def _columns(result: SeedDifference) -> dict[str, JsonValue]:
     return {
-        "group_kind": result.group.kind,
-        "group_name": result.group.name,
-        "languages": " ".join(result.group.languages),
-        "n_languages": len(result.group.languages),
         "n_seeds": result.n_seeds,
         "n_items": result.n_items,
         "n_clusters": result.n_clusters,
@@ -157,18 +153,3 @@ def _columns(result: SeedDifference) -> dict[str, JsonValue]:
 
 def _ends(name: str, interval: Interval) -> dict[str, JsonValue]:
     return {f"{name}_low": finite(interval.low), f"{name}_high": finite(interval.high)}
-
-
-def _conditions(group: LanguageGroup, specs: dict[str, TaskSpec]) -> dict[str, JsonValue]:
-    """Columns on how the evaluations were made."""
-    spec = specs[group.languages[0]]
-    prompt_languages = {specs[language].prompt_language for language in group.languages}
-    return {
-        "task": spec.task,
-        "split": spec.split,
-        "scoring_rule": spec.scoring_rule,
-        "example_limit": spec.limit,
-        "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
-        "protocol_id": spec.protocol.id,
-        **profile_column(spec.profile),
-    }

@@ -125,12 +125,15 @@ class TaskSpec:
     @property
     def columns(self) -> dict[str, JsonValue]:
         """Columns of the catalog that say what is evaluated."""
+        return {**self.family_columns, "language": self.language, "prompt_language": self.prompt_language}
+
+    @property
+    def family_columns(self) -> dict[str, JsonValue]:
+        """Those of the columns that are equal in all languages."""
         return {
             "task": self.task,
-            "language": self.language,
             "split": self.split,
             "scoring_rule": self.scoring_rule,
-            "prompt_language": self.prompt_language,
             "example_limit": self.limit,
             "protocol_id": self.protocol.id,
         }
