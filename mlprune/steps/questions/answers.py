@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite
-from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.multiplicity import holm
@@ -90,8 +90,7 @@ def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[
 
 
 def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
-    row, estimate = part.evidence.row, estimate_of(part.evidence)
-    n_items = as_int(row["n_items"] if "n_items" in row else row["n"])
+    row, n_items = part.evidence.row, part.evidence.n_items
     return {
         "comparison_id": part.comparison_id,
         "variant_id": part.variant_id,
@@ -109,7 +108,7 @@ def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
         "standard_error": row["standard_error"],
         "p_value": row["p_value"],
         "test": row["test"],
-        **_margin_columns(estimate, criterion),
+        **_margin_columns(estimate_of(part.evidence), criterion),
         **_power_columns(criterion, part.evidence.standard_error, n=n_items * part.n_languages, n_tests=n_tests),
         "chance": part.chance,
         "conditional_on_one_draw": part.seed is not None,
@@ -121,30 +120,35 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
     seeds = sorted({part.seed for part in compared if part.seed is not None})
     estimate, test = _pooled(compared, seeds)
     difference, p_value, error = _described(estimate)
-    interval = _without_0(estimate.interval(1 - ALPHA), difference) if p_value < ALPHA else estimate.interval(1 - ALPHA)
-    first = _row_of_one(compared[0], criterion, n_tests=1)
+    interval = estimate.interval(1 - ALPHA)
+    if p_value < ALPHA:
+        interval = _without_0(interval, difference)
+    margin_columns = _margin_columns(estimate, criterion)
+    n_languages, n_items = compared[0].n_languages, evidence[0].n_items
     baselines = {part.baseline_id for part in compared}
     chances = [part.chance for part in compared if part.chance is not None]
     return {
-        **first,
         "comparison_id": "",
         "variant_id": None,
         "baseline_id": baselines.pop() if len(baselines) == 1 else None,
         "n_variants": len({part.variant_id for part in compared}),
+        "n_languages": n_languages,
+        "n_items": n_items,
         "n_clusters": max(part.n_clusters for part in evidence),
         "n_seeds": len(seeds),
         "difference": difference,
+        "scale": evidence[0].row["scale"],
         "ci_low": finite(interval.low),
         "ci_high": finite(interval.high),
         "interval": test,
         "standard_error": finite(error),
         "p_value": p_value,
         "test": test,
-        **_margin_columns(estimate, criterion),
+        **margin_columns,
         "p_max_t": None,
         "p_holm": p_value,
-        "p_margin_holm": _margin_columns(estimate, criterion)["p_margin"],
-        **_power_columns(criterion, error, n=as_int(first["n_items"]) * as_int(first["n_languages"]), n_tests=1),
+        "p_margin_holm": margin_columns["p_margin"],
+        **_power_columns(criterion, error, n=n_items * n_languages, n_tests=1),
         "chance": sum(chances) / len(chances) if chances else None,
         "conditional_on_one_draw": len(seeds) == 1,
     }

@@ -72,6 +72,11 @@ class Evidence:
         return float("inf") if error is None else as_float(error)
 
     @property
+    def n_items(self) -> int:
+        """Number of different items."""
+        return as_int(self.row["n_items"] if "n_items" in self.row else self.row["n"])
+
+    @property
     def n_clusters(self) -> int:
         """Number of clusters."""
         return as_int(self.row["n_clusters"])
