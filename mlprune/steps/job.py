@@ -74,9 +74,13 @@ class Identity:
     @cached_property
     def id(self) -> str:
         """The id."""
+        return self.id_in(RECORD_KINDS[self.kind].version)
+
+    def id_in(self, step_version: int) -> str:
+        """Return the id that the same work has in a version of its step."""
         return identity(
             self.kind,
-            step_version=RECORD_KINDS[self.kind].version,
+            step_version=step_version,
             parameters=self.parameters,
             parents=self.parents,
             contents=self.contents,

@@ -6,6 +6,7 @@ record of the same parameters, parents and contents is found by its id, since id
 
 import logging
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.tasks.item_groups import ItemGroup
@@ -14,7 +15,6 @@ from mlprune.steps.evaluate.results import read_predictions, write_evaluation
 from mlprune.steps.evaluate.task_items import GROUPS, task_data
 from mlprune.steps.job import Identity
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import identity
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -29,18 +29,15 @@ def earlier_ids(evaluation: Identity) -> tuple[str, ...]:
 
     The first is that of this version for files that did not state clusters and categories yet.
     """
-    contents = {name: sha256 for name, sha256 in evaluation.contents.items() if name != GROUPS}
-    ids = (
-        identity(
-            KIND,
-            step_version=version,
-            parameters=evaluation.parameters,
-            parents=evaluation.parents,
-            contents=contents,
-        )
-        for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS)
-    )
+    earlier = without_groups(evaluation)
+    ids = (earlier.id_in(version) for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS))
     return tuple(record_id for record_id in ids if record_id != evaluation.id)
+
+
+def without_groups(evaluation: Identity) -> Identity:
+    """Return the identity of an evaluation of files that do not state clusters and categories."""
+    contents = {name: sha256 for name, sha256 in evaluation.contents.items() if name != GROUPS}
+    return replace(evaluation, contents=contents)
 
 
 def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:

@@ -63,10 +63,9 @@ def write_missing_items(store: Store, evaluations: Iterable[EvaluationSpec]) -> 
 
     Usually step `items` has done so before. Two processes may write the same items: they write the same bytes.
     """
-    tasks = {items_identity(one.task, one.identity.contents).key: one for one in evaluations}
-    for key, evaluation in tasks.items():
-        if not store.has_record(*key):
-            write_items(store, items_identity(evaluation.task, evaluation.identity.contents), evaluation.task)
+    for job in item_jobs(evaluations):
+        if not store.has_record(*job.identity.key):
+            write_items(store, job.identity, job.task)
 
 
 def item_jobs(evaluations: Iterable[EvaluationSpec]) -> list[ItemsJob]:

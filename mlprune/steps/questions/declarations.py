@@ -9,11 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 
 from mlprune.json_values import JsonValue, as_int, as_str
-from mlprune.steps.evaluate.task_items import GROUPS
+from mlprune.steps.evaluate.adopt import without_groups
 from mlprune.steps.job import Identity, RecordKey
 from mlprune.steps.questions.plan import PlannedQuestion, evaluations_of
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import Record, identity
+from mlprune.store.records import Record
 from mlprune.store.store import Store
 
 Pair = tuple[str, str]
@@ -54,17 +54,10 @@ def _declared_after(
 
 def _exists(evaluation: Identity, existing: Set[RecordKey]) -> bool:
     """Whether the store has an evaluation, made by this version of the step or by an earlier one."""
-    without_groups = {name: value for name, value in evaluation.contents.items() if name != GROUPS}
     ids = (
-        identity(
-            evaluation.kind,
-            step_version=version,
-            parameters=evaluation.parameters,
-            parents=evaluation.parents,
-            contents=contents,
-        )
+        each.id_in(version)
         for version in range(RECORD_KINDS[evaluation.kind].version, 0, -1)
-        for contents in (evaluation.contents, without_groups)
+        for each in (evaluation, without_groups(evaluation))
     )
     return any((evaluation.kind, record_id) in existing for record_id in ids)
 
