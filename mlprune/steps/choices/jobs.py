@@ -84,13 +84,11 @@ class ChoiceJob(RecordJob):
             for of_split in (self.dense.dev, self.dense.test)
         ]
         ids = [candidate.variant_id for candidate in self.candidates]
+        test = TestSplit(store, metrics, self.dense.test)
         choices: list[Row] = []
         for criterion in criteria:
             chosen = self.candidates[criterion.chosen]
-            tested = None
-            if chosen is not self.dense:
-                test = TestSplit(metrics)
-                tested = test.difference(store, criterion.group, variant=chosen.test, baseline=self.dense.test)
+            tested = None if chosen is self.dense else test.difference(criterion.group, chosen.test)
             overlap = _overlap(criterion, *splits)
             rows = criterion_rows(criterion, ids, test_values=test_values, tested=tested, overlap=overlap)
             choices += [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlprune.evaluation.inference.aggregates import Aggregate
-from mlprune.evaluation.inference.estimates import Difference
+from mlprune.evaluation.inference.estimates import Difference, finite
 from mlprune.json_values import JsonValue
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.steps.choices.criteria import Balance, Criterion
@@ -61,7 +61,7 @@ def criterion_rows(
             "test_dense_value": _shown(criterion, on_test[0]),
             **columns,
             "scale": "log_ratio" if criterion.is_log else "difference",
-            "optimism": _finite(gains[place] - of_test[place]) if is_chosen else None,
+            "optimism": finite(float(gains[place] - of_test[place])) if is_chosen else None,
             "dev_n_items": criterion.n_items,
             "dev_n_clusters": criterion.n_clusters,
             "n_shared_items": None if overlap is None else overlap.n_shared_items,
@@ -110,8 +110,4 @@ def pareto_rows(balance: Balance, variant_ids: Sequence[str], *, test_values: Ar
 
 def _shown(criterion: Criterion, value: float) -> float | None:
     """Return a value as the catalog has it; None if there is none."""
-    return _finite(np.exp(value) if criterion.is_log else value)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+    return finite(float(np.exp(value) if criterion.is_log else value))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mlprune.evaluation.inference.aggregates import Aggregate, aggregate
 from mlprune.evaluation.inference.estimates import Difference, finite
@@ -11,7 +12,7 @@ from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import JsonValue
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.results import predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.store.store import Store
 
 Evaluations = Mapping[str, EvaluationSpec]
@@ -20,35 +21,35 @@ Evaluations = Mapping[str, EvaluationSpec]
 
 @dataclass(frozen=True)
 class TestSplit:
-    """The evaluations of a task on test, and the metric of each language."""
+    """The evaluations of the dense model on test, and the metric of each language."""
 
     __test__ = False
+    store: Store
     metrics: Mapping[str, Metric]
+    baseline: Evaluations
 
-    def difference(
-        self, store: Store, group: LanguageGroup, *, variant: Evaluations, baseline: Evaluations
-    ) -> Difference | Aggregate | None:
+    @cached_property
+    def _of_baseline(self) -> Mapping[str, StoredPredictions]:
+        """Language -> predictions of the dense model, which every chosen candidate is compared with."""
+        return {language: predictions_of(self.store, evaluation) for language, evaluation in self.baseline.items()}
+
+    def difference(self, group: LanguageGroup, variant: Evaluations) -> Difference | Aggregate | None:
         """Return the difference of a variant in a group of languages; None if it lacks one of them on test.
 
         The clusters are those of all languages in which both were evaluated, as in the record of their comparison.
         """
-        languages = sorted(variant.keys() & baseline.keys())
+        languages = sorted(variant.keys() & self.baseline.keys())
         if not set(group.languages) <= set(languages):
             return None
         if group.kind == "language":
-            return self._of_language(store, group.name, variant[group.name], baseline[group.name])
-        predictions = {
-            language: (predictions_of(store, variant[language]), predictions_of(store, baseline[language]))
-            for language in languages
-        }
+            metric = self.metrics[group.name]
+            return compare([metric], *self._predictions(group.name, variant))[metric.name]
+        predictions = {language: self._predictions(language, variant) for language in languages}
         sums = language_sums({language: self.metrics[language] for language in languages}, predictions)
         return aggregate(sums, [group])[0]
 
-    def _of_language(
-        self, store: Store, language: str, variant: EvaluationSpec, baseline: EvaluationSpec
-    ) -> Difference:
-        metric = self.metrics[language]
-        return compare([metric], predictions_of(store, variant), predictions_of(store, baseline))[metric.name]
+    def _predictions(self, language: str, variant: Evaluations) -> tuple[StoredPredictions, StoredPredictions]:
+        return predictions_of(self.store, variant[language]), self._of_baseline[language]
 
 
 def tested_columns(difference: Difference | Aggregate | None) -> dict[str, JsonValue]:
