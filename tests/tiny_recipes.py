@@ -319,6 +319,12 @@ def results(store: Store | Path) -> dict[str, bytes]:
     return {path: data for path, data in files.items() if not path.startswith(("runs/", "claims/", "catalog.duckdb"))}
 
 
+def shared_results(store: Store | Path) -> dict[str, bytes]:
+    """Those of the results that do not depend on what else a recipe names or asks."""
+    of_recipe = ("records/recipes/", "records/answers/")
+    return {path: data for path, data in results(store).items() if not path.startswith(of_recipe)}
+
+
 class FinishedRun(NamedTuple):
     """A recipe, its plan, and the store of its finished run."""
 
