@@ -21,11 +21,10 @@ from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.steps.prune.combine_plan import add_combinations
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
 from mlprune.store.records import Record
-from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,15 @@ class Plan:
     @property
     def record(self) -> Record:
         """The names and questions of the recipe, as a run that starts without any results writes them."""
-        return recipe_record(self.recipe, self.names, self.questions, {})
+        return self.record_with({})
 
-    def record_in(self, store: Store) -> Record:
-        """Return the record that a run in this store writes when it starts: questions know which results existed."""
-        return recipe_record(self.recipe, self.names, self.questions, declarations(self.questions, store))
+    def record_with(self, declared: Mapping[str, DeclaredAfter]) -> Record:
+        """Return the record that a run writes when it starts: questions know which results existed.
+
+        Args:
+            declared: of `declarations` in the store of the run.
+        """
+        return recipe_record(self.recipe, self.names, self.questions, declared)
 
     @property
     def models(self) -> tuple[ModelRef, ...]:

@@ -14,6 +14,7 @@ from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations import ActivationsJob
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
 from ray_jobs.driver.capacity_checks import local_ray_node, require_room
@@ -68,7 +69,7 @@ def describe_plan(
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
-        *question_lines(plan, store),
+        *question_lines(plan, store, declarations(plan.questions, store)),
         *_needs_lines(needs, nodes),
     ]
     return "\n".join(lines)

@@ -5,19 +5,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.counted import counted
 from mlprune.plan import Plan
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.plan import PlannedQuestion
-from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
+from mlprune.steps.questions.power import CHANGED_SHARE, Power, points, power_of
 from mlprune.store.store import Store
 
 
-def question_lines(plan: Plan, store: Store) -> list[str]:
-    """Describe each declared question in a line, then warn; nothing for a recipe without declared questions."""
+def question_lines(plan: Plan, store: Store, after: Mapping[str, DeclaredAfter]) -> list[str]:
+    """Describe each declared question in a line, then warn; nothing for a recipe without declared questions.
+
+    Args:
+        after: of `declarations` in the store.
+    """
     declared = [question for question in plan.questions if question.config is not None]
     if not declared:
         return []
     powers = [power_of(question, store) for question in declared]
-    n_before = {name: sum(numbers.values()) for name, numbers in declarations(declared, store).items()}
+    n_before = {name: sum(numbers.values()) for name, numbers in after.items()}
     return [
         f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default",
         *(f"  {describe_question(power)}" for power in powers),
@@ -54,7 +58,7 @@ def _mean_of(question: PlannedQuestion) -> str:
 
 def _claim(question: PlannedQuestion) -> str:
     criterion = question.criterion
-    margin = "" if criterion.margin is None else f" within {_points(criterion.margin)}"
+    margin = "" if criterion.margin is None else f" within {points(criterion.margin)}"
     return f"{criterion.claim}{margin} in {criterion.metric}, {criterion.group.text}"
 
 
@@ -64,7 +68,7 @@ def _findings(power: Power) -> Iterator[str]:
     basis = f"from {counted(power.n_stored, 'stored result')}" if power.n_stored else basis
     if power.question.criterion.margin is None:
         if power.smallest_significant is not None:
-            yield f"smallest significant gain {_points(power.smallest_significant)}"
+            yield f"smallest significant gain {points(power.smallest_significant)}"
         yield _known("gain found with 80 % power", power.detectable, basis)
     else:
         basis = "if no right answer is lost" if power.is_of_items and not power.n_stored else basis
@@ -72,8 +76,4 @@ def _findings(power: Power) -> Iterator[str]:
 
 
 def _known(what: str, value: float | None, basis: str) -> str:
-    return f"{what} {_points(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:.1f} points"
+    return f"{what} {points(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"

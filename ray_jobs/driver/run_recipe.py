@@ -13,6 +13,7 @@ from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.estimate import needs_of
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.repair import scrub
@@ -94,7 +95,8 @@ def _run_recipe(
     if scrubs:
         console.print(f"scrub: {scrub(store, _made_by(plan))} records with damaged artefacts moved to quarantine/")
     pending = pending_jobs(plan.jobs, store)
-    record = plan.record_in(store)
+    declared = declarations(plan.questions, store)
+    record = plan.record_with(declared)
     if not pending and store.read_record(record.kind, record.id):
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
@@ -104,7 +106,7 @@ def _run_recipe(
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
-        for line in question_lines(plan, store):
+        for line in question_lines(plan, store, declared):
             console.print(line, markup=False)
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(record)

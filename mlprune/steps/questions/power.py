@@ -77,12 +77,12 @@ class Power:
         if self.is_of_items:
             needed = items_for_margin(margin, alpha=ALPHA / self.question.n_tests)
             yield (
-                f"a margin of {_points(margin)} needs about {needed} independent items{self._family}, "
+                f"a margin of {points(margin)} needs about {needed} independent items{self._family}, "
                 f"{self.question.criterion.group.text} has {self._units}: "
-                f"the smallest testable margin is {_points(testable)}"
+                f"the smallest testable margin is {points(testable)}"
             )
         else:
-            yield f"a margin of {_points(margin)} is too small: {_points(testable)} can be shown with 80 % power"
+            yield f"a margin of {points(margin)} is too small: {points(testable)} can be shown with 80 % power"
 
     def _gain_warnings(self) -> Iterator[str]:
         smallest, group = self.smallest_significant, self.question.criterion.group.text
@@ -90,9 +90,9 @@ class Power:
             return
         if smallest > LARGE_GAIN:
             n_items = f"{group} has {self.n_answers} items"
-            yield f"no gain below {_points(smallest)} can be significant{self._family}: {n_items}"
+            yield f"no gain below {points(smallest)} can be significant{self._family}: {n_items}"
         if self.headroom is not None and self.headroom < smallest:
-            yield f"the baseline is {_points(self.headroom)} below the best value: no gain can be significant"
+            yield f"the baseline is {points(self.headroom)} below the best value: no gain can be significant"
 
     @property
     def _family(self) -> str:
@@ -182,5 +182,6 @@ def _stored_errors(question: PlannedQuestion, store: Store) -> list[float]:
     return [as_float(row["standard_error"]) for row in rows if row.get("standard_error") is not None]
 
 
-def _points(value: float) -> str:
+def points(value: float) -> str:
+    """Format a difference of shares."""
     return f"{100 * value:.1f} points"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from ray_jobs.driver.question_lines import question_lines
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
@@ -21,7 +22,8 @@ MARGIN: dict[str, Any] = {
 
 def lines_of(folder: Path, store: Store, *questions: dict[str, Any]) -> list[str]:
     path = write_recipe(folder, {**small_recipe(), "questions": list(questions)}, name="asked.yaml")
-    return question_lines(plan_of(path), store)
+    plan = plan_of(path)
+    return question_lines(plan, store, declarations(plan.questions, store))
 
 
 def test_a_recipe_without_questions_has_no_lines(own_inputs: Path, tmp_path: Path) -> None:
@@ -49,7 +51,8 @@ def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_
     plan = plan_of(path)
     for evaluation in (one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations):
         store.write_record(evaluation.identity.record(rows={"metrics": []}))
-    warnings = [line for line in question_lines(plan, store) if "exploratory" in line and line.startswith("warning")]
+    lines = question_lines(plan, store, declarations(plan.questions, store))
+    warnings = [line for line in lines if "exploratory" in line and line.startswith("warning")]
     assert len(warnings) == 1
     assert "2 results existed before" in warnings[0]
 

@@ -6,6 +6,7 @@ from typing import Any
 from mlprune.plan import Plan
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.job import make_identity
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
@@ -20,9 +21,13 @@ def planned(folder: Path, *, seeds: list[int] | None = None, **changes: Any) -> 
     return plan_of(folder, {**MARGIN, **changes}, variants=variants)
 
 
+def record_in(plan: Plan, store: Store) -> Record:
+    return plan.record_with(declarations(plan.questions, store))
+
+
 def start(plan: Plan, store: Store) -> Record:
     """The record that a run writes before its first job."""
-    record = plan.record_in(store)
+    record = record_in(plan, store)
     store.write_record(record)
     return record
 
@@ -96,7 +101,7 @@ def test_results_of_an_earlier_version_of_the_step_count(tiny_inputs: Path, tmp_
     old = identity("evaluations", step_version=earlier, parameters=fields[0], parents=fields[1], contents=fields[2])
     store.write_record(Record("evaluations", old, earlier, *fields))
     language = plan.questions[0].comparisons[0].pairs[0][0].task.language
-    assert declared(plan.record_in(store))[0] == int(language in plan.questions[0].languages)
+    assert declared(record_in(plan, store))[0] == int(language in plan.questions[0].languages)
 
 
 def test_questions_that_are_not_declared_are_exploratory_and_have_no_number(tiny_inputs: Path) -> None:
