@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from statistics import fmean
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,27 +12,19 @@ from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.overlap_jobs import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob
 from mlprune.vocabulary import GroupKind
+from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 LANGUAGES = ("en", "fr", "sw")
 
 
 @pytest.fixture(scope="module")
-def tables(tiny_run: FinishedRun) -> dict[str, dict[str, list[Any]]]:
+def tables(tiny_run: FinishedRun) -> dict[str, Table]:
     """Evaluation id -> its predictions."""
-    records = tiny_run.store.records("evaluations")
-    return {record.id: tiny_run.store.read_table(record.artefacts[0]) for record in records}
+    return read_tables(tiny_run)
 
 
-def mean_scores(table: dict[str, list[Any]]) -> dict[str, list[float]]:
-    """Example id -> scores of its candidates."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for name, value, n in zip(table["example_id"], table["log_likelihood"], table["n_tokens"], strict=True):
-        values[name].append(value / n)
-    return values
-
-
-def right_answers(table: dict[str, list[Any]]) -> np.ndarray:
+def right_answers(table: Table) -> np.ndarray:
     """[items] 1 if the right candidate has the highest score."""
     gold = [index for index, is_gold in zip(table["candidate_index"], table["is_gold"], strict=True) if is_gold]
     scores = mean_scores(table).values()
@@ -42,7 +34,7 @@ def right_answers(table: dict[str, list[Any]]) -> np.ndarray:
 
 
 def test_accuracy_rows_are_the_paired_differences_and_tangos_test(
-    tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
+    tiny_run: FinishedRun, tables: dict[str, Table]
 ) -> None:
     rows = [row for row in tiny_run.rows("comparison_results") if (row["task"], row["metric"]) == ("facts", "accuracy")]
     assert len(rows) >= 3 * (len(tiny_run.plan.variants) - 1)
@@ -59,9 +51,7 @@ def test_accuracy_rows_are_the_paired_differences_and_tangos_test(
     assert len({row["difference"] for row in rows}) > 3
 
 
-def test_perplexity_rows_are_logarithms_of_ratios(
-    tiny_run: FinishedRun, tables: dict[str, dict[str, list[Any]]]
-) -> None:
+def test_perplexity_rows_are_logarithms_of_ratios(tiny_run: FinishedRun, tables: dict[str, Table]) -> None:
     rows = [row for row in tiny_run.rows("comparison_results") if row["task"] == "perplexity"]
     assert {row["language"] for row in rows} == {"en", "fr"}
     for row in rows:

@@ -2,39 +2,29 @@
 
 import hashlib
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from itertools import permutations, product
-from typing import Any
 
 import pytest
 
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks, language_pairs
 from mlprune.steps.evaluate.jobs import EvaluateJob
+from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 PAIRS = (("fr", "en"), ("fr", "sw"), ("sw", "en"))
 N_CANDIDATES = 3
-Tables = dict[str, dict[str, list[Any]]]
+Tables = dict[str, Table]
 """Evaluation id -> its predictions."""
 
 
 @pytest.fixture(scope="module")
 def tables(tiny_run: FinishedRun) -> Tables:
     """Evaluation id -> its predictions."""
-    records = tiny_run.store.records("evaluations")
-    return {record.id: tiny_run.store.read_table(record.artefacts[0]) for record in records}
+    return read_tables(tiny_run)
 
 
-def mean_scores(table: dict[str, list[Any]]) -> dict[str, list[float]]:
-    """Example id -> scores of its candidates."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for name, value, n in zip(table["example_id"], table["log_likelihood"], table["n_tokens"], strict=True):
-        values[name].append(value / n)
-    return values
-
-
-def right_candidates(table: dict[str, list[Any]]) -> dict[str, int]:
+def right_candidates(table: Table) -> dict[str, int]:
     """Example id -> index of the right candidate."""
     columns = zip(table["example_id"], table["candidate_index"], table["is_gold"], strict=True)
     return {name: index for name, index, is_gold in columns if is_gold}
