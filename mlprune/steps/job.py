@@ -243,15 +243,6 @@ class RecordJob(Job):
         return (self.identity.key,)
 
 
-@dataclass(frozen=True)
-class SmallJob(RecordJob):
-    """Base of the jobs that make one record, run no model and need little memory."""
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """Cost of a small job."""
-        return JobCost(self.step)
-
-
 def batch_tokens_of(job: Job) -> int | None:
     """Tokens in one batch of a job; None for a job without batches."""
     return job.batch_tokens if isinstance(job, ModelJob) else None

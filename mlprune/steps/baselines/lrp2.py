@@ -30,9 +30,10 @@ from mlprune.steps.evaluate.prepared_task import prepared_task
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.evaluate.task_items import as_run
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, ModelRef, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, ModelRef, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.observe.hidden_means import mean_states
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
 

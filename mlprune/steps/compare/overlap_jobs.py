@@ -13,9 +13,10 @@ from mlprune.numeric.masks.keep_masks import jaccard_removed
 from mlprune.numeric.masks.overlaps import top_bottom_overlap
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.steps.evaluate.protocol import profile_column
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import require_masks
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 from mlprune.vocabulary import ProfileName
 

@@ -15,7 +15,8 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import ChainLoader, RecordKey, make_identity
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 
 Pair = tuple[str, str]

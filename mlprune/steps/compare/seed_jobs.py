@@ -18,7 +18,8 @@ from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
+from mlprune.steps.job import ChainLoader, RecordKey, make_identity
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 
 MINIMUM_SEEDS = 2

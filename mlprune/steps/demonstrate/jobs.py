@@ -11,7 +11,8 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.steps.corpus_ref import CorpusRef
 from mlprune.steps.demonstrate.source_texts import SetSpec, SourceTexts, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_unknown_tokens
-from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.parquet import Columns
 from mlprune.store.store import Store
 

@@ -15,7 +15,8 @@ from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.items.identity import items_identity
 from mlprune.steps.items.task_row import task_row
-from mlprune.steps.job import ChainLoader, Identity, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, Identity, RecordKey
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 
 CHOICE_SCHEMA = {

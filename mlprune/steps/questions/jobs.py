@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from mlprune.json_values import JsonValue, as_float
-from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
+from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.questions.answers import Compared, answer_rows
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.steps.questions.evidence import read_evidence
 from mlprune.steps.questions.plan import PlannedQuestion
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 
 
