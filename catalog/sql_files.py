@@ -71,7 +71,8 @@ def _text(folder: str, name: str) -> str:
 def statement(folder: str, name: str, /, **identifiers: str) -> str:
     """Return the text of one file, with `{identifiers}` replaced.
 
-    Identifiers are names of tables and columns of the catalog. Values are bound as parameters and never inserted.
+    Identifiers are names of tables and columns of the catalog, or texts of other files. Values are bound as parameters
+    and never inserted.
     """
     text = _text(folder, name)
     for key, value in identifiers.items():

@@ -1,8 +1,9 @@
 """Materialized tables: computed from other tables at every fold, because most queries need them.
 
 Their statements are in `sql/materialized/`. The line `depends on` of an opening comment names the tables that the rows
-are computed from. A fold runs the statements after its last batch. Until then the catalog is marked as out of date, so
-that the next fold completes an interrupted one.
+are computed from. `{families}` stands for the text of `sql/parts/families.sql`, which several statements share, and
+`{folded}` for the ids of new rows. A fold runs the statements after its last batch. Until then the catalog is marked as
+out of date, so that the next fold completes an interrupted one.
 """
 
 from collections.abc import Mapping, Set
@@ -52,11 +53,12 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
         ids: values of the columns of `CHANGE_KEY` in those rows.
     """
     folded = arrow_rows([("id", "VARCHAR")], [{"id": row_id} for row_id in sorted(ids)])
+    parts = {file.name: file.text for file in sql_files("parts")}
     with transaction(connection):
         connection.register(FOLDED, folded)
         for name, tables in dependencies().items():
             if tables & changed:
-                connection.execute(statement("materialized", name, folded=FOLDED))
+                connection.execute(statement("materialized", name, folded=FOLDED, **parts))
         connection.unregister(FOLDED)
         write_state(connection, _STATE, "current")
 

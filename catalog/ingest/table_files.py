@@ -82,7 +82,7 @@ def foreign_keys() -> tuple[ForeignKey, ...]:
 
 def schema_hash() -> str:
     """Return the SHA-256 of the statements that `SCHEMA_VERSION` covers, without their comments."""
-    statements = [file.statement for folder in ("schema", "materialized") for file in sql_files(folder)]
+    statements = [file.statement for folder in ("schema", "materialized", "parts") for file in sql_files(folder)]
     return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 
 

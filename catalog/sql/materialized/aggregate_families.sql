@@ -36,6 +36,7 @@ members AS (
     SELECT
         a.comparison_id, a.metric, a.group_kind, a.group_name, a.task, a.split, a.p_value, a.scoring_rule, a.profile,
         concat_ws(' ', v.base_model_id, a.protocol_id) AS conditions,
+        concat_ws(' ', a.task, a.split, a.metric, a.group_kind) AS measure,
         coalesce(b.is_dense AND b.base_model_id = v.base_model_id, false) AS is_against_dense,
         q.question,
         row_number() OVER (
@@ -54,42 +55,10 @@ members AS (
         ON q.variant_id = a.variant_id AND q.baseline_id = a.baseline_id AND q.task = a.task AND q.split = a.split
         AND q.metric = a.metric AND q.group_kind = a.group_kind AND q.group_name = a.group_name
         AND a.profile = 'corrected'
-),
-named AS (
-    SELECT
-        comparison_id, metric, group_kind, group_name, task, split, p_value, is_largest,
-        CASE
-            WHEN NOT is_test THEN NULL
-            WHEN question IS NOT NULL THEN question.name || ' #' || left(question.question_id, 8)
-            ELSE concat_ws(
-                ' ', task, split, metric, group_kind,
-                CASE WHEN scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN scoring_rule END,
-                nullif(profile, 'corrected'), 'against', CASE WHEN is_against_dense THEN 'dense' ELSE 'others' END,
-                '#' || left(md5(conditions), 8)
-            )
-        END AS family,
-        CASE WHEN is_test THEN question.question_id END AS question_id,
-        CASE WHEN is_test THEN coalesce(NOT question.is_exploratory, false) END AS is_primary
-    FROM members
-),
-ranked AS (
-    SELECT
-        *,
-        count(p_value) OVER of_family AS n_tests,
-        rank() OVER by_p AS place,
-        p_value / nullif(count(p_value) OVER by_p, 0) * count(p_value) OVER of_family AS expected
-    FROM named
-    WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
 )
 SELECT
     comparison_id, metric, group_kind, group_name, task, split, is_largest, family, question_id, is_primary,
-    CASE WHEN family IS NOT NULL THEN n_tests END AS n_family,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
-        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
-    END AS p_holm,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
-        least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
-    END AS q_bh
-FROM ranked
+    n_family, p_holm, q_bh
+FROM ({families})
 EXCEPT
 SELECT * FROM aggregate_families;

@@ -43,6 +43,7 @@ members AS (
         coalesce(c.scoring_rule, e.scoring_rule) AS scoring_rule,
         concat_ws(' ', v.base_model_id, coalesce(c.protocol_id, e.protocol_id)) AS conditions,
         c.profile,
+        concat_ws(' ', c.task, c.split, c.metric) AS measure,
         coalesce(b.is_dense AND b.base_model_id = v.base_model_id, false) AS is_against_dense,
         q.question,
         o.evaluation_id IS NULL AND (c.split <> 'dev' OR t.task IS NULL) AS is_test
@@ -57,41 +58,9 @@ members AS (
         ON q.variant_id = c.variant_id AND q.baseline_id = c.baseline_id AND q.task = c.task AND q.split = c.split
         AND q.metric = c.metric AND q.language = c.language
         AND c.profile = 'corrected'
-),
-named AS (
-    SELECT
-        evaluation_id, baseline_evaluation_id, metric, task, split, p_value,
-        CASE
-            WHEN NOT is_test THEN NULL
-            WHEN question IS NOT NULL THEN question.name || ' #' || left(question.question_id, 8)
-            ELSE concat_ws(
-                ' ', task, split, metric, CASE WHEN scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN scoring_rule END,
-                nullif(profile, 'corrected'), 'against', CASE WHEN is_against_dense THEN 'dense' ELSE 'others' END,
-                '#' || left(md5(conditions), 8)
-            )
-        END AS family,
-        CASE WHEN is_test THEN question.question_id END AS question_id,
-        CASE WHEN is_test THEN coalesce(NOT question.is_exploratory, false) END AS is_primary
-    FROM members
-),
-ranked AS (
-    SELECT
-        *,
-        count(p_value) OVER of_family AS n_tests,
-        rank() OVER by_p AS place,
-        p_value / nullif(count(p_value) OVER by_p, 0) * count(p_value) OVER of_family AS expected
-    FROM named
-    WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
 )
 SELECT
-    evaluation_id, baseline_evaluation_id, metric, task, split, family, question_id, is_primary,
-    CASE WHEN family IS NOT NULL THEN n_tests END AS n_family,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
-        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
-    END AS p_holm,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
-        least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
-    END AS q_bh
-FROM ranked
+    evaluation_id, baseline_evaluation_id, metric, task, split, family, question_id, is_primary, n_family, p_holm, q_bh
+FROM ({families})
 EXCEPT
 SELECT * FROM comparison_families;

@@ -1,0 +1,38 @@
+-- families: one row per row of the common table expression `members` (each a possible test, with the declared question
+-- that covers it), with the family of tests that it belongs to and its p-values after the corrections over the family:
+-- p_holm is Holm's, q_bh that of Benjamini and Hochberg. A row that is no test (not is_test) has no family.
+WITH named AS (
+    SELECT
+        * EXCLUDE (question),
+        CASE
+            WHEN NOT is_test THEN NULL
+            WHEN question IS NOT NULL THEN question.name || ' #' || left(question.question_id, 8)
+            ELSE concat_ws(
+                ' ', measure, CASE WHEN scoring_rule NOT IN ('mean', 'greedy', 'sum') THEN scoring_rule END,
+                nullif(profile, 'corrected'), 'against', CASE WHEN is_against_dense THEN 'dense' ELSE 'others' END,
+                '#' || left(md5(conditions), 8)
+            )
+        END AS family,
+        CASE WHEN is_test THEN question.question_id END AS question_id,
+        CASE WHEN is_test THEN coalesce(NOT question.is_exploratory, false) END AS is_primary
+    FROM members
+),
+ranked AS (
+    SELECT
+        *,
+        count(p_value) OVER of_family AS n_tests,
+        rank() OVER by_p AS place,
+        p_value / nullif(count(p_value) OVER by_p, 0) * count(p_value) OVER of_family AS expected
+    FROM named
+    WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
+)
+SELECT
+    *,
+    CASE WHEN family IS NOT NULL THEN n_tests END AS n_family,
+    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
+        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
+    END AS p_holm,
+    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
+        least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
+    END AS q_bh
+FROM ranked
