@@ -80,6 +80,8 @@ class GivenParameters(Parameters):
     """(block, sparsity)."""
     layers: tuple[tuple[str, float], ...] = ()
     """(layer, sparsity), in blocks that `blocks` does not name."""
+    block_layers: tuple[tuple[str, float], ...] = ()
+    """(block and layer such as `3.fc1`, sparsity), in place of what `blocks` and `layers` say of this layer."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ class Schedule(Method):
 
     reads_outlier_ratios: bool = False
     """Whether it reads the share of outliers among the scores of each block, and so demonstrations."""
+    is_in_recipe: bool = False
+    """Whether the recipe alone determines the sparsity of every layer."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +198,8 @@ STRUCTURES: Mapping[str, Structure] = {
 }
 
 SCHEDULES: Mapping[str, Schedule] = {
-    "uniform": Schedule("the same share everywhere"),
-    "given": Schedule("other shares in named blocks and layers", parameters=GivenParameters),
+    "uniform": Schedule("the same share everywhere", is_in_recipe=True),
+    "given": Schedule("other shares in named blocks and layers", parameters=GivenParameters, is_in_recipe=True),
     "owl": Schedule(
         "less in blocks whose scores have many outliers",
         citation="L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",

@@ -3,7 +3,7 @@
 import functools
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
-from mlprune.steps.job import ModelRef
+from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
@@ -297,12 +297,17 @@ def run_here(recipe_path: Path, store: Store) -> Plan:
 
 def run_plan(plan: Plan, store: Store) -> list[str]:
     """Run the pending jobs of a plan with one thread, as a worker does; return the steps that were run."""
-    torch.set_num_threads(1)
     store.write_record(plan.record)
+    return run_jobs(plan.jobs, store, model=plan.model)
+
+
+def run_jobs(jobs: Iterable[Job], store: Store, *, model: ModelRef) -> list[str]:
+    """Run the pending jobs among some, in their order and with one thread; return the steps that were run."""
+    torch.set_num_threads(1)
     chain = functools.cache(chain_of_model)
-    pending = pending_jobs(plan.jobs, store, repair=True)
+    pending = pending_jobs(jobs, store, repair=True)
     for job in pending:
-        job.run(store, functools.partial(chain, job.chain_model or plan.model))
+        job.run(store, functools.partial(chain, job.chain_model or model))
     return [job.step for job in pending]
 
 
@@ -353,9 +358,8 @@ class FinishedRun(NamedTuple):
     def keep_masks(self, variant_id: str) -> dict[tuple[int, str], Tensor]:
         """Read the keep masks of a variant from the store: (block, layer) -> mask."""
         stored = stored_masks(self.store, self.store.require("variants", variant_id))
-        files = stored.masks if stored else ()
-        level = stored.level if stored else 0
-        blocks = [read_keep_masks(self.store.uri, artefact, level) for artefact in files]
+        files = stored.files if stored else ()
+        blocks = [read_keep_masks(self.store.uri, artefact, levels) for artefact, levels in files]
         return {(block, layer): kept for block, found in enumerate(blocks) for layer, kept in found.items()}
 
     def row(self, table: str, variant_id: str) -> dict[str, Any]:

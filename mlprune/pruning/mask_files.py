@@ -1,14 +1,14 @@
 """Mask files: the packed levels of the layers of one block."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.numeric.masks.packed_levels import PackedLevels
-from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.masks.packed_masks import PackedMask, keep_all
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.scoring import BlockLevels
@@ -66,28 +66,35 @@ def fingerprint(layers: Iterable[tuple[int, str, str]]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
+Levels = int | Mapping[str, int]
+"""Index of a sparsity in a mask file, for all layers of the block or by layer. A layer without one is not pruned."""
+
+
 def read_packed_masks(
-    store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
+    store_uri: str, artefact: Artefact, levels: Levels, *, layers: Iterable[str] | None = None
 ) -> dict[str, PackedMask]:
-    """Return layer -> keep mask of one sparsity of a mask file. The files that were used last stay in memory.
+    """Return layer -> keep mask of a mask file. The files that were used last stay in memory.
 
     Args:
-        level: index of the sparsity.
         layers: only these, in this order; by default all, in the order of the file.
     Raises:
         DamagedArtefactError: the file is missing, differs from its record, or is not a mask file.
     """
     packed = _CACHE.get((store_uri, artefact), lambda: _load(store_uri, artefact))
-
     names = tuple(packed if layers is None else layers)
-    return dict(zip(names, parallel_map(lambda layer: packed[layer].kept(level), names), strict=True))
+
+    def mask(layer: str) -> PackedMask:
+        level = levels if isinstance(levels, int) else levels.get(layer)
+        return keep_all(packed[layer].shape) if level is None else packed[layer].kept(level)
+
+    return dict(zip(names, parallel_map(mask, names), strict=True))
 
 
 def read_keep_masks(
-    store_uri: str, artefact: Artefact, level: int, *, layers: Iterable[str] | None = None
+    store_uri: str, artefact: Artefact, levels: Levels, *, layers: Iterable[str] | None = None
 ) -> dict[str, Tensor]:
     """Return layer -> keep mask, bool [out, in]; args and raises as `read_packed_masks`."""
-    packed = read_packed_masks(store_uri, artefact, level, layers=layers)
+    packed = read_packed_masks(store_uri, artefact, levels, layers=layers)
     return dict(zip(packed, parallel_map(PackedMask.unpack, packed.values()), strict=True))
 
 

@@ -43,7 +43,8 @@ def _given(sparsity: float, position: LayerPosition, parameters: Parameters) -> 
     if not isinstance(parameters, GivenParameters):
         raise TypeError(f"expected GivenParameters, got {type(parameters).__name__}")
     of_layer = dict(parameters.layers).get(position.layer, sparsity)
-    return dict(parameters.blocks).get(position.block, of_layer)
+    of_block = dict(parameters.blocks).get(position.block, of_layer)
+    return dict(parameters.block_layers).get(f"{position.block}.{position.layer}", of_block)
 
 
 def _owl(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:

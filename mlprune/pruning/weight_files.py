@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.masks.block_changes import BlockChanges
-from mlprune.pruning.mask_files import read_packed_masks
+from mlprune.pruning.mask_files import Levels, read_packed_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
@@ -36,16 +36,23 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
 
 
 def stored_changes(
-    block: int, *, store_uri: str, masks: Mapping[int, Artefact], level: int, weights: Mapping[int, Artefact]
+    block: int,
+    *,
+    store_uri: str,
+    masks: Mapping[int, Artefact],
+    levels: Mapping[int, Levels],
+    weights: Mapping[int, Artefact],
 ) -> BlockChanges:
-    """Return the changes of a block at one sparsity; shards call it to apply a variant from the store.
+    """Return the changes of a block; shards call it to apply a variant from the store.
 
     Args:
         masks: block -> its mask file.
-        level: index of the sparsity.
+        levels: block -> its levels in the file. Layers without a level stay dense.
         weights: block -> its file of changed weights; empty if no weight changed.
     Raises:
         DamagedArtefactError: a file is missing, differs from its record, or has another content.
     """
     changed = read_block_weights(Store(store_uri), weights[block]) if weights else {}
-    return BlockChanges(read_packed_masks(store_uri, masks[block], level), changed)
+    of_block = levels[block]
+    layers = None if isinstance(of_block, int) else list(of_block)
+    return BlockChanges(read_packed_masks(store_uri, masks[block], of_block, layers=layers), changed)

@@ -1,19 +1,23 @@
 """Schedule and scope of a variant: the distribution of its sparsity, and the blocks and layers that are pruned."""
 
 import re
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from mlprune.methods import SCHEDULES, Parameters
+from mlprune.methods import SCHEDULES, GivenParameters, Parameters
 from mlprune.recipe.base import Model, RegisteredName, as_pairs
 from mlprune.recipe.options import chosen_parameters, with_options
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
 _SCHEDULE = RegisteredName("schedule", tuple(SCHEDULES))
 ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
+_GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
+"""Keys of schedule given."""
 MAX_BLOCKS = 10_000
 """Exclusive upper bound of block numbers in spans."""
+_BLOCK_LAYER = re.compile(r"(?:0|[1-9]\d*)\.\S+")
 _SPAN = re.compile(r"(\d+)-(\d+)")
 
 
@@ -28,6 +32,12 @@ def _block_numbers(value: object) -> object:
     return tuple(blocks)
 
 
+def _block_layer(name: str) -> str:
+    if not _BLOCK_LAYER.fullmatch(name):
+        raise ValueError(f"expected a block number and a layer such as 3.self_attn.q_proj, got {name!r}")
+    return name
+
+
 Blocks = Annotated[
     tuple[Annotated[int, Field(ge=0)], ...],
     BeforeValidator(_block_numbers),
@@ -39,8 +49,9 @@ class ScheduleFields(Model):
     """Distribution of the sparsity over blocks and layers. `schedule: owl` is short for `schedule: {kind: owl}`."""
 
     kind: ScheduleName = "uniform"
-    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with `blocks`
-    or `layers`. `owl`: less in blocks whose scores have many outliers (Yin et al., arXiv:2310.05175)."""
+    """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with
+    `blocks`, `layers` or `block_layers`. `owl`: less in blocks whose scores have many outliers (Yin et al.,
+    arXiv:2310.05175)."""
     blocks: Annotated[
         tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
         BeforeValidator(as_pairs),
@@ -51,20 +62,26 @@ class ScheduleFields(Model):
         tuple[tuple[str, Sparsity], ...], BeforeValidator(as_pairs), Field(title="mapping of layers to fractions")
     ] = ()
     """given: sparsity of a layer, by its path inside a block, in all blocks that `blocks` does not name."""
+    block_layers: Annotated[
+        tuple[tuple[Annotated[str, AfterValidator(_block_layer)], Sparsity], ...],
+        BeforeValidator(as_pairs),
+        Field(title="mapping of a block and a layer, such as `3.self_attn.q_proj`, to fractions"),
+    ] = ()
+    """given: sparsity of a layer of one block; it takes precedence over `blocks` and `layers`."""
 
     @model_validator(mode="before")
     @classmethod
     def _from_word(cls, value: object) -> object:
         if isinstance(value, str):
             return {"kind": value}
-        if isinstance(value, dict) and {"blocks", "layers"} & set(value):
+        if isinstance(value, dict) and any(key in value for key in _GIVEN_KEYS):
             return {"kind": "given", **value}
         return value
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "ScheduleFields":
-        if (self.kind == "given") != bool(self.blocks or self.layers):
-            raise ValueError("schedule given takes blocks or layers, and no other schedule takes them")
+        if (self.kind == "given") != any(getattr(self, key) for key in _GIVEN_KEYS):
+            raise ValueError("schedule given takes blocks, layers or block_layers, and no other schedule takes them")
         return self
 
     @property

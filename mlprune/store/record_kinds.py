@@ -77,6 +77,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("masks", "statistics", "weights"),
         tables={"orderings": "ordering_id", "ordering_variants": "ordering_id"},
     ),
+    "mask_compositions": RecordKind(
+        1,
+        "variant whose layers have masks of several sparsities of one ordering; its rows are the levels",
+        tables={"compositions": "composition_id", "composed_layers": "composition_id"},
+    ),
     "variants": RecordKind(
         3,
         "variant, the dense one included",

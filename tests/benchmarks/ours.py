@@ -104,7 +104,7 @@ def removed_by_layer(store_folder: Path) -> Iterator[tuple[float, int, str, Tens
     variants = sorted((one for one in found if one is not None), key=lambda one: one[0])
     for block in range(len(variants[0][1].masks)):
         for sparsity, stored in variants:
-            for layer, kept in read_keep_masks(store.uri, stored.masks[block], stored.level).items():
+            for layer, kept in read_keep_masks(store.uri, *stored.files[block]).items():
                 yield sparsity, block, layer, ~kept
 
 

@@ -13,7 +13,7 @@ from mlprune.json_values import JsonValue
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.active_neurons import removed_after, removed_before
-from mlprune.pruning.mask_files import read_keep_masks
+from mlprune.pruning.mask_files import Levels, read_keep_masks
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
@@ -45,14 +45,14 @@ class NeuronRemovalsJob(RecordJob):
         """Count block by block and write the record."""
         stored = require_masks(store, self.variant_id)
         rows = [
-            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, stored.level)}
-            for block, artefact in enumerate(stored.masks)
+            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, levels)}
+            for block, (artefact, levels) in enumerate(stored.files)
         ]
         store.write_record(self.identity.record(rows={"neuron_removals": rows}))
 
-    def _counts(self, store: Store, artefact: Artefact, level: int) -> dict[str, JsonValue]:
+    def _counts(self, store: Store, artefact: Artefact, levels: Levels) -> dict[str, JsonValue]:
         before, after = FAMILIES[self.family].feed_forward
-        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, level).items()}
+        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, levels).items()}
         n_neurons = removed[after].shape[1]
         counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
         assert isinstance(counts, Tensor), "a layer writes the neurons"

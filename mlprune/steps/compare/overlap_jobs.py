@@ -1,7 +1,6 @@
 """Jobs of step `compare` on masks and on features: their overlaps. They run no model."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -47,10 +46,9 @@ class MaskOverlapJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the masks block by block."""
         both = [require_masks(store, variant) for variant in self.variants]
-        levels = [stored.level for stored in both]
         rows: list[JsonObject] = []
-        for block, artefacts in enumerate(zip(*(stored.masks for stored in both), strict=True)):
-            first, second = map(partial(read_keep_masks, store.uri), artefacts, levels)
+        for block, files in enumerate(zip(*(stored.files for stored in both), strict=True)):
+            first, second = (read_keep_masks(store.uri, artefact, levels) for artefact, levels in files)
             for layer in first:
                 row: JsonObject = {
                     "variant_a": self.variants[0],

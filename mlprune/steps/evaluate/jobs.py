@@ -41,7 +41,8 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
         chain.everywhere(Shard.set_keep_masks, None)
         return
     masks, weights = (dict(enumerate(artefacts)) for artefacts in (stored.masks, stored.weights))
-    read = partial(stored_changes, store_uri=store.uri, masks=masks, level=stored.level, weights=weights)
+    levels = dict(enumerate(stored.levels))
+    read = partial(stored_changes, store_uri=store.uri, masks=masks, levels=levels, weights=weights)
     chain.everywhere(Shard.exchange_changes, read)
 
 

@@ -118,8 +118,8 @@ def _copy_files(model_path: Path, target: Path) -> None:
 def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """(block, layer) and its removed weights: bool [out, in], True where a weight becomes 0."""
     stored = stored_masks(store, variant)
-    for artefact in stored.masks if stored else ():
-        for layer, kept in read_keep_masks(store.uri, artefact, stored.level if stored else 0).items():
+    for artefact, levels in stored.files if stored else ():
+        for layer, kept in read_keep_masks(store.uri, artefact, levels).items():
             yield (_block_of(artefact), layer), ~kept
 
 

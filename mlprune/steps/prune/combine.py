@@ -63,6 +63,6 @@ def combined_block(
     store: Store, parents: list[StoredMasks], block: int, *, variant: CombinedVariant
 ) -> dict[str, LayerLevels]:
     """Return layer -> the combined mask of one block, as levels 0 (removed) and 1 (kept)."""
-    masks = [read_keep_masks(store.uri, parent.masks[block], parent.level) for parent in parents]
+    masks = [read_keep_masks(store.uri, *parent.files[block]) for parent in parents]
     combined = {layer: combined_masks([mask[layer] for mask in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}

@@ -56,10 +56,23 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     config = entry.schedule
     _require_blocks((block for block, _ in config.blocks), inputs, key="schedule.blocks")
     _require_layers((layer for layer, _ in config.layers), inputs, key="schedule.layers")
+    positions = [_position(name) for name, _ in config.block_layers]
+    _require_blocks((block for block, _ in positions), inputs, key="schedule.block_layers")
+    _require_layers((layer for _, layer in positions), inputs, key="schedule.block_layers")
     parameters = config.parameters
     if isinstance(parameters, GivenParameters):
-        parameters = GivenParameters(tuple(sorted(parameters.blocks)), tuple(sorted(parameters.layers)))
+        parameters = GivenParameters(
+            tuple(sorted(parameters.blocks)),
+            tuple(sorted(parameters.layers)),
+            tuple(sorted(parameters.block_layers, key=lambda pair: _position(pair[0]))),
+        )
     return ScheduleSpec(config.kind, parameters)
+
+
+def _position(name: str) -> tuple[int, str]:
+    """Return the block and the layer of a name such as `3.self_attn.q_proj`."""
+    block, _, layer = name.partition(".")
+    return int(block), layer
 
 
 def scope(entry: VariantConfig, inputs: Inputs) -> Scope:

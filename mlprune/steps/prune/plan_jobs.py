@@ -51,15 +51,15 @@ def all_observations(
 
 
 def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]) -> list[Job]:
-    """Return all jobs that make variants.
+    """Return all jobs that make variants, the dense one included if it is among them.
 
     Raises:
         RecipeError: one ordering would have too many sparsities.
     """
-    dense = next(variant.spec for variant in variants.values() if isinstance(variant.spec, DenseVariant))
+    dense = [variant.spec for variant in variants.values() if isinstance(variant.spec, DenseVariant)]
     scored = [(variant, variant.spec) for variant in variants.values() if isinstance(variant.spec, ScoredVariant)]
     outliers = {spec.id: _outliers(recipe, inputs, variant, spec) for variant, spec in scored}
-    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), dense)]
+    jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), spec) for spec in dense[:1]]
     jobs += {job.identity.id: job for job in outliers.values() if job is not None}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
     for variant, spec in scored:

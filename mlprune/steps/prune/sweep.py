@@ -147,7 +147,7 @@ def _apply_stored(model: Chain, *, store_uri: str, block: int, record: Record) -
         stored_changes,
         store_uri=store_uri,
         masks={block: masks[0]},
-        level=0,
+        levels={block: 0},
         weights={block: weights[0]} if weights else {},
     )
     model.on_block(block, Shard.exchange_changes, read, blocks=[block])

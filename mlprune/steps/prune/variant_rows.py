@@ -67,13 +67,18 @@ def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], v
     ]
     store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row], "ordering_variants": links}))
     for level, variant in enumerate(variants):
-        store.write_record(variant.identity.record(rows=_variant_rows(variant, tables, level=level)))
+        store.write_record(variant.identity.record(rows=masked_variant_rows(variant, tables, level=level)))
 
 
-def _variant_rows(
+def masked_variant_rows(
     variant: VariantSpec, tables: Sequence[Mapping[str, list[Any]]], *, level: int
 ) -> dict[str, list[Row]]:
-    """Return table -> rows of one variant."""
+    """Return table -> rows of one variant with masks.
+
+    Args:
+        tables: per block, the columns `DESCRIPTION` of a mask file.
+        level: index of the variant's sparsity in them.
+    """
     layers = [row for block, table in enumerate(tables) for row in _layer_rows(variant, block, table, level)]
     n_weights = sum(int(shape[0]) * int(shape[1]) for table in tables for shape in table["shape"])
     n_removed = sum(int(counts[level]) for table in tables for counts in table["n_removed"])

@@ -39,6 +39,15 @@ def test_given_blocks_take_precedence_over_given_layers() -> None:
     assert of(0, "fc2", schedule) == ASKED
 
 
+def test_a_given_layer_of_one_block_takes_precedence_over_its_block_and_its_layer() -> None:
+    parameters = GivenParameters(((1, 0.75),), (("fc1", 0.125),), (("1.fc1", 0.0), ("11.fc1", 0.375)))
+    schedule = ScheduleSpec("given", parameters)
+    assert of(1, "fc1", schedule) == (0.0, 0.0)
+    assert of(11, "fc1", schedule) == (0.375, 0.375)
+    assert of(1, "fc2", schedule) == (0.75, 0.75)
+    assert of(2, "fc1", schedule) == (0.125, 0.125)
+
+
 def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple[float, ...]:
     position = LayerPosition(block, "fc1", ratios)
     return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())

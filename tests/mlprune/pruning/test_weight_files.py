@@ -46,7 +46,7 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     levels = {layer: described_levels((one > 0).byte(), (0.5,)) for layer, one in weights.items()}
     masks = write_block_masks(store, mask_path("abc", 0), levels)
     file = write_block_weights(store, weights_path("abc", 0), weights)
-    changes = stored_changes(0, store_uri=store.uri, masks={0: masks}, level=0, weights={0: file})
+    changes = stored_changes(0, store_uri=store.uri, masks={0: masks}, levels={0: 0}, weights={0: file})
     assert set(changes.masks) == set(changes.weights) == set(weights)
     assert all(torch.equal(changes.masks[layer].unpack(), one > 0) for layer, one in weights.items())
     assert all(torch.equal(changes.weights[layer], one) for layer, one in weights.items())

@@ -53,9 +53,8 @@ def made(tmp_path_factory):
 def removed_by(store, variant_id):
     """(block, layer) -> bool [out, in] of a variant, from its mask files."""
     stored = require_masks(store, variant_id)
-    level = stored.level
     found = {}
-    for block, artefact in enumerate(stored.masks):
+    for block, (artefact, level) in enumerate(stored.files):
         table = store.read_table(artefact)
         for layer, shape, sparsities, packed in zip(
             table["layer"], table["shape"], table["sparsities"], table["levels"], strict=True

@@ -121,6 +121,7 @@ OWL = {**BASE, "schedule": {"kind": "owl"}}
         (BASE, {"schedule": "owl"}),
         (BASE, {"schedule": {"blocks": {0: 0.25}}}),
         (BASE, {"schedule": {"layers": {"fc1": 0.25}}}),
+        (BASE, {"schedule": {"block_layers": {"0.fc1": 0.25}}}),
         ({**BASE, "resample": 0}, {"resample": 1}),
         ({**BASE, "samples": 2}, {"samples": 3}),
         ({**BASE, "schedule": {"blocks": {0: 0.25}}}, {"schedule": {"blocks": {1: 0.25}}}),
@@ -157,6 +158,10 @@ def test_everything_a_variant_is_made_of_is_in_its_id(
         (BASE, {"schedule": {"kind": "uniform"}}),
         (OWL, {"schedule": {"kind": "owl", "m": 5, "spread": 0.08}}),
         ({**BASE, "schedule": {"blocks": {0: 0.25, 1: 0.5}}}, {"schedule": {"blocks": [[1, 0.5], [0, 0.25]]}}),
+        (
+            {**BASE, "schedule": {"block_layers": {"1.fc1": 0.5, "0.fc2": 0.25}}},
+            {"schedule": {"block_layers": [["0.fc2", 0.25], ["1.fc1", 0.5]]}},
+        ),
         (BASE, {"structure": "row"}),
         (BASE, {"seed": 4}),
         (BASE, {"name": "other", "against": []}),
@@ -257,6 +262,8 @@ def test_shares_are_one_number_per_set(tiny_inputs: Path) -> None:
         ({**BASE, "scope": {"without_blocks": "0-2"}}, {}, ["leaves nothing to prune", "without_blocks"]),
         ({**BASE, "scope": {"layers": ["fc1"], "without_layers": ["fc1"]}}, {}, ["leaves nothing to prune"]),
         ({**BASE, "schedule": {"blocks": {3: 0.5}}}, {}, ["no such block", "schedule.blocks", "got=3"]),
+        ({**BASE, "schedule": {"block_layers": {"3.fc1": 0.5}}}, {}, ["no such block", "block_layers", "got=3"]),
+        ({**BASE, "schedule": {"block_layers": {"1.fc": 0.5}}}, {}, ["unknown layer", "block_layers", "nearest='fc"]),
         (
             {**BASE, "schedule": {"layers": {"fc": 0.5}}},
             {},

@@ -17,7 +17,7 @@ def test_variants_of_one_ordering_share_its_files_and_are_nested(method_run: Fin
     variants = method_run.named("nested")
     stored = [require_masks(method_run.store, one.id) for one in variants]
     assert len({one.masks for one in stored}) == 1
-    assert [one.level for one in stored] == [0, 1, 2]
+    assert [one.levels for one in stored] == [(level,) * 3 for level in range(3)]
     masks = [method_run.keep_masks(one.id) for one in variants]
     for key in masks[0]:
         assert not (masks[1][key] & ~masks[0][key]).any()
@@ -79,4 +79,4 @@ def test_a_variant_without_masks_or_without_an_ordering_is_an_error(method_run: 
     with pytest.raises(DamagedArtefactError):
         require_masks(store, variant.id)
     store.write_record(require_masks(method_run.store, variant.id).record)
-    assert require_masks(store, variant.id).level == 0
+    assert require_masks(store, variant.id).levels == (0, 0, 0)
