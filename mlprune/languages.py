@@ -1,7 +1,12 @@
 """Language tags: FLORES-200 codes, scripts, resource classes, and the file names of a language."""
 
+import re
+
 ENGLISH = "en"
 """Tag of English, the pivot of interventions and tasks."""
+
+_SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
+_PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
 
 ISO_639_3 = {
     "eng": "en",
@@ -136,6 +141,23 @@ def language_tag(name: str) -> str:
     script = script.capitalize() if len(script) == 4 else script
     usual = DEFAULT_SCRIPTS.get(code, "Latn")
     return f"{code}-{script}" if script and script != usual else code
+
+
+def pair_languages(pair: str) -> tuple[str, str]:
+    """Return `fr-en` as (fr, en), both as stored tags. `zh-Hant-en` and `zho_Hant-eng_Latn` give (zh-Hant, en).
+
+    A region in capital letters belongs to its language: `pt-BR-en` is (pt-BR, en).
+
+    Raises:
+        ValueError: it is not a pair of two languages.
+    """
+    match = _PAIR.fullmatch(pair)
+    if match is None:
+        raise ValueError(f"expected a pair such as fr-en, got {pair!r}")
+    source, target = language_tag(match["source"]), language_tag(match["target"])
+    if source == target:
+        raise ValueError(f"source and target of the pair {pair!r} are both {source}")
+    return source, target
 
 
 def language_file_stems(tag: str) -> tuple[str, ...]:

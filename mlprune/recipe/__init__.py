@@ -3,8 +3,9 @@
 Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `ray_jobs` import this package.
 """
 
+from mlprune.languages import pair_languages
 from mlprune.recipe.analyses import AnalysesConfig
-from mlprune.recipe.base import DENSE_LABEL, pair_languages
+from mlprune.recipe.base import DENSE_LABEL
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig

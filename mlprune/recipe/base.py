@@ -1,6 +1,5 @@
 """Base model of recipe sections, and field types and validators that several sections use."""
 
-import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ Value = TypeVar("Value")
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 UNKNOWN_NAME: Final = "unknown_name"
 """Type of the errors of `unknown_name` in pydantic's list of errors."""
-_SIDE = r"[A-Za-z]{2,3}([-_]([A-Za-z]{4}|[A-Z]{2}))?"
-_PAIR = re.compile(f"(?P<source>{_SIDE})-(?P<target>{_SIDE})")
 
 MAX_NAME_CHARACTERS = 200
 DENSE_LABEL: Final = "dense"
@@ -58,23 +55,6 @@ def _check_seed(value: int) -> int:
 
 
 Seed = Annotated[int, AfterValidator(_check_seed)]
-
-
-def pair_languages(pair: str) -> tuple[str, str]:
-    """Return `fr-en` as (fr, en), both as stored tags. `zh-Hant-en` and `zho_Hant-eng_Latn` give (zh-Hant, en).
-
-    A region in capital letters belongs to its language: `pt-BR-en` is (pt-BR, en).
-
-    Raises:
-        ValueError: it is not a pair of two languages.
-    """
-    match = _PAIR.fullmatch(pair)
-    if match is None:
-        raise ValueError(f"expected a pair such as fr-en, got {pair!r}")
-    source, target = language_tag(match["source"]), language_tag(match["target"])
-    if source == target:
-        raise ValueError(f"source and target of the pair {pair!r} are both {source}")
-    return source, target
 
 
 def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") -> PydanticCustomError:

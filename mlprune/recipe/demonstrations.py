@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mlprune.recipe.base import Language, Model, Name, Seed, pair_languages
+from mlprune.languages import pair_languages
+from mlprune.recipe.base import Language, Model, Name, Seed
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskName
 
 DEFAULT_SHOTS = 4

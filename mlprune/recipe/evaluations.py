@@ -7,7 +7,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, pair_languages, unknown_name
+from mlprune.languages import pair_languages
+from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, unknown_name
 from mlprune.vocabulary import HUB, TASK_TRAITS, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)

@@ -3,8 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from mlprune.languages import language_tag
-from mlprune.recipe.base import pair_languages
+from mlprune.languages import language_tag, pair_languages
 from mlprune.vocabulary import GroupKind
 
 WHOLE_GROUPS: Final[tuple[GroupKind, ...]] = ("outside_english", "all", "worst")

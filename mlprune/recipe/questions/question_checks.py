@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from mlprune.recipe.base import DENSE_LABEL, pair_languages, unknown_name
+from mlprune.languages import pair_languages
+from mlprune.recipe.base import DENSE_LABEL, unknown_name
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.questions.question import QuestionConfig
 

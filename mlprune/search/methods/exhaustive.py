@@ -1,0 +1,28 @@
+"""Exhaustive search: all points in lexicographic order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from mlprune.search.method import Settings, best_so_far
+from mlprune.search.space import Space
+from mlprune.search.trials import Asked, Decision, Told
+
+
+@dataclass(frozen=True)
+class Exhaustive:
+    """Evaluate every point on all items. With a budget, the first points in lexicographic order."""
+
+    space: Space
+    settings: Settings
+
+    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+        """Return the next points."""
+        affordable = self.settings.n_affordable(history, self.settings.last_rung)
+        n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
+        points = islice(self.space.points(), len(history), len(history) + n_asked)
+        return tuple(Asked(point, self.settings.last_rung) for point in points)
+
+    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+        """Keep the best trial so far."""
+        return best_so_far(history, batch)

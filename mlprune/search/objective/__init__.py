@@ -1,0 +1,1 @@
+"""Objectives and constraints of a search: a small language over measures of groups of languages."""

@@ -1,0 +1,80 @@
+"""Simulated searches: a method that is asked and told until it has finished, with objectives that tests define."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from mlprune.search.method import SearchMethod, Settings, points_of
+from mlprune.search.space import Point
+from mlprune.search.trials import Asked, Told, incumbent
+
+MAX_BATCHES = 10_000
+
+
+def run_search(
+    method: SearchMethod,
+    settings: Settings,
+    objective: Callable[[Point, int], float],
+    *,
+    violation: Callable[[Point], float] = lambda _: 0.0,
+    p_worse: Callable[[Point, Point, int], float] | None = None,
+) -> list[Told]:
+    """Run a search and return its trials, after checks that hold for every method.
+
+    Args:
+        objective: (point, rung) -> value.
+        p_worse: (point, point of the incumbent, rung) -> p-value.
+    """
+    history: list[Told] = []
+    for _ in range(MAX_BATCHES):
+        asked = method.ask(tuple(history))
+        assert asked == method.ask(list(history))
+        if not asked:
+            break
+        batch = told(asked, history, settings, objective=objective, violation=violation)
+        best = incumbent(history, batch)
+        if p_worse is not None:
+            batch = [
+                trial if trial == best else replace(trial, p_worse=p_worse(trial.point, best.point, trial.rung))
+                for trial in batch
+            ]
+        decisions = method.decide(history, batch)
+        assert len(decisions) == len(batch)
+        assert all(decision.reason for decision in decisions)
+        history += batch
+    else:
+        raise AssertionError("the search does not end")
+    check_history(history)
+    return history
+
+
+def told(
+    asked: Sequence[Asked],
+    history: Sequence[Told],
+    settings: Settings,
+    *,
+    objective: Callable[[Point, int], float],
+    violation: Callable[[Point], float],
+) -> list[Told]:
+    """Evaluate a batch."""
+    rungs = {trial.point: trial.rung for trial in history}
+    return [
+        Told(
+            number=len(history) + position,
+            point=trial.point,
+            rung=trial.rung,
+            parent=trial.parent,
+            n_items=settings.rung_items[trial.rung],
+            n_new_items=settings.n_new_items(trial.rung, after=rungs.get(trial.point)),
+            objective=objective(trial.point, trial.rung),
+            violation=violation(trial.point),
+        )
+        for position, trial in enumerate(asked)
+    ]
+
+
+def check_history(history: Sequence[Told]) -> None:
+    """Check that no point was asked twice at a rung, and that parents were told before."""
+    asked = [(trial.point, trial.rung) for trial in history]
+    assert len(set(asked)) == len(asked)
+    assert all(trial.parent is None or trial.parent < trial.number for trial in history)
+    assert set(points_of(history)) == {trial.point for trial in history}
