@@ -2,6 +2,7 @@
 
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
+from mlprune.steps.evaluate.adopt import FIRST_WITH_GROUPS
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 
@@ -11,18 +12,24 @@ NEW_COLUMNS = ("cluster", "category")
 
 def to_version_4(store: Store) -> dict[str, Record]:
     """Replace all evaluations of a store by those of version 4; return the old ones by the id of their new version."""
-    replaced = {}
+    return to_version(store, 4)
+
+
+def to_version(store: Store, version: int) -> dict[str, Record]:
+    """Replace all evaluations of a store by those of version 4 or 5, as `to_version_4` does."""
+    replaced, lacks_groups = {}, version < FIRST_WITH_GROUPS
     for record in list(store.records("evaluations")):
         (artefact,) = record.artefacts
-        contents = {name: sha256 for name, sha256 in record.contents.items() if name != "groups"}
+        left_out = ("groups",) if lacks_groups else ()
+        contents = {name: sha256 for name, sha256 in record.contents.items() if name not in left_out}
         inputs = {"parameters": record.parameters, "parents": record.parents, "contents": contents}
-        record_id = identity("evaluations", step_version=4, **inputs)  # type: ignore[arg-type]
+        record_id = identity("evaluations", step_version=version, **inputs)  # type: ignore[arg-type]
         columns = store.read_table(artefact)
         schema = CHOICE_SCHEMA if "candidate" in columns else TRANSLATION_SCHEMA
-        old_schema = {name: kind for name, kind in schema.items() if name not in NEW_COLUMNS}
+        old_schema = {name: kind for name, kind in schema.items() if not (lacks_groups and name in NEW_COLUMNS)}
         old_columns = {name: columns[name] for name in old_schema}
         written = store.write_table(f"predictions/{record_id}.parquet", old_columns, old_schema)
-        old = Record("evaluations", record_id, 4, artefacts=(written,), **inputs)  # type: ignore[arg-type]
+        old = Record("evaluations", record_id, version, artefacts=(written,), **inputs)  # type: ignore[arg-type]
         store.write_record(old)
         replaced[record.id] = old
         store.delete(artefact.path)

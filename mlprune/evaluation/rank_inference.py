@@ -15,10 +15,11 @@ from mlprune.numeric.evaluation.metrics import Array
 from mlprune.numeric.evaluation.rank_consistency import Indices, corrected_consistency, expected_consistency
 from mlprune.numeric.statistics.bootstrap import (
     bca_interval,
-    boundary_interval,
+    is_constant,
     leave_one_out_sums,
     resampled_sums,
 )
+from mlprune.numeric.statistics.cluster_score import boundary_interval
 from mlprune.numeric.statistics.clusters import cluster_codes, cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
@@ -68,7 +69,7 @@ class _Replicates:
         value, resampled = float(self.sample), self.resampled
         if len(sizes) < 2 or not np.isfinite(resampled).all() or not np.isfinite(self.jackknife).all():
             return Estimate(value, None)
-        if (resampled == resampled[0]).all():
+        if is_constant(resampled):
             return Estimate(value, boundary_interval(value, sizes, least=least, greatest=1.0))
         return Estimate(value, bca_interval(resampled, value, self.jackknife))
 

@@ -137,10 +137,14 @@ def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | 
 
 
 def _overlap_value(sums: Array, *, make: Callable[[], BLEU | CHRF]) -> Array:
-    """Return sacreBLEU's own value for one row of sums; for several rows, those of `text_overlap`, which is faster."""
+    """Return sacreBLEU's own value for one row of sums; for several rows, those of `text_overlap`, which is faster.
+
+    sacreBLEU's value of equal texts, 100.00000000000004, is cut to 1.
+    """
     metric = make()
     if sums.ndim == 1:
-        return np.asarray(metric._compute_score_from_stats(sums.astype(np.int64).tolist()).score / 100)
+        score = metric._compute_score_from_stats(sums.astype(np.int64).tolist()).score / 100
+        return np.asarray(min(score, text_overlap.LARGEST))
     return text_overlap.chrf(sums) if isinstance(metric, CHRF) else text_overlap.bleu(sums)
 
 

@@ -20,6 +20,8 @@ CREATE OR REPLACE TABLE aggregate_results (
     scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
+    ci90_low DOUBLE,                 -- lower end of the 90 % interval by the same method, inside the 95 % one
+    ci90_high DOUBLE,                -- upper end of the 90 % interval
     interval VARCHAR,                -- method of the interval: sign_flip, bca or score; minima for worst
     standard_error DOUBLE,           -- standard deviation of the difference over resampled clusters
     p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons

@@ -13,6 +13,8 @@ CREATE OR REPLACE TABLE comparison_results (
     scale VARCHAR,                   -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
     ci_low DOUBLE,                   -- lower end of the difference's 95 % interval
     ci_high DOUBLE,                  -- upper end of the difference's 95 % interval
+    ci90_low DOUBLE,                 -- lower end of the 90 % interval by the same method, inside the 95 % one
+    ci90_high DOUBLE,                -- upper end of the 90 % interval
     interval VARCHAR,                -- method of the interval: tango, sign_flip, bca, debiased or score
     p_value DOUBLE,                  -- two-sided p-value of the test, without correction for other comparisons
     test VARCHAR,                    -- method of p_value: tango, sign_flip or randomization

@@ -26,11 +26,11 @@ from mlprune.evaluation.inference.language_groups import LanguageGroup
 from mlprune.evaluation.inference.language_sums import LanguageSums, LanguageValues
 from mlprune.evaluation.inference.log_likelihood import log_ratio_parts
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
-from mlprune.evaluation.inference.resampled import unvaried_interval
+from mlprune.evaluation.inference.resampled import LEVELS, Intervals, unvaried_intervals
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
-from mlprune.numeric.statistics.bootstrap import bca_interval, jackknife_contributions
+from mlprune.numeric.statistics.bootstrap import bca_interval, is_constant, jackknife_contributions
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.power import detectable_difference
@@ -68,6 +68,8 @@ class Aggregate:
     difference: float
     scale: Scale
     interval: Interval
+    interval90: Interval
+    """90 % interval by the same rule, inside `interval`."""
     method: IntervalName
     standard_error: float | None
     p_value: float
@@ -79,7 +81,7 @@ class Aggregate:
 
 
 class _Tested(NamedTuple):
-    interval: Interval
+    intervals: Intervals
     method: IntervalName
     p_value: float
     test: TestName
@@ -142,8 +144,8 @@ def _sides(group: LanguageGroup) -> tuple[LanguageGroup, LanguageGroup]:
 
 
 def _scaled(result: SignFlipResult, by: float) -> SignFlipResult:
-    interval = Interval(result.interval.low * by, result.interval.high * by)
-    return SignFlipResult(result.difference * by, result.p_value, interval)
+    intervals = (Interval(each.low * by, each.high * by) for each in (result.interval, result.interval90))
+    return SignFlipResult(result.difference * by, result.p_value, *intervals)
 
 
 def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
@@ -169,7 +171,8 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
         worst=_worst_languages(sums) if group.kind == "worst" else None,
         difference=difference,
         scale="log_ratio" if is_log else "difference",
-        interval=tested.interval,
+        interval=tested.intervals[0],
+        interval90=tested.intervals[1],
         method=tested.method,
         standard_error=error,
         p_value=tested.p_value,
@@ -182,7 +185,7 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
 
 
 def _by_sign_flips(result: SignFlipResult) -> _Tested:
-    return _Tested(result.interval, "sign_flip", result.p_value, "sign_flip")
+    return _Tested((result.interval, result.interval90), "sign_flip", result.p_value, "sign_flip")
 
 
 def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _Tested:
@@ -190,18 +193,22 @@ def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _T
     sign, bound = (1 if sums.metric.higher_is_better else -1), (1.0 if sums.metric.inference == "credit" else None)
     ours, theirs = (LanguageShares(sign * contributions, sizes) for contributions, sizes in (first, second))
     result = minima_test(ours, theirs, flips_of(sums.n_clusters), bound=bound)
-    interval = result.interval if sign > 0 else Interval(-result.interval.high, -result.interval.low)
-    if sums.metric.inference == "resampled" and (not resampled.size or np.ptp(resampled) == 0):
-        return _Tested(unvaried_interval(sign * result.difference, sums.n_clusters), "score", result.p_value, "minima")
-    return _Tested(interval, "minima", result.p_value, "minima")
+    if sums.metric.inference == "resampled" and (not resampled.size or is_constant(resampled)):
+        unvaried = unvaried_intervals(sign * result.difference, sums.n_clusters)
+        return _Tested(unvaried, "score", result.p_value, "minima")
+    wide, narrow = result.interval, result.interval90
+    if sign < 0:
+        wide, narrow = (Interval(-each.high, -each.low) for each in (wide, narrow))
+    return _Tested((wide, narrow), "minima", result.p_value, "minima")
 
 
 def _by_randomization(sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float) -> _Tested:
     p_value = swap_p_value(_difference(sums, group, sums.swapped))
-    if not resampled.size or np.ptp(resampled) == 0:
-        return _Tested(unvaried_interval(difference, sums.n_clusters), "score", p_value, "randomization")
-    interval = bca_interval(resampled, difference, _difference(sums, group, sums.left_out))
-    return _Tested(interval, "bca", p_value, "randomization")
+    if not resampled.size or is_constant(resampled):
+        return _Tested(unvaried_intervals(difference, sums.n_clusters), "score", p_value, "randomization")
+    left_out = _difference(sums, group, sums.left_out)
+    wide, narrow = (bca_interval(resampled, difference, left_out, level=level) for level in LEVELS)
+    return _Tested((wide, narrow), "bca", p_value, "randomization")
 
 
 def _difference(sums: LanguageSums, group: LanguageGroup, values: LanguageValues) -> Array:

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import IntervalName
-from mlprune.evaluation.inference.resampled import ResampledInference
+from mlprune.evaluation.inference.resampled import LEVELS, Intervals, ResampledInference
 from mlprune.evaluation.inference.samples import PairedSample, Sample
 from mlprune.evaluation.task_metrics import Metric
+from mlprune.numeric.statistics.bootstrap import is_constant
 from mlprune.numeric.statistics.calibration_interval import calibration_difference, calibration_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
@@ -26,19 +27,23 @@ class CalibrationInference(ResampledInference):
         """Return the interval of the true error."""
         return calibration_interval(_means(sums), _means(sample.total)).interval
 
-    def difference_interval(
+    def difference_intervals(
         self, metric: Metric, pair: PairedSample, *, sums: Sequence[Array], resampled: Array
-    ) -> Interval:
-        """Return the interval of the difference of the true errors."""
+    ) -> Intervals:
+        """Return the intervals of the difference of the true errors; that of 95 % also covers that of 90 %."""
         cells = [_means(each) for each in sums]
         errors = [np.abs(each).sum(axis=1) for each in cells]
-        vary = all(np.ptp(each) > 0 for each in errors)
+        vary = not any(map(is_constant, errors))
         correlation = float(np.clip(np.corrcoef(errors)[0, 1], -1.0, 1.0)) if vary else 0.0
-        first, second = (
-            calibration_interval(each, _means(sample.total))
-            for each, sample in zip(cells, (pair.first, pair.second), strict=True)
+        observed = [_means(sample.total) for sample in (pair.first, pair.second)]
+        wide, narrow = (
+            calibration_difference(
+                *(calibration_interval(*each, level=level) for each in zip(cells, observed, strict=True)),
+                correlation=correlation,
+            ).interval
+            for level in LEVELS
         )
-        return calibration_difference(first, second, correlation=correlation).interval
+        return Interval(min(wide.low, narrow.low), max(wide.high, narrow.high)), narrow
 
 
 def _means(sums: Array) -> Array:

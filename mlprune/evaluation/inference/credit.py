@@ -1,19 +1,21 @@
 """Inference for a mean of credit, such as accuracy.
 
 If items are independent and each is right or wrong, a value has Wilson's interval, and a difference has Tango's test
-with the interval that inverts it. If items share clusters or credit is fractional, a value has Wilson's interval with
-the effective number of items, and a difference has the sign-flip test over clusters with the interval that inverts it.
+with the interval that inverts it, whose far end is at least the exact binomial one (`equivalence_interval`). If items
+share clusters or credit is fractional, a value has Wilson's interval with the effective number of items, and a
+difference has the sign-flip test over clusters with the interval that inverts it.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
-from mlprune.evaluation.inference.estimates import Difference, MetricValue, finite
+from mlprune.evaluation.inference.estimates import LEVEL, NARROW_LEVEL, Difference, MetricValue, finite
 from mlprune.evaluation.inference.samples import PairedSample, Sample, flips_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.clusters import Array, ratio_estimate
-from mlprune.numeric.statistics.paired_proportions import mcnemar_mid_p, tango_interval, tango_p_value
+from mlprune.numeric.statistics.equivalence import equivalence_interval
+from mlprune.numeric.statistics.paired_proportions import mcnemar_mid_p, tango_p_value
 from mlprune.numeric.statistics.power import (
     detectable_difference,
     detectable_difference_of_items,
@@ -59,17 +61,20 @@ def _compared(pair: PairedSample) -> Difference:
     estimate = ratio_estimate(contributions, sizes)
     if is_binary and pair.first.is_independent:
         method: Literal["tango", "sign_flip"] = "tango"
-        interval, p_value = tango_interval(n_gained, n_lost, n), tango_p_value(n_gained, n_lost, n)
+        levels = (LEVEL, NARROW_LEVEL)
+        interval, narrow = (equivalence_interval(n_gained, n_lost, n, level=level) for level in levels)
+        p_value = tango_p_value(n_gained, n_lost, n)
         smallest = smallest_significant_difference(n, test="tango")
         detectable = _detectable_by_items(n, n_gained + n_lost)
     else:
         result = sign_flip_test(contributions, sizes, flips_of(n_clusters))
-        method, interval, p_value = "sign_flip", result.interval, result.p_value
+        method, interval, narrow, p_value = "sign_flip", result.interval, result.interval90, result.p_value
         smallest = LEAST_FLIPPED_CLUSTERS / n if n_clusters >= LEAST_FLIPPED_CLUSTERS else None
         detectable = detectable_difference(estimate.standard_error) if finite(estimate.standard_error) else None
     return Difference(
         difference=float(ours.mean() - theirs.mean()),
         interval=interval,
+        interval90=narrow,
         method=method,
         p_value=p_value,
         test=method,

@@ -6,8 +6,8 @@ from typing import Literal
 
 from mlprune.numeric.statistics.interval import Interval
 
-LEVEL = 0.95
-"""Coverage of all intervals."""
+LEVEL, NARROW_LEVEL = 0.95, 0.90
+"""Coverage of all intervals, and of those whose ends are one-sided tests at 5 %. Both have the same rule and nest."""
 SIGNIFICANCE = 0.05
 """Level of all tests. 1 - LEVEL is greater than 0.05 in floating point, so p = 0.05 would be below it."""
 
@@ -39,6 +39,8 @@ class Difference:
 
     difference: float
     interval: Interval
+    interval90: Interval
+    """90 % interval by the same rule, inside `interval`."""
     method: IntervalName
     p_value: float
     """Two-sided."""

@@ -44,6 +44,7 @@ class LogLikelihoodInference:
         difference = Difference(
             difference=estimate.value,
             interval=result.interval,
+            interval90=result.interval90,
             method="sign_flip",
             p_value=result.p_value,
             test="sign_flip",

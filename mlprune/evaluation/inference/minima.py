@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
 from mlprune.numeric.statistics.clusters import Array, exact_products, exactly_summable
 from mlprune.numeric.statistics.interval import Interval, check_level
-from mlprune.numeric.statistics.sign_flips import TOLERANCE, SignFlipResult, widened_end
+from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, TOLERANCE, SignFlipResult, widened_end
 
 SHARE_OF_EXCLUSION = 0.1
 """Share of a test's level that is spent on the question which languages can be the lowest."""
@@ -144,12 +144,16 @@ def minima_test(
     upwards, downwards = _tests(ours, theirs), _tests(theirs, ours)
     p_gain, p_loss = (max(test.p_value() for test in tests) for tests, _ in (upwards, downwards))
     p_value = min(1.0, 2 * min(p_gain, p_loss))
-    low, high = (
-        _lower_end(each, None if bound is None else _ScoreIntervals(*sides, level, bound), level=(1 - level) / 2)
-        for each, sides in ((upwards, (first, second)), (downwards, (second, first)))
+    sides = ((upwards, (first, second)), (downwards, (second, first)))
+    wide, narrow = (
+        [
+            _lower_end(tests, None if bound is None else _ScoreIntervals(*shares, one, bound), level=(1 - one) / 2)
+            for tests, shares in sides
+        ]
+        for one in (level, NARROW_LEVEL)
     )
     difference = float(first.values.min() - second.values.min())
-    return SignFlipResult(difference, p_value, Interval(low, -high))
+    return SignFlipResult(difference, p_value, *(Interval(low, -high) for low, high in (wide, narrow)))
 
 
 def _side(shares: LanguageShares, flips: NDArray[np.int8]) -> _Side:

@@ -10,20 +10,26 @@ from functools import partial
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import Difference, IntervalName, MetricValue
+from mlprune.evaluation.inference.estimates import LEVEL, NARROW_LEVEL, Difference, IntervalName, MetricValue
 from mlprune.evaluation.inference.samples import PairedSample, Sample, flips_of, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.numeric.statistics.bootstrap import (
+    NOISE,
     bca_interval,
-    boundary_interval,
+    is_constant,
     leave_one_out_sums,
     resampled_sums,
 )
+from mlprune.numeric.statistics.cluster_score import boundary_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.power import detectable_difference
 from mlprune.numeric.statistics.randomization import swap_p_value, swapped_differences
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
+
+LEVELS = (LEVEL, NARROW_LEVEL)
+Intervals = tuple[Interval, Interval]
+"""Intervals of one difference at 95 % and at 90 %."""
 
 
 class ResampledInference:
@@ -54,16 +60,18 @@ class ResampledInference:
         left_out = metric.value(leave_one_out_sums(sample.sums))
         return bca_interval(resampled, float(metric.value(sample.total)), left_out)
 
-    def difference_interval(
+    def difference_intervals(
         self, metric: Metric, pair: PairedSample, *, sums: Sequence[Array], resampled: Array
-    ) -> Interval:
-        """Return the interval of a difference whose resampled values differ; `sums` are those of both evaluations."""
+    ) -> Intervals:
+        """Return the intervals of a difference whose resampled values differ; `sums` are those of both evaluations."""
         left_out = [metric.value(leave_one_out_sums(sample.sums)) for sample in (pair.first, pair.second)]
-        return bca_interval(resampled, _difference(metric, pair), left_out[0] - left_out[1])
+        without = left_out[0] - left_out[1]
+        wide, narrow = (bca_interval(resampled, _difference(metric, pair), without, level=level) for level in LEVELS)
+        return wide, narrow
 
     def _measured(self, metric: Metric, sample: Sample, sums: Array) -> MetricValue:
         value, method, resampled = float(metric.value(sample.total)), self.method, metric.value(sums)
-        if np.ptp(resampled) == 0:
+        if is_constant(resampled):
             method = "score"
             interval = boundary_interval(value, np.ones(sample.n_clusters), least=0.0, greatest=1.0)
         else:
@@ -74,14 +82,15 @@ class ResampledInference:
     def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
         first, value, method = pair.first, _difference(metric, pair), self.method
         resampled = metric.value(sums[0]) - metric.value(sums[1])
-        if np.ptp(resampled) == 0:
-            interval, method = unvaried_interval(value, first.n_clusters), "score"
+        if is_constant(resampled):
+            (wide, narrow), method = unvaried_intervals(value, first.n_clusters), "score"
         else:
-            interval = self.difference_interval(metric, pair, sums=sums, resampled=resampled)
+            wide, narrow = self.difference_intervals(metric, pair, sums=sums, resampled=resampled)
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
         return Difference(
             difference=value,
-            interval=_within(interval, -1.0),
+            interval=_within(wide, -1.0),
+            interval90=_within(narrow, -1.0),
             method=method,
             p_value=swap_p_value(swapped),
             test="randomization",
@@ -92,14 +101,17 @@ class ResampledInference:
         )
 
 
-def unvaried_interval(difference: float, n_clusters: int) -> Interval:
-    """Return the interval of a difference in [-1, 1] that is the same in all resamples.
+def unvaried_intervals(difference: float, n_clusters: int) -> Intervals:
+    """Return the intervals of a difference in [-1, 1] that is the same in all resamples.
 
-    Without a difference it is the score interval of the sign-flip test for clusters that contribute 0.
+    Without a difference they are the score intervals of the sign-flip test for clusters that contribute 0.
     """
-    if difference != 0:
-        return boundary_interval(difference, np.ones(n_clusters), least=-1.0, greatest=1.0)
-    return sign_flip_test(np.zeros(n_clusters), np.ones(n_clusters), flips_of(n_clusters)).interval
+    sizes = np.ones(n_clusters)
+    if abs(difference) > NOISE:
+        wide, narrow = (boundary_interval(difference, sizes, least=-1.0, greatest=1.0, level=level) for level in LEVELS)
+        return wide, narrow
+    result = sign_flip_test(np.zeros(n_clusters), sizes, flips_of(n_clusters))
+    return result.interval, result.interval90
 
 
 def _difference(metric: Metric, pair: PairedSample) -> float:

@@ -11,12 +11,15 @@ from mlprune.numeric.statistics.clusters import (
     exact_products,
     exactly_summable,
     ratio_estimate,
-    sized_clusters,
 )
 from mlprune.numeric.statistics.interval import Interval, check_level
 
 N_RESAMPLES = 1999
 """Resamples of an interval. p-values are not counted from them."""
+EQUAL = 1e-9
+"""Resampled values are equal if they differ by at most this share of the largest absolute value, or by `NOISE`."""
+NOISE = 1e-12
+"""Rounding error of a difference of values in [0, 1]."""
 
 
 def cluster_resamples(n_clusters: int, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> NDArray[np.uint16]:
@@ -102,7 +105,10 @@ def bca_interval(resampled: Array, value: float, jackknife: Array, *, level: flo
     a = sum(u^3) / (6 * sum(u^2)^1.5) with u = mean(jackknife) - jackknife; 0 if all u are 0
     ends: quantiles (type 7) at Phi(z0 + (z0 + z) / (1 - a * (z0 + z))) for z = Phi^-1((1 -+ level) / 2)
 
-    It has zero width if all resampled values are equal; `boundary_interval` is for that case.
+    Values are equal if they differ by at most max(1e-9 * largest absolute one, 1e-12): rounding errors do not count. An
+    end beyond the value, which a large z0 can give, is moved to the value. Both ends move outwards with the level.
+
+    It has zero width if all resampled values are equal (`is_constant`); `boundary_interval` is for that case.
 
     Args:
         resampled: [R], the metric of each resample.
@@ -117,7 +123,17 @@ def bca_interval(resampled: Array, value: float, jackknife: Array, *, level: flo
     bias, acceleration = _bca_constants(resampled, value, jackknife, level=level)
     z = bias + special.ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     low, high = special.ndtr(bias + z / np.maximum(1 - acceleration * z, np.finfo(np.float64).tiny))
-    return _quantiles(resampled, float(low), float(high))
+    interval = _quantiles(resampled, float(low), float(high))
+    return Interval(min(interval.low, value), max(interval.high, value))
+
+
+def is_constant(resampled: Array) -> bool:
+    """Return whether all resampled values, [R], are equal apart from rounding errors (see `bca_interval`)."""
+    return bool(np.ptp(resampled) <= _tolerance(resampled))
+
+
+def _tolerance(values: Array) -> float:
+    return max(EQUAL * float(np.abs(values).max()), NOISE)
 
 
 def _bca_constants(resampled: Array, value: float, jackknife: Array, *, level: float) -> tuple[float, float]:
@@ -132,7 +148,10 @@ def _bca_constants(resampled: Array, value: float, jackknife: Array, *, level: f
 
 def _normal_share(resampled: Array, value: float) -> float:
     """Return the normal quantile of the share of resampled values below a value, half of the equal ones included."""
-    share = (float((resampled < value).sum()) + 0.5 * float((resampled == value).sum())) / resampled.size
+    tolerance = _tolerance(np.append(resampled, value))
+    n_below = int((resampled < value - tolerance).sum())
+    n_equal = int((np.abs(resampled - value) <= tolerance).sum())
+    share = (n_below + 0.5 * n_equal) / resampled.size
     return float(special.ndtri(np.clip(share, 0.5 / resampled.size, 1 - 0.5 / resampled.size)))
 
 
@@ -196,41 +215,6 @@ def ratio_t_interval(contributions: Array, sizes: Array, *, level: float = 0.95)
     if estimate.n_clusters > 1:
         reach = float(special.stdtrit(estimate.n_clusters - 1, (1 + level) / 2)) * estimate.standard_error
     return Interval(estimate.value - reach, estimate.value + reach)
-
-
-def ratio_t_p_value(contributions: Array, sizes: Array) -> float:
-    """Return the two-sided p-value of a ratio against 0: p < 1 - level exactly if 0 is outside `ratio_t_interval`.
-
-    Without variation it is 1 for a ratio of 0, and otherwise the smallest positive float64.
-    """
-    estimate = ratio_estimate(contributions, sizes)
-    if estimate.value == 0 or estimate.n_clusters == 1:
-        return 1.0
-    statistic = abs(estimate.value) / max(estimate.standard_error, np.finfo(np.float64).tiny)
-    return float(np.maximum(2 * special.stdtr(estimate.n_clusters - 1, -statistic), np.finfo(np.float64).tiny))
-
-
-def boundary_interval(value: float, sizes: Array, *, least: float, greatest: float, level: float = 0.95) -> Interval:
-    """Return a score interval for a metric at the end of its range, where all resamples are equal.
-
-    The share (value - least) / (greatest - least) gets Wilson's interval with n = sum(m)^2 / sum(m^2) clusters; at an
-    end its width is z^2 / (n + z^2) of the range.
-
-    Args:
-        value: the metric, within its range.
-        sizes: m, [C].
-        least: lowest possible value.
-        greatest: highest possible value.
-        level: coverage, in (0, 1).
-    """
-    check_level(level)
-    _, m = sized_clusters(np.zeros_like(sizes), sizes)
-    n, z = float(m.sum() ** 2 / (m**2).sum()), float(special.ndtri((1 + level) / 2))
-    share = (value - least) / (greatest - least)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = max(0.0, centre - reach), min(1.0, centre + reach)
-    return Interval(float(least + low * (greatest - least)), float(least + high * (greatest - least)))
 
 
 def _quantiles(values: Array, low: float, high: float) -> Interval:

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy import special
 
-from mlprune.numeric.statistics.clusters import Array
-from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.clusters import Array, sized_clusters
+from mlprune.numeric.statistics.interval import Interval, check_level
 
 FEW_CHANGED_CLUSTERS = 30
 """From this number of contributing clusters on, the sign-flip interval is used alone."""
@@ -42,6 +42,71 @@ def score_interval(contributions: Array, sizes: Array, *, level: float, bound: f
     high = _upper_end(points, weights, squared_z=squared_z, unit=unit, bound=bound)
     low = -_upper_end(points * (-1.0, 1.0), weights, squared_z=squared_z, unit=unit, bound=bound)
     return Interval(low, high)
+
+
+def sparse_interval(contributions: Array, sizes: Array, *, level: float, bound: float) -> Interval:
+    """Return the interval for few contributing clusters: `score_interval`, and the exact bound of what was not seen.
+
+    If clusters contribute +-bound * m or nothing, they count as n = sum(m) / u items with u = sum(m^2) / sum(m), of
+    which k = -sum(d) / (bound * u) are lost in total. For k >= 0 the low end is at most -bound * q with
+    P(X <= k) = (1 - level) / 2 for X ~ Binomial(n, q): no item might be gained. The high end is the mirror image.
+
+    Args: as in `score_interval`.
+    """
+    interval = score_interval(contributions, sizes, level=level, bound=bound)
+    net = net_items(contributions, sizes, bound=bound)
+    if net is None:
+        return interval
+    (n_gained, n), alpha = net, (1 - level) / 2
+    low, high = interval.low, interval.high
+    if n_gained <= 0:
+        low = min(low, -bound * binomial_bound(-n_gained, n, alpha))
+    if n_gained >= 0:
+        high = max(high, bound * binomial_bound(n_gained, n, alpha))
+    return Interval(low, high)
+
+
+def boundary_interval(value: float, sizes: Array, *, least: float, greatest: float, level: float = 0.95) -> Interval:
+    """Return a score interval for a metric at the end of its range, where all resamples are equal.
+
+    The share (value - least) / (greatest - least) gets Wilson's interval with n = sum(m)^2 / sum(m^2) clusters; at an
+    end its width is z^2 / (n + z^2) of the range.
+
+    Args:
+        value: the metric, within its range.
+        sizes: m, [C].
+        least: lowest possible value.
+        greatest: highest possible value.
+        level: coverage, in (0, 1).
+    """
+    check_level(level)
+    _, m = sized_clusters(np.zeros_like(sizes), sizes)
+    n, z = float(m.sum() ** 2 / (m**2).sum()), float(special.ndtri((1 + level) / 2))
+    share = (value - least) / (greatest - least)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = max(0.0, centre - reach), min(1.0, centre + reach)
+    return Interval(float(least + low * (greatest - least)), float(least + high * (greatest - least)))
+
+
+def net_items(contributions: Array, sizes: Array, *, bound: float) -> tuple[float, float] | None:
+    """Return the gained minus the lost and all clusters as items, see `sparse_interval`; None if some change partly."""
+    changes = np.abs(contributions)
+    is_whole = (changes == 0) | (np.abs(changes - bound * sizes) <= bound * sizes * EQUAL)
+    if not is_whole.all():
+        return None
+    unit = float((sizes**2).sum() / sizes.sum())
+    return float(contributions.sum()) / (bound * unit), float(sizes.sum()) / unit
+
+
+def binomial_tail(successes: float, n: float, chance: float) -> float:
+    """Return P(X <= successes), X ~ Binomial(n, chance), continued to fractions by the incomplete beta function."""
+    return 1.0 if successes >= n else float(special.betainc(n - successes, successes + 1, 1 - chance))
+
+
+def binomial_bound(successes: float, n: float, alpha: float) -> float:
+    """Return the chance u with P(X <= successes) = alpha for X ~ Binomial(n, u)."""
+    return 1.0 if successes >= n else float(special.betaincinv(successes + 1, n - successes, 1 - alpha))
 
 
 def is_sparse(contributions: Array, sizes: Array, *, bound: float) -> bool:

@@ -7,6 +7,7 @@ tests) if the whole interval is within +-margin. Each p-value and its interval b
 from scipy import special
 
 from mlprune.errors import BadInputError
+from mlprune.numeric.statistics.cluster_score import binomial_bound, binomial_tail
 from mlprune.numeric.statistics.interval import SMALLEST_P_VALUE, Interval
 from mlprune.numeric.statistics.paired_proportions import tango_interval, tango_scores
 
@@ -31,7 +32,7 @@ def noninferiority_p_value(n_gained: float, n_lost: float, n: float, *, margin: 
     p_value = float(special.ndtr(-tango_scores(n_gained, n_lost, n, difference=-margin)))
     n_net = n_lost - n_gained
     if n_net >= 0:
-        p_value = max(p_value, _binomial_tail(n_net, n, margin))
+        p_value = max(p_value, binomial_tail(n_net, n, margin))
     return _positive(p_value)
 
 
@@ -52,20 +53,10 @@ def equivalence_interval(n_gained: float, n_lost: float, n: float, *, level: flo
     interval, alpha = tango_interval(n_gained, n_lost, n, level=level), (1 - level) / 2
     low, high = interval.low, interval.high
     if n_lost >= n_gained:
-        low = min(low, -_binomial_bound(n_lost - n_gained, n, alpha))
+        low = min(low, -binomial_bound(n_lost - n_gained, n, alpha))
     if n_gained >= n_lost:
-        high = max(high, _binomial_bound(n_gained - n_lost, n, alpha))
+        high = max(high, binomial_bound(n_gained - n_lost, n, alpha))
     return Interval(low, high)
-
-
-def _binomial_tail(successes: float, n: float, chance: float) -> float:
-    """Return P(X <= successes), X ~ Binomial(n, chance), continued to fractions by the incomplete beta function."""
-    return 1.0 if successes >= n else float(special.betainc(n - successes, successes + 1, 1 - chance))
-
-
-def _binomial_bound(successes: float, n: float, alpha: float) -> float:
-    """Return the chance u with P(X <= successes) = alpha for X ~ Binomial(n, u)."""
-    return 1.0 if successes >= n else float(special.betaincinv(successes + 1, n - successes, 1 - alpha))
 
 
 def _positive(p_value: float) -> float:

@@ -1,4 +1,4 @@
-"""Sign-flip test of a paired difference with clusters, its interval, and max-T over a family of variants.
+"""Sign-flip test of a paired difference with clusters, and its intervals.
 
 The hypothesis: each cluster's deviation from the hypothesised difference is as likely as its negative. The test then
 compares the observed sum with the sums under random signs. Clusters stay whole, so items of a cluster may be dependent,
@@ -6,18 +6,19 @@ clusters may differ in size, and credit may be fractional.
 """
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.cluster_score import is_sparse, score_interval
-from mlprune.numeric.statistics.clusters import BLOCK_ROWS, Array, exact_products, exactly_summable, sized_clusters
+from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
+from mlprune.numeric.statistics.clusters import Array, exact_products, exactly_summable, sized_clusters
 from mlprune.numeric.statistics.interval import Interval, check_level
 
 N_FLIPS = 9999
+NARROW_LEVEL = 0.90
+"""Coverage of the interval of two one-sided tests at 5 %."""
 TOLERANCE = 1e-9
 """Two sums are equal if they differ by less than this share of the sum of absolute contributions."""
 EDGE = 1e-12
@@ -32,6 +33,8 @@ class SignFlipResult:
     p_value: float
     """Two-sided, at least 1 / number of sign vectors."""
     interval: Interval
+    interval90: Interval
+    """90 % interval by the same rule, inside `interval`."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def sign_flip_test(
     "typical values"). An end at 0 is moved inwards by 1e-12 if the test rejects 0. If the estimate is 0, p = 1.
 
     If few clusters have d other than 0 (or m, or -m; `is_sparse`), random subsets are too few values: the interval then
-    also covers `score_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
+    also covers `sparse_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
+    Intervals of one sample nest: all of these ends move outwards with the level.
 
     Args:
         contributions: d, [C], sum over the items of a cluster of (variant - baseline), or a weighted sum.
@@ -123,7 +127,7 @@ def sign_flip_tests(
 ) -> tuple[SignFlipResult, ...]:
     """Apply `sign_flip_test` to each column of contributions and sizes, both [C, k]; the signs are converted once."""
     check_level(level)
-    _check_flips(contributions, flips)
+    check_flips(contributions, flips)
     if contributions.shape != sizes.shape:
         raise ShapeError("contributions and sizes differ", expected=sizes.shape, got=contributions.shape)
     n_columns = contributions.shape[1]
@@ -139,65 +143,6 @@ def sign_flip_tests(
     return tuple(results)
 
 
-def max_t_p_values(contributions: Array, sizes: Array, flips: NDArray[np.int8]) -> Array:
-    """Adjust the sign-flip tests of a family for its size by step-down max-T        (Westfall and Young, 1993, 2.8).
-
-    t_v(s) = |sum_c s_c * d_cv| / sqrt(sum_c d_cv^2)
-
-    The denominator does not change under sign flips. With the hypotheses sorted by descending t_v(1) (ties: lower index
-    first), p_(i) = max over j <= i of mean over s of w, where w compares max over k >= j of t_(k)(s) with t_(j)(1): 1
-    if it is larger and for the observed signs, 1/2 if the two are equal, 0 otherwise. A family of one has the p-value
-    of `sign_flip_test`. A variant whose estimate is 0 has p = 1.
-
-    Memory: blocks of 256 sign vectors. The result does not depend on the number of threads.
-
-    Args:
-        contributions: d, [C, V], the same clusters for all variants.
-        sizes: m, [C]; the statistic does not depend on them, clusters of size 0 must contribute 0.
-        flips: [K, C] of `sign_flips`.
-    Returns: [V], in the order of the variants, at least 1 / K.
-    Raises:
-        ShapeError: contributions, sizes and flips do not fit.
-        PermanentError: a value is not finite.
-    """
-    _check_flips(contributions, flips)
-    if sizes.shape != contributions.shape[:1]:
-        raise ShapeError("sizes do not fit the contributions", expected=contributions.shape[:1], got=sizes.shape)
-    if (contributions[sizes <= 0] != 0).any():
-        raise PermanentError("a cluster of size 0 contributes")
-    sums = exactly_summable(contributions, len(contributions))
-    norms = np.sqrt((contributions**2).sum(axis=0))
-    scale = np.where(norms > 0, norms, 1.0)
-    observed = np.abs(sums.sum(axis=0)) / scale
-    order = np.argsort(-observed, kind="stable")
-    blocks = (np.abs(exact_products(block, sums[:, order])) / scale[order] for block in _blocks(flips))
-    p_values = np.empty(len(order))
-    tolerance = TOLERANCE * math.sqrt(len(sums))
-    p_values[order] = step_down(observed[order], blocks, tolerance=tolerance)
-    return np.where(observed > tolerance, p_values, 1.0)
-
-
-def step_down(observed: Array, flipped: Iterator[Array], *, tolerance: float) -> Array:
-    """Return max-T p-values of statistics in descending order, [V].
-
-    Args:
-        observed: [V], descending.
-        flipped: blocks [rows, V] of the same statistics under sign vectors; the first row of the first is the observed.
-        tolerance: statistics that differ by at most this are equal.
-    """
-    counts, n_rows = np.full(observed.shape, 0.5), 0
-    for block in flipped:
-        largest = np.maximum.accumulate(block[:, ::-1], axis=1)[:, ::-1]
-        counts += (largest > observed + tolerance).sum(axis=0)
-        counts += 0.5 * (np.abs(largest - observed) <= tolerance).sum(axis=0)
-        n_rows += len(block)
-    return np.maximum.accumulate(counts / n_rows)
-
-
-def _blocks(flips: NDArray[np.int8]) -> Iterator[NDArray[np.int8]]:
-    return (flips[start : start + BLOCK_ROWS] for start in range(0, len(flips), BLOCK_ROWS))
-
-
 def _crossings(flipped_d: Array, flipped_m: Array, *, tolerance: float) -> _Crossings:
     """Return r_A and r_B in ascending order from [K] sums under each sign vector."""
     total_d, total_m = flipped_d[0], flipped_m[0]
@@ -210,17 +155,22 @@ def _crossings(flipped_d: Array, flipped_m: Array, *, tolerance: float) -> _Cros
 
 
 def _result(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: float | None) -> SignFlipResult:
+    is_zero = abs(float(d.sum())) <= TOLERANCE * float(np.abs(d).sum())
+    p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
+    interval, narrow = (_interval(d, m, crossings, level=one, bound=bound) for one in (level, NARROW_LEVEL))
+    return SignFlipResult(float(d.sum() / m.sum()), p_value, interval, narrow)
+
+
+def _interval(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: float | None) -> Interval:
     least = round(1 - level, 12) * crossings.n_flips
     limit = math.inf if bound is None else bound
     low = _lower_end(crossings, least, limit=limit)
     mirrored = _Crossings(-crossings.high, -crossings.low, crossings.n_tied)
     high = -_lower_end(mirrored, least, limit=limit)
     if bound is not None and is_sparse(d, m, bound=bound):
-        score = score_interval(d, m, level=level, bound=bound)
-        low, high = widened_end(low, score.low), -widened_end(-high, -score.high)
-    is_zero = abs(float(d.sum())) <= TOLERANCE * float(np.abs(d).sum())
-    p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
-    return SignFlipResult(float(d.sum() / m.sum()), p_value, Interval(low, high))
+        sparse = sparse_interval(d, m, level=level, bound=bound)
+        low, high = widened_end(low, sparse.low), -widened_end(-high, -sparse.high)
+    return Interval(low, high)
 
 
 def widened_end(low: float, other: float) -> float:
@@ -237,7 +187,12 @@ def _lower_end(crossings: _Crossings, least: float, *, limit: float) -> float:
     return EDGE if end == 0 and crossings.count(end) < least else end
 
 
-def _check_flips(contributions: Array, flips: NDArray[np.int8]) -> None:
+def check_flips(contributions: Array, flips: NDArray[np.int8]) -> None:
+    """Refuse sign vectors that do not fit contributions [C, k].
+
+    Raises:
+        ShapeError: the two do not fit.
+    """
     fits = contributions.ndim == 2 and flips.ndim == 2 and flips.shape[1] == len(contributions)
     if not fits or not len(flips) or (flips[0] != 1).any():
         raise ShapeError("sign vectors do not fit", expected="[K, n_clusters], the first all 1", got=flips.shape)

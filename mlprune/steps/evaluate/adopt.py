@@ -20,18 +20,24 @@ from mlprune.store.store import Store
 logger = logging.getLogger(__name__)
 
 KIND = "evaluations"
-ADOPTED_VERSIONS = (4,)
-"""Earlier versions with the same predictions. Clusters and categories are in no id of theirs."""
+ADOPTED_VERSIONS = (5, 4)
+"""Earlier versions with the same predictions, the newest first."""
+FIRST_WITH_GROUPS = 5
+"""Clusters and categories are in no id of an earlier version."""
 
 
 def earlier_ids(evaluation: Identity) -> tuple[str, ...]:
     """Return the ids under which the predictions of an evaluation may be stored, the newest version first.
 
-    The first is that of this version for files that did not state clusters and categories yet.
+    Each version has two: that of today's files, and that of files that did not state clusters and categories yet.
     """
     earlier = without_groups(evaluation)
-    ids = (earlier.id_in(version) for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS))
-    return tuple(record_id for record_id in ids if record_id != evaluation.id)
+    ids = (
+        identity.id_in(version)
+        for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS)
+        for identity in ((evaluation, earlier) if version >= FIRST_WITH_GROUPS else (earlier,))
+    )
+    return tuple(record_id for record_id in dict.fromkeys(ids) if record_id != evaluation.id)
 
 
 def without_groups(evaluation: Identity) -> Identity:

@@ -9,22 +9,21 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import finite
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.clusters import ratio_estimate
-from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.multiplicity import holm
+from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
-from mlprune.numeric.statistics.sign_flips import EDGE, max_t_p_values, sign_flip_test, sign_flips
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, estimate_of_error, margin_p_value
-from mlprune.steps.questions.evidence import Evidence, aligned
+from mlprune.steps.questions.evidence import SIGN_FLIP, Evidence, aligned
 
 ALPHA = 0.05
 BINARY = ("accuracy", "exact_match")
 """Metrics of which an item has the value 0 or 1."""
 MID_P: PairedTest = "mcnemar_mid_p"
 """Test of the smallest significant difference: sign flips of independent items of equal size are McNemar's mid-p."""
-SIGN_FLIP, CROSSED, STUDENT = "sign_flip", "crossed_t", "student"
-"""Tests and intervals of a mean: over clusters, over seeds and clusters, and from standard errors alone."""
+CROSSED, STUDENT = "crossed_t", "student"
+"""Tests and intervals of a mean over seeds and clusters, and from standard errors alone."""
 Row = dict[str, JsonValue]
 
 
@@ -108,7 +107,9 @@ def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
         "standard_error": row["standard_error"],
         "p_value": row["p_value"],
         "test": row["test"],
-        **_margin_columns(estimate_of(part.evidence), criterion),
+        "ci90_low": row["ci90_low"],
+        "ci90_high": row["ci90_high"],
+        "p_margin": _p_margin(estimate_of(part.evidence), criterion),
         **_power_columns(criterion, part.evidence.standard_error, n=n_items * part.n_languages, n_tests=n_tests),
         "chance": part.chance,
         "conditional_on_one_draw": part.seed is not None,
@@ -120,10 +121,8 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
     seeds = sorted({part.seed for part in compared if part.seed is not None})
     estimate, test = _pooled(compared, seeds)
     difference, p_value, error = _described(estimate)
-    interval = estimate.interval(1 - ALPHA)
-    if p_value < ALPHA:
-        interval = _without_0(interval, difference)
-    margin_columns = _margin_columns(estimate, criterion)
+    interval, narrow = (estimate.interval(level) for level in (1 - ALPHA, 1 - 2 * ALPHA))
+    p_margin = _p_margin(estimate, criterion)
     n_languages, n_items = compared[0].n_languages, evidence[0].n_items
     baselines = {part.baseline_id for part in compared}
     chances = [part.chance for part in compared if part.chance is not None]
@@ -144,17 +143,19 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "standard_error": finite(error),
         "p_value": p_value,
         "test": test,
-        **margin_columns,
+        "ci90_low": finite(narrow.low),
+        "ci90_high": finite(narrow.high),
+        "p_margin": p_margin,
         "p_max_t": None,
         "p_holm": p_value,
-        "p_margin_holm": margin_columns["p_margin"],
+        "p_margin_holm": p_margin,
         **_power_columns(criterion, error, n=n_items * n_languages, n_tests=1),
         "chance": sum(chances) / len(chances) if chances else None,
         "conditional_on_one_draw": len(seeds) == 1,
     }
 
 
-def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Estimate, str]:
+def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[ClusterEstimate | CrossedEstimate, str]:
     """Return the estimate of the mean of several comparisons, and the name of its test."""
     evidence = [part.evidence for part in compared]
     n_clusters = max(part.n_clusters for part in evidence)
@@ -164,7 +165,8 @@ def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Estimat
     if all(part.clusters for part in evidence):
         contributions, sizes = aligned(evidence)
         if is_drawn_once:
-            return ClusterEstimate(contributions.mean(axis=1), sizes.mean(axis=1)), SIGN_FLIP
+            is_bounded = not any(part.is_log for part in evidence)
+            return ClusterEstimate(contributions.mean(axis=1), sizes.mean(axis=1), is_bounded), SIGN_FLIP
         pseudo_values = len(sizes) * (contributions - differences * sizes) + differences
         table = np.stack([pseudo_values[:, mask].mean(axis=1) for mask in masks])
         return replace(crossed_estimate(table), value=value), CROSSED
@@ -175,31 +177,21 @@ def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Estimat
     return CrossedEstimate(value, of_seeds, error**2, len(seeds), n_clusters), CROSSED
 
 
-def _described(estimate: Estimate) -> tuple[float, float, float]:
+def _described(estimate: ClusterEstimate | CrossedEstimate) -> tuple[float, float, float]:
     """Return the difference, its two-sided p-value and its standard error."""
     if isinstance(estimate, CrossedEstimate):
         return estimate.value, estimate.p_value, estimate.standard_error
-    assert isinstance(estimate, ClusterEstimate), "a mean is of clusters or of standard errors"
     ratio = ratio_estimate(estimate.contributions, estimate.sizes)
     flips = sign_flips(len(estimate.sizes))
     result = sign_flip_test(estimate.contributions, estimate.sizes, flips, bound=estimate.bound)
     return ratio.value, result.p_value, ratio.standard_error
 
 
-def _without_0(interval: Interval, difference: float) -> Interval:
-    """Return the interval, begun at the first number beyond 0 if it has 0: the test rejects 0."""
-    if not interval.contains(0.0):
-        return interval
-    return Interval(EDGE, max(EDGE, interval.high)) if difference > 0 else Interval(min(-EDGE, interval.low), -EDGE)
-
-
-def _margin_columns(estimate: Estimate, criterion: Criterion) -> Row:
-    """Return the 90 % interval, and the p-value of a claim about a margin."""
-    interval = estimate.interval(1 - 2 * ALPHA)
-    margin = criterion.margin
-    is_gain = criterion.claim == "gain" or margin is None
-    p_margin = None if is_gain else margin_p_value(estimate, criterion.claim, margin or 0.0, sign=criterion.sign)
-    return {"ci90_low": finite(interval.low), "ci90_high": finite(interval.high), "p_margin": p_margin}
+def _p_margin(estimate: Estimate, criterion: Criterion) -> float | None:
+    """Return the p-value of a claim about a margin; None for a gain."""
+    if criterion.claim == "gain" or criterion.margin is None:
+        return None
+    return margin_p_value(estimate, criterion.claim, criterion.margin, sign=criterion.sign)
 
 
 def _power_columns(criterion: Criterion, standard_error: float, *, n: int, n_tests: int) -> Row:

@@ -1,31 +1,31 @@
-"""Estimates of a paired difference: 90 % intervals, and tests of a margin that agree with them."""
+"""Estimates of a paired difference: tests of a margin that agree with their 90 % intervals."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from scipy import special
 
-from mlprune.numeric.statistics.cluster_score import is_sparse, score_interval
+from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
-from mlprune.steps.questions.evidence import Counts, Evidence
+from mlprune.steps.questions.evidence import SIGN_FLIP, Counts, Evidence
 from mlprune.vocabulary import ClaimName
 
 N_BISECTIONS = 30
 MAX_QUANTILE = 8.0
-"""Largest normal quantile of a score interval; p-values below 6e-16 are not distinguished."""
+"""Largest normal quantile of an interval; p-values below 6e-16 are not distinguished."""
+Z90, Z95 = float(special.ndtri(0.95)), float(special.ndtri(0.975))
+HALF = 0.5
+"""One-sided p-value of a hypothesis at the estimate."""
 
 
 class Estimate(Protocol):
     """A paired difference."""
-
-    def interval(self, level: float) -> Interval:
-        """Return the two-sided confidence interval."""
 
     def p_worse(self, margin: float) -> float:
         """Return the one-sided p-value of the hypothesis that the true difference is at most -margin."""
@@ -59,82 +59,111 @@ class ItemEstimate:
 class ClusterEstimate:
     """Difference that is a sum over clusters: the sign-flip test and its inversion.
 
-    If fewer than 30 clusters contribute, and none by more than its size, random signs say little about what did not
-    change yet. The interval then also covers the score interval, and the test of a margin has at least the p-value at
-    which that interval begins at the margin. If clusters contribute all of their size or nothing, they also count as
-    items: with u = sum(m^2) / sum(m) the size of a typical one, there are sum(m) / u of them, of which
-    sum(max(d, 0)) / u are gained and sum(max(-d, 0)) / u lost. The larger p-value and the wider interval count.
+    If few clusters contribute (`is_sparse`), random signs say little about what did not change yet. The interval then
+    also covers `sparse_interval`, up to 0 if the sign flips reject 0. The p-value of a margin is therefore at least the
+    tail at which `sparse_interval` ends at the margin or, if that is smaller, the one-sided p-value of 0.
     """
 
     contributions: Array
     """d, [C]."""
     sizes: Array
     """m, [C]."""
+    is_bounded: bool = True
+    """Whether no cluster can contribute more than its size: False for logarithms."""
 
     @property
     def bound(self) -> float | None:
         """1 if no cluster contributes more than its size, as with shares of right answers; otherwise None."""
-        return 1.0 if (np.abs(self.contributions) <= self.sizes * (1 + 1e-9)).all() else None
-
-    @property
-    def _is_sparse(self) -> bool:
-        return self.bound is not None and is_sparse(self.contributions, self.sizes, bound=self.bound)
-
-    @property
-    def as_items(self) -> ItemEstimate | None:
-        """The clusters as items, if few of them contribute, and all of their size; otherwise None."""
-        d, m = self.contributions, self.sizes
-        is_whole = (d == 0) | (np.abs(np.abs(d) - m) <= m * 1e-9)
-        if not (self._is_sparse and is_whole.all()):
-            return None
-        unit = float((m**2).sum() / m.sum())
-        gained, lost = float(np.maximum(d, 0).sum() / unit), float(np.maximum(-d, 0).sum() / unit)
-        return ItemEstimate(Counts(gained, lost, float(m.sum() / unit)))
+        is_within = self.is_bounded and (np.abs(self.contributions) <= self.sizes * (1 + 1e-9)).all()
+        return 1.0 if is_within else None
 
     def interval(self, level: float) -> Interval:
-        """Return the interval of the sign-flip test, at least that of the clusters as items."""
+        """Return the interval of the sign-flip test."""
         flips = sign_flips(len(self.sizes))
-        interval = sign_flip_test(self.contributions, self.sizes, flips, level=level, bound=self.bound).interval
-        if self.as_items is None:
-            return interval
-        other = self.as_items.interval(level)
-        return Interval(min(interval.low, other.low), max(interval.high, other.high))
+        return sign_flip_test(self.contributions, self.sizes, flips, level=level, bound=self.bound).interval
 
     def p_worse(self, margin: float) -> float:
-        """Return half the two-sided p-value of -margin, or its complement below -margin."""
-        shifted = self.contributions + margin * self.sizes
-        result = sign_flip_test(shifted, self.sizes, sign_flips(len(self.sizes)), bound=None)
-        p_value = result.p_value / 2 if result.difference > 0 else 1 - result.p_value / 2
-        if self._is_sparse and result.difference > 0:
-            p_value = max(p_value, self._score_p_worse(margin))
-        return p_value if self.as_items is None else max(p_value, self.as_items.p_worse(margin))
+        """Return the one-sided p-value of the sign flips at -margin, at least that of what was not seen."""
+        p_value = self._p_above(-margin)
+        if self.bound is None or p_value > HALF or not is_sparse(self.contributions, self.sizes, bound=self.bound):
+            return p_value
+        return max(p_value, min(self._sparse_p_above(-margin), self._p_above(0.0)))
 
-    def _score_p_worse(self, margin: float) -> float:
-        """Bisect the normal quantile at which the score interval begins at -margin."""
+    def _p_above(self, limit: float) -> float:
+        """Return half the two-sided p-value of a difference of `limit`, or what is missing to 1 below it."""
+        shifted = self.contributions - limit * self.sizes
+        result = sign_flip_test(shifted, self.sizes, sign_flips(len(self.sizes)), bound=None)
+        return result.p_value / 2 if result.difference > 0 else 1 - result.p_value / 2
+
+    def _sparse_p_above(self, limit: float) -> float:
+        """Bisect the normal quantile at which the sparse interval begins at the limit."""
         low, high = 0.0, MAX_QUANTILE
         for _ in range(N_BISECTIONS):
             quantile = (low + high) / 2
             level = float(2 * special.ndtr(quantile) - 1)
-            begin = score_interval(self.contributions, self.sizes, level=level, bound=1.0).low
-            low, high = (quantile, high) if begin > -margin else (low, quantile)
+            begin = sparse_interval(self.contributions, self.sizes, level=level, bound=1.0).low
+            low, high = (quantile, high) if begin > limit else (low, quantile)
         return float(special.ndtr(-low))
 
     @property
     def mirrored(self) -> "ClusterEstimate":
         """The estimate of the negative difference."""
-        return ClusterEstimate(-self.contributions, self.sizes)
+        return replace(self, contributions=-self.contributions)
+
+
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """Difference of which two intervals of one method are known, such as a bootstrap's or that of the worst language.
+
+    The tail of a margin at the distance x from the difference is Phi(-z(x)). On each side of the difference, z is 0 at
+    the difference, 1.645 at the end of the 90 % interval and 1.960 at that of the 95 % interval, linear between them,
+    and rises beyond them by the smaller one of the slopes between both ends and up to the outer end, at most to 8.
+    """
+
+    difference: float
+    interval95: Interval
+    interval90: Interval
+
+    def p_worse(self, margin: float) -> float:
+        """Return the tail of -margin: below 5 % exactly if -margin is below the 90 % interval."""
+        if self.difference + margin < 0:
+            return 1 - self.mirrored.p_worse(-margin)
+        inner, outer = (max(0.0, self.difference - each.low) for each in (self.interval90, self.interval95))
+        return float(special.ndtr(-_quantile(self.difference + margin, inner=inner, outer=outer)))
+
+    @property
+    def mirrored(self) -> "IntervalEstimate":
+        """The estimate of the negative difference."""
+        return IntervalEstimate(-self.difference, *map(_negative, (self.interval95, self.interval90)))
+
+
+def _negative(interval: Interval) -> Interval:
+    return Interval(-interval.high, -interval.low)
+
+
+def _quantile(distance: float, *, inner: float, outer: float) -> float:
+    """Return z of `IntervalEstimate` at a distance, with the distances of the 90 % and the 95 % end."""
+    z_inner, z_outer = Z90, Z95
+    if distance <= inner:
+        return z_inner * distance / inner if inner > 0 and math.isfinite(inner) else 0.0
+    slopes = [end / length for end, length in ((z_outer, outer), (z_outer - z_inner, outer - inner)) if length > 0]
+    if distance <= outer:
+        return z_inner + (distance - inner) * (z_outer - z_inner) / (outer - inner)
+    return min(MAX_QUANTILE, z_outer + (distance - outer) * min(slopes, default=math.inf))
 
 
 def estimate_of(evidence: Evidence) -> Estimate:
-    """Return the estimate that the data of one comparison allow."""
+    """Return the estimate that the data of one comparison allow; its 90 % interval is that of the record."""
     if evidence.counts is not None:
         return ItemEstimate(evidence.counts)
-    if evidence.clusters:
-        return ClusterEstimate(evidence.contributions, evidence.sizes)
-    return estimate_of_error(evidence.difference, evidence.standard_error, n_clusters=evidence.n_clusters)
+    if evidence.row["test"] == SIGN_FLIP and evidence.clusters:
+        return ClusterEstimate(evidence.contributions, evidence.sizes, is_bounded=not evidence.is_log)
+    return IntervalEstimate(evidence.difference, evidence.interval("ci"), evidence.interval("ci90"))
 
 
-def estimate_of_error(difference: float, standard_error: float, *, n_clusters: int) -> Estimate:
+def estimate_of_error(
+    difference: float, standard_error: float, *, n_clusters: int
+) -> ClusterEstimate | CrossedEstimate:
     """Return the estimate of a difference of which only the standard error is known.
 
     It has a t distribution with n_clusters - 1 degrees of freedom. Of a single cluster nothing is known but its value.

@@ -1,5 +1,6 @@
 """Evidence: what the record of one comparison says about the languages of a question."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from mlprune.errors import StoreError
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.interval import Interval
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -17,7 +19,8 @@ CONTRIBUTIONS = "contributions/"
 """Folder of the artefacts with the contribution of every cluster to the difference of every group."""
 TANGO = "tango"
 """Test of a binary metric over independent items."""
-
+SIGN_FLIP = "sign_flip"
+"""Test of sums over clusters."""
 MINIMA = "minima"
 """Test of the worst language. Its contributions are linearised and therefore not read."""
 ONE_SIDED = 1.645
@@ -58,6 +61,16 @@ class Evidence:
         return as_float(self.row["difference"])
 
     @property
+    def is_log(self) -> bool:
+        """Whether the difference is a logarithm."""
+        return self.row["scale"] == "log_ratio"
+
+    def interval(self, name: str) -> Interval:
+        """Return the interval whose ends are the columns `name`_low and `name`_high; infinite without them."""
+        low, high = self.row[f"{name}_low"], self.row[f"{name}_high"]
+        return Interval(-math.inf if low is None else as_float(low), math.inf if high is None else as_float(high))
+
+    @property
     def standard_error(self) -> float:
         """Its standard error; infinite for a single cluster.
 
@@ -65,11 +78,15 @@ class Evidence:
         claims less than the test of the minima, which needs more than one normal deviate.
         """
         if self.row["test"] == MINIMA:
-            ends = [self.row[name] for name in ("ci_low", "ci_high")]
-            sides = [float("inf") if end is None else abs(self.difference - as_float(end)) for end in ends]
-            return max(sides) / ONE_SIDED
+            return self.longer_side / ONE_SIDED
         error = self.row["standard_error"]
-        return float("inf") if error is None else as_float(error)
+        return math.inf if error is None else as_float(error)
+
+    @property
+    def longer_side(self) -> float:
+        """The larger distance of the difference from an end of the 95 % interval."""
+        interval = self.interval("ci")
+        return max(self.difference - interval.low, interval.high - self.difference)
 
     @property
     def n_items(self) -> int:

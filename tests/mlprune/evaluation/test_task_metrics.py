@@ -135,8 +135,17 @@ def test_bleu_and_chrf_are_exactly_those_of_sacrebleu(indices: list[int], target
     hypotheses, references = list(predictions.outputs), [list(predictions.references)]
     tokenizer = "13a" if target == "en" else "zh"
     bleu = sacrebleu.corpus_bleu(hypotheses, references, tokenize=tokenizer, force=True)
-    assert value_of(bleu_metric(target), predictions) == bleu.score / 100
+    assert value_of(bleu_metric(target), predictions) == min(1.0, bleu.score / 100)
     assert value_of(METRICS["chrf"], predictions) == sacrebleu.corpus_chrf(hypotheses, references).score / 100
+
+
+def test_bleu_of_equal_texts_is_1_and_not_more() -> None:
+    text = "the cat sat on the mat ."
+    equal = Translations(("a", "b"), (text, text), (text, text))
+    assert sacrebleu.corpus_bleu([text] * 2, [[text] * 2]).score > 100
+    sums = bleu_metric("en").statistics(equal)
+    assert value_of(bleu_metric("en"), equal) == 1.0
+    assert bleu_metric("en").value(sums).max() == 1.0
 
 
 def test_overlap_metrics_take_many_sums_at_once() -> None:

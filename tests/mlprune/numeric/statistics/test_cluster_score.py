@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from mlprune.numeric.statistics.cluster_score import score_interval, squared_score
+from mlprune.numeric.statistics.cluster_score import boundary_interval, score_interval, squared_score
 
 
 def tango_score(x: float, gained: int, lost: int, n: int) -> float:
@@ -60,3 +60,11 @@ def test_small_changes_of_large_clusters_narrow_the_interval() -> None:
     narrow, wide = (score_interval(d, sizes, level=0.95, bound=1.0) for d in (small, whole))
     assert narrow.high < wide.high
     assert narrow.low > wide.low
+
+
+def test_a_metric_at_the_end_of_its_range_has_an_interval() -> None:
+    z2 = 1.959963984540054**2
+    best = boundary_interval(100.0, np.full(40, 3.0), least=0.0, greatest=100.0)
+    assert (best.low, best.high) == pytest.approx((100 - 100 * z2 / (40 + z2), 100.0))
+    worst = boundary_interval(0.0, np.array([1.0, 3.0]), least=0.0, greatest=1.0)
+    assert (worst.low, worst.high) == pytest.approx((0.0, z2 / (1.6 + z2)))

@@ -12,9 +12,12 @@ from mlprune.steps.evaluate.adopt import adopt, adoptable_ids, earlier_ids
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.job import Job
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
-from tests.earlier_versions import to_version_4
+from tests.earlier_versions import to_version, to_version_4
 from tests.tiny_recipes import FinishedRun, copy_of, run_plan
+
+VERSION = RECORD_KINDS["evaluations"].version
 
 
 def no_chain() -> NoReturn:
@@ -31,19 +34,19 @@ def evaluations(run: FinishedRun) -> list[EvaluationSpec]:
 
 def evaluation_files(store: Store) -> dict[str, bytes | None]:
     """Path -> bytes of the records of evaluations of this version and of their predictions."""
-    records = [record for record in store.records("evaluations") if record.step_version > 4]
+    records = [record for record in store.records("evaluations") if record.step_version == VERSION]
     paths = [path for record in records for path in (record.path, *(artefact.path for artefact in record.artefacts))]
     return {path: store.read_file(path) for path in paths}
 
 
-@pytest.mark.parametrize("name", ["tiny_run", "baseline_run"])
-def test_evaluations_of_version_4_are_adopted_without_a_model(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path
+@pytest.mark.parametrize(("name", "version"), [("tiny_run", 4), ("baseline_run", 4), ("baseline_run", 5)])
+def test_evaluations_of_earlier_versions_are_adopted_without_a_model(
+    name: str, version: int, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     run: FinishedRun = request.getfixturevalue(name)
     store = copy_of(run.store, tmp_path / "store")
     expected = evaluation_files(store)
-    old = to_version_4(store)
+    old = to_version(store, version)
     assert (
         {evaluation.identity.id for evaluation in evaluations(run)}
         == set(old)
@@ -65,7 +68,7 @@ def test_clusters_and_categories_of_adopted_evaluations_are_those_of_the_items(
     store = copy_of(baseline_run.store, tmp_path / "store")
     to_version_4(store)
     (evaluation, *_) = (one for one in evaluations(baseline_run) if one.task.task == "mood")
-    assert len(earlier_ids(evaluation.identity)) == 2
+    assert len(earlier_ids(evaluation.identity)) == 4, "versions 6, 5 and 4 without groups, and version 5 with them"
     assert adopt(store, evaluation, "any")
     columns = store.read_table(store.require(*evaluation.identity.key).artefacts[0])
     assert columns["cluster"][::2] == ["page 0", "page 0", "page 1", "page 1"]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from mlprune.numeric.statistics.equivalence import equivalence_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.steps.questions.evidence import Evidence
 
@@ -15,12 +16,18 @@ def cluster_evidence(contributions: Sequence[float], *, test: str = "sign_flip",
     """Evidence of clusters of equal size, with the row of a comparison that such contributions give."""
     d, m = np.array(contributions, dtype=np.float64), np.full(len(contributions), 1.0)
     result = sign_flip_test(d, m, sign_flips(len(d)))
+    wide, narrow = result.interval, result.interval90
+    if test == "tango":
+        pairs = int((d > 0).sum()), int((d < 0).sum()), len(d)
+        wide, narrow = (equivalence_interval(*pairs, level=level) for level in (0.95, 0.90))
     error = float(d.std(ddof=1) / np.sqrt(len(d)))
     values = {
         "difference": result.difference,
         "scale": "difference",
-        "ci_low": result.interval.low,
-        "ci_high": result.interval.high,
+        "ci_low": wide.low,
+        "ci_high": wide.high,
+        "ci90_low": narrow.low,
+        "ci90_high": narrow.high,
         "interval": test,
         "standard_error": error,
         "p_value": result.p_value,

@@ -1,15 +1,26 @@
 """Estimates: tests of a margin and their intervals."""
 
+import math
+
 import numpy as np
 import pytest
 
+from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
-from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, ItemEstimate, estimate_of, margin_p_value
+from mlprune.steps.questions.estimates import (
+    ClusterEstimate,
+    IntervalEstimate,
+    ItemEstimate,
+    estimate_of,
+    margin_p_value,
+)
 from mlprune.steps.questions.evidence import Counts
 from tests.mlprune.steps.questions.comparison_records import changed, cluster_evidence
 
+Estimates = ItemEstimate | ClusterEstimate
 
-def estimates() -> list[Estimate]:
+
+def estimates() -> list[Estimates]:
     generator = np.random.default_rng(0)
     sizes = generator.integers(1, 4, 60).astype(np.float64)
     return [
@@ -18,12 +29,12 @@ def estimates() -> list[Estimate]:
         ClusterEstimate(np.array(changed(3, 5, n=120)), np.ones(120)),
         ClusterEstimate(np.zeros(120), np.ones(120)),
         ClusterEstimate(np.array(changed(9, 6, n=115)) / 5, np.ones(115)),
-        estimate_of(cluster_evidence(changed(9, 4))),
+        ClusterEstimate(np.array(changed(9, 4)), np.ones(40)),
     ]
 
 
-@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "parts", "row"])
-def test_the_test_of_a_margin_rejects_exactly_what_is_outside_the_90_percent_interval(estimate: Estimate) -> None:
+@pytest.mark.parametrize("estimate", estimates(), ids=["items", "clusters", "few", "none", "parts", "gain"])
+def test_the_test_of_a_margin_rejects_exactly_what_is_outside_the_90_percent_interval(estimate: Estimates) -> None:
     for one in (estimate, estimate.mirrored):
         edge = -one.interval(0.9).low
         if edge > 0:
@@ -60,6 +71,38 @@ def test_for_metrics_where_lower_is_better_a_rise_is_worse() -> None:
 def test_independent_binary_items_have_tangos_test_and_others_their_clusters() -> None:
     assert isinstance(estimate_of(cluster_evidence(changed(3, 1), test="tango")), ItemEstimate)
     assert isinstance(estimate_of(cluster_evidence(changed(3, 1))), ClusterEstimate)
+    for test in ("minima", "randomization"):
+        assert isinstance(estimate_of(cluster_evidence(changed(3, 1), test=test)), IntervalEstimate)
+
+
+@pytest.mark.parametrize("test", ["tango", "sign_flip"])
+@pytest.mark.parametrize("counts", [(0, 0), (3, 5), (5, 3), (9, 0), (0, 9), (2, 1)])
+def test_the_test_of_a_margin_agrees_with_the_90_percent_interval_of_the_record(
+    test: str, counts: tuple[int, int]
+) -> None:
+    evidence = cluster_evidence(changed(*counts, n=90), test=test)
+    estimate, edge = estimate_of(evidence), -evidence.interval("ci90").low
+    assert evidence.interval("ci").low <= -edge <= evidence.difference
+    if edge > 0:
+        assert estimate.p_worse(edge + 1e-6) < 0.05 <= estimate.p_worse(edge - 1e-6) + 1e-9
+
+
+def test_two_intervals_give_tails_that_agree_with_both() -> None:
+    estimate = IntervalEstimate(-0.1, Interval(-0.3, 0.2), Interval(-0.25, 0.1))
+    assert estimate.p_worse(0.1) == 0.5
+    assert estimate.p_worse(0.25) == pytest.approx(0.05)
+    assert estimate.p_worse(0.3) == pytest.approx(0.025)
+    assert estimate.p_worse(-0.1) == pytest.approx(0.95)
+    tails = [estimate.p_worse(margin) for margin in np.linspace(-0.5, 0.8, 40)]
+    assert tails == sorted(tails, reverse=True)
+    assert estimate.mirrored.p_worse(-0.1 + 0.2) == pytest.approx(0.05)
+
+
+def test_an_unbounded_interval_and_one_of_no_width_have_tails_too() -> None:
+    unbounded = IntervalEstimate(0.1, Interval(-math.inf, math.inf), Interval(-math.inf, math.inf))
+    assert unbounded.p_worse(9.0) == 0.5
+    exact = IntervalEstimate(0.1, Interval(0.1, 0.1), Interval(0.1, 0.1))
+    assert (exact.p_worse(-0.1), exact.p_worse(0.0) < 1e-10) == (0.5, True)
 
 
 def test_the_90_percent_interval_is_inside_the_95_percent_interval() -> None:
