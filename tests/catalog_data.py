@@ -15,6 +15,7 @@ from typing import Any
 from mlprune.corpus.calibration import SCHEMA as DEMONSTRATIONS_SCHEMA
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.languages import resource_class_of
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.store import Store
 
@@ -80,9 +81,14 @@ def write_rows(
     rows: dict[str, list[dict[str, Any]]],
     parents: dict[str, Any] | None = None,
     artefacts: Sequence[Artefact] = (),
-    step_version: int = 1,
+    step_version: int | None = None,
 ) -> str:
-    """Write a record whose rows may say `"@id"` for its own id."""
+    """Write a record whose rows may say `"@id"` for its own id.
+
+    Args:
+        step_version: the first one whose rows the catalog shows if it is left out.
+    """
+    step_version = step_version or RECORD_KINDS[kind].shown_since
     record_id = identity(kind, step_version=step_version, parameters=parameters, parents=parents)
     filled = {
         table: [{key: record_id if value == "@id" else value for key, value in row.items()} for row in table_rows]
@@ -424,6 +430,7 @@ def _aggregate(pairs: list[tuple[dict[str, Any], dict[str, Any]]], kind: str, na
     languages = sorted(row["language"] for row in rows)
     group = {"group_kind": kind, "group_name": name, "languages": " ".join(languages), "n_languages": len(languages)}
     values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "n_items": N_ITEMS}
+    values["test"] = "sign_flip"
     values |= {"ci_low": difference - 0.03, "ci_high": difference + 0.03, "profile": "corrected"}
     values["value"], values["baseline_value"] = (pooled([pair[side]["value"] for pair in pairs]) for side in (0, 1))
     return {**{key: rows[0][key] for key in kept}, **group, **values}

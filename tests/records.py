@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlprune.hashing import canonical_json
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, identity
 
 EXAMPLE_INPUTS: dict[str, Any] = {
@@ -33,10 +34,15 @@ def made_up_record(
     parents: Mapping[str, Any] | None = None,
     artefacts: Sequence[Artefact] = (),
     rows: Mapping[str, list[dict[str, Any]]] | None = None,
-    step_version: int = 1,
+    step_version: int | None = None,
 ) -> Record:
-    """Return a record with the id that its kind, version, parameters and parents give it."""
-    inputs = {"step_version": step_version, "parameters": parameters or {}, "parents": parents or {}}
+    """Return a record with the id that its kind, version, parameters and parents give it.
+
+    Args:
+        step_version: the first one whose rows the catalog shows if it is left out.
+    """
+    version = step_version or (RECORD_KINDS[kind].shown_since if kind in RECORD_KINDS else 1)
+    inputs = {"step_version": version, "parameters": parameters or {}, "parents": parents or {}}
     record_id = identity(kind, **inputs)
     return Record(kind, record_id, **inputs, artefacts=tuple(artefacts), rows=rows or {})
 

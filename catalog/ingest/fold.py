@@ -10,6 +10,7 @@ processes wait only while rows are inserted.
 
 import gc
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from catalog.ingest.schema import BOOKKEEPING
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.transactions import Connection, transaction
 from catalog.sql_files import statement
-from mlprune.store.record_kinds import table_of
+from mlprune.store.record_kinds import is_shown, table_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -136,6 +137,7 @@ def fold_into(
     n_records = n_rows = 0
     changed_tables: set[str] = set()
     new_ids: set[str] = set()
+    shown, hidden = Counter[str](), Counter[str]()
     with _without_garbage_collection():
         for records in _batches(store, todo.records):
             with open_for_writing() as connection:
@@ -143,10 +145,18 @@ def fold_into(
             n_records += len(folded)
             n_rows += sum(len(rows) for record in folded for rows in record.rows.values())
             for record in folded:
+                (shown if is_shown(record.kind, record.step_version) else hidden)[record.kind] += 1
                 tables = {table_of(name): rows for name, rows in record.rows.items()}
                 changed_tables.update(tables)
                 for table, column in CHANGE_KEY.items():
                     new_ids.update(str(row[column]) for row in tables.get(table, ()) if column in row)
+    for kind in sorted(hidden.keys() - shown.keys()):
+        logger.warning(
+            "the %d records of kind %s are of an earlier version and not shown, because their statistics are not "
+            "comparable with today's; run their recipe again to compute new ones",
+            hidden[kind],
+            kind,
+        )
     for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with open_for_writing() as connection:
             fold_run_rows(connection, rows, errors=errors)

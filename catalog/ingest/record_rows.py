@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from catalog.ingest.table_files import declared_tables
 from mlprune.json_values import JsonObject
-from mlprune.store.record_kinds import RECORD_KINDS, table_of
+from mlprune.store.record_kinds import RECORD_KINDS, is_shown, table_of
 from mlprune.store.records import Record
 from mlprune.vocabulary import is_higher_better
 
@@ -51,7 +51,10 @@ def row_problems(record: Record) -> Iterator[str]:
 
 
 def add_rows(record: Record, rows: Rows) -> None:
-    """Add the rows of a record, and the rows about the record itself, to the rows of each table."""
+    """Add the rows of a record, and the rows about the record itself, to the rows of each table.
+
+    Of a record of an earlier version, whose statistics are not comparable with today's, only the latter are added.
+    """
     keys = {"kind": record.kind, "id": record.id}
     rows.setdefault("records", []).append(
         {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
@@ -62,6 +65,8 @@ def add_rows(record: Record, rows: Rows) -> None:
         for parent in ([value] if isinstance(value, str) else value)
     )
     rows.setdefault("artefacts", []).extend({**vars(artefact), **keys} for artefact in record.artefacts)
+    if not is_shown(record.kind, record.step_version):
+        return
     for name, record_rows in record.rows.items():
         table = table_of(name)
         added = _COMPLETED[table](record) if table in _COMPLETED else record_rows

@@ -20,6 +20,9 @@ class RecordKind:
     """Folders of the store in which records of this kind have artefacts."""
     tables: Mapping[str, str | None] = field(default_factory=dict)
     """Table of the catalog to which its records add rows -> column with the id of the record, or None."""
+    shown_since: int = 1
+    """First version whose rows the catalog shows. Earlier records have other statistics under the same names: they keep
+    their files, but their numbers are in no table, family or report. Running the recipe again computes new ones."""
 
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
@@ -130,11 +133,13 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "variant, baseline, task and split whose evaluations are compared, by language and over groups of languages",
         folders=("contributions",),
         tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
+        shown_since=3,
     ),
     "rank_consistency": RecordKind(
         5,
         "variant and task whose rankings of candidates are compared between languages",
         tables={"rank_consistency": None},
+        shown_since=4,
     ),
     "answers": RecordKind(
         2,
@@ -180,6 +185,11 @@ ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.
 
 _RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results"}
 """Name of a table in older records -> its name today."""
+
+
+def is_shown(kind: str, step_version: int) -> bool:
+    """Whether the catalog shows the rows of records of a kind and version."""
+    return kind not in RECORD_KINDS or step_version >= RECORD_KINDS[kind].shown_since
 
 
 def table_of(name: str) -> str:

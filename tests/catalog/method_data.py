@@ -246,8 +246,12 @@ def _add_lrp2(store: Store, made: Methods) -> None:
     keys = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
     keys |= {"baseline_id": theirs["variant_id"], "baseline_evaluation_id": theirs["evaluation_id"]}
     difference = ours["value"] - theirs["value"]
-    found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "p_holm": 0.2}
+    found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "test": "tango"}
     parents = {"evaluations": [ours["evaluation_id"]], "baseline_evaluations": [theirs["evaluation_id"]]}
     write_rows(
-        store, "comparisons", parameters={}, parents=parents, rows={"comparisons": [{"comparison_id": "@id", **found}]}
+        store,
+        "comparisons",
+        parameters={},
+        parents=parents,
+        rows={"comparison_results": [{"comparison_id": "@id", **found}]},
     )

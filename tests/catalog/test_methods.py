@@ -407,6 +407,7 @@ def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_sa
             "group_kind": "outside_english",
             "group_name": "",
             "p_value": 0.5,
+            "test": "sign_flip",
         }
         tables.append({**row, "difference": 0.5, "profile": "corrected", "protocol_id": "protocol of facts"})
     extra = Store(store.uri)

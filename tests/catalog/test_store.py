@@ -23,6 +23,7 @@ from mlprune.store.record_kinds import table_of
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 from tests.catalog_data import SPARSITIES
+from tests.records import made_up_record
 
 COUNT = "SELECT count(*) AS n FROM records"
 
@@ -119,9 +120,7 @@ def test_folding_in_another_order_gives_an_equal_catalog(tmp_path: Path) -> None
                 row = {"variant_id": "v", "task": "facts", "language": "fr", "reference_language": "en"}
                 row |= {"split": "dev", "value": 0.5, "n_items": n_items}
                 parameters = {"n": n_items}
-                record_id = identity("rank_consistency", step_version=1, parameters=parameters)
-                tables = {"rank_consistency": [row]}
-                store.write_record(Record("rank_consistency", record_id, 1, parameters, rows=tables))
+                store.write_record(made_up_record("rank_consistency", parameters, rows={"rank_consistency": [row]}))
                 catalog.fold()
             results.append(catalog.fingerprints())
             assert catalog.query("SELECT n_items FROM rank_consistency") == [{"n_items": 2}]

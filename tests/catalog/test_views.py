@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from catalog.ingest.view_files import views
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.families import corrected
@@ -220,6 +221,43 @@ def test_a_comparison_made_twice_counts_once(store: Store) -> None:
         assert opened.query("SELECT count(*) AS n FROM gain_over_dense") == before
         kept = opened.query("SELECT DISTINCT comparison_id FROM comparisons")
     assert {"comparison_id": "zzz"} in kept
+
+
+def test_an_adopted_and_a_new_evaluation_of_the_same_thing_count_once(store: Store) -> None:
+    """Evaluations and comparisons of a variant and the dense model are there in two versions, with other ids."""
+    found = [row for record in store.records("variants") for row in record.rows["variants"]]
+    magnitude = next(row["variant_id"] for row in found if row["score"] == "magnitude")
+    dense = next(row["variant_id"] for row in found if row["sparsity"] == 0)
+    reports = ("forest", "difference_by_sparsity", "change_to_dense", "means_outside_english", "pareto", "perplexity")
+    texts = [statement("report", name) for name in (*reports, "translation_quality", "overview")]
+    views = ("differences_to_dense", "method_differences", "sparsity_curve", "best_variant", "pareto")
+    texts += [f"FROM {view} ORDER BY ALL" for view in views]
+    with Catalog.open(store) as opened:
+        before = [_without_ids(opened.query(text)) for text in texts]
+        new_ids = {}
+        for record in [*store.records("evaluations")]:
+            if record.rows["evaluations"][0]["variant_id"] in (magnitude, dense):
+                rows = {name: [row | {"evaluation_id": "@id"} for row in table] for name, table in record.rows.items()}
+                later = {"later": record.id}
+                new_ids[record.id] = write_rows(store, "evaluations", parameters=later, rows=rows, step_version=5)
+        for record in [*store.records("comparisons")]:
+            first = record.rows["comparison_results"][0]
+            if (first["variant_id"], first["baseline_id"]) == (magnitude, dense):
+                rows = {name: [_renamed(row, new_ids) for row in table] for name, table in record.rows.items()}
+                write_rows(store, "comparisons", parameters={"later": record.id}, rows=rows)
+        opened.fold()
+        assert opened.query("SELECT count(*) AS n FROM outdone_evaluations") == [{"n": len(new_ids)}]
+        for text, rows in zip(texts, before, strict=True):
+            assert _without_ids(opened.query(text)) == rows, text[:60]
+
+
+def _renamed(row: dict[str, Any], new_ids: dict[str, str]) -> dict[str, Any]:
+    evaluations = ("evaluation_id", "baseline_evaluation_id")
+    return row | {"comparison_id": "@id"} | {name: new_ids[row[name]] for name in evaluations if name in row}
+
+
+def _without_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{name: value for name, value in row.items() if not name.endswith("evaluation_id")} for row in rows]
 
 
 def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:

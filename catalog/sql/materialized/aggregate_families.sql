@@ -45,7 +45,7 @@ members AS (
                 a.group_kind, a.group_name
             ORDER BY a.n_languages DESC NULLS LAST, a.n_items DESC NULLS LAST, a.comparison_id
         ) = 1 AS is_largest,
-        is_largest AND (a.split <> 'dev' OR t.task IS NULL) AS is_test
+        is_largest AND a.test IS NOT NULL AND (a.split <> 'dev' OR t.task IS NULL) AS is_test
     FROM aggregate_results AS a
     SEMI JOIN touched AS f ON f.task = a.task AND f.split = a.split AND f.metric = a.metric
     LEFT JOIN variant_descriptions AS v ON v.variant_id = a.variant_id

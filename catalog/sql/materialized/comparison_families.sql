@@ -46,7 +46,7 @@ members AS (
         concat_ws(' ', c.task, c.split, c.metric) AS measure,
         coalesce(b.is_dense AND b.base_model_id = v.base_model_id, false) AS is_against_dense,
         q.question,
-        o.evaluation_id IS NULL AND (c.split <> 'dev' OR t.task IS NULL) AS is_test
+        o.evaluation_id IS NULL AND c.test IS NOT NULL AND (c.split <> 'dev' OR t.task IS NULL) AS is_test
     FROM comparison_results AS c
     SEMI JOIN touched AS f ON f.task = c.task AND f.split = c.split AND f.metric = c.metric
     LEFT JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id

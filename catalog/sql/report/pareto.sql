@@ -3,15 +3,14 @@
 -- on the Pareto front of dev, with its probability; both are NULL for variants that were not candidates there.
 WITH balance AS (
     SELECT
-        v.base_model_id, m.variant_id, m.task, m.scoring_rule, m.example_limit, m.protocol_id,
+        m.base_model_id, m.variant_id, m.task, m.scoring_rule, m.example_limit, m.protocol_id,
         any_value(m.value) FILTER (WHERE m.language = 'en') AS english_value,
         any_value(m.evaluation_id) FILTER (WHERE m.language = 'en') AS english_evaluation_id,
         list_avg(list_sort(list(m.value) FILTER (WHERE m.language <> 'en'))) AS others_value,
         count(*) FILTER (WHERE m.language <> 'en') AS n_others,
         array_to_string(list_sort(list(m.language)), ' ') AS languages
-    FROM metrics AS m
-    JOIN variant_descriptions AS v ON v.variant_id = m.variant_id
-    WHERE m.profile = 'corrected' AND m.split = 'test' AND m.metric = 'accuracy'
+    FROM measured AS m
+    WHERE m.split = 'test' AND m.metric = 'accuracy'
     GROUP BY ALL
     HAVING english_value IS NOT NULL AND others_value IS NOT NULL
 ),

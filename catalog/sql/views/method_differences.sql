@@ -3,27 +3,7 @@
 -- single variant is its comparison. That of several is taken from seed_components, with an interval for other seeds too;
 -- if they have none, it is their mean, without interval or test. English is a group of kind language.
 CREATE OR REPLACE VIEW method_differences AS
-WITH differences AS (
-    SELECT
-        variant_id, baseline_id, task, split, metric, scoring_rule, example_limit, protocol_id,
-        'language' AS group_kind, language AS group_name, language AS languages, dense_value,
-        difference, scale, ci_low, ci_high, standard_error, p_value, p_holm, NULL AS p_max_t, family, n_family, is_primary,
-        n AS n_items, n_clusters, n_gained, n_lost, smallest_significant, detectable_difference, conditional_on_one_draw
-    FROM comparisons_to_dense
-    WHERE coalesce(profile, 'corrected') = 'corrected'
-    UNION ALL BY NAME
-    SELECT
-        a.variant_id, a.baseline_id, a.task, a.split, a.metric, a.scoring_rule, a.example_limit, a.protocol_id,
-        a.group_kind, a.group_name, a.languages, a.baseline_value AS dense_value,
-        a.difference, a.scale, a.ci_low, a.ci_high, a.standard_error, a.p_value, a.p_holm, a.p_max_t, a.family, a.n_family,
-        a.is_primary, a.n_items, a.n_clusters, a.detectable_difference, a.conditional_on_one_draw
-    FROM aggregates AS a
-    JOIN variants AS v ON v.variant_id = a.variant_id
-    JOIN variant_descriptions AS d
-        ON d.variant_id = a.baseline_id AND d.is_dense AND d.base_model_id = v.base_model_id
-    WHERE a.profile = 'corrected'
-),
-methods AS (
+WITH methods AS (
     SELECT
         v.base_model_id, v.method_id, v.method, v.score, v.structure, v.propagation, v.set_kind, v.source_language,
         v.target_language, v.demonstration_label, v.settings, v.intervention, v.shots, v.samples, v.sets_made_of, v.sparsity,
@@ -35,7 +15,7 @@ methods AS (
         avg(d.difference ORDER BY d.variant_id) AS mean_difference,
         min(d.difference) AS least,
         max(d.difference) AS greatest
-    FROM differences AS d
+    FROM differences_to_dense AS d
     JOIN variant_descriptions AS v ON v.variant_id = d.variant_id
     WHERE d.difference IS NOT NULL
     GROUP BY ALL

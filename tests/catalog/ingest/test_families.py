@@ -52,7 +52,7 @@ def compare(
             connection, "evaluations", [{**task, "evaluation_id": evaluation_id, "variant_id": name, "n_examples": 9}]
         )
     row = {**task, "comparison_id": ids[0], "variant_id": variant, "baseline_id": "dense", "metric": "accuracy"}
-    row |= {"evaluation_id": ids[0], "baseline_evaluation_id": ids[1], "difference": 0.1, **values}
+    row |= {"test": "tango", "evaluation_id": ids[0], "baseline_evaluation_id": ids[1], "difference": 0.1, **values}
     insert(connection, "comparison_results", [row])
     return row
 
@@ -142,7 +142,14 @@ def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Cata
 
 def test_max_t_is_shown_until_the_family_grows(connection: duckdb.DuckDBPyConnection) -> None:
     group = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all", "group_name": ""}
-    compared = {**group, "baseline_id": "dense", "scoring_rule": "mean", "protocol_id": "p", "profile": "corrected"}
+    compared = {
+        **group,
+        "test": "sign_flip",
+        "baseline_id": "dense",
+        "scoring_rule": "mean",
+        "protocol_id": "p",
+        "profile": "corrected",
+    }
     insert(connection, "aggregate_results", [{**compared, "comparison_id": "c1", "variant_id": "v1", "p_value": 0.02}])
     question = {**group, "question_id": "q", "is_declared": False, "claim": "gain", "over": "each"}
     insert(connection, "questions", [question])
@@ -173,26 +180,40 @@ def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
             assert opened.fingerprints() == rebuilt.fingerprints()
 
 
-def test_older_comparisons_have_families_and_no_other_new_columns(store: Store) -> None:
-    record = next(
-        record for record in store.records("comparisons") if record.rows["comparison_results"][0]["split"] == "test"
-    )
-    kept = ("variant_id", "baseline_id", "task", "language", "split", "metric", "difference", "ci_low", "ci_high")
-    older = [
-        {name: row[name] for name in kept}
-        | {"comparison_id": "@id", "evaluation_id": f"{row['evaluation_id']}", "baseline_evaluation_id": "old"}
-        | {"p_value": 0.001, "p_holm": 0.004}
-        for row in record.rows["comparison_results"]
-    ]
-    record_id = write_rows(store, "comparisons", parameters={"older": 1}, rows={"comparisons": older})
+def test_a_row_without_a_test_is_in_no_family(connection: duckdb.DuckDBPyConnection) -> None:
+    row = compare(connection, "v2", language="l0", p_value=1e-36, test=None)
+    refresh(connection, changed={"comparison_results", "evaluations"}, ids={row["comparison_id"]})
+    found = families(connection)
+    assert found[row["evaluation_id"]] == (None,) * 6
+    assert {found[f"v1-l{n}-test"][1] for n in range(len(P_VALUES))} == {len(P_VALUES)}
+
+
+def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A variant has comparisons of version 2 only, every other one those of version 3, and some both."""
+    shown = [record for record in store.records("comparisons") if record.step_version == 3]
+    current = next(record for record in shown if record.rows["comparison_results"][0]["split"] == "test")
+    old_columns = ("task", "language", "split", "metric", "difference", "ci_low", "ci_high", "evaluation_id")
     with Catalog.open(store) as opened:
-        found = opened.query("FROM comparisons WHERE comparison_id = $id", {"id": record_id})
-        assert len(found) == len(older)
-        for row in found:
-            assert (row["p_value"], row["profile"], row["n"], row["test"]) == (0.001, "corrected", None, None)
-            same = {"task": row["task"], "metric": row["metric"]}
-            others = opened.query(
-                "FROM comparisons WHERE task = $task AND metric = $metric AND split = 'test' AND test IS NOT NULL", same
-            )
-            assert row["family"] in {other["family"] for other in others}
-            assert row["p_holm"] == pytest.approx(min(1.0, row["p_holm"]))
+        tables = ("comparisons", "aggregates", "comparison_results", "rank_consistency", "gain_over_dense")
+        before = {table: opened.query(f"FROM {table} ORDER BY ALL") for table in tables}
+        for variant_id in ("old", current.rows["comparison_results"][0]["variant_id"]):
+            rows = [
+                {name: row[name] for name in (*old_columns, "baseline_id", "baseline_evaluation_id")}
+                | {"comparison_id": "@id", "variant_id": variant_id, "p_value": 1e-36, "p_holm": 1e-34}
+                for row in current.rows["comparison_results"]
+            ]
+            own = {"of": variant_id}
+            write_rows(store, "comparisons", parameters=own, rows={"comparisons": rows}, step_version=2)
+        ranks = [
+            row | {"evaluation_id": "old"} for row in next(store.records("rank_consistency")).rows["rank_consistency"]
+        ]
+        write_rows(store, "rank_consistency", parameters={}, rows={"rank_consistency": ranks}, step_version=3)
+        opened.fold()
+        assert {table: opened.query(f"FROM {table} ORDER BY ALL") for table in tables} == before
+        versions = opened.query("SELECT kind, step_version, count(*) AS n FROM records GROUP BY ALL")
+        assert {"kind": "comparisons", "step_version": 2, "n": 2} in versions
+        with Catalog.in_memory(store) as rebuilt:
+            assert rebuilt.fingerprints() == opened.fingerprints()
+    assert "2 records of kind comparisons" in caplog.text
