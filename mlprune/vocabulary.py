@@ -37,6 +37,11 @@ ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]
 GroupKind = Literal["language", "outside_english", "all", "script", "resource_class", "worst", "gap"]
 """Kind of a group of languages: one language, a mean over several, the lowest one, or their mean minus English."""
+UnitName = Literal["block", "layer", "block_layer"]
+"""Parts of a model that get one sparsity: a block, a layer in all blocks, or a layer of one block."""
+DirectionName = Literal["maximise", "minimise"]
+ComparatorName = Literal["uniform", "owl", "random"]
+"""What the winner of a search is compared with."""
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""
 

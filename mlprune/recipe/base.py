@@ -8,6 +8,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from mlprune.errors import RecipeError
 from mlprune.languages import language_tag
 from mlprune.recipe.scalars import refuse_other_scalars
 
@@ -16,6 +17,8 @@ Value = TypeVar("Value")
 Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
 UNKNOWN_NAME: Final = "unknown_name"
 """Type of the errors of `unknown_name` in pydantic's list of errors."""
+RECIPE_ERROR: Final = "recipe_error"
+"""Type of the errors of `with_context` in pydantic's list of errors."""
 
 MAX_NAME_CHARACTERS = 200
 DENSE_LABEL: Final = "dense"
@@ -67,6 +70,11 @@ def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") ->
     """
     context = {"what": what, "got": got, "known": list(known), "key": key}
     return PydanticCustomError(UNKNOWN_NAME, "unknown {what}: {got}", context)
+
+
+def with_context(err: RecipeError) -> PydanticCustomError:
+    """Return the error of a validator for an error whose context `load_recipe` shows next to the file and the key."""
+    return PydanticCustomError(RECIPE_ERROR, "{message}", {"message": err.message, "context": err.context})
 
 
 def as_tuple(value: object) -> object:

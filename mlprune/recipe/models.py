@@ -16,6 +16,10 @@ from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.import_key import with_import_key
 from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.questions.question_checks import check_questions
+from mlprune.recipe.searches.search import SearchConfig
+from mlprune.recipe.searches.search_checks import check_searches
+from mlprune.recipe.searches.sensitivity import SensitivityConfig
+from mlprune.recipe.searches.sensitivity_checks import check_sensitivity
 from mlprune.recipe.variants import VariantConfig
 from mlprune.vocabulary import DtypeName
 
@@ -86,6 +90,10 @@ class Recipe(Model):
     """Evaluations of the variants and the dense model."""
     questions: tuple[QuestionConfig, ...] = ()
     """Questions that the results are to answer. `mlprune plan` says what the items can show."""
+    searches: tuple[SearchConfig, ...] = ()
+    """Searches for the best variant on one split, which is reported on another one."""
+    sensitivity: tuple[SensitivityConfig, ...] = ()
+    """What each language loses when one block or layer alone is pruned."""
     analyses: AnalysesConfig = AnalysesConfig()
     """Further analyses."""
     compute: ComputeConfig = ComputeConfig()
@@ -126,6 +134,9 @@ class Recipe(Model):
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         check_questions(self.questions, self.evaluations, entries=evaluated)
+        check_searches(self.searches, self.evaluations, sets=sets, entries=evaluated)
+        names = [*evaluated, *(search.name for search in self.searches)]
+        check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
         return self

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from mlprune.errors import RecipeError, unknown
-from mlprune.recipe.base import UNKNOWN_NAME
+from mlprune.recipe.base import RECIPE_ERROR, UNKNOWN_NAME
 from mlprune.recipe.loading.sections import keys_at
 
 _UNION_MEMBER = re.compile(r"(constrained|function)-.+|float|int|str|bool")
@@ -64,6 +64,8 @@ def first_error(err: ValidationError, *, where: str) -> RecipeError:
         return unknown(
             context["what"], context["got"], context["known"], error=RecipeError, where=where, key=key, **more
         )
+    if first["type"] == RECIPE_ERROR:
+        return RecipeError(first["ctx"]["message"], where=where, key=location, **first["ctx"]["context"], **more)
     if first["type"] == "missing":
         return RecipeError("a key is missing", where=where, key=location, **more)
     is_plain = isinstance(first["input"], (str, int, float, type(None)))

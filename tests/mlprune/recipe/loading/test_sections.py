@@ -22,6 +22,11 @@ def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_
         "data_sets",
         "evaluations",
         "questions",
+        "searches",
+        "levels",
+        "method",
+        "budget",
+        "sensitivity",
         "analyses",
         "compute",
     ]

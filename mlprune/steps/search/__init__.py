@@ -1,0 +1,1 @@
+"""Searches: ask for trials, evaluate them as variants, and compare the winner on the test split."""
