@@ -1,7 +1,7 @@
 """The plan of a recipe: the jobs of all stages in the order in which they can run, and the names of the recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mlprune.plan.names import Name, data_set_names, names_of, recipe_record
 from mlprune.plan.node_capacity import Node, accelerators_of
@@ -24,6 +24,10 @@ from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
 from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
+from mlprune.steps.search.batches import PlannedSearch, searches_of
+from mlprune.steps.search.derived import SearchInputs
+from mlprune.steps.search.final import PlannedFinal
+from mlprune.steps.search.from_recipe import search_specs
 from mlprune.store.records import Record
 
 
@@ -40,6 +44,12 @@ class Plan:
     names: tuple[Name, ...]
     questions: tuple[PlannedQuestion, ...] = ()
     """The declared questions, then the default ones."""
+    common: SearchInputs | None = None
+    """What the batches of the searches are planned from; None without searches."""
+    searches: tuple[PlannedSearch, ...] = ()
+    """As far as they are planned; see `extend_plan`."""
+    finals: Mapping[str, PlannedFinal] = field(default_factory=dict)
+    """Name of a finished search -> its report."""
 
     @property
     def record(self) -> Record:
@@ -53,6 +63,17 @@ class Plan:
             declared: of `declarations` in the store of the run.
         """
         return recipe_record(self.recipe, self.names, self.questions, declared)
+
+    def final_record(self, name: str, declared: Mapping[str, DeclaredAfter]) -> Record:
+        """Return the record of the names and questions of a finished search, which exist after its last batch.
+
+        Args:
+            name: of the search.
+            declared: of `declarations` in the store of the run, before the jobs of the report.
+        """
+        final = self.finals[name]
+        names = [Name("variant", *named) for named in final.names]
+        return recipe_record(self.recipe, names, final.questions, declared)
 
     @property
     def models(self) -> tuple[ModelRef, ...]:
@@ -103,4 +124,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     hub_sources = [evaluation.task.hub for specs in evaluations.values() for evaluation in specs]
     hub_sources += [planned.spec.hub for planned in sets.distinct]
     names = [*names_of(inputs, sets.distinct, variants.values()), *data_set_names(hub_sources)]
-    return Plan(given, inputs.model, jobs, variants, tuple(names), questions)
+    common = SearchInputs(recipe, inputs, sets) if recipe.searches else None
+    searches = searches_of(search_specs(recipe, inputs, sets))
+    names += [Name("search", search.spec.name, search.id) for search in searches]
+    return Plan(given, inputs.model, jobs, variants, tuple(names), questions, common, searches)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.counted import counted
-from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
@@ -57,8 +57,8 @@ def describe_plan(
     if not nodes and address not in LOCAL_ADDRESSES:
         with machines(address, recipe.compute.node_labels) as available:
             nodes = available.nodes
-    plan = build_plan(recipe, nodes or [local_node()])
     store = Store(store_uri)
+    plan = extend_plan(build_plan(recipe, nodes or [local_node()]), store)
     pending = pending_jobs(plan.jobs, store)
     adopted = adopted_evaluations(pending, store)
     needs = needs_of(plan, pending, adopted=adopted)

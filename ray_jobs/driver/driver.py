@@ -9,7 +9,7 @@ aside and checked again until its records exist or its claim is stale.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from mlprune.steps.job import Job, RecordKey
@@ -28,6 +28,8 @@ from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
 
+NextJobs = Callable[[Job], Sequence[Job]]
+"""A finished job -> the jobs that its result makes possible, such as the next batch of a search."""
 POLL_INTERVAL_S = 1.0
 """Time between two checks of a job that another run has claimed."""
 
@@ -43,6 +45,7 @@ class Driver:
         metrics: count the jobs.
         progress: shows every finished job.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
+        next_jobs: plans the jobs that follow from a result; they join the run.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Driver:
         claims: Claims | None = None,
         metrics: Metrics = NO_METRICS,
         round_: int = 0,
+        next_jobs: NextJobs = lambda _: (),
     ) -> None:
         self._store = store
         self._log = RunLog(store, run_id, metrics=metrics, round_=round_)
@@ -62,6 +66,7 @@ class Driver:
         self._metrics = metrics
         self._progress = progress
         self._claims = claims
+        self._next_jobs = next_jobs
         self._has_logged_wait = False
         self._catalog = CatalogSync(store)
 
@@ -72,12 +77,11 @@ class Driver:
             present: records that already exist.
         """
         state = RunState(waiting=list(jobs), done=set(present))
-        n_jobs = len(state.waiting)
         self._log.start(state.waiting)
         result: RunResult | None = None
         try:
             self._run(state)
-            n_done = n_jobs - len(state.waiting) - len(state.failed)
+            n_done = state.n_jobs - len(state.waiting) - len(state.failed)
             problem = self._workers.problem if state.waiting else None
             result = RunResult(n_done, tuple(state.failed), len(state.waiting), state.n_elsewhere, problem)
         finally:
@@ -165,6 +169,7 @@ class Driver:
         state.n_elsewhere += 1
         self._log.log_done_elsewhere(job)
         self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", timestamp(), 0.0, 0.0))
+        self._add_next(state, job)
 
     def _release(self, job: Job) -> None:
         if self._claims is not None:
@@ -194,6 +199,7 @@ class Driver:
             self._release(job)
             state.mark_done(job.makes)
             self._progress.done(job, outcome)
+            self._add_next(state, job)
         elif (retry := state.next_attempt(job, failure)) is not None:
             self._log.log_attempt(job, outcome, status="lost", attempt=attempt, retry=retry)
             level = f", {memory_level(retry)}" if retry.saves_memory else ""
@@ -203,6 +209,16 @@ class Driver:
             self._log.log_attempt(job, outcome, status="failed", attempt=attempt)
             self._release(job)
             self._fail(state, job, outcome, failure=failure)
+
+    def _add_next(self, state: RunState, job: Job) -> None:
+        """Add the jobs that a finished job makes possible. Another run may have made some of the records they need."""
+        jobs = self._next_jobs(job)
+        if jobs:
+            needs = dict.fromkeys(key for each in jobs for key in each.needs if key not in state.done)
+            state.mark_done(key for key in needs if self._store.has_record(*key))
+            state.add(jobs)
+            self._progress.add(jobs)
+            self._log.plan_more(jobs)
 
     def _fail(self, state: RunState, job: Job, outcome: Outcome, *, failure: Failure) -> None:
         """Record a job that is not retried."""

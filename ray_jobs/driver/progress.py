@@ -62,6 +62,16 @@ class Progress:
         else:
             self._print_counts()
 
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Count further jobs of the run."""
+        added = Counter(job.step for job in jobs)
+        self._total.update(added)
+        if self._bars:
+            for step, total in self._total.items():
+                if step not in self._tasks:
+                    self._tasks[step] = self._bars.add_task(step, total=total)
+                self._bars.update(self._tasks[step], total=total)
+
     def done(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done."""
         self._done[job.step] += 1

@@ -55,6 +55,8 @@ class RunLog:
         self._folder = f"{run_id}-{round_}" if round_ else run_id
         self._environment_ids: set[str] = set()
         """Environments that are already written."""
+        self._planned_at = ""
+        self._n_planned: Counter[str] = Counter()
         self._n_files = 0
         self._unpacked: list[tuple[str, JsonObject]] = []
         """Numbered files that are not packed yet."""
@@ -64,8 +66,14 @@ class RunLog:
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Write the planned jobs and the process of the driver."""
-        n_jobs = dict(Counter(job.step for job in jobs))
-        self._write("planned", {"jobs": n_jobs, "process": this_process(), "planned_at": timestamp()})
+        self._planned_at = timestamp()
+        self.plan_more(jobs)
+
+    def plan_more(self, jobs: Iterable[Job]) -> None:
+        """Write the numbers of planned jobs after more of them were planned."""
+        self._n_planned.update(job.step for job in jobs)
+        planned = {"jobs": dict(self._n_planned), "process": this_process(), "planned_at": self._planned_at}
+        self._write("planned", planned)
 
     def log_attempt(
         self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int, retry: Job | None = None

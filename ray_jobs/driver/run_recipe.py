@@ -23,6 +23,7 @@ from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.driver import Driver
+from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.question_lines import question_lines
@@ -90,19 +91,22 @@ def _run_recipe(
     recipe: Recipe, store_uri: str, *, address: str, available: Machines, scrubs: bool, stale_after_s: float
 ) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    plan = build_plan(recipe, available.nodes)
     store = Store(store_uri, quarantine=True)
+    growing = GrowingPlan(build_plan(recipe, available.nodes), store)
     if scrubs:
-        console.print(f"scrub: {scrub(store, _made_by(plan))} records with damaged artefacts moved to quarantine/")
+        n_damaged = scrub(store, _made_by(growing.plan))
+        console.print(f"scrub: {n_damaged} records with damaged artefacts moved to quarantine/")
+        growing.plan_again()
+    plan = growing.plan
     pending = pending_jobs(plan.jobs, store)
     declared = declarations(plan.questions, store)
     record = plan.record_with(declared)
-    if not pending and store.read_record(record.kind, record.id):
+    if not pending and store.read_record(record.kind, record.id) and not growing.undeclared():
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
         fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
     store.require_writable()
-    needs = needs_of(plan, pending)
+    needs = needs_of(plan, [*pending, *expected_jobs(plan, pending)])
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
@@ -110,6 +114,7 @@ def _run_recipe(
             console.print(line, markup=False)
         jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(record)
+        growing.declare()
         run_id = begin_run(
             store,
             "run",
@@ -121,7 +126,7 @@ def _run_recipe(
         with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
             services = _Services(workers, claims, metrics, console)
-            result = _run_rounds(plan, store, jobs, run_id=run_id, services=services)
+            result = _run_rounds(growing, store, jobs, run_id=run_id, services=services)
     compact_if_many(store)
     fold(store, publish=True)
     summary = summarise(result, next_commands(plan.recipe, store_uri))
@@ -138,28 +143,36 @@ class _Services(NamedTuple):
     console: Console
 
 
-def _run_rounds(plan: Plan, store: Store, jobs: list[Job], *, run_id: str, services: _Services) -> RunResult:
+def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: str, services: _Services) -> RunResult:
     """Run the jobs. Plan again if a job finds a damaged artefact, or if a record was made again with another result."""
     result, n_done = RunResult(0, (), 0), 0
     workers, claims, metrics, console = services
     for number in range(MAX_ROUNDS):
         steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
-        console.print(f"run {run_id}: {len(jobs)} of {len(plan.jobs)} jobs to do ({steps})")
+        console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do ({steps})")
         n_copies = n_quarantined(store)
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again
         with Progress(jobs) as progress:
             driver = Driver(
-                store, run_id, workers=workers, progress=progress, claims=claims, metrics=metrics, round_=number
+                store,
+                run_id,
+                workers=workers,
+                progress=progress,
+                claims=claims,
+                metrics=metrics,
+                round_=number,
+                next_jobs=growing.next_jobs,
             )
             remade = {key for job in jobs for key in job.makes}
             result = driver.run(jobs, present=set(store.record_names()) - remade)
             n_done += result.n_done
         if result.found_damage:
-            scrub(store, _made_by(plan))
+            scrub(store, _made_by(growing.plan))
         elif n_quarantined(store) == n_copies:  # if not, results of another version were set aside meanwhile
             break
-        jobs = [] if result.problem else pending_jobs(plan.jobs, store, repair=True)
+        growing.plan_again()
+        jobs = [] if result.problem else pending_jobs(growing.plan.jobs, store, repair=True)
         if not jobs:
             break
     else:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from mlprune.recipe import Recipe
@@ -33,6 +33,17 @@ class RunState:
     """Job claimed by another run -> when to check its claim again, on the monotonic clock."""
     n_elsewhere: int = 0
     """Jobs that another run has done."""
+    n_jobs: int = 0
+    """All jobs of the run, also those that were added."""
+
+    def __post_init__(self) -> None:
+        """Count the jobs that wait at the start."""
+        self.n_jobs = self.n_jobs or len(self.waiting)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Add jobs to those that wait."""
+        self.waiting.extend(jobs)
+        self.n_jobs += len(jobs)
 
     def is_ready(self, job: Job) -> bool:
         """Return whether all records that a job needs exist."""

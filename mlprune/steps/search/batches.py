@@ -1,0 +1,178 @@
+"""Plan the next batch of a search: its trials as variants and evaluations of a derived recipe, and the job that tells.
+
+What is asked next follows from the search and from what it was told so far, and from nothing else. A run that was
+killed, or another number of workers, therefore plans the same batches.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from mlprune.errors import RecipeError
+from mlprune.json_values import JsonObject
+from mlprune.recipe import Recipe
+from mlprune.search.trials import Asked, Told, rank_key
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.evaluate.plan import plan_evaluations
+from mlprune.steps.job import Job, make_identity
+from mlprune.steps.prune.plan import PlannedVariant, plan_variants
+from mlprune.steps.search.derived import SearchInputs, derive_recipe, levels_of, missing_jobs
+from mlprune.steps.search.history import told_of
+from mlprune.steps.search.spec import SearchSpec
+from mlprune.steps.search.tell import Scored, TellJob, Trial
+from mlprune.steps.search.trial_entries import trial_entry
+from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.store import Store
+
+RIVAL = "rival"
+"""Name of the entry of the best earlier trial in a derived recipe."""
+
+
+@dataclass(frozen=True)
+class PlannedSearch:
+    """A search as far as it is known."""
+
+    spec: SearchSpec
+    history: tuple[Told, ...] = ()
+    """The trials of all finished batches."""
+    tells: tuple[TellJob, ...] = ()
+    """The planned batches; only the last one may be unfinished."""
+    is_finished: bool = False
+    """Whether nothing more is asked."""
+    is_reported: bool = True
+    """Whether its winner is reported; not that of a random search that another search is compared with."""
+
+    @cached_property
+    def id(self) -> str:
+        """Id of the search, which follows from what determines its trials, and from the versions of their steps."""
+        versions = {kind: RECORD_KINDS[kind].version for kind in ("variants", "search_batches")}
+        parameters = {**self.spec.parameters, "versions": versions}
+        return make_identity("searches", parameters, parents=self.spec.parents).id
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether its last batch was not told yet."""
+        return len(self.history) < sum(len(tell.trials) for tell in self.tells)
+
+    def told(self, store: Store) -> "PlannedSearch":
+        """Return the search with the result of its last batch, if the store has it."""
+        if not self.is_waiting:
+            return self
+        last = self.tells[-1]
+        record = store.read_record(*last.identity.key)
+        if record is None:
+            return self
+        asked = [trial.asked for trial in last.trials]
+        return replace(self, history=(*self.history, *told_of(record, asked, direction=self.spec.direction)))
+
+
+def searches_of(specs: Iterable[SearchSpec]) -> tuple[PlannedSearch, ...]:
+    """Return the searches of a recipe before their first batch, each followed by the random one it is compared with."""
+    searches: list[PlannedSearch] = []
+    for spec in specs:
+        searches.append(PlannedSearch(spec))
+        if "random" in spec.compare:
+            searches.append(PlannedSearch(spec.random_search(), is_reported=False))
+    return tuple(searches)
+
+
+def plan_batch(
+    common: SearchInputs, search: PlannedSearch, *, is_known: Callable[[str], bool]
+) -> tuple[PlannedSearch, tuple[Job, ...]]:
+    """Ask a search that is not waiting for its next batch; return it with the jobs of the batch.
+
+    Args:
+        is_known: whether a variant is in the store or is made by another job of the plan.
+    Raises:
+        RecipeError: a point of the space is not one variant.
+    """
+    asked = search.spec.build_method().ask(search.history)
+    if not asked:
+        return replace(search, is_finished=True), ()
+    rival = _rival(search, asked[0].rung)
+    derived = _derived_recipe(common, search, asked, rival=rival)
+    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
+    evaluations = plan_evaluations(derived, common.inputs, variants)
+    tell = _tell_job(search, asked, rival, _Scores(search.spec, variants, evaluations))
+    levels = levels_of(search.spec)
+    jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
+    return replace(search, tells=(*search.tells, tell)), (*jobs, tell)
+
+
+def _rival(search: PlannedSearch, rung: int) -> Told | None:
+    """Return the best earlier trial of a rung."""
+    return min((trial for trial in search.history if trial.rung == rung), key=rank_key, default=None)
+
+
+def _derived_recipe(
+    common: SearchInputs, search: PlannedSearch, asked: Sequence[Asked], *, rival: Told | None
+) -> Recipe:
+    spec = search.spec
+    entries = [trial_entry(spec, one.point, name=_name(index)) for index, one in enumerate(asked)]
+    if rival is not None:
+        entries.append(trial_entry(spec, rival.point, name=RIVAL))
+    return derive_recipe(common.recipe, entries, tuple(spec.rung_evaluations(spec.rungs[asked[0].rung])))
+
+
+def _name(index: int) -> str:
+    return f"trial-{index}"
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """The planned variants and evaluations of a batch."""
+
+    spec: SearchSpec
+    variants: Mapping[str, PlannedVariant]
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+
+    @property
+    def dense(self) -> Scored:
+        """The dense model."""
+        variant_id = next(variant.id for variant in self.variants.values() if variant.is_dense)
+        return Scored(variant_id, self.evaluations[variant_id])
+
+    def of_entry(self, name: str) -> Scored:
+        """Return the one variant of an entry.
+
+        Raises:
+            RecipeError: it has several.
+        """
+        ids = [key for key, variant in self.variants.items() if name in {entry.name for entry in variant.entries}]
+        if len(ids) != 1:
+            message = "a trial has to be one variant: name a demonstration set of one language and seed"
+            raise RecipeError(message, search=self.spec.name, expected="1 variant", got=len(ids))
+        return Scored(ids[0], self.evaluations[ids[0]])
+
+
+def _tell_job(search: PlannedSearch, asked: Sequence[Asked], rival: Told | None, scores: _Scores) -> TellJob:
+    known = {one.identity.id for tell in search.tells for trial in tell.trials for one in trial.scored.evaluations}
+    trials: list[Trial] = []
+    for index, one in enumerate(asked):
+        scored = scores.of_entry(_name(index))
+        ids = {evaluation.identity.id for evaluation in scored.evaluations}
+        trials.append(Trial(len(search.history) + index, one, scored, frozenset(ids - known)))
+        known |= ids
+    dense = scores.dense
+    scored_rival = None if rival is None else scores.of_entry(RIVAL)
+    evaluations = [evaluation.identity.id for trial in trials for evaluation in trial.scored.evaluations]
+    parents: JsonObject = {
+        "previous": search.tells[-1].identity.id if search.tells else None,
+        "variants": [trial.scored.variant_id for trial in trials],
+        "evaluations": evaluations,
+        "dense_evaluations": [evaluation.identity.id for evaluation in dense.evaluations],
+        "rival_evaluations": None
+        if scored_rival is None
+        else [evaluation.identity.id for evaluation in scored_rival.evaluations],
+    }
+    batch = len(search.tells)
+    return TellJob(
+        make_identity("search_batches", {"search": search.id, "batch": batch}, parents=parents),
+        search.spec,
+        search.id,
+        batch,
+        tuple(trials),
+        dense,
+        None if rival is None or scored_rival is None else (rival, scored_rival),
+        search.history,
+    )

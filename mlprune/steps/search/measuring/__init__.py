@@ -1,0 +1,1 @@
+"""What candidates of a search are worth: values of the objective and the constraints from predictions."""

@@ -1,0 +1,176 @@
+"""Tell a search what the trials of a batch are worth: values, intervals, tests and decisions, as one record."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from mlprune.evaluation.inference.estimates import finite
+from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
+from mlprune.search.objective.measure import Measure
+from mlprune.search.trials import Asked, Told, incumbent
+from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
+from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
+from mlprune.steps.search.history import SIGN
+from mlprune.steps.search.measuring.measured_sums import read_measured_sums
+from mlprune.steps.search.measuring.values import BatchValues
+from mlprune.steps.search.spec import SearchSpec
+from mlprune.store.store import Store
+
+Row = dict[str, JsonValue]
+BYTES_PER_CLUSTER = 30_000
+"""Memory per cluster for signs of one byte and counts of two bytes."""
+BYTES_PER_VALUE = 48
+"""Memory for a value of a candidate in a resample and a language, with its copies."""
+
+
+class Scored(NamedTuple):
+    """A variant with its evaluations at one rung."""
+
+    variant_id: str
+    evaluations: tuple[EvaluationSpec, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A trial of a batch."""
+
+    number: int
+    """Of all trials of the search, from 0."""
+    asked: Asked
+    scored: Scored
+    new_evaluations: frozenset[str]
+    """Ids of its evaluations that the search did not ask for before."""
+
+
+@dataclass(frozen=True)
+class TellJob(RecordJob):
+    """Compute what the trials of a batch are worth, and decide which are kept. It runs no model."""
+
+    step: ClassVar[str] = "search"
+    spec: SearchSpec
+    search_id: str
+    batch: int
+    """Number of the batch, from 0."""
+    trials: tuple[Trial, ...]
+    """All at one rung."""
+    dense: Scored
+    rival: tuple[Told, Scored] | None
+    """The best trial of earlier batches at this rung; None if there is none."""
+    history: tuple[Told, ...]
+    """The trials of earlier batches."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """Variants and evaluations of all candidates."""
+        keys = [("variants", one.variant_id) for one in self._candidates]
+        keys += [evaluation.identity.key for one in self._candidates for evaluation in one.evaluations]
+        return tuple(dict.fromkeys(keys))
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Cost of the signs and resamples of all clusters, and of the values of all candidates in all resamples."""
+        n_clusters = self.spec.n_items
+        n_values = (N_RESAMPLES + n_clusters) * len(self._candidates) * len(self.dense.evaluations)
+        n_bytes = BYTES_PER_CLUSTER * n_clusters + BYTES_PER_VALUE * n_values
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compute all values and write the batch."""
+        values = batch_values(store, self.spec, self._candidates)
+        violations = values.violations(self.spec.constraints)[1:]
+        untested = [
+            self._told(store, trial, objective=objective, violation=violation)
+            for trial, objective, violation in zip(self.trials, values.observed[1:], violations, strict=False)
+        ]
+        told = self._tested(untested, values)
+        decisions = self.spec.build_method().decide(self.history, told)
+        n_scored = sum(trial.n_new_items for trial in self.history)
+        rows: list[Row] = []
+        for index, (trial, decision) in enumerate(zip(told, decisions, strict=True)):
+            n_scored += trial.n_new_items
+            row = self._row(index, values, trial)
+            decided = {"status": "kept" if decision.is_kept else "stopped", "reason": decision.reason}
+            rows.append({**row, "n_items_so_far": n_scored, **decided})
+        store.write_record(self.identity.record(rows={"search_trials": rows}))
+
+    @property
+    def _candidates(self) -> list[Scored]:
+        """The dense model, the trials, and the rival."""
+        rival = [] if self.rival is None else [self.rival[1]]
+        return [self.dense, *(trial.scored for trial in self.trials), *rival]
+
+    def _told(self, store: Store, trial: Trial, *, objective: float, violation: float) -> Told:
+        """Return a trial before it is compared with the incumbent."""
+        n_items = {one.identity.id: _n_examples(store, one) for one in trial.scored.evaluations}
+        is_number = math.isfinite(objective)
+        return Told(
+            number=trial.number,
+            point=trial.asked.point,
+            rung=trial.asked.rung,
+            parent=trial.asked.parent,
+            n_items=sum(n_items.values()),
+            n_new_items=sum(n for name, n in n_items.items() if name in trial.new_evaluations),
+            objective=SIGN[self.spec.direction] * float(objective) if is_number else -math.inf,
+            violation=float(violation),
+        )
+
+    def _tested(self, told: Sequence[Told], values: BatchValues) -> list[Told]:
+        """Compare the trials with the incumbent at their rung."""
+        rivals = [] if self.rival is None else [self.rival[0]]
+        best = incumbent(rivals, told)
+        of_incumbent = next((place for place, one in enumerate((*told, *rivals), start=1) if one.number == best.number))
+        others = [place for place in range(1, len(told) + 1) if place != of_incumbent]
+        p_values = dict(zip(others, values.p_worse(others, of_incumbent), strict=True))
+        return [replace(trial, p_worse=p_values.get(place)) for place, trial in enumerate(told, start=1)]
+
+    def _row(self, index: int, values: BatchValues, told: Told) -> Row:
+        """Return the row of a trial without the decision."""
+        interval = values.interval(index + 1)
+        space = self.spec.space
+        return {
+            "search_id": self.search_id,
+            "batch_id": self.identity.id,
+            "number": told.number,
+            "batch": self.batch,
+            "rung": told.rung,
+            "item_limit": self.spec.rungs[told.rung],
+            "parent": told.parent,
+            "variant_id": self.trials[index].scored.variant_id,
+            "point": {**space.values(told.point), **space.unit_levels(told.point)},
+            "n_items": told.n_items,
+            "n_new_items": told.n_new_items,
+            "objective": finite(float(values.observed[index + 1])),
+            "ci_low": None if interval is None else interval.low,
+            "ci_high": None if interval is None else interval.high,
+            "dense_objective": finite(float(values.observed[0])),
+            "violation": finite(told.violation),
+            "is_feasible": told.is_feasible and math.isfinite(told.objective),
+            "p_worse": told.p_worse,
+        }
+
+
+def batch_values(store: Store, spec: SearchSpec, candidates: Sequence[Scored]) -> BatchValues:
+    """Read what candidates are worth in a search; the first one is the dense model."""
+    measures = {measure: spec.complete(measure) for measure in _measures(spec)}
+    measured = {measure: (full.task or "", full.metric or "") for measure, full in measures.items()}
+    sums = read_measured_sums(store, [one.evaluations for one in candidates], measured.values())
+    kept = [1 - _achieved_sparsity(store, one.variant_id) for one in candidates]
+    return BatchValues(spec.objective, SIGN[spec.direction], measured, sums, np.array(kept))
+
+
+def _measures(spec: SearchSpec) -> list[Measure]:
+    return [*spec.objective.measures, *(measure for bound in spec.constraints for measure in bound.measures)]
+
+
+def _n_examples(store: Store, evaluation: EvaluationSpec) -> int:
+    return as_int(store.require(*evaluation.identity.key).rows["evaluations"][0]["n_examples"])
+
+
+def _achieved_sparsity(store: Store, variant_id: str) -> float:
+    """Return the share of the prunable weights that a variant lacks; 0 for the dense model."""
+    return as_float(store.require("variants", variant_id).rows["variants"][0]["achieved_sparsity"])

@@ -1,0 +1,66 @@
+"""The plan of a run whose searches are told results: it grows until all of them are finished."""
+
+from collections.abc import Sequence
+
+from mlprune.plan import Plan, extend_plan, pending_jobs
+from mlprune.steps.job import Job
+from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.search.tell import TellJob
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+
+class GrowingPlan:
+    """A plan with everything that the results in a store allow.
+
+    Args:
+        plan: as it was built, without batches of searches.
+        store: where the results are.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        self._built = plan
+        self._store = store
+        self.plan = extend_plan(plan, store)
+
+    def plan_again(self) -> None:
+        """Plan the searches from their start, after records were moved to quarantine."""
+        self.plan = extend_plan(self._built, self._store)
+
+    def next_jobs(self, job: Job) -> Sequence[Job]:
+        """Return the jobs that a finished job makes possible, without those that the store has done.
+
+        The questions of a report are recorded before its jobs run.
+        """
+        if not isinstance(job, TellJob):
+            return ()
+        n_planned = len(self.plan.jobs)
+        self.plan = extend_plan(self.plan, self._store)
+        self.declare()
+        return pending_jobs(self.plan.jobs[n_planned:], self._store, repair=True)
+
+    def undeclared(self) -> list[Record]:
+        """Return the records of the questions of reports that the store lacks.
+
+        A question keeps the number of results of its first declaration.
+        """
+        records = [
+            self.plan.final_record(name, declarations(final.questions, self._store))
+            for name, final in self.plan.finals.items()
+        ]
+        return [record for record in records if self._store.read_record(record.kind, record.id) is None]
+
+    def declare(self) -> None:
+        """Record the questions of the reports, which has to be done before their jobs run."""
+        for record in self.undeclared():
+            self._store.write_record(record)
+
+
+def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
+    """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
+
+    These are the jobs of the models that were evaluated already, if nothing pending is evaluated.
+    """
+    if not any(search.is_waiting for search in plan.searches) or any(job.needs_chain for job in pending):
+        return []
+    return [job for job in plan.jobs if job.needs_chain]
