@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    import duckdb
+
     from mlprune.plan import Plan
     from mlprune.store.store import Store
     from tests.tiny_recipes import FinishedRun
@@ -30,6 +32,23 @@ def _no_flushing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda _: None)
         yield
+
+
+WriteComments = Callable[["duckdb.DuckDBPyConnection"], None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def write_comments() -> Iterator[WriteComments]:
+    """The function that writes the comments of tables and columns into a new catalog, which no catalog calls meanwhile.
+
+    They take two thirds of the time in which a catalog is created.
+    """
+    from catalog.ingest import schema  # noqa: PLC0415 - loads DuckDB
+
+    original = schema._write_comments
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "_write_comments", lambda _: None)
+        yield original
 
 
 def pytest_collection_finish() -> None:

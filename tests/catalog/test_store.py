@@ -368,25 +368,6 @@ def test_run_files_become_jobs_and_failures_as_they_appear(store: Store) -> None
     assert found == [{"run_file": "runs/run-2/job-0.json", "at": "2026-03-01 10:00:00"}]
 
 
-def test_every_table_and_column_has_a_meaning(catalog: Catalog) -> None:
-    assert catalog.query("SELECT table_name FROM duckdb_tables() WHERE comment IS NULL") == []
-    assert catalog.query("SELECT view_name FROM duckdb_views() WHERE NOT internal AND comment IS NULL") == []
-    columns = "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
-    found = catalog.query(columns)
-    assert {"metrics", "language_gap", "described_variants"} <= {row["table_name"] for row in found}
-    assert [row for row in found if not row["comment"]] == []
-
-
-def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(catalog: Catalog) -> None:
-    sql = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = $name"
-    gap, metrics = (
-        {row["column_name"]: row["comment"] for row in catalog.query(sql, {"name": name})}
-        for name in ("language_gap", "metrics")
-    )
-    assert gap["gap"] == "English value minus value: how far English is ahead"
-    assert gap["value"] == metrics["value"]
-
-
 def test_the_catalog_lists_its_foreign_keys(catalog: Catalog) -> None:
     found = catalog.query(
         "SELECT * FROM foreign_keys WHERE table_name = 'comparison_results' AND column_name = 'baseline_id'"

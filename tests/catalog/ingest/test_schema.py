@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import duckdb
 import pytest
@@ -16,6 +16,18 @@ MODEL = {"base_model_id": "m", "source": "tiny", "family": "gpt2", "n_blocks": 1
 def connection() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def commented(
+    connection: duckdb.DuckDBPyConnection,
+    write_comments: Callable[[duckdb.DuckDBPyConnection], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> duckdb.DuckDBPyConnection:
+    """A catalog with the comments of its tables and columns, which other tests leave out."""
+    monkeypatch.setattr("catalog.ingest.schema._write_comments", write_comments)
+    update_schema(connection)
+    return connection
 
 
 def names_of(connection: duckdb.DuckDBPyConnection, kind: str) -> set[str]:
@@ -82,3 +94,22 @@ def test_a_failed_update_changes_nothing(
     with pytest.raises(RuntimeError):
         update_schema(connection)
     assert names_of(connection, "table") == set()
+
+
+def test_every_table_and_column_has_a_meaning(commented: duckdb.DuckDBPyConnection) -> None:
+    without = "SELECT {0}_name FROM duckdb_{0}s() WHERE NOT internal AND comment IS NULL"
+    assert commented.execute(without.format("table")).fetchall() == []
+    assert commented.execute(without.format("view")).fetchall() == []
+    columns = "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE NOT internal"
+    found = commented.execute(columns).fetchall()
+    assert {"metrics", "language_gap", "described_variants"} <= {table for table, _, _ in found}
+    assert [row for row in found if not row[2]] == []
+
+
+def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(
+    commented: duckdb.DuckDBPyConnection,
+) -> None:
+    sql = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = $name"
+    gap, metrics = (dict(commented.execute(sql, {"name": name}).fetchall()) for name in ("language_gap", "metrics"))
+    assert gap["gap"] == "English value minus value: how far English is ahead"
+    assert gap["value"] == metrics["value"]

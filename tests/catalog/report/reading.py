@@ -17,12 +17,16 @@ VOID = {"meta", "link", "input"}
 
 @dataclass
 class Element:
-    """A start tag, its attributes, and all text inside it."""
+    """A start tag, its attributes, and all text inside it, which can be read when the page has been parsed."""
 
     tag: str
     attributes: dict[str, str]
     ancestors: tuple["Element", ...]
-    text: str = ""
+    data: list[str] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def text(self) -> str:
+        return "".join(self.data)
 
     @property
     def section(self) -> str:
@@ -71,7 +75,7 @@ class Reader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         for element in self._open:
-            element.text += data
+            element.data.append(data)
 
     def find(self, tag: str, *, section: str | None = None, **attributes: str) -> list[Element]:
         """Elements of a tag, in a section, with these attributes (`class_` for class)."""

@@ -1,5 +1,6 @@
 """Generated pages and answers on pages are up to date with the code and the frozen stores."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from infra.pages.site import DOCS, PAGES, WITH_ANSWERS, wanted_pages
 
 
 @pytest.fixture(scope="module")
-def wanted() -> dict[Path, str]:
-    return wanted_pages()
+def wanted(write_comments: Callable[..., None]) -> dict[Path, str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("catalog.ingest.schema._write_comments", write_comments)
+        return wanted_pages()
 
 
 @pytest.mark.parametrize("name", [*PAGES, *WITH_ANSWERS])

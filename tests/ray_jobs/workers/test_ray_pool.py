@@ -311,12 +311,14 @@ def test_a_worker_that_is_killed_for_its_memory_is_replaced_without_blame(
 
 
 def test_idle_workers_are_checked_before_they_get_a_job_of_a_worker_that_was_lost(
-    fake: FakeRay, monkeypatch: pytest.MonkeyPatch
+    fake: FakeRay, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workers = started(RayWorkers("/store", MODEL, replace(ONE_SHARD, n_workers=3)), 3)
     run_and_die(workers, monkeypatch)
     fake.start_errors = [WorkerLostError("its node is lost"), WorkerLostError("its node is lost")]
-    assert started(workers, 3).problem is None
+    while workers.free() < 3:
+        ray_pool.time.sleep(FIRST_PAUSE_S)
+    assert workers.problem is None
     assert (fake.start_errors, fake.killed) == ([], 3), "the other two were replaced without a job"
 
 
