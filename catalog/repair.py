@@ -56,16 +56,19 @@ def repair(store: Store, damages: Iterable[Damage]) -> Repair:
 
 
 def _with_masks(store: Store, wrong: Collection[str]) -> Iterator[Record]:
-    """Yield the records of some paths; for a variant also the orderings and blocks with its masks."""
+    """Yield the records of some paths; for a variant also its composition, orderings and the blocks of these."""
     ids = {path.rpartition("/")[2].removesuffix(".json") for path in wrong}
+    compositions = [record for record in store.records("mask_compositions") if record.parents["variant"] in ids]
+    composed_from = {record.parent("ordering") for record in compositions}
     orderings = {
-        record.id: record
+        record.id
         for record in store.records("masks")
-        if any(row["variant_id"] in ids for row in record.rows["ordering_variants"])
+        if record.id in composed_from or any(row["variant_id"] in ids for row in record.rows["ordering_variants"])
     }
+    with_masks = {*orderings, *(record.id for record in compositions)}
     for record in store.records():
         is_block = record.kind == "mask_blocks" and record.parameters["ordering"] in {*ids, *orderings}
-        if record.path in wrong or record.id in orderings or is_block:
+        if record.path in wrong or record.id in with_masks or is_block:
             yield record
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mlprune.plan import Plan
     from mlprune.store.store import Store
+    from tests.composed_variants import Both
     from tests.tiny_recipes import FinishedRun
 
 
@@ -140,6 +141,15 @@ def method_run(tiny_inputs: Path, make_once: MakeOnce) -> "FinishedRun":
     from tests.tiny_recipes import method_recipe, shared_run  # noqa: PLC0415
 
     return shared_run(make_once, tiny_inputs, method_recipe(), name="methods")
+
+
+@pytest.fixture(scope="session")
+def both_runs(method_run: "FinishedRun", make_once: MakeOnce) -> "Both":
+    """The same variants, ordered and composed, in two stores. Tests must not change them: copy them first."""
+    from tests.composed_variants import both_in, run_both  # noqa: PLC0415
+
+    folder = make_once("composed", lambda folder: run_both(method_run.folder, method_run.store, folder))
+    return both_in(method_run.folder, folder)
 
 
 @pytest.fixture(scope="session")

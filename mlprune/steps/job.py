@@ -170,7 +170,7 @@ class Job(ABC):
 
     @property
     def artefact_record(self) -> RecordKey | None:
-        """The record in `makes` with the artefacts of all others. If it is damaged, all are made again."""
+        """The record, made or needed, with the artefacts of all others. If it is damaged, all are made again."""
         return None
 
     @property

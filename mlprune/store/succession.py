@@ -111,12 +111,14 @@ def _dependents(present: Mapping[RecordKey, Record], changed: list[Record]) -> l
 def _children_by_content(record: Record) -> Iterator[RecordKey]:
     """Yield the records that depend on a record without naming it as a parent.
 
-    The id of a variant does not depend on the ordering that contains its masks. The blocks of an ordering name it, and
-    those of a sweep its variant.
+    The id of a variant does not depend on the ordering that contains its masks, or that they are composed from. The
+    blocks of an ordering name it, and those of a sweep its variant.
     """
     if record.kind == "masks":
         for row in record.rows.get("ordering_variants", ()):
             yield "variants", as_str(row["variant_id"])
+    elif record.kind == "mask_compositions":
+        yield "variants", record.parent("variant")
     elif record.kind == "mask_blocks":
         made_of_blocks = as_str(record.parameters["ordering"])
         yield from (("masks", made_of_blocks), ("variants", made_of_blocks))
@@ -125,13 +127,13 @@ def _children_by_content(record: Record) -> Iterator[RecordKey]:
 def _is_source(record: Record, changed: Record) -> bool:
     """Whether the changed record was computed from a record that names it, or its variant, as a parent.
 
-    The masks of a sweep or a combination, and their blocks, name the variant that is described from them.
+    The masks of a sweep or a combination, their blocks, and a composition name the variant that is described from them.
     """
-    if record.kind not in ("masks", "mask_blocks"):
+    if record.kind not in ("masks", "mask_blocks", "mask_compositions"):
         return False
     if changed.kind == "variants":
         return record.parents.get("variant") == changed.id
-    if record.kind == "masks":
+    if record.kind != "mask_blocks":
         return False
     if changed.kind == "masks":
         return record.parameters["ordering"] in (changed.id, changed.parents.get("variant"))

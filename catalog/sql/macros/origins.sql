@@ -1,5 +1,7 @@
 -- origins: one row per record that a given record was made from, directly or indirectly, with the last job that made
 -- it. The given record itself has 0 steps. It may be an evaluation, a variant, or any record that these are made from.
+-- The masks of a sweep, a combination or a composition name their variant, which is described from them: only the given
+-- record leads to such a variant, so that the steps end.
 CREATE OR REPLACE MACRO origins(of_id) AS TABLE
 WITH RECURSIVE made_from(id, n_steps) AS (
     SELECT of_id, 0
@@ -10,10 +12,15 @@ WITH RECURSIVE made_from(id, n_steps) AS (
         SELECT p.parent_id, m.n_steps + 1
         FROM made_from AS m
         JOIN record_parents AS p ON p.id = m.id AND p.kind NOT IN ('evaluations', 'comparisons', 'rank_consistency')
+        WHERE p.role <> 'variant' OR p.kind NOT IN ('masks', 'mask_blocks', 'mask_compositions')
         UNION ALL
         SELECT o.ordering_id, m.n_steps + 1
         FROM made_from AS m
         JOIN ordering_variants AS o ON o.variant_id = m.id
+        UNION ALL
+        SELECT c.composition_id, m.n_steps + 1
+        FROM made_from AS m
+        JOIN compositions AS c ON c.variant_id = m.id
     )
 ),
 pieces AS (SELECT id, min(n_steps) AS n_steps FROM made_from GROUP BY id),

@@ -12,12 +12,19 @@ WITH tries AS (
     JOIN jobs AS j USING (run_file)
     WHERE $run_id::VARCHAR IS NULL OR j.run_id = $run_id::VARCHAR
 ),
+sources AS (
+    SELECT variant_id, ordering_id FROM ordering_variants
+    UNION
+    SELECT variant_id, ordering_id FROM compositions
+),
 orderings_of AS (
     SELECT variant_id, ordering_id, count(*) OVER (PARTITION BY ordering_id) AS n_sharing
-    FROM ordering_variants
+    FROM sources
 ),
 pieces AS (
     SELECT variant_id, 'variants' AS kind, variant_id AS id, 'own' AS part, 1 AS n_sharing FROM variants
+    UNION ALL
+    SELECT variant_id, 'mask_compositions', composition_id, 'own', 1 FROM compositions
     UNION ALL
     SELECT variant_id, 'masks', ordering_id, 'shared', n_sharing FROM orderings_of
     UNION ALL

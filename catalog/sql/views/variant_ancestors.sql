@@ -6,6 +6,8 @@ WITH RECURSIVE edges AS (
     SELECT id, parent_id FROM record_parents
     UNION ALL
     SELECT variant_id AS id, ordering_id AS parent_id FROM ordering_variants
+    UNION ALL
+    SELECT variant_id AS id, composition_id AS parent_id FROM compositions
 ),
 ancestors(variant_id, id) AS (
     SELECT v.variant_id, e.parent_id FROM variants AS v JOIN edges AS e ON e.id = v.variant_id

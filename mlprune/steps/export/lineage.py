@@ -22,9 +22,10 @@ def with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
 
 
 def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
-    """(role, id) of what a record was made from; of a variant also the ordering that its masks are read from."""
+    """(role, id) of what a record was made from; of a variant also its ordering or composition."""
     stored = stored_masks(store, record) if record.kind == "variants" else None
-    parents = {**record.parents, **({"masks": stored.record.id} if stored else {})}
+    source = (stored.composition or stored.record) if stored else None
+    parents = {**record.parents, **({source.kind: source.id} if source else {})}
     return [
         (role, parent) for role, ids in sorted(parents.items()) for parent in ([ids] if isinstance(ids, str) else ids)
     ]

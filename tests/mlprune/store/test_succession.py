@@ -105,3 +105,19 @@ def test_variants_depend_on_the_ordering_with_their_masks_but_not_the_blocks_it_
     for record in copies:
         store.write_record(record)
     assert quarantine_dependents(store, [variant]) == [(evaluation.kind, evaluation.id)]
+
+
+def test_a_composed_variant_depends_on_its_composition_and_through_it_on_the_ordering(store: Store) -> None:
+    ordering = written(store, "masks", rows={"ordering_variants": []})
+    variant = written(store, "variants", {"sparsity": 0.5})
+    composition = written(store, "mask_compositions", parents={"ordering": ordering.id, "variant": variant.id})
+    evaluation = written(store, "evaluations", parents={"variant": variant.id})
+    copies = list(store.records())
+    for changed, outdated in (
+        (ordering, [composition, variant, evaluation]),
+        (composition, [variant, evaluation]),
+        (variant, [evaluation]),
+    ):
+        assert set(quarantine_dependents(store, [changed])) == keys(outdated)
+        for record in copies:
+            store.write_record(record)

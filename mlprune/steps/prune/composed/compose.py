@@ -55,6 +55,11 @@ class ComposeVariantJob(Job):
         """The variant: an ordering of its own, or another library, makes the same record."""
         return (self.variant.identity.key,)
 
+    @property
+    def artefact_record(self) -> RecordKey | None:
+        """The library, which has the masks."""
+        return ("masks", self.ordering_id)
+
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """That of a small job."""
         return JobCost(self.step)

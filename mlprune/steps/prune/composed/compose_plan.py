@@ -32,11 +32,12 @@ def trial_jobs(
     by_base: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
     for variant in variants.values():
         by_base[_base_of(variant.spec)][variant.id] = variant
-    jobs = variant_jobs(recipe, inputs, by_base.pop("", {}))
+    others = by_base.pop("", {})
+    jobs: list[Job] = []
     for group in by_base.values():
         library = library_of(recipe, inputs, next(iter(group.values())), sparsities)
         jobs += composed_jobs(recipe, inputs, group, library)
-    return distinct_jobs(jobs)
+    return distinct_jobs([*jobs, *variant_jobs(recipe, inputs, others)])
 
 
 def composed_jobs(

@@ -1,85 +1,193 @@
-"""Variants composed from a level library: equal to the same variants in orderings of their own."""
+"""Composed variants: equal to the same variants in orderings of their own, and made again after a kill or damage."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 
-from mlprune.plan import Plan, build_plan
-from mlprune.recipe import parse_recipe
-from mlprune.steps.inputs import open_inputs
-from mlprune.steps.job import Job
-from mlprune.steps.prune.composed.compose import ComposeVariantJob
-from mlprune.steps.prune.composed.compose_plan import trial_jobs
-from mlprune.steps.prune.stored_masks import require_masks
+from mlprune.errors import StoreError
+from mlprune.plan import pending_jobs
+from mlprune.steps.export.export import export_variant
+from mlprune.steps.prune.stored_masks import mask_artefacts, require_masks
+from mlprune.steps.prune.verify import verify_variant
+from mlprune.store.garbage import find_garbage
+from mlprune.store.merge import merge
+from mlprune.store.records import Record
+from mlprune.store.repair import quarantine_on_damage, scrub
 from mlprune.store.store import Store
-from tests.tiny_recipes import FinishedRun, copy_of, method_recipe, run_jobs
+from tests.composed_variants import BASES, PLACES, Both
+from tests.tiny_recipes import chain_of, contents, copy_of, results, run_jobs
 
-LEVELS = (0.25, 0.5, 0.75)
-WANDA = {"score": "wanda", "demonstrations": "fr-en", "sparsity": 0.5, "propagation": "dense"}
-BASES: list[dict[str, Any]] = [
-    WANDA,
-    {**WANDA, "structure": "matrix"},
-    {**WANDA, "score": "contrast", "contrast": "code"},
-    {"score": "magnitude", "sparsity": 0.5},
-]
-PLACES: list[dict[str, Any]] = [
-    {"scope": {"blocks": [1]}},
-    {"scope": {"layers": ["fc1", "self_attn.q_proj"], "without_blocks": [0]}, "sparsity": 0.75},
-    {"schedule": {"blocks": {0: 0.25, 2: 0.0}}},
-    {"schedule": {"layers": {"fc2": 0.75, "fc1": 0}}},
-    {"schedule": {"block_layers": {"1.fc1": 0.75, "2.self_attn.q_proj": 0.0}, "blocks": {1: 0.25}}},
-    {"schedule": {"blocks": {0: 0.0, 1: 0.0, 2: 0.0}}},
-]
+OF_MASKS = ("masks/", "records/masks/", "records/mask_blocks/", "records/mask_compositions/")
 
 
-class Both(NamedTuple):
-    """A plan, its jobs with compositions, and a store of each."""
-
-    plan: Plan
-    jobs: list[Job]
-    ordered: Store
-    composed: Store
+class KilledError(Exception):
+    """Stands for the end of the process."""
 
 
-def plan_of(folder: Path, variants: list[dict[str, Any]]) -> Plan:
-    recipe = {**method_recipe(), "variants": variants, "evaluations": []}
-    return build_plan(parse_recipe(recipe, folder=folder))
+class KilledStore(Store):
+    """A store whose process ends before a certain record is written."""
+
+    n_writes_left = 0
+
+    def write_record(self, record: Record) -> None:
+        if self.n_writes_left == 0:
+            raise KilledError
+        self.n_writes_left -= 1
+        super().write_record(record)
 
 
-def with_compositions(plan: Plan) -> list[Job]:
-    """The jobs of a plan with compositions in place of the orderings of its variants."""
-    others = [job for job in plan.jobs if job.step not in ("prune", "compare")]
-    return [*others, *trial_jobs(plan.recipe, open_inputs(plan.recipe), plan.variants, levels=LEVELS)]
+def copied(both: Both, tmp_path: Path) -> Store:
+    copy_of(both.composed, tmp_path / "store")
+    return Store(tmp_path / "store", quarantine=True)
 
 
-@pytest.fixture(scope="module")
-def both(method_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """The same variants, ordered and composed, in two stores that have their statistics."""
-    plan = plan_of(method_run.folder, [{**base, **place} for base in BASES for place in PLACES])
-    jobs = with_compositions(plan)
-    folder = tmp_path_factory.mktemp("composed")
-    ordered, composed = (copy_of(method_run.store, folder / name) for name in ("ordered", "composed"))
-    run_jobs(plan.jobs, ordered, model=plan.model)
-    run_jobs(jobs, composed, model=plan.model)
-    return Both(plan, jobs, ordered, composed)
+def library_file(store: Store, variant_id: str) -> Path:
+    """A mask file that a composed variant reads."""
+    assert store.local_root is not None
+    return store.local_root / require_masks(store, variant_id).masks[1].path
 
 
-def test_every_variant_is_composed_and_adds_no_mask_file(both: Both) -> None:
-    compositions = [job for job in both.jobs if isinstance(job, ComposeVariantJob)]
-    assert {job.variant.id for job in compositions} == set(list(both.plan.variants)[1:])
-    assert len(compositions) == len(BASES) * len(PLACES)
-    assert all(both.composed.require(*job.composition.key).artefacts == () for job in compositions)
-    orderings = {require_masks(both.composed, job.variant.id).record.id for job in compositions}
+def test_every_place_is_composed_without_mask_files_of_its_own(both_runs: Both) -> None:
+    composed = {job.variant.id for job in both_runs.compositions}
+    assert composed == {both_runs.named(f"{base} {place}") for base in BASES for place in PLACES}
+    records = [both_runs.composed.require(*job.composition.key) for job in both_runs.compositions]
+    assert all(record.artefacts == () for record in records)
+    orderings = {require_masks(both_runs.composed, variant_id).record.id for variant_id in composed}
     assert len(orderings) == len(BASES)
 
 
-def test_records_and_masks_are_those_of_orderings(both: Both) -> None:
-    for variant_id in list(both.plan.variants)[1:]:
-        ordered, composed = (store.require("variants", variant_id) for store in (both.ordered, both.composed))
-        assert composed.to_json() == ordered.to_json()
-        runs = [FinishedRun(Path(), both.plan, store) for store in (both.ordered, both.composed)]
-        first, second = (run.keep_masks(variant_id) for run in runs)
+def test_records_of_variants_and_all_results_computed_from_them_are_those_of_orderings(both_runs: Both) -> None:
+    ordered, composed = (contents(store) for store in (both_runs.ordered, both_runs.composed))
+    expected = {path: data for path, data in ordered.items() if not path.startswith(OF_MASKS)}
+    assert {path: composed.get(path) for path in expected} == expected
+    kinds = {path.split("/")[1] for path in expected if path.startswith("records/")}
+    assert {"variants", "evaluations", "comparisons", "mask_overlaps", "neuron_removals"} <= kinds
+
+
+def test_masks_are_those_of_orderings(both_runs: Both) -> None:
+    for variant_id in [job.variant.id for job in both_runs.compositions]:
+        first, second = (
+            both_runs.run(store).keep_masks(variant_id) for store in (both_runs.ordered, both_runs.composed)
+        )
         assert first.keys() == second.keys()
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", ["contrast by-both", "magnitude nothing", "union"])
+def test_a_composed_variant_is_exported_and_verified_like_an_ordered_one(
+    both_runs: Both, tmp_path: Path, name: str
+) -> None:
+    variant_id, model = both_runs.named(name), Path(both_runs.plan.model.path)
+    for folder, store in (("ordered", both_runs.ordered), ("composed", both_runs.composed)):
+        export_variant(store, variant_id, model, tmp_path / folder)
+        assert verify_variant(store, store.require("variants", variant_id), model).is_equal
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / folder).iterdir()} for folder in ("ordered", "composed")
+    )
+    cards = first.pop("README.md").decode(), second.pop("README.md").decode()
+    assert first == second
+    assert ["mask_compositions" in card for card in cards] == [False, True]
+
+
+def test_a_kill_before_any_record_changes_nothing_in_the_end(both_runs: Both, tmp_path: Path) -> None:
+    job = both_runs.compositions[4]
+    library = next(one for one in both_runs.jobs if job.needs[0] in one.makes)
+    store = copied(both_runs, tmp_path)
+    expected = results(store)
+    for n_writes in range(len(job.makes)):
+        for key in job.makes:
+            store.delete(store.require(*key).path)
+        killed = KilledStore(store.uri)
+        killed.n_writes_left = n_writes
+        with pytest.raises(KilledError):
+            job.run(killed, lambda: chain_of(both_runs.plan))
+        assert [store.has_record(*key) for key in job.makes] == [n_writes > 0, False]
+        assert pending_jobs([library, job], store) == [job]
+        run_jobs([library, job], store, model=both_runs.plan.model)
+        assert results(store) == expected
+
+
+def test_a_library_file_of_another_size_is_made_again_and_its_compositions_wait_for_it(
+    both_runs: Both, tmp_path: Path
+) -> None:
+    store = copied(both_runs, tmp_path)
+    expected = results(store)
+    variant_id = both_runs.named("contrast by-both")
+    library_file(store, variant_id).write_bytes(b"short")
+    pending = pending_jobs(both_runs.jobs, store)
+    composed = {job.variant.id for job in both_runs.compositions if job in pending}
+    assert composed == {both_runs.named(f"contrast {place}") for place in PLACES}
+    assert [job.step for job in pending] == ["prune"] * (2 + len(PLACES))
+    run_jobs(both_runs.jobs, store, model=both_runs.plan.model)
+    assert results(store) == expected
+
+
+@pytest.mark.parametrize("is_met_by_export", [True, False])
+def test_a_library_file_of_other_bytes_is_set_aside_and_the_compositions_survive(
+    both_runs: Both, tmp_path: Path, *, is_met_by_export: bool
+) -> None:
+    store = copied(both_runs, tmp_path)
+    expected = results(store)
+    variant_id = both_runs.named("row by-both")
+    path = library_file(store, variant_id)
+    path.write_bytes(path.read_bytes()[::-1])
+    if is_met_by_export:
+        with pytest.raises(StoreError), quarantine_on_damage(store):
+            export_variant(store, variant_id, Path(both_runs.plan.model.path), tmp_path / "out")
+    else:
+        assert scrub(store, [key for job in both_runs.jobs for key in job.makes]) == 2
+    assert sorted({Path(path).name.split("-")[1] for path in store.list("quarantine")}) == ["mask_blocks", "masks"]
+    steps = run_jobs(both_runs.jobs, store, model=both_runs.plan.model)
+    assert steps == ["prune"] * 2
+    assert results(store) == expected
+
+
+def test_another_library_replaces_the_compositions_and_what_was_computed_from_them(
+    both_runs: Both, tmp_path: Path
+) -> None:
+    store = copied(both_runs, tmp_path)
+    library = require_masks(store, both_runs.named("row by-both")).record
+    store.quarantine(library)
+    ordering = dict(library.rows["orderings"][0])
+    store.write_record(replace(library, rows={**library.rows, "orderings": [{**ordering, "n_bytes": 1}]}))
+    names = set(store.record_names())
+    gone = [job for job in both_runs.compositions if not names & set(job.makes)]
+    assert {job.variant.id for job in gone} == {both_runs.named(f"row {place}") for place in PLACES}
+    assert ("variants", both_runs.named("union")) not in names
+    assert ("variants", both_runs.named("matrix block")) in names
+
+
+def test_compositions_are_merged_with_their_library_and_keep_its_files(both_runs: Both, tmp_path: Path) -> None:
+    target = Store(tmp_path / "store")
+    assert merge(both_runs.composed, target).refused == ()
+    assert results(target) == results(both_runs.composed)
+    assert find_garbage(target, min_age_s=0).files == ()
+
+
+def test_a_merge_refuses_compositions_of_a_damaged_library(both_runs: Both, tmp_path: Path) -> None:
+    source = copied(both_runs, tmp_path)
+    library_file(source, both_runs.named("row by-both")).write_bytes(b"short")
+    merged = merge(source, Store(tmp_path / "target"))
+    refused = {path for path in merged.refused if "mask_compositions" in path}
+    expected = [job.composition.id for job in both_runs.compositions if job.variant.id == both_runs.named("row block")]
+    assert len(refused) == len(PLACES)
+    assert all(f"records/mask_compositions/{one}.json" in refused for one in expected)
+
+
+def test_a_library_without_a_sparsity_of_the_variant_is_refused(both_runs: Both, tmp_path: Path) -> None:
+    job = replace(both_runs.compositions[0], sparsities=(0.1,))
+    with pytest.raises(StoreError, match="cannot be composed"):
+        job.run(both_runs.composed, lambda: chain_of(both_runs.plan))
+
+
+def test_levels_of_a_composition_are_those_of_its_rows(both_runs: Both) -> None:
+    stored = require_masks(both_runs.composed, both_runs.named("row by-both"))
+    layers = dict.fromkeys(both_runs.run(both_runs.composed).keep_masks(both_runs.named("row by-both")))
+    named: list[dict[str, Any]] = [{layer: 1 for block, layer in layers if block == n} for n in range(3)]
+    named[1] = {**dict.fromkeys(named[1], 0), "fc1": 2}
+    del named[2]["self_attn.q_proj"]
+    assert list(stored.levels) == named
+    assert stored.masks == mask_artefacts(stored.record)
