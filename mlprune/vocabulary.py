@@ -32,6 +32,8 @@ TaskName = Literal[
 RuleName = Literal["mean", "candidate_mean", "candidate_sum", "pmi"]
 PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
+HalvesName = Literal["items", "clusters"]
+"""What the halves dev and test of a corpus divide; halves of the clusters share no cluster."""
 DtypeName = Literal["float32", "bfloat16", "float16"]
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]

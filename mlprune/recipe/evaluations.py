@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, unknown_name
-from mlprune.vocabulary import HUB, TASK_TRAITS, ProfileName, PromptName, RuleName, SplitName
+from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -64,6 +64,9 @@ class EvaluationConfig(Model):
     """Language pairs such as `fr-en`; needed by translation, and not allowed for other tasks."""
     split: str = "test"
     """Split of the task files; of the corpus: dev or test."""
+    split_by: HalvesName = "items"
+    """corpus: dev and test are halves of the items, or halves of the `clusters`, so that they share no cluster: no
+    territory of the built-in facts, and no document of a parallel text that states its documents."""
     limit: Annotated[int, Field(ge=1)] | None = None
     """Number of items to keep, the same items in every language; all of the split if left out."""
     seed: Seed = 0
@@ -121,6 +124,8 @@ class EvaluationConfig(Model):
             raise ValueError(f"task {self.task} needs {needed}, at least one")
         if self.path == "corpus" and self.split not in get_args(SplitName):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
+        if self.path != "corpus" and self.split_by != "items":
+            raise ValueError(f"split_by applies to path corpus, whose halves are drawn, got path {self.path!r}")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
             raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:

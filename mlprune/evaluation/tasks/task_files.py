@@ -9,13 +9,13 @@ from mlprune.corpus import cldr, cldr_facts
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
-from mlprune.evaluation.tasks.item_groups import ItemGroup, groups_of, groups_sha256, with_group
+from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of, groups_of, groups_sha256, with_group
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
 from mlprune.evaluation.tasks.layouts.task_layouts import FoundRows, rows_at
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
-from mlprune.vocabulary import SplitName
+from mlprune.vocabulary import HalvesName, SplitName
 
 Item: TypeAlias = ChoiceItem | TranslationItem
 
@@ -132,6 +132,7 @@ def corpus_items(
     language: str,
     target: str | None = None,
     split: SplitName | None = None,
+    split_by: HalvesName = "items",
     limit: int | None = None,
     seed: int = 0,
     documents: Sequence[ItemGroup] = (),
@@ -142,7 +143,8 @@ def corpus_items(
         lines: language -> its sentences, aligned; empty for facts.
         language: the language, for translation the source language.
         target: the target language of translation.
-        split: the half of the ids to use, chosen by hash; None uses all.
+        split: the half of the items to use; None uses all. An item is in `split_of` its id or, by clusters, of its
+            cluster.
         limit: as in `read_items`.
         documents: cluster and category of each sentence; empty if the text does not state them.
     Raises:
@@ -151,7 +153,8 @@ def corpus_items(
     plain, content = _corpus_content(task, lines, languages=(language, *([target] if target else [])))
     groups = _fact_groups() if task == "facts" else dict(zip(plain, documents, strict=bool(documents)))
     items = {key: with_group(item, groups.get(key, ItemGroup())) for key, item in plain.items()}
-    kept = {key: item for key, item in items.items() if split is None or split_of(key) == split}
+    names = dict(zip(items, clusters_of(list(items.values())), strict=True)) if split_by == "clusters" else {}
+    kept = {key: item for key, item in items.items() if split is None or split_of(names.get(key, key)) == split}
     if not kept:
         got = f"{len(items)} in both halves"
         raise TaskFileError("the corpus has no items", task=task, language=language, split=split or "whole", got=got)

@@ -36,7 +36,8 @@ def evaluated_keys(
 
 
 def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: DemonstrationConfig) -> bool:
-    if (evaluation.task, evaluation.split) != (entry.task, entry.split):
+    halves_differ = evaluation.path == CORPUS and evaluation.split_by != "items"
+    if evaluation.task != entry.task or (evaluation.split != entry.split and not halves_differ):
         return False
     first, second = (task_source(recipe, path or "") for path in (evaluation.path, entry.path))
     if isinstance(first, Path) and isinstance(second, Path):
@@ -69,6 +70,7 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
         seed=evaluation.seed,
         corpus=inputs.corpus_ref if from_corpus else None,
         is_corpus_half=from_corpus,
+        split_by=evaluation.split_by,
         folder=location.folder,
         hub=location.hub,
     )

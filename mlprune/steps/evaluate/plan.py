@@ -45,6 +45,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         seed=entry.seed,
         corpus=corpus,
         is_corpus_half=from_corpus,
+        split_by=entry.split_by,
         template=_template(recipe, entry),
         folder=location.folder,
         hub=location.hub,

@@ -9,7 +9,7 @@ from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonValue
 from mlprune.store.records import ID_LENGTH
-from mlprune.vocabulary import ProfileName, PromptName
+from mlprune.vocabulary import HalvesName, ProfileName, PromptName
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class EvaluationProtocol:
     profile: ProfileName = "corrected"
     other_shots: bool = False
     """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
+    split_by: HalvesName = "items"
+    """What the halves dev and test of a corpus divide."""
 
     @cached_property
     def id(self) -> str:
@@ -75,6 +77,7 @@ class EvaluationProtocol:
             "subset_sha256": None if self.subset is None else self.subset.sha256,
             **profile_column(self.profile),
             **({"other_shots": True} if self.other_shots else {}),
+            **({} if self.split_by == "items" else {"split_by": self.split_by}),
         }
 
 

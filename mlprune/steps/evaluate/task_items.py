@@ -71,6 +71,7 @@ def _task_data(spec: TaskSpec) -> TaskData:
         language=languages[0],
         target=languages[1] if len(languages) > 1 else None,
         split=cast("SplitName", spec.split) if spec.is_corpus_half else None,
+        split_by=spec.split_by,
         documents=() if spec.task == "facts" else [ItemGroup(*document) for document in corpus.documents(languages[0])],
         limit=spec.limit,
         seed=spec.seed,

@@ -12,7 +12,7 @@ from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.corpus_ref import CorpusRef
 from mlprune.steps.evaluate.protocol import EvaluationProtocol, ExampleSubset
-from mlprune.vocabulary import ProfileName, PromptName, RuleName
+from mlprune.vocabulary import HalvesName, ProfileName, PromptName, RuleName
 
 _NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus")
 
@@ -36,6 +36,8 @@ class TaskSpec:
     """Parallel text for perplexity, translation and built-in facts."""
     is_corpus_half: bool = False
     """Whether `split` is a half of the corpus, chosen by hash, instead of a part of a file name."""
+    split_by: HalvesName = "items"
+    """What the halves of the corpus divide."""
     rule: RuleName = "mean"
     """Scoring rule of the candidates; tasks without candidates ignore it."""
     prompts: PromptName = "en"
@@ -120,6 +122,7 @@ class TaskSpec:
             subset=self.subset,
             profile=self.profile,
             other_shots=self.other_shots,
+            split_by=self.split_by,
         )
 
     @property

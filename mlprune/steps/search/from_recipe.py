@@ -76,7 +76,7 @@ def search_spec(recipe: Recipe, inputs: Inputs, config: SearchConfig, *, sets: D
         compare=config.compare,
         parents={},
     )
-    _check_size(spec, config)
+    check_size(spec, config)
     refuse_shared_items(config.name, dev_specs, reported_on=_specs(recipe, inputs, report))
     return replace(spec, parents=_parents(recipe, inputs, spec, sets=sets))
 
@@ -121,7 +121,7 @@ def _budget(config: SearchConfig) -> Budget | None:
     return ItemBudget(config.budget.items or 0)
 
 
-def _check_size(spec: SearchSpec, config: SearchConfig) -> None:
+def check_size(spec: SearchSpec, config: SearchConfig) -> None:
     """Check the rungs, the budget and the size of the space."""
     too_large = [rung for rung in config.rungs if rung >= spec.n_items]
     if too_large:

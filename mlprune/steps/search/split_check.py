@@ -17,7 +17,7 @@ def refuse_shared_items(search: str, chosen_on: Iterable[TaskSpec], *, reported_
     """Refuse a search whose splits have items or clusters of a task in common.
 
     An item is shared if its texts are those of an item of the same language and task on the other split; a cluster, if
-    its name occurs on both, in any language. Items are read without a limit: other seeds keep other items.
+    its name occurs on both, in any language. Items that a limit leaves out do not count.
 
     Raises:
         RecipeError: something is shared; the message has the numbers and one example.

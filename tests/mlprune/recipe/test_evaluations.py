@@ -67,6 +67,8 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         ({**TRANSLATION, "prompt_language": "native"}, {}, ["prompt_language does not apply"]),
         ({**XNLI, "task": "marc", "prompt_language": "native"}, {}, ["only to xnli, xcopa"]),
         ({**XNLI, "shot_seed": 1}, {}, ["shot_seed does not apply to task xnli"]),
+        ({**XNLI, "split_by": "clusters"}, {}, ["split_by applies to path corpus"]),
+        ({**TRANSLATION, "split_by": "cluster"}, {}, ["evaluations.0.split_by"]),
         (XNLI, {"analyses": {"overlap_shares": [0]}}, ["analyses.overlap_shares"]),
         (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
         (XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["key='analyses.neuron_variants'", "got='w'"]),

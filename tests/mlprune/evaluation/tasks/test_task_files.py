@@ -127,6 +127,27 @@ def test_corpus_facts_are_the_held_out_facts_of_a_half() -> None:
     )
 
 
+def test_halves_of_clusters_have_all_items_and_share_no_cluster() -> None:
+    by_items, by_clusters = (
+        [corpus_items("facts", {}, language="fr", split=split, split_by=by).items for split in ("dev", "test")]
+        for by in ("items", "clusters")
+    )
+    assert {item.cluster for item in by_items[0]} & {item.cluster for item in by_items[1]}
+    clusters = [{item.cluster or item.example_id for item in half} for half in by_clusters]
+    assert not clusters[0] & clusters[1]
+    assert all(split_of(name) == "dev" for name in clusters[0])
+    ids = [sorted(item.example_id for half in halves for item in half) for halves in (by_items, by_clusters)]
+    assert ids[0] == ids[1]
+
+
+def test_sentences_without_documents_are_clusters_of_their_own() -> None:
+    lines = {"fr": tuple(f"phrase {number}" for number in range(30))}
+    halves = [
+        corpus_items("perplexity", lines, language="fr", split="test", split_by=by) for by in ("items", "clusters")
+    ]
+    assert halves[0].items == halves[1].items
+
+
 def test_corpus_facts_are_true_sentences() -> None:
     facts = {fact.fact_id: fact for fact in cldr_facts.facts()}
     for language in ("zh", "sw"):

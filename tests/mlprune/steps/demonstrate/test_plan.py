@@ -2,7 +2,7 @@
 
 import copy
 import shutil
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -232,6 +232,16 @@ def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_i
     (left,) = planned(tiny_inputs, [{**shown, "samples": 2}], evaluations=[facts_evaluation()], leave_out=True)["facts"]
     assert set(left.spec.left_out) == evaluated
     assert left.label == "facts fr"
+
+
+@pytest.mark.parametrize(("split_by", "is_refused"), [("items", False), ("clusters", True)])
+def test_items_of_the_other_half_count_if_the_halves_are_drawn_in_another_way(
+    tiny_inputs: Path, split_by: str, is_refused: bool
+) -> None:
+    shown = {**FACTS, "path": "corpus", "split": "dev", "shots": 2, "samples": 90}
+    evaluation = facts_evaluation(path="corpus", limit=None, split_by=split_by)
+    with pytest.raises(RecipeError, match="an evaluation uses") if is_refused else nullcontext():
+        planned(tiny_inputs, [shown], evaluations=[evaluation], corpus={"kind": "cldr", "lines": 10})
 
 
 @pytest.mark.parametrize("change", [{"split": "dev"}, {"path": "others"}, {"task": "xcopa"}])

@@ -79,6 +79,7 @@ def test_every_other_choice_changes_the_protocol() -> None:
         replace(TRANSLATION, shots=1),
         replace(TRANSLATION, shot_seed=1),
         replace(TRANSLATION, max_new_tokens=8),
+        replace(TRANSLATION, split_by="clusters"),
     ]
     assert len({spec.protocol.id for spec in [XNLI, *changed]}) == len(changed) + 1
 

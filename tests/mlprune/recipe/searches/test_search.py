@@ -1,0 +1,130 @@
+"""One search of a recipe: what is accepted, and one clear line for every mistake."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.recipe import Recipe, parse_recipe
+from mlprune.search.registry import SEARCH_METHODS
+from tests.search_recipes import BASE, search_recipe
+
+LEVELS = {"per": "block", "values": [0.3, 0.5, 0.7]}
+WITH_RUNGS = [name for name, method in SEARCH_METHODS.items() if method.uses_rungs]
+
+
+def parse(**changes: Any) -> Recipe:
+    return parse_recipe(search_recipe(**changes), folder=Path())
+
+
+def error_of(**changes: Any) -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        parse(**changes)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_search_has_defaults_and_the_canonical_text_of_its_objective() -> None:
+    search = parse(minimise="log( perplexity(all) )+0.10*kept", where="english<=dense").searches[0]
+    assert (search.minimise, search.direction) == ("log(perplexity(all)) + 0.1 * kept", "minimise")
+    assert search.where == ("english <= dense",)
+    assert (search.split, search.report_on, search.batch, search.seed) == ("dev", "test", 8, 0)
+    assert search.compare == ("uniform", "owl")
+    assert (search.method.kind, search.rungs) == ("random", ())
+
+
+def test_lists_of_a_search_do_not_multiply_out() -> None:
+    space = {"sparsity": [0.3, 0.5], "score": ["wanda", "ria"], "scope.blocks": [[0, 1], ["2-3"]]}
+    base = {key: value for key, value in BASE.items() if key != "score"}
+    (search,) = parse(base=base, levels=None, space=space).searches
+    assert {key: list(values) for key, values in search.space.items()} == space
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "context"),
+    [
+        ({"foo": 1}, "searches.0.foo", {"got": "foo"}),
+        ({"base": {**BASE, "scor": 1}}, "searches.0.base.scor", {"nearest": "score"}),
+        ({"base": {**BASE, "name": "x"}}, "searches.0.base.name", {}),
+        ({"base": {**BASE, "score": "wandaa"}}, "searches.0.base.score", {"nearest": "wanda"}),
+        ({"base": {**BASE, "demonstrations": "mtt"}}, "searches.0.base.demonstrations", {"nearest": "mt"}),
+        ({"base": {**BASE, "demonstrations": ["mt"]}}, "searches.0.base.demonstrations", {"expected": "a text"}),
+        ({"base": {**BASE, "scope": {"blokcs": [1]}}}, "searches.0.base.scope.blokcs", {"nearest": "blocks"}),
+        ({"levels": None, "space": {"sparsty": [0.3]}}, "searches.0.space.sparsty", {"nearest": "sparsity"}),
+        ({"levels": None, "space": {"sparsity": 0.3}}, "searches.0.space.sparsity", {"expected": "a list"}),
+        ({"levels": None, "space": {"sparsity": [0.3, 1.5]}}, "searches.0.space.sparsity", {"got": 1.5}),
+        ({"levels": None, "space": {"sparsity": ["0.3"]}}, "searches.0.space.sparsity", {"expected": "a number"}),
+        ({"levels": {**LEVELS, "per": "head"}}, "searches.0.levels.per", {"got": "head"}),
+        ({"minimise": "perplexity(all"}, "searches.0.minimise", {"position": 15}),
+        ({"where": ["english < 3"]}, "searches.0.where.0", {"position": 9}),
+        ({"minimise": "accuracy(all)"}, "searches.0.minimise", {"expected": ["perplexity"]}),
+        ({"minimise": "facts.accuracy(all)"}, "searches.0.minimise", {"expected": ["perplexity"]}),
+        ({"minimise": "de"}, "searches.0.minimise", {"expected": ["en", "fr"]}),
+        ({"where": "facts.accuracy(en) >= 0"}, "searches.0.where", {"expected": ["perplexity"]}),
+        ({"task": "facts"}, "searches.0.task", {"expected": ["perplexity"]}),
+        ({"split": "dv"}, "searches.0.split", {"nearest": "dev"}),
+        ({"report_on": "tst"}, "searches.0.report_on", {"nearest": "test"}),
+        ({"method": "randm"}, "searches.0.method.kind", {"nearest": "random"}),
+        ({"method": {"kind": "random", "etaa": 3}}, "searches.0.method.etaa", {}),
+        ({"compare": ["dlp"]}, "searches.0.compare.0", {"got": "dlp"}),
+        ({"budget": {"variants": 0}}, "searches.0.budget.variants", {"got": 0}),
+        ({"rungs": [0]}, "searches.0.rungs.0", {"got": 0}),
+        ({"name": "dense"}, "searches.0.name", {}),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(changes: dict[str, Any], key: str, context: dict[str, Any]) -> None:
+    error = error_of(**changes)
+    assert error.context["key"] == key
+    assert {name: error.context.get(name) for name in context} == context
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": None}, "nothing to vary"),
+        ({"levels": None, "space": {"score": ["ria"], "sparsity": [0.5]}}, "score is both in base and in space"),
+        ({"levels": None, "space": {"sparsity": [0.3], "scope": [{}], "scope.blocks": [[0]]}}, "cannot both vary"),
+        ({"levels": None, "space": {"sparsity": [0.3, 0.3]}}, "different values"),
+        ({"levels": None, "space": {"sparsity": [0.3, 0.5], "structure": ["row", "2:4"]}}, "sparsity: 0.3, structure"),
+        ({"levels": None, "space": {"sparsity": [0.5], "power": [1.0]}}, "power belongs to score ria"),
+        ({"space": {"sparsity": [0.3]}}, "levels set the sparsity"),
+        ({"base": {**BASE, "schedule": "owl"}}, "levels set the schedule"),
+        ({"levels": {**LEVELS, "layers": ["fc1"]}, "base": {**BASE, "scope": {"blocks": [0]}}}, "scope out of base"),
+        ({"base": {**BASE, "structure": "2:4"}}, "structure 2:4"),
+        ({"base": {**BASE, "propagation": "sequential"}}, "need propagation: dense"),
+        ({"base": {"score": "wanda", "demonstrations": "mt"}}, "need propagation: dense"),
+        ({"levels": {**LEVELS, "values": [0.5, 0.3]}}, "ascend"),
+        ({"levels": {"values": [0.3, 0.5, 0.8], "total": 0.5}}, "equally spaced"),
+        ({"levels": {**LEVELS, "total": 0.8}}, "no levels from 0.3 to 0.7 have the total 0.8"),
+        ({"maximise": "kept"}, "got both"),
+        ({"minimise": None}, "got none"),
+        ({"minimise": None, "maximise": "perplexity(all)"}, "lower values of perplexity are better"),
+        ({"minimise": "script:Cyrl"}, "no language of the group script:Cyrl"),
+        ({"budget": None}, "needs a budget"),
+        ({"budget": {}}, "one of both"),
+        ({"budget": {"variants": 3, "items": 100}}, "one of both"),
+        ({"report_on": "dev"}, "'dev' for both"),
+        ({"rungs": [8]}, "has no rungs"),
+        ({"compare": ["random"]}, "compare random"),
+        ({"compare": ["owl", "owl"]}, "different ones"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(changes: dict[str, Any], message: str) -> None:
+    assert message in error_of(**changes).message
+
+
+def test_levels_of_a_score_without_statistics_need_no_propagation() -> None:
+    assert parse(base={"score": "magnitude"}, compare=["uniform"]).searches[0].levels is not None
+
+
+def test_an_exhaustive_search_needs_no_budget() -> None:
+    assert parse(method="exhaustive", budget=None).searches[0].budget is None
+
+
+@pytest.mark.skipif(not WITH_RUNGS, reason="no method has rungs")
+def test_rungs_ascend_and_are_needed_by_the_methods_that_use_them() -> None:
+    method = {"method": WITH_RUNGS[0]}
+    assert parse(**method, rungs=[4, 8]).searches[0].rungs == (4, 8)
+    assert "ascend" in error_of(**method, rungs=[8, 4]).message
+    assert "needs rungs" in error_of(**method).message

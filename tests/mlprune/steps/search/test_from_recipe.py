@@ -1,0 +1,127 @@
+"""Specifications of searches: units of the model, items, ids, and what is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.models.checkpoint.weight_files import read_block
+from mlprune.recipe import Recipe, parse_recipe
+from mlprune.steps.demonstrate.plan import DemonstrationPlan, plan_demonstrations
+from mlprune.steps.inputs import Inputs, open_inputs
+from mlprune.steps.search import from_recipe
+from mlprune.steps.search.from_recipe import search_specs
+from mlprune.steps.search.spec import ItemCount, SearchSpec
+from tests.search_recipes import BASE, search_recipe
+from tests.tiny_recipes import N_LINES
+
+
+def parse(folder: Path, **changes: Any) -> Recipe:
+    return parse_recipe(search_recipe(**changes), folder=folder)
+
+
+def opened(recipe: Recipe) -> tuple[Recipe, Inputs, DemonstrationPlan]:
+    inputs = open_inputs(recipe)
+    return recipe, inputs, plan_demonstrations(recipe, inputs, evaluated=frozenset())
+
+
+def spec_of(folder: Path, **changes: Any) -> SearchSpec:
+    return search_specs(*opened(parse(folder, **changes)))[0]
+
+
+def test_units_are_the_blocks_with_the_weights_of_their_files(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs)
+    blocks = [read_block(tiny_inputs / "model", block) for block in range(3)]
+    assert spec.space.units is not None
+    assert spec.space.units.names == ("0", "1", "2")
+    assert spec.space.units.n_weights == tuple(sum(weight.numel() for weight in block.values()) for block in blocks)
+    assert spec.space.uniform == (1, 1, 1)
+
+
+def test_units_are_layers_in_the_scope_of_the_base_or_those_that_the_levels_name(tiny_inputs: Path) -> None:
+    sizes = {name: weight.numel() for name, weight in read_block(tiny_inputs / "model", 0).items()}
+    levels = {"values": [0.25, 0.5]}
+    scope = {"blocks": [1, 2], "without_layers": ["fc1"]}
+    units = spec_of(tiny_inputs, base={**BASE, "scope": scope}, levels={**levels, "per": "layer"}).space.units
+    assert units is not None
+    assert dict(zip(units.names, units.n_weights, strict=True)) == {
+        name: 2 * size for name, size in sizes.items() if name != "fc1"
+    }
+    spec = spec_of(tiny_inputs, levels={**levels, "per": "block_layer", "layers": ["fc2", "fc1"]})
+    assert spec.space.units is not None
+    assert spec.space.units.names[:3] == ("0.fc1", "0.fc2", "1.fc1")
+    assert spec.base["scope"] == {"layers": ["fc2", "fc1"]}
+
+
+def test_items_are_counted_per_task_and_language(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs)
+    n_dev = spec.n_items
+    assert 0 < n_dev < N_LINES
+    assert spec.items == (ItemCount("perplexity", "en", n_dev), ItemCount("perplexity", "fr", n_dev))
+    assert (spec.n_scored(None), spec.n_scored(3)) == (2 * n_dev, 6)
+    assert spec.settings.rung_items == (2 * n_dev,)
+    assert [entry.limit for entry in spec.rung_evaluations(3)] == [3]
+
+
+def test_the_id_of_trials_does_not_depend_on_names_and_on_the_report(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs)
+    same = spec_of(tiny_inputs, name="other", compare=["uniform"])
+    assert (same.parameters, same.parents) == (spec.parameters, spec.parents)
+    for changes in ({"seed": 1}, {"batch": 4}, {"where": "en <= dense"}, {"budget": {"items": 900}}):
+        assert spec_of(tiny_inputs, **changes).parameters != spec.parameters
+    assert spec.random_search().parameters == spec.parameters  # it is a random search already
+    assert len(spec.parents["evaluations"]) == 2  # type: ignore[arg-type]
+    assert len(spec.parents["demonstration_sets"]) == 1  # type: ignore[arg-type]
+
+
+def test_measures_are_complete(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs, minimise="worst", where="en <= dense")
+    assert [str(measure) for measure in spec.measures] == [
+        "perplexity.perplexity(worst)",
+        "perplexity.perplexity(english)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": {"per": "block", "values": [0.25, 0.5, 0.75], "total": 0.3}}, "no combination of levels"),
+        ({"levels": {"values": [0.25, 0.5], "layers": ["q_proj"]}}, "unknown layer"),
+        ({"base": {**BASE, "scope": {"blocks": [9]}}}, "no such block"),
+        ({"budget": {"items": 3}}, "does not allow one trial"),
+    ],
+)
+def test_what_the_model_or_the_items_do_not_allow_is_refused(
+    tiny_inputs: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        spec_of(tiny_inputs, **changes)
+    assert message in caught.value.message
+
+
+def test_a_trial_is_one_variant(tiny_inputs: Path) -> None:
+    recipe = search_recipe()
+    recipe["demonstrations"][0]["source"] = ["fr", "sw"]
+    with pytest.raises(RecipeError, match="a trial is one variant") as caught:
+        search_specs(*opened(parse_recipe(recipe, folder=tiny_inputs)))
+    assert caught.value.context["got"] == ["fr-en", "sw-en"]
+
+
+def test_a_space_without_a_budget_has_a_limit(tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"method": "exhaustive", "budget": None}
+    assert spec_of(tiny_inputs, **changes).space.n_points == 7
+    monkeypatch.setattr(from_recipe, "MAX_WITHOUT_BUDGET", 6)
+    with pytest.raises(RecipeError, match="needs a budget"):
+        spec_of(tiny_inputs, **changes)
+
+
+def test_a_rung_has_fewer_items_than_the_split(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs)
+    config = parse(tiny_inputs).searches[0]
+    from_recipe.check_size(spec, config.model_copy(update={"rungs": (spec.n_items - 1,)}))
+    with pytest.raises(RecipeError, match="a rung has all items") as caught:
+        from_recipe.check_size(spec, config.model_copy(update={"rungs": (2, spec.n_items)}))
+    assert caught.value.context["got"] == [spec.n_items]
+    assert replace(spec, rungs=(3, None)).settings.rung_items == (6, 2 * spec.n_items)
