@@ -28,9 +28,13 @@ step() {
     "$@"
 }
 
-# Run the tests that share a Ray cluster in one process, which mostly waits, and at the same time all other tests in three
-# processes, and the checks that take long. Print each result when it is complete.
+# Run the tests that share a Ray cluster in one process, and at the same time all other tests in one process per core, and
+# the checks that take long. A further process would import and collect everything once more. Print each result when it
+# is complete. tests/conftest.py chooses the order of the files: the longest ones first.
 all_tests() {
+    local cores workers
+    cores=$(getconf _NPROCESSORS_ONLN)
+    workers=$((cores < 2 ? 2 : cores > 6 ? 6 : cores))
     local on_cluster=(tests/ray_jobs/test_ray.py tests/ray_jobs/test_submit.py tests/ray_jobs/test_budget.py)
     local logs status=0 checks cluster
     logs=$(mktemp -d)
@@ -38,7 +42,7 @@ all_tests() {
     checks=$!
     step pytest "${on_cluster[@]}" >"$logs/cluster" 2>&1 &
     cluster=$!
-    step pytest -n 3 --dist loadfile "${on_cluster[@]/#/--ignore=}" || status=$?
+    step pytest -n "$workers" --dist loadfile --no-loadscope-reorder "${on_cluster[@]/#/--ignore=}" || status=$?
     wait "$checks" || status=$?
     cat "$logs/checks"
     wait "$cluster" || status=$?

@@ -52,6 +52,34 @@ def write_comments() -> Iterator[WriteComments]:
         yield original
 
 
+LONGEST_FILES = (
+    "tests/docs/test_commands.py",
+    "tests/test_masks_against_float64.py",
+    "tests/ray_jobs/test_damage.py",
+    "tests/ray_jobs/test_faults.py",
+    "tests/test_golden.py",
+    "tests/pretended_gpus/test_recipes.py",
+    "tests/ray_jobs/test_paper_recipes.py",
+    "tests/catalog/test_check.py",
+    "tests/catalog/test_store.py",
+    "tests/catalog/test_concurrency.py",
+    "tests/mlprune/store/backend/test_object_store.py",
+    "tests/ray_jobs/cli/test_application.py",
+    "tests/catalog/report/test_page.py",
+    "tests/catalog/report/test_browser.py",
+    "tests/ray_jobs/test_two_drivers.py",
+    "tests/ray_jobs/cli/commands/results/test_mixed_model.py",
+)
+"""Files that several pytest workers start first, so that none of them runs alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files if several workers share the tests."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        rank = {name: number for number, name in enumerate(LONGEST_FILES)}
+        items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
+
 def pytest_collection_finish() -> None:
     """Exempt what the libraries and the tests created on import from garbage collection, which would visit it again."""
     gc.collect()

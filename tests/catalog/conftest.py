@@ -1,7 +1,8 @@
 """A filled store for all tests of the catalog, and copies for tests that change it."""
 
+import pickle
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ from mlprune.store.store import Store
 from tests.catalog.method_data import Methods, add_methods
 from tests.catalog_data import SPARSITIES, fill_store
 
+MakeOnce = Callable[[str, Callable[[Path], object]], Path]
 
-@pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A filled and folded store; tests do not change it."""
-    store = Store(tmp_path_factory.mktemp("filled"))
-    fill_store(store)
+
+def fill_and_fold(folder: Path, sparsities: Sequence[float]) -> None:
+    """Fill a new store and its catalog."""
+    store = Store(folder)
+    fill_store(store, sparsities=sparsities)
     with Catalog.open(store) as catalog:
         catalog.fold()
-    return store
+
+
+@pytest.fixture(scope="session")
+def filled(make_once: MakeOnce) -> Store:
+    """A filled and folded store; tests do not change it."""
+    return Store(make_once("filled", lambda folder: fill_and_fold(folder, SPARSITIES)))
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +48,9 @@ def rows(filled: Store) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def small_filled(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def small_filled(make_once: MakeOnce) -> Store:
     """A filled and folded store with variants of one sparsity; tests do not change it."""
-    store = Store(tmp_path_factory.mktemp("small-filled"))
-    fill_store(store, sparsities=SPARSITIES[:1])
-    with Catalog.open(store) as catalog:
-        catalog.fold()
-    return store
+    return Store(make_once("small-filled", lambda folder: fill_and_fold(folder, SPARSITIES[:1])))
 
 
 @pytest.fixture
@@ -65,11 +68,18 @@ def full_store(filled: Store, tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def with_methods(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Methods]:
-    """A copy of the filled store with variants of all other kinds, and their description."""
-    assert filled.local_root is not None
-    store = Store(shutil.copytree(filled.local_root, tmp_path_factory.mktemp("methods") / "store"))
-    return store, add_methods(store)
+def with_methods(filled: Store, make_once: MakeOnce) -> tuple[Store, Methods]:
+    """A folded copy of the filled store with variants of all other kinds, and their description."""
+
+    def make(folder: Path) -> None:
+        assert filled.local_root is not None
+        store = Store(shutil.copytree(filled.local_root, folder / "store"))
+        (folder / "methods").write_bytes(pickle.dumps(add_methods(store)))
+        with Catalog.open(store) as catalog:
+            catalog.fold()
+
+    made = make_once("methods", make)
+    return Store(made / "store"), pickle.loads((made / "methods").read_bytes())
 
 
 @pytest.fixture(scope="session")
