@@ -4,6 +4,7 @@ The lowest of several estimates is too low on average, by more if more languages
 exchanges of the models carry this bias over; a test of differences between single languages has none.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,8 @@ from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, TOLERANCE, SignF
 
 SHARE_OF_EXCLUSION = 0.1
 """Share of a test's level that is spent on the question which languages can be the lowest."""
+DECIMALS = 12
+"""Decimals of p-values, levels and numbers of sign vectors: (1 - 0.95) / 2 is more than 0.025 without rounding."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,16 @@ class _AboveMinimum:
         counts = 1.0 + (self.largest > observed + TOLERANCE).sum(axis=0)
         counts += 0.5 * (np.abs(self.largest - observed) <= TOLERANCE).sum(axis=0)
         p_values = counts / (len(self.largest) + 1) / (1 - SHARE_OF_EXCLUSION)
-        return min(1.0, float(np.maximum(p_values, self.exclusions).min()))
+        return min(1.0, round(float(np.maximum(p_values, self.exclusions).min()), DECIMALS))
 
     def lower_ends(self, level: float) -> Array:
         """Return the smallest accepted excess over each of the other languages, [M]; -inf if all are accepted."""
         ends = np.full(len(self.differences), -np.inf)
-        n_beyond = int(np.ceil((1 - SHARE_OF_EXCLUSION) * level * (len(self.largest) + 1) - 1)) - 1
+        accepted = round((1 - SHARE_OF_EXCLUSION) * level * (len(self.largest) + 1), DECIMALS)
+        n_beyond = math.ceil(accepted - 1) - 1
         if n_beyond < 0:
             return ends
-        for n_excluded in range(int((self.exclusions < level).sum())):
+        for n_excluded in range(int((self.exclusions.round(DECIMALS) < level).sum())):
             column = self.largest[:, n_excluded]
             limit = float(np.partition(column, len(column) - 1 - n_beyond)[len(column) - 1 - n_beyond])
             room = 1 - limit**2 * self.squared_sizes[n_excluded:]
@@ -120,7 +124,8 @@ def minima_test(
 
     Languages k that cannot be the lowest one of the second model are left out (Berger and Boos, JASA 89, 1994). The
     p-value e_k of "d_k is not above the minimum of d" is that of the same test without this step, with d_k in the place
-    of v_l. A test at level alpha leaves out the languages with e_k < alpha / 10 and rejects if p_l < 0.9 * alpha. Thus
+    of v_l. A test at level alpha rejects if p_l < 0.9 * alpha after the j languages of smallest e are left out, for
+    some j with e_(j) < alpha / 10. Thus
 
     p_l = min over j of max(10 * e_(j), p_l(without the j languages of smallest e) / 0.9),   e_(0) = 0.
 
@@ -147,10 +152,10 @@ def minima_test(
     sides = ((upwards, (first, second)), (downwards, (second, first)))
     wide, narrow = (
         [
-            _lower_end(tests, None if bound is None else _ScoreIntervals(*shares, one, bound), level=(1 - one) / 2)
+            _lower_end(tests, None if bound is None else _ScoreIntervals(*shares, 1 - 2 * tail, bound), level=tail)
             for tests, shares in sides
         ]
-        for one in (level, NARROW_LEVEL)
+        for tail in (round((1 - one) / 2, DECIMALS) for one in (level, NARROW_LEVEL))
     )
     difference = float(first.values.min() - second.values.min())
     return SignFlipResult(difference, p_value, *(Interval(low, -high) for low, high in (wide, narrow)))

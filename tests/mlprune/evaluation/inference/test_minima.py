@@ -95,6 +95,17 @@ def test_equal_answers_have_p_1_and_an_interval_of_what_was_not_seen() -> None:
     assert -0.1 < result.interval.low < 0 < result.interval.high < 0.1
 
 
+def test_a_p_value_of_exactly_the_level_is_no_rejection() -> None:
+    generator, n_exact = np.random.default_rng(7), 0
+    flips = sign_flips(N_CLUSTERS, n_flips=399)  # 0.9 * 0.025 * 400 is a whole number of sign vectors
+    for _ in range(120):
+        first, second = generator.normal(0.3, 1.0, (2, N_CLUSTERS, 1))
+        result = minima_test(shares(first), shares(second - 0.3), flips)
+        n_exact += result.p_value == pytest.approx(0.05)
+        assert (result.p_value < 0.05) == (not result.interval.contains(0.0))
+    assert n_exact
+
+
 def test_languages_may_have_different_items() -> None:
     generator = np.random.default_rng(5)
     has_item = np.ones((N_CLUSTERS, 2))
