@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from time import perf_counter, process_time, sleep
+from time import perf_counter, process_time
 from typing import Any
 
 import duckdb
@@ -33,7 +33,7 @@ from catalog.store.database_file import FILE_NAME
 from mlprune.store.records import Artefact, Record, identity
 from mlprune.store.segments.encoding import segment_bytes
 from mlprune.store.store import Store
-from tests.catalog.store_processes import event, finished, started, write_and_checkpoint_until
+from tests.catalog.store_processes import PATIENCE_S, event, finished, started, write_and_checkpoint_until
 
 METRICS = ("accuracy", "f1_macro", "f1_weighted", "precision_macro", "recall_macro", "ece")
 LANGUAGES = ("en", "fr", "es", "sw", "de", "zh", "ar", "hi")
@@ -99,10 +99,10 @@ def figures_while_locked(store: Store) -> dict[str, float]:
     path, sql = catalog_file(store), "SELECT count(*) AS n FROM metrics"
     with duckdb.connect(str(path)) as connection:
         connection.execute("CREATE TABLE ours (number INTEGER, text VARCHAR)")
-    is_over = event()
-    writer = started(write_and_checkpoint_until, path, is_over)
-    while not is_locked(path):
-        sleep(0.01)
+    is_over, is_held = event(), event()
+    writer = started(write_and_checkpoint_until, path, is_over, is_held)
+    if not is_held.wait(PATIENCE_S):
+        raise TimeoutError("the writing process did not open the catalog")
     seconds = []
     for opened in (Catalog.open(store), Catalog.in_memory(store)):
         begun = perf_counter()
@@ -120,15 +120,6 @@ def catalog_file(store: Store) -> Path:
     """The catalog of a store in a folder."""
     assert store.local_root is not None
     return store.local_root / FILE_NAME
-
-
-def is_locked(path: Path) -> bool:
-    """Whether another process has locked a file."""
-    try:
-        duckdb.connect(str(path), read_only=True).close()
-    except duckdb.IOException:
-        return True
-    return False
 
 
 def make_catalog(folder: Path, n_variants: int, *, memory_limit: str) -> float:

@@ -47,7 +47,7 @@ INSERT INTO metrics BY NAME SELECT evaluation_id, variant_id, task, language, sp
 INSERT INTO comparison_results BY NAME SELECT id_of('comparison', e.n || e.task || e.split) AS comparison_id, e.variant_id,
     d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
     e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
-    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value,
+    difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, 'tango' AS test,
     'difference' AS scale, 1000 AS n, 1000 AS n_clusters, 0.05 AS detectable_difference,
     e.rule AS scoring_rule, e.task AS protocol_id, 'corrected' AS profile
     FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
@@ -55,7 +55,8 @@ INSERT INTO aggregate_results BY NAME SELECT comparison_id, variant_id, baseline
     unnest(['outside_english', 'worst']) AS group_kind, '' AS group_name,
     string_agg(language, ' ' ORDER BY language) AS languages, count(*) AS n_languages, 1000 AS n_items,
     avg(difference ORDER BY language) AS difference, 'difference' AS scale,
-    avg(difference ORDER BY language) - 0.02 AS ci_low, avg(difference ORDER BY language) + 0.02 AS ci_high, min(p_value) AS p_value, scoring_rule, protocol_id, 'corrected' AS profile
+    avg(difference ORDER BY language) - 0.02 AS ci_low, avg(difference ORDER BY language) + 0.02 AS ci_high, min(p_value) AS p_value, 'sign_flip' AS test,
+    scoring_rule, protocol_id, 'corrected' AS profile
     FROM comparison_results WHERE task = 'facts' AND language <> 'en'
     GROUP BY comparison_id, variant_id, baseline_id, task, split, metric, scoring_rule, protocol_id;
 INSERT INTO rank_consistency BY NAME SELECT a.variant_id, a.task, a.language, b.language AS reference_language, a.split,

@@ -82,9 +82,15 @@ def ask_duckdb_until(path: Path, is_over: Any) -> None:
         time.sleep(0.05)
 
 
-def write_and_checkpoint_until(path: Path, is_over: Any) -> None:
-    """Keep the file open and write to the table `ours`: insert a thousand rows each time, sometimes delete old ones."""
+def write_and_checkpoint_until(path: Path, is_over: Any, is_held: Any = None) -> None:
+    """Keep the file open and write to the table `ours`: insert a thousand rows each time, sometimes delete old ones.
+
+    Args:
+        is_held: set once the file is open. Opening the file to find out would keep this process from it.
+    """
     with duckdb.connect(str(path)) as connection:
+        if is_held is not None:
+            is_held.set()
         number = 0
         while not is_over.is_set():
             number += 1
