@@ -96,18 +96,24 @@ def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) 
     """The needs of some jobs of a plan.
 
     Args:
-        adopted: ids of evaluations that take no time, because an earlier version has their predictions. Memory is
-            planned for all of them, since a damaged file of predictions is computed again.
+        adopted: ids of evaluations that run no model, because an earlier version has their predictions: they take
+            disk space, but neither time nor the memory of running the model.
     """
     sizes = footprint(Path(plan.model.path), plan.model.dtype)
     costs = costs_of(plan, sizes, jobs)
     if adopted:
         rest = [job.without(adopted) if isinstance(job, EvaluateJob) else job for job in jobs]
+        of_rest = costs_of(plan, sizes, rest)
         costs = [
-            replace(cost, flops=other.flops, n_passes=other.n_passes, n_tokens=other.n_tokens)
-            for cost, other in zip(costs, costs_of(plan, sizes, rest), strict=True)
+            replace(other if _runs(job) else JobCost(cost.step), disk_bytes=cost.disk_bytes)
+            for cost, other, job in zip(costs, of_rest, rest, strict=True)
         ]
     return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs))
+
+
+def _runs(job: Job) -> bool:
+    """Whether a job has something left to do without its adopted evaluations."""
+    return not isinstance(job, EvaluateJob) or bool(job.evaluations)
 
 
 def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, pending_jobs
-from mlprune.plan.estimate import needs_of
+from mlprune.plan.estimate import adopted_evaluations, needs_of
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.questions.declarations import declarations
@@ -106,7 +106,8 @@ def _run_recipe(
         fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
     store.require_writable()
-    needs = needs_of(plan, [*pending, *expected_jobs(plan, pending)])
+    expected = [*pending, *expected_jobs(plan, pending)]
+    needs = needs_of(plan, expected, adopted=adopted_evaluations(expected, store))
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")

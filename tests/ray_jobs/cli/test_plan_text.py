@@ -35,7 +35,9 @@ def test_a_plan_above_the_quota_is_refused_in_one_line(own_inputs: Path, tmp_pat
     assert "\n" not in str(caught.value)
 
 
-def test_evaluations_of_an_earlier_version_are_adopted_and_take_no_time(small_run: FinishedRun, tmp_path: Path) -> None:
+def test_evaluations_of_an_earlier_version_are_adopted_and_need_no_model(
+    small_run: FinishedRun, tmp_path: Path
+) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
     assert "adopted" not in describe_plan(small_run.recipe_path, store.uri)
     n_evaluations = len(to_version_4(store))
@@ -44,9 +46,9 @@ def test_evaluations_of_an_earlier_version_are_adopted_and_take_no_time(small_ru
     pending = pending_jobs(small_run.plan.jobs, store)
     adopted = adopted_evaluations(pending, store)
     costs = needs_of(small_run.plan, pending, adopted=adopted).costs
-    assert {(cost.flops, cost.n_passes) for cost in costs if cost.step == "evaluate"} == {(0.0, 0.0)}
     everything = needs_of(small_run.plan, pending).costs
-    assert [cost.thread_bytes for cost in costs] == [cost.thread_bytes for cost in everything]
+    assert {(cost.flops, cost.n_passes, cost.thread_bytes, cost.runs_model) for cost in costs} == {(0.0, 0.0, 0, False)}
+    assert [cost.disk_bytes for cost in costs] == [cost.disk_bytes for cost in everything]
     some = needs_of(small_run.plan, pending, adopted=sorted(adopted)[1:]).costs
     assert 0 < sum(cost.flops for cost in some) < sum(cost.flops for cost in everything)
 

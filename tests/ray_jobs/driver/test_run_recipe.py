@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from mlprune.errors import BadInputError
 from mlprune.models import metadata_cache
 from mlprune.plan import build_plan
+from mlprune.plan.estimate import Needs
 from mlprune.recipe import load_recipe
+from mlprune.store.store import Store
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.workers import in_process
+from tests.earlier_versions import to_version_4
 from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -79,3 +83,22 @@ def test_a_run_whose_only_worker_has_a_broken_device_ends_with_code_3_and_its_re
     assert (summary.exit_code, summary.n_failed, summary.next_commands) == (3, 0, ())
     assert summary.n_skipped > 0
     assert "illegal memory access" in capsys.readouterr().err
+
+
+def test_a_run_plans_no_model_for_the_evaluations_that_it_adopts(
+    small_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned: list[Needs] = []
+
+    def refuse(needs: Needs, store: Store) -> None:
+        planned.append(needs)
+        raise BadInputError("the disk is full")
+
+    store = copy_of(small_run.store, tmp_path / "store")
+    to_version_4(store)
+    monkeypatch.setattr("ray_jobs.driver.run_recipe.require_room", refuse)
+    with pytest.raises(BadInputError):
+        run_recipe(small_run.recipe_path, store.uri, address="none")
+    (needs,) = planned
+    assert "evaluate" in {cost.step for cost in needs.costs}
+    assert not any(cost.runs_model or cost.flops for cost in needs.costs)
