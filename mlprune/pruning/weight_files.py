@@ -1,6 +1,7 @@
 """Files of changed weights, for variants whose remaining weights have new values."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -35,24 +36,37 @@ def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
         raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
 
 
-def stored_changes(
-    block: int,
-    *,
-    store_uri: str,
-    masks: Mapping[int, Artefact],
-    levels: Mapping[int, Levels],
-    weights: Mapping[int, Artefact],
-) -> BlockChanges:
-    """Return the changes of a block; shards call it to apply a variant from the store.
+@dataclass(frozen=True)
+class StoredChanges:
+    """The changes of a variant in the store; shards call it to apply the variant."""
 
-    Args:
-        masks: block -> its mask file.
-        levels: block -> its levels in the file. Layers without a level stay dense.
-        weights: block -> its file of changed weights; empty if no weight changed.
-    Raises:
-        DamagedArtefactError: a file is missing, differs from its record, or has another content.
-    """
-    changed = read_block_weights(Store(store_uri), weights[block]) if weights else {}
-    of_block = levels[block]
-    layers = None if isinstance(of_block, int) else list(of_block)
-    return BlockChanges(read_packed_masks(store_uri, masks[block], of_block, layers=layers), changed)
+    store_uri: str
+    masks: Mapping[int, Artefact]
+    """Block -> its mask file."""
+    levels: Mapping[int, Levels]
+    """Block -> its levels in the file. Layers without a level stay dense."""
+    weights: Mapping[int, Artefact]
+    """Block -> its file of changed weights; empty if no weight changed."""
+
+    def __call__(self, block: int) -> BlockChanges:
+        """Return the changes of a block.
+
+        Raises:
+            DamagedArtefactError: a file is missing, differs from its record, or has another content.
+        """
+        changed = read_block_weights(Store(self.store_uri), self.weights[block]) if self.weights else {}
+        levels = self.levels[block]
+        if levels == {}:
+            return BlockChanges({}, changed)
+        layers = None if isinstance(levels, int) else list(levels)
+        return BlockChanges(read_packed_masks(self.store_uri, self.masks[block], levels, layers=layers), changed)
+
+    def source(self, block: int) -> Hashable:
+        """Return the content of the files of a block, and its levels in them."""
+        levels = self.levels[block]
+        weights = self.weights.get(block)
+        return (
+            self.masks[block].sha256,
+            levels if isinstance(levels, int) else tuple(sorted(levels.items())),
+            weights.sha256 if weights else None,
+        )

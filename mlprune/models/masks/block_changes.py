@@ -1,11 +1,14 @@
 """Changes of a block's weights: keep masks and new weights."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from mlprune.errors import ShapeError
+from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_masks import PackedMask
 
 
@@ -28,6 +31,22 @@ ReadChanges = Callable[[int], BlockChanges]
 """Returns the changes of a block; thread-safe and picklable."""
 
 
+@runtime_checkable
+class NamedChanges(Protocol):
+    """Changes that say what they are read from, so that a block that has them already is not read again."""
+
+    def __call__(self, block: int, /) -> BlockChanges:
+        """Return the changes of a block."""
+
+    def source(self, block: int, /) -> Hashable:
+        """Return what determines the changes of a block: equal sources have equal changes."""
+
+
+def source_of(read: ReadChanges, block: int) -> Hashable | None:
+    """Return what the changes of a block are read from; None if it is not known."""
+    return read.source(block) if isinstance(read, NamedChanges) else None
+
+
 def read_ahead(read: ReadChanges, blocks: Sequence[int]) -> Iterator[tuple[int, BlockChanges]]:
     """Yield each block with its changes, while those of the next block are read in the background."""
     with ThreadPoolExecutor(1, thread_name_prefix="reads-masks") as background:
@@ -36,3 +55,30 @@ def read_ahead(read: ReadChanges, blocks: Sequence[int]) -> Iterator[tuple[int, 
             changes = pending.pop().result()
             pending = [background.submit(read, later) for later in blocks[position + 1 : position + 2]]
             yield block, changes
+
+
+def check_changes(block: int, changes: BlockChanges, *, family: Family, weights: Mapping[str, Tensor]) -> None:
+    """Check that changes fit the layers of a block.
+
+    Args:
+        weights: layer -> [out, in], the weights of the block.
+    Raises:
+        ModelError: a block of this family has no such layer.
+        ShapeError: a mask or a new weight does not fit its layer.
+    """
+    for layer in (*changes.masks, *changes.weights):
+        family.input_of(layer)
+    kinds: dict[str, Mapping[str, tuple[int | str, ...]]] = {
+        "mask": {layer: mask.shape for layer, mask in changes.masks.items()},
+        "new weight": {
+            layer: tuple(weight.shape) if weight.is_floating_point() else (str(weight.dtype),)
+            for layer, weight in changes.weights.items()
+        },
+    }
+    for kind, shapes in kinds.items():
+        for layer, got in shapes.items():
+            expected = tuple(weights[layer].shape)
+            if got != expected:
+                raise ShapeError(
+                    f"a {kind} does not fit its layer", block=block, layer=layer, expected=expected, got=got
+                )

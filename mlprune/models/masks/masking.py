@@ -2,21 +2,21 @@
 
 A mask is applied as packed bits. When it replaces another mask, only weights that the earlier mask removed and this one
 keeps are read again: from a dense copy on the same device, or from the checkpoint, one block at a time. The file is
-mapped only while it is read.
+mapped only while it is read. Layers that keep their mask are not touched.
 
 The changes of offloaded blocks are also on disk. Changing such a block does not read its weights; `restore` applies the
 changes after the block was loaded.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from mlprune.errors import ModelError, ShapeError
+from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
-from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, read_ahead
+from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, check_changes, read_ahead, source_of
 from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
 from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers
 from mlprune.models.masks.mask_spill import MaskSpill
@@ -56,6 +56,8 @@ class MaskedBlocks:
         self._in_memory = in_memory
         self._changed: dict[LayerKey, PackedMask | None] = {}
         """Layers that are not dense, with their mask; None for a new weight, and for every layer that is offloaded."""
+        self._sources: dict[int, Hashable] = {}
+        """Blocks whose changes were read from a known source, with this source."""
         self._spill = MaskSpill()
         self._copies = DenseCopies(spare_bytes or {})
 
@@ -136,10 +138,14 @@ class MaskedBlocks:
         def change(block: int, changes: BlockChanges) -> None:
             self._check(block, changes)
             self._change_block(block, changes)
+            self._sources[block] = source_of(read, block)
 
         blocks = list(self._blocks) if blocks is None else blocks
         for block in blocks:
             self._require(block)
+        blocks = [block for block in blocks if not self._has_changes_of(read, block)]
+        if not blocks:
+            return
         n_weights = max(sum(self._weight(block, layer).numel() for layer in self._family.layers) for block in blocks)
         if n_threads() <= len(blocks) and n_threads() * n_weights <= _PARALLEL_WEIGHTS:
             list(parallel_map(lambda block: change(block, read(block)), blocks))
@@ -147,9 +153,13 @@ class MaskedBlocks:
         for block, changes in read_ahead(read, blocks):
             change(block, changes)
 
+    def _has_changes_of(self, read: ReadChanges, block: int) -> bool:
+        return (source := source_of(read, block)) is not None and source == self._sources.get(block)
+
     def _change_block(self, block: int, changes: BlockChanges) -> None:
         """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
         masks, weights, layers = changes.masks, changes.weights, self._family.layers
+        self._sources.pop(block, None)
         if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
             self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
@@ -157,7 +167,7 @@ class MaskedBlocks:
             stored = self._checked_stored(
                 block, [layer for layer in layers if self._needs_stored(block, layer, changes)]
             )
-            changing = [layer for layer in layers if (block, layer) in self._changed or layer in {*masks, *weights}]
+            changing = [layer for layer in layers if self._is_changing(block, layer, changes)]
 
             def change(layer: str) -> None:
                 mask = masks.get(layer)
@@ -169,6 +179,14 @@ class MaskedBlocks:
             if layer in masks or layer in weights:
                 is_masked = layer not in weights and block not in self._offloaded
                 self._changed[block, layer] = masks[layer] if is_masked else None
+
+    def _is_changing(self, block: int, layer: str, changes: BlockChanges) -> bool:
+        """Whether a layer gets another weight or another mask than it has."""
+        key = block, layer
+        if layer in changes.weights or key not in self._changed:
+            return layer in changes.weights or layer in changes.masks
+        earlier, mask = self._changed[key], changes.masks.get(layer)
+        return earlier is None or mask is None or not mask.equals(earlier)
 
     def _needs_stored(self, block: int, layer: str, changes: BlockChanges) -> bool:
         """Whether the dense weight of a layer has to be read from the checkpoint."""
@@ -226,15 +244,5 @@ class MaskedBlocks:
             raise ModelError("the block is not in this shard", block=block)
 
     def _check(self, block: int, changes: BlockChanges) -> None:
-        for layer in (*changes.masks, *changes.weights):
-            self._family.input_of(layer)
-        for layer, mask in changes.masks.items():
-            self._check_shape(block, layer, mask.shape, kind="mask")
-        for layer, weight in changes.weights.items():
-            got = tuple(weight.shape) if weight.is_floating_point() else (str(weight.dtype),)
-            self._check_shape(block, layer, got, kind="new weight")
-
-    def _check_shape(self, block: int, layer: str, got: tuple[int | str, ...], *, kind: str) -> None:
-        expected = tuple(self._oriented(block, layer).shape)
-        if got != expected:
-            raise ShapeError(f"a {kind} does not fit its layer", block=block, layer=layer, expected=expected, got=got)
+        weights = {layer: self._oriented(block, layer) for layer in self._family.layers}
+        check_changes(block, changes, family=self._family, weights=weights)

@@ -59,6 +59,10 @@ class PackedMask:
         """Return the weights that this mask keeps and another one removes."""
         return PackedMask(self.bits & ~other.bits, self.shape)
 
+    def equals(self, other: "PackedMask") -> bool:
+        """Whether two masks of one shape keep the same weights."""
+        return np.array_equal(self.bits, other.bits)
+
     def n_kept(self) -> int:
         """Return the number of weights that the mask keeps."""
         n_words = len(self.bits) // 8

@@ -7,7 +7,6 @@ killed resumes with the missing evaluations.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.pruning.weight_files import stored_changes
+from mlprune.pruning.weight_files import StoredChanges
 from mlprune.steps.evaluate.adopt import adopt
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
@@ -42,8 +41,7 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
         return
     masks, weights = (dict(enumerate(artefacts)) for artefacts in (stored.masks, stored.weights))
     levels = dict(enumerate(stored.levels))
-    read = partial(stored_changes, store_uri=store.uri, masks=masks, levels=levels, weights=weights)
-    chain.everywhere(Shard.exchange_changes, read)
+    chain.everywhere(Shard.exchange_changes, StoredChanges(store.uri, masks, levels, weights))
 
 
 @dataclass(frozen=True)

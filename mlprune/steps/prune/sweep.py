@@ -17,7 +17,7 @@ from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.replicas.shared_sweep import SharedSweep
 from mlprune.models.shard import Shard
-from mlprune.pruning.weight_files import stored_changes
+from mlprune.pruning.weight_files import StoredChanges
 from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.prune.cost import sweep_cost
@@ -143,11 +143,6 @@ class SweepJob(ModelJob):
 def _apply_stored(model: Chain, *, store_uri: str, block: int, record: Record) -> None:
     """Apply the stored masks and weights of a block that another replica or an interrupted sweep has pruned."""
     masks, weights = mask_artefacts(record), weight_artefacts(record)
-    read = partial(
-        stored_changes,
-        store_uri=store_uri,
-        masks={block: masks[0]},
-        levels={block: 0},
-        weights={block: weights[0]} if weights else {},
-    )
+    changed = {block: weights[0]} if weights else {}
+    read = StoredChanges(store_uri, {block: masks[0]}, {block: 0}, changed)
     model.on_block(block, Shard.exchange_changes, read, blocks=[block])

@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.mask_files import Levels, mask_path, write_block_masks
 from mlprune.pruning.scoring import described_levels
-from mlprune.pruning.weight_files import read_block_weights, stored_changes, weights_path, write_block_weights
+from mlprune.pruning.weight_files import StoredChanges, read_block_weights, weights_path, write_block_weights
+from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 
@@ -46,10 +47,32 @@ def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
     levels = {layer: described_levels((one > 0).byte(), (0.5,)) for layer, one in weights.items()}
     masks = write_block_masks(store, mask_path("abc", 0), levels)
     file = write_block_weights(store, weights_path("abc", 0), weights)
-    changes = stored_changes(0, store_uri=store.uri, masks={0: masks}, levels={0: 0}, weights={0: file})
+    changes = StoredChanges(store.uri, {0: masks}, {0: 0}, {0: file})(0)
     assert set(changes.masks) == set(changes.weights) == set(weights)
     assert all(torch.equal(changes.masks[layer].unpack(), one > 0) for layer, one in weights.items())
     assert all(torch.equal(changes.weights[layer], one) for layer, one in weights.items())
+
+
+def test_equal_sources_have_equal_files_and_levels(store: Store) -> None:
+    layer = described_levels((changed()["fc1"] > 0).byte(), (0.5,))
+    masks, other = (write_block_masks(store, mask_path(name, 0), {"fc1": layer, name: layer}) for name in ("a", "b"))
+    weights = write_block_weights(store, weights_path("a", 0), changed())
+    given: list[tuple[Artefact, Levels, dict[int, Artefact]]] = [
+        (masks, 0, {}),
+        (other, 0, {}),
+        (masks, 0, {0: weights}),
+        (masks, {"fc1": 0}, {}),
+        (masks, {}, {}),
+    ]
+    sources = [
+        StoredChanges(store.uri, {0: file}, {0: levels}, by_block).source(0)
+        for file, levels, by_block in (*given, (masks, {"fc1": 0}, {}))
+    ]
+    assert len(set(sources[:-1])) == len(given)
+    assert sources[-1] == sources[3]
+    only = StoredChanges(store.uri, {0: masks}, {0: {"fc1": 0}}, {})(0)
+    assert list(only.masks) == ["fc1"]
+    assert not StoredChanges(store.uri, {0: masks}, {0: {}}, {})(0).masks
 
 
 def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: Path) -> None:

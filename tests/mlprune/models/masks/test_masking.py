@@ -4,6 +4,7 @@ import torch
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.masks import masking
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.pruning.scoring import described_levels
@@ -126,6 +127,65 @@ def test_after_a_damaged_file_the_next_exchange_is_right():
     masked.exchange(lambda block: BlockChanges.of({"fc1": masks[block, "fc1"]}))
     for key, weight in weights_of(blocks, "xglm").items():
         assert torch.equal(weight, torch.where(masks[key], dense[key], 0) if key[1] == "fc1" else dense[key])
+
+
+class Stored:
+    """Changes of two blocks with a name, and a log of the blocks that were read."""
+
+    def __init__(self, name, masks):
+        self._name, self._masks = name, masks
+        self.read = []
+
+    def __call__(self, block):
+        self.read.append(block)
+        return BlockChanges.of({layer: mask for (owner, layer), mask in self._masks.items() if owner == block})
+
+    def source(self, block):
+        return f"{self._name} {block}" if block else "shared"
+
+
+def test_a_block_that_has_the_changes_of_a_source_is_not_read_again():
+    blocks, masked, _ = masked_blocks("xglm")
+    dense = weights_of(blocks, "xglm")
+    first = random_masks(dense, 0)
+    second = {key: mask if key[0] == 0 else ~mask for key, mask in first.items()}
+    changes = Stored("first", first), Stored("second", second), Stored("first", first)
+    for one in changes:
+        masked.exchange(one)
+    assert [sorted(one.read) for one in changes] == [[0, 1], [1], [1]]
+    masked.set_block(0, {})
+    masked.exchange(changes[2])
+    assert changes[2].read == [1, 0]
+    masked.exchange(lambda _: BlockChanges({}))
+    masked.exchange(changes[2])
+    assert sorted(changes[2].read) == [0, 0, 1, 1]
+    assert all(torch.equal(now, dense[key] * first[key]) for key, now in weights_of(blocks, "xglm").items())
+
+
+def test_a_source_whose_changes_failed_is_read_again():
+    blocks, masked, _ = masked_blocks("xglm")
+    dense = weights_of(blocks, "xglm")
+    good, bad = (Stored("all", masks) for masks in (random_masks(dense, 0), {(0, "fc1"): torch.ones(1, 1) > 0}))
+    with pytest.raises(ShapeError):
+        masked.exchange(bad)
+    masked.exchange(good)
+    assert sorted(good.read) == [0, 1]
+
+
+def test_layers_that_keep_their_mask_are_not_written(monkeypatch):
+    blocks, masked, disk = masked_blocks("xglm")
+    dense = weights_of(blocks, "xglm")
+    first = random_masks(dense, 0)
+    masked.set_all(first)
+    written = []
+    replace_mask = masking.replace_mask
+    monkeypatch.setattr(masking, "replace_mask", lambda *given, **more: written.append(replace_mask(*given, **more)))
+    masked.set_all(first | {(1, "fc2"): ~first[1, "fc2"]})
+    assert (len(written), disk.read) == (1, [(1, "fc2")])
+    masked.set_all({key: mask for key, mask in first.items() if key != (0, "fc1")})
+    assert (len(written), disk.read[1:]) == (3, [(0, "fc1"), (1, "fc2")])
+    for key, weight in weights_of(blocks, "xglm").items():
+        assert torch.equal(weight, dense[key] if key == (0, "fc1") else dense[key] * first[key])
 
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])

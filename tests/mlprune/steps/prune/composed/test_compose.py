@@ -6,15 +6,22 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from mlprune.errors import StoreError
+from mlprune.models.masks import masking
+from mlprune.numeric.masks import packed_masks
+from mlprune.numeric.masks.packed_masks import write_masked
 from mlprune.plan import pending_jobs
+from mlprune.pruning import weight_files
+from mlprune.pruning.mask_files import read_packed_masks
+from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.prune.stored_masks import mask_artefacts, require_masks
 from mlprune.steps.prune.verify import verify_variant
 from mlprune.store.garbage import find_garbage
 from mlprune.store.merge import merge
-from mlprune.store.records import Record
+from mlprune.store.records import Artefact, Record
 from mlprune.store.repair import quarantine_on_damage, scrub
 from mlprune.store.store import Store
 from tests.composed_variants import BASES, PLACES, Both
@@ -191,3 +198,31 @@ def test_levels_of_a_composition_are_those_of_its_rows(both_runs: Both) -> None:
     del named[2]["self_attn.q_proj"]
     assert list(stored.levels) == named
     assert stored.masks == mask_artefacts(stored.record)
+
+
+def test_a_swap_to_a_trial_that_differs_in_one_block_touches_the_layers_of_this_block_only(
+    both_runs: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, chain = both_runs.composed, chain_of(both_runs.plan)
+    in_one_block, in_two = (both_runs.named(name) for name in ("row block", "row by-block"))
+    read: list[str] = []
+    written: list[tuple[int, ...]] = []
+
+    def reading(uri: str, artefact: Artefact, *given: Any, **more: Any) -> Any:
+        read.append(artefact.path)
+        return read_packed_masks(uri, artefact, *given, **more)
+
+    def writing(target: Tensor, *given: Any, **more: Any) -> None:
+        written.append(tuple(target.shape))
+        write_masked(target, *given, **more)
+
+    monkeypatch.setattr(weight_files, "read_packed_masks", reading)
+    monkeypatch.setattr(masking, "write_masked", writing)
+    monkeypatch.setattr(packed_masks, "write_masked", writing)
+    masks = require_masks(store, in_two).masks
+    for variant_id, blocks, n_layers in ((in_one_block, [1], 6), (in_two, [0], 6), (in_one_block, [], 6)):
+        apply_variant(chain, store, variant_id)
+        assert read == [masks[block].path for block in blocks]
+        assert len(written) == n_layers
+        read.clear()
+        written.clear()
