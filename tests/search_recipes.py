@@ -4,6 +4,8 @@ from typing import Any
 
 from tests.tiny_recipes import small_recipe
 
+N_SEARCHED = 10
+"""Sentences per language on either split; the other sentences of the corpus are for demonstrations."""
 BASE: dict[str, Any] = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
 SEARCH: dict[str, Any] = {
     "name": "blocks",
@@ -18,7 +20,7 @@ SENSITIVITY: dict[str, Any] = {"name": "where", "base": BASE, "sparsity": 0.5}
 def search_recipe(**changes: Any) -> dict[str, Any]:
     """The small recipe with a search for the perplexity of the corpus; a value of None removes a key of the search."""
     search = {key: value for key, value in {**SEARCH, **changes}.items() if value is not None}
-    sentences = {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"]}
+    sentences = {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": N_SEARCHED}
     evaluations = [{**sentences, "split": split} for split in ("dev", "test")]
     return {**small_recipe(), "variants": [], "evaluations": evaluations, "searches": [search]}
 

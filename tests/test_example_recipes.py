@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe
 
-RECIPES = sorted((Path(__file__).parents[1] / "infra" / "recipes").glob("*.yaml"))
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "infra" / "recipes").glob("*.yaml"))
 
 
 def test_there_are_examples() -> None:
@@ -17,5 +19,14 @@ def test_there_are_examples() -> None:
 def test_an_example_recipe_is_accepted(path: Path) -> None:
     recipe = load_recipe(path)
     assert recipe.name == path.stem
-    assert recipe.variants
+    assert recipe.variants or recipe.searches
     assert recipe.evaluations
+
+
+def test_the_search_of_the_embedded_model_can_be_planned() -> None:
+    plan = build_plan(load_recipe(ROOT / "infra" / "recipes" / "search.yaml"))
+    blocks, scores = (search.spec for search in plan.searches)
+    assert blocks.space.n_points == 19
+    assert blocks.space.uniform == (1, 1, 1, 1)
+    assert scores.space.n_points == 6
+    assert {count.n_items for count in blocks.items} == {206}

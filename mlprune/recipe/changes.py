@@ -3,18 +3,24 @@
 The result is a recipe like any other, with a name that shows the changes; its results have ids of their own.
 """
 
+from collections.abc import Mapping, Sequence
+
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import BaseModelConfig, Recipe
+from mlprune.recipe.searches.search import SearchConfig
+from mlprune.recipe.searches.search_options import BudgetConfig
+from mlprune.recipe.searches.sensitivity import SensitivityConfig
 from mlprune.recipe.variants import VariantConfig
 
 
 def shrink(recipe: Recipe, n: int) -> Recipe:
-    """Return the recipe with at most `n` demonstrations per set, shots per text, and items per evaluation.
+    """Return the recipe with at most `n` demonstrations per set, shots per text, items per evaluation and variants per
+    search.
 
     A set with a token budget gets `n` demonstrations instead. A mixed set of more than `n` demonstrations becomes the
-    union of its parts. Languages, sparsities, seeds and all other choices stay.
+    union of its parts. A search has only its rungs below `n`. Languages, sparsities, seeds and all other choices stay.
     """
     return recipe.model_copy(
         update={
@@ -23,6 +29,8 @@ def shrink(recipe: Recipe, n: int) -> Recipe:
             "variants": tuple(_shrink_variant(entry, n) for entry in recipe.variants),
             "baselines": tuple(_shrink_baseline(entry, n) for entry in recipe.baselines),
             "evaluations": tuple(_shrink_evaluation(entry, n) for entry in recipe.evaluations),
+            "searches": tuple(_shrink_search(entry, n) for entry in recipe.searches),
+            "sensitivity": tuple(_shrink_sensitivity(entry, n) for entry in recipe.sensitivity),
         }
     )
 
@@ -72,3 +80,29 @@ def _shrink_baseline(entry: BaselineConfig, n: int) -> BaselineConfig:
 
 def _shrink_evaluation(entry: EvaluationConfig, n: int) -> EvaluationConfig:
     return entry.model_copy(update={"limit": min(entry.limit or n, n), "shots": min(entry.shots, n)})
+
+
+def _shrink_search(entry: SearchConfig, n: int) -> SearchConfig:
+    n_variants = min(entry.budget.variants or n, n) if entry.budget else n
+    update: dict[str, object] = {
+        "base": _shrink_samples(entry.base, n),
+        "space": {
+            key: _fewer_samples(values, n) if key == "samples" else values for key, values in entry.space.items()
+        },
+        "budget": BudgetConfig(variants=n_variants),
+        "rungs": tuple(rung for rung in entry.rungs if rung < n),
+    }
+    return entry.model_copy(update=update)
+
+
+def _shrink_sensitivity(entry: SensitivityConfig, n: int) -> SensitivityConfig:
+    return entry.model_copy(update={"base": _shrink_samples(entry.base, n)})
+
+
+def _shrink_samples(base: Mapping[str, object], n: int) -> Mapping[str, object]:
+    return {**base, "samples": _fewer_samples((base["samples"],), n)[0]} if "samples" in base else base
+
+
+def _fewer_samples(values: Sequence[object], n: int) -> tuple[object, ...]:
+    """Return numbers of demonstrations, each at most `n` and once."""
+    return tuple(dict.fromkeys(min(value, n) if isinstance(value, int) else value for value in values))

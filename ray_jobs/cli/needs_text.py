@@ -11,27 +11,35 @@ from mlprune.plan.node_assignment import NodeLoad, assign_actors
 from mlprune.plan.node_capacity import Node, format_node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.rates import Rates, measure_gpu_rates, measure_rates, stated_gpu_rates
+from mlprune.plan.search_costs import SearchCost
+from ray_jobs.cli.durations import format_time
+from ray_jobs.cli.search_text import search_lines
 from ray_jobs.driver.capacity_checks import format_pool
 from ray_jobs.workers.node_resources import n_cpus
 
 NOT_INCLUDED = "start-up and small jobs not included"
 
 
-def describe_needs(needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+def describe_needs(
+    needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool, searches: Sequence[SearchCost] = ()
+) -> list[str]:
     """Describe the pool on its nodes and what the pending jobs need, one line each.
 
     Args:
         nodes: for which the pool was planned.
         is_here: whether the node is this machine, whose accelerator can be measured.
+        searches: costs of the searches, of whose jobs only some are pending yet.
     """
     loads = assign_actors(pool, nodes)
+    rates = _rates(needs, pool, loads, is_here=is_here)
     return [
         f"pool:   {format_pool(pool)}",
         *_node_lines(pool, loads, is_here=is_here),
         *_memory_lines(pool, loads),
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
-        *_time_lines(needs, pool, loads, is_here=is_here),
+        *_time_lines(needs, pool, rates, is_here=is_here),
+        *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
         *(f"hint:   {hint}" for hint in _hints(needs, pool, loads)),
     ]
 
@@ -99,9 +107,8 @@ def _traffic_lines(needs: Needs, pool: Pool) -> list[str]:
     return []
 
 
-def _time_lines(needs: Needs, pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> list[str]:
+def _time_lines(needs: Needs, pool: Pool, rates: Rates, *, is_here: bool) -> list[str]:
     """Time and hours of CPUs and accelerators."""
-    rates = _rates(needs, pool, loads, is_here=is_here)
     time = estimate_duration(needs, pool, rates)
     if time is None:
         operations = f"{busiest_flops(needs, pool) / 1e12:,.1f} TFLOP on the busiest replica"
@@ -142,13 +149,6 @@ def _format_rates(pool: Pool, rates: Rates, *, is_here: bool) -> str:
         return per_thread
     text = f"{rates.gpu.flops / 1e12:.1f} TFLOP/s per accelerator ({rates.gpu.source})"
     return text if pool.device_blocks == pool.n_blocks else f"{text} and {per_thread}"
-
-
-def format_time(seconds: float) -> str:
-    """Format a duration in seconds, minutes or hours."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:.1f} h"
 
 
 def _hints(needs: Needs, pool: Pool, loads: Sequence[NodeLoad]) -> Iterator[str]:

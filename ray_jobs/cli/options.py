@@ -28,8 +28,8 @@ ShrinkOption = Annotated[
         "--shrink",
         metavar="N",
         min=1,
-        help="Try a recipe: at most N demonstrations per set, N shots per text and N items per evaluation. The results "
-        "have ids of their own.",
+        help="Try a recipe: at most N demonstrations per set, N shots per text, N items per evaluation and N "
+        "variants per search. The results have ids of their own.",
     ),
 ]
 OtherModelOption = Annotated[

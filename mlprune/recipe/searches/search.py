@@ -102,7 +102,7 @@ class SearchConfig(Model):
         with_rungs = [name for name, method in SEARCH_METHODS.items() if method.uses_rungs]
         if self.rungs and self.method.kind not in with_rungs:
             raise ValueError(f"method {self.method.kind} has no rungs, only {', '.join(with_rungs)}")
-        if not self.rungs and self.method.kind in with_rungs:
+        if not self.rungs and SEARCH_METHODS[self.method.kind].asks_whole_rungs:
             raise ValueError(f"method {self.method.kind} needs rungs, such as [64, 256, 1024]")
         return self
 

@@ -73,3 +73,27 @@ def test_another_model_keeps_the_dtype_and_truncates_demonstrations_to_its_posit
     assert {entry.max_tokens for entry in other.demonstrations} == {256, 64}
     unlimited = with_model(recipe(), "/models/tiny", label="tiny", max_positions=None)
     assert unlimited.demonstrations == recipe().demonstrations
+
+
+def test_a_search_has_fewer_variants_rungs_below_n_and_samples_of_the_smaller_set() -> None:
+    base = {"demonstrations": "mt", "propagation": "dense"}
+    space = {"score": ["wanda", "ria"], "samples": [2, 50, 90]}
+    searches = [
+        {"name": "a", "base": {**base, "sparsity": 0.5}, "space": space, "budget": {"items": 9000}},
+        {"name": "b", "base": {**base, "score": "wanda", "samples": 9}, "space": {"sparsity": [0.5]}}
+        | {"budget": {"variants": 2}},
+    ]
+    evaluations = [
+        {"task": "facts", "path": "corpus", "languages": ["fr"], "split": split} for split in ("dev", "test")
+    ]
+    full = {**RECIPE, "searches": [{**one, "maximise": "fr"} for one in searches], "evaluations": evaluations}
+    full["sensitivity"] = [{"name": "s", "base": {**base, "score": "wanda", "samples": 9}, "sparsity": 0.5}]
+    parsed = parse_recipe(full, folder=Path())
+    parsed = parsed.model_copy(
+        update={"searches": tuple(one.model_copy(update={"rungs": (2, 4)}) for one in parsed.searches)}
+    )
+    small = shrink(parsed, 3)
+    assert [(one.budget.variants, one.budget.items) for one in small.searches if one.budget] == [(3, None), (2, None)]
+    assert [one.rungs for one in small.searches] == [(2,), (2,)]
+    assert small.searches[0].space == {"score": ("wanda", "ria"), "samples": (2, 3)}
+    assert [one.base["samples"] for one in (small.searches[1], *small.sensitivity)] == [3, 3]

@@ -9,7 +9,7 @@ from mlprune.plan.described_cluster import parse_cluster
 from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.rates import Rates
 from ray_jobs.cli import needs_text
-from ray_jobs.cli.needs_text import describe_needs, format_time
+from ray_jobs.cli.needs_text import describe_needs
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 
@@ -88,13 +88,3 @@ def test_actors_that_share_an_accelerator_are_counted_together(needs: Needs) -> 
     lines = described(needs, "(8 CPU, 32 GiB, 1 L4)", gpus_per_actor=0.5, replicas=2)
     assert "for each of 2 actors" in lines["accelerators"]
     assert "1 of 1 GPUs" in lines["nodes"]
-
-
-def test_times_have_a_unit_that_a_person_would_use() -> None:
-    assert [format_time(seconds) for seconds in (3, 119, 600, 7199, 7200 * 3)] == [
-        "3 s",
-        "119 s",
-        "10 min",
-        "120 min",
-        "6.0 h",
-    ]

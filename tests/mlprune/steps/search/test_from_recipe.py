@@ -14,8 +14,7 @@ from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.search import from_recipe
 from mlprune.steps.search.from_recipe import search_specs
 from mlprune.steps.search.spec import ItemCount, SearchSpec
-from tests.search_recipes import BASE, search_recipe
-from tests.tiny_recipes import N_LINES
+from tests.search_recipes import BASE, N_SEARCHED, search_recipe
 
 
 def parse(folder: Path, **changes: Any) -> Recipe:
@@ -58,7 +57,7 @@ def test_units_are_layers_in_the_scope_of_the_base_or_those_that_the_levels_name
 def test_items_are_counted_per_task_and_language(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs)
     n_dev = spec.n_items
-    assert 0 < n_dev < N_LINES
+    assert n_dev == N_SEARCHED
     assert spec.items == (ItemCount("perplexity", "en", n_dev), ItemCount("perplexity", "fr", n_dev))
     assert (spec.n_scored(None), spec.n_scored(3)) == (2 * n_dev, 6)
     assert spec.settings.rung_items == (2 * n_dev,)

@@ -1,0 +1,139 @@
+"""Costs of searches: trials and items of each rung, and how long they take."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.plan.estimate import Needs, estimate_duration
+from mlprune.plan.plan import Plan
+from mlprune.plan.pool import Pool
+from mlprune.plan.rates import Rates
+from mlprune.recipe import EvaluationConfig
+from mlprune.steps.demonstrate.cost import set_sizes
+from mlprune.steps.evaluate.plan import evaluation_jobs, plan_evaluations
+from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.prune.plan import plan_variants
+from mlprune.steps.prune.plan_jobs import variant_jobs
+from mlprune.steps.search.batches import PlannedSearch
+from mlprune.steps.search.derived import SearchInputs, derive_recipe
+from mlprune.steps.search.forecast import forecast_batches
+from mlprune.steps.search.spec import SearchSpec
+from mlprune.steps.search.trial_entries import trial_entry
+
+N_SAMPLE_POINTS = 8
+"""Points of a space whose masks are costed: with sequential propagation, they need a pass of the model."""
+NO_SWEEP = JobCost("sweep")
+"""Cost of the masks of a point without a pass of its own."""
+
+
+@dataclass(frozen=True)
+class RungCost:
+    """What the trials of one rung need."""
+
+    n_items: int | None
+    """Items per language; None for all."""
+    batches: tuple[int, ...]
+    """Trials of each batch."""
+    n_scored: int
+    """Items, over all tasks and languages, that one trial scores."""
+    trial: JobCost
+    """Evaluations of one trial."""
+    sweeps: tuple[JobCost, ...] = ()
+    """Passes of the model that make the masks of sampled trials; empty if no trial needs one."""
+
+    @property
+    def n_trials(self) -> int:
+        """Number of trials."""
+        return sum(self.batches)
+
+    @property
+    def n_items_scored(self) -> int:
+        """Items, over all tasks and languages, that all trials score."""
+        return self.n_trials * self.n_scored
+
+    def seconds(self, needs: Needs, pool: Pool, rates: Rates) -> float | None:
+        """Estimate the duration: batch after batch, with the dense model in the first one; None if a rate is unknown.
+
+        The trials of a batch run at the same time, as far as there are workers.
+        """
+
+        @cache
+        def batch_seconds(n_trials: int, n_made: int) -> float | None:
+            made = [self.sweeps[index % len(self.sweeps)] for index in range(n_made)] if self.sweeps else []
+            costs = (*made, *[self.trial] * n_trials)
+            duration = estimate_duration(replace(needs, costs=costs), pool, rates)
+            return None if duration is None else duration.total_s
+
+        each = [batch_seconds(size + (index == 0), size) for index, size in enumerate(self.batches)]
+        known = [seconds for seconds in each if seconds is not None]
+        return sum(known) if len(known) == len(each) else None
+
+
+@dataclass(frozen=True)
+class SearchCost:
+    """What a search needs from its first batch to its report."""
+
+    search: PlannedSearch
+    rungs: tuple[RungCost, ...]
+    """Rungs that are reached, ascending."""
+    report: RungCost | None
+    """Evaluations of the winner and its comparators on the other split, as one batch; None if nothing is reported."""
+
+    @property
+    def n_trials(self) -> int:
+        """Most trials."""
+        return sum(rung.n_trials for rung in self.rungs)
+
+
+def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
+    """Return the costs of the searches of a plan.
+
+    Args:
+        sizes: of the recipe's model.
+    """
+    common = plan.common
+    if common is None:
+        return ()
+    sets = set_sizes(plan.jobs)
+    return tuple(_search_cost(common, search, sizes=sizes, sets=sets) for search in plan.searches)
+
+
+def _search_cost(common: SearchInputs, search: PlannedSearch, *, sizes: Footprint, sets: SetSizes) -> SearchCost:
+    spec, batches = search.spec, forecast_batches(search.spec)
+    sweeps = tuple(_sweeps(common, spec, sizes=sizes, sets=sets))
+    sweeps = () if set(sweeps) == {NO_SWEEP} else sweeps
+    rungs = []
+    for rung in sorted({batch.rung for batch in batches}):
+        n_items = spec.rungs[rung]
+        of_rung = tuple(batch.n_trials for batch in batches if batch.rung == rung)
+        trial = _evaluation_cost(common, list(spec.rung_evaluations(n_items)), sizes=sizes, sets=sets)
+        rungs.append(
+            RungCost(n_items, of_rung, spec.n_scored(n_items), trial, sweeps if rung == batches[0].rung else ())
+        )
+    report = None
+    if search.is_reported:
+        cost = _evaluation_cost(common, spec.report_evaluations, sizes=sizes, sets=sets)
+        report = RungCost(None, (1 + len(spec.compare),), 0, cost)
+    return SearchCost(search, tuple(rungs), report)
+
+
+def _evaluation_cost(
+    common: SearchInputs, entries: Sequence[EvaluationConfig], *, sizes: Footprint, sets: SetSizes
+) -> JobCost:
+    """Return the cost of some evaluations of one variant."""
+    derived = derive_recipe(common.recipe, (), entries)
+    dense = plan_variants(derived, common.inputs, common.sets.by_profile)
+    (job,) = evaluation_jobs(derived, dense, plan_evaluations(derived, common.inputs, dense))
+    return job.cost(sizes, sets)
+
+
+def _sweeps(common: SearchInputs, spec: SearchSpec, *, sizes: Footprint, sets: SetSizes) -> Iterator[JobCost]:
+    """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
+    n_points = spec.space.n_points
+    for index in range(min(n_points, N_SAMPLE_POINTS)):
+        point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
+        derived = derive_recipe(common.recipe, (trial_entry(spec, point),), ())
+        variants = plan_variants(derived, common.inputs, common.sets.by_profile)
+        jobs = [job for job in variant_jobs(derived, common.inputs, variants) if job.needs_chain]
+        yield jobs[0].cost(sizes, sets) if jobs else NO_SWEEP

@@ -1,0 +1,38 @@
+"""Text about searches in a plan: trials, items and time of each rung, and of the whole search."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from mlprune.counted import counted
+from mlprune.plan.search_costs import RungCost, SearchCost
+from ray_jobs.cli.durations import format_time
+
+Seconds = Callable[[RungCost], float | None]
+"""Duration of a rung; None if a rate is unknown."""
+
+
+def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
+    """Describe searches, one line each for the search, its rungs, its report and the whole."""
+    return [line for cost in costs for line in _lines(cost, seconds)]
+
+
+def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
+    spec, n_told = cost.search.spec, len(cost.search.history)
+    done = f", {n_told} done" if n_told else ""
+    space = counted(spec.space.n_points, "point")
+    yield f"search {spec.name}: {spec.method}, at most {counted(cost.n_trials, 'trial')} of {space}{done}"
+    times = [seconds(rung) for rung in cost.rungs]
+    for rung, time in zip(cost.rungs, times, strict=True):
+        n_items = f"all {spec.n_items}" if rung.n_items is None else str(rung.n_items)
+        items = f"{rung.n_items_scored:,} items over all languages"
+        yield f"  {n_items} items: {counted(rung.n_trials, 'trial')}, {items}, {_about(time)}"
+    if cost.report is not None:
+        times.append(seconds(cost.report))
+        splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
+        yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
+    known = [time for time in times if time is not None]
+    total = sum(known) if len(known) == len(times) else None
+    yield f"  whole search: {_about(total)}; start-up, statistics, masks and small jobs not included"
+
+
+def _about(time: float | None) -> str:
+    return "time unknown" if time is None else f"about {format_time(time)}"
