@@ -3,14 +3,18 @@
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from tests.command_line import Done
 from tests.forked_runs import ForkedRun
 from tests.ray_cluster import Cluster, ray_cluster
+
+if TYPE_CHECKING:
+    from tests.tiny_recipes import FinishedRun
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,20 @@ def cluster() -> Iterator[Cluster]:
 def on_cluster(cluster: Cluster) -> dict[str, Any]:
     """Options of a run on the cluster."""
     return {"address": cluster.address, "environment": cluster.settings}
+
+
+@pytest.fixture(scope="session")
+def queried_store(small_run: "FinishedRun", make_once: Callable[[str, Callable[[Path], object]], Path]) -> Store:
+    """A copy of the store of the small run, with its catalog. Tests ask it questions, and change nothing."""
+
+    from catalog.store import Catalog  # noqa: PLC0415 - most tests need not wait for DuckDB and torch
+    from tests.tiny_recipes import copy_of  # noqa: PLC0415
+
+    def make(folder: Path) -> None:
+        with Catalog.open(copy_of(small_run.store, folder / "store")) as catalog:
+            catalog.fold()
+
+    return Store(make_once("queried", make) / "store")
 
 
 @pytest.fixture

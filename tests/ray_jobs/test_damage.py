@@ -96,9 +96,10 @@ def test_a_damaged_record_is_named_by_answers_that_move_nothing_and_repaired_by_
     checked = here("catalog", "check", "--store", store.uri)
     assert checked.code == 1
     assert [line for line in checked.out.splitlines() if line.startswith(f"{path}: the record is damaged")]
+    report = ("report", "--out", str(root(store).parent / "report.html"))
     for command in (
         ("query", "SELECT count(*) FROM metrics"),
-        ("report", "--out", str(root(store).parent / "report.html")),
+        *([report] if damage is flip_a_metric else []),  # a report folds the catalog as a query does
         ("plan", str(small_run.recipe_path)),
     ):
         caplog.clear()

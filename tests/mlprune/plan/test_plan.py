@@ -162,11 +162,12 @@ def test_batch_tokens_and_dtype_change_the_ids_of_computed_results(
     assert ids_of(small_run.plan, "demonstration_sets") == ids_of(other, "demonstration_sets")
 
 
-def test_two_runs_of_one_recipe_give_the_same_bytes(tiny_run: FinishedRun, tmp_path: Path) -> None:
-    folder = copied_inputs(tiny_run.folder, tmp_path / "elsewhere")
+def test_two_runs_of_one_recipe_give_the_same_bytes(method_run: FinishedRun, tmp_path: Path) -> None:
+    """The runs of the other recipes are compared with pinned hashes."""
+    folder = copied_inputs(method_run.folder, tmp_path / "elsewhere")
     store = Store(tmp_path / "store")
-    run_here(write_recipe(folder, tiny_recipe()), store)
-    first, second = contents(tiny_run.store), contents(store)
+    run_here(write_recipe(folder, method_recipe()), store)
+    first, second = contents(method_run.store), contents(store)
     assert list(first) == list(second)
     assert [path for path, data in first.items() if second[path] != data] == []
 

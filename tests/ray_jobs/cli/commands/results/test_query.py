@@ -5,13 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from mlprune.store.store import Store
 from ray_jobs.cli.application import app
-from tests.tiny_recipes import FinishedRun, copy_of
 
 
 @pytest.fixture(scope="module")
-def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return copy_of(small_run.store, tmp_path_factory.mktemp("queried") / "store").uri
+def store(queried_store: Store) -> str:
+    return queried_store.uri
 
 
 def query(*arguments: str, columns: str = "80") -> str:

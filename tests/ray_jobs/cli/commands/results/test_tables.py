@@ -6,8 +6,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from mlprune.errors import BadInputError, QueryError
+from mlprune.store.store import Store
 from ray_jobs.cli.application import app
-from tests.tiny_recipes import FinishedRun, copy_of
 
 OWN = """
 tables:
@@ -16,8 +16,8 @@ tables:
 
 
 @pytest.fixture(scope="module")
-def store_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
-    return copy_of(small_run.store, tmp_path_factory.mktemp("tables") / "store").uri
+def store_path(queried_store: Store) -> str:
+    return queried_store.uri
 
 
 def invoke(*arguments: str) -> Result:
