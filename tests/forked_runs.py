@@ -102,6 +102,11 @@ class ForkedRun:
             assert time.monotonic() < deadline, self.stderr()[-3000:]
             time.sleep(POLL_INTERVAL_S)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process is alive."""
+        return self._process.is_alive()
+
     def end(self) -> None:
         """Kill the process if it is still alive."""
         if self._process.is_alive():

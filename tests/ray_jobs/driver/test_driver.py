@@ -24,6 +24,7 @@ from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, NoMetrics
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
+from tests.records import made_up_record
 
 
 def run(
@@ -339,3 +340,22 @@ def test_changes_of_the_number_of_workers_are_in_the_log_of_the_run(store: Store
     run([NamedJob("a"), NamedJob("b")], workers, store)
     (path,) = [path for path in store.list("runs") if "/pool-" in path]
     assert store.read_json(path) == asdict(PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00"))
+
+
+def test_jobs_that_follow_from_a_result_join_the_run(store: Store) -> None:
+    elsewhere = made_up_record("masks")  # by another run, after this one listed the records
+    following = {"a": [NamedJob("d", ("c", elsewhere.id)), NamedJob("c", ("a", "b"))]}
+
+    def next_jobs(job: Job) -> Sequence[Job]:
+        store.write_record(elsewhere)
+        return following.get(job.makes[-1][1], [])
+
+    workers = ScriptedWorkers()
+    jobs = [NamedJob("a"), NamedJob("b")]
+    with Progress(jobs) as progress:
+        driver = Driver(store, "run", workers=workers, progress=progress, next_jobs=next_jobs)
+        result = driver.run(jobs, present=set())
+    assert (result.n_done, result.n_skipped) == (4, 0)
+    assert workers.submitted.index("c") < workers.submitted.index("d")
+    planned = json.loads((Path(store.uri) / "runs/run/planned.json").read_text())
+    assert planned["jobs"] == {"prune": 4}

@@ -1,0 +1,135 @@
+"""Searches from their first batch to the report of their winner, with played evaluations."""
+
+import random
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.plan import Plan, extend_plan, pending_jobs
+from mlprune.search.space import Point
+from mlprune.store.store import Store
+from tests.mlprune.steps.search.played_search import (
+    N_DEV,
+    KilledError,
+    evaluations_of,
+    play,
+    search_plan,
+    trial_rows,
+)
+from tests.tiny_recipes import copied_inputs, copy_of, results
+
+LEVELS = (0.25, 0.75)
+BLOCKS: dict[str, Any] = {
+    "name": "blocks",
+    "base": {"score": "magnitude"},
+    "levels": {"per": "block", "values": list(LEVELS)},
+    "maximise": "outside_english - 0.5 * kept",
+    "where": "english >= dense - 0.25",
+    "method": "exhaustive",
+    "batch": 3,
+}
+POINTS = list(product(range(len(LEVELS)), repeat=3))
+
+
+def share_of_right(point: Point | None, language: str) -> float:
+    """Block 1 is harmless, and English suffers from the last block only."""
+    if point is None:
+        return 0.875
+    return 0.875 - 0.5 * point[2] if language == "en" else 0.875 - 0.25 * point[0] - 0.125 * point[2]
+
+
+def value_of(point: Point) -> float:
+    kept = 1 - sum(LEVELS[level] for level in point) / len(point)
+    return share_of_right(point, "fr") - 0.5 * kept
+
+
+@pytest.fixture(scope="module")
+def inputs(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copied_inputs(tiny_inputs, tmp_path_factory.mktemp("search"))
+
+
+@pytest.fixture(scope="module")
+def built(inputs: Path) -> Plan:
+    return search_plan(inputs, BLOCKS)
+
+
+@pytest.fixture(scope="module")
+def finished(built: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
+    store = Store(tmp_path_factory.mktemp("searched"))
+    return play(built, store, share_of_right), store
+
+
+def test_a_search_tells_every_trial_and_reports_the_best_one_that_meets_the_constraints(
+    finished: tuple[Plan, Store],
+) -> None:
+    plan, store = finished
+    rows = trial_rows(store)
+    assert [tuple(LEVELS.index(level) for level in row["point"].values()) for row in rows] == POINTS
+    assert [row["objective"] for row in rows] == pytest.approx([value_of(point) for point in POINTS])
+    assert [row["violation"] for row in rows] == pytest.approx([0.25 * point[2] for point in POINTS])
+    assert [row["is_feasible"] for row in rows] == [point[2] == 0 for point in POINTS]
+    assert [row["n_items_so_far"] for row in rows] == [2 * N_DEV * (n + 1) for n in range(len(POINTS))]
+    best = max((point for point in POINTS if point[2] == 0), key=value_of)
+    (record,) = store.records("searches")
+    (result,) = record.rows["searches"]
+    assert (result["number"], result["variant_id"]) == (POINTS.index(best), rows[POINTS.index(best)]["variant_id"])
+    assert result["dev_value"] == pytest.approx(value_of(best))
+    assert result["optimism"] == pytest.approx(0.0)  # as good on test as on dev, and dense, too
+    assert [row["role"] for row in record.rows["search_finalists"]] == ["winner", "uniform"]
+    assert [question.config.name for question in plan.finals["blocks"].questions if question.config] == [
+        "blocks-against-uniform"
+    ]
+
+
+def test_a_finished_search_plans_nothing_more(built: Plan, finished: tuple[Plan, Store]) -> None:
+    plan, store = finished
+    assert extend_plan(plan, store).jobs == plan.jobs
+    assert pending_jobs(extend_plan(built, store).jobs, store) == []
+
+
+@pytest.mark.parametrize("n_jobs", [16, 45])
+def test_a_search_that_is_killed_and_runs_in_any_order_has_the_same_files(
+    built: Plan, finished: tuple[Plan, Store], tmp_path: Path, n_jobs: int
+) -> None:
+    store = Store(tmp_path)
+    generator = random.Random(n_jobs)
+    with pytest.raises(KilledError):
+        play(built, store, share_of_right, choose=lambda ready: generator.randrange(len(ready)), n_jobs=n_jobs)
+    play(built, store, share_of_right)
+    assert results(store) == results(finished[1])
+
+
+def test_a_lost_evaluation_of_a_told_trial_is_made_again(
+    built: Plan, finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    store = copy_of(finished[1], tmp_path / "store")
+    variant_id = trial_rows(store)[4]["variant_id"]
+    (lost, *_) = (
+        record for record in store.records("evaluations") if record.rows["evaluations"][0]["variant_id"] == variant_id
+    )
+    store.quarantine(lost)
+    (job,) = pending_jobs(extend_plan(built, store).jobs, store)
+    assert lost.id in {record_id for _, record_id in job.makes}
+
+
+def test_searches_share_trials_but_count_their_own_items(inputs: Path, finished: tuple[Plan, Store]) -> None:
+    plan, store = finished
+    other = {**BLOCKS, "name": "other", "maximise": "worst", "batch": 8}
+    both = search_plan(inputs, BLOCKS, other)
+    missing = pending_jobs(extend_plan(both, store).jobs, store)
+    assert [job.step for job in missing] == ["search"]
+    assert evaluations_of(both) <= evaluations_of(plan)
+
+
+def test_without_a_trial_that_meets_the_constraints_dense_is_reported(inputs: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    plan = play(search_plan(inputs, {**BLOCKS, "where": "english >= 0.9"}), store, share_of_right)
+    (record,) = store.records("searches")
+    (result,) = record.rows["searches"]
+    assert (result["variant_id"], result["dev_value"], result["optimism"]) == (None, None, None)
+    assert result["test_dense_value"] == pytest.approx(round(0.875 * 24) / 24 - 0.5)
+    assert not record.rows["search_finalists"]
+    assert not any(question.config for question in plan.finals["blocks"].questions)
+    assert not any(row["is_feasible"] for row in trial_rows(store))

@@ -1,0 +1,83 @@
+"""A whole run of a search on the tiny model, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from catalog.check import check
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from ray_jobs.driver.run_recipe import run_recipe
+from ray_jobs.driver.run_state import RunSummary
+from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
+from tests.tiny_recipes import copied_inputs, write_recipe
+
+SPARSITIES: dict[str, Any] = {
+    "name": "sparsities",
+    "base": {"score": "magnitude"},
+    "space": {"sparsity": [0.25, 0.5, 0.75]},
+    "maximise": "outside_english - 0.1 * kept",
+    "where": ["english >= dense - 0.01"],
+    "method": "exhaustive",
+    "batch": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def recipe_path(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = copied_inputs(tiny_inputs, tmp_path_factory.mktemp("search"))
+    write_more_facts(folder)
+    return write_recipe(folder, search_recipe(SPARSITIES))
+
+
+@pytest.fixture(scope="module")
+def done(recipe_path: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RunSummary, Store]:
+    store = Store(tmp_path_factory.mktemp("searched"))
+    return run_recipe(recipe_path, store.uri, address="none"), store
+
+
+def accuracy(store: Store, variant_id: str, language: str, *, split: str = "dev") -> float:
+    """Share of items whose right candidate has the highest mean log-probability, from the files alone."""
+    (record,) = (
+        record
+        for record in store.records("evaluations")
+        for row in record.rows["evaluations"]
+        if (row["variant_id"], row["language"], row["split"]) == (variant_id, language, split)
+    )
+    scores: dict[str, list[tuple[float, bool]]] = {}
+    for row in pq.read_table(Path(store.uri) / record.artefacts[0].path).to_pylist():
+        scores.setdefault(row["example_id"], []).append((row["log_likelihood"] / row["n_tokens"], row["is_gold"]))
+    return sum(max(of_item, key=lambda pair: pair[0])[1] for of_item in scores.values()) / len(scores)
+
+
+def test_objectives_and_constraints_are_those_of_the_predictions(done: tuple[RunSummary, Store]) -> None:
+    summary, store = done
+    assert summary.exit_code == 0
+    rows = trial_rows(store)
+    assert [row["point"] for row in rows] == [{"sparsity": sparsity} for sparsity in (0.25, 0.5, 0.75)]
+    (dense,) = {record.id for record in store.records("variants")} - {row["variant_id"] for row in rows}
+    for row in rows:
+        kept = 1 - store.require("variants", row["variant_id"]).rows["variants"][0]["achieved_sparsity"]
+        assert row["objective"] == pytest.approx(accuracy(store, row["variant_id"], "fr") - 0.1 * kept)
+        lost = accuracy(store, dense, "en") - 0.01 - accuracy(store, row["variant_id"], "en")
+        assert row["violation"] == pytest.approx(max(0.0, lost))
+    best = max(rows, key=lambda row: (-row["violation"], row["objective"]))
+    (record,) = store.records("searches")
+    (result,) = record.rows["searches"]
+    if best["violation"] == 0:
+        assert result["variant_id"] == best["variant_id"]
+        on_test = accuracy(store, best["variant_id"], "fr", split="test") - 0.1 * (1 - best["point"]["sparsity"])
+        assert result["test_value"] == pytest.approx(on_test, abs=0.01)
+
+
+def test_a_finished_search_is_sound_and_has_nothing_to_do(recipe_path: Path, done: tuple[RunSummary, Store]) -> None:
+    store = done[1]
+    assert check(store)[0] == []
+    assert run_recipe(recipe_path, store.uri, address="none").did_nothing
+    with Catalog.open(store) as catalog:
+        named = catalog.query(
+            "SELECT count(*) AS n FROM search_trials JOIN names ON search_id = id WHERE name = 'sparsities'"
+        )
+    assert named == [{"n": 3}]
