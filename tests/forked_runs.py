@@ -18,7 +18,8 @@ from typing import Any
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.forkserver_preload"])
 ROOT = Path(__file__).parents[1]
-TIMEOUT_S = 240.0
+TIMEOUT_S = 900.0
+"""A limit for tests that hang. It is far above what a test needs on a machine that does twenty other things."""
 POLL_INTERVAL_S = 0.02
 
 

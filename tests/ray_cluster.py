@@ -24,7 +24,7 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 LOOPBACK = "127.0.0.1"
-TIMEOUT_S = 240
+TIMEOUT_S = 900
 STOP_WAIT_S = 20
 MAX_ATTEMPTS = 3
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}

@@ -12,7 +12,7 @@ from tests.tiny_recipes import FinishedRun, contents
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "infra" / "slurm" / "run.sh"
-PATIENCE_S = 240
+PATIENCE_S = 900
 PLAYED = {
     "scontrol": 'tr , "\\n" <<<"$3"',  # scontrol show hostnames LIST
     "srun": 'while [[ "$1" == --* ]]; do shift; done; exec "$@"',

@@ -20,7 +20,7 @@ from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import plan_of, results, small_recipe, write_recipe, write_texts
 
 pytestmark = pytest.mark.ray
-TIMEOUT_S = 600
+TIMEOUT_S = 900
 POLL_INTERVAL_S = 0.02
 PLENTY = [Node(1.0, 64 * GIB)] * 2
 MARGIN = 0.02

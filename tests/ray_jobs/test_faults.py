@@ -26,7 +26,7 @@ from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import contents, small_recipe, write_recipe, write_texts
 
 pytestmark = pytest.mark.faults
-TIMEOUT_S = 240
+TIMEOUT_S = 900
 
 
 def fault_recipe() -> dict[str, Any]:

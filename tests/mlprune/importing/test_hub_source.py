@@ -151,6 +151,7 @@ def test_a_hub_that_refuses_connections_is_one_line(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_hub_whose_address_answers_nothing_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("mlprune.hub.CONNECT_TIMEOUT_S", 0.2)
     with silent_address() as port:
         use_hub(monkeypatch, f"http://127.0.0.1:{port}", tmp_path / "cache")
         unreachable_is_one_line(f"127.0.0.1:{port}")

@@ -79,7 +79,7 @@ def test_one_thread_draws_items_one_by_one_and_returns_results_in_item_order(thr
 
 def test_two_threads_process_items_concurrently_and_return_results_in_item_order(threads):
     threads(2)
-    both_are_in = Barrier(2, timeout=20)
+    both_are_in = Barrier(2, timeout=300)
 
     def meet(passed):
         both_are_in.wait()

@@ -33,7 +33,7 @@ def test_results_come_in_the_order_of_the_items_whichever_is_ready_first(n: int)
 
 def test_items_are_computed_at_the_same_time() -> None:
     set_worker_threads(2)
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=300)
     assert sorted(parallel_map(lambda _: meeting.wait(), range(2))) == [0, 1]
 
 
@@ -118,7 +118,7 @@ def test_closing_the_results_stops_the_computation() -> None:
 def test_every_item_is_computed_with_one_thread_of_the_tensor_library(n: int) -> None:
     torch.set_num_threads(2)
     set_worker_threads(n)
-    meeting = threading.Barrier(n, timeout=20)
+    meeting = threading.Barrier(n, timeout=300)
 
     def seconds(_item: int) -> float:
         meeting.wait()

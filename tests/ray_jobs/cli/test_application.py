@@ -26,7 +26,7 @@ def new_process(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedPro
     """Run the command line as a user does, in a new Python process."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", "ray_jobs.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, check=False, timeout=900)
 
 
 def changed(**changes: Any) -> dict[str, Any]:

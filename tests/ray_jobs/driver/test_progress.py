@@ -52,7 +52,7 @@ class TerminalReader:
                 self._seen.append(data)
 
     def seen(self) -> str:
-        self._thread.join(30)
+        self._thread.join(300)
         return b"".join(self._seen).decode()
 
 

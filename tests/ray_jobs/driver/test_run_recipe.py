@@ -35,7 +35,7 @@ def loaded(*arguments: object) -> str:
     """stderr of a command, with the large libraries that it loaded."""
     command = [sys.executable, "-c", LOADED, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=240)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=900)
     return done.stderr
 
 

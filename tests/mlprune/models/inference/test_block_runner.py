@@ -66,13 +66,13 @@ def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, na
     def slow(model, family, **inputs):
         with capture_calls(model, family):
             is_in.set()
-            assert may_go_on.wait(20)
+            assert may_go_on.wait(300)
         return prepare(model, family, **inputs)
 
     monkeypatch.setattr(block_runner, "prepare", slow)
     with ThreadPoolExecutor(2) as pool:
         embedding = [pool.submit(logits) for _ in range(2)]
-        assert is_in.wait(20)
+        assert is_in.wait(300)
         with torch.inference_mode():
             meanwhile = runner.head(runner.apply_final_norm(run(runner, states).hidden))
         may_go_on.set()

@@ -25,7 +25,7 @@ def test_the_next_block_is_read_while_one_is_used() -> None:
     used = []
     for block, changes in read_ahead(read, [4, 5, 6]):
         assert list(changes.weights) == [str(block)]
-        assert block == 6 or begun[block + 1].wait(10)
+        assert block == 6 or begun[block + 1].wait(300)
         assert block != 4 or not begun[6].is_set()
         used.append(block)
     assert used == [4, 5, 6]

@@ -74,7 +74,7 @@ def test_reading_ahead_continues_while_the_previous_part_runs():
     read = memory.read
 
     def slow(part):
-        assert part == 0 or may_end.wait(20)
+        assert part == 0 or may_end.wait(300)
         read(part)
 
     memory.cache = BlockCache(slow, memory.drop, window=2)

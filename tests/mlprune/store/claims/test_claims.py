@@ -20,7 +20,7 @@ from tests.records import made_up_record
 
 RECORD = made_up_record("masks")
 KEY = ("masks", RECORD.id)
-PATIENCE_S = 20.0
+PATIENCE_S = 300.0
 
 
 @pytest.fixture
