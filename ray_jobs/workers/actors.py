@@ -15,7 +15,7 @@ from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.visitor import Result
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.nodes.model_files import ModelFiles, require_here
+from ray_jobs.workers.nodes.required_files import ModelFiles, require_here
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.sharing.offers import Offers

@@ -15,7 +15,7 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import ShardActor, WorkerActor, actor_class
-from ray_jobs.workers.nodes.model_files import ModelFiles
+from ray_jobs.workers.nodes.required_files import ModelFiles
 from ray_jobs.workers.placement_groups import ReplicaPlacement
 
 Files: TypeAlias = tuple[ModelFiles, ...]

@@ -1,30 +1,11 @@
-"""Files of a model that every node must have, as the driver has them.
+"""Description of the files of a model that every node must have, made on the driver's machine."""
 
-Files of a hub model that are missing on a machine are downloaded there: to the same path, at the same commit.
-"""
-
-import socket
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.cache_folders import MODEL_CACHE_VARIABLE
-from mlprune.errors import HubError, ModelError
-from mlprune.hub import fetch_into, snapshot_origin
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.weight_files import INDEX_FILE
 from mlprune.models.loading import SMALL_FILES, inspect_model
-
-
-@dataclass(frozen=True)
-class ModelFiles:
-    """The files of a model on the driver's machine."""
-
-    folder: str
-    sizes: Mapping[str, int]
-    """File -> size in bytes."""
-    hashes: Mapping[str, str]
-    """File -> SHA-256, of all files but the weights."""
+from ray_jobs.workers.nodes.required_files import ModelFiles
 
 
 def model_files(folder: Path) -> ModelFiles:
@@ -33,50 +14,3 @@ def model_files(folder: Path) -> ModelFiles:
     names = sorted({*inspect_model(folder).content, *small})
     sizes = {name: (folder / name).stat().st_size for name in names}
     return ModelFiles(str(folder), sizes, {name: file_sha256(folder / name) for name in sorted(small)})
-
-
-def require_here(models: Sequence[ModelFiles]) -> None:
-    """Check that this machine has the files of some models; those of the hub are downloaded if they are missing.
-
-    Raises:
-        ModelError: a file is missing or differs.
-    """
-    for model in models:
-        _fetch_missing(model)
-        for name, size in model.sizes.items():
-            _require_equal(model, name, size)
-
-
-def _fetch_missing(model: ModelFiles) -> None:
-    folder = Path(model.folder)
-    missing = [name for name in model.sizes if not (folder / name).exists()]
-    if not missing or snapshot_origin(folder) is None:
-        return
-    try:
-        fetch_into(folder, missing)
-    except (HubError, OSError) as err:
-        raise _unusable(model, missing[0], reason=str(err)) from err
-
-
-def _require_equal(model: ModelFiles, name: str, size: int) -> None:
-    path = Path(model.folder) / name
-    try:
-        got = path.stat().st_size
-    except OSError:
-        raise _unusable(model, name, reason="it is missing") from None
-    if got != size:
-        raise _unusable(model, name, reason=f"it has {got} bytes, and {size} on the driver's machine")
-    expected = model.hashes.get(name)
-    if expected is not None and file_sha256(path) != expected:
-        raise _unusable(model, name, reason="its content differs from that on the driver's machine")
-
-
-def _unusable(model: ModelFiles, name: str, *, reason: str) -> ModelError:
-    if snapshot_origin(Path(model.folder)) is not None:
-        advice = "give the node access to the hub, or set HF_HOME to a folder that all nodes can write or share"
-    else:
-        advice = "keep models on storage that all nodes mount at the same path; "
-        advice += f"{MODEL_CACHE_VARIABLE} names such a folder for imported models"
-    path = str(Path(model.folder) / name)
-    context = {"node": socket.gethostname(), "path": path, "reason": reason, "next": advice}
-    return ModelError("a node does not have a file of a model", context)

@@ -9,9 +9,9 @@ from ray import ObjectRef
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from mlprune.errors import BadInputError, MlpruneError
-from ray_jobs.workers.nodes.model_files import ModelFiles, require_here
+from mlprune.errors import BadInputError
 from ray_jobs.workers.nodes.node_list import ClusterNode
+from ray_jobs.workers.nodes.required_files import ModelFiles, problem_here
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,6 @@ def _check_on(node: ClusterNode, models: Sequence[ModelFiles]) -> ObjectRef:
     on_node = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
     task = ray.remote(problem_here).options(num_cpus=0, scheduling_strategy=on_node, max_retries=0)
     return task.remote(list(models))
-
-
-def problem_here(models: Sequence[ModelFiles]) -> tuple[str, dict[str, object]] | None:
-    """Return the message and the context of the error if this machine does not have some models."""
-    try:
-        require_here(models)
-    except MlpruneError as err:
-        return err.message, dict(err.context)
-    return None
 
 
 def _require_answer(task: ObjectRef, node: ClusterNode) -> None:

@@ -1,18 +1,17 @@
 """Nodes of a cluster that do not have the models of a run, with a fake Ray."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.exceptions import RayError
 
-from mlprune.errors import BadInputError, ModelError
+from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Node
 from ray_jobs.workers.nodes import node_checks
-from ray_jobs.workers.nodes.model_files import ModelFiles
-from ray_jobs.workers.nodes.node_checks import problem_here, require_models
+from ray_jobs.workers.nodes.node_checks import require_models
 from ray_jobs.workers.nodes.node_list import ClusterNode
+from ray_jobs.workers.nodes.required_files import ModelFiles, problem_here
 from tests.ray_jobs.workers.fake_ray import Reference
 
 LOST = object()
@@ -99,12 +98,3 @@ def test_nodes_that_do_not_answer_are_logged_and_finally_named(
         check(FakeCluster(a=None, b=SILENT))
     assert caught.value.context == {"nodes": "host-b", "waited": "60 minutes"}
     assert len(caplog.messages) == 1
-
-
-def test_a_problem_of_this_machine_is_returned_as_plain_values(tmp_path: Path) -> None:
-    problem = problem_here([ModelFiles(str(tmp_path), {"config.json": 2}, {})])
-    assert problem is not None
-    message, context = problem
-    assert context["path"] == str(tmp_path / "config.json")
-    assert isinstance(ModelError(message, context), BadInputError)
-    assert problem_here([]) is None
