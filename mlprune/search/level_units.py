@@ -83,6 +83,13 @@ class LevelUnits:
             return None
         return (self._exact_levels.index(exact),) * len(self.names)
 
+    def between(self, first: int, end: int) -> "LevelUnits | None":
+        """Return the units with the levels from index `first` to `end` - 1 only; None if no combination is left."""
+        try:
+            return LevelUnits(self.names, self.n_weights, self.levels[first:end], self.total)
+        except RecipeError:
+            return None
+
     def combinations(self) -> Iterator[Levels]:
         """Yield the combinations of levels in lexicographic order."""
         if self.total is None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from mlprune.errors import RecipeError, unknown
 from mlprune.methods import Method
 from mlprune.search.method import SearchMethod, Settings
+from mlprune.search.methods.evolution import Evolution, EvolutionParameters
 from mlprune.search.methods.exhaustive import Exhaustive
+from mlprune.search.methods.halving import Halving, HalvingParameters
+from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
 from mlprune.search.methods.random_points import RandomPoints
 from mlprune.search.space import Space
 
@@ -20,11 +23,40 @@ class SearchMethodEntry(Method):
     """Whether it evaluates trials on growing numbers of items."""
     asks_whole_rungs: bool = False
     """Whether a batch is a whole rung, so that the key `batch` has no effect."""
+    test_level: Callable[[Space, Settings], float] | None = field(default=None, repr=False)
+    """Largest `p_worse` that drops a trial, for methods that read it: a test needs at least 1 / level sign flips."""
 
 
 SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
     "exhaustive": SearchMethodEntry("every point, in lexicographic order", build=Exhaustive),
     "random": SearchMethodEntry("points drawn uniformly without replacement", build=RandomPoints),
+    "halving": SearchMethodEntry(
+        "many candidates on few items, and the best ones on more and more",
+        citation="K. Jamieson, A. Talwalkar, *Non-stochastic Best Arm Identification and Hyperparameter Optimization*, "
+        "arXiv:1502.07943",
+        parameters=HalvingParameters,
+        build=Halving,
+        uses_rungs=True,
+        asks_whole_rungs=True,
+    ),
+    "racing": SearchMethodEntry(
+        "candidates on growing numbers of items until a test says that they are worse than the best one",
+        citation="O. Maron, A. Moore, *Hoeffding Races: Accelerating Model Selection Search for Classification and "
+        "Function Approximation*, NIPS 1993",
+        parameters=RacingParameters,
+        build=Racing,
+        uses_rungs=True,
+        asks_whole_rungs=True,
+        test_level=racing_level,
+    ),
+    "evolution": SearchMethodEntry(
+        "level switches and other changes of the best point so far",
+        citation="O. Sieberling, D. Kuznedelev, E. Kurtic, D. Alistarh, *EvoPress: Accurate Dynamic Model Compression "
+        "via Evolutionary Search*, arXiv:2410.14649",
+        parameters=EvolutionParameters,
+        build=Evolution,
+        uses_rungs=True,
+    ),
 }
 
 

@@ -46,6 +46,12 @@ class Space:
         """Number of points."""
         return prod(len(axis.values) for axis in self.axes) * (1 if self.units is None else self.units.n_combinations)
 
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of values of every axis, then number of levels of every unit."""
+        levels = () if self.units is None else (len(self.units.levels),) * len(self.units.names)
+        return (*(len(axis.values) for axis in self.axes), *levels)
+
     def points(self) -> Iterator[Point]:
         """Yield all points in lexicographic order: with a total, only those that have it."""
         for choice in product(*(range(len(axis.values)) for axis in self.axes)):

@@ -1,7 +1,7 @@
 """Parsing of objectives and constraints."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import RecipeError
@@ -29,6 +29,7 @@ def nodes() -> st.SearchStrategy[Node]:
     return st.recursive(leaves, operations, max_leaves=8)
 
 
+@settings(deadline=None, max_examples=60)
 @given(nodes())
 def test_the_canonical_text_is_parsed_to_the_same_expression(node: Node) -> None:
     expression = Expression(Operation("add", (Share("kept"), node)))

@@ -1,0 +1,68 @@
+"""Successive halving: many candidates on few items, and fewer and fewer on more."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from mlprune.methods import Parameters, parameter
+from mlprune.search.draws import draw_new_points
+from mlprune.search.method import Settings, best_so_far
+from mlprune.search.rungs import asked_again, largest_group, n_promoted, next_rung, promoted, promotions
+from mlprune.search.space import Point, Space
+from mlprune.search.trials import Asked, Decision, Told
+
+
+@dataclass(frozen=True)
+class HalvingParameters(Parameters):
+    """Parameters of method halving."""
+
+    eta: float = parameter(4.0, "one candidate in eta goes on to the next rung", above=1)
+
+
+@dataclass(frozen=True)
+class Halving:
+    """Evaluate candidates on the items of the first rung, and the best ones on those of each following rung.
+
+    Of n candidates, floor(n / eta), at least 1, go on; of equal ones, those with the lower numbers. A single one goes
+    on to all items directly. Candidates are the whole space or, if the budget is smaller, points drawn without
+    replacement: as many as the budget of variants, or the largest number that the budget of items brings to the last
+    rung.
+
+    Source: K. Jamieson and A. Talwalkar, *Non-stochastic Best Arm Identification and Hyperparameter Optimization*,
+    arXiv:1502.07943. They divide a budget equally over the rungs and keep ceil(n / 2); here the rungs are given, and
+    eta is a parameter.
+    """
+
+    space: Space
+    settings: Settings
+
+    @property
+    def eta(self) -> float:
+        """One candidate in eta goes on."""
+        assert isinstance(self.settings.parameters, HalvingParameters)
+        return self.settings.parameters.eta
+
+    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+        """Return the candidates of the next rung."""
+        if not history:
+            n_candidates = largest_group((), self.settings, most=self.space.n_points, eta=self.eta)
+            rung = next_rung(n_candidates, self.settings, after=-1)
+            return tuple(Asked(point, rung) for point in candidates(self.space, n_candidates, seed=self.settings.seed))
+        rung = history[-1].rung
+        if rung == self.settings.last_rung:
+            return ()
+        batch = [trial for trial in history if trial.rung == rung]
+        return asked_again(promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
+
+    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+        """Keep the candidates that go on, and the best one of the last rung."""
+        if batch[0].rung == self.settings.last_rung:
+            return best_so_far(history, batch)
+        return promotions(batch, promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
+
+
+def candidates(space: Space, n_candidates: int, *, seed: int) -> list[Point]:
+    """Return the whole space in lexicographic order, or points that are drawn without replacement."""
+    if n_candidates >= space.n_points:
+        return list(space.points())
+    return list(islice(draw_new_points(space, (), seed=seed, first=0, purpose="candidates"), n_candidates))

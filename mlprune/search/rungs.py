@@ -1,0 +1,79 @@
+"""Rungs: how many trials of a group go on to each number of items, and what this costs."""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent, points_of
+from mlprune.search.trials import Asked, Decision, Told, rank_key
+
+
+def next_rung(n_trials: int, settings: Settings, *, after: int) -> int:
+    """Return the rung that follows for trials that go on: the next one, or the last one for a single trial."""
+    return settings.last_rung if n_trials == 1 else after + 1
+
+
+def n_promoted(n_trials: int, eta: float) -> int:
+    """Return how many of the trials of a rung go on to the next one: floor(n / eta), at least 1."""
+    return max(1, int(n_trials / eta))
+
+
+def group_cost(n_trials: int, settings: Settings, *, eta: float) -> int:
+    """Return the items x languages that are scored for a group of new points from its first rung to the last one.
+
+    A single point starts at the last rung.
+    """
+    rung, before, cost = next_rung(n_trials, settings, after=-1), None, 0
+    while True:
+        cost += n_trials * settings.n_new_items(rung, after=before)
+        if rung == settings.last_rung:
+            return cost
+        n_trials = n_promoted(n_trials, eta)
+        rung, before = next_rung(n_trials, settings, after=rung), rung
+
+
+def largest_group(history: Sequence[Told], settings: Settings, *, most: int, eta: float) -> int:
+    """Return the size of the largest group of new points that the rest of the budget brings to the last rung.
+
+    Args:
+        most: largest size that is useful.
+    """
+    if isinstance(settings.budget, VariantBudget):
+        return min(most, max(0, settings.budget.n_variants - len(points_of(history))))
+    if isinstance(settings.budget, ItemBudget):
+        left = settings.budget.n_items - n_items_spent(history)
+        sizes = range(1, min(most, max(0, left) // settings.rung_items[0]) + 1)
+        return bisect_right(sizes, left, key=lambda size: group_cost(size, settings, eta=eta))
+    return most
+
+
+def last_batch(history: Sequence[Told]) -> Sequence[Told]:
+    """Return the trials at the end of a history that have the same rung; none for an empty history."""
+    if not history:
+        return ()
+    n_trials = next((n for n, trial in enumerate(reversed(history)) if trial.rung != history[-1].rung), len(history))
+    return history[len(history) - n_trials :]
+
+
+def promoted(batch: Sequence[Told], n_kept: int) -> list[Told]:
+    """Return the best trials of a rung in the order of their numbers. Of equal trials, the lower numbers go on."""
+    return sorted(sorted(batch, key=rank_key)[:n_kept], key=lambda trial: trial.number)
+
+
+def asked_again(trials: Sequence[Told], settings: Settings) -> tuple[Asked, ...]:
+    """Ask trials of one rung at the rung that follows."""
+    rung = next_rung(len(trials), settings, after=trials[0].rung)
+    return tuple(Asked(trial.point, rung, trial.number) for trial in trials)
+
+
+def promotions(batch: Sequence[Told], kept: Sequence[Told], settings: Settings) -> tuple[Decision, ...]:
+    """Decide for a rung below the last one, with the rank of each trial as the reason."""
+    rung = next_rung(len(kept), settings, after=batch[0].rung)
+    ranks = {trial.number: rank for rank, trial in enumerate(sorted(batch, key=rank_key), start=1)}
+    numbers = {trial.number for trial in kept}
+    return tuple(
+        Decision(
+            trial.number in numbers,
+            f"rank {ranks[trial.number]} of {len(batch)}: {len(kept)} evaluated on {settings.rung_items[rung]} items",
+        )
+        for trial in batch
+    )

@@ -1,0 +1,89 @@
+"""Racing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.special import ndtr
+
+from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent
+from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
+from mlprune.search.space import Axis, Point, Space
+from tests.simulated_search import run_search, told
+
+SPACE = Space((Axis("a", tuple(range(11))),))
+SETTINGS = Settings(parameters=RacingParameters(alpha=0.06), rung_items=(64, 256, 1024, 2000))
+
+
+def p_worse(point: Point, best: Point, rung: int) -> float:
+    """A p-value that falls with the distance from the best candidate and with the rung."""
+    return float(0.5 * 10.0 ** -abs((best[0] - point[0]) * (rung + 1) / 2))
+
+
+def test_alpha_is_divided_by_looks_and_by_comparisons() -> None:
+    assert Racing(SPACE, SETTINGS).level == pytest.approx(0.06 / 3 / 10)
+    assert racing_level(SPACE, replace(SETTINGS, budget=VariantBudget(5))) == pytest.approx(0.06 / 3 / 4)
+
+
+def test_candidates_are_dropped_at_the_level_only() -> None:
+    history = run_search(Racing(SPACE, SETTINGS), SETTINGS, lambda point, _: point[0], p_worse=p_worse)
+    kept = [[trial.point[0] for trial in history if trial.rung == rung] for rung in range(4)]
+    assert kept == [list(range(11)), [6, 7, 8, 9, 10], [8, 9, 10], [9, 10]]
+
+
+def test_without_p_values_nothing_is_dropped_and_a_single_candidate_goes_on_to_all_items() -> None:
+    history = run_search(Racing(SPACE, SETTINGS), SETTINGS, lambda point, _: point[0])
+    assert len(history) == 44
+    settings = replace(SETTINGS, budget=VariantBudget(1))
+    assert [trial.rung for trial in run_search(Racing(SPACE, settings), settings, lambda *_: 0.0)] == [3]
+
+
+def test_no_candidate_is_dropped_by_an_incumbent_that_misses_a_constraint() -> None:
+    history = run_search(
+        Racing(SPACE, SETTINGS), SETTINGS, lambda point, _: point[0], p_worse=lambda *_: 0.0, violation=lambda _: 0.1
+    )
+    assert len(history) == 44
+
+
+@pytest.mark.parametrize("n_items", [2000, 2100, 4000, 9000, 15000])
+@pytest.mark.parametrize("reuses_items", [True, False])
+def test_a_budget_of_items_is_kept_and_reaches_all_items(n_items: int, reuses_items: bool) -> None:
+    settings = replace(SETTINGS, budget=ItemBudget(n_items), reuses_items=reuses_items)
+    history = run_search(Racing(SPACE, settings), settings, lambda point, _: point[0], p_worse=p_worse)
+    assert history[-1].rung == 3
+    assert n_items_spent(history) <= n_items
+
+
+def test_every_decision_has_its_reason() -> None:
+    settings = replace(SETTINGS, budget=ItemBudget(5000))
+    method = Racing(SPACE, settings)
+    batch = told(method.ask(()), (), settings, objective=lambda point, _: point[0], violation=lambda _: 0.0)
+    batch = [
+        trial if trial.number == 10 else replace(trial, p_worse=0.001 if trial.number < 2 else 0.5) for trial in batch
+    ]
+    decisions = method.decide((), batch)
+    kept = [trial.number for trial, one in zip(batch, decisions, strict=True) if one.is_kept]
+    assert [batch[number].point for number in kept] == [trial.point for trial in method.ask(batch)]
+    assert len({one.reason for one in decisions}) == 4
+    assert "0.001" in decisions[0].reason
+
+
+def test_the_best_candidate_is_dropped_with_at_most_the_stated_probability() -> None:
+    """Eleven equal candidates, the hardest case: a drop of the first one is an error."""
+    settings = replace(SETTINGS, parameters=RacingParameters(alpha=0.2))
+    n_dropped = sum(_drops_the_first(settings, seed) for seed in range(200))
+    assert 0 < n_dropped <= 0.2 * 200
+
+
+def _drops_the_first(settings: Settings, seed: int) -> bool:
+    """Run a race between equal candidates with independent normal scores of their items, and exact tests."""
+    items = np.random.default_rng(seed).normal(size=(11, 2000))
+    means = [items[:, :n_items].mean(axis=1) for n_items in settings.rung_items]
+
+    def p_worse(point: Point, best: Point, rung: int) -> float:
+        difference = means[rung][point[0]] - means[rung][best[0]]
+        return float(ndtr(difference * np.sqrt(settings.rung_items[rung] / 2)))
+
+    method = Racing(SPACE, settings)
+    history = run_search(method, settings, lambda point, rung: float(means[rung][point[0]]), p_worse=p_worse)
+    return all(trial.point != (0,) for trial in history if trial.rung == settings.last_rung)
