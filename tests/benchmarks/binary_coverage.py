@@ -10,7 +10,8 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,6 @@ from mlprune.numeric.statistics.paired_proportions import (
     mcnemar_exact_p_values,
     mcnemar_mid_p_values,
     tango_interval,
-    tango_intervals,
     tango_p_values,
 )
 from mlprune.numeric.statistics.power import detectable_difference_of_items
@@ -60,11 +60,12 @@ class Row:
     is_met: bool
 
 
-def coverage_row(name: str, items: str, values: dict[str, float]) -> Row:
-    """Summarise coverages of an interval of 95 %."""
+def coverage_row(name: str, items: str, values: dict[str, float], *, level: float = 0.95) -> Row:
+    """Summarise coverages of an interval; the limits are as far from its level as those of 95 %."""
     where = min(values, key=values.__getitem__)
     average, worst = 100 * float(np.mean(list(values.values()))), 100 * values[where]
-    is_met = worst >= LEAST_COVERAGE and AVERAGE_COVERAGE[0] <= average
+    below = 95 - 100 * level
+    is_met = worst >= LEAST_COVERAGE - below and AVERAGE_COVERAGE[0] - below <= average
     return Row(name, items, average, worst, where, is_met)
 
 
@@ -108,18 +109,23 @@ def wilson_rows(n: int) -> Iterator[Row]:
 def tango_rows(n: int, n_grid: int) -> Iterator[Row]:
     """Coverage of a paired difference over all probabilities of gain and loss, and close to no change."""
     gained, lost = outcomes(n)
-    low, high = tango_intervals(gained, lost, n)
-    for name, grid in (
-        ("Tango, all gains and losses", np.linspace(0, 1, n_grid)),
-        ("Tango, at most 6 changes expected", np.concatenate([[0], np.geomspace(0.01, 3, n_grid)]) / n),
-    ):
+    even, few = np.linspace(0, 1, n_grid), np.concatenate([[0], np.geomspace(0.01, 3, n_grid)]) / n
+    for level, (name, grid) in product((0.95, 0.90), (("all gains and losses", even), ("at most 6 changes", few))):
+        low, high = _ends(n, level)
         covered = {}
         for gain in grid.tolist():
             for loss in grid[grid <= min(gain, 1 - gain) + 1e-12].tolist():
                 is_covered = (low <= gain - loss + 1e-12) & (gain - loss - 1e-12 <= high)
                 probability = trinomial(gained, lost, n, gain=gain, loss=loss)
                 covered[f"gain {gain:.4f}, loss {loss:.4f}"] = float(probability[is_covered].sum())
-        yield coverage_row(name, f"{n} pairs", covered)
+        yield coverage_row(f"Tango with binomial end, {level:.0%}, {name}", f"{n} pairs", covered, level=level)
+
+
+@cache
+def _ends(n: int, level: float) -> tuple[Array, Array]:
+    """Return the low and the high ends of the stored intervals of all outcomes of n pairs."""
+    intervals = [equivalence_interval(b, c, n, level=level) for b, c in zip(*outcomes(n), strict=True)]
+    return np.array([one.low for one in intervals]), np.array([one.high for one in intervals])
 
 
 def mcnemar_rows(n: int) -> Iterator[Row]:
@@ -147,8 +153,7 @@ def mcnemar_rows(n: int) -> Iterator[Row]:
 def equivalence_rows(n: int) -> Iterator[Row]:
     """Level of non-inferiority where the true difference is exactly -margin, and of two one-sided tests."""
     gained, lost = outcomes(n)
-    intervals = [equivalence_interval(b, c, n) for b, c in zip(gained.tolist(), lost.tolist(), strict=True)]
-    low, high = np.array([(interval.low, interval.high) for interval in intervals]).T
+    low, high = _ends(n, 0.90)
     one_sided, both = {}, {}
     closest = -low[(gained == 0) & (lost < 6)] + 1e-9
     for margin in np.concatenate([[0.002, 0.005, 0.01, 0.015, 0.02, 0.05, 0.1], closest]).tolist():

@@ -115,7 +115,7 @@ def corpus_metric_rows(repeats: int) -> Iterator[Row]:
         generator, flips = np.random.default_rng(3), sign_flips(n_clusters, n_flips=499)
         counts = bootstrap.cluster_resamples(n_clusters, n_resamples=N_RESAMPLES)
         truth = float(f_score(sentences(generator, 10**6, quality=quality).sum(axis=0)))
-        covered = percentile_covered = rejected = 0
+        covered = covered90 = percentile_covered = rejected = 0
         for _ in range(repeats):
             sample, other = (sentences(generator, n_clusters, quality=quality) for _ in range(2))
             other[:, 2] = sample[:, 2]
@@ -124,10 +124,12 @@ def corpus_metric_rows(repeats: int) -> Iterator[Row]:
             jackknife = f_score(bootstrap.leave_one_out_sums(sample))
             value = float(f_score(sample.sum(axis=0)))
             covered += bootstrap.bca_interval(resampled, value, jackknife).contains(truth)
+            covered90 += bootstrap.bca_interval(resampled, value, jackknife, level=0.9).contains(truth)
             percentile_covered += bootstrap.percentile_interval(resampled).contains(truth)
             rejected += swap_test(*symmetric(generator, sample, other), f_score, flips) < 0.05
         row: Row = {"what": "F1 of a corpus, BCa", "clusters": n_clusters, "shape": f"quality {quality}"}
         yield row | {"coverage": covered / repeats, "level": rejected / repeats}
+        yield row | {"what": "F1 of a corpus, BCa 90 %", "coverage": covered90 / repeats}
         yield row | {"what": "F1 of a corpus, percentile", "coverage": percentile_covered / repeats}
 
 
