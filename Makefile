@@ -9,7 +9,9 @@ PIP := $(VENV)/bin/pip
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input --no-compile
 
 # pip compiles on one core; this uses all of them. A file that Python cannot compile is reported when it is imported.
-COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 -x '[/]tests?[/]' $(VENV)/lib || true
+# Large parts of libraries that are hardly ever imported are compiled when they are.
+HARDLY_IMPORTED := [/]tests?[/]|/transformers/models/|/ray/(data|llm|rllib|serve|train|tune)/|/(databricks|moto|nltk)/
+COMPILE := $(VENV)/bin/python -m compileall -qq -j 0 -x '$(HARDLY_IMPORTED)' $(VENV)/lib || true
 
 # The first of these that runs, is new enough and can make environments; `make demo PYTHON=/path/to/python3` overrides.
 PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \

@@ -1,6 +1,7 @@
 """Variants as runs of MLflow in a folder, without a server."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -11,7 +12,7 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 
-mlflow = pytest.importorskip("mlflow", reason="mlflow is optional: pip install -e '.[mlflow]'")
+pytestmark = pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is optional: pip install -e '.[mlflow]'")
 
 
 @pytest.fixture
@@ -22,7 +23,9 @@ def tracking_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 
 
 def runs(tracking_uri: str) -> dict[str, Any]:
-    client = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    from mlflow import MlflowClient  # noqa: PLC0415 - takes a second, which workers without these tests save
+
+    client = MlflowClient(tracking_uri=tracking_uri)
     experiment = client.get_experiment_by_name("pruning")
     return {run.data.tags["mlprune.id"]: run for run in client.search_runs([experiment.experiment_id])}
 
