@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from mlprune.evaluation.inference.estimates import finite
+from mlprune.evaluation.inference.samples import flips_of
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
+from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, estimate_of_error, margin_p_value
@@ -84,7 +85,7 @@ def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[
     if not all(part.clusters for part in evidence):
         return [None] * len(evidence)
     contributions, sizes = aligned(evidence)
-    corrected = max_t_p_values(contributions, sizes.max(axis=1), sign_flips(len(sizes)))
+    corrected = max_t_p_values(contributions, sizes.max(axis=1), flips_of(len(sizes)))
     return [float(p_value) for p_value in np.maximum(corrected, p_values)]
 
 
@@ -182,7 +183,7 @@ def _described(estimate: ClusterEstimate | CrossedEstimate) -> tuple[float, floa
     if isinstance(estimate, CrossedEstimate):
         return estimate.value, estimate.p_value, estimate.standard_error
     ratio = ratio_estimate(estimate.contributions, estimate.sizes)
-    flips = sign_flips(len(estimate.sizes))
+    flips = flips_of(len(estimate.sizes))
     result = sign_flip_test(estimate.contributions, estimate.sizes, flips, bound=estimate.bound)
     return ratio.value, result.p_value, ratio.standard_error
 

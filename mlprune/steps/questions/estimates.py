@@ -7,11 +7,12 @@ from typing import Protocol
 import numpy as np
 from scipy import special
 
+from mlprune.evaluation.inference.samples import flips_of
 from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
+from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
 from mlprune.steps.questions.evidence import SIGN_FLIP, Counts, Evidence
 from mlprune.vocabulary import ClaimName
@@ -79,7 +80,7 @@ class ClusterEstimate:
 
     def interval(self, level: float) -> Interval:
         """Return the interval of the sign-flip test."""
-        flips = sign_flips(len(self.sizes))
+        flips = flips_of(len(self.sizes))
         return sign_flip_test(self.contributions, self.sizes, flips, level=level, bound=self.bound).interval
 
     def p_worse(self, margin: float) -> float:
@@ -92,7 +93,7 @@ class ClusterEstimate:
     def _p_above(self, limit: float) -> float:
         """Return half the two-sided p-value of a difference of `limit`, or what is missing to 1 below it."""
         shifted = self.contributions - limit * self.sizes
-        result = sign_flip_test(shifted, self.sizes, sign_flips(len(self.sizes)), bound=None)
+        result = sign_flip_test(shifted, self.sizes, flips_of(len(self.sizes)), bound=None)
         return result.p_value / 2 if result.difference > 0 else 1 - result.p_value / 2
 
     def _sparse_p_above(self, limit: float) -> float:
