@@ -93,6 +93,15 @@ class OwlParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class SensitivityParameters(Parameters):
+    """Parameters of schedule sensitivity."""
+
+    group: str = "outside_english"
+    """Languages whose loss counts: `outside_english`, `all`, `worst`, a language, `script:Latn` or `class:2`."""
+    spread: float = parameter(0.08, "half the distance between the sparsest and the densest unit", above=0, below=0.5)
+
+
+@dataclass(frozen=True)
 class VarianceParameters(Parameters):
     """Parameters of aggregation variance."""
 
@@ -139,6 +148,8 @@ class Schedule(Method):
     """Whether it reads the share of outliers among the scores of each block, and so demonstrations."""
     is_in_recipe: bool = False
     """Whether the recipe alone determines the sparsity of every layer."""
+    reads_losses: bool = False
+    """Whether it reads the losses that a sensitivity analysis measures."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +216,11 @@ SCHEDULES: Mapping[str, Schedule] = {
         citation="L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",
         parameters=OwlParameters,
         reads_outlier_ratios=True,
+    ),
+    "sensitivity": Schedule(
+        "less in blocks or layers that cost more when only they are pruned",
+        parameters=SensitivityParameters,
+        reads_losses=True,
     ),
 }
 

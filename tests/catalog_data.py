@@ -63,6 +63,8 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _feature_overlaps(store, base_id, sets=sets)
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
+        _block_influence(store, base_id, name=name, set_id=sets[name])
+    _sensitivity(store, variants)
     questions = _answers(store, variants)
     _recipe(store, base_id, sets=sets, variants=variants, questions=questions)
     _run_files(store, variants)
@@ -649,6 +651,42 @@ def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> N
 def _fired(name: str, block: int, neuron: int, *, own: bool) -> int:
     chance = _unit("neuron", block, neuron, name if neuron % 2 else "")
     return int(60 + 40 * chance) if own else int((5 if neuron < len(LANGUAGES) else 55) * chance)
+
+
+def _block_influence(store: Store, base_id: str, *, name: str, set_id: str) -> None:
+    rows = [
+        {"block_influence_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id, "block": block}
+        | {"n_demonstrations": 3, "n_tokens": 100, "standard_error": 0.05}
+        | {"influence": value, "ci_low": value - 0.1, "ci_high": value + 0.1}
+        for block, value in enumerate(0.2 + 0.5 * _unit("influence", name, block) for block in range(N_BLOCKS))
+    ]
+    parents = {"base_model": base_id, "demonstration_set": set_id}
+    write_rows(store, "block_influence", parameters={}, parents=parents, rows={"block_influence": rows})
+
+
+def _sensitivity(store: Store, variants: list[Variant]) -> None:
+    """The first two pruned variants stand for probes of the two blocks."""
+    analysis = {"sensitivity_id": "@id", "baseline_id": variants[0].id, "unit_kind": "block", "sparsity": 0.5}
+    analysis |= {"task": "facts", "split": "dev", "metric": "accuracy", "scoring_rule": "mean", "profile": "corrected"}
+    analysis |= {"protocol_id": "protocol of facts"}
+    sizes = {"n_weights": 100, "n_removed": 50, "removed_share": 0.25, "n_items": N_ITEMS, "n_clusters": N_ITEMS}
+    rows = [
+        {**analysis, **sizes, "variant_id": variants[1 + block].id, "unit": str(block), "block": block, "layer": None}
+        | {"group_kind": "language", "group_name": language, "languages": language, "n_languages": 1}
+        | {"loss": loss, "ci_low": loss - 0.1, "ci_high": loss + 0.1, "scale": "difference", "interval": "tango"}
+        | {"p_value": 0.01 if loss > 0.2 else 0.5, "p_max_t": 0.02 if loss > 0.2 else 0.7, "test": "tango"}
+        for block in range(N_BLOCKS)
+        for language, loss in ((name, 0.4 * _unit("loss", name, block)) for name in LANGUAGES)
+    ]
+    agreement = [
+        {**analysis, "language": first, "other_language": second, "n_units": N_BLOCKS, "n_clusters": N_ITEMS}
+        | {"rank_correlation": 0.5, "corrected": 0.6, "ci_low": -0.2, "ci_high": 0.9}
+        for first in sorted(LANGUAGES)
+        for second in sorted(LANGUAGES)
+        if first < second
+    ]
+    tables = {"sensitivity": rows, "sensitivity_agreement": agreement}
+    write_rows(store, "sensitivities", parameters={"units": "block"}, rows=tables)
 
 
 ASKED: tuple[dict[str, Any], ...] = (

@@ -18,6 +18,8 @@ WITH_PROFILE = (
     "aggregate_results",
     "rank_consistency",
     "seed_components",
+    "sensitivity",
+    "sensitivity_agreement",
     "feature_overlaps",
     "lrp2_trials",
 )

@@ -9,6 +9,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
+from mlprune.steps.loss_records import LossRecord
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.questions.declarations import DeclaredAfter, declaration_parameters, question_rows
 from mlprune.steps.questions.plan import PlannedQuestion
@@ -56,6 +57,12 @@ def names_of(inputs: Inputs, sets: Iterable[PlannedSet], variants: Iterable[Plan
         for entry in variant.entries:
             if entry.name:
                 yield Name("variant", entry.name, variant.id)
+
+
+def sensitivity_names(losses: Iterable[LossRecord]) -> Iterator[Name]:
+    """The names of the sensitivity analyses."""
+    for record in losses:
+        yield Name("sensitivity", record.entry, record.id)
 
 
 def data_set_names(sources: Iterable[HubSource | None]) -> Iterator[Name]:

@@ -1,9 +1,9 @@
 """The plan of a recipe: the jobs of all stages in the order in which they can run, and the names of the recipe."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from mlprune.plan.names import Name, data_set_names, names_of, recipe_record
+from mlprune.plan.names import Name, data_set_names, names_of, recipe_record, sensitivity_names
 from mlprune.plan.node_capacity import Node, accelerators_of
 from mlprune.recipe import Recipe
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
@@ -19,6 +19,7 @@ from mlprune.steps.job import Job, ModelRef
 from mlprune.steps.observe.plan import observation_jobs
 from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.steps.prune.combine_plan import add_combinations
+from mlprune.steps.prune.composed.compose_plan import distinct_jobs
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
 from mlprune.steps.questions.declarations import DeclaredAfter
@@ -28,6 +29,8 @@ from mlprune.steps.search.batches import PlannedSearch, searches_of
 from mlprune.steps.search.derived import SearchInputs
 from mlprune.steps.search.final import PlannedFinal
 from mlprune.steps.search.from_recipe import search_specs
+from mlprune.steps.sensitivity.plan import plan_sensitivity
+from mlprune.steps.sensitivity.stage import sensitivity_jobs, with_probes
 from mlprune.store.records import Record
 
 
@@ -92,20 +95,25 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     recipe = with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes))
     inputs = open_inputs(recipe)
     sets = plan_demonstrations(recipe, inputs, evaluated=evaluated_lines(recipe, inputs))
+    sensitivity = plan_sensitivity(recipe, inputs, sets)
+    inputs = replace(inputs, losses=sensitivity.losses)
     variants = plan_variants(recipe, inputs, sets.by_profile)
     variants = add_combinations(recipe, inputs, variants)
     variants = add_baselines(recipe, inputs, sets.default, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
     recipe_observations = [plan_observation(recipe, inputs, planned) for planned in distinct_sets(sets.default)]
-    observed = all_observations(recipe, inputs, recipe_observations, variants)
+    with_all = {**variants, **sensitivity.variants}
+    observed = all_observations(recipe, inputs, recipe_observations, with_all)
+    evaluated = with_probes(evaluations, sensitivity)
     jobs: tuple[Job, ...] = (
         *(planned.job for planned in sets.distinct),
         *observation_jobs(recipe, inputs, sets.default, observed),
-        *variant_jobs(recipe, inputs, variants),
+        *sensitivity_jobs(recipe, inputs, sensitivity, variants=variants, evaluations=evaluated),
+        *variant_jobs(recipe, inputs, {key: one for key, one in variants.items() if key not in sensitivity.variants}),
         *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
         *baseline_jobs(variants, evaluations),
         # the base model first, so that a worker loads each model once
-        *sorted(evaluation_jobs(recipe, variants, evaluations), key=lambda job: job.chain_model != inputs.model),
+        *sorted(evaluation_jobs(recipe, with_all, evaluated), key=lambda job: job.chain_model != inputs.model),
         *removal_jobs(recipe, inputs, variants.values()),
         *comparison_jobs(
             inputs,
@@ -120,10 +128,11 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         *choice_jobs(variants, evaluations),
     )
     questions = plan_questions(recipe, inputs, variants, jobs=jobs)
-    jobs = (*jobs, *answer_jobs(questions))
+    jobs = tuple(distinct_jobs((*jobs, *answer_jobs(questions))))
     hub_sources = [evaluation.task.hub for specs in evaluations.values() for evaluation in specs]
     hub_sources += [planned.spec.hub for planned in sets.distinct]
-    names = [*names_of(inputs, sets.distinct, variants.values()), *data_set_names(hub_sources)]
+    names = [*names_of(inputs, sets.distinct, (*variants.values(), *sensitivity.variants.values()))]
+    names += [*sensitivity_names(sensitivity.losses), *data_set_names(hub_sources)]
     common = SearchInputs(recipe, inputs, sets) if recipe.searches else None
     searches = searches_of(search_specs(recipe, inputs, sets))
     names += [Name("search", search.spec.name, search.id) for search in searches]

@@ -1,12 +1,13 @@
 """Sparsity of each layer under a schedule. docs/scores.md has the formulas."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import GivenParameters, OwlParameters, Parameters
+from mlprune.methods import GivenParameters, OwlParameters, Parameters, SensitivityParameters
 from mlprune.numeric.activations.outlier_ratios import owl_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
+from mlprune.pruning.unit_sparsities import UnitLoss, layer_sparsity
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class LayerPosition:
     layer: str
     outlier_ratios: Sequence[float] | None = None
     """One per block; None if the schedule reads none."""
+    losses: Sequence[UnitLoss] | None = None
+    """Of the units of a sensitivity analysis; None if the schedule reads none."""
 
 
 ScheduleFunction = Callable[[float, LayerPosition, Parameters], float]
@@ -31,10 +34,12 @@ def layer_sparsities(
     Args:
         sparsities: of the whole model, each in [0, 1).
     Raises:
-        StatisticsError: the schedule is owl and outlier ratios are missing.
+        StatisticsError: outlier ratios or losses that the schedule reads are missing.
     """
     if not scope.includes(position.block, position.layer):
         return (0.0,) * len(sparsities)
+    if position.losses is not None:
+        position = replace(position, losses=[unit for unit in position.losses if unit.is_in(scope)])
     function = SCHEDULE_FUNCTIONS[schedule.kind]
     return tuple(function(sparsity, position, schedule.schedule_parameters) for sparsity in sparsities)
 
@@ -55,8 +60,21 @@ def _owl(sparsity: float, position: LayerPosition, parameters: Parameters) -> fl
     return owl_sparsities(position.outlier_ratios, sparsity, spread=parameters.spread)[position.block]
 
 
+def _sensitivity(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+    if not isinstance(parameters, SensitivityParameters):
+        raise TypeError(f"expected SensitivityParameters, got {type(parameters).__name__}")
+    if position.losses is None:
+        raise StatisticsError("schedule sensitivity needs the losses of units", block=position.block)
+    if not position.losses:
+        return sparsity
+    return layer_sparsity(
+        position.losses, sparsity, block=position.block, layer=position.layer, spread=parameters.spread
+    )
+
+
 SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {
     "uniform": lambda sparsity, _position, _parameters: sparsity,
     "given": _given,
     "owl": _owl,
+    "sensitivity": _sensitivity,
 }

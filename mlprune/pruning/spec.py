@@ -106,6 +106,8 @@ class ScheduleSpec:
     kind: str = "uniform"
     """A key of `SCHEDULES`."""
     schedule_parameters: Parameters = NO_PARAMETERS
+    losses: str | None = None
+    """sensitivity: id of the record of the losses."""
 
     def __post_init__(self) -> None:
         _fill_in(self, "schedule_parameters", SCHEDULES[self.kind])

@@ -20,7 +20,7 @@ from mlprune.recipe.models import (
     CorpusConfig,
     Recipe,
 )
-from mlprune.recipe.questions.asked_languages import AskedLanguages
+from mlprune.recipe.questions.asked_languages import AskedLanguages, asked_languages
 from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.variants import VariantConfig
 
@@ -41,6 +41,7 @@ __all__ = [
     "Recipe",
     "TaskConfig",
     "VariantConfig",
+    "asked_languages",
     "expand_entry",
     "load_recipe",
     "pair_languages",

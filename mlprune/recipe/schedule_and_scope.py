@@ -4,17 +4,23 @@ import re
 from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
-from mlprune.recipe.base import Model, RegisteredName, as_pairs
+from mlprune.recipe.base import EntryName, Model, RegisteredName, as_pairs
 from mlprune.recipe.options import chosen_parameters, with_options
+from mlprune.recipe.questions.asked_languages import asked_languages
+from mlprune.vocabulary import UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
 _SCHEDULE = RegisteredName("schedule", tuple(SCHEDULES))
 ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
 _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
+FROM_KEY = "from"
+"""Key with the name of a sensitivity analysis; it is a word of Python and cannot be declared as a field."""
+_LOSS_KEYS = (FROM_KEY, "by", "at", "task", "group")
+"""Keys of schedule sensitivity."""
 MAX_BLOCKS = 10_000
 """Exclusive upper bound of block numbers in spans."""
 _BLOCK_LAYER = re.compile(r"(?:0|[1-9]\d*)\.\S+")
@@ -30,6 +36,10 @@ def _block_numbers(value: object) -> object:
             raise ValueError(f"expected a span of blocks such as 4-7, the lower first, got {item!r}")
         blocks.extend(range(int(span[1]), int(span[2]) + 1) if span else [item])
     return tuple(blocks)
+
+
+def _group(text: str) -> str:
+    return asked_languages(text).text
 
 
 def _block_layer(name: str) -> str:
@@ -51,7 +61,8 @@ class ScheduleFields(Model):
     kind: ScheduleName = "uniform"
     """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with
     `blocks`, `layers` or `block_layers`. `owl`: less in blocks whose scores have many outliers (Yin et al.,
-    arXiv:2310.05175)."""
+    arXiv:2310.05175). `sensitivity`: less in parts that cost more when only they are pruned; the default with
+    `from`."""
     blocks: Annotated[
         tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
         BeforeValidator(as_pairs),
@@ -68,6 +79,14 @@ class ScheduleFields(Model):
         Field(title="mapping of a block and a layer, such as `3.self_attn.q_proj`, to fractions"),
     ] = ()
     """given: sparsity of a layer of one block; it takes precedence over `blocks` and `layers`."""
+    by: UnitName | None = None
+    """sensitivity: kind of the parts whose losses are read (the first one of the analysis)."""
+    at: Annotated[float, Field(gt=0, lt=1, title="fraction")] | None = None
+    """sensitivity: sparsity at which the losses were measured (the first one of the analysis)."""
+    task: str | None = None
+    """sensitivity: task in which the losses were measured (the first one of the analysis)."""
+    group: Annotated[str, AfterValidator(_group)] = "outside_english"
+    """sensitivity: languages whose loss counts, as in `languages` of a question."""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,13 +95,25 @@ class ScheduleFields(Model):
             return {"kind": value}
         if isinstance(value, dict) and any(key in value for key in _GIVEN_KEYS):
             return {"kind": "given", **value}
+        if isinstance(value, dict) and FROM_KEY in value:
+            return {"kind": "sensitivity", **value}
         return value
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "ScheduleFields":
         if (self.kind == "given") != any(getattr(self, key) for key in _GIVEN_KEYS):
             raise ValueError("schedule given takes blocks, layers or block_layers, and no other schedule takes them")
+        is_measured = self.kind == "sensitivity"
+        given = [key for key in _LOSS_KEYS if key in self.model_fields_set]
+        if is_measured != (self.source is not None) or (given and not is_measured):
+            raise ValueError("schedule sensitivity needs from, and no other schedule takes from, by, at, task or group")
         return self
+
+    @property
+    def source(self) -> str | None:
+        """Name of the sensitivity analysis whose losses schedule sensitivity reads."""
+        source: str | None = getattr(self, FROM_KEY, None)
+        return source
 
     @property
     def parameters(self) -> Parameters:
@@ -96,7 +127,11 @@ if TYPE_CHECKING:
         """`ScheduleFields` with a key for every parameter of a schedule."""
 
 else:
-    ScheduleConfig = with_options("ScheduleConfig", ScheduleFields, schedule=SCHEDULES)
+    _MEANING = "sensitivity: name of the sensitivity analysis whose losses are read."
+    _SOURCE = {FROM_KEY: (EntryName | None, Field(default=None, description=_MEANING))}
+    _WITH_SOURCE = create_model("ScheduleFields", __base__=ScheduleFields, __module__=__name__, **_SOURCE)
+    _WITH_SOURCE.__doc__ = ScheduleFields.__doc__
+    ScheduleConfig = with_options("ScheduleConfig", _WITH_SOURCE, schedule=SCHEDULES)
 
 
 class ScopeConfig(Model):

@@ -18,6 +18,7 @@ from mlprune.steps.base_model import base_model_identity
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
 from mlprune.steps.devices import device_and_dtype
 from mlprune.steps.job import Identity, ModelRef
+from mlprune.steps.loss_records import LossRecord
 from mlprune.vocabulary import DeviceName, DtypeName
 
 
@@ -44,6 +45,8 @@ class Inputs:
     tokenizer_content: str
     """SHA-256 of the tokenizer's files."""
     corpus_ref: CorpusRef
+    losses: tuple[LossRecord, ...] = ()
+    """Planned sensitivity analyses of the recipe, which schedules read."""
 
     @property
     def corpus(self) -> ParallelCorpus:

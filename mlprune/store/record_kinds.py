@@ -64,6 +64,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "demonstration set over which the firings of every feed-forward neuron are counted; its rows are the counts",
         tables={"neuron_activity": "neuron_activity_id"},
     ),
+    "block_influence": RecordKind(
+        1,
+        "demonstration set whose hidden states are compared before and after every block",
+        tables={"block_influence": "block_influence_id"},
+    ),
     "outliers": RecordKind(
         1,
         "statistics and threshold whose outlier ratios schedule `owl` reads",
@@ -155,6 +160,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "task whose variants are chosen on dev and reported on test",
         tables={"choices": "choice_id", "pareto_chances": "choice_id"},
+    ),
+    "sensitivities": RecordKind(
+        1,
+        "task, metric, sparsity and kind of unit: what each unit costs when only it is pruned",
+        tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
     ),
     "mask_overlaps": RecordKind(
         1,

@@ -43,8 +43,11 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "score sparsegpt damping": 0.01,
         "schedule given blocks": (),
         "schedule given layers": (),
+        "schedule given block_layers": (),
         "schedule owl m": 5.0,
         "schedule owl spread": 0.08,
+        "schedule sensitivity group": "outside_english",
+        "schedule sensitivity spread": 0.08,
         "aggregation variance variance_weight": 1.0,
     }
     assert {name: RECORD_KINDS[name].version for name in ("variants", "masks", "mask_blocks", "outliers")} == {

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families.records import Family
+from mlprune.models.inference.block_influence import InfluenceVisitor
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.hidden_sums import HiddenSumVisitor
@@ -114,6 +115,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "observe": _streamed(StatisticsVisitor, text_batch()),
     "count neurons": _streamed(ActiveNeuronVisitor, text_batch()),
     "sum states": _streamed(HiddenSumVisitor, text_batch()),
+    "influence of blocks": _streamed(InfluenceVisitor, text_batch()),
     "capture": _captured,
     "score": _scored,
     "decode": _decoded,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.inference.block_influence import InfluenceVisitor
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
@@ -63,6 +64,13 @@ FAULTS = (
     Fault("bits are not moved", unpack_flags, ".to(device)", "", "mask"),
     Fault("positions are on the CPU", levels._levels_by_sorting, "d, device=scores.device", "d", "sweep wanda row"),
     Fault("a visitor leaves a shard as it is", Shard.advance, "message.visitor.leave_shard()", "", "observe", PICKLED),
+    Fault(
+        "states before a block stay on its device",
+        InfluenceVisitor.around_block,
+        "states.hidden.to(states_after.hidden.device)",
+        "states.hidden",
+        "influence of blocks",
+    ),
     Fault("counts are returned on a device", HostCopies.take, ".cpu()", "", "count neurons", PICKLED),
 )
 

@@ -5,12 +5,13 @@ from math import fsum
 from pathlib import Path
 
 from mlprune.errors import RecipeError, unknown
-from mlprune.methods import GivenParameters
+from mlprune.methods import GivenParameters, SensitivityParameters
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
-from mlprune.recipe import VariantConfig
+from mlprune.recipe import AskedLanguages, VariantConfig, asked_languages
 from mlprune.steps.inputs import Inputs
+from mlprune.steps.loss_records import LossRecord, find_losses
 
 
 def score_spec(entry: VariantConfig) -> ScoreSpec:
@@ -51,7 +52,7 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     """Return how the sparsity is spread over blocks and layers.
 
     Raises:
-        RecipeError: it names a block or layer that the model does not have.
+        RecipeError: it names a block or layer that the model does not have, or losses that are not measured.
     """
     config = entry.schedule
     _require_blocks((block for block, _ in config.blocks), inputs, key="schedule.blocks")
@@ -60,6 +61,8 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     _require_blocks((block for block, _ in positions), inputs, key="schedule.block_layers")
     _require_layers((layer for _, layer in positions), inputs, key="schedule.block_layers")
     parameters = config.parameters
+    if isinstance(parameters, SensitivityParameters):
+        return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id)
     if isinstance(parameters, GivenParameters):
         parameters = GivenParameters(
             tuple(sorted(parameters.blocks)),
@@ -73,6 +76,28 @@ def _position(name: str) -> tuple[int, str]:
     """Return the block and the layer of a name such as `3.self_attn.q_proj`."""
     block, _, layer = name.partition(".")
     return int(block), layer
+
+
+def _losses(entry: VariantConfig, inputs: Inputs, *, group: str) -> LossRecord:
+    """Return the first planned analysis that a schedule's keys fit."""
+    config, asked, key = entry.schedule, asked_languages(group), "schedule.from"
+    of_entry = find_losses(inputs.losses, entry=config.source)
+    if not of_entry:
+        names = dict.fromkeys(record.entry for record in inputs.losses)
+        raise unknown(
+            "sensitivity analysis", config.source or "", tuple(names), error=RecipeError, key=key, variant=entry.name
+        )
+    fitting = find_losses(of_entry, by=config.by, sparsity=config.at, task=config.task)
+    if not fitting:
+        known = [f"by {one.by}, at {one.sparsity:g}, task {one.task}" for one in of_entry]
+        got = {"by": config.by, "at": config.at, "task": config.task}
+        given = {name: value for name, value in got.items() if value is not None}
+        message = "the analysis does not measure these losses"
+        raise RecipeError(message, key=key, variant=entry.name, expected=known, got=given)
+    if asked not in fitting[0].groups:
+        texts = [AskedLanguages(*one).text for one in fitting[0].groups]
+        raise unknown("group of the analysis", group, texts, error=RecipeError, key=key, variant=entry.name)
+    return fitting[0]
 
 
 def scope(entry: VariantConfig, inputs: Inputs) -> Scope:

@@ -19,6 +19,7 @@ from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.loss_records import loss_keys, losses_of
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.cost import ordering_cost
 from mlprune.steps.prune.outliers import read_ratios
@@ -49,7 +50,8 @@ class Ordering:
         """The records that it reads."""
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
-        return (*statistics, *((("outliers", self.outliers),) if self.outliers else ()))
+        ratios = (("outliers", self.outliers),) if self.outliers else ()
+        return (*statistics, *ratios, *loss_keys(self.schedule))
 
 
 def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> BlockLevels:
@@ -68,10 +70,11 @@ def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -
 def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
     """Return layer -> its sparsities in one block."""
     ratios = read_ratios(store, ordering.outliers) if ordering.outliers else None
+    losses = losses_of(store, ordering.schedule)
     return {
         layer: layer_sparsities(
             ordering.sparsities,
-            position=LayerPosition(block, layer, ratios),
+            position=LayerPosition(block, layer, ratios, losses),
             schedule=ordering.schedule,
             scope=ordering.scope,
         )

@@ -114,7 +114,7 @@ def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: Sco
 
 def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, outliers: OutliersJob | None) -> SweepJob:
     ratios = outliers.identity.id if outliers else None
-    parents: JsonObject = {"variant": spec.id, "outliers": ratios}
+    parents: JsonObject = {"variant": spec.id, "outliers": ratios, "losses": spec.schedule.losses}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
     return SweepJob(
         ordering, spec, calibration, ratios, batch_tokens=recipe.compute.planned_batch_tokens(spec.model.device)
@@ -151,6 +151,7 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
         "outliers": ordering.outliers,
+        "losses": spec.schedule.losses,
     }
     return make_identity("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)
 

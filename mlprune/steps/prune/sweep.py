@@ -20,6 +20,7 @@ from mlprune.models.shard import Shard
 from mlprune.pruning.weight_files import StoredChanges
 from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
+from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.prune.cost import sweep_cost
 from mlprune.steps.prune.ordering import Ordering, sparsities_of
 from mlprune.steps.prune.stored_masks import mask_artefacts, weight_artefacts
@@ -54,10 +55,11 @@ class SweepJob(ModelJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The demonstration sets and the outlier ratios."""
+        """The demonstration sets, and the outlier ratios or losses that the schedule reads."""
         sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
         ratios = (("outliers", self.outliers),) if self.outliers else ()
-        return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios)
+        losses = loss_keys(self.variant.schedule)
+        return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios, *losses)
 
     @property
     def shares_replicas(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.mask_files import fingerprint
+from mlprune.pruning.spec import ScheduleSpec
 from mlprune.steps.job import Identity
 from mlprune.steps.prune.stored_masks import mask_artefacts
 from mlprune.steps.prune.variant import (
@@ -174,7 +175,7 @@ def _scored_columns(variant: ScoredVariant) -> Row:
         "seed": variant.score.seed,
         "removes": variant.score.removes,
         "schedule": variant.schedule.kind,
-        "schedule_parameters": dict(_nested(variant.schedule.parameters, "schedule_parameters")) or None,
+        "schedule_parameters": _schedule_parameters(variant.schedule) or None,
         "scope": variant.scope.parameters or None,
         "profile": variant.profile,
     }
@@ -191,6 +192,11 @@ def _scored_columns(variant: ScoredVariant) -> Row:
         "n_demonstrations": selection.n_demonstrations,
         "resample_seed": selection.resample_seed,
     }
+
+
+def _schedule_parameters(schedule: ScheduleSpec) -> JsonObject:
+    losses: JsonObject = {} if schedule.losses is None else {"losses": schedule.losses}
+    return {**dict(_nested(schedule.parameters, "schedule_parameters")), **losses}
 
 
 def _nested(parameters: JsonObject, name: str) -> Iterator[tuple[str, JsonValue]]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.models.inference.block_influence import InfluenceVisitor
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.hidden_sums import HiddenSumVisitor
@@ -28,6 +29,7 @@ TOKENS = torch.tensor([[5, 9, 4, 7]])
 VISITORS: dict[str, Callable[[], BlockVisitor[Any]]] = {
     "statistics": lambda: StatisticsVisitor(text_batch()),
     "hidden means": lambda: HiddenSumVisitor(text_batch()),
+    "block influence": lambda: InfluenceVisitor(text_batch()),
     "neurons": lambda: ActiveNeuronVisitor(text_batch()),
     "activations": lambda: CaptureVisitor(text_batch(), inputs_of_block={0: ("fc1",), 2: ("fc2",)}),
     "scores": lambda: ScoringVisitor(one_batch(some_texts(heads=(4,)))),

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from mlprune.errors import RecipeError
 from mlprune.recipe import VariantConfig
 from tests.valid_recipe import parse, with_keys
 
@@ -26,3 +29,18 @@ def test_blocks_are_numbers_and_spans() -> None:
     assert entry(scope={"blocks": [0, "4-6", 9]}).scope.blocks == (0, 4, 5, 6, 9)
     assert entry(scope={"without_blocks": "2-2"}).scope.without_blocks == (2,)
     assert entry(scope={"blocks": 3}).scope.blocks == (3,)
+
+
+def test_from_alone_is_schedule_sensitivity_with_its_keys() -> None:
+    schedule = entry(schedule={"from": "where", "by": "layer", "group": "script:Latn"}).schedule
+    assert (schedule.kind, schedule.source, schedule.by, schedule.at) == ("sensitivity", "where", "layer", None)
+    assert (schedule.parameters.group, schedule.parameters.spread) == ("script:Latn", 0.08)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [{"kind": "sensitivity"}, {"kind": "owl", "from": "where"}, {"group": "all"}, {"from": "w", "group": "?"}],
+)
+def test_keys_of_losses_belong_to_schedule_sensitivity(schedule: dict[str, object]) -> None:
+    with pytest.raises(RecipeError):
+        entry(schedule=schedule)

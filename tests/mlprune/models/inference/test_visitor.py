@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from mlprune.models.inference.block_influence import InfluenceVisitor
 from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.hidden_sums import HiddenSumVisitor
 from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
@@ -73,6 +74,7 @@ def test_a_visitor_class_is_an_operation_that_can_be_pickled():
 VISITORS = {
     "statistics": (StatisticsVisitor, 1),
     "hidden sums": (HiddenSumVisitor, 1),
+    "block influence": (InfluenceVisitor, 1),
     "active neurons": (ActiveNeuronVisitor, 1),
     "captured inputs": (partial(CaptureVisitor, inputs_of_block={0: ("fc2",), 1: ("self_attn.q_proj",)}), 9),
 }

@@ -1,0 +1,116 @@
+"""Block influence: how much each block of the dense model turns the hidden states of a demonstration set.
+
+influence of a block = sum over demonstrations and tokens of (1 - cosine) / number of tokens
+
+with the cosine of a token's hidden states before and after the block (`influence_sums`). Demonstrations are resampled
+for the interval: 1,999 resamples of `cluster_resamples` (seed 0), the ratio of sums in each, and the BCa interval of
+these ratios. Sets of one language give the influence in this language.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlprune.corpus.calibration import token_batches
+from mlprune.json_values import JsonObject
+from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.inference.block_influence import InfluenceVisitor
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
+from mlprune.numeric.statistics.bootstrap import (
+    bca_interval,
+    cluster_resamples,
+    leave_one_out_sums,
+    resampled_ratios,
+)
+from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.steps.job import ChainLoader
+from mlprune.steps.job_cost import EMPTY_SET, SMALL_JOB_DISK_BYTES, JobCost, SetSizes
+from mlprune.steps.observe.cost import one_pass_cost
+from mlprune.steps.observe.dense_pass import DensePassJob
+from mlprune.store.parquet import columns_of
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Influence of one block over demonstrations."""
+
+    value: float
+    interval: Interval | None
+    """95 %; None for a single demonstration."""
+    standard_error: float | None
+    """Standard deviation over the resamples; None for a single demonstration."""
+
+
+@dataclass(frozen=True)
+class BlockInfluenceJob(DensePassJob):
+    """Run a demonstration set through the dense model and compare the states before and after each block."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = SMALL_JOB_DISK_BYTES
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare all batches and write the record.
+
+        Raises:
+            StatisticsError: a hidden state is not finite.
+        """
+        sums, n_tokens = self._observe(store, chain())
+        rows: list[JsonObject] = [
+            {
+                "block_influence_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "demonstration_set_id": self.demonstration_set_id,
+                "block": block,
+                "n_demonstrations": len(n_tokens),
+                "n_tokens": int(n_tokens.sum()),
+                **_columns(influence_of(of_block, n_tokens)),
+            }
+            for block, of_block in enumerate(sums)
+        ]
+        store.write_record(self.identity.record(rows={"block_influence": rows}))
+
+    def _observe(self, store: Store, model: Chain) -> tuple[Array, Array]:
+        """Return the sums of all blocks, [n_blocks, demonstrations], and the number of tokens, [demonstrations]."""
+        artefact = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
+        texts = columns_of(store.read_bytes(artefact), ["token_ids"])["token_ids"]
+        model.everywhere(Shard.set_keep_masks, None)
+        sums, n_tokens = np.zeros((self.model.n_blocks, len(texts))), np.zeros(len(texts))
+        batches = token_batches(texts, batch_tokens=self.batch_tokens)
+        for indices, influence in stream_tagged(model, InfluenceVisitor, batches):
+            sums[:, list(indices)] = influence.sums.numpy()
+            n_tokens[list(indices)] = influence.n_tokens.numpy()
+        return sums, n_tokens
+
+
+def influence_of(sums: Array, n_tokens: Array) -> Influence:
+    """Return the influence of a block, with its interval over demonstrations.
+
+    Args:
+        sums: [demonstrations], of 1 - cosine.
+        n_tokens: [demonstrations], above 0.
+    """
+    value = float(sums.sum() / n_tokens.sum())
+    if len(sums) < 2:
+        return Influence(value, None, None)
+    ratios, _ = resampled_ratios(cluster_resamples(len(sums)), sums, sizes=n_tokens)
+    if np.ptp(ratios) == 0:
+        return Influence(value, Interval(value, value), 0.0)
+    left_out = leave_one_out_sums(np.stack([sums, n_tokens], axis=1))
+    interval = bca_interval(ratios, value, left_out[:, 0] / left_out[:, 1])
+    return Influence(value, interval, float(ratios.std(ddof=1)))
+
+
+def _columns(influence: Influence) -> JsonObject:
+    interval = influence.interval
+    return {
+        "influence": influence.value,
+        "ci_low": None if interval is None else interval.low,
+        "ci_high": None if interval is None else interval.high,
+        "standard_error": influence.standard_error,
+    }

@@ -1,0 +1,58 @@
+"""Agreement between languages on which units matter: rank correlation of their losses over the units."""
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+
+from mlprune.evaluation.inference.language_sums import LanguageSums, language_values
+from mlprune.evaluation.inference.samples import resamples_of
+from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
+from mlprune.numeric.statistics.bootstrap import resampled_sums
+from mlprune.numeric.statistics.clusters import Array
+
+
+class LanguagePair(NamedTuple):
+    """Agreement of two languages; None if all units have the same loss in one of them."""
+
+    language: str
+    other_language: str
+    agreement: RankAgreement | None
+
+
+def language_agreement(units: Sequence[LanguageSums]) -> Iterator[LanguagePair]:
+    """Yield each pair of languages, in alphabetical order, with the agreement of their losses over the units.
+
+    The 1,999 resamples of clusters (seed 0) are those of all units and languages; resamples in which a language has no
+    item are left out. Nothing is yielded for fewer than three units.
+
+    Args:
+        units: sums of the probe (first) and of dense (second) of every unit, over the same clusters.
+    """
+    if len(units) < LEAST_UNITS:
+        return
+    languages = units[0].languages
+    measured = np.stack([_losses(unit, unit.first.sum(axis=0), unit.second.sum(axis=0)) for unit in units])
+    resampled = np.stack([_resampled(unit) for unit in units], axis=1)
+    resampled = resampled[np.isfinite(resampled).all(axis=(1, 2))]
+    for first, second in combinations(range(len(languages)), 2):
+        sides = [first, second]
+        agreement = rank_agreement(measured[:, sides], resampled[..., sides]) if len(resampled) else None
+        yield LanguagePair(languages[first], languages[second], agreement)
+
+
+def _resampled(unit: LanguageSums) -> Array:
+    """Return the losses of a unit in each resample, [R, languages]."""
+    counts, shape = resamples_of(unit.n_clusters), unit.first.shape[1:]
+    first, second = (
+        resampled_sums(counts, sums.reshape(unit.n_clusters, -1)).reshape(len(counts), *shape)
+        for sums in (unit.first, unit.second)
+    )
+    return _losses(unit, first, second)
+
+
+def _losses(unit: LanguageSums, first: Array, second: Array) -> Array:
+    """Return losses, [..., languages], from [..., languages, k] sums; not a number without an item."""
+    sign = -1.0 if unit.metric.higher_is_better else 1.0
+    return np.asarray(sign * (language_values(unit.metric, first) - language_values(unit.metric, second)))
