@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from mlprune.plan import Plan, extend_plan, pending_jobs
-from mlprune.steps.job import Job
+from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.search.derived import orderings_of
 from mlprune.steps.search.tell import TellJob
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -38,6 +39,15 @@ class GrowingPlan:
         self.plan = extend_plan(self.plan, self._store)
         self.declare()
         return pending_jobs(self.plan.jobs[n_planned:], self._store, repair=True)
+
+    @property
+    def records(self) -> list[RecordKey]:
+        """(kind, id) of all records that the jobs make, and of the masks of trials that need no job."""
+        made = [key for job in self.plan.jobs for key in job.makes]
+        trials = [trial for search in self.plan.searches for tell in search.tells for trial in tell.trials]
+        named = [variant_id for final in self.plan.finals.values() for _, variant_id in final.names]
+        variant_ids = dict.fromkeys((*(trial.scored.variant_id for trial in trials), *named))
+        return [*made, *orderings_of(self._store, variant_ids)]
 
     def undeclared(self) -> list[Record]:
         """Return the records of the questions of reports that the store lacks.

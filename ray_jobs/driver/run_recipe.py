@@ -9,10 +9,10 @@ from typing import NamedTuple
 from rich.console import Console
 
 from mlprune.errors import BadInputError, StoreError, TransientError
-from mlprune.plan import Plan, build_plan, pending_jobs
+from mlprune.plan import build_plan, pending_jobs
 from mlprune.plan.estimate import adopted_evaluations, needs_of
 from mlprune.recipe import Recipe
-from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.job import Job
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
@@ -94,7 +94,7 @@ def _run_recipe(
     store = Store(store_uri, quarantine=True)
     growing = GrowingPlan(build_plan(recipe, available.nodes), store)
     if scrubs:
-        n_damaged = scrub(store, _made_by(growing.plan))
+        n_damaged = scrub(store, growing.records)
         console.print(f"scrub: {n_damaged} records with damaged artefacts moved to quarantine/")
         growing.plan_again()
     plan = growing.plan
@@ -169,7 +169,7 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
             result = driver.run(jobs, present=set(store.record_names()) - remade)
             n_done += result.n_done
         if result.found_damage:
-            scrub(store, _made_by(growing.plan))
+            scrub(store, growing.records)
         elif n_quarantined(store) == n_copies:  # if not, results of another version were set aside meanwhile
             break
         growing.plan_again()
@@ -180,8 +180,3 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
         problem = f"damage was found in {MAX_ROUNDS} rounds"
         result = replace(result, n_skipped=result.n_skipped + len(jobs), problem=problem)
     return replace(result, n_done=n_done)
-
-
-def _made_by(plan: Plan) -> list[RecordKey]:
-    """Return (kind, id) of all records that the jobs of a plan make."""
-    return [key for job in plan.jobs for key in job.makes]

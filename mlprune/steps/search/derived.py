@@ -10,7 +10,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.plan import evaluation_jobs
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.items.jobs import item_jobs
-from mlprune.steps.job import Job
+from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.composed.compose_plan import trial_jobs
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.plan_jobs import all_observations
@@ -72,6 +72,14 @@ def is_made(store: Store, variant_id: str) -> bool:
     except DamagedArtefactError:
         return False
     return stored is None or store.is_complete(stored.record)
+
+
+def orderings_of(store: Store, variant_ids: Iterable[str]) -> list[RecordKey]:
+    """Return the (kind, id) of the orderings whose files contain the masks of variants, as far as they are stored."""
+    records = (store.read_record("variants", variant_id) for variant_id in variant_ids)
+    made = [record for record in records if record is not None and is_made(store, record.id)]
+    masks = [stored_masks(store, record) for record in made]
+    return list(dict.fromkeys(("masks", stored.record.id) for stored in masks if stored is not None))
 
 
 def derive_recipe(recipe: Recipe, variants: Sequence[VariantConfig], evaluations: Sequence[EvaluationConfig]) -> Recipe:

@@ -12,7 +12,7 @@ from mlprune.store.store import Store
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
-from tests.tiny_recipes import copied_inputs, write_recipe
+from tests.tiny_recipes import copied_inputs, copy_of, results, write_recipe
 
 SPARSITIES: dict[str, Any] = {
     "name": "sparsities",
@@ -81,3 +81,16 @@ def test_a_finished_search_is_sound_and_has_nothing_to_do(recipe_path: Path, don
             "SELECT count(*) AS n FROM search_trials JOIN names ON search_id = id WHERE name = 'sparsities'"
         )
     assert named == [{"n": 3}]
+
+
+def test_damaged_masks_of_an_earlier_trial_are_made_again(
+    recipe_path: Path, done: tuple[RunSummary, Store], tmp_path: Path
+) -> None:
+    store = copy_of(done[1], tmp_path / "store")
+    expected = results(store)
+    for masks in (Path(store.uri) / "masks").glob("*/*.parquet"):
+        masks.write_bytes(masks.read_bytes()[::-1])
+    for record in store.records("evaluations"):
+        store.quarantine(record)
+    assert run_recipe(recipe_path, store.uri, address="none").exit_code == 0
+    assert results(store) == expected
