@@ -24,9 +24,10 @@ LEVELS: dict[str, Any] = {
     "levels": {"per": "block", "values": [0, 0.25, 0.5, 0.75]},
     "maximise": "outside_english - 0.1 * kept",
     "where": "english >= dense - 0.2",
-    "method": "random",
-    "batch": 4,
+    "method": "halving",
+    "rungs": [4, 8],
     "budget": {"variants": 16},
+    "compare": ["uniform", "random"],
 }
 SPARSITIES: dict[str, Any] = {
     "name": "sparsities",
@@ -87,3 +88,10 @@ def test_two_workers_of_ray_make_the_same_files(recipe_path: Path, uninterrupted
     on_two = recipe_path.with_name("on-two.yaml")
     on_two.write_text(text, encoding="utf-8")
     assert results(finished(on_two, tmp_path, address="local")) == results(uninterrupted)
+
+
+def test_two_runs_at_once_share_a_search(recipe_path: Path, uninterrupted: Store, tmp_path: Path) -> None:
+    runs = [ForkedRun(recipe_path, tmp_path / "store", log=tmp_path / f"{number}.log") for number in range(2)]
+    for run in runs:
+        run.finish()
+    assert results(tmp_path / "store") == results(uninterrupted)

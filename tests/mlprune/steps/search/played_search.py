@@ -54,6 +54,8 @@ def play(
 ) -> Plan:
     """Run a plan and everything that follows from its results; return the extended plan.
 
+    Comparisons and answers, which no search needs, are left out.
+
     Args:
         choose: chooses the next job among those that can run, as several workers would.
         n_jobs: number of jobs before the run is killed; None for never.
@@ -61,7 +63,7 @@ def play(
         KilledError: the run was killed.
     """
     extended = extend_plan(plan, store)
-    left = pending_jobs(extended.jobs, store)
+    left = _of_searches(pending_jobs(extended.jobs, store))
     n_done = 0
     while left:
         ready = [job for job in left if all(store.has_record(*key) for key in job.needs)]
@@ -74,8 +76,12 @@ def play(
         if job.step == "search":
             n_planned = len(extended.jobs)
             extended = extend_plan(extended, store)
-            left += pending_jobs(extended.jobs[n_planned:], store)
+            left += _of_searches(pending_jobs(extended.jobs[n_planned:], store))
     return extended
+
+
+def _of_searches(jobs: Sequence[Job]) -> list[Job]:
+    return [job for job in jobs if job.step != "compare"]
 
 
 def _play(job: Job, plan: Plan, store: Store, share_of_right: ShareOfRight) -> None:
