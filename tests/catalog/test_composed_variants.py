@@ -13,6 +13,7 @@ from mlprune.steps.prune.composed.compose import ComposeVariantJob
 from mlprune.store.store import Store
 from tests.catalog_data import STARTED
 from tests.composed_variants import PLACES, Both
+from tests.records import made_up_record
 from tests.tiny_recipes import copy_of, results, run_jobs
 
 
@@ -83,6 +84,21 @@ def test_the_origins_of_a_variant_whose_masks_name_it_end(folded: Store, both_ru
     masks = next(record.id for record in folded.records("masks") if record.parents.get("variant") == union)
     of_masks = {row["id"]: row["n_steps"] for row in query(folded, "SELECT id, n_steps FROM origins($id)", id=masks)}
     assert of_masks == {one: 0 if one == masks else n_steps + 1 for one, n_steps in steps.items()}
+
+
+def test_long_lists_of_sparsities_have_short_settings_of_their_own(both_runs: Both, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    record = both_runs.composed.require("variants", both_runs.named("row by-both"))
+    (row,) = record.rows["variants"]
+    for sparsity in (0.5, 0.6):
+        given = {"block_layers": [[f"{block}.fc1", sparsity] for block in range(24)]}
+        changed = made_up_record("variants", {"schedule_parameters": given})
+        rows = {"variants": [{**row, "variant_id": changed.id, "schedule_parameters": given}]}
+        store.write_record(made_up_record("variants", {"schedule_parameters": given}, rows=rows))
+    found = query(store, "SELECT settings, label, method_id FROM variant_descriptions")
+    assert all(one["settings"].startswith("given schedule, block layers for 24 #") for one in found)
+    assert [len({one[name] for one in found}) for name in ("settings", "label", "method_id")] == [2, 2, 2]
+    assert max(len(one["settings"]) for one in found) < 50
 
 
 def test_the_cost_of_a_library_is_divided_among_all_variants_that_it_has(folded: Store, both_runs: Both) -> None:

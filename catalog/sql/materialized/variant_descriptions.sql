@@ -77,7 +77,12 @@ own AS (
                 parameters,
                 lambda parameter: array_to_string(list_transform(
                     json_keys(parameter),
-                    lambda name: replace(name, '_', ' ') || ' ' || json_extract_string(parameter, name)
+                    lambda name: replace(name, '_', ' ') || ' ' || CASE
+                        WHEN json_type(parameter, name) = 'ARRAY' AND length(json_extract_string(parameter, name)) > 80
+                        THEN 'for ' || json_array_length(parameter, name)
+                            || ' #' || left(sha256(json_extract_string(parameter, name)), 8)
+                        ELSE json_extract_string(parameter, name)
+                    END
                 ), ', ')
             ), ', '), '')
         ), '') AS own_settings,

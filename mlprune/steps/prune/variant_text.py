@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 
 Row = Mapping[str, JsonValue]
 
 _PARAMETERS = ("score_parameters", "schedule_parameters", "aggregation_parameters", "intervention_parameters")
+
+_LONGEST_LIST = 80
+"""Most characters of a list of values in a label."""
 
 
 def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
@@ -43,7 +47,7 @@ def settings_words(row: Row) -> Iterator[str]:
     if row["schedule"] not in (None, "uniform"):
         yield f"schedule {row['schedule']}"
     for column in _PARAMETERS:
-        yield from parameter_words(row[column])
+        yield from parameter_words(row[column], longest=_LONGEST_LIST)
     yield from _scope_words(row["scope"])
     if row["profile"] not in (None, "corrected"):
         yield f"profile {row['profile']}"
@@ -55,10 +59,18 @@ def settings_words(row: Row) -> Iterator[str]:
         yield f"resample {row['resample_seed']}"
 
 
-def parameter_words(parameters: JsonValue) -> Iterator[str]:
-    """Yield a phrase per parameter, such as `power 0.7`."""
+def parameter_words(parameters: JsonValue, *, longest: int | None = None) -> Iterator[str]:
+    """Yield a phrase per parameter, such as `power 0.7`.
+
+    Args:
+        longest: a list with more characters is replaced by the number of its values and a hash, as in `block layers for
+            168 #1f0c5a77`.
+    """
     for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
-        yield f"{name.replace('_', ' ')} {_words(value)}"
+        words = _words(value)
+        if longest is not None and isinstance(value, list | tuple) and len(words) > longest:
+            words = f"for {len(value)} #{digest(words)[:8]}"
+        yield f"{name.replace('_', ' ')} {words}"
 
 
 def value_words(value: JsonValue) -> JsonValue:

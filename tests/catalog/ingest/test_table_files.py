@@ -9,7 +9,7 @@ HASHES = {
     2: "9515d4ca9038dce0bc824668a7e82954142e683ed565252c6dde9b9a7bec967f",
     3: "8471c294542b98121548502b3675380357f2a33ce4a4ba9a92437283f57a40b8",
     4: "cfa0fd8a9362f7e92bc3dda420385ad6d7520f692ebded7b965e825307b1fa60",
-    5: "5ef0cb54b4c8ba0f11416162fcb2a56a58e57736c32ed4d3845c4dba035d1768",
+    5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

@@ -30,6 +30,13 @@ def test_settings_that_are_not_defaults_have_phrases(columns: dict[str, Any], wo
     assert list(settings_words(DEFAULTS | columns)) == words
 
 
+def test_a_long_list_is_shortened_in_labels_and_other_lists_have_other_labels() -> None:
+    lists = [[[n, 0.25] for n in range(24)], [[n, 0.5] for n in range(24)]]
+    words = [list(settings_words(DEFAULTS | {"schedule_parameters": {"blocks": values}})) for values in lists]
+    assert words[0] != words[1]
+    assert all(one.startswith("blocks for 24 #") and len(one) == 23 for (one,) in words)
+
+
 def test_a_label_has_score_sets_sparsity_structure_and_propagation() -> None:
     row = DEFAULTS | {
         "score": "contrast",
@@ -46,6 +53,7 @@ def test_a_label_has_score_sets_sparsity_structure_and_propagation() -> None:
 def test_objects_are_shown_as_phrases_and_other_values_as_they_are() -> None:
     assert value_words({"m": 4.0, "spread": 0.1}) == "m 4, spread 0.1"
     assert value_words("owl") == "owl"
+    assert value_words({"blocks": [[n, 0.25] for n in range(24)]}).count("at 0.25") == 24
 
 
 def test_runs_of_blocks_are_ranges() -> None:
