@@ -75,8 +75,8 @@ FIGURES: tuple[Exhibit, ...] = (
         explanation="RankC compares how a language and English rank the candidates of the same items; 1 means equal "
         "rankings, the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. The second panel has "
         "the paired difference to dense on the same items. Grey is the dense "
-        "model, blue the variant that was best for the language on dev. RankC rises with accuracy: languages that "
-        "answer well agree.",
+        "model, blue the variant that was best for the language on dev; without blue, the dense model was. RankC rises "
+        "with accuracy: languages that answer well agree.",
         query="rank_consistency",
         empty_text="The store has no rank consistency with English. An entry under evaluations whose items have the "
         "same ids in English and other languages, such as task: facts with languages: [en, fr], fills "

@@ -18,7 +18,11 @@ Here = Callable[..., Done]
 
 @pytest.fixture
 def store(small_run: FinishedRun, tmp_path: Path) -> Store:
-    return copy_of(small_run.store, tmp_path / "store")
+    """A copy without a catalog: other tests may have filled the one of the shared store."""
+    copied = copy_of(small_run.store, tmp_path / "store")
+    for path in root(copied).glob("catalog.duckdb*"):
+        path.unlink()
+    return copied
 
 
 def root(store: Store) -> Path:

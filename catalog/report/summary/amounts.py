@@ -1,6 +1,7 @@
 """Differences, intervals, bounds and p-values as text, in points or, for perplexity, as ratios."""
 
 import math
+from collections.abc import Sequence
 
 from catalog.report.labels import number
 from catalog.results import Row
@@ -10,6 +11,16 @@ from mlprune.vocabulary import LOG_RATIO, is_higher_better
 def sign_of(metric: str) -> int:
     """Return 1 if higher values of a metric are better, else -1."""
     return 1 if is_higher_better(metric) else -1
+
+
+def gain_of(row: Row) -> float:
+    """Return the difference with a positive sign if it is an improvement, whatever direction is better."""
+    return sign_of(row["metric"]) * float(row["difference"])
+
+
+def best_of(rows: Sequence[Row]) -> Row:
+    """Return the row with the largest gain, or the smallest loss; the first of equal ones."""
+    return max(rows, key=gain_of)
 
 
 def change(value: float | None, scale: str | None) -> str:

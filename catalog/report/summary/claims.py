@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 from catalog.report.labels import text_range
 from catalog.report.summary.amounts import (
+    best_of,
     bound,
     change,
     change_interval,
     corrected_p,
+    gain_of,
     loss_bound,
     magnitude,
     p_text,
-    sign_of,
 )
 from catalog.report.summary.question_texts import group_text, margin_text
 from catalog.results import Row
@@ -38,13 +39,7 @@ def _gain(rows: Sequence[Row]) -> Answer:
     better = [row for row in rows if row["is_supported"]]
     worse = [row for row in rows if is_worse(row)]
     group, against = group_text(rows[0]), rows[0]["against"]
-    top = max(rows, key=lambda row: sign_of(row["metric"]) * row["difference"])
-    p_value, method = corrected_p(top)
-    n_worse = f" {len(worse)} of {len(rows)} are significantly worse." if worse else ""
-    maximum = (
-        f" The best difference, {change(top['difference'], top['scale'])}{change_interval(top)} for {_name(top)} "
-        f"({p_text(p_value, method)}), is the best of {len(rows)} and on average too good."
-    )
+    n_worse, maximum = _n_worse(worse, rows), _best_estimate(rows)
     if better:
         verb = "is" if len(better) == 1 else "are"
         sentence = f"{len(better)} of {len(rows)} variants {verb} significantly better than {against} {group}."
@@ -52,6 +47,26 @@ def _gain(rows: Sequence[Row]) -> Answer:
     sentence = f"None of {len(rows)} variants is significantly better than {against} {group}."
     tone = "bad" if len(worse) == len(rows) else "open"
     return f"none of {len(rows)}", sentence + n_worse + maximum + power_sentence(rows), tone
+
+
+def _n_worse(worse: Sequence[Row], rows: Sequence[Row]) -> str:
+    return f" {len(worse)} of {len(rows)} {'is' if len(worse) == 1 else 'are'} significantly worse." if worse else ""
+
+
+def _best_estimate(rows: Sequence[Row]) -> str:
+    """Return a sentence about the best of several differences, which is called a gain only if it is one."""
+    best = best_of(rows)
+    p_value, method = corrected_p(best)
+    gain, amount = gain_of(best), change(best["difference"], best["scale"])
+    estimate = f"{amount}{change_interval(best)} for {_name(best)} ({p_text(p_value, method)})"
+    if gain > 0:
+        return f" The best difference, {estimate}, is the best of {len(rows)} and on average too good."
+    if gain < 0:
+        return f" No estimate is a gain: all {len(rows)} are losses, the smallest is {estimate}."
+    n_equal = sum(gain_of(row) == 0 for row in rows)
+    if n_equal == len(rows):
+        return f" No estimate is a gain: all {len(rows)} differences are {amount}."
+    return f" No estimate is a gain: {n_equal} of {len(rows)} differences are {amount}, the others are losses."
 
 
 def _gain_of_one(row: Row) -> Answer:
@@ -74,6 +89,7 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
     if len(rows) == 1:
         return _noninferior_of_one(rows[0])
     shown = [row for row in rows if row["is_supported"]]
+    worse = [row for row in rows if is_worse(row)]
     first = rows[0]
     who = f"lose less than {margin_text(first)} against {first['against']} {group_text(first)}"
     bounds = sorted(value for row in shown or rows if (value := loss_bound(row)) is not None)
@@ -82,16 +98,15 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
         low, high = (bound(max(0, end), first["scale"]) for end in (bounds[0], bounds[-1]))
         paid = text_range(low, high) + ("" if low == high else ", depending on the variant")
         span = f" With any one of them, {_payer(first)} pays at most {paid} (one-sided 95 % bound)."
-    elif bounds:
+    elif bounds and len(worse) < len(rows):
         span = (
             f" The smallest one-sided 95 % bound of a loss is {bound(max(0, bounds[0]), first['scale'])}: smaller "
             "losses cannot be excluded with these items."
         )
-    worse = sum(is_worse(row) for row in rows)
-    losses = f" {worse} of {len(rows)} are significantly worse." if worse else ""
+    losses = _n_worse(worse, rows)
     if not shown:
         sentence = f"None of {len(rows)} variants is shown to {who}."
-        return f"none of {len(rows)}", sentence + span + losses, "bad" if worse == len(rows) else "open"
+        return f"none of {len(rows)}", sentence + span + losses, "bad" if len(worse) == len(rows) else "open"
     sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, Holm, p < 0.05)."
     return f"{len(shown)} of {len(rows)}", sentence + span + losses, "good" if len(shown) == len(rows) else "open"
 
@@ -152,7 +167,7 @@ _CLAIMS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
 def is_worse(row: Row) -> bool:
     """Whether the difference is a significant loss after correction over the family."""
     p_value, _ = corrected_p(row)
-    return p_value is not None and p_value < ALPHA and sign_of(row["metric"]) * row["difference"] < 0
+    return p_value is not None and p_value < ALPHA and gain_of(row) < 0
 
 
 def power_sentence(rows: Sequence[Row]) -> str:

@@ -29,7 +29,7 @@ def question_text(row: Row) -> str:
     variants, against = row["variants"] or "any variant", row["against"]
     what = f"{group_text(row)} ({row['task']}, {row['metric']})?"
     if row["claim"] == "equivalent":
-        return f"Do {variants} and {against} differ by less than {margin_text(row)} {what}"
+        return f"Do {row['variants'] or 'pruned variants'} and {against} differ by less than {margin_text(row)} {what}"
     if row["claim"] == "noninferior":
         return f"Does {variants} lose less than {margin_text(row)} against {against} {what}"
     if row["over"] == "mean":

@@ -9,7 +9,7 @@ CREATE OR REPLACE TABLE metrics (
     value DOUBLE,             -- value of the metric; a fraction, never percent
     ci_low DOUBLE,            -- lower end of its 95 % interval
     ci_high DOUBLE,           -- upper end of its 95 % interval
-    interval VARCHAR,         -- method of the interval: wilson, wilson_effective, log_t, bca, debiased or score
+    interval VARCHAR,         -- method of the interval: wilson, wilson_effective, log_t, log_bootstrap_t, bca, debiased or score
     standard_error DOUBLE,    -- standard error of value; clusters of items are independent, items of one cluster are not
     n BIGINT,                 -- number of items that it is computed from
     n_clusters BIGINT,        -- number of clusters of items

@@ -26,7 +26,7 @@ CREATE OR REPLACE TABLE rank_consistency (
     difference DOUBLE,                -- value minus that of the baseline on the same items; NULL for the baseline
     difference_ci_low DOUBLE,         -- lower end of the 95 % interval of difference, which inverts the test of p_value
     difference_ci_high DOUBLE,        -- upper end of it
-    p_value DOUBLE,                   -- two-sided p-value of difference by sign flips of clusters, without correction for other comparisons
+    p_value DOUBLE,                   -- two-sided p-value of difference by sign flips of clusters, without correction for other comparisons; NULL on dev, where variants are chosen
     evaluation_id VARCHAR,            -- -> evaluations: evaluation in the first language
     reference_evaluation_id VARCHAR,  -- -> evaluations: evaluation in the reference language
     scoring_rule VARCHAR,             -- scoring rule of both evaluations

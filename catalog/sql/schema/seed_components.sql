@@ -18,7 +18,7 @@ CREATE OR REPLACE TABLE seed_components (
     n_clusters BIGINT,           -- number of different clusters of items, which languages share
     difference DOUBLE,           -- mean over seeds and languages of the variant's value minus the baseline's; if scale is log_ratio, of ln(variant's value / baseline's)
     scale VARCHAR,               -- difference, or log_ratio for perplexity: exp(difference) is the ratio of the two values
-    ci_low DOUBLE,               -- lower end of the difference's 95 % interval for other seeds and other items
+    ci_low DOUBLE,               -- lower end of the difference's 95 % interval for other seeds and other items; NULL if neither seeds nor items vary
     ci_high DOUBLE,              -- upper end of it
     interval VARCHAR,            -- method of the interval: t below ten seeds, else two_way_bootstrap
     standard_error DOUBLE,       -- standard error of the difference for other seeds and other items
@@ -29,7 +29,7 @@ CREATE OR REPLACE TABLE seed_components (
     language_variance DOUBLE,    -- variance of the difference over languages if there were infinitely many seeds and items; NULL for one language
     seed_share DOUBLE,           -- seed_variance / (seed_variance + item_variance)
     sd_seed DOUBLE,              -- standard deviation of the seeds' differences (divisor n_seeds - 1)
-    sd_seed_ci_low DOUBLE,       -- lower end of the 95 % interval of sd_seed (chi-square)
+    sd_seed_ci_low DOUBLE,       -- lower end of the 95 % interval of sd_seed (chi-square); NULL for a sd_seed of 0
     sd_seed_ci_high DOUBLE,      -- upper end of it
     scoring_rule VARCHAR,        -- scoring rule of all evaluations
     example_limit BIGINT,        -- number of examples that were asked for; NULL for the full split

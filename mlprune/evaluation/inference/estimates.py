@@ -12,7 +12,16 @@ SIGNIFICANCE = 0.05
 """Level of all tests. 1 - LEVEL is greater than 0.05 in floating point, so p = 0.05 would be below it."""
 
 IntervalName = Literal[
-    "wilson", "wilson_effective", "log_t", "bca", "debiased", "score", "tango", "sign_flip", "minima"
+    "wilson",
+    "wilson_effective",
+    "log_t",
+    "log_bootstrap_t",
+    "bca",
+    "debiased",
+    "score",
+    "tango",
+    "sign_flip",
+    "minima",
 ]
 TestName = Literal["tango", "sign_flip", "randomization", "minima"]
 Scale = Literal["difference", "log_ratio"]

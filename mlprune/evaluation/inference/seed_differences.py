@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mlprune.evaluation.inference.estimates import Scale
 from mlprune.evaluation.inference.language_groups import LanguageGroup
 from mlprune.evaluation.inference.language_sums import LanguageSums
-from mlprune.numeric.statistics.bootstrap import percentile_interval
+from mlprune.numeric.statistics.bootstrap import NOISE, percentile_interval
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.numeric.statistics.variance_components import (
@@ -38,11 +38,12 @@ class SeedDifference:
     n_clusters: int
     difference: float
     scale: Scale
-    interval: Interval
+    interval: Interval | None
+    """None if neither seeds nor items vary: it would have no width."""
     method: SeedIntervalName
     standard_error: float
-    bootstrap: Interval
-    """Percentile interval of the two-way bootstrap, as a check where `interval` is another one."""
+    bootstrap: Interval | None
+    """Percentile interval of the two-way bootstrap, as a check where `interval` is another one; None as above."""
     seed_variance: float
     """Variance of the difference over seeds if there were infinitely many items."""
     item_variance: float
@@ -51,7 +52,8 @@ class SeedDifference:
     """Variance of the true differences over languages; None for one language."""
     deviation: float
     """Standard deviation of the seeds' differences."""
-    deviation_interval: Interval
+    deviation_interval: Interval | None
+    """None for a deviation of 0: a few equal values do not show that other seeds are equal."""
 
     @property
     def seed_share(self) -> float | None:
@@ -84,22 +86,29 @@ def seed_difference(seeds: Sequence[LanguageSums], group: LanguageGroup) -> Seed
     has_many = len(seeds) >= ENOUGH_SEEDS
     differences = np.array([_differences(sums)[indices].mean() for sums in seeds])
     deviation = float(differences.std(ddof=1))
+    deviation = deviation if deviation > NOISE else 0.0
+    interval = bootstrap if has_many else _centred(estimate.interval(), float(differences.mean()) - estimate.value)
     return SeedDifference(
         n_seeds=len(seeds),
         n_items=len(frozenset().union(*(first.items[index] for index in indices))),
         n_clusters=int(clusters.sum()),
         difference=float(differences.mean()),
         scale="log_ratio" if first.metric.inference == "log_likelihood" else "difference",
-        interval=bootstrap if has_many else _centred(estimate.interval(), float(differences.mean()) - estimate.value),
+        interval=_with_width(interval),
         method="two_way_bootstrap" if has_many else "t",
         standard_error=estimate.standard_error,
-        bootstrap=bootstrap,
+        bootstrap=_with_width(bootstrap),
         seed_variance=components.seed,
         item_variance=(components.item + components.residual) / values.shape[1],
         language_variance=language_component(table) if len(indices) > 1 else None,
         deviation=deviation,
-        deviation_interval=deviation_interval(deviation, len(seeds)),
+        deviation_interval=deviation_interval(deviation, len(seeds)) if deviation > 0 else None,
     )
+
+
+def _with_width(interval: Interval) -> Interval | None:
+    """Return an interval unless its width is a rounding error."""
+    return interval if interval.width > NOISE else None
 
 
 def _differences(sums: LanguageSums) -> Array:

@@ -160,7 +160,8 @@ def studentized_interval(
 ) -> Interval:
     """Return the bootstrap-t interval: value - q * se, with q the quantiles (type 7) of (resampled - value) / errors.
 
-    Resamples whose standard error is 0 are left out. If that is all of them, the interval is the value.
+    Resamples whose standard error is 0 are left out, up to 1e-9 of their value. If that is all of them, the interval is
+    the value. An end beyond the value is moved to it.
 
     Args:
         value: the metric of the sample.
@@ -177,11 +178,12 @@ def studentized_interval(
     _check_resampled(resampled_errors, level)
     if resampled.shape != resampled_errors.shape or not np.isfinite([value, standard_error]).all():
         raise ShapeError("resamples and errors differ", expected=resampled.shape, got=resampled_errors.shape)
-    kept = resampled_errors > 0
+    kept = resampled_errors > EQUAL * np.abs(resampled)
     if not kept.any():
         return Interval(value, value)
     quantiles = _quantiles((resampled[kept] - value) / resampled_errors[kept], (1 - level) / 2, (1 + level) / 2)
-    return Interval(value - quantiles.high * standard_error, value - quantiles.low * standard_error)
+    low, high = value - quantiles.high * standard_error, value - quantiles.low * standard_error
+    return Interval(min(low, value), max(high, value))
 
 
 def resampled_ratios(counts: NDArray[np.uint16], contributions: Array, *, sizes: Array) -> tuple[Array, Array]:

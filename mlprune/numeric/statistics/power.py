@@ -21,6 +21,8 @@ P_VALUES: Mapping[PairedTest, Callable[[Array, Array], Array]] = {
 }
 """p-values of gained and lost items: without a difference, Tango's test does not depend on the number of items."""
 
+ALPHA = 0.05
+"""Level of the tests of 95 % intervals."""
 N_HALVINGS = 32
 """Bisection steps for a difference: its error is below 1e-9."""
 NEGLIGIBLE = 1e-20
@@ -62,6 +64,25 @@ def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: flo
     _check_power(standard_error, power=power)
     threshold = _threshold(1, n_tests=n_tests, alpha=alpha)
     return float(special.ndtri(1 - threshold / 2) + special.ndtri(power)) * standard_error
+
+
+def detectable_beyond(reach: float, standard_error: float, *, n_tests: int = 1, power: float = 0.8) -> float:
+    """Return the true difference that a test with the given 95 % interval finds with the given power at 5 %.
+
+    reach * z(1 - 0.025 / n_tests) / z(0.975) + z(power) * standard error: the test rejects if the estimate is farther
+    from 0 than the interval reaches, and the estimate is this far above that with the given power. For a normal
+    estimate, reach = z(0.975) * standard error, it is `detectable_difference`.
+
+    Args:
+        reach: distance of the estimate from the farther end of its 95 % interval.
+        standard_error: of the estimate.
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    _check_power(standard_error, power=power)
+    threshold = _threshold(1, n_tests=n_tests, alpha=ALPHA)
+    scale = float(special.ndtri(1 - threshold / 2) / special.ndtri(1 - ALPHA / 2))
+    return reach * scale + float(special.ndtri(power)) * standard_error
 
 
 def detectable_difference_of_items(

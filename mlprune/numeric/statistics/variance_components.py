@@ -37,11 +37,12 @@ class VarianceComponents:
 class CrossedEstimate:
     """A mean over seeds and clusters with the parts of its error; intervals and p-values agree with each other.
 
-    half width at a level: sqrt(t_seeds^2 * of_seeds + t_items^2 * of_items)
+    half width at a level: max(sqrt(t_seeds^2 * of_seeds + t_items^2 * of_items), t_items * sqrt(of_mean))
 
     with t_seeds and t_items the quantiles (1 + level) / 2 of t with n_seeds - 1 and n_clusters - 1 degrees of freedom.
-    It is the t interval over seeds if the items have no part that seeds share. A sum of both errors with degrees of
-    freedom of its own (Satterthwaite) covers too little: 88 % with two seeds.
+    It is the t interval over seeds if the items have no part that seeds share, and at least the t interval over items
+    of these very seeds: a few seeds that agree by chance do not make the mean exact. A sum of both errors with degrees
+    of freedom of its own (Satterthwaite) covers too little: 88 % with two seeds.
     """
 
     value: float
@@ -51,11 +52,13 @@ class CrossedEstimate:
     """Squared standard error from the items that seeds share: item component / C, at least 0."""
     n_seeds: int
     n_clusters: int
+    of_mean: float = 0.0
+    """Squared standard error of the mean over these seeds for other items."""
 
     @property
     def standard_error(self) -> float:
         """Of the mean, for other seeds and other items."""
-        return math.sqrt(self.of_seeds + self.of_items)
+        return math.sqrt(max(self.of_seeds + self.of_items, self.of_mean))
 
     def interval(self, level: float = 0.95) -> Interval:
         """Return the interval of the mean at a level."""
@@ -89,9 +92,8 @@ class CrossedEstimate:
         return replace(self, value=-self.value)
 
     def _half_width(self, tail: float) -> float:
-        of_seeds, of_items = self.of_seeds, self.of_items
-        parts = ((self.n_seeds, of_seeds), (self.n_clusters, of_items))
-        return math.sqrt(sum(float(special.stdtrit(n - 1, tail)) ** 2 * part for n, part in parts))
+        of_seeds, of_items = (float(special.stdtrit(n - 1, tail)) ** 2 for n in (self.n_seeds, self.n_clusters))
+        return math.sqrt(max(of_seeds * self.of_seeds + of_items * self.of_items, of_items * self.of_mean))
 
     def _tail(self, distance: float) -> float:
         """Return the tail, in (0, 0.5], at which the half width is the distance."""
@@ -118,7 +120,8 @@ def crossed_estimate(values: Array) -> CrossedEstimate:
     n_seeds, n_clusters = values.shape
     seeds = values.mean(axis=1)
     of_seeds = float(seeds.var(ddof=1)) / n_seeds
-    return CrossedEstimate(float(seeds.mean()), of_seeds, components.item / n_clusters, n_seeds, n_clusters)
+    of_mean = float(values.mean(axis=0).var(ddof=1)) / n_clusters
+    return CrossedEstimate(float(seeds.mean()), of_seeds, components.item / n_clusters, n_seeds, n_clusters, of_mean)
 
 
 def variance_components(values: Array) -> VarianceComponents:

@@ -18,7 +18,9 @@ from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordKey, make_identity
 from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
+from mlprune.vocabulary import SplitName
 
+DEV: SplitName = "dev"
 Pair = tuple[str, str]
 """Language and reference language."""
 
@@ -67,7 +69,7 @@ class RankConsistencyJob(SmallJob):
             "n_skipped": agreed.n_skipped,
             **_value_columns(measure_ranks(agreed)),
             **_wrong_columns(agreed),
-            **_difference_columns(difference),
+            **_difference_columns(difference, is_tested=spec.split != DEV),
             "evaluation_id": first.identity.id,
             "reference_evaluation_id": second.identity.id,
             **spec.family_columns,
@@ -154,10 +156,11 @@ def _wrong_columns(agreed: Agreement) -> dict[str, JsonValue]:
     }
 
 
-def _difference_columns(difference: SignFlipResult | None) -> dict[str, JsonValue]:
-    """Columns of the paired difference to the baseline."""
+def _difference_columns(difference: SignFlipResult | None, *, is_tested: bool) -> dict[str, JsonValue]:
+    """Columns of the paired difference to the baseline; without a p-value on dev, where variants are chosen."""
     names = ("difference", "difference_ci_low", "difference_ci_high", "p_value")
     if difference is None:
         return dict.fromkeys(names)
     interval = difference.interval
-    return dict(zip(names, (difference.difference, interval.low, interval.high, difference.p_value), strict=True))
+    p_value = difference.p_value if is_tested else None
+    return dict(zip(names, (difference.difference, interval.low, interval.high, p_value), strict=True))

@@ -152,5 +152,7 @@ def _columns(result: SeedDifference) -> dict[str, JsonValue]:
     }
 
 
-def _ends(name: str, interval: Interval) -> dict[str, JsonValue]:
+def _ends(name: str, interval: Interval | None) -> dict[str, JsonValue]:
+    if interval is None:
+        return {f"{name}_low": None, f"{name}_high": None}
     return {f"{name}_low": finite(interval.low), f"{name}_high": finite(interval.high)}

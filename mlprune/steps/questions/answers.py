@@ -9,6 +9,7 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import finite
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.json_values import JsonValue, as_float
+from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
@@ -50,7 +51,8 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
     the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
     several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
-    C * (contribution - difference * size) + difference, sizes adding up to 1. If the differences are not sums, the
+    C * (contribution - difference * size) + difference, sizes adding up to 1. Seeds and items without any variation
+    have the sign-flip interval of what was not seen. If the differences are not sums, the
     error of the items is the mean of the standard errors, which is never too small.
 
     A gain is supported if the difference is better than 0 and p_max_t (without it p_holm; over mean p_value) is below
@@ -111,7 +113,7 @@ def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
         "ci90_low": row["ci90_low"],
         "ci90_high": row["ci90_high"],
         "p_margin": _p_margin(estimate_of(part.evidence), criterion),
-        **_power_columns(criterion, part.evidence.standard_error, n=n_items * part.n_languages, n_tests=n_tests),
+        **_power_columns(criterion, part.evidence, n=n_items * part.n_languages, n_tests=n_tests),
         "chance": part.chance,
         "conditional_on_one_draw": part.seed is not None,
     }
@@ -150,7 +152,8 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "p_max_t": None,
         "p_holm": p_value,
         "p_margin_holm": p_margin,
-        **_power_columns(criterion, error, n=n_items * n_languages, n_tests=1),
+        "smallest_significant": None,
+        "detectable_difference": detectable_difference(error) if 0 < error < math.inf else None,
         "chance": sum(chances) / len(chances) if chances else None,
         "conditional_on_one_draw": len(seeds) == 1,
     }
@@ -165,12 +168,14 @@ def _pooled(compared: Sequence[Compared], seeds: Sequence[int]) -> tuple[Cluster
     masks = [np.array([part.seed == seed for part in compared]) for seed in seeds]
     if all(part.clusters for part in evidence):
         contributions, sizes = aligned(evidence)
+        is_bounded = not any(part.is_log for part in evidence)
+        of_clusters = ClusterEstimate(contributions.mean(axis=1), sizes.mean(axis=1), is_bounded)
         if is_drawn_once:
-            is_bounded = not any(part.is_log for part in evidence)
-            return ClusterEstimate(contributions.mean(axis=1), sizes.mean(axis=1), is_bounded), SIGN_FLIP
+            return of_clusters, SIGN_FLIP
         pseudo_values = len(sizes) * (contributions - differences * sizes) + differences
         table = np.stack([pseudo_values[:, mask].mean(axis=1) for mask in masks])
-        return replace(crossed_estimate(table), value=value), CROSSED
+        crossed = replace(crossed_estimate(table), value=value)
+        return (of_clusters, SIGN_FLIP) if crossed.standard_error <= NOISE else (crossed, CROSSED)
     error = float(np.mean([part.standard_error for part in evidence]))
     if is_drawn_once:
         return estimate_of_error(value, error, n_clusters=n_clusters), STUDENT
@@ -195,17 +200,16 @@ def _p_margin(estimate: Estimate, criterion: Criterion) -> float | None:
     return margin_p_value(estimate, criterion.claim, criterion.margin, sign=criterion.sign)
 
 
-def _power_columns(criterion: Criterion, standard_error: float, *, n: int, n_tests: int) -> Row:
+def _power_columns(criterion: Criterion, evidence: Evidence, *, n: int, n_tests: int) -> Row:
     """Return what the family of tests could have found.
 
     Args:
         n: items of all languages.
     """
-    is_known = 0 < standard_error < math.inf  # 0: nothing changed, which says little about what could have been found
-    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst" and criterion.over == "each"
+    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst"
     return {
         "smallest_significant": smallest_significant_difference(n, n_tests=n_tests, test=MID_P) if is_binary else None,
-        "detectable_difference": detectable_difference(standard_error, n_tests=n_tests) if is_known else None,
+        "detectable_difference": evidence.detectable_difference(n_tests),
     }
 
 

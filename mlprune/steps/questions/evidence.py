@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlprune.errors import StoreError
+from mlprune.evaluation.inference.estimates import finite
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -81,6 +83,15 @@ class Evidence:
             return self.longer_side / ONE_SIDED
         error = self.row["standard_error"]
         return math.inf if error is None else as_float(error)
+
+    def detectable_difference(self, n_tests: int) -> float | None:
+        """Return what a family of tests finds with a power of 80 %; None if nothing varied, or nothing is known."""
+        error = self.row["standard_error"]
+        if not error:  # without changes, the error says little about what could have been found
+            return None
+        if self.row["test"] == MINIMA:
+            return finite(detectable_beyond(self.longer_side, as_float(error), n_tests=n_tests))
+        return detectable_difference(as_float(error), n_tests=n_tests)
 
     @property
     def longer_side(self) -> float:

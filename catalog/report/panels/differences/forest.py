@@ -17,7 +17,7 @@ from catalog.report.drawing.exhibits import (
 )
 from catalog.report.drawing.svg import GRID, INK, QUIET
 from catalog.report.filters import facets_of, to_id
-from catalog.report.labels import METRIC_LABELS, number
+from catalog.report.labels import METRIC_LABELS
 from catalog.report.panels.differences.methods import (
     GROUP_LABELS,
     METHOD,
@@ -32,6 +32,7 @@ from catalog.report.panels.differences.methods import (
 )
 from catalog.report.panels.tasks import by_task
 from catalog.report.style import SeriesStyle
+from catalog.report.summary.amounts import best_of, change, gain_of, p_text
 from catalog.results import Row
 
 MAX_PANELS, MAX_VARIANTS = 6, 18
@@ -86,14 +87,23 @@ def _forest(rows: Sequence[Row], *, n_all: int, styles: SeriesStyles) -> Panel:
     variants = [variant for (variant,), _ in grouped(rows, "variant_id")]
     height = len(names) * (len(variants) * _STEP + _GAP)
     title = f"sparsity {rows[0]['sparsity']:.3g}" + omission_note(len(variants), n_all, "variants")
-    best = max(rows, key=lambda row: row["difference"])
     label = (
         f"Differences of {METRIC_LABELS[rows[0]['metric']]} from dense at {title}, {len(variants)} variants in "
-        f"{len(names)} rows; highest: {number(best['difference'], signed=True)}, {best['label']}, "
-        f"{GROUP_LABELS.get(_name(best), _name(best))}"
+        f"{len(names)} rows; {_best_text(rows)}"
     )
     size = Size(4.7, height + 0.79, left=1.05, right=_LABELS, top=0.34, bottom=0.45)
     return Panel(label=label, size=size, draw=partial(_draw, rows=rows, names=names, title=title, styles=styles))
+
+
+def _best_text(rows: Sequence[Row]) -> str:
+    """Return the largest gain with its p-value as text, or that there is none and the smallest loss."""
+    best = best_of(rows)
+    named = (
+        f"{change(best['difference'], best['scale'])}, {best['label']}, {GROUP_LABELS.get(_name(best), _name(best))}"
+    )
+    if gain_of(best) > 0:
+        return f"largest gain: {named}, {p_text(best['p_holm'], 'Holm')}"
+    return f"no gain; smallest loss: {named}" if gain_of(best) < 0 else "no gain"
 
 
 def _draw(axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str, styles: SeriesStyles) -> None:

@@ -16,10 +16,46 @@ def test_without_a_significant_gain_the_sentence_says_what_could_have_been_found
     rows = family(answered(0.03), answered(-0.04, p_value=0.001, detectable_difference=0.034))
     answer, sentence, tone = answer_of(rows)
     assert (answer, tone) == ("none of 2", "open")
-    assert "1 of 2 are significantly worse." in sentence
+    assert "1 of 2 is significantly worse." in sentence
     assert "In this family of 2, the smallest gain that could have been significant is 1.2 points" in sentence
     assert "a true difference of 2.0 to 3.4 points, depending on the variant, is found with a power of 80 %" in sentence
     assert answer_of(family(*[answered(-0.04, p_value=0.001)] * 2))[2] == "bad"
+
+
+def test_a_loss_is_never_called_the_best_difference() -> None:
+    """Everything is worse, for a metric of which higher is better and for one of which lower is."""
+    for sign, metric, scale, smallest in (
+        (1, "accuracy", "difference", "−0.010"),
+        (-1, "perplexity", "log_ratio", "×1.010"),
+    ):
+        lost = {"metric": metric, "scale": scale, "is_supported": False, "p_value": 0.001}
+        rows = family(answered(-0.2 * sign, **lost), answered(-0.01 * sign, label="closest", **lost))
+        answer, sentence, tone = answer_of(rows)
+        assert (answer, tone) == ("none of 2", "bad")
+        assert "2 of 2 are significantly worse. No estimate is a gain: all 2 are losses" in sentence
+        assert f"the smallest is {smallest} (" in sentence
+        assert "for closest (p = 0.001, max-T)" in sentence
+        assert "best" not in sentence
+
+
+def test_equal_results_are_not_called_the_best_difference() -> None:
+    same = answered(0.0, p_value=1.0)
+    assert "No estimate is a gain: all 2 differences are 0.000." in answer_of(family(same, same))[1]
+    answer, sentence, tone = answer_of(family(same, answered(-0.1), same))
+    assert (answer, tone) == ("none of 3", "open")
+    assert "No estimate is a gain: 2 of 3 differences are 0.000, the others are losses." in sentence
+
+
+def test_the_best_ratio_is_the_lowest() -> None:
+    ratio = {"metric": "perplexity", "scale": "log_ratio"}
+    rows = family(
+        answered(-0.0953, p_value=0.01, is_supported=True, label="lower", **ratio),
+        answered(0.0953, p_value=0.01, is_supported=False, label="higher", **ratio),
+    )
+    answer, sentence, tone = answer_of(rows)
+    assert (answer, tone) == ("1 of 2", "good")
+    assert "1 of 2 is significantly worse. The best difference, ×0.909" in sentence
+    assert "for lower (p = 0.010, max-T)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -68,10 +104,13 @@ def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:
     assert (answer, tone) == ("2 of 3", "open")
     assert "2 of 3 variants lose less than 2.0 points against dense in English" in sentence
     assert "English pays at most 1.6 to 1.9 points, depending on the variant" in sentence
-    assert "1 of 3 are significantly worse." in sentence
+    assert "1 of 3 is significantly worse." in sentence
     none = answer_of(family(lost, noninferior(-0.01, is_supported=False, ci90_low=-0.05)))
     assert none[0] == "none of 2"
     assert "smallest one-sided 95 % bound of a loss is 5.0 points" in none[1]
+    answer, sentence, tone = answer_of(family(lost, lost))
+    assert (answer, tone) == ("none of 2", "bad")
+    assert sentence.endswith("in English. 2 of 2 are significantly worse.")
 
 
 def equivalent(difference: float, **more: object) -> dict[str, object]:

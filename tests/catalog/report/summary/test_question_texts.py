@@ -22,6 +22,8 @@ def test_a_question_names_variants_baseline_group_task_and_metric() -> None:
     asked = "outside English (facts, accuracy)?"
     assert question_text(answered(0.0)) == f"Is a variant of translation better than dense {asked}"
     assert question_text(answered(0.0, variants="")) == f"Is any variant better than dense {asked}"
+    same = answered(0.0, variants="", claim="equivalent", margin=0.02)
+    assert question_text(same) == f"Do pruned variants and dense differ by less than 2.0 points {asked}"
     assert question_text(answered(0.0, over="mean")) == f"Is translation on average better than dense {asked}"
     margin = {"margin": 0.02}
     assert (

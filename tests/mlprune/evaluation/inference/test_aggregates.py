@@ -206,3 +206,10 @@ def test_a_variant_equal_to_its_baseline_does_not_differ() -> None:
         assert (result.difference, result.p_value, result.standard_error) == (0.0, 1.0, 0.0)
         assert result.detectable_difference is None
         assert result.interval.low < 0.0 < result.interval.high
+
+
+def test_the_worst_language_detects_less_than_its_error_alone_would_say(results: dict[str, Aggregate]) -> None:
+    result = results["worst"]
+    reach = max(result.difference - result.interval.low, result.interval.high - result.difference)
+    assert result.detectable_difference == pytest.approx(reach + 0.8416 * result.standard_error, rel=1e-3)
+    assert result.detectable_difference > 2.8016 * result.standard_error

@@ -16,7 +16,26 @@ OURS = np.array([-9.0, -7.5, -14.0, -5.0, -13.0, -7.0, -12.0])
 THEIRS = np.array([-8.0, -7.0, -15.0, -3.0, -12.0, -7.5, -11.0])
 
 
-def test_a_value_has_the_t_interval_of_its_logarithm() -> None:
+def test_a_value_of_many_texts_has_the_bootstrap_t_interval_of_its_logarithm() -> None:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(2, 9, 30)
+    losses = tokens * rng.exponential(2.0, 30)
+    value = measure((PERPLEXITY,), texts(-losses, tokens.tolist()))["perplexity"]
+    ratio = losses.sum() / tokens.sum()
+
+    def ratio_and_error(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+        centre = a.sum() / b.sum()
+        return centre, np.sqrt(30 / 29 * ((a - centre * b) ** 2).sum()) / b.sum()
+
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, 30, size=(1999, 30))
+    resampled = np.array([ratio_and_error(losses[row], tokens[row]) for row in drawn])
+    quantiles = np.quantile((resampled[:, 0] - ratio) / resampled[:, 1], [0.975, 0.025])
+    expected = np.exp(ratio - quantiles * ratio_and_error(losses, tokens)[1])
+    assert value.method == "log_bootstrap_t"
+    assert (value.interval.low, value.interval.high) == pytest.approx(tuple(expected))
+
+
+def test_a_value_of_few_texts_has_the_t_interval_of_its_logarithm() -> None:
     value = measure((PERPLEXITY,), texts(OURS, N_TOKENS))["perplexity"]
     tokens = np.array(N_TOKENS)
     ratio = -OURS.sum() / tokens.sum()

@@ -76,6 +76,23 @@ def test_from_ten_seeds_on_the_interval_is_the_two_way_bootstrap() -> None:
     assert result.language_variance is None
 
 
+def test_equal_seeds_have_the_interval_of_their_items_and_none_of_their_deviation() -> None:
+    baseline = np.zeros((2, N_ITEMS))
+    right = np.zeros((2, 2, N_ITEMS))
+    right[0, :, :4] = right[1, :, 4:8] = 1.0
+    result = found(sums_of(right, baseline), FR)
+    of_items = stats.t.ppf(0.975, N_ITEMS - 1) * (right[:, 0] - baseline[0]).mean(axis=0).std(ddof=1) / np.sqrt(N_ITEMS)
+    assert (result.deviation, result.deviation_interval) == (0.0, None)
+    assert result.interval is not None
+    assert result.interval.width == pytest.approx(2 * of_items)
+
+
+def test_seeds_and_items_without_variation_have_no_interval() -> None:
+    baseline = np.ones((2, N_ITEMS))
+    result = found(sums_of(np.ones((2, 2, N_ITEMS)), baseline), BOTH)
+    assert (result.interval, result.bootstrap, result.deviation_interval) == (None, None, None)
+
+
 def test_with_fewer_seeds_the_bootstrap_is_only_a_check_of_the_t_interval() -> None:
     right, baseline = right_answers(2)
     result = found(sums_of(right, baseline), FR)

@@ -66,6 +66,14 @@ def test_the_detectable_difference_has_the_stated_power(discordant_share: float)
     assert power_by_enumeration(30, share, difference) == pytest.approx(0.7, abs=1e-6)
 
 
+def test_a_test_that_needs_more_than_a_normal_deviate_detects_less() -> None:
+    normal = 1.959963984540054 * 0.01
+    for n_tests in (1, 6):
+        expected = power.detectable_difference(0.01, n_tests=n_tests)
+        assert power.detectable_beyond(normal, 0.01, n_tests=n_tests) == pytest.approx(expected)
+    assert power.detectable_beyond(2 * normal, 0.01) == pytest.approx(power.detectable_difference(0.01) + normal)
+
+
 def test_the_difference_of_an_estimate_follows_the_normal_distribution() -> None:
     expected = (stats.norm.isf(0.05 / 12) + stats.norm.ppf(0.9)) * 0.013
     assert power.detectable_difference(0.013, n_tests=6, power=0.9) == pytest.approx(expected, rel=1e-9)

@@ -7,7 +7,9 @@ from itertools import permutations, product
 
 import pytest
 
-from mlprune.steps.compare.rank_jobs import RankConsistencyJob, compares_ranks, language_pairs
+from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.sign_flips import SignFlipResult
+from mlprune.steps.compare.rank_jobs import DEV, RankConsistencyJob, _difference_columns, compares_ranks, language_pairs
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
 from tests.tiny_recipes import N_FACTS, FinishedRun
@@ -162,6 +164,13 @@ def test_a_variant_is_tested_against_dense_on_the_same_items(tiny_run: FinishedR
         assert row["difference"] == pytest.approx(sum(differences) / len(differences), abs=1e-12)
         assert row["p_value"] == pytest.approx(plain_sign_flips(differences))
         assert (row["p_value"] < 0.05) == (not row["difference_ci_low"] <= 0 <= row["difference_ci_high"])
+
+
+def test_differences_on_dev_are_not_tested() -> None:
+    result = SignFlipResult(0.1, 0.01, Interval(0.05, 0.15), Interval(0.06, 0.14))
+    tested, chosen = (_difference_columns(result, is_tested=split != DEV) for split in ("test", "dev"))
+    assert (tested["p_value"], chosen["p_value"]) == (0.01, None)
+    assert {**chosen, "p_value": 0.01} == tested
 
 
 def test_english_is_the_reference_of_its_pairs_and_others_are_in_alphabetical_order() -> None:

@@ -108,6 +108,21 @@ def test_several_seeds_widen_the_interval_and_one_seed_makes_it_conditional() ->
     assert five_draws["ci_high"] - five_draws["ci_low"] > 3 * (one_draw["ci_high"] - one_draw["ci_low"])
 
 
+def test_seeds_without_any_change_have_the_interval_of_what_was_not_seen() -> None:
+    parts = [cluster_evidence(changed(0, 0)) for _ in range(2)]
+    (row,) = rows_of(MEAN, parts, range(2))
+    assert (row["interval"], row["p_value"], row["detectable_difference"]) == ("sign_flip", 1.0, None)
+    assert row["ci_low"] < row["ci90_low"] < 0 < row["ci90_high"] < row["ci_high"]
+
+
+def test_the_worst_language_detects_what_its_interval_and_its_error_allow() -> None:
+    part = cluster_evidence(changed(3, 1), test="minima", ci_low=-0.08, ci_high=0.14, standard_error=0.03)
+    criterion = Criterion("accuracy", "worst")
+    (alone,), (first, *_) = rows_of(criterion, [part]), rows_of(criterion, [part] * 6)
+    assert alone["detectable_difference"] == pytest.approx(0.13 + 0.8416 * 0.03, rel=1e-3)
+    assert first["detectable_difference"] > alone["detectable_difference"]
+
+
 def test_no_difference_between_sets_is_equivalence_within_a_margin() -> None:
     criterion = Criterion("accuracy", "outside_english", claim="equivalent", margin=0.03, over="mean")
     generator = np.random.default_rng(6)

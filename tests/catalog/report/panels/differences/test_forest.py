@@ -25,6 +25,22 @@ def test_rows_are_groups_of_languages_then_english_then_others() -> None:
     assert order == sorted(order)
 
 
+def test_the_label_names_a_best_variant_only_if_it_is_better() -> None:
+    def label(*rows: dict[str, Any]) -> str:
+        (group,) = forest_plots(rows)
+        (panel,) = group.panels
+        return panel.label.partition("; ")[2]
+
+    higher, lower = (
+        {**ROW, "variant_id": str(value), "label": f"v {value}", "difference": value} for value in (0.1, -0.1)
+    )
+    assert label(lower, higher) == "largest gain: +0.100, v 0.1, fr, p = 0.500, Holm"
+    ratios = [{**row, "metric": "perplexity", "scale": "log_ratio"} for row in (lower, higher)]
+    assert label(*ratios) == "largest gain: ×0.905, v -0.1, fr, p = 0.500, Holm"
+    assert label(ratios[1]) == "no gain; smallest loss: ×1.105, v 0.1, fr"
+    assert label({**ROW, "difference": 0.0}, lower) == "no gain"
+
+
 def test_there_is_one_panel_for_each_sparsity() -> None:
     (group,) = forest_plots([ROW, {**ROW, "sparsity": 0.7, "variant_id": "w"}])
     titles = [[text for text in texts(drawn(panel)) if text.startswith("sparsity")] for panel in group.panels]
