@@ -79,11 +79,11 @@ class SearchResultJob(RecordJob):
         candidates = [self.dense, *(finalist.scored for finalist in self.finalists)]
         test = batch_values(store, self.spec, candidates) if self.dense.evaluations else None
         dev = None if self.winner is None else batch_values(store, self.spec, [self.winner.dense, self.winner.scored])
-        row = {**self._search_columns, **self._dev_columns(dev), **self._test_columns(test), **_optimism(dev, test)}
+        of_splits = {**self._dev_columns(dev), **self._test_columns(test), **optimism_columns(dev, test)}
         finalists = [
             self._finalist_row(index, finalist, test) for index, finalist in enumerate(self.finalists, start=WINNER)
         ]
-        rows = {"searches": [row], "search_finalists": finalists}
+        rows = {"searches": [{**self._search_columns, **of_splits}], "search_finalists": finalists}
         keys: Row = {"result_id": self.identity.id, "search_id": self.search_id}
         store.write_record(
             self.identity.record(
@@ -162,7 +162,7 @@ def _difference(values: BatchValues, first: int, second: int) -> tuple[float, In
     return float(observed), varied_interval(resampled, float(observed), left_out)
 
 
-def _optimism(dev: BatchValues | None, test: BatchValues | None) -> Row:
+def optimism_columns(dev: BatchValues | None, test: BatchValues | None) -> Row:
     """Return the gain of the winner over dense on dev minus that on the split of the report, with its interval.
 
     A gain has a positive sign if it is an improvement. The splits are independent: resample r of dev is combined with

@@ -82,10 +82,11 @@ class TellJob(RecordJob):
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compute all values and write the batch."""
         values = batch_values(store, self.spec, self._candidates)
-        violations = values.violations(self.spec.constraints)[1:]
+        of_trials = slice(1, 1 + len(self.trials))
+        objectives, violations = values.observed[of_trials], values.violations(self.spec.constraints)[of_trials]
         untested = [
             self._told(store, trial, objective=objective, violation=violation)
-            for trial, objective, violation in zip(self.trials, values.observed[1:], violations, strict=False)
+            for trial, objective, violation in zip(self.trials, objectives, violations, strict=True)
         ]
         told = self._tested(untested, values)
         decisions = self.spec.build_method().decide(self.history, told)
@@ -123,7 +124,7 @@ class TellJob(RecordJob):
         """Compare the trials with the incumbent at their rung."""
         rivals = [] if self.rival is None else [self.rival[0]]
         best = incumbent(rivals, told)
-        of_incumbent = next((place for place, one in enumerate((*told, *rivals), start=1) if one.number == best.number))
+        of_incumbent = next(place for place, one in enumerate((*told, *rivals), start=1) if one.number == best.number)
         others = [place for place in range(1, len(told) + 1) if place != of_incumbent]
         p_values = dict(zip(others, values.p_worse(others, of_incumbent), strict=True))
         return [replace(trial, p_worse=p_values.get(place)) for place, trial in enumerate(told, start=1)]
