@@ -11,6 +11,7 @@ from mlprune.plan import build_plan, pending_jobs
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.prune.composed.compose import ComposeVariantJob
+from mlprune.steps.prune.verify import verify_variant
 from mlprune.steps.sensitivity.jobs import SensitivityJob
 from tests.mlprune.steps.sensitivity.planted import HARMLESS, planted_recipe, write_planted_inputs
 from tests.tiny_recipes import FinishedRun, finished_run
@@ -153,3 +154,13 @@ def test_losses_that_are_not_measured_are_refused(tiny_inputs: Path, schedule: d
     recipe["variants"] = [{**recipe["variants"][0], "sparsity": 0.5, "schedule": schedule}]
     with pytest.raises(RecipeError, match=context):
         build_plan(parse_recipe(recipe, folder=tiny_inputs))
+
+
+def test_masks_of_the_schedule_can_be_rebuilt_and_keep_the_losses(run: FinishedRun) -> None:
+    (variant,) = run.named("by-need")
+    record = run.store.require("variants", variant.id)
+    assert verify_variant(run.store, record, run.folder / "model").is_equal
+    (losses,) = {row["sensitivity_id"] for row in losses_of(run, metric="perplexity", group_kind="all").values()}
+    (ordering,) = (one for one in run.store.records("masks") if one.optional_parent("losses"))
+    assert ordering.parent("losses") == losses
+    assert losses in {name.id for name in run.plan.names if name.kind == "sensitivity"}
