@@ -129,7 +129,7 @@ def read_measured_sums(
     """Read the predictions of all candidates, one candidate after the other, and add up their statistics.
 
     Args:
-        candidates: evaluations of each candidate, the dense model first: one per task and language.
+        candidates: evaluations of each candidate, the dense model first. The first one of a task and language counts.
         metrics: what the objective and the constraints measure.
     Raises:
         ShapeError: two candidates are not about the same items.
@@ -138,7 +138,7 @@ def read_measured_sums(
     distinct = sorted(set(metrics))
     tasks = {task for task, _ in distinct}
     specs = [
-        {(one.task.task, one.task.language): one for one in evaluations if one.task.task in tasks}
+        {(one.task.task, one.task.language): one for one in reversed(tuple(evaluations)) if one.task.task in tasks}
         for evaluations in candidates
     ]
     dense = {key: predictions_of(store, evaluation) for key, evaluation in sorted(specs[0].items(), key=itemgetter(0))}
