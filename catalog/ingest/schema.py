@@ -7,6 +7,7 @@ and the next fold fills these from the records. Views and macros are created aga
 
 from collections.abc import Mapping
 
+from catalog.ingest.column_meanings import NO_MEANING, meanings_in
 from catalog.ingest.insert_rows import insert_rows
 from catalog.ingest.table_files import SCHEMA_VERSION, declared_tables, foreign_keys
 from catalog.ingest.transactions import Connection, transaction
@@ -19,20 +20,6 @@ BOOKKEEPING = ("schema_version", "schema_objects", "foreign_keys")
 STATE = "fold_state"
 """Table of values that one fold stores for the next. It is emptied with the tables that are filled from records, and a
 comparison of two catalogs skips it."""
-
-DESCRIBE_VIEWS = (
-    "variant_descriptions",
-    "metrics",
-    "comparison_results",
-    "comparison_families",
-    "aggregate_results",
-    "evaluations",
-    "variants",
-    "orderings",
-    "demonstration_sets",
-    "records",
-)
-"""Tables whose meanings of columns hold in views too, if several tables have a column of that name."""
 
 
 def is_current(connection: Connection) -> bool:
@@ -124,22 +111,14 @@ def _write_comments(connection: Connection) -> None:
         for kind, files in _files().items()
         for name, file in files.items()
     ]
-    in_tables = _column_meanings()
     for table in declared_tables().values():
         for column in table.columns:
             comments.append(_comment_on("COLUMN", f"{table.name}.{column.name}", meaning=column.meaning))
     for view, name in connection.execute(statement("fold", "view_columns")).fetchall():
         if view in views():  # not a view that a user created
-            meaning = views()[view].column_comments.get(name, in_tables.get(name, ""))
-            comments.append(_comment_on("COLUMN", f"{view}.{name}", meaning=meaning))
+            meaning = meanings_in(view).get(name, NO_MEANING)
+            comments.append(_comment_on("COLUMN", f"{view}.{name}", meaning=meaning.text))
     connection.execute("".join(comments))
-
-
-def _column_meanings() -> dict[str, str]:
-    """Return column -> its meaning in the first table that has it; the tables whose meanings fit views come first."""
-    tables = declared_tables()
-    by_preference = {**{name: tables[name] for name in DESCRIBE_VIEWS}, **tables}
-    return {column.name: column.meaning for table in reversed(by_preference.values()) for column in table.columns}
 
 
 def _comment_on(kind: str, name: str, *, meaning: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from catalog.ingest.column_meanings import meanings_in
 from catalog.ingest.table_files import declared_tables, foreign_keys
 from catalog.ingest.view_files import macros
 from catalog.queries import NamedQuery, list_queries
@@ -94,8 +95,21 @@ def _key(name: str, column: Row) -> str:
 
 
 def _view(name: str, columns: Sequence[Row]) -> tuple[str, ...]:
-    listed = ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in columns)
-    return f"### `{name}`", _sentence(columns), f"Columns: {listed}."
+    """Return a table of the columns that the view computes, and the others with the relation that explains them."""
+    by_relation: dict[str, list[Row]] = {}
+    for column in columns:
+        by_relation.setdefault(meanings_in(name)[column["column_name"]].relation, []).append(column)
+    own = [
+        (f"`{column['column_name']}`", column["data_type"], column["column_comment"])
+        for column in by_relation.pop(name, [])
+    ]
+    others = "; ".join(
+        f"as in [{relation}](#{relation}): "
+        + ", ".join(f"`{column['column_name']}` {column['data_type']}" for column in members)
+        for relation, members in by_relation.items()
+    )
+    parts = [table(("column", "type", "meaning"), own)] if own else []
+    return f"### `{name}`", _sentence(columns), *parts, *([f"Columns {others}."] if others else [])
 
 
 def _macro(call: str, file: SqlFile, columns: Sequence[str]) -> tuple[str, ...]:

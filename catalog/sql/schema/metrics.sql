@@ -1,4 +1,4 @@
--- metrics: one row per evaluation and metric, with the columns that distinguish evaluations
+-- metrics: one row per evaluation and metric, with the columns that distinguish evaluations; the view measured leaves out evaluations that others replace
 CREATE OR REPLACE TABLE metrics (
     evaluation_id VARCHAR,    -- -> evaluations: the evaluation
     variant_id VARCHAR,       -- -> variants: the variant that was evaluated

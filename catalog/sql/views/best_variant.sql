@@ -114,3 +114,4 @@ LEFT JOIN comparisons_to_dense AS e
 -- english_ci_low: lower end of the 95 % interval of english_difference
 -- english_ci_high: upper end of the 95 % interval of english_difference
 -- english_p_value: two-sided p-value of english_difference
+-- languages: languages of the criterion, sorted, with blanks between them

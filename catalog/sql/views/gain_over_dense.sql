@@ -57,3 +57,4 @@ JOIN metrics AS m
     AND m.language = c.language;
 -- dense_value: the dense model's value
 -- p_holm: p_value after Holm's correction over the family of the comparison
+-- value: value of the metric; a fraction, never percent

@@ -8,3 +8,4 @@ SELECT * FROM (
 ) AS t(language, script, resource_class);
 -- script: ISO 15924 code of its usual script
 -- resource_class: from 0 (left behind) to 5 (winners)
+-- language: tag of the language

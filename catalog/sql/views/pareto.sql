@@ -75,3 +75,4 @@ LEFT JOIN aggregates AS o
 -- others_ci_low: lower end of the 95 % interval of others_difference
 -- others_ci_high: upper end of the 95 % interval of others_difference
 -- is_efficient: whether it is on the Pareto front of dev
+-- languages: English and the other languages, sorted, with blanks between them

@@ -17,3 +17,4 @@ ancestors(variant_id, id) AS (
 SELECT a.variant_id, r.kind, a.id
 FROM ancestors AS a
 JOIN records AS r ON r.id = a.id;
+-- variant_id: the variant

@@ -23,3 +23,4 @@ SELECT
 FROM draws;
 -- n_draws: number of seeds of the same method and sparsity that were evaluated together; 0 if nothing is drawn
 -- conditional_on_one_draw: whether something is drawn and there is a single draw
+-- variant_id: the variant
