@@ -79,6 +79,10 @@ def rank_agreement(measured: Array, resampled: Array, *, level: float = 0.95, se
     The ends of the interval are the quantiles (type 7) of the correlations of t_r, `corrected` is their median. Equal
     measured values are equal up to multiples of 2^-30.
 
+    The model is normal. In simulations with 200 clusters and 100 repetitions per case, 95 % intervals of normal losses
+    covered the true correlation in 91 to 100 %. Skewed losses are covered too rarely if languages agree: 63 and 84 %
+    for log-normal losses of 24 units with a correlation of 0.95 before the exponential and errors of 0.1 and 0.4.
+
     One `Generator(PCG64(seed))` draws R uniform numbers, which choose T_r from the cumulative probabilities in the
     order of the first deviation, the second one and the correlation, and then the normal numbers of z, [R, n, 2].
 

@@ -45,7 +45,7 @@ def sampled(true: np.ndarray, *, noise: float, seed: int) -> tuple[np.ndarray, n
 
 
 def test_the_interval_covers_the_correlation_of_the_true_values_although_noise_hides_it() -> None:
-    """About 93 % of intervals do; the measured correlation is far too low, and resampling lowers it again."""
+    """The true correlation is 1; the measured one is far too low."""
     shared = np.linspace(-1.5, 1.5, 20)
     n_covered, measured, corrected = 0, [], []
     for seed in range(20):
