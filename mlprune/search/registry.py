@@ -11,6 +11,7 @@ from mlprune.search.methods.exhaustive import Exhaustive
 from mlprune.search.methods.halving import Halving, HalvingParameters
 from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
 from mlprune.search.methods.random_points import RandomPoints
+from mlprune.search.methods.tpe import Tpe, TpeParameters
 from mlprune.search.space import Space
 
 
@@ -56,6 +57,12 @@ SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
         parameters=EvolutionParameters,
         build=Evolution,
         uses_rungs=True,
+    ),
+    "tpe": SearchMethodEntry(
+        "points that are likely to be among the best ones, by Optuna's tree-structured Parzen estimator",
+        citation="T. Akiba et al., *Optuna: A Next-generation Hyperparameter Optimization Framework*, arXiv:1907.10902",
+        parameters=TpeParameters,
+        build=Tpe,
     ),
 }
 

@@ -16,7 +16,7 @@ from mlprune.search.trials import Asked, Decision, Told
 class HalvingParameters(Parameters):
     """Parameters of method halving."""
 
-    eta: float = parameter(4.0, "one candidate in eta goes on to the next rung", above=1)
+    eta: float = parameter(2.5, "one candidate in eta goes on to the next rung", above=1)
 
 
 @dataclass(frozen=True)

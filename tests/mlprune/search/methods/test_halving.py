@@ -12,7 +12,7 @@ from mlprune.search.trials import winner
 from tests.simulated_search import run_search, told
 
 SPACE = Space((Axis("a", tuple(range(40))),))
-SETTINGS = Settings(parameters=HalvingParameters(), rung_items=(64, 256, 1024, 2000))
+SETTINGS = Settings(parameters=HalvingParameters(eta=4), rung_items=(64, 256, 1024, 2000))
 
 
 def test_the_best_quarter_goes_on_at_each_rung() -> None:

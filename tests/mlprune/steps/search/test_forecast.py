@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.search.method import ItemBudget, VariantBudget
-from mlprune.search.registry import SEARCH_METHODS
+from mlprune.search.methods.halving import HalvingParameters
 from mlprune.steps.search.forecast import forecast_batches
 from mlprune.steps.search.spec import SearchSpec
 from tests.mlprune.steps.search.test_from_recipe import spec_of
@@ -29,10 +29,8 @@ def test_a_method_without_rungs_asks_for_full_batches_until_its_budget_or_space_
     assert sizes(replace(spec, budget=ItemBudget(3 * spec.n_scored(None) + 1))) == [3]
 
 
-@pytest.mark.skipif("halving" not in SEARCH_METHODS, reason="no halving")
 def test_halving_asks_for_a_quarter_at_every_rung(spec: SearchSpec) -> None:
-    parameters = SEARCH_METHODS["halving"].parameters() if "halving" in SEARCH_METHODS else None
-    assert parameters is not None
+    parameters = HalvingParameters(eta=4)
     halving = replace(
         spec, method="halving", method_parameters=parameters, rungs=(2, 4, None), budget=VariantBudget(16)
     )

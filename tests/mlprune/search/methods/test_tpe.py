@@ -1,0 +1,57 @@
+"""Optuna's sampler, asked and told by replay."""
+
+import sys
+from dataclasses import replace
+from math import inf
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.search.level_units import LevelUnits
+from mlprune.search.method import Settings, VariantBudget
+from mlprune.search.methods.random_points import RandomPoints
+from mlprune.search.methods.tpe import Tpe, TpeParameters
+from mlprune.search.space import Axis, Space
+from tests.simulated_search import run_search
+
+UNITS = LevelUnits(tuple("abc"), (1, 1, 2), (0.3, 0.5, 0.7), 0.5)
+SPACE = Space((Axis("score", ("wanda", "ria")),), UNITS)
+SETTINGS = Settings(parameters=TpeParameters(startup=3), batch=3, rung_items=(10,))
+
+
+def test_a_missing_package_is_one_line_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(RecipeError) as caught:
+        Tpe(SPACE, SETTINGS)
+    assert caught.value.context["expected"] == "pip install -e '.[search]'"
+
+
+def test_every_point_with_the_total_is_asked_once_until_the_space_is_finished() -> None:
+    pytest.importorskip("optuna")
+    history = run_search(Tpe(SPACE, SETTINGS), SETTINGS, lambda point, _: -inf if point[0] else float(point[1]))
+    assert sorted(trial.point for trial in history) == list(SPACE.points())
+
+
+def test_the_same_history_gives_the_same_points_and_the_seed_changes_them() -> None:
+    pytest.importorskip("optuna")
+    settings = replace(SETTINGS, budget=VariantBudget(6))
+    points = [
+        [trial.point for trial in run_search(Tpe(SPACE, one), one, lambda point, _: float(point[1]))]
+        for one in (settings, settings, replace(settings, seed=1))
+    ]
+    assert points[0] == points[1] != points[2]
+    assert len(points[0]) == 6
+
+
+def test_the_estimator_finds_better_points_than_random_search() -> None:
+    pytest.importorskip("optuna")
+    space = Space((), LevelUnits(tuple("abcdef"), (1,) * 6, (0.3, 0.4, 0.5, 0.6)))
+    settings = replace(SETTINGS, batch=4, budget=VariantBudget(32))
+    found, drawn = (
+        max(
+            trial.objective
+            for trial in run_search(method(space, settings), settings, lambda point, _: float(sum(point)))
+        )
+        for method in (Tpe, RandomPoints)
+    )
+    assert found > drawn
