@@ -90,6 +90,12 @@ class SearchConfig(Model):
         return self
 
     @model_validator(mode="after")
+    def _measures_something(self) -> "SearchConfig":
+        if not (self.objective.measures or any(bound.measures for bound in self.constraints)):
+            raise ValueError("a search measures a group of languages: add one to the objective or the constraints")
+        return self
+
+    @model_validator(mode="after")
     def _splits_differ(self) -> "SearchConfig":
         if self.split == self.report_on:
             raise ValueError(f"report_on is another split than the one of the choice, got {self.split!r} for both")

@@ -100,6 +100,7 @@ def test_a_mistake_is_named_with_its_key(changes: dict[str, Any], key: str, cont
         ({"maximise": "kept"}, "got both"),
         ({"minimise": None}, "got none"),
         ({"minimise": None, "maximise": "perplexity(all)"}, "lower values of perplexity are better"),
+        ({"minimise": "kept"}, "measures a group of languages"),
         ({"minimise": "script:Cyrl"}, "no language of the group script:Cyrl"),
         ({"budget": None}, "needs a budget"),
         ({"budget": {}}, "one of both"),
