@@ -134,7 +134,7 @@ class Recipe(Model):
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         check_questions(self.questions, self.evaluations, entries=evaluated)
-        check_searches(self.searches, self.evaluations, sets=sets, entries=evaluated)
+        check_searches(self.searches, self.evaluations, sets=self.demonstrations, entries=evaluated)
         names = [*evaluated, *(search.name for search in self.searches)]
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
         _require_known("analyses.neurons", self.analyses.neurons, sets)

@@ -5,25 +5,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pydantic_core import PydanticCustomError
 
 from mlprune.recipe.base import unknown_name
+from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.searches.measures import check_direction, check_measured, evaluations_of_task, measured
 from mlprune.recipe.searches.search import SearchConfig
 
 SET_KEYS = ("demonstrations", "over", "contrast")
 """Keys of a trial that name demonstration sets."""
+Space = Mapping[str, Sequence[object]]
+"""Key -> values."""
 
 
 def check_searches(
     searches: Sequence[SearchConfig],
     evaluations: Sequence[EvaluationConfig],
     *,
-    sets: Collection[str],
+    sets: Sequence[DemonstrationConfig],
     entries: Collection[str],
 ) -> None:
     """Check all searches of a recipe.
 
     Args:
-        sets: names of the demonstration sets.
+        sets: the demonstration sets.
         entries: names of the other entries that make variants.
     Raises:
         ValueError: a name is taken, or a split lacks something that is measured.
@@ -41,20 +44,28 @@ def check_searches(
         _check_evaluations(search, evaluations, where=where)
 
 
-def check_sets(
-    base: Mapping[str, object], space: Mapping[str, Sequence[object]], sets: Collection[str], *, where: str
-) -> None:
-    """Check the names of demonstration sets in a base and in the values of a space.
+def check_sets(base: Mapping[str, object], space: Space, sets: Sequence[DemonstrationConfig], *, where: str) -> None:
+    """Check the names of demonstration sets in a base and in the values of a space: every variant reads one set, or one
+    group of sets.
 
     Raises:
-        PydanticCustomError: one is unknown.
+        ValueError: a name stands for several sets, or sets that are read together for several groups.
+        PydanticCustomError: a name is unknown.
     """
+    known = sorted({entry.name for entry in sets})
     for key in SET_KEYS:
         of_base = [(f"base.{key}", base[key])] if base.get(key) is not None else []
         for path, value in (*of_base, *((f"space.{key}", value) for value in space.get(key, ()))):
-            for name in value if isinstance(value, list | tuple) else [value]:
-                if name not in sets:
-                    raise unknown_name(f"name in {key}", str(name), sorted(sets), key=f"{where}.{path}")
+            names = [str(name) for name in value] if isinstance(value, list | tuple) else [str(value)]
+            for name in names:
+                if name not in known:
+                    raise unknown_name(f"name in {key}", name, known, key=f"{where}.{path}")
+            seeds = [entry.seed for entry in sets if entry.name in names]
+            n_groups = len(set(seeds)) if key == "over" else len(seeds)
+            if n_groups > 1:
+                kind = "sets of one seed" if key == "over" else "one set"
+                got = f"{' and '.join(names)} with {n_groups} {'seeds' if key == 'over' else 'sets'}"
+                raise ValueError(f"{where}.{path}: every trial is one variant, which reads {kind}, got {got}")
 
 
 def splits_of(evaluations: Iterable[EvaluationConfig], task: str) -> list[str]:

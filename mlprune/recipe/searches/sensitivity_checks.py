@@ -31,7 +31,7 @@ def check_sensitivity(
         if analysis.name in taken:
             raise ValueError(f"{where}: another entry has the name {analysis.name!r}")
         taken.append(analysis.name)
-        check_sets(analysis.base, {}, {entry.name for entry in sets}, where=where)
+        check_sets(analysis.base, {}, sets, where=where)
         _check_tasks(analysis, evaluations, where=where)
         _check_influence(analysis, sets, where=where)
 

@@ -41,8 +41,8 @@ def search_spec(recipe: Recipe, inputs: Inputs, config: SearchConfig, *, sets: D
     """Return the specification of one search.
 
     Raises:
-        RecipeError: the model has no such blocks or layers, no levels have the total, a trial would be several
-            variants, a rung has too many items, or the splits share items.
+        RecipeError: the model has no such blocks or layers, no levels have the total, a rung has too many items, or the
+            splits share items.
     """
     base = _base(config)
     units = _units(inputs, config, base)
@@ -139,23 +139,14 @@ def check_size(spec: SearchSpec, config: SearchConfig) -> None:
 
 
 def _parents(recipe: Recipe, inputs: Inputs, spec: SearchSpec, *, sets: DemonstrationPlan) -> JsonObject:
-    """Return the ids of what trials are made from.
-
-    Raises:
-        RecipeError: a point is several variants.
-    """
+    """Return the ids of what trials are made from."""
     derived = recipe.model_copy(update={"evaluations": spec.evaluations})
     set_ids: dict[str, None] = {}
     variants: Mapping[str, PlannedVariant] = {}
     for point in _representatives(spec.space):
         entry = trial_entry(spec, point)
         variants = plan_variants(derived.model_copy(update={"variants": (entry,)}), inputs, sets.by_profile)
-        pruned = [variant for variant in variants.values() if not variant.is_dense]
-        if len(pruned) > 1:
-            message = "a trial is one variant: give the demonstration set of a search a name of its own"
-            labels = [planned.label for variant in pruned for planned in variant.sets]
-            raise RecipeError(message, search=spec.name, expected="one set", got=labels)
-        for variant in pruned:
+        for variant in variants.values():
             contrast = [variant.contrast] if variant.contrast else []
             set_ids |= dict.fromkeys(planned.id for planned in (*variant.sets, *contrast))
     dense = {key: variant for key, variant in variants.items() if variant.is_dense}

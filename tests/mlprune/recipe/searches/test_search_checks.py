@@ -1,5 +1,6 @@
 """Searches that clash with other sections."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,3 +38,19 @@ def test_the_sets_of_a_space_are_known() -> None:
     assert "searches.0.space.demonstrations" in error_of(search_recipe(base=base, space=space))
     over = {**base, "over": ["mt", "nt"], "aggregate": "mean"}
     assert "searches.0.base.over" in error_of(search_recipe(base=over))
+
+
+@pytest.mark.parametrize("make", [search_recipe, sensitivity_recipe])
+def test_a_name_that_stands_for_several_sets_is_refused(make: Callable[..., dict[str, Any]]) -> None:
+    recipe = make()
+    recipe["demonstrations"][0]["source"] = ["fr", "sw"]
+    assert "base.demonstrations: every trial is one variant, which reads one set, got mt with 2 sets" in error_of(
+        recipe
+    )
+    both = {**BASE, "over": ["mt", "code"], "aggregate": "mean"}
+    del both["demonstrations"]
+    together = make(base=both)
+    together["demonstrations"].append({"name": "code", "kind": "code", "path": "code"})
+    assert parse_recipe(together, folder=Path())
+    together["demonstrations"][1]["seed"] = 1
+    assert "reads sets of one seed, got mt and code with 2 seeds" in error_of(together)

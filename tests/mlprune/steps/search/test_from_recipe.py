@@ -100,14 +100,6 @@ def test_what_the_model_or_the_items_do_not_allow_is_refused(
     assert message in caught.value.message
 
 
-def test_a_trial_is_one_variant(tiny_inputs: Path) -> None:
-    recipe = search_recipe()
-    recipe["demonstrations"][0]["source"] = ["fr", "sw"]
-    with pytest.raises(RecipeError, match="a trial is one variant") as caught:
-        search_specs(*opened(parse_recipe(recipe, folder=tiny_inputs)))
-    assert caught.value.context["got"] == ["fr-en", "sw-en"]
-
-
 def test_a_space_without_a_budget_has_a_limit(tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"method": "exhaustive", "budget": None}
     assert spec_of(tiny_inputs, **changes).space.n_points == 7
