@@ -25,7 +25,7 @@ def test_an_example_recipe_is_accepted(path: Path) -> None:
 
 def test_the_search_of_the_embedded_model_can_be_planned() -> None:
     plan = build_plan(load_recipe(ROOT / "infra" / "recipes" / "search.yaml"))
-    blocks, scores = (search.spec for search in plan.searches)
+    blocks, _, scores = (search.spec for search in plan.searches)
     assert blocks.space.n_points == 19
     assert blocks.space.uniform == (1, 1, 1, 1)
     assert scores.space.n_points == 6

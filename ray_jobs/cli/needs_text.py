@@ -11,9 +11,10 @@ from mlprune.plan.node_assignment import NodeLoad, assign_actors
 from mlprune.plan.node_capacity import Node, format_node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.rates import Rates, measure_gpu_rates, measure_rates, stated_gpu_rates
-from mlprune.plan.search_costs import SearchCost
+from mlprune.plan.searches.search_costs import SearchCost
+from mlprune.plan.searches.sensitivity_costs import SensitivityCost
 from ray_jobs.cli.durations import format_time
-from ray_jobs.cli.search_text import search_lines
+from ray_jobs.cli.search_text import search_lines, sensitivity_lines
 from ray_jobs.driver.capacity_checks import format_pool
 from ray_jobs.workers.node_resources import n_cpus
 
@@ -21,7 +22,13 @@ NOT_INCLUDED = "start-up and small jobs not included"
 
 
 def describe_needs(
-    needs: Needs, pool: Pool, nodes: Sequence[Node], *, is_here: bool, searches: Sequence[SearchCost] = ()
+    needs: Needs,
+    pool: Pool,
+    nodes: Sequence[Node],
+    *,
+    is_here: bool,
+    searches: Sequence[SearchCost] = (),
+    analyses: Sequence[SensitivityCost] = (),
 ) -> list[str]:
     """Describe the pool on its nodes and what the pending jobs need, one line each.
 
@@ -29,6 +36,7 @@ def describe_needs(
         nodes: for which the pool was planned.
         is_here: whether the node is this machine, whose accelerator can be measured.
         searches: costs of the searches, of whose jobs only some are pending yet.
+        analyses: costs of the sensitivity analyses, whose jobs may be done.
     """
     loads = assign_actors(pool, nodes)
     rates = _rates(needs, pool, loads, is_here=is_here)
@@ -40,6 +48,7 @@ def describe_needs(
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *_time_lines(needs, pool, rates, is_here=is_here),
         *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
+        *sensitivity_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
         *(f"hint:   {hint}" for hint in _hints(needs, pool, loads)),
     ]
 

@@ -9,7 +9,8 @@ from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
-from mlprune.plan.search_costs import SearchCost, search_costs
+from mlprune.plan.searches.search_costs import search_costs
+from mlprune.plan.searches.sensitivity_costs import sensitivity_costs
 from mlprune.recipe import Recipe
 from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
@@ -18,7 +19,7 @@ from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
-from ray_jobs.cli.search_text import search_lines
+from ray_jobs.cli.search_text import search_lines, sensitivity_lines
 from ray_jobs.driver.capacity_checks import local_ray_node, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
 from ray_jobs.driver.model_imports import (
@@ -72,7 +73,7 @@ def describe_plan(
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
         *question_lines(plan, store, declarations(plan.questions, store)),
-        *_needs_lines(needs, nodes, searches=search_costs(plan, needs.sizes)),
+        *_needs_lines(plan, needs, nodes),
     ]
     return "\n".join(lines)
 
@@ -102,15 +103,16 @@ def _adoption_lines(n_adopted: int) -> list[str]:
     return [f"adopted: {counted(n_adopted, 'evaluation')} with the predictions of an earlier version; no model runs"]
 
 
-def _needs_lines(needs: Needs, nodes: Sequence[Node], *, searches: Sequence[SearchCost]) -> list[str]:
+def _needs_lines(plan: Plan, needs: Needs, nodes: Sequence[Node]) -> list[str]:
     """What the pending jobs need on the nodes of a cluster, or on this machine if there are none."""
+    searches, analyses = search_costs(plan, needs.sizes), sensitivity_costs(plan, needs.sizes)
     if nodes:
-        return describe_needs(needs, needs.pool(nodes), nodes, is_here=False, searches=searches)
+        return describe_needs(needs, needs.pool(nodes), nodes, is_here=False, searches=searches, analyses=analyses)
     here = local_ray_node()
     if needs.model.device == "cuda" and not here.gpus:
-        lines = search_lines(searches, lambda _rung: None)
+        lines = [*search_lines(searches, lambda _: None), *sensitivity_lines(analyses, lambda _: None)]
         return [*lines, "pool:   none on this machine, which has no accelerator: describe the machines with --cluster"]
-    return describe_needs(needs, needs.pool([here]), [here], is_here=True, searches=searches)
+    return describe_needs(needs, needs.pool([here]), [here], is_here=True, searches=searches, analyses=analyses)
 
 
 def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:

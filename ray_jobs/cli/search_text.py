@@ -1,9 +1,10 @@
-"""Text about searches in a plan: trials, items and time of each rung, and of the whole search."""
+"""Text about searches and sensitivity analyses in a plan: their trials or probes, items and time."""
 
 from collections.abc import Callable, Iterator, Sequence
 
 from mlprune.counted import counted
-from mlprune.plan.search_costs import RungCost, SearchCost
+from mlprune.plan.searches.search_costs import RungCost, SearchCost
+from mlprune.plan.searches.sensitivity_costs import SensitivityCost
 from ray_jobs.cli.durations import format_time
 
 Seconds = Callable[[RungCost], float | None]
@@ -13,6 +14,16 @@ Seconds = Callable[[RungCost], float | None]
 def search_lines(costs: Sequence[SearchCost], seconds: Seconds) -> list[str]:
     """Describe searches, one line each for the search, its rungs, its report and the whole."""
     return [line for cost in costs for line in _lines(cost, seconds)]
+
+
+def sensitivity_lines(costs: Sequence[SensitivityCost], seconds: Seconds) -> list[str]:
+    """Describe sensitivity analyses, one line each."""
+    return [
+        f"sensitivity {cost.name}: {counted(cost.n_probes, 'probe')}, "
+        f"{cost.n_items_scored:,} items over all languages, "
+        f"{_about(_total([seconds(part) for part in cost.evaluations]))}, if none of it is done"
+        for cost in costs
+    ]
 
 
 def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
@@ -29,9 +40,13 @@ def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
         times.append(seconds(cost.report))
         splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
         yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
+    yield f"  whole search: {_about(_total(times))}; start-up, statistics, masks and small jobs not included"
+
+
+def _total(times: Sequence[float | None]) -> float | None:
+    """Return the sum of some times; None if one is unknown."""
     known = [time for time in times if time is not None]
-    total = sum(known) if len(known) == len(times) else None
-    yield f"  whole search: {_about(total)}; start-up, statistics, masks and small jobs not included"
+    return sum(known) if len(known) == len(times) else None
 
 
 def _about(time: float | None) -> str:

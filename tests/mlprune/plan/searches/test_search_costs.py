@@ -12,7 +12,7 @@ from mlprune.plan.estimate import Needs, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
 from mlprune.plan.rates import Rates
-from mlprune.plan.search_costs import RungCost, SearchCost, search_costs
+from mlprune.plan.searches.search_costs import RungCost, SearchCost, search_costs
 from mlprune.steps.job_cost import JobCost
 from tests.search_recipes import BASE, search_recipe
 from tests.tiny_recipes import plan_of, write_recipe

@@ -1,0 +1,1 @@
+"""Costs of searches and sensitivity analyses."""
