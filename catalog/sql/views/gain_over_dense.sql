@@ -29,6 +29,7 @@ SELECT
     c.ci_low,
     c.ci_high,
     c.p_value,
+    c.interval_contradicts_p,
     c.p_holm,
     c.q_bh,
     c.family,

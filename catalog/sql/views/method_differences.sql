@@ -36,6 +36,7 @@ SELECT
     CASE WHEN m.n_variants = 1 THEN m.own.ci_high ELSE s.ci_high END AS ci_high,
     CASE WHEN m.n_variants = 1 THEN m.own.standard_error ELSE s.standard_error END AS standard_error,
     CASE WHEN m.n_variants = 1 THEN m.own.p_value END AS p_value,
+    CASE WHEN m.n_variants = 1 THEN m.own.interval_contradicts_p END AS interval_contradicts_p,
     CASE WHEN m.n_variants = 1 THEN m.own.p_holm END AS p_holm,
     CASE WHEN m.n_variants = 1 THEN m.own.p_max_t END AS p_max_t,
     CASE WHEN m.n_variants = 1 THEN m.own.family END AS family,
