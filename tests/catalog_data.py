@@ -66,7 +66,8 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
         _block_influence(store, base_id, name=name, set_id=sets[name])
     _sensitivity(store, variants)
     questions = _answers(store, variants)
-    _recipe(store, base_id, sets=sets, variants=variants, questions=questions)
+    search_id = _search(store, variants)
+    _recipe(store, base_id, sets=sets, variants=variants, questions=questions, search_id=search_id)
     _run_files(store, variants)
 
 
@@ -737,6 +738,68 @@ def _aggregates(record: Record) -> dict[str, Any]:
     return {name: row[name] for name in wanted} | more
 
 
+SEARCH = "blocks"
+"""Name of the search."""
+N_TRIALS = 6
+
+
+def _search(store: Store, variants: list[Variant]) -> str:
+    """Two batches whose trials are pruned variants: the accuracy in Swahili on dev. Return the id of the search."""
+    search_id = identity("searches", step_version=1, parameters={"search": SEARCH})
+    records = [record for record in store.records("evaluations") if _is_dev_fact(record)]
+    trials = variants[1 : 1 + N_TRIALS]
+    values = [round(0.3 + 0.2 * _unit("trial", variant.id), 3) for variant in trials]
+    batches: list[str] = []
+    for batch in (0, 1):
+        numbers = range(batch * N_TRIALS // 2, (batch + 1) * N_TRIALS // 2)
+        best = max(range(numbers.stop), key=lambda number: (values[number], -number))
+        rows = [
+            {"search_id": search_id, "batch_id": "@id", "number": number, "batch": batch, "rung": 0, "parent": None}
+            | {"item_limit": None, "variant_id": trials[number].id, "point": {"0": 0.1 * number, "score": "wanda"}}
+            | {"n_items": 80, "n_new_items": 80, "n_items_so_far": 80 * (number + 1), "objective": values[number]}
+            | {"ci_low": values[number] - 0.1, "ci_high": values[number] + 0.1, "dense_objective": 0.35}
+            | {"violation": 0.0, "is_feasible": True, "p_worse": None if number == best else 0.2}
+            | {"status": "kept" if number == best else "stopped", "reason": "made up"}
+            for number in numbers
+        ]
+        wanted = {variants[0].id, *(trials[number].id for number in numbers)}
+        parents = {"evaluations": [one.id for one in records if one.rows["evaluations"][0]["variant_id"] in wanted]}
+        parameters = {"search": search_id, "batch": batch}
+        tables = {"search_trials": rows}
+        batches.append(write_rows(store, "search_batches", parameters=parameters, parents=parents, rows=tables))
+    winner = max(range(N_TRIALS), key=lambda number: (values[number], -number))
+    _search_result(store, search_id, trials, winner=winner, value=values[winner])
+    return search_id
+
+
+def _search_result(store: Store, search_id: str, trials: list[Variant], *, winner: int, value: float) -> None:
+    report = {"result_id": "@id", "search_id": search_id, "direction": "maximise", "objective": "sw", "seed": 0}
+    report |= {"constraints": [], "method": "random", "method_parameters": {}, "budget": {"n_variants": N_TRIALS}}
+    report |= {"rungs": [None], "n_trials": N_TRIALS, "n_variants": N_TRIALS, "n_items": 360}
+    report |= {"n_items_if_all_were_scored": 480, "variant_id": trials[winner].id, "number": winner}
+    report |= {"dev_value": value, "dev_dense_value": 0.35, "test_value": value - 0.05, "test_dense_value": 0.34}
+    report |= {"optimism": 0.04, "optimism_ci_low": -0.02, "optimism_ci_high": 0.1}
+    key = {"result_id": "@id", "search_id": search_id}
+    finalists = [
+        {**key, "role": "winner", "variant_id": trials[winner].id, "test_value": value - 0.05},
+        {**key, "role": "uniform", "variant_id": compared_with(trials, winner).id, "test_value": value - 0.07}
+        | {"difference": 0.02, "ci_low": 0.005, "ci_high": 0.035, "p_worse": 0.01},
+    ]
+    write_rows(
+        store, "searches", parameters={"search": SEARCH}, rows={"searches": [report], "search_finalists": finalists}
+    )
+
+
+def compared_with(trials: list[Variant], winner: int) -> Variant:
+    """The trial that stands for uniform sparsity."""
+    return trials[(winner + 1) % len(trials)]
+
+
+def _is_dev_fact(record: Record) -> bool:
+    row = record.rows["evaluations"][0]
+    return (row["task"], row["split"], row["scoring_rule"]) == ("facts", "dev", "mean")
+
+
 def _recipe(
     store: Store,
     base_id: str,
@@ -744,12 +807,14 @@ def _recipe(
     sets: dict[str, str],
     variants: list[Variant],
     questions: list[dict[str, Any]],
+    search_id: str,
 ) -> None:
     recipe = {"recipe": "artificial"}
     rows = [{**recipe, "kind": "base_model", "name": "tiny", "id": base_id}]
     rows += [{**recipe, "kind": "demonstration_set", "name": name, "id": set_id} for name, set_id in sets.items()]
     rows += [{**recipe, "kind": "variant", "name": variant.name, "id": variant.id} for variant in variants]
     rows.append({**recipe, "kind": "recipe", "name": "artificial", "id": "@id"})
+    rows.append({**recipe, "kind": "search", "name": SEARCH, "id": search_id})
     covered = [
         {
             "question_id": question["question_id"],

@@ -14,6 +14,7 @@ from catalog.report.panels.rank_consistency import consistency_intervals, consis
 from catalog.report.panels.schedules import schedule_panels
 from catalog.report.panels.weights.mask_profiles import mask_profiles
 from catalog.report.result_figures import RESULT_FIGURES
+from catalog.report.search_figures import SEARCH_FIGURES
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(
@@ -173,6 +174,7 @@ FIGURES: tuple[Exhibit, ...] = (
         parameters={"variant_id": None, "schedule": None, "with_uniform": False},
         is_optional=True,
     ),
+    *SEARCH_FIGURES,
     Exhibit(
         anchor="cost",
         title="Cost",

@@ -1,6 +1,7 @@
 """The tables of the report, in order; they follow the figures."""
 
 from catalog.report.drawing.exhibits import Exhibit
+from catalog.report.search_figures import SEARCH_TABLES
 
 _VARIANT = {"label": "variant", "sparsity": "sparsity"}
 
@@ -58,6 +59,7 @@ TABLES: tuple[Exhibit, ...] = (
         | {"perplexity": "perplexity", "ratio_to_dense": "ratio to dense", "p_holm": "p, Holm"},
         intervals={"perplexity": ("ci_low", "ci_high"), "ratio_to_dense": ("ratio_low", "ratio_high")},
     ),
+    *SEARCH_TABLES,
     Exhibit(
         anchor="failures",
         title="Failures",

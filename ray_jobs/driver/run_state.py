@@ -156,6 +156,10 @@ def next_commands(recipe: Recipe, store_uri: str) -> tuple[str, ...]:
     without_accuracy = {task for task, traits in TASK_TRAITS.items() if traits.reads_parallel_text}
     splits = {evaluation.split for evaluation in recipe.evaluations if evaluation.task not in without_accuracy}
     query = "best_by_language" if {"dev", "test"} <= splits else "values_by_variant" if recipe.evaluations else "runs"
+    if recipe.searches:
+        query = "search_final"
+    elif recipe.sensitivity and not recipe.variants:
+        query = "sensitive_units"
     store = shlex.quote(store_uri)
     return f"mlprune query {query} --store {store}", f"mlprune report --store {store} --out report.html"
 

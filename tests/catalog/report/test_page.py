@@ -16,12 +16,14 @@ from catalog.report.page import numeric_columns, render_page
 from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
 from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
+from catalog.report.search_figures import SEARCH_FIGURES, SEARCH_TABLES
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK, Reader
 
 EXHIBITS = [*FIGURES, *TABLES]
+SEARCHES = (*SEARCH_FIGURES, *SEARCH_TABLES)
 SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
 
 
@@ -52,6 +54,12 @@ def attacked(attacked_page: str) -> Reader:
         ("seeds", 8),
         ("masks", 9),
         ("cost", 3),
+        ("search-final", 1),
+        ("search-trials", 2),
+        ("search-front", 1),
+        ("sensitivity", 5),
+        ("sensitivity-agreement", 1),
+        ("influence", 1),
     ],
 )
 def test_every_figure_is_drawn_with_a_panel_for_each_part_of_it(reader: Reader, anchor: str, n_panels: int) -> None:
@@ -105,7 +113,8 @@ def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
     below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
     assert below.pop("") == "overview"  # of the counts on top
     assert below.pop("methods") == "methods"
-    assert below == {exhibit.anchor: exhibit.query for exhibit in (*EXHIBITS, *EXAMPLES) if not exhibit.is_optional}
+    shown = [exhibit for exhibit in (*EXHIBITS, *EXAMPLES) if exhibit in SEARCHES or not exhibit.is_optional]
+    assert below == {exhibit.anchor: exhibit.query for exhibit in shown}
     of_headline = {origin.name for origin in reader.origins if origin.section == "headline"}
     assert of_headline == {"chosen_on_dev", "answered_questions"}
 
@@ -158,7 +167,7 @@ def test_an_empty_catalog_gives_a_page_of_explanations(empty_catalog: Catalog) -
 def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
     links = {link.attributes["href"] for link in reader.find("a")}
-    optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional]
+    optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional and exhibit not in SEARCHES]
     assert [exhibit.anchor for exhibit in optional] == ["layers", "profiles", "schedules"]
     for exhibit in optional:
         assert reader.panels(exhibit.anchor)

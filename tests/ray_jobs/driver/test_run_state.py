@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from mlprune.recipe import Recipe
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, Job
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunState
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunState, next_commands
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.worker_health import MAX_FAILURES
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob
+from tests.search_recipes import search_recipe, sensitivity_recipe
 
 
 @pytest.fixture
@@ -68,3 +70,9 @@ def test_a_job_that_breaks_the_device_of_every_worker_is_tried_a_bounded_number_
     retries = [state.next_attempt(job, broken) for _ in range(MAX_ATTEMPTS)]
     assert retries == [job] * (MAX_ATTEMPTS - 1) + [None]
     assert MAX_ATTEMPTS < MAX_FAILURES, "the job fails before its worker is retired"
+
+
+def test_the_first_command_after_a_run_shows_the_results_of_its_searches_or_its_sensitivity() -> None:
+    searched, analysed = (Recipe.model_validate(recipe) for recipe in (search_recipe(), sensitivity_recipe()))
+    assert next_commands(searched, "s")[0] == "mlprune query search_final --store s"
+    assert next_commands(analysed, "s")[0] == "mlprune query sensitive_units --store s"

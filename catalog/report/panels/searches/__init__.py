@@ -1,0 +1,1 @@
+"""Pictures of searches: their trials, their spaces, and English against the other languages."""

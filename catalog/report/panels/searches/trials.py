@@ -1,0 +1,201 @@
+"""Trials of a search: their values against the items scored, and their values of each axis or unit of the space."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped
+from catalog.report.drawing.svg import INK, QUIET
+from catalog.report.filters import facets_of
+from catalog.report.labels import number
+from catalog.report.style import BLACK, BLUE, GREY, ORANGE, VERMILLION
+from catalog.results import Row
+
+MAX_AXES = 40
+"""Maximum number of axes that are drawn; of more, those that vary most."""
+_LEGEND = (
+    LegendEntry("winner, or best so far while the search runs", ORANGE, marker="*", line=False),
+    LegendEntry("kept", BLUE, marker="o", line=False),
+    LegendEntry("stopped", GREY, marker="o", line=False),
+    LegendEntry("misses a constraint", VERMILLION, marker="X", line=False),
+    LegendEntry("best of its rung so far", BLUE),
+    LegendEntry("dense model on the same items", BLACK, dashed=True),
+)
+
+
+def trial_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw two panels per search: its trials against the items scored, and parallel coordinates of its space.
+
+    Args:
+        rows: result of `search_trials.sql`.
+    """
+    return tuple(
+        Group(
+            title=f"{members[0]['base_model']} · {members[0]['name']}",
+            panels=(_progress_panel(members), *_space_panels(members)),
+            rows=members,
+            legend=_LEGEND,
+            facets=facets_of(members[0], only=("model",)),
+            note=_note(members),
+        )
+        for _, members in grouped(rows, "search_id")
+    )
+
+
+def best_trial(rows: Sequence[Row]) -> Row | None:
+    """Return the reported winner, or the best trial so far of the highest rung; None without either."""
+    won = [row for row in rows if row["is_winner"]]
+    highest = max(row["rung"] for row in rows)
+    best = [row for row in rows if row["is_new_best"] and row["rung"] == highest]
+    return (won or best[-1:] or [None])[0]
+
+
+def _note(rows: Sequence[Row]) -> str:
+    best, last = best_trial(rows), rows[-1]
+    n_stopped = sum(row["status"] == "stopped" for row in rows)
+    text = f"{len(rows)} trials, {n_stopped} of them stopped; {last['n_items_so_far']:,} items scored. "
+    if best is None:
+        return text
+    kind = "The winner is" if best["is_winner"] else "The best so far is"
+    return (
+        f"{text}{kind} trial {best['number']}, {best['label'] or best['variant_id']}. Its value here chose it and is "
+        "on average too good."
+    )
+
+
+def _progress_panel(rows: Sequence[Row]) -> Panel:
+    best = best_trial(rows)
+    value = "none" if best is None else f"{number(best['objective'])} at trial {best['number']}"
+    label = f"Objective against items scored, {rows[0]['name']}: {len(rows)} trials, best {value}"
+    return Panel(label=label, size=Size(5.6, 3.0, left=0.7), draw=partial(_draw_progress, rows=rows))
+
+
+def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
+    axes.set_title(f"objective, {rows[0]['direction']}", color=INK, weight="bold", fontsize=9)
+    axes.grid(axis="y")
+    axes.set_xlabel("items scored so far")
+    for _, batch in grouped(rows, "batch"):
+        ends = [batch[0]["n_items_so_far"] - batch[0]["n_items"], batch[-1]["n_items_so_far"]]
+        axes.plot(ends, [batch[0]["dense_objective"]] * 2, color=BLACK, linestyle="--", linewidth=1.0, zorder=1)
+    for (rung,), members in grouped(rows, "rung"):
+        new = [row for row in members if row["is_new_best"] and row["objective"] is not None]
+        xs = [row["n_items_so_far"] for row in new]
+        ys = [row["objective"] for row in new]
+        if new:
+            axes.step([*xs, members[-1]["n_items_so_far"]], [*ys, ys[-1]], where="post", color=BLUE, linewidth=1.2)
+            axes.annotate(f"rung {rung}", (xs[0], ys[0]), (3, -10), textcoords="offset points", fontsize=7, color=QUIET)
+    for colour, marker, members in _kinds(rows):
+        drawn = [row for row in members if row["objective"] is not None]
+        xs, ys = ([row[name] for row in drawn] for name in ("n_items_so_far", "objective"))
+        axes.plot(xs, ys, linestyle="", marker=marker, color=colour, markersize=4, alpha=0.8, zorder=3)
+    best = best_trial(rows)
+    if best is not None and best["objective"] is not None:
+        x, y = best["n_items_so_far"], best["objective"]
+        if best["ci_low"] is not None:
+            axes.vlines(x, best["ci_low"], best["ci_high"], color=ORANGE, linewidth=1.4, zorder=4)
+        axes.plot([x], [y], "*", color=ORANGE, markersize=12, zorder=5)
+
+
+def _kinds(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:
+    """Return colour, marker and rows of the stopped, infeasible and kept trials."""
+    feasible = [row for row in rows if row["is_feasible"]]
+    return [
+        (GREY, "o", [row for row in feasible if row["status"] == "stopped"]),
+        (VERMILLION, "X", [row for row in rows if not row["is_feasible"]]),
+        (BLUE, "o", [row for row in feasible if row["status"] != "stopped"]),
+    ]
+
+
+def _space_panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
+    """Return a panel with the values of each axis and unit, if some vary."""
+    points = [_point(row) for row in rows]
+    axes = _varying(points)
+    if not axes:
+        return ()
+    best = best_trial(rows)
+    chosen = "" if best is None else ", ".join(f"{name} {_text(_point(best).get(name))}" for name in axes)
+    return (
+        Panel(
+            label=f"Values of each axis of the space, {rows[0]['name']}: {len(rows)} trials; best trial: {chosen}",
+            size=Size(max(3.4, 1.2 + 0.34 * len(axes)), 3.0, left=0.55, bottom=0.85 if _has_long(axes) else 0.45),
+            draw=partial(_draw_space, rows=rows, points=points, names=axes),
+        ),
+    )
+
+
+def _point(row: Row) -> Mapping[str, Any]:
+    point = row["point"]
+    parsed = json.loads(point) if isinstance(point, str) else point
+    return dict(parsed or {})
+
+
+def _varying(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names with several values, units by their numbers; at most `MAX_AXES`, those with most values."""
+    names = sorted({name for point in points for name in point}, key=_place)
+    n_values = {name: len({_text(point.get(name)) for point in points}) for name in names}
+    varying = [name for name in names if n_values[name] > 1]
+    kept = sorted(varying, key=lambda name: -n_values[name])[:MAX_AXES]
+    return [name for name in varying if name in kept]
+
+
+def _place(name: str) -> tuple[int, int, str]:
+    first, _, rest = name.partition(".")
+    return (1, int(first), rest) if first.isdigit() else (0, 0, name)
+
+
+def _has_long(axes: Sequence[str]) -> bool:
+    return max(map(len, axes)) > 3
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
+
+
+def _draw_space(axes: Axes, *, rows: Sequence[Row], points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Draw one line per trial over the axes: levels of units on a common scale, other axes from bottom to top."""
+    axes.set_title("trials by axis or unit", color=INK, weight="bold", fontsize=9)
+    axes.grid(axis="x")
+    heights = _heights(points, names)
+    best = best_trial(rows)
+    order = sorted(range(len(rows)), key=lambda index: (rows[index] is best, rows[index]["status"] != "stopped"))
+    for index in order:
+        row, shift = rows[index], 0.012 * (index % 7 - 3)
+        is_best = row is best
+        colour = ORANGE if is_best else GREY if row["status"] == "stopped" else BLUE
+        ys = [heights[name][_text(points[index].get(name))] + (0 if is_best else shift) for name in names]
+        width, alpha = (2.0, 1.0) if is_best else (0.8, 0.45)
+        axes.plot(range(len(names)), ys, color=colour, marker="o", markersize=2.5, linewidth=width, alpha=alpha)
+    for place, name in enumerate(names):
+        for text, height in heights[name].items():
+            if place == 0 or not name[0].isdigit():
+                axes.text(place - 0.05, height, text, ha="right", va="center", fontsize=7, color=INK)
+    axes.set_xticks(range(len(names)), names, rotation=90 if _has_long(names) else 0)
+    axes.set_yticks([])
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    axes.set_ylim(-0.08, 1.08)
+
+
+def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return for each axis its values, as text, with their heights from 0 to 1; units have the same levels."""
+    units = [name for name in names if name[0].isdigit()]
+    values = {name: [point.get(name) for point in points] for name in names}
+    levels = [value for name in units for value in values[name]]
+    heights = {}
+    for name in names:
+        known = levels if name in units else values[name]
+        if all(isinstance(value, float | int) for value in known):
+            ordered = [_text(value) for value in sorted(set(known))]
+            heights[name] = dict(zip(ordered, _scaled(sorted(set(known))), strict=True))
+        else:
+            texts = sorted({_text(value) for value in known})
+            heights[name] = dict(zip(texts, np.linspace(0, 1, len(texts)), strict=True))
+    return heights
+
+
+def _scaled(values: Sequence[float]) -> list[float]:
+    low, high = values[0], values[-1]
+    return [(value - low) / ((high - low) or 1) for value in values]

@@ -1,0 +1,12 @@
+-- influence_by_language: one row per demonstration set of one language and block: how much the block of the dense model
+-- turns the hidden states of the set's tokens, with its interval over demonstrations.
+-- $language VARCHAR = NULL
+SELECT
+    d.source_language AS language, i.block, i.influence, i.ci_low, i.ci_high, i.n_demonstrations, i.n_tokens,
+    rank() OVER (PARTITION BY i.block_influence_id ORDER BY i.influence DESC) AS rank,
+    d.kind, d.seed, b.source AS base_model, i.base_model_id, i.demonstration_set_id, i.block_influence_id
+FROM block_influence AS i
+JOIN demonstration_sets AS d ON d.demonstration_set_id = i.demonstration_set_id
+JOIN base_models AS b ON b.base_model_id = i.base_model_id
+WHERE $language::VARCHAR IS NULL OR d.source_language = $language::VARCHAR
+ORDER BY base_model, i.base_model_id, language <> 'en', language, i.block_influence_id, i.block;

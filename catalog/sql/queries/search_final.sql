@@ -1,0 +1,70 @@
+-- search_final: one row per report of a search and variant in it: the winner, and what it is compared with, on the split
+-- of the report. difference is the winner's objective minus the variant's, with the one-sided p_worse. The test of the
+-- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_holm corrects
+-- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
+-- on the split of the report.
+-- $search VARCHAR = NULL
+WITH tests AS (
+    SELECT
+        q.recipe, q.name, a.variant_id, a.baseline_id, q.question_id, q.metric, q.group_kind, q.group_name, q.split,
+        a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, q.metric <> 'perplexity' AS higher_is_better
+    FROM questions AS q
+    JOIN answers AS a ON a.question_id = q.question_id
+    WHERE q.is_declared AND q.claim = 'gain'
+),
+finalists AS (
+    SELECT f.*, n.name, n.recipe
+    FROM search_finalists AS f
+    JOIN names AS n ON n.kind = 'search' AND n.id = f.search_id
+),
+tested AS (
+    SELECT
+        f.result_id, f.search_id, f.name, f.recipe, f.role, f.variant_id, f.test_value, f.test_ci_low, f.test_ci_high,
+        f.difference, f.ci_low, f.ci_high, f.p_worse,
+        t.question_id, t.split, t.metric, t.group_kind, t.group_name, t.scale, t.higher_is_better,
+        t.difference AS tested_difference, t.ci_low AS tested_ci_low, t.ci_high AS tested_ci_high, t.p_value,
+        count(t.p_value) OVER (PARTITION BY f.result_id, f.recipe, f.name) AS n_tests,
+        least(
+            1,
+            t.p_value * (
+                1 + count(t.p_value) OVER (PARTITION BY f.result_id, f.recipe, f.name)
+                - row_number() OVER (PARTITION BY f.result_id, f.recipe, f.name ORDER BY t.p_value NULLS LAST, f.role)
+            )
+        ) AS p_step
+    FROM finalists AS f
+    JOIN searches AS s ON s.result_id = f.result_id
+    LEFT JOIN tests AS t
+        ON t.recipe = f.recipe AND t.name = f.name || '-against-' || f.role
+        AND t.variant_id = s.variant_id AND t.baseline_id = f.variant_id
+),
+corrected AS (
+    SELECT
+        *,
+        CASE WHEN p_value IS NOT NULL THEN max(p_step) OVER (
+            PARTITION BY result_id, recipe, name ORDER BY p_value NULLS LAST, role
+        ) END AS p_holm
+    FROM tested
+)
+SELECT
+    c.name, c.role, v.label, c.test_value, c.test_ci_low, c.test_ci_high, s.test_dense_value,
+    c.difference, c.ci_low, c.ci_high, c.p_worse,
+    c.tested_difference, c.tested_ci_low, c.tested_ci_high, c.p_value, c.p_holm,
+    CASE
+        WHEN c.role = 'winner' THEN NULL
+        WHEN c.variant_id = s.variant_id THEN 'the same variant'
+        WHEN c.p_holm IS NULL THEN 'no test'
+        WHEN c.p_holm >= 0.05 THEN 'not significant'
+        WHEN (c.tested_difference > 0) = c.higher_is_better THEN 'winner is better'
+        ELSE 'winner is worse'
+    END AS verdict,
+    c.n_tests, c.metric, c.group_kind, c.group_name, c.scale, c.split,
+    CASE WHEN c.role = 'winner' THEN s.dev_value END AS dev_value,
+    CASE WHEN c.role = 'winner' THEN s.optimism END AS optimism,
+    CASE WHEN c.role = 'winner' THEN s.optimism_ci_low END AS optimism_ci_low,
+    CASE WHEN c.role = 'winner' THEN s.optimism_ci_high END AS optimism_ci_high,
+    s.direction, s.objective, c.recipe, c.variant_id, c.question_id, c.search_id, c.result_id, v.base_model_id
+FROM corrected AS c
+JOIN searches AS s ON s.result_id = c.result_id
+JOIN described_variants AS v ON v.variant_id = c.variant_id
+WHERE $search::VARCHAR IS NULL OR c.name = $search::VARCHAR
+ORDER BY v.base_model_id, c.recipe, c.name, c.result_id, c.role <> 'winner', c.role;
