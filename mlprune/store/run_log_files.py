@@ -2,6 +2,7 @@
 
     runs/<run_id>/run.json                         command, user, host and start time
     runs/<run_id>/planned.json, ended.json         the jobs to be done, and how the run ended
+    runs/<run_id>/searches.json                    how far its searches are
     runs/<run_id>/environment-<id>.json            code, libraries and hardware that its jobs used
     runs/<run_id>/job-<n>.json, failure-<n>.json, elsewhere-<n>.json, pool-<n>.json
     runs/<run_id>/packed-<first>-<last>.jsonl.zst  the files with these numbers, one line per file
@@ -77,7 +78,8 @@ def run_of(path: str) -> tuple[str, int]:
 
 
 def kind_of(path: str) -> str:
-    """Return the kind of a run file: run, planned, job, failure, elsewhere, pool, environment, ended or packed."""
+    """Return the kind of a run file: run, planned, searches, job, failure, elsewhere, pool, environment, ended or
+    packed."""
     return path.rpartition("/")[2].partition(".")[0].partition("-")[0]
 
 

@@ -2,7 +2,9 @@
 
 import time
 
+from mlprune.counted import counted
 from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
+from ray_jobs.driver.status.search_state import SearchState
 
 MAX_FAILURES, MAX_CLAIMS = 5, 4
 """Failures and claims that are listed one by one."""
@@ -15,6 +17,7 @@ def format_run(run: RunStatus) -> str:
     lines = [f"run {run.run_id} of {run.recipe} on {run.host} ({run.address}): {_format_state(run)}"]
     lines.append(f"  {n_done} of {n_jobs} jobs done in {_format_duration(run.elapsed_s)}{_format_rate(run, n_done)}")
     lines += [_format_step(name, step) for name, step in run.steps.items()]
+    lines += [_format_search(search) for search in run.searches]
     if run.n_retried:
         lines.append(f"  {run.n_retried} attempts were repeated")
     if run.working_on:
@@ -30,6 +33,23 @@ def _format_step(name: str, step: StepStatus) -> str:
     failed = f", {step.n_failed} failed" if step.n_failed else ""
     mean = f", {step.spent_s / step.n_done:.2f} s each" if step.n_done and step.spent_s else ""
     return f"  {name:12} {step.n_done:6} done {step.n_left:6} left{failed}{mean}"
+
+
+def _format_search(search: SearchState) -> str:
+    """Format a search as one line: trials, items, rung, and the best trial of the rung."""
+    if search.is_finished:
+        text = f"finished, {counted(search.n_trials, 'trial')}, {search.n_items:,} items"
+    else:
+        text = f"{search.n_trials} of at most {counted(search.most_trials, 'trial')}, "
+        text += f"{search.n_items:,} of at most {search.most_items:,} items"
+    if search.n_rungs > 1 and search.rung:
+        limit = "all" if search.item_limit is None else f"{search.item_limit:,}"
+        text += f", rung {search.rung} of {search.n_rungs} ({limit} items)"
+    if search.best is not None:
+        value = "no finite value" if search.objective is None else f"{search.objective:.4g}"
+        missed = "" if search.is_feasible else ", misses a constraint"
+        text += f", best {value} (trial {search.best}{missed})"
+    return f"  search {search.name}: {text}"
 
 
 def _format_state(run: RunStatus) -> str:

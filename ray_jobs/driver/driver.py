@@ -20,6 +20,7 @@ from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog
 from ray_jobs.driver.run_state import RunResult, RunState
+from ray_jobs.driver.status.search_state import SearchState
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
@@ -30,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 NextJobs = Callable[[Job], Sequence[Job]]
 """A finished job -> the jobs that its result makes possible, such as the next batch of a search."""
+SearchStates = Callable[[], tuple[SearchState, ...]]
+"""How far the searches of the run are."""
 POLL_INTERVAL_S = 1.0
 """Time between two checks of a job that another run has claimed."""
 
@@ -46,6 +49,7 @@ class Driver:
         progress: shows every finished job.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
         next_jobs: plans the jobs that follow from a result; they join the run.
+        search_states: how far the searches are, for `mlprune status`.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Driver:
         metrics: Metrics = NO_METRICS,
         round_: int = 0,
         next_jobs: NextJobs = lambda _: (),
+        search_states: SearchStates = lambda: (),
     ) -> None:
         self._store = store
         self._log = RunLog(store, run_id, metrics=metrics, round_=round_)
@@ -67,6 +72,7 @@ class Driver:
         self._progress = progress
         self._claims = claims
         self._next_jobs = next_jobs
+        self._search_states = search_states
         self._has_logged_wait = False
         self._catalog = CatalogSync(store)
 
@@ -78,6 +84,7 @@ class Driver:
         """
         state = RunState(waiting=list(jobs), done=set(present))
         self._log.start(state.waiting)
+        self._log.log_searches(self._search_states())
         result: RunResult | None = None
         try:
             self._run(state)
@@ -213,6 +220,7 @@ class Driver:
     def _add_next(self, state: RunState, job: Job) -> None:
         """Add the jobs that a finished job makes possible. Another run may have made some of the records they need."""
         jobs = self._next_jobs(job)
+        self._log.log_searches(self._search_states())
         if jobs:
             needs = dict.fromkeys(key for each in jobs for key in each.needs if key not in state.done)
             state.mark_done(key for key in needs if self._store.has_record(*key))

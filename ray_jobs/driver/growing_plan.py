@@ -6,9 +6,11 @@ from mlprune.plan import Plan, extend_plan, pending_jobs
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.search.derived import orderings_of
+from mlprune.steps.search.spec import SearchSpec
 from mlprune.steps.search.tell import TellJob
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from ray_jobs.driver.status.search_state import SearchLimits, SearchState
 
 
 class GrowingPlan:
@@ -22,6 +24,8 @@ class GrowingPlan:
     def __init__(self, plan: Plan, store: Store) -> None:
         self._built = plan
         self._store = store
+        self._limits: dict[str, SearchLimits] = {}
+        """Search -> what it needs at most, which takes time to compute."""
         self.plan = extend_plan(plan, store)
 
     def plan_again(self) -> None:
@@ -39,6 +43,16 @@ class GrowingPlan:
         self.plan = extend_plan(self.plan, self._store)
         self.declare()
         return pending_jobs(self.plan.jobs[n_planned:], self._store, repair=True)
+
+    @property
+    def search_states(self) -> tuple[SearchState, ...]:
+        """How far each search is."""
+        return tuple(SearchState.of(search, self._limits_of(search.spec)) for search in self.plan.searches)
+
+    def _limits_of(self, spec: SearchSpec) -> SearchLimits:
+        if spec.name not in self._limits:
+            self._limits[spec.name] = SearchLimits.of(spec)
+        return self._limits[spec.name]
 
     @property
     def records(self) -> list[RecordKey]:

@@ -20,6 +20,7 @@ from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
+from ray_jobs.driver.status.search_state import SearchState
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
@@ -57,6 +58,7 @@ class RunLog:
         """Environments that are already written."""
         self._planned_at = ""
         self._n_planned: Counter[str] = Counter()
+        self._searches: tuple[SearchState, ...] = ()
         self._n_files = 0
         self._unpacked: list[tuple[str, JsonObject]] = []
         """Numbered files that are not packed yet."""
@@ -74,6 +76,12 @@ class RunLog:
         self._n_planned.update(job.step for job in jobs)
         planned = {"jobs": dict(self._n_planned), "process": this_process(), "planned_at": self._planned_at}
         self._write("planned", planned)
+
+    def log_searches(self, states: tuple[SearchState, ...]) -> None:
+        """Write how far the searches are, if they have been told more."""
+        if states != self._searches:
+            self._searches = states
+            self._write("searches", {"searches": [state.to_json() for state in states]})
 
     def log_attempt(
         self, job: Job, outcome: Outcome, *, status: AttemptStatus, attempt: int, retry: Job | None = None

@@ -164,6 +164,7 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
                 metrics=metrics,
                 round_=number,
                 next_jobs=growing.next_jobs,
+                search_states=lambda: growing.search_states,
             )
             remade = {key for job in jobs for key in job.makes}
             result = driver.run(jobs, present=set(store.record_names()) - remade)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from mlprune.json_values import JsonObject, JsonValue
+from ray_jobs.driver.status.search_state import SearchState
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ class RunEntries:
     ended: EndedEntry | None = None
     attempts: list[AttemptEntry] = field(default_factory=list)
     failures: list[FailureEntry] = field(default_factory=list)
+    searches: tuple[SearchState, ...] = ()
     steps_elsewhere: list[str] = field(default_factory=list)
     """The step of each job that another run has done."""
 
@@ -125,6 +127,10 @@ class RunEntries:
                 self.run = RunEntry.parse(value)
             case "planned":
                 self.planned = PlannedEntry.parse(value)
+            case "searches":
+                states = value.get("searches")
+                entries = states if isinstance(states, list) else []
+                self.searches = tuple(SearchState.parse(one) for one in entries if isinstance(one, dict))
             case "ended":
                 self.ended = EndedEntry.parse(value)
             case "job":

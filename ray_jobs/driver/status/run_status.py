@@ -19,6 +19,7 @@ from mlprune.store.run_log_files import kind_of, read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver.eta import remaining_s
 from ray_jobs.driver.status.run_log_entries import ClaimEntry, RunEntries
+from ray_jobs.driver.status.search_state import SearchState
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
 """failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
@@ -63,6 +64,7 @@ class RunStatus:
     """Kind and id of each record the run has claimed."""
     n_retried: int = 0
     """Attempts that failed and were repeated."""
+    searches: tuple[SearchState, ...] = ()
 
     @property
     def elapsed_s(self) -> float:
@@ -172,6 +174,7 @@ def _status(
         workers=Counter(attempt.worker for attempt in log.attempts),
         working_on=tuple(sorted(claim.record for claim in claims)) if state == "running" else (),
         n_retried=sum(attempt.status == "lost" for attempt in log.attempts),
+        searches=log.searches,
     )
 
 

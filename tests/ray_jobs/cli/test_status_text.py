@@ -7,6 +7,7 @@ import pytest
 
 from ray_jobs.cli.status_text import MAX_CLAIMS, MAX_FAILURES, format_run
 from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
+from ray_jobs.driver.status.search_state import SearchState
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = RunStatus(
@@ -51,3 +52,27 @@ def test_only_some_of_many_claims_and_failures_are_listed() -> None:
     assert text.count("broken") == MAX_FAILURES
     assert "and 3 more: mlprune query failures" in text
     assert f"masks/{MAX_CLAIMS - 1} and 2 more" in text
+
+
+SEARCH = SearchState("blocks", 24, 60, 3456, 9600, 2, 4, 256, 17, 0.41234, is_feasible=True, is_finished=False)
+
+
+@pytest.mark.parametrize(
+    ("search", "line"),
+    [
+        (
+            SEARCH,
+            "24 of at most 60 trials, 3,456 of at most 9,600 items, rung 2 of 4 (256 items), best 0.4123 (trial 17)",
+        ),
+        (
+            replace(SEARCH, is_finished=True, rung=4, item_limit=None, is_feasible=False),
+            "finished, 24 trials, 3,456 items, rung 4 of 4 (all items), best 0.4123 (trial 17, misses a constraint)",
+        ),
+        (
+            replace(SEARCH, n_trials=0, n_items=0, rung=0, best=None, objective=None),
+            "0 of at most 60 trials, 0 of at most 9,600 items",
+        ),
+    ],
+)
+def test_a_search_is_one_line_with_its_trials_items_rung_and_best_trial(search: SearchState, line: str) -> None:
+    assert f"  search blocks: {line}" in format_run(replace(RUN, searches=(search,))).splitlines()

@@ -11,6 +11,8 @@ from catalog.store import Catalog
 from mlprune.store.store import Store
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.driver.run_state import RunSummary
+from ray_jobs.driver.status.run_status import store_status
+from ray_jobs.driver.status.search_state import SearchState
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
 from tests.tiny_recipes import copied_inputs, copy_of, results, write_recipe
 
@@ -94,3 +96,17 @@ def test_damaged_masks_of_an_earlier_trial_are_made_again(
         store.quarantine(record)
     assert run_recipe(recipe_path, store.uri, address="none").exit_code == 0
     assert results(store) == expected
+
+
+def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches(
+    done: tuple[RunSummary, Store],
+) -> None:
+    _, store = done
+    rows = trial_rows(store)
+    (run,) = store_status(store)
+    (search,) = run.searches
+    best = max(rows, key=lambda row: (-row["violation"], row["objective"], -row["number"]))
+    assert search == SearchState(
+        "sparsities", 3, 3, rows[-1]["n_items_so_far"], rows[-1]["n_items_so_far"], 1, 1, None, best["number"],
+        best["objective"], is_feasible=best["is_feasible"], is_finished=True,
+    )  # fmt: skip

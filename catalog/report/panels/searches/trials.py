@@ -51,7 +51,8 @@ def best_trial(rows: Sequence[Row]) -> Row | None:
     won = [row for row in rows if row["is_winner"]]
     highest = max(row["rung"] for row in rows)
     best = [row for row in rows if row["is_new_best"] and row["rung"] == highest]
-    return (won or best[-1:] or [None])[0]
+    chosen = won or best[-1:]
+    return chosen[0] if chosen else None
 
 
 def _note(rows: Sequence[Row]) -> str:
@@ -187,9 +188,9 @@ def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
     heights = {}
     for name in names:
         known = levels if name in units else values[name]
-        if all(isinstance(value, float | int) for value in known):
-            ordered = [_text(value) for value in sorted(set(known))]
-            heights[name] = dict(zip(ordered, _scaled(sorted(set(known))), strict=True))
+        numbers = sorted({value for value in known if isinstance(value, float | int)})
+        if len(numbers) == len(set(map(_text, known))):
+            heights[name] = dict(zip(map(_text, numbers), _scaled(numbers), strict=True))
         else:
             texts = sorted({_text(value) for value in known})
             heights[name] = dict(zip(texts, np.linspace(0, 1, len(texts)), strict=True))
