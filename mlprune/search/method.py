@@ -15,12 +15,20 @@ class VariantBudget:
 
     n_variants: int
 
+    def __str__(self) -> str:
+        """Write it as a recipe does."""
+        return f"variants: {self.n_variants}"
+
 
 @dataclass(frozen=True)
 class ItemBudget:
     """Most items x languages that a search scores: the sum of `n_new_items` over its trials."""
 
     n_items: int
+
+    def __str__(self) -> str:
+        """Write it as a recipe does."""
+        return f"items: {self.n_items}"
 
 
 Budget: TypeAlias = VariantBudget | ItemBudget

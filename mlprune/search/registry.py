@@ -79,5 +79,5 @@ def build_method(kind: str, space: Space, settings: Settings) -> SearchMethod:
         raise unknown("method of a search", kind, SEARCH_METHODS, error=RecipeError)
     if settings.n_affordable((), settings.last_rung) == 0:
         expected = f"at least 1 variant, or {settings.rung_items[-1]} items x languages: one trial on all items"
-        raise RecipeError("the budget does not allow one trial", expected=expected, got=settings.budget)
+        raise RecipeError("the budget does not allow one trial", expected=expected, got=str(settings.budget))
     return entry.build(space, settings)

@@ -69,7 +69,7 @@ def _refuse_shared(search: str, task: str, first: Mapping[str, TaskSpec], second
     else:
         example = f"cluster {shared_clusters[0]}"
     message = "a search would report its winner on items on which it was chosen"
+    remedy = "other paths or limits" if shared_items else "split_by: clusters (path corpus), or other paths"
     counts = {"n_shared_items": len(shared_items), "n_shared_clusters": len(shared_clusters)}
-    raise RecipeError(
-        message, search=search, task=task, splits=splits, **counts, example=example, expected="splits without overlap"
-    )
+    expected = f"splits without overlap: {remedy}"
+    raise RecipeError(message, search=search, task=task, splits=splits, **counts, example=example, expected=expected)

@@ -9,6 +9,7 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.recipe import Recipe, parse_recipe
+from mlprune.search.method import VariantBudget
 from mlprune.steps.demonstrate.plan import DemonstrationPlan, plan_demonstrations
 from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.search import from_recipe
@@ -98,6 +99,13 @@ def test_what_the_model_or_the_items_do_not_allow_is_refused(
     with pytest.raises(RecipeError) as caught:
         spec_of(tiny_inputs, **changes)
     assert message in caught.value.message
+
+
+def test_a_budget_is_written_as_in_a_recipe(tiny_inputs: Path) -> None:
+    with pytest.raises(RecipeError) as caught:
+        spec_of(tiny_inputs, budget={"items": 3})
+    assert caught.value.context["got"] == "items: 3"
+    assert str(VariantBudget(2)) == "variants: 2"
 
 
 def test_a_space_without_a_budget_has_a_limit(tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,5 +66,6 @@ def test_the_halves_of_the_built_in_facts_share_territories_unless_they_divide_c
     with pytest.raises(RecipeError) as caught:
         refuse_shared_items("s", [spec], reported_on=[replace(spec, split="test")])
     assert caught.value.context["n_shared_items"] == 0
+    assert "split_by: clusters" in caught.value.context["expected"]
     by_clusters = replace(spec, split_by="clusters")
     refuse_shared_items("s", [by_clusters], reported_on=[replace(by_clusters, split="test")])
