@@ -57,7 +57,7 @@ SELECT
         WHEN (c.tested_difference > 0) = c.higher_is_better THEN 'winner is better'
         ELSE 'winner is worse'
     END AS verdict,
-    c.n_tests, c.metric, c.group_kind, c.group_name, c.scale, c.split,
+    c.n_tests, c.metric, c.group_kind, c.group_name, c.scale AS tested_scale, c.split,
     CASE WHEN c.role = 'winner' THEN s.dev_value END AS dev_value,
     CASE WHEN c.role = 'winner' THEN s.optimism END AS optimism,
     CASE WHEN c.role = 'winner' THEN s.optimism_ci_low END AS optimism_ci_low,

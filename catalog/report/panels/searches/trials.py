@@ -88,17 +88,34 @@ def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
         ys = [row["objective"] for row in new]
         if new:
             axes.step([*xs, members[-1]["n_items_so_far"]], [*ys, ys[-1]], where="post", color=BLUE, linewidth=1.2)
-            axes.annotate(f"rung {rung}", (xs[0], ys[0]), (3, -10), textcoords="offset points", fontsize=7, color=QUIET)
+            if len({row["rung"] for row in rows}) > 1:
+                end = (members[-1]["n_items_so_far"], ys[-1])
+                axes.annotate(f" rung {rung}", end, fontsize=7, color=QUIET, va="center")
     for colour, marker, members in _kinds(rows):
         drawn = [row for row in members if row["objective"] is not None]
         xs, ys = ([row[name] for row in drawn] for name in ("n_items_so_far", "objective"))
         axes.plot(xs, ys, linestyle="", marker=marker, color=colour, markersize=4, alpha=0.8, zorder=3)
+    _limit(axes, rows)
     best = best_trial(rows)
     if best is not None and best["objective"] is not None:
         x, y = best["n_items_so_far"], best["objective"]
         if best["ci_low"] is not None:
             axes.vlines(x, best["ci_low"], best["ci_high"], color=ORANGE, linewidth=1.4, zorder=4)
         axes.plot([x], [y], "*", color=ORANGE, markersize=12, zorder=5)
+
+
+def _limit(axes: Axes, rows: Sequence[Row]) -> None:
+    """Let the trials set the scale; a dense model that is far from all of them is said in a text."""
+    values = [row["objective"] for row in rows if row["objective"] is not None]
+    dense = [row["dense_objective"] for row in rows if row["dense_objective"] is not None]
+    if not values or not dense:
+        return
+    low, high = min(values), max(values)
+    span = (high - low) or 0.01
+    if min(dense) < low - span or max(dense) > high + span:
+        axes.set_ylim(low - 0.15 * span, high + 0.15 * span)
+        text = f"dense {number(dense[-1])}, outside the scale"
+        axes.text(0.98, 0.97, text, ha="right", va="top", fontsize=7.5, color=QUIET, transform=axes.transAxes)
 
 
 def _kinds(rows: Sequence[Row]) -> list[tuple[str, str, list[Row]]]:

@@ -63,9 +63,9 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
 
 
 def _compared(row: Row) -> str:
-    low, high = (change(row[f"tested_ci_{end}"], row["scale"]) for end in ("low", "high"))
+    low, high = (change(row[f"tested_ci_{end}"], row["tested_scale"]) for end in ("low", "high"))
     p_text = f"p = {p_value(row['p_holm'])}".replace("= <", "< ")
-    return f"{row['role']} ({change(row['tested_difference'], row['scale'])}, {low} to {high}, {p_text})"
+    return f"{row['role']} ({change(row['tested_difference'], row['tested_scale'])}, {low} to {high}, {p_text})"
 
 
 def _panel(rows: Sequence[Row]) -> Panel:

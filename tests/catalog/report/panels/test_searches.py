@@ -16,7 +16,13 @@ TRIAL: dict[str, Any] = {"base_model": "tiny", "base_model_id": "m", "name": "bl
 TRIAL |= {"direction": "maximise", "rung": 0, "n_items": 10, "ci_low": None, "ci_high": None, "dense_objective": 0.5}
 TRIAL |= {"is_feasible": True, "status": "kept", "is_new_best": False, "is_winner": False, "label": "w"}
 FINAL: dict[str, Any] = {"name": "blocks", "role": "uniform", "verdict": "not significant", "split": "test"}
-FINAL |= {"metric": "accuracy", "group_kind": "outside_english", "group_name": "", "scale": "difference", "n_tests": 2}
+FINAL |= {
+    "metric": "accuracy",
+    "group_kind": "outside_english",
+    "group_name": "",
+    "tested_scale": "difference",
+    "n_tests": 2,
+}
 FINAL |= {"tested_difference": 0.03, "tested_ci_low": -0.01, "tested_ci_high": 0.07, "p_holm": 0.2}
 
 

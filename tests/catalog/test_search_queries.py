@@ -1,0 +1,78 @@
+"""Queries about searches."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.queries import run_user_query
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from tests.catalog_data import write_rows
+
+P_VALUES = {"owl": 0.03, "random": 0.04, "uniform": 0.01}
+"""Comparator -> two-sided p-value of its question."""
+DIFFERENCES = {"owl": 0.03, "random": 0.02, "uniform": -0.05}
+
+
+def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
+    return run_user_query(catalog, name, pairs).as_dicts()
+
+
+def test_progress_is_the_best_trial_of_all_batches_so_far(catalog: Catalog) -> None:
+    first, second = answers(catalog, "search_progress")
+    trials = answers(catalog, "search_trials_best")
+    early = [row for row in trials if row["number"] < first["n_trials_so_far"]]
+    assert first["best_objective"] == max(row["objective"] for row in early)
+    assert second["best_objective"] == max(row["objective"] for row in trials) == trials[0]["objective"]
+    assert (second["n_trials_so_far"], second["n_items_so_far"]) == (6, 480)
+    assert [row["place"] for row in trials] == [1, 2, 3, 4, 5, 6]
+    assert answers(catalog, "search_progress", "search=other") == []
+
+
+def test_saved_evaluation_is_the_share_of_items_that_were_not_scored(catalog: Catalog) -> None:
+    (row,) = answers(catalog, "search_evaluation_saved")
+    assert (row["n_items"], row["n_items_if_all_were_scored"], row["saved_share"]) == (360, 480, 0.25)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the report of one search, three comparators and a question about each."""
+    store = Store(tmp_path_factory.mktemp("compared"))
+    base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
+    row = {"variant_id": "@id", "base_model_id": base, "score": "wanda", "sparsity": 0.5}
+    ids = {
+        role: write_rows(store, "variants", parameters={"role": role}, rows={"variants": [row]})
+        for role in ("winner", *P_VALUES)
+    }
+    questions = []
+    for role, p_value in P_VALUES.items():
+        asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": "accuracy", "claim": "gain"}
+        asked |= {"is_declared": True, "split": "test", "over": "each", "task": "facts"}
+        answer = {"question_id": "@id", "comparison_id": role, "variant_id": ids["winner"], "baseline_id": ids[role]}
+        answer |= {"difference": DIFFERENCES[role], "p_value": p_value}
+        question_id = write_rows(store, "answers", parameters={"role": role}, rows={"answers": [answer]})
+        questions.append({**asked, "question_id": question_id})
+    names = [{"recipe": "r", "kind": "search", "name": "blocks", "id": "s"}]
+    write_rows(store, "recipes", parameters={}, rows={"names": names, "questions": questions})
+    key = {"result_id": "@id", "search_id": "s"}
+    finalists = [{**key, "role": role, "variant_id": variant_id} for role, variant_id in ids.items()]
+    searches = [{**key, "variant_id": ids["winner"], "direction": "maximise", "optimism": 0.1}]
+    write_rows(store, "searches", parameters={}, rows={"searches": searches, "search_finalists": finalists})
+    return Path(store.uri)
+
+
+def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(compared: Path) -> None:
+    with Catalog.in_memory(Store(compared)) as opened:
+        rows = {row["role"]: row for row in answers(opened, "search_final")}
+    assert {role: rows[role]["p_holm"] for role in P_VALUES} == pytest.approx(
+        {"uniform": 0.03, "owl": 0.06, "random": 0.06}
+    )
+    verdicts = {role: rows[role]["verdict"] for role in rows}
+    assert verdicts == {
+        "winner": None,
+        "uniform": "winner is worse",
+        "owl": "not significant",
+        "random": "not significant",
+    }
+    assert (rows["winner"]["optimism"], rows["owl"]["optimism"]) == (0.1, None)
