@@ -63,7 +63,10 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
     if first["n_variants"] > 1:
         parts.append(f"mean of {first['n_variants']} variants")
     parts.append("1 test" if n_tests == 1 else f"family of {n_tests} tests")
-    for column, words in (("smallest_significant", "smallest significant"), ("detectable_difference", "detectable")):
+    smallest = "smallest significant" if n_tests == 1 else "smallest for Holm's first test"
+    for column, words in (("smallest_significant", smallest), ("detectable_difference", "detectable")):
+        if first["margin"] is not None and column == "smallest_significant":
+            continue  # a question with a margin does not ask for a gain
         values = [row[column] for row in rows if (row[column] or 0) > NEGLIGIBLE]
         if values:
             low, high = (magnitude(end, first["scale"]) for end in (min(values), max(values)))

@@ -175,7 +175,8 @@ def power_sentence(rows: Sequence[Row]) -> str:
     scale, parts = rows[0]["scale"], []
     smallest = [row["smallest_significant"] for row in rows if row["smallest_significant"] is not None]
     if smallest:
-        parts.append(f"the smallest gain that could have been significant is {magnitude(min(smallest), scale)}")
+        significant = "be significant" if rows[0]["n_family"] == 1 else "pass the first test of Holm's correction"
+        parts.append(f"a gain of less than {magnitude(min(smallest), scale)} cannot {significant}")
     detectable = sorted(
         row["detectable_difference"] for row in rows if (row["detectable_difference"] or 0) > NEGLIGIBLE
     )

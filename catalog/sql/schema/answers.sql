@@ -26,7 +26,7 @@ CREATE OR REPLACE TABLE answers (
     p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
     p_margin_holm DOUBLE,             -- p_margin after Holm's correction over the family
     is_supported BOOLEAN,             -- whether the claim is supported at 5 % after correction; if not, nothing is shown
-    smallest_significant DOUBLE,      -- smallest difference that can be significant in this family, if all changes go in one direction; NULL unless items are right or wrong, and for the mean
+    smallest_significant DOUBLE,      -- smallest difference that can pass the first test of Holm's correction in this family, if all changes go in one direction; NULL unless items are right or wrong, and for the mean
     detectable_difference DOUBLE,     -- true difference that is found with a power of 80 % in this family, given the standard error; NULL if nothing changed
     chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one
     conditional_on_one_draw BOOLEAN,  -- whether the answer holds for one draw of demonstrations or of random scores only

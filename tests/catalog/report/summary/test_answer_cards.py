@@ -11,10 +11,16 @@ def test_a_card_has_items_clusters_languages_chance_family_and_power() -> None:
         "5 languages",
         "chance 0.174",
         "family of 2 tests",
-        "smallest significant 1.2 points",
+        "smallest for Holm's first test 1.2 points",
         "detectable 2.0 to 3.0 points",
     )
     assert card.facets == {"model": "tiny"}
+
+
+def test_a_question_with_a_margin_does_not_name_the_smallest_gain() -> None:
+    card = answer_card([answered(0.01, claim="noninferior", margin=0.02)], n_models=1)
+    assert not any("smallest" in part for part in card.evidence)
+    assert any("detectable" in part for part in card.evidence)
 
 
 def test_limits_name_one_draw_one_model_and_what_is_exploratory() -> None:

@@ -17,7 +17,10 @@ def test_without_a_significant_gain_the_sentence_says_what_could_have_been_found
     answer, sentence, tone = answer_of(rows)
     assert (answer, tone) == ("none of 2", "open")
     assert "1 of 2 is significantly worse." in sentence
-    assert "In this family of 2, the smallest gain that could have been significant is 1.2 points" in sentence
+    assert (
+        "In this family of 2, a gain of less than 1.2 points cannot pass the first test of Holm's correction"
+        in sentence
+    )
     assert "a true difference of 2.0 to 3.4 points, depending on the variant, is found with a power of 80 %" in sentence
     assert answer_of(family(*[answered(-0.04, p_value=0.001)] * 2))[2] == "bad"
 
@@ -72,7 +75,7 @@ def test_the_verdict_on_a_mean_follows_its_test(difference: float, p_value: floa
     assert found == tone
     assert answer in sentence
     assert f"On average over 15 variants, translation {verdict} outside English" in sentence
-    assert ("could have been significant" in sentence) is (tone == "open")
+    assert ("a gain of less than 1.2 points cannot be significant" in sentence) is (tone == "open")
 
 
 def test_lower_is_better_for_perplexity_and_ratios_are_shown() -> None:
