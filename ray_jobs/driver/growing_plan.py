@@ -1,16 +1,39 @@
 """The plan of a run whose searches are told results: it grows until all of them are finished."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mlprune.plan import Plan, extend_plan, pending_jobs
+from mlprune.search.method import ItemBudget
+from mlprune.search.trials import winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import orderings_of
+from mlprune.steps.search.forecast import forecast_batches
+from mlprune.steps.search.history import SIGN
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.steps.search.tell import TellJob
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from ray_jobs.driver.status.search_state import SearchLimits, SearchState
+from ray_jobs.driver.status.search_state import SearchState
+
+
+@dataclass(frozen=True)
+class SearchLimits:
+    """Most trials and most items x languages of a search."""
+
+    n_trials: int
+    n_items: int
+
+    @classmethod
+    def of(cls, spec: SearchSpec) -> "SearchLimits":
+        """Compute them from the batches that are expected, or from a budget of items."""
+        batches = forecast_batches(spec)
+        n_items = sum(batch.n_trials * spec.settings.rung_items[batch.rung] for batch in batches)
+        if isinstance(spec.budget, ItemBudget):
+            n_items = spec.budget.n_items
+        return cls(sum(batch.n_trials for batch in batches), n_items)
 
 
 class GrowingPlan:
@@ -47,7 +70,7 @@ class GrowingPlan:
     @property
     def search_states(self) -> tuple[SearchState, ...]:
         """How far each search is."""
-        return tuple(SearchState.of(search, self._limits_of(search.spec)) for search in self.plan.searches)
+        return tuple(_state_of(search, self._limits_of(search.spec)) for search in self.plan.searches)
 
     def _limits_of(self, spec: SearchSpec) -> SearchLimits:
         if spec.name not in self._limits:
@@ -88,3 +111,22 @@ def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
     if not any(search.is_waiting for search in plan.searches) or any(job.needs_chain for job in pending):
         return []
     return [job for job in plan.jobs if job.needs_chain]
+
+
+def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
+    """Describe a search by the trials that it was told."""
+    spec, best = search.spec, winner(search.history)
+    return SearchState(
+        name=spec.name,
+        n_trials=len(search.history),
+        most_trials=limits.n_trials,
+        n_items=sum(trial.n_new_items for trial in search.history),
+        most_items=limits.n_items,
+        rung=0 if best is None else best.rung + 1,
+        n_rungs=len(spec.rungs),
+        item_limit=None if best is None else spec.rungs[best.rung],
+        best=None if best is None else best.number,
+        objective=None if best is None else SIGN[spec.direction] * best.objective,
+        is_feasible=best is not None and best.is_feasible,
+        is_finished=search.is_finished,
+    )

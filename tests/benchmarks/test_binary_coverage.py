@@ -12,13 +12,13 @@ def rows() -> dict[str, Row]:
 
 
 def test_intervals_cover_95_percent_on_average_and_never_less_than_90(rows: dict[str, Row]) -> None:
-    for name in ("Wilson, p from 0.001 to 0.999", "Tango, all gains and losses"):
+    for name in ("Wilson, p from 0.001 to 0.999", "Tango with binomial end, 95%, all gains and losses"):
         assert rows[name].worst >= 90
         assert 93 <= rows[name].average <= 97
 
 
 def test_close_to_the_ceiling_intervals_are_conservative(rows: dict[str, Row]) -> None:
-    for name in ("Wilson, 0.01 to 5 wrong items expected", "Tango, at most 6 changes expected"):
+    for name in ("Wilson, 0.01 to 5 wrong items expected", "Tango with binomial end, 95%, at most 6 changes"):
         assert rows[name].worst >= 90
         assert rows[name].average > 97
 

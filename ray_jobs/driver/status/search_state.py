@@ -3,29 +3,6 @@
 from dataclasses import asdict, dataclass
 
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.search.method import ItemBudget
-from mlprune.search.trials import winner
-from mlprune.steps.search.batches import PlannedSearch
-from mlprune.steps.search.forecast import forecast_batches
-from mlprune.steps.search.history import SIGN
-from mlprune.steps.search.spec import SearchSpec
-
-
-@dataclass(frozen=True)
-class SearchLimits:
-    """Most trials and most items x languages of a search."""
-
-    n_trials: int
-    n_items: int
-
-    @classmethod
-    def of(cls, spec: SearchSpec) -> "SearchLimits":
-        """Compute them from the batches that are expected, or from a budget of items."""
-        batches = forecast_batches(spec)
-        n_items = sum(batch.n_trials * spec.settings.rung_items[batch.rung] for batch in batches)
-        if isinstance(spec.budget, ItemBudget):
-            n_items = spec.budget.n_items
-        return cls(sum(batch.n_trials for batch in batches), n_items)
 
 
 @dataclass(frozen=True)
@@ -51,25 +28,6 @@ class SearchState:
     is_feasible: bool
     """Whether it meets all constraints."""
     is_finished: bool
-
-    @classmethod
-    def of(cls, search: PlannedSearch, limits: SearchLimits) -> "SearchState":
-        """Describe a search by the trials that it was told."""
-        spec, best = search.spec, winner(search.history)
-        return cls(
-            name=spec.name,
-            n_trials=len(search.history),
-            most_trials=limits.n_trials,
-            n_items=sum(trial.n_new_items for trial in search.history),
-            most_items=limits.n_items,
-            rung=0 if best is None else best.rung + 1,
-            n_rungs=len(spec.rungs),
-            item_limit=None if best is None else spec.rungs[best.rung],
-            best=None if best is None else best.number,
-            objective=None if best is None else SIGN[spec.direction] * best.objective,
-            is_feasible=best is not None and best.is_feasible,
-            is_finished=search.is_finished,
-        )
 
     @classmethod
     def parse(cls, value: JsonObject) -> "SearchState":

@@ -76,7 +76,7 @@ def test_another_model_keeps_the_dtype_and_truncates_demonstrations_to_its_posit
 
 
 def test_a_search_has_fewer_variants_rungs_below_n_and_samples_of_the_smaller_set() -> None:
-    base = {"demonstrations": "mt", "propagation": "dense"}
+    base = {"demonstrations": "one", "propagation": "dense"}
     space = {"score": ["wanda", "ria"], "samples": [2, 50, 90]}
     searches = [
         {"name": "a", "base": {**base, "sparsity": 0.5}, "space": space, "budget": {"items": 9000}},
@@ -87,6 +87,10 @@ def test_a_search_has_fewer_variants_rungs_below_n_and_samples_of_the_smaller_se
         {"task": "facts", "path": "corpus", "languages": ["fr"], "split": split} for split in ("dev", "test")
     ]
     full = {**RECIPE, "searches": [{**one, "maximise": "fr"} for one in searches], "evaluations": evaluations}
+    full["demonstrations"] = [
+        {"name": "one", "kind": "translation", "pair": "fr-en", "shots": 4},
+        *RECIPE["demonstrations"],
+    ]
     full["sensitivity"] = [{"name": "s", "base": {**base, "score": "wanda", "samples": 9}, "sparsity": 0.5}]
     parsed = parse_recipe(full, folder=Path())
     parsed = parsed.model_copy(
