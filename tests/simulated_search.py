@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mlprune.search.method import SearchMethod, Settings, points_of
 from mlprune.search.space import Point
-from mlprune.search.trials import Asked, Told, incumbent
+from mlprune.search.trials import EvaluatedTrial, ProposedTrial, incumbent
 
 MAX_BATCHES = 10_000
 
@@ -17,19 +17,19 @@ def run_search(
     *,
     violation: Callable[[Point], float] = lambda _: 0.0,
     p_worse: Callable[[Point, Point, int], float] | None = None,
-) -> list[Told]:
+) -> list[EvaluatedTrial]:
     """Run a search and return its trials, after checks that hold for every method.
 
     Args:
         objective: (point, rung) -> value.
         p_worse: (point, point of the incumbent, rung) -> p-value.
     """
-    history: list[Told] = []
+    history: list[EvaluatedTrial] = []
     for _ in range(MAX_BATCHES):
         asked = method.ask(tuple(history))
         if not asked:
             break
-        batch = told(asked, history, settings, objective=objective, violation=violation)
+        batch = evaluate_batch(asked, history, settings, objective=objective, violation=violation)
         best = incumbent(history, batch)
         if p_worse is not None:
             batch = [
@@ -47,18 +47,18 @@ def run_search(
     return history
 
 
-def told(
-    asked: Sequence[Asked],
-    history: Sequence[Told],
+def evaluate_batch(
+    asked: Sequence[ProposedTrial],
+    history: Sequence[EvaluatedTrial],
     settings: Settings,
     *,
     objective: Callable[[Point, int], float],
     violation: Callable[[Point], float],
-) -> list[Told]:
+) -> list[EvaluatedTrial]:
     """Evaluate a batch."""
     rungs = {trial.point: trial.rung for trial in history}
     return [
-        Told(
+        EvaluatedTrial(
             number=len(history) + position,
             point=trial.point,
             rung=trial.rung,
@@ -72,7 +72,7 @@ def told(
     ]
 
 
-def check_history(history: Sequence[Told]) -> None:
+def check_history(history: Sequence[EvaluatedTrial]) -> None:
     """Check that no point was asked twice at a rung, and that parents were told before."""
     asked = [(trial.point, trial.rung) for trial in history]
     assert len(set(asked)) == len(asked)
@@ -80,7 +80,7 @@ def check_history(history: Sequence[Told]) -> None:
     assert set(points_of(history)) == {trial.point for trial in history}
 
 
-def check_replay(method: SearchMethod, history: Sequence[Told]) -> None:
+def check_replay(method: SearchMethod, history: Sequence[EvaluatedTrial]) -> None:
     """Check that the last batch is asked again after the same history, whatever was asked in between."""
     before = history[: max((trial.number for trial in history if trial.rung != history[-1].rung), default=-1) + 1]
     asked = method.ask(before)

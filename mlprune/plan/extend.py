@@ -48,11 +48,11 @@ class _Extension:
 
     def continued(self, search: PlannedSearch) -> PlannedSearch:
         """Return a search with all batches that can be planned; their jobs are added."""
-        search = search.told(self._store)
+        search = search.with_results(self._store)
         while not search.is_finished and not search.is_waiting:
             search, jobs = plan_batch(self._common, search, is_known=self._is_known)
             self._add(jobs)
-            search = search.told(self._store)
+            search = search.with_results(self._store)
         return search
 
     def report_of(self, search: PlannedSearch, rival: PlannedSearch | None) -> PlannedFinal:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.search.space import Point
-from mlprune.search.trials import Told, rank_key
+from mlprune.search.trials import EvaluatedTrial, rank_key
 
 SWEEPS = 10
 """Passes over the places of a point when the effects are fitted."""
@@ -30,7 +30,7 @@ class MainEffects:
         return total
 
 
-def fit_main_effects(trials: Sequence[Told], sizes: Sequence[int]) -> MainEffects:
+def fit_main_effects(trials: Sequence[EvaluatedTrial], sizes: Sequence[int]) -> MainEffects:
     """Fit effects to the ranks of trials by backfitting.
 
     The target of the trial with rank r of n, the best one first, is 1/2 - (r - 1/2) / n. Starting at 0, the effects of

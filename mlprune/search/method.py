@@ -6,7 +6,7 @@ from typing import Protocol, TypeAlias
 
 from mlprune.methods import NO_PARAMETERS, Parameters
 from mlprune.search.space import Point
-from mlprune.search.trials import Asked, Decision, Told, incumbent
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, incumbent
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Settings:
         is_reusing = self.reuses_items and after is not None
         return self.rung_items[rung] - (self.rung_items[after] if is_reusing and after is not None else 0)
 
-    def n_affordable(self, history: Sequence[Told], rung: int) -> int | None:
+    def n_affordable(self, history: Sequence[EvaluatedTrial], rung: int) -> int | None:
         """Return the number of new points that the budget allows at a rung; None if it has no limit."""
         if isinstance(self.budget, VariantBudget):
             return max(0, self.budget.n_variants - len(points_of(history)))
@@ -81,11 +81,11 @@ class SearchMethod(Protocol):
     the budget is never exceeded.
     """
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next batch, all of one rung; empty if the search is finished."""
         ...
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Return for each trial of a batch whether it is kept, and why.
 
         Args:
@@ -94,17 +94,17 @@ class SearchMethod(Protocol):
         ...
 
 
-def points_of(history: Sequence[Told]) -> tuple[Point, ...]:
+def points_of(history: Sequence[EvaluatedTrial]) -> tuple[Point, ...]:
     """Return the different points of a history in the order in which they were first asked."""
     return tuple(dict.fromkeys(trial.point for trial in history))
 
 
-def n_items_spent(history: Sequence[Told]) -> int:
+def n_items_spent(history: Sequence[EvaluatedTrial]) -> int:
     """Return the items x languages that a search has scored so far."""
     return sum(trial.n_new_items for trial in history)
 
 
-def best_so_far(history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+def best_so_far(history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
     """Decide for methods that evaluate each point once: the best trial so far is kept, the others are stopped."""
     best = incumbent(history, batch)
     return tuple(

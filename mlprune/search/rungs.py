@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent, points_of
-from mlprune.search.trials import Asked, Decision, Told, rank_key
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
 
 
 def next_rung(n_trials: int, settings: Settings, *, after: int) -> int:
@@ -31,7 +31,7 @@ def group_cost(n_trials: int, settings: Settings, *, eta: float) -> int:
         rung, before = next_rung(n_trials, settings, after=rung), rung
 
 
-def largest_group(history: Sequence[Told], settings: Settings, *, most: int, eta: float) -> int:
+def largest_group(history: Sequence[EvaluatedTrial], settings: Settings, *, most: int, eta: float) -> int:
     """Return the size of the largest group of new points that the rest of the budget brings to the last rung.
 
     Args:
@@ -46,7 +46,7 @@ def largest_group(history: Sequence[Told], settings: Settings, *, most: int, eta
     return most
 
 
-def last_batch(history: Sequence[Told]) -> Sequence[Told]:
+def last_batch(history: Sequence[EvaluatedTrial]) -> Sequence[EvaluatedTrial]:
     """Return the trials at the end of a history that have the same rung; none for an empty history."""
     if not history:
         return ()
@@ -54,18 +54,20 @@ def last_batch(history: Sequence[Told]) -> Sequence[Told]:
     return history[len(history) - n_trials :]
 
 
-def promoted(batch: Sequence[Told], n_kept: int) -> list[Told]:
+def promoted(batch: Sequence[EvaluatedTrial], n_kept: int) -> list[EvaluatedTrial]:
     """Return the best trials of a rung in the order of their numbers. Of equal trials, the lower numbers go on."""
     return sorted(sorted(batch, key=rank_key)[:n_kept], key=lambda trial: trial.number)
 
 
-def asked_again(trials: Sequence[Told], settings: Settings) -> tuple[Asked, ...]:
+def asked_again(trials: Sequence[EvaluatedTrial], settings: Settings) -> tuple[ProposedTrial, ...]:
     """Ask trials of one rung at the rung that follows."""
     rung = next_rung(len(trials), settings, after=trials[0].rung)
-    return tuple(Asked(trial.point, rung, trial.number) for trial in trials)
+    return tuple(ProposedTrial(trial.point, rung, trial.number) for trial in trials)
 
 
-def promotions(batch: Sequence[Told], kept: Sequence[Told], settings: Settings) -> tuple[Decision, ...]:
+def promotions(
+    batch: Sequence[EvaluatedTrial], kept: Sequence[EvaluatedTrial], settings: Settings
+) -> tuple[Decision, ...]:
     """Decide for a rung below the last one, with the rank of each trial as the reason."""
     rung = next_rung(len(kept), settings, after=batch[0].rung)
     ranks = {trial.number: rank for rank, trial in enumerate(sorted(batch, key=rank_key), start=1)}

@@ -7,7 +7,7 @@ from mlprune.search.space import Point
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProposedTrial:
     """A point that is to be evaluated at a rung. All trials of a batch have the same rung."""
 
     point: Point
@@ -18,7 +18,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
+class EvaluatedTrial:
     """A trial that was evaluated."""
 
     number: int
@@ -52,7 +52,7 @@ class Decision:
     reason: str
 
 
-def rank_key(trial: Told) -> tuple[float, float, int]:
+def rank_key(trial: EvaluatedTrial) -> tuple[float, float, int]:
     """Return a key that sorts trials, the best first.
 
     Feasible trials come first, then those with a smaller violation; then the higher objective decides, then the lower
@@ -63,17 +63,17 @@ def rank_key(trial: Told) -> tuple[float, float, int]:
     return violation, -objective, trial.number
 
 
-def is_better(trial: Told, other: Told) -> bool:
+def is_better(trial: EvaluatedTrial, other: EvaluatedTrial) -> bool:
     """Whether a trial ranks before another one; see `rank_key`. Meant for trials of the same rung."""
     return rank_key(trial) < rank_key(other)
 
 
-def ranked(trials: Iterable[Told]) -> list[Told]:
+def ranked(trials: Iterable[EvaluatedTrial]) -> list[EvaluatedTrial]:
     """Sort trials, the best first."""
     return sorted(trials, key=rank_key)
 
 
-def incumbent(history: Sequence[Told], batch: Sequence[Told]) -> Told:
+def incumbent(history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> EvaluatedTrial:
     """Return the trial with which a batch is compared: the best one told at its rung, the batch included.
 
     It has been evaluated on the same items as the batch.
@@ -82,7 +82,7 @@ def incumbent(history: Sequence[Told], batch: Sequence[Told]) -> Told:
     return min((trial for trial in (*history, *batch) if trial.rung == rung), key=rank_key)
 
 
-def winner(history: Sequence[Told]) -> Told | None:
+def winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
     """Return the best trial of the highest rung that was reached; None if nothing was told.
 
     It is feasible if any trial of that rung is; otherwise it is the one with the smallest violation.

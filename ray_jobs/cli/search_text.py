@@ -27,8 +27,8 @@ def sensitivity_lines(costs: Sequence[SensitivityCost], seconds: Seconds) -> lis
 
 
 def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
-    spec, n_told = cost.search.spec, len(cost.search.history)
-    done = f", {n_told} done" if n_told else ""
+    spec, n_done = cost.search.spec, len(cost.search.history)
+    done = f", {n_done} done" if n_done else ""
     space = counted(spec.space.n_points, "point")
     yield f"search {spec.name}: {spec.method}, at most {counted(cost.n_trials, 'trial')} of {space}{done}"
     times = [seconds(rung) for rung in cost.rungs]

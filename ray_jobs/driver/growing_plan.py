@@ -8,12 +8,12 @@ from mlprune.search.method import ItemBudget
 from mlprune.search.trials import winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.search.batch_result import BatchResultJob
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import orderings_of
 from mlprune.steps.search.forecast import forecast_batches
 from mlprune.steps.search.history import SIGN
 from mlprune.steps.search.spec import SearchSpec
-from mlprune.steps.search.tell import TellJob
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.driver.status.search_state import SearchState
@@ -60,7 +60,7 @@ class GrowingPlan:
 
         The questions of a report are recorded before its jobs run.
         """
-        if not isinstance(job, TellJob):
+        if not isinstance(job, BatchResultJob):
             return ()
         n_planned = len(self.plan.jobs)
         self.plan = extend_plan(self.plan, self._store)
@@ -81,7 +81,7 @@ class GrowingPlan:
     def records(self) -> list[RecordKey]:
         """(kind, id) of all records that the jobs make, and of the masks of trials that need no job."""
         made = [key for job in self.plan.jobs for key in job.makes]
-        trials = [trial for search in self.plan.searches for tell in search.tells for trial in tell.trials]
+        trials = [trial for search in self.plan.searches for batch in search.batches for trial in batch.trials]
         named = [variant_id for final in self.plan.finals.values() for _, variant_id in final.names]
         variant_ids = dict.fromkeys((*(trial.scored.variant_id for trial in trials), *named))
         return [*made, *orderings_of(self._store, variant_ids)]

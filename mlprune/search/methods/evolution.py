@@ -13,7 +13,7 @@ from mlprune.search.method import Settings, best_so_far, points_of
 from mlprune.search.mutation import mutate, start_point
 from mlprune.search.rungs import asked_again, largest_group, last_batch, n_promoted, next_rung, promoted, promotions
 from mlprune.search.space import Point, Space
-from mlprune.search.trials import Asked, Decision, Told, rank_key
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
 
 MAX_TRIES = 100
 """Changes that are drawn for a trial before a random new point takes its place."""
@@ -64,7 +64,7 @@ class Evolution:
         assert isinstance(self.settings.parameters, EvolutionParameters)
         return self.settings.parameters
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the new points that go on to the next rung, or those of a new generation."""
         batch = last_batch(history)
         if batch and batch[0].rung < self.settings.last_rung:
@@ -74,18 +74,18 @@ class Evolution:
         parent = min(finished, key=rank_key, default=None)
         points = list(islice(self._new_points(history, parent), n_asked))
         rung = next_rung(len(points), self.settings, after=-1)
-        return tuple(Asked(point, rung, None if parent is None else parent.number) for point in points)
+        return tuple(ProposedTrial(point, rung, None if parent is None else parent.number) for point in points)
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the trials that go on; on the last rung, the best trial so far, the next parent."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
         return promotions(batch, self._promoted(batch), self.settings)
 
-    def _promoted(self, batch: Sequence[Told]) -> list[Told]:
+    def _promoted(self, batch: Sequence[EvaluatedTrial]) -> list[EvaluatedTrial]:
         return promoted(batch, n_promoted(len(batch), self.parameters.eta))
 
-    def _new_points(self, history: Sequence[Told], parent: Told | None) -> Iterator[Point]:
+    def _new_points(self, history: Sequence[EvaluatedTrial], parent: EvaluatedTrial | None) -> Iterator[Point]:
         """Yield new points until the space is finished; the start first, if there is no parent."""
         asked = dict.fromkeys(points_of(history))
         origin = start_point(self.space) if parent is None else parent.point
@@ -114,7 +114,7 @@ class Evolution:
             if point not in asked:
                 yield point
 
-    def _effects(self, history: Sequence[Told]) -> MainEffects:
+    def _effects(self, history: Sequence[EvaluatedTrial]) -> MainEffects:
         """Fit the effects to the trials of the lowest rung that has trials: that of whole generations."""
         lowest = min(trial.rung for trial in history)
         return fit_main_effects([trial for trial in history if trial.rung == lowest], self.space.sizes)

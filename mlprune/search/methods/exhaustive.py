@@ -6,7 +6,7 @@ from itertools import islice
 
 from mlprune.search.method import Settings, best_so_far
 from mlprune.search.space import Space
-from mlprune.search.trials import Asked, Decision, Told
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 
 
 @dataclass(frozen=True)
@@ -16,13 +16,13 @@ class Exhaustive:
     space: Space
     settings: Settings
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
         affordable = self.settings.n_affordable(history, self.settings.last_rung)
         n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
         points = islice(self.space.points(), len(history), len(history) + n_asked)
-        return tuple(Asked(point, self.settings.last_rung) for point in points)
+        return tuple(ProposedTrial(point, self.settings.last_rung) for point in points)
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the best trial so far."""
         return best_so_far(history, batch)

@@ -9,7 +9,7 @@ from mlprune.search.draws import draw_new_points
 from mlprune.search.method import Settings, best_so_far
 from mlprune.search.rungs import asked_again, largest_group, n_promoted, next_rung, promoted, promotions
 from mlprune.search.space import Point, Space
-from mlprune.search.trials import Asked, Decision, Told
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,21 @@ class Halving:
         assert isinstance(self.settings.parameters, HalvingParameters)
         return self.settings.parameters.eta
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the candidates of the next rung."""
         if not history:
             n_candidates = largest_group((), self.settings, most=self.space.n_points, eta=self.eta)
             rung = next_rung(n_candidates, self.settings, after=-1)
-            return tuple(Asked(point, rung) for point in candidates(self.space, n_candidates, seed=self.settings.seed))
+            return tuple(
+                ProposedTrial(point, rung) for point in candidates(self.space, n_candidates, seed=self.settings.seed)
+            )
         rung = history[-1].rung
         if rung == self.settings.last_rung:
             return ()
         batch = [trial for trial in history if trial.rung == rung]
         return asked_again(promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the candidates that go on, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)

@@ -8,7 +8,7 @@ from mlprune.search.method import ItemBudget, Settings, VariantBudget, best_so_f
 from mlprune.search.methods.halving import candidates
 from mlprune.search.rungs import asked_again, next_rung, promoted
 from mlprune.search.space import Space
-from mlprune.search.trials import Asked, Decision, Told, incumbent
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, incumbent
 
 
 @dataclass(frozen=True)
@@ -64,19 +64,19 @@ class Racing:
         assert isinstance(self.settings.parameters, RacingParameters)
         return self.settings.parameters.alpha / max(1, self.settings.last_rung * (self.n_candidates - 1))
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the candidates of the next rung."""
         if not history:
             points = candidates(self.space, self.n_candidates, seed=self.settings.seed)
             rung = next_rung(len(points), self.settings, after=-1)
-            return tuple(Asked(point, rung) for point in points)
+            return tuple(ProposedTrial(point, rung) for point in points)
         rung = history[-1].rung
         if rung == self.settings.last_rung:
             return ()
         batch = [trial for trial in history if trial.rung == rung]
         return asked_again(self._kept(batch, n_items_spent(history)), self.settings)
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the candidates that go on, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
@@ -84,7 +84,7 @@ class Racing:
         kept = {trial.number for trial in self._kept(batch, n_items_spent((*history, *batch)))}
         return tuple(self._decision(trial, best, is_kept=trial.number in kept) for trial in batch)
 
-    def _kept(self, batch: Sequence[Told], n_spent: int) -> list[Told]:
+    def _kept(self, batch: Sequence[EvaluatedTrial], n_spent: int) -> list[EvaluatedTrial]:
         """Return the candidates of a rung that no test drops and that the budget allows, by number."""
         best = incumbent((), batch)
         racing = [trial for trial in batch if not self._is_dropped(trial, best)]
@@ -93,11 +93,11 @@ class Racing:
             return promoted(racing, self._n_affordable(left, rung=rung + 1, after=rung))
         return promoted(racing, len(racing))
 
-    def _is_dropped(self, trial: Told, best: Told) -> bool:
+    def _is_dropped(self, trial: EvaluatedTrial, best: EvaluatedTrial) -> bool:
         is_worse = trial.p_worse is not None and trial.p_worse <= self.level
         return trial is not best and best.is_feasible and is_worse
 
-    def _decision(self, trial: Told, best: Told, *, is_kept: bool) -> Decision:
+    def _decision(self, trial: EvaluatedTrial, best: EvaluatedTrial, *, is_kept: bool) -> Decision:
         if trial is best:
             return Decision(True, "best on these items")
         if is_kept:

@@ -7,7 +7,7 @@ from itertools import islice
 from mlprune.search.draws import draw_new_points
 from mlprune.search.method import Settings, best_so_far, points_of
 from mlprune.search.space import Space
-from mlprune.search.trials import Asked, Decision, Told
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 
 
 @dataclass(frozen=True)
@@ -17,15 +17,15 @@ class RandomPoints:
     space: Space
     settings: Settings
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
         affordable = self.settings.n_affordable(history, self.settings.last_rung)
         n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
         drawn = draw_new_points(
             self.space, points_of(history), seed=self.settings.seed, first=len(history), purpose="random"
         )
-        return tuple(Asked(point, self.settings.last_rung) for point in islice(drawn, n_asked))
+        return tuple(ProposedTrial(point, self.settings.last_rung) for point in islice(drawn, n_asked))
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the best trial so far."""
         return best_so_far(history, batch)

@@ -11,7 +11,7 @@ from mlprune.search.draws import draw_below, draw_new_points, generator_for
 from mlprune.search.method import Settings, best_so_far, points_of
 from mlprune.search.nearest_levels import nearest_levels
 from mlprune.search.space import Point, Space
-from mlprune.search.trials import Asked, Decision, Told, rank_key
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
 
 INSTALL = "pip install -e '.[search]'"
 MAX_TRIES = 20
@@ -48,7 +48,7 @@ class Tpe:
         """Raise RecipeError if Optuna is not installed."""
         _optuna()
 
-    def ask(self, history: Sequence[Told]) -> tuple[Asked, ...]:
+    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
         last = self.settings.last_rung
         affordable = self.settings.n_affordable(history, last)
@@ -62,13 +62,13 @@ class Tpe:
             point = self._new_point(study, asked)
             asked[point] = None
             points.append(point)
-        return tuple(Asked(point, last) for point in points)
+        return tuple(ProposedTrial(point, last) for point in points)
 
-    def decide(self, history: Sequence[Told], batch: Sequence[Told]) -> tuple[Decision, ...]:
+    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the best trial so far."""
         return best_so_far(history, batch)
 
-    def _study(self, history: Sequence[Told]) -> Any:
+    def _study(self, history: Sequence[EvaluatedTrial]) -> Any:
         """Return a study with the trials told so far; lower values are better."""
         optuna = _optuna()
         assert isinstance(self.settings.parameters, TpeParameters)

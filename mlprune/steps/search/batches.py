@@ -11,15 +11,15 @@ from functools import cached_property
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.recipe import Recipe
-from mlprune.search.trials import Asked, Told, rank_key
+from mlprune.search.trials import EvaluatedTrial, ProposedTrial, rank_key
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.plan import plan_evaluations
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
+from mlprune.steps.search.batch_result import BatchResultJob, Scored, Trial
 from mlprune.steps.search.derived import SearchInputs, derive_recipe, levels_of, missing_jobs
-from mlprune.steps.search.history import told_of
+from mlprune.steps.search.history import evaluated_trials
 from mlprune.steps.search.spec import SearchSpec
-from mlprune.steps.search.tell import Scored, TellJob, Trial
 from mlprune.steps.search.trial_entries import trial_entry
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
@@ -33,9 +33,9 @@ class PlannedSearch:
     """A search as far as it is known."""
 
     spec: SearchSpec
-    history: tuple[Told, ...] = ()
+    history: tuple[EvaluatedTrial, ...] = ()
     """The trials of all finished batches."""
-    tells: tuple[TellJob, ...] = ()
+    batches: tuple[BatchResultJob, ...] = ()
     """The planned batches; only the last one may be unfinished."""
     is_finished: bool = False
     """Whether nothing more is asked."""
@@ -52,18 +52,18 @@ class PlannedSearch:
     @property
     def is_waiting(self) -> bool:
         """Whether its last batch was not told yet."""
-        return len(self.history) < sum(len(tell.trials) for tell in self.tells)
+        return len(self.history) < sum(len(batch.trials) for batch in self.batches)
 
-    def told(self, store: Store) -> "PlannedSearch":
+    def with_results(self, store: Store) -> "PlannedSearch":
         """Return the search with the result of its last batch, if the store has it."""
         if not self.is_waiting:
             return self
-        last = self.tells[-1]
+        last = self.batches[-1]
         record = store.read_record(*last.identity.key)
         if record is None:
             return self
-        asked = [trial.asked for trial in last.trials]
-        return replace(self, history=(*self.history, *told_of(record, asked, direction=self.spec.direction)))
+        asked = [trial.proposed for trial in last.trials]
+        return replace(self, history=(*self.history, *evaluated_trials(record, asked, direction=self.spec.direction)))
 
 
 def searches_of(specs: Iterable[SearchSpec]) -> tuple[PlannedSearch, ...]:
@@ -93,19 +93,19 @@ def plan_batch(
     derived = _derived_recipe(common, search, asked, rival=rival)
     variants = plan_variants(derived, common.inputs, common.sets.by_profile)
     evaluations = plan_evaluations(derived, common.inputs, variants)
-    tell = _tell_job(search, asked, rival, _Scores(search.spec, variants, evaluations))
+    batch = _result_job(search, asked, rival, _Scores(search.spec, variants, evaluations))
     levels = levels_of(search.spec)
     jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
-    return replace(search, tells=(*search.tells, tell)), (*jobs, tell)
+    return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
 
 
-def _rival(search: PlannedSearch, rung: int) -> Told | None:
+def _rival(search: PlannedSearch, rung: int) -> EvaluatedTrial | None:
     """Return the best earlier trial of a rung."""
     return min((trial for trial in search.history if trial.rung == rung), key=rank_key, default=None)
 
 
 def _derived_recipe(
-    common: SearchInputs, search: PlannedSearch, asked: Sequence[Asked], *, rival: Told | None
+    common: SearchInputs, search: PlannedSearch, asked: Sequence[ProposedTrial], *, rival: EvaluatedTrial | None
 ) -> Recipe:
     spec = search.spec
     entries = [trial_entry(spec, one.point, name=_name(index)) for index, one in enumerate(asked)]
@@ -145,8 +145,10 @@ class _Scores:
         return Scored(ids[0], self.evaluations[ids[0]])
 
 
-def _tell_job(search: PlannedSearch, asked: Sequence[Asked], rival: Told | None, scores: _Scores) -> TellJob:
-    known = {one.identity.id for tell in search.tells for trial in tell.trials for one in trial.scored.evaluations}
+def _result_job(
+    search: PlannedSearch, asked: Sequence[ProposedTrial], rival: EvaluatedTrial | None, scores: _Scores
+) -> BatchResultJob:
+    known = {one.identity.id for batch in search.batches for trial in batch.trials for one in trial.scored.evaluations}
     trials: list[Trial] = []
     for index, one in enumerate(asked):
         scored = scores.of_entry(_name(index))
@@ -157,7 +159,7 @@ def _tell_job(search: PlannedSearch, asked: Sequence[Asked], rival: Told | None,
     scored_rival = None if rival is None else scores.of_entry(RIVAL)
     evaluations = [evaluation.identity.id for trial in trials for evaluation in trial.scored.evaluations]
     parents: JsonObject = {
-        "previous": search.tells[-1].identity.id if search.tells else None,
+        "previous": search.batches[-1].identity.id if search.batches else None,
         "variants": [trial.scored.variant_id for trial in trials],
         "evaluations": evaluations,
         "dense_evaluations": [evaluation.identity.id for evaluation in dense.evaluations],
@@ -165,12 +167,12 @@ def _tell_job(search: PlannedSearch, asked: Sequence[Asked], rival: Told | None,
         if scored_rival is None
         else [evaluation.identity.id for evaluation in scored_rival.evaluations],
     }
-    batch = len(search.tells)
-    return TellJob(
-        make_identity("search_batches", {"search": search.id, "batch": batch}, parents=parents),
+    number = len(search.batches)
+    return BatchResultJob(
+        make_identity("search_batches", {"search": search.id, "batch": number}, parents=parents),
         search.spec,
         search.id,
-        batch,
+        number,
         tuple(trials),
         dense,
         None if rival is None or scored_rival is None else (rival, scored_rival),

@@ -11,7 +11,7 @@ from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.recipe import QuestionConfig, Recipe, VariantConfig
 from mlprune.search.objective.measure import Measure
-from mlprune.search.trials import Told
+from mlprune.search.trials import EvaluatedTrial
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.plan import plan_evaluations
@@ -19,12 +19,12 @@ from mlprune.steps.job import Job, make_identity
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
+from mlprune.steps.search.batch_result import Scored
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import SearchInputs, derive_recipe, levels_of, missing_jobs
 from mlprune.steps.search.history import feasible_winner
 from mlprune.steps.search.result import Finalist, Role, SearchResultJob, Winner
 from mlprune.steps.search.spec import SearchSpec
-from mlprune.steps.search.tell import Scored
 from mlprune.steps.search.trial_entries import trial_entry, with_schedule
 from mlprune.vocabulary import METRIC_TRAITS
 
@@ -142,7 +142,7 @@ def _result_job(
     dense_id = next(variant.id for variant in variants.values() if variant.is_dense)
     dense = Scored(dense_id, evaluations[dense_id])
     best = feasible_winner(search.history)
-    batches = tuple(tell.identity.key for tell in search.tells)
+    batches = tuple(batch.identity.key for batch in search.batches)
     scored = [one for scored in (dense, *(finalist.scored for finalist in finalists)) for one in scored.evaluations]
     parents = {
         "batches": [record_id for _, record_id in batches],
@@ -162,8 +162,8 @@ def _result_job(
     )
 
 
-def _winner(search: PlannedSearch, best: Told) -> Winner:
+def _winner(search: PlannedSearch, best: EvaluatedTrial) -> Winner:
     """Return the winner with the evaluations by which it won."""
-    tell = next(tell for tell in search.tells if tell.trials[-1].number >= best.number)
-    trial = next(trial for trial in tell.trials if trial.number == best.number)
-    return Winner(best, trial.scored, tell.dense)
+    batch = next(batch for batch in search.batches if batch.trials[-1].number >= best.number)
+    trial = next(trial for trial in batch.trials if trial.number == best.number)
+    return Winner(best, trial.scored, batch.dense)

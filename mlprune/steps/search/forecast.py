@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from mlprune.search.registry import SEARCH_METHODS
-from mlprune.search.trials import Asked, Told
+from mlprune.search.trials import EvaluatedTrial, ProposedTrial
 from mlprune.steps.search.spec import SearchSpec
 
 
@@ -31,18 +31,20 @@ def forecast_batches(spec: SearchSpec) -> tuple[Batch, ...]:
 
 
 def _played(spec: SearchSpec) -> tuple[Batch, ...]:
-    method, history, batches = spec.build_method(), list[Told](), list[Batch]()
+    method, history, batches = spec.build_method(), list[EvaluatedTrial](), list[Batch]()
     while asked := method.ask(history):
-        history += [_told(spec, one, history, number=len(history) + index) for index, one in enumerate(asked)]
+        history += [_expected_trial(spec, one, history, number=len(history) + index) for index, one in enumerate(asked)]
         batches.append(Batch(asked[0].rung, len(asked)))
     return tuple(batches)
 
 
-def _told(spec: SearchSpec, asked: Asked, history: list[Told], *, number: int) -> Told:
+def _expected_trial(
+    spec: SearchSpec, asked: ProposedTrial, history: list[EvaluatedTrial], *, number: int
+) -> EvaluatedTrial:
     """Return a trial whose objective is below that of all earlier ones, without significance."""
     settings = spec.settings
     after = max((trial.rung for trial in history if trial.point == asked.point), default=None)
-    return Told(
+    return EvaluatedTrial(
         number,
         asked.point,
         asked.rung,

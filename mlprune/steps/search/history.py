@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from mlprune.json_values import JsonValue, as_float, as_int
-from mlprune.search.trials import Asked, Told, winner
+from mlprune.search.trials import EvaluatedTrial, ProposedTrial, winner
 from mlprune.store.records import Record
 from mlprune.vocabulary import DirectionName
 
@@ -12,7 +12,9 @@ SIGN: Mapping[DirectionName, float] = {"maximise": 1.0, "minimise": -1.0}
 """Direction of a search -> factor with which a higher objective is better."""
 
 
-def told_of(record: Record, asked: Sequence[Asked], *, direction: DirectionName) -> tuple[Told, ...]:
+def evaluated_trials(
+    record: Record, asked: Sequence[ProposedTrial], *, direction: DirectionName
+) -> tuple[EvaluatedTrial, ...]:
     """Return the told trials of a batch.
 
     Args:
@@ -20,12 +22,12 @@ def told_of(record: Record, asked: Sequence[Asked], *, direction: DirectionName)
         asked: its trials, in order.
     """
     rows = record.rows["search_trials"]
-    return tuple(_told(row, one, sign=SIGN[direction]) for row, one in zip(rows, asked, strict=True))
+    return tuple(_evaluated_trial(row, one, sign=SIGN[direction]) for row, one in zip(rows, asked, strict=True))
 
 
-def _told(row: Mapping[str, JsonValue], asked: Asked, *, sign: float) -> Told:
+def _evaluated_trial(row: Mapping[str, JsonValue], asked: ProposedTrial, *, sign: float) -> EvaluatedTrial:
     objective, violation, p_worse = (row[name] for name in ("objective", "violation", "p_worse"))
-    return Told(
+    return EvaluatedTrial(
         number=as_int(row["number"]),
         point=asked.point,
         rung=asked.rung,
@@ -38,7 +40,7 @@ def _told(row: Mapping[str, JsonValue], asked: Asked, *, sign: float) -> Told:
     )
 
 
-def feasible_winner(history: Sequence[Told]) -> Told | None:
+def feasible_winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
     """Return the winner of a search; None if no trial of the highest rung meets the constraints."""
     best = winner(history)
     return best if best is not None and best.is_feasible and best.objective > -inf else None

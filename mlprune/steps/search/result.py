@@ -11,13 +11,13 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.search.trials import Told
+from mlprune.search.trials import EvaluatedTrial
 from mlprune.steps.compare.jobs import MANY_ITEMS
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
+from mlprune.steps.search.batch_result import BYTES_PER_CLUSTER, BYTES_PER_VALUE, Row, Scored, batch_values
 from mlprune.steps.search.measuring.values import BatchValues, varied_interval
 from mlprune.steps.search.spec import SearchSpec
-from mlprune.steps.search.tell import BYTES_PER_CLUSTER, BYTES_PER_VALUE, Row, Scored, batch_values
 from mlprune.store.store import Store
 
 Role = Literal["winner", "uniform", "owl", "random"]
@@ -35,7 +35,7 @@ class Finalist(NamedTuple):
 class Winner(NamedTuple):
     """The winning trial with its evaluations on dev, and those of the dense model at the same rung."""
 
-    told: Told
+    trial: EvaluatedTrial
     scored: Scored
     dense: Scored
 
@@ -47,7 +47,7 @@ class SearchResultJob(RecordJob):
     step: ClassVar[str] = "search"
     spec: SearchSpec
     search_id: str
-    history: tuple[Told, ...]
+    history: tuple[EvaluatedTrial, ...]
     batches: tuple[RecordKey, ...]
     winner: Winner | None
     """None if no trial of the highest rung meets the constraints: the dense model is reported."""
@@ -112,11 +112,11 @@ class SearchResultJob(RecordJob):
         }
 
     def _dev_columns(self, dev: BatchValues | None) -> Row:
-        told = None if self.winner is None else self.winner.told
+        trial = None if self.winner is None else self.winner.trial
         return {
             "variant_id": None if self.winner is None else self.winner.scored.variant_id,
-            "number": None if told is None else told.number,
-            "item_limit": None if told is None else self.spec.rungs[told.rung],
+            "number": None if trial is None else trial.number,
+            "item_limit": None if trial is None else self.spec.rungs[trial.rung],
             **_value_columns("dev", dev, WINNER),
             "dev_dense_value": None if dev is None else finite(float(dev.observed[DENSE])),
         }

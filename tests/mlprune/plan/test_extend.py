@@ -61,7 +61,7 @@ def finished(built: Plan, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pla
     return play(built, store, share_of_right), store
 
 
-def test_a_search_tells_every_trial_and_reports_the_best_one_that_meets_the_constraints(
+def test_a_search_evaluates_every_trial_and_reports_the_best_one_that_meets_the_constraints(
     finished: tuple[Plan, Store],
 ) -> None:
     plan, store = finished
@@ -101,7 +101,7 @@ def test_a_search_that_is_killed_and_runs_in_any_order_has_the_same_files(
     assert results(store) == results(finished[1])
 
 
-def test_a_lost_evaluation_of_a_told_trial_is_made_again(
+def test_a_lost_evaluation_of_an_evaluated_trial_is_made_again(
     built: Plan, finished: tuple[Plan, Store], tmp_path: Path
 ) -> None:
     store = copy_of(finished[1], tmp_path / "store")

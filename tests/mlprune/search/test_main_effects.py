@@ -6,13 +6,13 @@ from math import inf
 import pytest
 
 from mlprune.search.main_effects import fit_main_effects
-from mlprune.search.trials import Told
+from mlprune.search.trials import EvaluatedTrial
 
 
-def trials_of(objectives: dict[tuple[int, ...], float], *, violation: float = 0.0) -> list[Told]:
+def trials_of(objectives: dict[tuple[int, ...], float], *, violation: float = 0.0) -> list[EvaluatedTrial]:
     """Trials with given objectives."""
     return [
-        Told(number, point, 0, None, n_items=1, n_new_items=1, objective=objective, violation=violation)
+        EvaluatedTrial(number, point, 0, None, n_items=1, n_new_items=1, objective=objective, violation=violation)
         for number, (point, objective) in enumerate(objectives.items())
     ]
 

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from mlprune.search.method import ItemBudget, Settings, VariantBudget, best_so_far, n_items_spent, points_of
-from mlprune.search.trials import Told
+from mlprune.search.trials import EvaluatedTrial
 
-TRIAL = Told(0, (0,), 0, None, n_items=64, n_new_items=64, objective=0.5, violation=0.0)
+TRIAL = EvaluatedTrial(0, (0,), 0, None, n_items=64, n_new_items=64, objective=0.5, violation=0.0)
 HISTORY = (TRIAL, replace(TRIAL, number=1, point=(1,)), replace(TRIAL, number=2, rung=1, n_items=256, n_new_items=192))
 SETTINGS = Settings(rung_items=(64, 256, 1000))
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from mlprune.search.method import ItemBudget, Settings, VariantBudget
 from mlprune.search.rungs import group_cost, largest_group, last_batch, n_promoted, next_rung, promoted
-from mlprune.search.trials import Told
+from mlprune.search.trials import EvaluatedTrial
 
 SETTINGS = Settings(rung_items=(64, 256, 1024, 2000))
-TRIAL = Told(0, (0,), 0, None, n_items=10, n_new_items=10, objective=0.5, violation=0.0)
+TRIAL = EvaluatedTrial(0, (0,), 0, None, n_items=10, n_new_items=10, objective=0.5, violation=0.0)
 
 
 def test_a_share_goes_on_and_at_least_one() -> None:

@@ -4,9 +4,9 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf, nan
 
-from mlprune.search.trials import Told, incumbent, is_better, ranked, winner
+from mlprune.search.trials import EvaluatedTrial, incumbent, is_better, ranked, winner
 
-TRIAL = Told(0, (0,), 0, None, n_items=10, n_new_items=10, objective=0.5, violation=0.0)
+TRIAL = EvaluatedTrial(0, (0,), 0, None, n_items=10, n_new_items=10, objective=0.5, violation=0.0)
 
 
 def test_feasible_trials_come_first_then_violation_objective_and_number() -> None:

@@ -10,8 +10,8 @@ from mlprune.search.level_units import LevelUnits
 from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget, n_items_spent
 from mlprune.search.methods.evolution import Evolution, EvolutionParameters
 from mlprune.search.space import Axis, Point, Space
-from mlprune.search.trials import Told, winner
-from tests.simulated_search import run_search, told
+from mlprune.search.trials import EvaluatedTrial, winner
+from tests.simulated_search import evaluate_batch, run_search
 
 LEVELS = (0.3, 0.5, 0.7)
 PLANTED = Space((), LevelUnits(tuple("0123"), (1, 1, 1, 1), LEVELS))
@@ -123,9 +123,9 @@ def test_a_space_without_feasible_points_gives_the_smallest_violation() -> None:
 
 def test_decisions_name_the_next_parent() -> None:
     method = Evolution(PLANTED, SETTINGS)
-    history: list[Told] = []
+    history: list[EvaluatedTrial] = []
     for _ in range(2):
-        batch = told(
+        batch = evaluate_batch(
             method.ask(history), history, SETTINGS, objective=lambda p, _: planted(0, p), violation=lambda _: 0.0
         )
         kept = [trial.number for trial, one in zip(batch, method.decide(history, batch), strict=True) if one.is_kept]

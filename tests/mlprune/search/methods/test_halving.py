@@ -9,7 +9,7 @@ from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget, n
 from mlprune.search.methods.halving import Halving, HalvingParameters
 from mlprune.search.space import Axis, Space
 from mlprune.search.trials import winner
-from tests.simulated_search import run_search, told
+from tests.simulated_search import evaluate_batch, run_search
 
 SPACE = Space((Axis("a", tuple(range(40))),))
 SETTINGS = Settings(parameters=HalvingParameters(eta=4), rung_items=(64, 256, 1024, 2000))
@@ -58,6 +58,6 @@ def test_candidates_of_a_budget_depend_on_the_seed() -> None:
 
 def test_decisions_are_the_promotions() -> None:
     method = Halving(SPACE, SETTINGS)
-    batch = told(method.ask(()), (), SETTINGS, objective=lambda point, _: point[0], violation=lambda _: 0.0)
+    batch = evaluate_batch(method.ask(()), (), SETTINGS, objective=lambda point, _: point[0], violation=lambda _: 0.0)
     kept = [trial.point for trial, one in zip(batch, method.decide((), batch), strict=True) if one.is_kept]
     assert kept == [trial.point for trial in method.ask(batch)] == [(index,) for index in range(30, 40)]

@@ -9,7 +9,7 @@ from scipy.special import ndtr
 from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent
 from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
 from mlprune.search.space import Axis, Point, Space
-from tests.simulated_search import run_search, told
+from tests.simulated_search import evaluate_batch, run_search
 
 SPACE = Space((Axis("a", tuple(range(11))),))
 SETTINGS = Settings(parameters=RacingParameters(alpha=0.06), rung_items=(64, 256, 1024, 2000))
@@ -57,7 +57,7 @@ def test_a_budget_of_items_is_kept_and_reaches_all_items(n_items: int, reuses_it
 def test_every_decision_has_its_reason() -> None:
     settings = replace(SETTINGS, budget=ItemBudget(5000))
     method = Racing(SPACE, settings)
-    batch = told(method.ask(()), (), settings, objective=lambda point, _: point[0], violation=lambda _: 0.0)
+    batch = evaluate_batch(method.ask(()), (), settings, objective=lambda point, _: point[0], violation=lambda _: 0.0)
     batch = [
         trial if trial.number == 10 else replace(trial, p_worse=0.001 if trial.number < 2 else 0.5) for trial in batch
     ]

@@ -104,8 +104,8 @@ def _no_model() -> Any:
 
 def point_of(plan: Plan, variant_id: str) -> Point | None:
     """Return the point of a variant that is a trial of a search."""
-    trials = (trial for search in plan.searches for tell in search.tells for trial in tell.trials)
-    return next((trial.asked.point for trial in trials if trial.scored.variant_id == variant_id), None)
+    trials = (trial for search in plan.searches for batch in search.batches for trial in batch.trials)
+    return next((trial.proposed.point for trial in trials if trial.scored.variant_id == variant_id), None)
 
 
 def trial_rows(store: Store) -> list[dict[str, Any]]:

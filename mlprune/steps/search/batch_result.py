@@ -12,7 +12,7 @@ from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.search.objective.measure import Measure
-from mlprune.search.trials import Asked, Told, incumbent
+from mlprune.search.trials import EvaluatedTrial, ProposedTrial, incumbent
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
@@ -42,14 +42,14 @@ class Trial:
 
     number: int
     """Of all trials of the search, from 0."""
-    asked: Asked
+    proposed: ProposedTrial
     scored: Scored
     new_evaluations: frozenset[str]
     """Ids of its evaluations that the search did not ask for before."""
 
 
 @dataclass(frozen=True)
-class TellJob(RecordJob):
+class BatchResultJob(RecordJob):
     """Compute what the trials of a batch are worth, and decide which are kept. It runs no model."""
 
     step: ClassVar[str] = "search"
@@ -60,9 +60,9 @@ class TellJob(RecordJob):
     trials: tuple[Trial, ...]
     """All at one rung."""
     dense: Scored
-    rival: tuple[Told, Scored] | None
+    rival: tuple[EvaluatedTrial, Scored] | None
     """The best trial of earlier batches at this rung; None if there is none."""
-    history: tuple[Told, ...]
+    history: tuple[EvaluatedTrial, ...]
     """The trials of earlier batches."""
 
     @property
@@ -85,14 +85,14 @@ class TellJob(RecordJob):
         of_trials = slice(1, 1 + len(self.trials))
         objectives, violations = values.observed[of_trials], values.violations(self.spec.constraints)[of_trials]
         untested = [
-            self._told(store, trial, objective=objective, violation=violation)
+            self._evaluated_trial(store, trial, objective=objective, violation=violation)
             for trial, objective, violation in zip(self.trials, objectives, violations, strict=True)
         ]
-        told = self._tested(untested, values)
-        decisions = self.spec.build_method().decide(self.history, told)
+        evaluated = self._tested(untested, values)
+        decisions = self.spec.build_method().decide(self.history, evaluated)
         n_scored = sum(trial.n_new_items for trial in self.history)
         rows: list[Row] = []
-        for index, (trial, decision) in enumerate(zip(told, decisions, strict=True)):
+        for index, (trial, decision) in enumerate(zip(evaluated, decisions, strict=True)):
             n_scored += trial.n_new_items
             row = self._row(index, values, trial)
             decided = {"status": "kept" if decision.is_kept else "stopped", "reason": decision.reason}
@@ -105,53 +105,55 @@ class TellJob(RecordJob):
         rival = [] if self.rival is None else [self.rival[1]]
         return [self.dense, *(trial.scored for trial in self.trials), *rival]
 
-    def _told(self, store: Store, trial: Trial, *, objective: float, violation: float) -> Told:
+    def _evaluated_trial(self, store: Store, trial: Trial, *, objective: float, violation: float) -> EvaluatedTrial:
         """Return a trial before it is compared with the incumbent."""
         n_items = {one.identity.id: _n_examples(store, one) for one in trial.scored.evaluations}
         is_number = math.isfinite(objective)
-        return Told(
+        return EvaluatedTrial(
             number=trial.number,
-            point=trial.asked.point,
-            rung=trial.asked.rung,
-            parent=trial.asked.parent,
+            point=trial.proposed.point,
+            rung=trial.proposed.rung,
+            parent=trial.proposed.parent,
             n_items=sum(n_items.values()),
             n_new_items=sum(n for name, n in n_items.items() if name in trial.new_evaluations),
             objective=SIGN[self.spec.direction] * float(objective) if is_number else -math.inf,
             violation=float(violation),
         )
 
-    def _tested(self, told: Sequence[Told], values: BatchValues) -> list[Told]:
+    def _tested(self, evaluated: Sequence[EvaluatedTrial], values: BatchValues) -> list[EvaluatedTrial]:
         """Compare the trials with the incumbent at their rung."""
         rivals = [] if self.rival is None else [self.rival[0]]
-        best = incumbent(rivals, told)
-        of_incumbent = next(place for place, one in enumerate((*told, *rivals), start=1) if one.number == best.number)
-        others = [place for place in range(1, len(told) + 1) if place != of_incumbent]
+        best = incumbent(rivals, evaluated)
+        of_incumbent = next(
+            place for place, one in enumerate((*evaluated, *rivals), start=1) if one.number == best.number
+        )
+        others = [place for place in range(1, len(evaluated) + 1) if place != of_incumbent]
         p_values = dict(zip(others, values.p_worse(others, of_incumbent), strict=True))
-        return [replace(trial, p_worse=p_values.get(place)) for place, trial in enumerate(told, start=1)]
+        return [replace(trial, p_worse=p_values.get(place)) for place, trial in enumerate(evaluated, start=1)]
 
-    def _row(self, index: int, values: BatchValues, told: Told) -> Row:
+    def _row(self, index: int, values: BatchValues, trial: EvaluatedTrial) -> Row:
         """Return the row of a trial without the decision."""
         interval = values.interval(index + 1)
         space = self.spec.space
         return {
             "search_id": self.search_id,
             "batch_id": self.identity.id,
-            "number": told.number,
+            "number": trial.number,
             "batch": self.batch,
-            "rung": told.rung,
-            "item_limit": self.spec.rungs[told.rung],
-            "parent": told.parent,
+            "rung": trial.rung,
+            "item_limit": self.spec.rungs[trial.rung],
+            "parent": trial.parent,
             "variant_id": self.trials[index].scored.variant_id,
-            "point": {**space.values(told.point), **space.unit_levels(told.point)},
-            "n_items": told.n_items,
-            "n_new_items": told.n_new_items,
+            "point": {**space.values(trial.point), **space.unit_levels(trial.point)},
+            "n_items": trial.n_items,
+            "n_new_items": trial.n_new_items,
             "objective": finite(float(values.observed[index + 1])),
             "ci_low": None if interval is None else interval.low,
             "ci_high": None if interval is None else interval.high,
             "dense_objective": finite(float(values.observed[0])),
-            "violation": finite(told.violation),
-            "is_feasible": told.is_feasible and math.isfinite(told.objective),
-            "p_worse": told.p_worse,
+            "violation": finite(trial.violation),
+            "is_feasible": trial.is_feasible and math.isfinite(trial.objective),
+            "p_worse": trial.p_worse,
         }
 
 
