@@ -25,7 +25,7 @@ from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.replica_actors import Files, ReplicaActors
-from ray_jobs.workers.sharing.lending import Lending
+from ray_jobs.workers.sharing.shared_jobs import SharedJobs
 from ray_jobs.workers.worker import Outcome, lost_outcome
 
 
@@ -55,7 +55,7 @@ class RayWorkers:
         """Replicas that get jobs, the one that waits longest first."""
         self._running: dict[ObjectRef, tuple[ReplicaActors, Job]] = {}
         self._starting: dict[ObjectRef, ReplicaActors] = {}
-        self._lending = Lending()
+        self._shared_jobs = SharedJobs()
         self._slow: set[ObjectRef] = set()
         """Starts that a shared job does not wait for again."""
         self._faults: dict[int, Failure] = {}
@@ -85,7 +85,7 @@ class RayWorkers:
         self._collect_started(timeout_s=0.0)
         room = RoomWait(self._pool)
         while not any(one.n_free for one in self._usable) and not self._running and self.problem is None:
-            self._restart_failed(wait=not self._starting and not self._lending.returning)
+            self._restart_failed(wait=not self._starting and not self._shared_jobs.returning)
             pause_s = self._health.seconds_to_next()
             if self._collect_started(timeout_s=min(LOG_INTERVAL_S, pause_s or LOG_INTERVAL_S)) or pause_s is not None:
                 continue
@@ -100,7 +100,7 @@ class RayWorkers:
         for replica in list(self._replicas.values()):
             if replica not in self._starting.values() and not replica.node_ids <= usable:
                 self._replace(replica)
-                self._lending.recall_replica(replica)
+                self._shared_jobs.recall_replica(replica)
         for number in self._scaling.added():
             self._health.add(number)
             self._start(number)
@@ -115,7 +115,7 @@ class RayWorkers:
 
     def _collect_started(self, *, timeout_s: float) -> bool:
         """Use the actors that have started or returned, and replace those that failed. Returns whether any did."""
-        started, _ = ray.wait([*self._starting, *self._lending.returning], num_returns=1, timeout=timeout_s)
+        started, _ = ray.wait([*self._starting, *self._shared_jobs.returning], num_returns=1, timeout=timeout_s)
         self._settle(started)
         return bool(started)
 
@@ -123,11 +123,11 @@ class RayWorkers:
         """Use replicas that have started or returned, and replace those that failed."""
         for reference in references:
             self._slow.discard(reference)
-            if reference in self._lending.watches:
-                self._lending.settle(reference)
+            if reference in self._shared_jobs.watches:
+                self._shared_jobs.settle(reference)
             elif reference in self._starting:
                 self._settle_start(reference)
-            elif reference in self._lending.returning:
+            elif reference in self._shared_jobs.returning:
                 self._settle_return(reference)
 
     def _settle_start(self, reference: ObjectRef) -> None:
@@ -143,7 +143,7 @@ class RayWorkers:
                 self._usable.append(replica)
 
     def _settle_return(self, reference: ObjectRef) -> None:
-        replica = self._lending.returning.pop(reference)
+        replica = self._shared_jobs.returning.pop(reference)
         replica.finish(reference)
         try:
             failure: Failure | None = self._failures.get(reference, who="a worker", worker=replica.number)
@@ -173,7 +173,7 @@ class RayWorkers:
 
     def spare(self, n_jobs: int) -> int:
         """Return how many workers are idle besides those for some jobs, after waiting for those that are starting."""
-        while expected := [one for one in (*self._starting, *self._lending.returning) if one not in self._slow]:
+        while expected := [one for one in (*self._starting, *self._shared_jobs.returning) if one not in self._slow]:
             ready, _ = ray.wait([*self._running, *expected], num_returns=1, timeout=START_WAIT_S)
             self._settle(ready)
             if not ready:
@@ -191,22 +191,22 @@ class RayWorkers:
         candidates = [replica for replica in self._usable if replica.n_free]
         replica = (max if job.needs_chain else min)(candidates, key=lambda replica: replica.n_free)
         helpers = [other for other in self._idle if other is not replica][:n_helpers]
-        self._running[self._lending.start(replica, job, helpers=helpers)] = (replica, job)
+        self._running[self._shared_jobs.start(replica, job, helpers=helpers)] = (replica, job)
 
     def share(self, jobs: Iterable[Job]) -> None:
         """Let idle replicas share some running jobs."""
-        self._lending.lend(jobs, self._idle)
+        self._shared_jobs.offer_idle(jobs, self._idle)
 
     def recall(self, n_jobs: int) -> None:
         """Take replicas back from shared jobs, at their next block, for jobs that wait for a worker."""
-        self._lending.recall(n_jobs)
+        self._shared_jobs.recall(n_jobs)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
         self._restart_failed()
         pauses = (timeout_s, self._health.seconds_to_next(), self._scaling.interval_s)
         timeout_s = min((seconds for seconds in pauses if seconds is not None), default=None)
-        references = [*self._running, *self._starting, *self._lending.references]
+        references = [*self._running, *self._starting, *self._shared_jobs.references]
         ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
         self._settle(ready)
         return [self._collect(reference) for reference in ready if reference in self._running]
@@ -214,13 +214,13 @@ class RayWorkers:
     def _collect(self, reference: ObjectRef) -> tuple[Job, Outcome]:
         replica, job = self._running.pop(reference)
         replica.finish(reference)
-        self._lending.end(reference)
+        self._shared_jobs.end(reference)
         try:
             outcome: Outcome = self._failures.get(reference, who="a worker", worker=replica.number)
         except Exception as err:  # after any error of Ray, the actor cannot be used any more
             failure = describe_failure(err, is_replaceable=True)
             self._replace(replica, failure)
-            self._lending.returning |= {idle.check(): idle for idle in self._idle}  # their node may be lost, too
+            self._shared_jobs.returning |= {idle.check(): idle for idle in self._idle}  # their node may be lost, too
             return job, lost_outcome(job, f"worker-{replica.number}", failure)
         self._settle_replica(replica, outcome.failure, ran_model=job.needs_chain)
         return job, outcome

@@ -10,7 +10,7 @@ from ray.exceptions import RayError
 from ray_jobs.workers import ray_failures, ray_pool, replica_actors
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.sharing import lending
+from ray_jobs.workers.sharing import shared_jobs
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD
 from tests.stub_jobs import StubJob
@@ -88,7 +88,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_pool, "ray", made)
     monkeypatch.setattr(ray_failures, "ray", made)
     monkeypatch.setattr(replica_actors, "ray", made)
-    monkeypatch.setattr(lending, "ray", made)
+    monkeypatch.setattr(shared_jobs, "ray", made)
     monkeypatch.setattr(replica_actors, "actor_class", lambda _: made)
     return made
 

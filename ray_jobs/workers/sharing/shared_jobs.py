@@ -35,8 +35,8 @@ class SharedJob:
             self.watch = self.replica.given_back(self.number)
 
 
-class Lending:
-    """The replicas that share the jobs of others."""
+class SharedJobs:
+    """The running jobs that idle replicas share."""
 
     def __init__(self) -> None:
         self._shared: dict[ObjectRef, SharedJob] = {}
@@ -68,7 +68,7 @@ class Lending:
         shared.watch_helpers()
         return reference
 
-    def lend(self, jobs: Iterable[Job], idle: Sequence[ReplicaActors]) -> None:
+    def offer_idle(self, jobs: Iterable[Job], idle: Sequence[ReplicaActors]) -> None:
         """Offer idle replicas to some of the running jobs, evenly."""
         jobs = list(jobs)
         running = [(reference, shared) for reference, shared in self._shared.items() if shared.job in jobs]
@@ -83,8 +83,8 @@ class Lending:
         """Ask jobs to give back replicas, first those with the most; already recalled ones count."""
         n_missing = n_replicas - len(self.returning) - sum(len(shared.recalled) for shared in self._shared.values())
         for _ in range(n_missing):
-            shared = max(self._shared.values(), key=_n_lent, default=None)
-            if shared is None or not _n_lent(shared):
+            shared = max(self._shared.values(), key=_n_kept, default=None)
+            if shared is None or not _n_kept(shared):
                 break
             self._recall(shared, next(name for name in reversed(shared.helpers) if name not in shared.recalled))
 
@@ -126,5 +126,5 @@ class Lending:
             self.returning[helper.stop_helping(reference)] = helper
 
 
-def _n_lent(shared: SharedJob) -> int:
+def _n_kept(shared: SharedJob) -> int:
     return len(shared.helpers) - len(shared.recalled)
