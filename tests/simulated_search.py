@@ -1,4 +1,4 @@
-"""Simulated searches: a method that is asked and told until it has finished, with objectives that tests define."""
+"""Simulated searches: a method proposes and receives trials until it has finished; tests define the objective."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -73,7 +73,7 @@ def evaluate_batch(
 
 
 def check_history(history: Sequence[EvaluatedTrial]) -> None:
-    """Check that no point was asked twice at a rung, and that parents were told before."""
+    """Check that no point was proposed twice at a rung, and that parents were evaluated before."""
     asked = [(trial.point, trial.rung) for trial in history]
     assert len(set(asked)) == len(asked)
     assert all(trial.parent is None or trial.parent < trial.number for trial in history)
@@ -81,7 +81,7 @@ def check_history(history: Sequence[EvaluatedTrial]) -> None:
 
 
 def check_replay(method: SearchMethod, history: Sequence[EvaluatedTrial]) -> None:
-    """Check that the last batch is asked again after the same history, whatever was asked in between."""
+    """Check that the last batch is proposed again after the same history, whatever was proposed in between."""
     before = history[: max((trial.number for trial in history if trial.rung != history[-1].rung), default=-1) + 1]
     asked = method.ask(before)
     assert [(trial.point, trial.rung, trial.parent) for trial in history[len(before) :]][: len(asked)] == [

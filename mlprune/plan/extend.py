@@ -15,8 +15,8 @@ from mlprune.store.store import Store
 def extend_plan(plan: Plan, store: Store) -> Plan:
     """Return a plan with all jobs of its searches that the results in the store allow; nothing is written.
 
-    A search whose last batch was told gets its next batch, and a search without a next batch gets the report of its
-    winner. The same results give the same jobs, except that variants in the store are not made again. Jobs that the
+    A search whose last batch has its results gets its next batch, and a search without a next batch gets the report of
+    its winner. The same results give the same jobs, except that variants in the store are not made again. Jobs that the
     plan has already are not added.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Search over recipes: spaces, trials, objectives and methods. Pure functions of the trials told so far."""
+"""Search over recipes: spaces, trials, objectives and methods. Pure functions of the trials evaluated so far."""

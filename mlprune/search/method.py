@@ -42,7 +42,7 @@ class Settings:
     """Of the method: an instance of the class that its registry entry names."""
     seed: int = 0
     batch: int = 8
-    """Trials that are asked at a time by methods that do not ask whole rungs."""
+    """Trials that are proposed at a time by methods that do not propose whole rungs."""
     rung_items: tuple[int, ...] = (1,)
     """Items x languages that are scored for a trial up to each rung, increasing. The last rung is all items; methods
     without rungs have only this one."""
@@ -77,8 +77,8 @@ class Settings:
 class SearchMethod(Protocol):
     """Strategy of a search. Both functions are pure: the same history gives the same answer on any machine.
 
-    The history has whole batches in the order in which they were asked. No point is asked twice at the same rung, and
-    the budget is never exceeded.
+    The history has whole batches in the order in which they were proposed. No point is proposed twice at the same rung,
+    and the budget is never exceeded.
     """
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
@@ -89,13 +89,13 @@ class SearchMethod(Protocol):
         """Return for each trial of a batch whether it is kept, and why.
 
         Args:
-            history: the trials told before the batch.
+            history: the trials evaluated before the batch.
         """
         ...
 
 
 def points_of(history: Sequence[EvaluatedTrial]) -> tuple[Point, ...]:
-    """Return the different points of a history in the order in which they were first asked."""
+    """Return the different points of a history in the order in which they were first proposed."""
     return tuple(dict.fromkeys(trial.point for trial in history))
 
 

@@ -1,4 +1,4 @@
-"""Trials of a search: what is asked, what is told, and which of two trials is better."""
+"""Trials of a search: proposed ones, evaluated ones, and the order by which they are ranked."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class EvaluatedTrial:
     """A trial that was evaluated."""
 
     number: int
-    """From 0, in the order in which the trials were asked."""
+    """From 0, in the order in which the trials were proposed."""
     point: Point
     rung: int
     parent: int | None
@@ -31,7 +31,7 @@ class EvaluatedTrial:
     n_new_items: int
     """Those of `n_items` that were scored for this trial, and not for the same point at a lower rung."""
     objective: float
-    """Higher is better, always: a search that minimises tells the negative. Not a number counts as minus infinity."""
+    """Higher is better, always: a search that minimises reports the negative. Not a number counts as minus infinity."""
     violation: float
     """Sum of the violations of the constraints; 0 if the trial is feasible."""
     p_worse: float | None = None
@@ -74,7 +74,7 @@ def ranked(trials: Iterable[EvaluatedTrial]) -> list[EvaluatedTrial]:
 
 
 def incumbent(history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> EvaluatedTrial:
-    """Return the trial with which a batch is compared: the best one told at its rung, the batch included.
+    """Return the trial with which a batch is compared: the best one evaluated at its rung, the batch included.
 
     It has been evaluated on the same items as the batch.
     """
@@ -83,7 +83,7 @@ def incumbent(history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]
 
 
 def winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
-    """Return the best trial of the highest rung that was reached; None if nothing was told.
+    """Return the best trial of the highest rung that was reached; None if no trial was evaluated.
 
     It is feasible if any trial of that rung is; otherwise it is the one with the smallest violation.
     """

@@ -1,4 +1,4 @@
-"""The plan of a run whose searches are told results: it grows until all of them are finished."""
+"""The plan of a run with searches: it grows with their results until all of them are finished."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
 
 
 def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:
-    """Describe a search by the trials that it was told."""
+    """Describe a search by its evaluated trials."""
     spec, best = search.spec, winner(search.history)
     return SearchState(
         name=spec.name,

@@ -78,7 +78,7 @@ class RunLog:
         self._write("planned", planned)
 
     def log_searches(self, states: tuple[SearchState, ...]) -> None:
-        """Write how far the searches are, if they have been told more."""
+        """Write how far the searches are, if they have new results."""
         if states != self._searches:
             self._searches = states
             self._write("searches", {"searches": [state.to_json() for state in states]})

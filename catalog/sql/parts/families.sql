@@ -1,6 +1,6 @@
 -- families: one row per row of the common table expression `members` (each a possible test, with the declared question
 -- that covers it), with the family of tests that it belongs to and its p-values after the corrections over the family:
--- p_holm is Holm's, q_bh that of Benjamini and Hochberg. A row that is no test (not is_test) has no family.
+-- p_holm is Holm's, q_bh that of Benjamini and Hochberg. A row that is not a test (not is_test) has no family.
 WITH named AS (
     SELECT
         * EXCLUDE (question),

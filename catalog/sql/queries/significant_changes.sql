@@ -1,7 +1,7 @@
 -- significant_changes: one row per variant and language that is significantly better or worse than dense, the losses
 -- (regressions) first. p_holm is corrected over the family of the comparison, gains and losses together. A family without
--- a significant change has one row, none significant: the change with its smallest p-value. What the family could have
--- found: smallest_significant_in_family if all changed items change in one direction, detectable_in_family in 80 % of
+-- a significant change has one row, none significant: the change with its smallest p-value. The family could have
+-- found smallest_significant_in_family if all changed items change in one direction, and detectable_in_family in 80 % of
 -- experiments.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

@@ -1,5 +1,5 @@
 -- changes_to_dense: one row per comparison of a variant with its dense model that has a p-value. gain is the difference,
--- with a positive sign if the variant is better. change is gain or loss. The last two columns tell what the family could
+-- with a positive sign if the variant is better. change is gain or loss. The last two columns are what the family could
 -- have found at 5 % after Holm's correction: with n_family tests, a test alone needs z above z(1 - 0.05 / (2 n_family)),
 -- here by Abramowitz and Stegun's formula 26.2.23 (error below 0.0005).
 CREATE OR REPLACE VIEW changes_to_dense AS

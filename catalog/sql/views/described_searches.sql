@@ -32,5 +32,5 @@ LEFT JOIN named AS n ON n.id = t.search_id;
 -- name: names of the search in recipes
 -- recipe: recipes that name it
 -- direction: maximise or minimise, by which trials were best of their batch
--- n_trials: number of trials told so far
+-- n_trials: number of trials evaluated so far
 -- n_items: items x languages that were scored for the trials so far

@@ -71,7 +71,7 @@ def leave_one_out_sums(sums: Array) -> Array:
 
 
 def jackknife_contributions(value: Array, left_out: Array) -> Array:
-    """Return what each cluster adds to a value that is no sum over clusters, [C, ...]; they add up to the value.
+    """Return what each cluster adds to a value that is not a sum over clusters, [C, ...]; they add up to the value.
 
     (value + (C - 1) * (mean over clusters of the value without one - value without this one)) / C
 

@@ -43,11 +43,11 @@ class Evolution:
 
     A new point differs from the parent by min(U1, U2) changes for two uniform draws from 1 to max_changes. A change
     switches levels between two units with equal numbers of weights, so a total stays exactly; without a total, it moves
-    one unit to the next level; on an axis, it takes another value. Points that were asked before are drawn again, 100
-    times; then a random new point takes their place. The search ends with the budget or the space.
+    one unit to the next level; on an axis, it takes another value. Points that were proposed before are drawn again,
+    100 times; then a random new point takes their place. The search ends with the budget or the space.
 
     Of every four new points, three are guided (parameter `guided`): of 16 changed points, the one with the highest sum
-    of effects is asked, by an additive model of all trials so far (`fit_main_effects`). With `guided: 0`, the method
+    of effects is proposed, by an additive model of all trials so far (`fit_main_effects`). With `guided: 0`, the method
     only depends on which trial is the best one.
 
     Source: O. Sieberling et al., *EvoPress: Accurate Dynamic Model Compression via Evolutionary Search*,

@@ -1,4 +1,4 @@
-"""TPE: the tree-structured Parzen estimator of Optuna, asked and told by replay."""
+"""TPE: the tree-structured Parzen estimator of Optuna, with a study that is built again for every batch."""
 
 import warnings
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class TpeParameters(Parameters):
 class Tpe:
     """Ask Optuna's sampler for points that are likely to be among the best ones.
 
-    Every batch starts a new study with the trials told so far, whose value is their rank, so infeasible trials and
-    infinite values need no rule of their own. The seed of the sampler is drawn for (seed, "tpe", number of trials
-    told). Trials of the batch that have been asked already count as bad ones (constant liar). An axis is a categorical
+    Every batch starts a new study with the trials evaluated so far, whose value is their rank, so infeasible trials and
+    infinite values need no rule of their own. The seed of the sampler is drawn for (seed, "tpe", number of evaluated
+    trials). Trials of the batch that are already proposed count as bad ones (constant liar). An axis is a categorical
     parameter and a unit an integer one. With a total, the levels become the nearest ones that have it. A point that was
-    asked before is drawn again, 20 times; then a random new point takes its place.
+    proposed before is drawn again, 20 times; then a random new point takes its place.
 
     The trials are the same for the same versions of Optuna and numpy.
 
@@ -69,7 +69,7 @@ class Tpe:
         return best_so_far(history, batch)
 
     def _study(self, history: Sequence[EvaluatedTrial]) -> Any:
-        """Return a study with the trials told so far; lower values are better."""
+        """Return a study with the trials evaluated so far; lower values are better."""
         optuna = _optuna()
         assert isinstance(self.settings.parameters, TpeParameters)
         sampler = optuna.samplers.TPESampler(

@@ -34,7 +34,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric of a task over a group. What the objective leaves out is None: the caller knows the defaults.
+    """A metric of a task over a group. Parts that the objective omits are None: the caller knows the defaults.
 
     `worst` is the language with the lowest value, or the highest one of a metric for which lower is better. Other
     groups are unweighted means over their languages.

@@ -1,4 +1,4 @@
-"""Tell a search what the trials of a batch are worth: values, intervals, tests and decisions, as one record."""
+"""Result of a batch of a search: values, intervals, tests and decisions of its trials, as one record."""
 
 import math
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class BatchResultJob(RecordJob):
-    """Compute what the trials of a batch are worth, and decide which are kept. It runs no model."""
+    """Compute the values of the trials of a batch, and decide which are kept. It runs no model."""
 
     step: ClassVar[str] = "search"
     spec: SearchSpec
@@ -158,7 +158,7 @@ class BatchResultJob(RecordJob):
 
 
 def batch_values(store: Store, spec: SearchSpec, candidates: Sequence[Scored]) -> BatchValues:
-    """Read what candidates are worth in a search; the first one is the dense model."""
+    """Read the values of candidates in a search; the first one is the dense model."""
     measures = {measure: spec.complete(measure) for measure in _measures(spec)}
     measured = {measure: (full.task or "", full.metric or "") for measure, full in measures.items()}
     sums = read_measured_sums(store, [one.evaluations for one in candidates], measured.values())

@@ -1,7 +1,7 @@
-"""Plan the next batch of a search: its trials as variants and evaluations of a derived recipe, and the job that tells.
+"""Plan the next batch of a search: variants and evaluations of a derived recipe, and the job that computes its result.
 
-What is asked next follows from the search and from what it was told so far, and from nothing else. A run that was
-killed, or another number of workers, therefore plans the same batches.
+The next trials follow from the search and its results so far, and from nothing else. A run that was killed, or another
+number of workers, therefore plans the same batches.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ class PlannedSearch:
     batches: tuple[BatchResultJob, ...] = ()
     """The planned batches; only the last one may be unfinished."""
     is_finished: bool = False
-    """Whether nothing more is asked."""
+    """Whether it proposes no more trials."""
     is_reported: bool = True
     """Whether its winner is reported; not that of a random search that another search is compared with."""
 
@@ -51,7 +51,7 @@ class PlannedSearch:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether its last batch was not told yet."""
+        """Whether the result of its last batch is missing."""
         return len(self.history) < sum(len(batch.trials) for batch in self.batches)
 
     def with_results(self, store: Store) -> "PlannedSearch":

@@ -17,7 +17,7 @@ class Batch(NamedTuple):
 def forecast_batches(spec: SearchSpec) -> tuple[Batch, ...]:
     """Return the batches that a search will ask for, as far as their number and sizes do not depend on results.
 
-    A method with rungs is told results in which earlier trials are better and no difference is significant. Methods
+    A method with rungs gets simulated results: earlier trials are better and no difference is significant. Methods
     that stop trials by rank need exactly these batches, and racing needs at most as many trials.
     """
     if SEARCH_METHODS[spec.method].uses_rungs:

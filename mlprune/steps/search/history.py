@@ -1,4 +1,4 @@
-"""Read what a search was told from the records of its batches."""
+"""Read the evaluated trials of a search from the records of its batches."""
 
 from collections.abc import Mapping, Sequence
 from math import inf
@@ -15,7 +15,7 @@ SIGN: Mapping[DirectionName, float] = {"maximise": 1.0, "minimise": -1.0}
 def evaluated_trials(
     record: Record, asked: Sequence[ProposedTrial], *, direction: DirectionName
 ) -> tuple[EvaluatedTrial, ...]:
-    """Return the told trials of a batch.
+    """Return the evaluated trials of a batch.
 
     Args:
         record: of kind `search_batches`.

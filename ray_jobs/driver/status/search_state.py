@@ -11,7 +11,7 @@ class SearchState:
 
     name: str
     n_trials: int
-    """Trials told so far."""
+    """Trials evaluated so far."""
     most_trials: int
     n_items: int
     """Items x languages scored for them."""

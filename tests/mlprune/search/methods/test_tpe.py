@@ -1,4 +1,4 @@
-"""Optuna's sampler, asked and told by replay."""
+"""Optuna's sampler, with a study that is built again for every batch."""
 
 import sys
 from dataclasses import replace
