@@ -35,10 +35,9 @@ def test_saved_evaluation_is_the_share_of_items_that_were_not_scored(catalog: Ca
     assert (row["n_items"], row["n_items_if_all_were_scored"], row["saved_share"]) == (360, 480, 0.25)
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the report of one search, three comparators and a question about each."""
-    store = Store(tmp_path_factory.mktemp("compared"))
+def write_compared(folder: Path, metric: str) -> Store:
+    """Write a store with the report of one search, three comparators and a question about each."""
+    store = Store(folder)
     base = write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id"}]})
     row = {"variant_id": "@id", "base_model_id": base, "score": "wanda", "sparsity": 0.5}
     ids = {
@@ -47,7 +46,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     questions = []
     for role, p_value in P_VALUES.items():
-        asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": "accuracy", "claim": "gain"}
+        asked = {"recipe": "r", "name": f"blocks-against-{role}", "metric": metric, "claim": "gain"}
         asked |= {"is_declared": True, "split": "test", "over": "each", "task": "facts"}
         answer = {"question_id": "@id", "comparison_id": role, "variant_id": ids["winner"], "baseline_id": ids[role]}
         answer |= {"difference": DIFFERENCES[role], "p_value": p_value}
@@ -59,11 +58,11 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finalists = [{**key, "role": role, "variant_id": variant_id} for role, variant_id in ids.items()]
     searches = [{**key, "variant_id": ids["winner"], "direction": "maximise", "optimism": 0.1}]
     write_rows(store, "searches", parameters={}, rows={"searches": searches, "search_finalists": finalists})
-    return Path(store.uri)
+    return store
 
 
-def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(compared: Path) -> None:
-    with Catalog.in_memory(Store(compared)) as opened:
+def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(tmp_path: Path) -> None:
+    with Catalog.in_memory(write_compared(tmp_path, "accuracy")) as opened:
         rows = {row["role"]: row for row in answers(opened, "search_final")}
     assert {role: rows[role]["p_holm"] for role in P_VALUES} == pytest.approx(
         {"uniform": 0.03, "owl": 0.06, "random": 0.06}
@@ -76,3 +75,12 @@ def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(compa
         "random": "not significant",
     }
     assert (rows["winner"]["optimism"], rows["owl"]["optimism"]) == (0.1, None)
+
+
+def test_a_winner_with_a_lower_calibration_error_is_better(tmp_path: Path) -> None:
+    store = write_compared(tmp_path, "ece")
+    measured = {"evaluation_id": "@id", "task": "facts", "split": "test", "metric": "ece", "value": 0.1}
+    write_rows(store, "evaluations", parameters={}, rows={"metrics": [measured]})
+    with Catalog.in_memory(store) as opened:
+        verdicts = {row["role"]: row["verdict"] for row in answers(opened, "search_final")}
+    assert verdicts["uniform"] == "winner is better"

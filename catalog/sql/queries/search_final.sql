@@ -4,12 +4,16 @@
 -- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
 -- on the split of the report.
 -- $search VARCHAR = NULL
-WITH tests AS (
+WITH directions AS (
+    SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric
+),
+tests AS (
     SELECT
         q.recipe, q.name, a.variant_id, a.baseline_id, q.question_id, q.metric, q.group_kind, q.group_name, q.split,
-        a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, q.metric <> 'perplexity' AS higher_is_better
+        a.difference, a.scale, a.ci_low, a.ci_high, a.p_value, coalesce(d.higher_is_better, true) AS higher_is_better
     FROM questions AS q
     JOIN answers AS a ON a.question_id = q.question_id
+    LEFT JOIN directions AS d ON d.metric = q.metric
     WHERE q.is_declared AND q.claim = 'gain'
 ),
 finalists AS (
