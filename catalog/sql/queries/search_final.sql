@@ -27,27 +27,23 @@ tested AS (
         f.difference, f.ci_low, f.ci_high, f.p_worse,
         t.question_id, t.split, t.metric, t.group_kind, t.group_name, t.scale, t.higher_is_better,
         t.difference AS tested_difference, t.ci_low AS tested_ci_low, t.ci_high AS tested_ci_high, t.p_value,
-        count(t.p_value) OVER (PARTITION BY f.result_id, f.recipe, f.name) AS n_tests,
-        least(
-            1,
-            t.p_value * (
-                1 + count(t.p_value) OVER (PARTITION BY f.result_id, f.recipe, f.name)
-                - row_number() OVER (PARTITION BY f.result_id, f.recipe, f.name ORDER BY t.p_value NULLS LAST, f.role)
-            )
-        ) AS p_step
+        count(t.p_value) OVER report AS n_tests,
+        rank() OVER (report ORDER BY t.p_value NULLS LAST) AS place
     FROM finalists AS f
     JOIN searches AS s ON s.result_id = f.result_id
     LEFT JOIN tests AS t
         ON t.recipe = f.recipe AND t.name = f.name || '-against-' || f.role
         AND t.variant_id = s.variant_id AND t.baseline_id = f.variant_id
+    WINDOW report AS (PARTITION BY f.result_id, f.recipe, f.name)
 ),
 corrected AS (
     SELECT
         *,
-        CASE WHEN p_value IS NOT NULL THEN max(p_step) OVER (
-            PARTITION BY result_id, recipe, name ORDER BY p_value NULLS LAST, role
-        ) END AS p_holm
+        CASE WHEN p_value IS NOT NULL THEN
+            least(1, max((n_tests - place + 1) * p_value) OVER (report ORDER BY p_value NULLS LAST))
+        END AS p_holm
     FROM tested
+    WINDOW report AS (PARTITION BY result_id, recipe, name)
 )
 SELECT
     c.name, c.role, v.label, c.test_value, c.test_ci_low, c.test_ci_high, s.test_dense_value,
