@@ -3,16 +3,15 @@
 -- is_efficient: of the variants on as many items, none is at least as good in both and better in one. The dense model is
 -- in it with the items of the last rung.
 WITH of_search AS (
-    SELECT DISTINCT t.search_id, t.number, t.rung, t.item_limit, t.variant_id, t.status, e.evaluation_id, false AS is_dense
-    FROM search_trials AS t
-    JOIN record_parents AS p ON p.kind = 'search_batches' AND p.id = t.batch_id
-    JOIN evaluations AS e ON e.evaluation_id = p.parent_id AND e.variant_id = t.variant_id
-    UNION
-    SELECT DISTINCT t.search_id, NULL, t.rung, t.item_limit, e.variant_id, 'dense', e.evaluation_id, true
+    SELECT DISTINCT
+        t.search_id, t.rung, t.item_limit, e.variant_id, e.evaluation_id, e.variant_id <> t.variant_id AS is_dense,
+        CASE WHEN e.variant_id = t.variant_id THEN t.number END AS number,
+        CASE WHEN e.variant_id = t.variant_id THEN t.status ELSE 'dense' END AS status
     FROM search_trials AS t
     JOIN record_parents AS p ON p.kind = 'search_batches' AND p.id = t.batch_id
     JOIN evaluations AS e ON e.evaluation_id = p.parent_id
-    JOIN variant_descriptions AS d ON d.variant_id = e.variant_id AND d.is_dense
+    JOIN variant_descriptions AS d ON d.variant_id = e.variant_id
+    WHERE e.variant_id = t.variant_id OR d.is_dense
 ),
 last_rungs AS (
     SELECT *
