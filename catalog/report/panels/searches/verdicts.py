@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from catalog.report.drawing.exhibits import Group, Panel, Size, grouped
 from catalog.report.drawing.svg import INK
 from catalog.report.filters import facets_of
-from catalog.report.labels import number, p_value, with_interval
+from catalog.report.labels import number, with_interval
 from catalog.report.style import BLACK, BLUE, GREY
-from catalog.report.summary.amounts import change
+from catalog.report.summary.amounts import change, p_text
 from catalog.report.summary.question_texts import group_text
 from catalog.results import Row
 
@@ -64,8 +64,8 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
 
 def _compared(row: Row) -> str:
     low, high = (change(row[f"tested_ci_{end}"], row["tested_scale"]) for end in ("low", "high"))
-    p_text = f"p = {p_value(row['p_holm'])}".replace("= <", "< ")
-    return f"{row['role']} ({change(row['tested_difference'], row['tested_scale'])}, {low} to {high}, {p_text})"
+    difference = change(row["tested_difference"], row["tested_scale"])
+    return f"{row['role']} ({difference}, {low} to {high}, {p_text(row['p_holm'])})"
 
 
 def _panel(rows: Sequence[Row]) -> Panel:
