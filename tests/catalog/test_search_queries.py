@@ -35,6 +35,15 @@ def test_saved_evaluation_is_the_share_of_items_that_were_not_scored(catalog: Ca
     assert (row["n_items"], row["n_items_if_all_were_scored"], row["saved_share"]) == (360, 480, 0.25)
 
 
+def test_a_search_that_two_recipes_name_has_one_row(store: Store) -> None:
+    (search_id,) = {row["search_id"] for record in store.records("searches") for row in record.rows["searches"]}
+    names = [{"recipe": "second", "kind": "search", "name": "again", "id": search_id}]
+    write_rows(store, "recipes", parameters={"recipe": "second"}, rows={"names": names})
+    with Catalog.in_memory(store) as opened:
+        (row,) = answers(opened, "search_evaluation_saved")
+    assert (row["name"], row["recipe"]) == ("again, blocks", "artificial, second")
+
+
 def write_compared(folder: Path, metric: str) -> Store:
     """Write a store with the report of one search, three comparators and a question about each."""
     store = Store(folder)

@@ -5,5 +5,5 @@ SELECT
     1 - s.n_items / nullif(s.n_items_if_all_were_scored, 0) AS saved_share,
     s.rungs, s.budget, s.direction, s.objective, s.constraints, n.recipe, s.search_id, s.result_id
 FROM searches AS s
-JOIN names AS n ON n.kind = 'search' AND n.id = s.search_id
+JOIN described_searches AS n ON n.search_id = s.search_id
 ORDER BY n.recipe, n.name, s.result_id;
