@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from catalog.check import check
-from catalog.queries import run_user_query
 from catalog.store import Catalog
 from tests.catalog.families import corrected
+from tests.catalog.query_answers import answers
 from tests.tiny_recipes import FinishedRun, copy_of
 
 INTERVENTIONS = ("lrp2", "fixed", "translate")
@@ -20,10 +19,6 @@ def catalog(baseline_run: FinishedRun) -> Iterator[Catalog]:
     with Catalog.in_memory(baseline_run.store) as found:
         found.fold()
         yield found
-
-
-def answers(catalog: Catalog, question: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, question, ()).as_dicts()
 
 
 def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(

@@ -11,20 +11,16 @@ import pytest
 from scipy import stats
 
 import catalog
-from catalog.queries import run_user_query
 from catalog.ranking import rank_variants
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
+from tests.catalog.query_answers import answers
 from tests.catalog_data import LANGUAGES, default_protocol, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 CLASSES = {"en": 5, "fr": 5, "es": 5, "sw": 2}
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def accuracies(rows: Rows, split: str = "test") -> dict[str, dict[str, float]]:

@@ -7,17 +7,13 @@ import numpy as np
 import pytest
 
 from catalog.check import check
-from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods, accuracy_of
+from tests.catalog.query_answers import answers
 from tests.catalog_data import LAYERS, N_BLOCKS, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def test_the_store_with_every_further_kind_of_variant_is_sound(with_methods: tuple[Store, Methods]) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import list_queries, run_user_query
+from catalog.queries import list_queries
 from catalog.report.panels.profiles import profile_panels
 from catalog.store import Catalog
+from tests.catalog.query_answers import answers
 from tests.tiny_recipes import N_FACTS, FinishedRun
 
 Items = dict[str, list[dict[str, Any]]]
@@ -19,10 +20,6 @@ Items = dict[str, list[dict[str, Any]]]
 def opened(profile_run: FinishedRun) -> Iterator[Catalog]:
     with Catalog.in_memory(profile_run.store) as catalog:
         yield catalog
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def evaluated(run: FinishedRun, **wanted: Any) -> list[dict[str, Any]]:

@@ -13,14 +13,11 @@ from catalog.queries import is_sql, list_queries, named_query, run_user_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from tests.catalog.families import corrected, exploratory, key_of
+from tests.catalog.query_answers import answers
 from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES
 
 Rows = dict[str, list[dict[str, Any]]]
 ALPHA = 0.05
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def variants_of(rows: Rows) -> dict[str, dict[str, Any]]:

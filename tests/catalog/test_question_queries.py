@@ -11,13 +11,10 @@ from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
+from tests.catalog.query_answers import answers
 from tests.catalog_data import STARTED
 
 Rows = dict[str, list[dict[str, Any]]]
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def to_dense(rows: Rows) -> list[dict[str, Any]]:

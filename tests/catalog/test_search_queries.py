@@ -1,22 +1,17 @@
 """Queries about searches."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.store.store import Store
+from tests.catalog.query_answers import answers
 from tests.catalog_data import write_rows
 
 P_VALUES = {"owl": 0.03, "random": 0.04, "uniform": 0.01}
 """Comparator -> two-sided p-value of its question."""
 DIFFERENCES = {"owl": 0.03, "random": 0.02, "uniform": -0.05}
-
-
-def answers(catalog: Catalog, name: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, name, pairs).as_dicts()
 
 
 def test_progress_is_the_best_trial_of_all_batches_so_far(catalog: Catalog) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from catalog.queries import run_user_query
 from catalog.store import Catalog
+from tests.catalog.query_answers import answers
 from tests.catalog_data import LANGUAGES, N_BLOCKS
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -18,7 +18,7 @@ def losses_of(rows: Rows) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def test_units_are_ranked_by_their_loss_in_each_language(catalog: Catalog, rows: Rows) -> None:
-    found = run_user_query(catalog, "sensitive_units", []).as_dicts()
+    found = answers(catalog, "sensitive_units")
     losses = losses_of(rows)
     assert {(row["group_name"], row["block"]) for row in found} == set(losses)
     for row in found:
@@ -27,15 +27,15 @@ def test_units_are_ranked_by_their_loss_in_each_language(catalog: Catalog, rows:
         assert row["rank"] == 1 + sum(loss > own["loss"] for loss in others)
         assert row["is_needed"] == (own["loss"] > 0 and own["p_max_t"] < 0.05)
         assert (row["loss"], row["ci_low"], row["ci_high"]) == (own["loss"], own["ci_low"], own["ci_high"])
-    only = run_user_query(catalog, "sensitive_units", ["language=sw"]).as_dicts()
+    only = answers(catalog, "sensitive_units", "language=sw")
     assert [row["group_name"] for row in only] == ["sw"] * N_BLOCKS
-    assert not run_user_query(catalog, "sensitive_units", ["sparsity=0.7"]).as_dicts()
+    assert not answers(catalog, "sensitive_units", "sparsity=0.7")
 
 
 @pytest.mark.parametrize("pair", [("en", "fr"), ("fr", "en"), ("sw", "es")])
 def test_a_pair_needs_what_one_or_both_languages_need(catalog: Catalog, rows: Rows, pair: tuple[str, str]) -> None:
     first, second = pair
-    found = run_user_query(catalog, "units_needed_by_pair", [f"first={first}", f"second={second}"]).as_dicts()
+    found = answers(catalog, "units_needed_by_pair", f"first={first}", f"second={second}")
     losses = losses_of(rows)
     assert {row["block"] for row in found} == set(range(N_BLOCKS))
     for row in found:
@@ -46,7 +46,7 @@ def test_a_pair_needs_what_one_or_both_languages_need(catalog: Catalog, rows: Ro
 
 
 def test_agreement_has_one_row_per_pair(catalog: Catalog, rows: Rows) -> None:
-    found = run_user_query(catalog, "sensitivity_agreement_matrix", []).as_dicts()
+    found = answers(catalog, "sensitivity_agreement_matrix")
     assert len(found) == len(rows["sensitivity_agreement"]) == len(LANGUAGES) * (len(LANGUAGES) - 1) // 2
     assert {(row["rank_correlation"], row["corrected"], row["ci_low"]) for row in found} == {(0.5, 0.6, -0.2)}
 
@@ -55,7 +55,7 @@ def test_influence_is_paired_with_the_loss_of_its_language_and_correlated_by_ran
     catalog: Catalog, rows: Rows
 ) -> None:
     languages = {row["demonstration_set_id"]: row["source_language"] for row in rows["demonstration_sets"]}
-    losses, found = losses_of(rows), run_user_query(catalog, "influence_and_sensitivity", []).as_dicts()
+    losses, found = losses_of(rows), answers(catalog, "influence_and_sensitivity")
     assert len(found) == len(rows["block_influence"]) == len(LANGUAGES) * N_BLOCKS
     for row in found:
         of_set = [one for one in rows["block_influence"] if one["demonstration_set_id"] == row["demonstration_set_id"]]
