@@ -2,9 +2,9 @@
 
 import pickle
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,7 +13,8 @@ from mlprune.store.store import Store
 from tests.catalog.method_data import Methods, add_methods
 from tests.catalog_data import SPARSITIES, fill_store
 
-MakeOnce = Callable[[str, Callable[[Path], object]], Path]
+if TYPE_CHECKING:
+    from tests.conftest import MakeOnce
 
 
 def fill_and_fold(folder: Path, sparsities: Sequence[float]) -> None:
@@ -25,7 +26,7 @@ def fill_and_fold(folder: Path, sparsities: Sequence[float]) -> None:
 
 
 @pytest.fixture(scope="session")
-def filled(make_once: MakeOnce) -> Store:
+def filled(make_once: "MakeOnce") -> Store:
     """A filled and folded store; tests do not change it."""
     return Store(make_once("filled", lambda folder: fill_and_fold(folder, SPARSITIES)))
 
@@ -48,7 +49,7 @@ def rows(filled: Store) -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture(scope="session")
-def small_filled(make_once: MakeOnce) -> Store:
+def small_filled(make_once: "MakeOnce") -> Store:
     """A filled and folded store with variants of one sparsity; tests do not change it."""
     return Store(make_once("small-filled", lambda folder: fill_and_fold(folder, SPARSITIES[:1])))
 
@@ -68,7 +69,7 @@ def full_store(filled: Store, tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
-def with_methods(filled: Store, make_once: MakeOnce) -> tuple[Store, Methods]:
+def with_methods(filled: Store, make_once: "MakeOnce") -> tuple[Store, Methods]:
     """A folded copy of the filled store with variants of all other kinds, and their description."""
 
     def make(folder: Path) -> None:

@@ -14,6 +14,7 @@ from tests.forked_runs import ForkedRun
 from tests.ray_cluster import Cluster, ray_cluster
 
 if TYPE_CHECKING:
+    from tests.conftest import MakeOnce
     from tests.tiny_recipes import FinishedRun
 
 
@@ -31,7 +32,7 @@ def on_cluster(cluster: Cluster) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def queried_store(small_run: "FinishedRun", make_once: Callable[[str, Callable[[Path], object]], Path]) -> Store:
+def queried_store(small_run: "FinishedRun", make_once: "MakeOnce") -> Store:
     """A copy of the store of the small run, with its catalog. Tests ask it questions, and change nothing."""
 
     from catalog.store import Catalog  # noqa: PLC0415 - most tests need not wait for DuckDB and torch

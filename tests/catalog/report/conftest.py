@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,11 +13,14 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK
 
+if TYPE_CHECKING:
+    from tests.conftest import MakeOnce
+
 PageOnce = Callable[[str, Callable[[], str]], str]
 
 
 @pytest.fixture(scope="session")
-def page_once(make_once: Callable[[str, Callable[[Path], object]], Path]) -> PageOnce:
+def page_once(make_once: "MakeOnce") -> PageOnce:
     """A function that renders a page once per test session, even with several pytest workers."""
 
     def rendered(name: str, render: Callable[[], str]) -> str:
