@@ -11,10 +11,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from mlprune.evaluation.inference.language_sums import language_values
-from mlprune.evaluation.inference.samples import HasItems, check_same_items, resamples_of
+from mlprune.evaluation.inference.language_sums import language_values, resampled_values
+from mlprune.evaluation.inference.samples import HasItems, check_same_items
 from mlprune.evaluation.task_metrics import Metric
-from mlprune.numeric.statistics.bootstrap import resampled_sums
 from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 
 T = TypeVar("T")
@@ -57,14 +56,11 @@ class CandidateSums:
     @cached_property
     def resampled(self) -> Array:
         """[R, candidates, languages] values: resamples of clusters in which every language has an item."""
-        counts = resamples_of(len(self.clusters))
-        shape = (len(counts), *self.sums.shape[2:])
-        values = np.full((len(counts), *self.sums.shape[1:3]), np.nan)
-        for index in range(values.shape[1]):
-            flat = self.sums[:, index].reshape(len(self.clusters), -1)
-            is_present = np.isfinite(self.observed[index])
-            of_candidate = resampled_sums(counts, np.nan_to_num(flat)).reshape(shape)
-            values[:, index, is_present] = language_values(self.metric, of_candidate)[:, is_present]
+        of_candidates: list[Array] = []
+        for sums, observed in zip(np.moveaxis(self.sums, 1, 0), self.observed, strict=True):
+            values_of = resampled_values(self.metric, np.nan_to_num(sums))
+            of_candidates.append(np.where(np.isfinite(observed), values_of, np.nan))
+        values = np.stack(of_candidates, axis=1)
         return values[np.isfinite(values[:, 0]).all(axis=1)]
 
 

@@ -17,6 +17,8 @@ from mlprune.numeric.statistics.bootstrap import jackknife_contributions, resamp
 from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 from mlprune.numeric.statistics.randomization import swapped_values
 
+MEANS = ("credit", "log_likelihood")
+"""Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
 Evaluations = tuple[HasItems, HasItems]
 """Predictions of the variant and of the baseline."""
 
@@ -65,19 +67,14 @@ class LanguageSums:
     def resampled(self) -> LanguageValues:
         """[R, languages]: resamples of clusters in which every language has an item."""
         both = np.stack([self.first, self.second], axis=1)
-        sums = resampled_sums(resamples_of(self.n_clusters), both.reshape(self.n_clusters, -1))
-        first, second = np.moveaxis(self._values(sums.reshape(len(sums), *both.shape[1:])), 1, 0)
+        first, second = np.moveaxis(resampled_values(self.metric, both), 1, 0)
         is_complete = np.isfinite(first).all(axis=1) & np.isfinite(second).all(axis=1)
         return LanguageValues(first[is_complete], second[is_complete])
 
     @cached_property
     def left_out(self) -> LanguageValues:
         """[C, languages]: without each cluster in turn; the observed value if this would leave a language no item."""
-        first, second = (self._values(part.sum(axis=0) - part) for part in (self.first, self.second))
-        return LanguageValues(
-            np.where(np.isfinite(first), first, self.observed.first),
-            np.where(np.isfinite(second), second, self.observed.second),
-        )
+        return LanguageValues(left_out_values(self.metric, self.first), left_out_values(self.metric, self.second))
 
     def shares(self, indices: Sequence[int]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
         """Return what each cluster adds to the values of some languages, and its shares of their items, [C, languages].
@@ -108,6 +105,25 @@ def language_values(metric: Metric, sums: Array) -> Array:
         if metric.inference == "log_likelihood":
             return np.asarray(-sums[..., 0] / sums[..., 1])
         return metric.value(sums)
+
+
+def resampled_values(metric: Metric, sums: Array) -> Array:
+    """Return the values of [C, ..., k] sums in each resample of clusters, [R, ...], on the scale of differences.
+
+    They are not a number where a resample has no item.
+    """
+    resampled = resampled_sums(resamples_of(len(sums)), sums.reshape(len(sums), -1))
+    return language_values(metric, resampled.reshape(len(resampled), *sums.shape[1:]))
+
+
+def left_out_values(metric: Metric, sums: Array) -> Array:
+    """Return the values of [C, ..., k] sums without each cluster in turn, [C, ...], on the scale of differences.
+
+    It is the value of all clusters where no item would be left.
+    """
+    total = sums.sum(axis=0)
+    values = language_values(metric, total - sums)
+    return np.where(np.isfinite(values), values, language_values(metric, total))
 
 
 def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evaluations]) -> LanguageSums:
@@ -147,10 +163,19 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
     )
 
 
+def mean_shares(metric: Metric, sums: Array) -> tuple[Array, Array]:
+    """Return what each cluster adds to the values of a metric of `MEANS`, and its shares of the items, both [C, ...].
+
+    Args:
+        sums: [C, ..., k].
+    """
+    sign = -1 if metric.inference == "log_likelihood" else 1
+    totals = sums[..., 1].sum(axis=0)
+    return sign * sums[..., 0] / totals, sums[..., 1] / totals
+
+
 def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tuple[Array, Array]:
     """Return contributions and sizes of one evaluation, both [C, languages]; see `LanguageSums.shares`."""
-    if metric.inference in ("credit", "log_likelihood"):
-        sign = -1 if metric.inference == "log_likelihood" else 1
-        totals = sums[..., 1].sum(axis=0)
-        return sign * sums[..., 0] / totals, sums[..., 1] / totals
+    if metric.inference in MEANS:
+        return mean_shares(metric, sums)
     return jackknife_contributions(value, left_out), np.full(left_out.shape, 1 / len(sums))

@@ -6,10 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mlprune.evaluation.inference.language_sums import LanguageSums, language_values
-from mlprune.evaluation.inference.samples import resamples_of
+from mlprune.evaluation.inference.language_sums import LanguageSums, resampled_values
 from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
-from mlprune.numeric.statistics.bootstrap import resampled_sums
 from mlprune.numeric.statistics.clusters import Array
 
 
@@ -33,7 +31,7 @@ def language_agreement(units: Sequence[LanguageSums]) -> Iterator[LanguagePair]:
     if len(units) < LEAST_UNITS:
         return
     languages = units[0].languages
-    measured = np.stack([_losses(unit, unit.first.sum(axis=0), unit.second.sum(axis=0)) for unit in units])
+    measured = np.stack([_losses(unit, unit.observed.first, unit.observed.second) for unit in units])
     resampled = np.stack([_resampled(unit) for unit in units], axis=1)
     resampled = resampled[np.isfinite(resampled).all(axis=(1, 2))]
     for first, second in combinations(range(len(languages)), 2):
@@ -44,15 +42,10 @@ def language_agreement(units: Sequence[LanguageSums]) -> Iterator[LanguagePair]:
 
 def _resampled(unit: LanguageSums) -> Array:
     """Return the losses of a unit in each resample, [R, languages]."""
-    counts, shape = resamples_of(unit.n_clusters), unit.first.shape[1:]
-    first, second = (
-        resampled_sums(counts, sums.reshape(unit.n_clusters, -1)).reshape(len(counts), *shape)
-        for sums in (unit.first, unit.second)
-    )
-    return _losses(unit, first, second)
+    return _losses(unit, resampled_values(unit.metric, unit.first), resampled_values(unit.metric, unit.second))
 
 
 def _losses(unit: LanguageSums, first: Array, second: Array) -> Array:
-    """Return losses, [..., languages], from [..., languages, k] sums; not a number without an item."""
+    """Return losses from values, all [..., languages]; not a number without an item."""
     sign = -1.0 if unit.metric.higher_is_better else 1.0
-    return np.asarray(sign * (language_values(unit.metric, first) - language_values(unit.metric, second)))
+    return np.asarray(sign * (first - second))

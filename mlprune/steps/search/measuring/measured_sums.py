@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.evaluation.inference.language_groups import language_groups
-from mlprune.evaluation.inference.language_sums import language_values
-from mlprune.evaluation.inference.samples import check_same_items, resamples_of
+from mlprune.evaluation.inference.language_sums import language_values, left_out_values, resampled_values
+from mlprune.evaluation.inference.samples import check_same_items
 from mlprune.evaluation.rank_agreement import LanguageRankings, agreement
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
 from mlprune.languages import ENGLISH
-from mlprune.numeric.statistics.bootstrap import resampled_sums
 from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
 from mlprune.search.objective.measure import RANK_CONSISTENCY, Group
 from mlprune.steps.compare.jobs import main_language
@@ -68,18 +67,12 @@ class MetricSums:
     @cached_property
     def resampled(self) -> Array:
         """[R, candidates, languages] values; not a number if a resample has no item of a language."""
-        counts = resamples_of(len(self.sums))
-        of_candidates = [
-            resampled_sums(counts, part.reshape(len(self.sums), -1)).reshape(len(counts), *part.shape[1:])
-            for part in np.moveaxis(self.sums, 1, 0)
-        ]
-        return np.stack([language_values(self.metric, sums) for sums in of_candidates], axis=1)
+        return np.stack([resampled_values(self.metric, part) for part in np.moveaxis(self.sums, 1, 0)], axis=1)
 
     @cached_property
     def left_out(self) -> Array:
         """[C, candidates, languages] values without each cluster; the observed one if a language would have no item."""
-        values = language_values(self.metric, self.sums.sum(axis=0) - self.sums)
-        return np.where(np.isfinite(values), values, self.observed)
+        return left_out_values(self.metric, self.sums)
 
     def indices(self, group: Group) -> list[int]:
         """Return the positions of the languages of a group; empty if there are none."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from mlprune.evaluation.inference.language_sums import MEANS, mean_shares
 from mlprune.evaluation.inference.samples import flips_of
 from mlprune.numeric.statistics.bootstrap import bca_interval
 from mlprune.numeric.statistics.clusters import Array, exact_products, exactly_summable
@@ -21,8 +22,6 @@ from mlprune.steps.search.measuring.measured_sums import MeasuredSums, MetricSum
 Measured = Mapping[Measure, TaskMetric]
 """Measure of an objective or a constraint -> its task and metric, with those that the text leaves out."""
 Lookup = Callable[[Measure | Literal["kept"]], Array]
-MEANS = ("credit", "log_likelihood")
-"""Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
 
 
 @dataclass(frozen=True)
@@ -154,10 +153,8 @@ def varied_interval(resampled: Array, value: float, left_out: Array) -> Interval
 
 def _mean_parts(table: MetricSums, measure: Measure, candidate: int) -> tuple[Array, Array]:
     """Return what each cluster adds to a mean over languages, and its share of the items, both [C]."""
-    sums = table.sums[:, candidate, table.indices(measure.group)]
-    totals = sums[..., 1].sum(axis=0)
-    sign = -1.0 if table.is_log else 1.0
-    return sign * (sums[..., 0] / totals).mean(axis=1), (sums[..., 1] / totals).mean(axis=1)
+    contributions, shares = mean_shares(table.metric, table.sums[:, candidate, table.indices(measure.group)])
+    return contributions.mean(axis=1), shares.mean(axis=1)
 
 
 def _one_sided_p_values(effects: Array) -> list[float]:
