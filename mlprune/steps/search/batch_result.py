@@ -11,7 +11,6 @@ from mlprune.evaluation.inference.estimates import finite
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
-from mlprune.search.objective.measure import Measure
 from mlprune.search.trials import EvaluatedTrial, ProposedTrial, incumbent
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
@@ -34,6 +33,11 @@ class Scored(NamedTuple):
 
     variant_id: str
     evaluations: tuple[EvaluationSpec, ...]
+
+    @property
+    def evaluation_ids(self) -> list[str]:
+        """Ids of its evaluations."""
+        return [evaluation.identity.id for evaluation in self.evaluations]
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,12 @@ class BatchResultJob(RecordJob):
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """Variants and evaluations of all candidates."""
-        keys = [("variants", one.variant_id) for one in self._candidates]
-        keys += [evaluation.identity.key for one in self._candidates for evaluation in one.evaluations]
-        return tuple(dict.fromkeys(keys))
+        return required_records(self._candidates)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters, and of the values of all candidates in all resamples."""
-        n_clusters = self.spec.n_items
-        n_values = (N_RESAMPLES + n_clusters) * len(self._candidates) * len(self.dense.evaluations)
-        n_bytes = BYTES_PER_CLUSTER * n_clusters + BYTES_PER_VALUE * n_values
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+        n_values = len(self._candidates) * len(self.dense.evaluations)
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + measuring_bytes(self.spec.n_items, n_values=n_values))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compute all values and write the batch."""
@@ -157,17 +157,28 @@ class BatchResultJob(RecordJob):
         }
 
 
+def required_records(candidates: Sequence[Scored]) -> tuple[RecordKey, ...]:
+    """Return (kind, id) of the variants and evaluations of candidates, each once."""
+    keys = [("variants", one.variant_id) for one in candidates]
+    keys += [evaluation.identity.key for one in candidates for evaluation in one.evaluations]
+    return tuple(dict.fromkeys(keys))
+
+
+def measuring_bytes(n_clusters: int, *, n_values: int) -> int:
+    """Return the memory for the signs and resamples of all clusters, and for the values of all candidates in them.
+
+    Args:
+        n_values: candidates x languages.
+    """
+    return BYTES_PER_CLUSTER * n_clusters + BYTES_PER_VALUE * (N_RESAMPLES + n_clusters) * n_values
+
+
 def batch_values(store: Store, spec: SearchSpec, candidates: Sequence[Scored]) -> BatchValues:
     """Read the values of candidates in a search; the first one is the dense model."""
-    measures = {measure: spec.complete(measure) for measure in _measures(spec)}
-    measured = {measure: (full.task or "", full.metric or "") for measure, full in measures.items()}
+    measured = {measure: (full.task or "", full.metric or "") for measure, full in spec.measures.items()}
     sums = read_measured_sums(store, [one.evaluations for one in candidates], measured.values())
     kept = [1 - _achieved_sparsity(store, one.variant_id) for one in candidates]
     return BatchValues(spec.objective, SIGN[spec.direction], measured, sums, np.array(kept))
-
-
-def _measures(spec: SearchSpec) -> list[Measure]:
-    return [*spec.objective.measures, *(measure for bound in spec.constraints for measure in bound.measures)]
 
 
 def _n_examples(store: Store, evaluation: EvaluationSpec) -> int:

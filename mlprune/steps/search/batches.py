@@ -148,24 +148,21 @@ class _Scores:
 def _result_job(
     search: PlannedSearch, asked: Sequence[ProposedTrial], rival: EvaluatedTrial | None, scores: _Scores
 ) -> BatchResultJob:
-    known = {one.identity.id for batch in search.batches for trial in batch.trials for one in trial.scored.evaluations}
+    known = {one for batch in search.batches for trial in batch.trials for one in trial.scored.evaluation_ids}
     trials: list[Trial] = []
     for index, one in enumerate(asked):
         scored = scores.of_entry(_name(index))
-        ids = {evaluation.identity.id for evaluation in scored.evaluations}
+        ids = set(scored.evaluation_ids)
         trials.append(Trial(len(search.history) + index, one, scored, frozenset(ids - known)))
         known |= ids
     dense = scores.dense
     scored_rival = None if rival is None else scores.of_entry(RIVAL)
-    evaluations = [evaluation.identity.id for trial in trials for evaluation in trial.scored.evaluations]
     parents: JsonObject = {
         "previous": search.batches[-1].identity.id if search.batches else None,
         "variants": [trial.scored.variant_id for trial in trials],
-        "evaluations": evaluations,
-        "dense_evaluations": [evaluation.identity.id for evaluation in dense.evaluations],
-        "rival_evaluations": None
-        if scored_rival is None
-        else [evaluation.identity.id for evaluation in scored_rival.evaluations],
+        "evaluations": [one for trial in trials for one in trial.scored.evaluation_ids],
+        "dense_evaluations": [*dense.evaluation_ids],
+        "rival_evaluations": None if scored_rival is None else [*scored_rival.evaluation_ids],
     }
     number = len(search.batches)
     return BatchResultJob(

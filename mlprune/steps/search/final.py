@@ -143,11 +143,11 @@ def _result_job(
     dense = Scored(dense_id, evaluations[dense_id])
     best = feasible_winner(search.history)
     batches = tuple(batch.identity.key for batch in search.batches)
-    scored = [one for scored in (dense, *(finalist.scored for finalist in finalists)) for one in scored.evaluations]
+    scored = (dense, *(finalist.scored for finalist in finalists))
     parents = {
         "batches": [record_id for _, record_id in batches],
         "variants": list(ids.values()) or None,
-        "evaluations": [evaluation.identity.id for evaluation in scored] or None,
+        "evaluations": [evaluation_id for one in scored for evaluation_id in one.evaluation_ids] or None,
     }
     compared: Mapping[str, str] = {role: key for role, key in ids.items() if role != "winner"}
     return SearchResultJob(

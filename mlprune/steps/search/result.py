@@ -8,14 +8,13 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import finite
 from mlprune.hashing import without_defaults
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.search.trials import EvaluatedTrial
 from mlprune.steps.compare.jobs import MANY_ITEMS
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
-from mlprune.steps.search.batch_result import BYTES_PER_CLUSTER, BYTES_PER_VALUE, Row, Scored, batch_values
+from mlprune.steps.search.batch_result import Row, Scored, batch_values, measuring_bytes, required_records
 from mlprune.steps.search.measuring.values import BatchValues, varied_interval
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.store.store import Store
@@ -62,17 +61,14 @@ class SearchResultJob(RecordJob):
         scored = [self.dense, *(finalist.scored for finalist in self.finalists)]
         if self.winner is not None:
             scored += [self.winner.scored, self.winner.dense]
-        keys = [("variants", one.variant_id) for one in scored]
-        keys += [evaluation.identity.key for one in scored for evaluation in one.evaluations]
-        return tuple(dict.fromkeys((*self.batches, *keys)))
+        return (*self.batches, *required_records(scored))
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the resamples of both splits."""
         limits = [one.task.limit or MANY_ITEMS for one in self.dense.evaluations]
         n_clusters = max([self.spec.n_items, *limits])
-        n_values = (N_RESAMPLES + n_clusters) * (1 + len(self.finalists)) * max(1, len(limits))
-        n_bytes = BYTES_PER_CLUSTER * n_clusters + BYTES_PER_VALUE * n_values
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+        n_values = (1 + len(self.finalists)) * max(1, len(limits))
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + measuring_bytes(n_clusters, n_values=n_values))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compute the values on both splits and write the record."""

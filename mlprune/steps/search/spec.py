@@ -92,10 +92,10 @@ class SearchSpec:
         return {"per": self.units.per, "units": list(units.names), "values": list(units.levels), "total": units.total}
 
     @property
-    def measures(self) -> tuple[Measure, ...]:
-        """The measures of the objective and the constraints, each once, with their tasks and metrics."""
+    def measures(self) -> dict[Measure, Measure]:
+        """Measure of the objective or of a constraint -> the same measure with its task and metric."""
         of_constraints = [measure for bound in self.constraints for measure in bound.measures]
-        return tuple(dict.fromkeys(self.complete(one) for one in (*self.objective.measures, *of_constraints)))
+        return {measure: self.complete(measure) for measure in (*self.objective.measures, *of_constraints)}
 
     def complete(self, measure: Measure) -> Measure:
         """Return a measure with the task and the metric that it leaves out."""

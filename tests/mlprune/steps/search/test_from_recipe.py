@@ -78,7 +78,7 @@ def test_the_id_of_trials_does_not_depend_on_names_and_on_the_report(tiny_inputs
 
 def test_measures_are_complete(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs, minimise="worst", where="en <= dense")
-    assert [str(measure) for measure in spec.measures] == [
+    assert [str(measure) for measure in spec.measures.values()] == [
         "perplexity.perplexity(worst)",
         "perplexity.perplexity(english)",
     ]
