@@ -25,6 +25,11 @@ class SplitItems:
         """Clusters with a name of their own. The id of an item, which may be its row number, says nothing elsewhere."""
         return frozenset(self.clusters.values()) - frozenset(self.clusters)
 
+    def shared_with(self, other: "SplitItems") -> list[str]:
+        """Return the ids of the items whose texts are those of an item of another split."""
+        known = frozenset(other.texts.values())
+        return [example_id for example_id, texts in self.texts.items() if texts in known]
+
 
 @dataclass(frozen=True)
 class Overlap:
@@ -64,8 +69,7 @@ def overlap_of(dev: Mapping[str, SplitItems], test: Mapping[str, SplitItems]) ->
     shared_items: dict[str, None] = {}
     clusters: dict[str, bool] = {}
     for language, items in test.items():
-        texts = frozenset(dev[language].texts.values()) if language in dev else frozenset()
-        in_dev = {example_id for example_id, of_item in items.texts.items() if of_item in texts}
+        in_dev = set(items.shared_with(dev[language])) if language in dev else set()
         shared_items |= dict.fromkeys(in_dev)
         by_name = named & items.named_clusters
         for example_id, cluster in items.clusters.items():

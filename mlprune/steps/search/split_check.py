@@ -48,12 +48,10 @@ def _refuse_shared(search: str, task: str, first: Mapping[str, TaskSpec], second
         {language: split_items(spec) for language, spec in specs.items()} for specs in (first, second)
     )
     shared_items = [
-        (language, example_id, texts[0])
+        (language, example_id, items.texts[example_id][0])
         for language, items in reported_on.items()
         if language in chosen_on
-        for known in [frozenset(chosen_on[language].texts.values())]
-        for example_id, texts in items.texts.items()
-        if texts in known
+        for example_id in items.shared_with(chosen_on[language])
     ]
     named = [
         dict.fromkeys(name for items in of_split.values() for name in sorted(items.named_clusters))
