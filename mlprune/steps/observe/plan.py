@@ -7,7 +7,7 @@ from mlprune.steps.demonstrate.plan import PlannedSets
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.observe.activations_plan import activation_jobs
-from mlprune.steps.observe.neurons_plan import neuron_jobs
+from mlprune.steps.observe.dense_pass_plan import neuron_jobs
 from mlprune.steps.observe.statistics_plan import PlannedObservation
 
 

@@ -23,7 +23,7 @@ from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job
 from mlprune.steps.loss_records import LossRecord
 from mlprune.steps.observe.block_influence import BlockInfluenceJob
-from mlprune.steps.observe.block_influence_plan import influence_jobs
+from mlprune.steps.observe.dense_pass_plan import influence_jobs
 from mlprune.steps.prune.composed.compose_plan import trial_jobs
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.sensitivity.jobs import Probe, SensitivityJob, sensitivity_job
@@ -86,12 +86,11 @@ def plan_sensitivity(recipe: Recipe, inputs: Inputs, sets: DemonstrationPlan) ->
         for job in _jobs(probes, of_variants, dense_id=dense.id):
             jobs[job.identity.id] = job
             losses.append(_loss_record(config.name, job))
-    names = dict.fromkeys(name for config in recipe.sensitivity for name in config.influence)
     return PlannedSensitivity(
         variants,
         {variant: tuple(specs.values()) for variant, specs in evaluations.items()},
         tuple(variant_jobs.values()),
-        tuple(influence_jobs(recipe, inputs, sets.default, names=names)),
+        tuple(influence_jobs(recipe, inputs, sets.default)),
         tuple(jobs.values()),
         tuple(losses),
     )
