@@ -1,5 +1,6 @@
 """Progress of the searches of a run: the driver writes it to the log of the run, `mlprune status` reads it."""
 
+import math
 from dataclasses import asdict, dataclass
 
 from mlprune.json_values import JsonObject, JsonValue
@@ -54,5 +55,4 @@ def _integer(value: JsonValue) -> int | None:
 
 
 def _number(value: JsonValue) -> float | None:
-    is_finite = isinstance(value, int | float) and abs(value) < float("inf")
-    return float(value) if is_finite and isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
