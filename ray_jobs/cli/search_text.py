@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from mlprune.counted import counted
-from mlprune.plan.searches.search_costs import RungCost, SearchCost
+from mlprune.plan.searches.search_costs import RungCost, SearchCost, total_seconds
 from mlprune.plan.searches.sensitivity_costs import SensitivityCost
 from ray_jobs.cli.durations import format_time
 
@@ -21,7 +21,7 @@ def sensitivity_lines(costs: Sequence[SensitivityCost], seconds: Seconds) -> lis
     return [
         f"sensitivity {cost.name}: {counted(cost.n_probes, 'probe')}, "
         f"{cost.n_items_scored:,} items over all languages, "
-        f"{_about(_total([seconds(part) for part in cost.evaluations]))}, if none of it is done"
+        f"{_about(total_seconds([seconds(part) for part in cost.evaluations]))}, if none of it is done"
         for cost in costs
     ]
 
@@ -40,13 +40,7 @@ def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
         times.append(seconds(cost.report))
         splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
         yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
-    yield f"  whole search: {_about(_total(times))}; start-up, statistics, masks and small jobs not included"
-
-
-def _total(times: Sequence[float | None]) -> float | None:
-    """Return the sum of some times; None if one is unknown."""
-    known = [time for time in times if time is not None]
-    return sum(known) if len(known) == len(times) else None
+    yield f"  whole search: {_about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
 
 
 def _about(time: float | None) -> str:

@@ -66,8 +66,13 @@ class RungCost:
             return None if duration is None else duration.total_s
 
         each = [batch_seconds(size + (index == 0), size) for index, size in enumerate(self.batches)]
-        known = [seconds for seconds in each if seconds is not None]
-        return sum(known) if len(known) == len(each) else None
+        return total_seconds(each)
+
+
+def total_seconds(times: Sequence[float | None]) -> float | None:
+    """Return the sum of some durations; None if one is unknown."""
+    known = [time for time in times if time is not None]
+    return sum(known) if len(known) == len(times) else None
 
 
 @dataclass(frozen=True)
