@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from mlprune.json_values import JsonValue
 from mlprune.numeric.statistics.interval import Interval
 
 LEVEL, NARROW_LEVEL = 0.95, 0.90
@@ -83,3 +84,9 @@ def contradicts(interval: Interval, p_value: float) -> bool:
 def finite(value: float) -> float | None:
     """Return a number unless it is infinite."""
     return value if math.isfinite(value) else None
+
+
+def interval_columns(name: str, interval: Interval | None) -> dict[str, JsonValue]:
+    """Return the columns `{name}_low` and `{name}_high` of the catalog; null without an interval, or for infinity."""
+    low, high = (None, None) if interval is None else (finite(interval.low), finite(interval.high))
+    return {f"{name}_low": low, f"{name}_high": high}

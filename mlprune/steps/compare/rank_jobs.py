@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar
 
+from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agreement
 from mlprune.evaluation.rank_inference import Estimate, RankConsistency, compare_ranks, measure_ranks
 from mlprune.evaluation.scoring.predictions import Predictions
@@ -139,9 +140,7 @@ def _value_columns(measured: RankConsistency) -> dict[str, JsonValue]:
 
 
 def _interval_columns(name: str, estimate: Estimate | None) -> dict[str, JsonValue]:
-    interval = None if estimate is None else estimate.interval
-    ends = (None, None) if interval is None else (interval.low, interval.high)
-    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+    return interval_columns(name, None if estimate is None else estimate.interval)
 
 
 def _wrong_columns(agreed: Agreement) -> dict[str, JsonValue]:

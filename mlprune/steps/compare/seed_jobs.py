@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED
-from mlprune.evaluation.inference.estimates import finite
+from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.evaluation.inference.language_groups import LanguageGroup, language_groups
 from mlprune.evaluation.inference.language_sums import LanguageSums, language_sums
 from mlprune.evaluation.inference.seed_differences import SeedDifference, seed_difference
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.numeric.statistics.interval import Interval
 from mlprune.steps.compare.comparison_rows import group_columns
 from mlprune.steps.compare.jobs import main_language
 from mlprune.steps.compare.seed_groups import SeedSource
@@ -139,20 +138,14 @@ def _columns(result: SeedDifference) -> dict[str, JsonValue]:
         "n_clusters": result.n_clusters,
         "difference": result.difference,
         "scale": result.scale,
-        **_ends("ci", result.interval),
+        **interval_columns("ci", result.interval),
         "interval": result.method,
         "standard_error": result.standard_error,
-        **_ends("bootstrap_ci", result.bootstrap),
+        **interval_columns("bootstrap_ci", result.bootstrap),
         "seed_variance": result.seed_variance,
         "item_variance": result.item_variance,
         "language_variance": result.language_variance,
         "seed_share": result.seed_share,
         "sd_seed": result.deviation,
-        **_ends("sd_seed_ci", result.deviation_interval),
+        **interval_columns("sd_seed_ci", result.deviation_interval),
     }
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, JsonValue]:
-    if interval is None:
-        return {f"{name}_low": None, f"{name}_high": None}
-    return {f"{name}_low": finite(interval.low), f"{name}_high": finite(interval.high)}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlprune.corpus.calibration import token_batches
+from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.inference.block_influence import InfluenceVisitor
@@ -107,10 +108,8 @@ def influence_of(sums: Array, n_tokens: Array) -> Influence:
 
 
 def _columns(influence: Influence) -> JsonObject:
-    interval = influence.interval
     return {
         "influence": influence.value,
-        "ci_low": None if interval is None else interval.low,
-        "ci_high": None if interval is None else interval.high,
+        **interval_columns("ci", influence.interval),
         "standard_error": influence.standard_error,
     }

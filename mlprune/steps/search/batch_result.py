@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import finite
+from mlprune.evaluation.inference.estimates import finite, interval_columns
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
@@ -133,7 +133,6 @@ class BatchResultJob(RecordJob):
 
     def _row(self, index: int, values: BatchValues, trial: EvaluatedTrial) -> Row:
         """Return the row of a trial without the decision."""
-        interval = values.interval(index + 1)
         space = self.spec.space
         return {
             "search_id": self.search_id,
@@ -148,8 +147,7 @@ class BatchResultJob(RecordJob):
             "n_items": trial.n_items,
             "n_new_items": trial.n_new_items,
             "objective": finite(float(values.observed[index + 1])),
-            "ci_low": None if interval is None else interval.low,
-            "ci_high": None if interval is None else interval.high,
+            **interval_columns("ci", values.interval(index + 1)),
             "dense_objective": finite(float(values.observed[0])),
             "violation": finite(trial.violation),
             "is_feasible": trial.is_feasible and math.isfinite(trial.objective),

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import finite
+from mlprune.evaluation.inference.estimates import finite, interval_columns
 from mlprune.hashing import without_defaults
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.clusters import Array
@@ -135,18 +135,15 @@ class SearchResultJob(RecordJob):
             return row
         difference, interval = _difference(test, WINNER, index)
         [p_worse] = test.p_worse([index], WINNER)
-        ends = (None, None) if interval is None else (interval.low, interval.high)
-        return row | {"difference": finite(difference), "ci_low": ends[0], "ci_high": ends[1], "p_worse": p_worse}
+        return row | {"difference": finite(difference), **interval_columns("ci", interval), "p_worse": p_worse}
 
 
 def _value_columns(split: str, values: BatchValues | None, candidate: int) -> Row:
     if values is None:
         return dict.fromkeys((f"{split}_value", f"{split}_ci_low", f"{split}_ci_high"))
-    interval = values.interval(candidate)
     return {
         f"{split}_value": finite(float(values.observed[candidate])),
-        f"{split}_ci_low": None if interval is None else interval.low,
-        f"{split}_ci_high": None if interval is None else interval.high,
+        **interval_columns(f"{split}_ci", values.interval(candidate)),
     }
 
 
@@ -165,17 +162,15 @@ def optimism_columns(dev: BatchValues | None, test: BatchValues | None) -> Row:
     resample r - 1 of the other split, and the jackknife leaves out the clusters of both in turn, each deviation from
     the mean of its own split. The interval is BCa.
     """
-    names = ("optimism", "optimism_ci_low", "optimism_ci_high")
     if dev is None or test is None:
-        return dict.fromkeys(names)
+        return {"optimism": None, **interval_columns("optimism_ci", None)}
     gains = [_gains(values) for values in (dev, test)]
     value = gains[0].observed - gains[1].observed
     n_resamples = min(len(gain.resampled) for gain in gains)
     resampled = gains[0].resampled[:n_resamples] - np.roll(gains[1].resampled, 1)[:n_resamples]
     deviations = [gain.left_out - gain.left_out.mean() for gain in gains]
     interval = varied_interval(resampled, value, np.concatenate([value + deviations[0], value - deviations[1]]))
-    ends = (None, None) if interval is None else (interval.low, interval.high)
-    return dict(zip(names, (finite(value), *ends), strict=True))
+    return {"optimism": finite(value), **interval_columns("optimism_ci", interval)}
 
 
 class _Gains(NamedTuple):
