@@ -138,8 +138,8 @@ def read_measured_sums(
     names, codes = shared_cluster_codes(predictions.clusters for predictions in dense.values())
     clusters = _Clusters({name: code for code, name in enumerate(names)}, dict(zip(dense, codes, strict=True)))
     columns: dict[TaskMetric, list[Array]] = {metric: [] for metric in distinct}
-    for of_candidate in specs:
-        predictions = {key: predictions_of(store, of_candidate[key]) for key in dense}
+    for index, of_candidate in enumerate(specs):
+        predictions = dense if index == 0 else {key: predictions_of(store, of_candidate[key]) for key in dense}
         for key, of_dense in dense.items():
             check_same_items(of_dense.example_ids, predictions[key].example_ids)
         for task, name in distinct:
