@@ -113,7 +113,7 @@ def _most_panel(rows: Sequence[Row]) -> Panel:
 
 
 def _draw_most(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    axes.set_title(f"{title}: most sensitive", color=INK, weight="bold", fontsize=9)
+    axes.set_title(title, color=INK, weight="bold", fontsize=9)
     axes.grid(axis="x")
     axes.axvline(0, color=GREY, linewidth=1.0)
     for place, row in enumerate(rows):
