@@ -1,4 +1,4 @@
-"""The recipe key `import`, which cannot be declared as a field because it is a word of Python."""
+"""The recipe key `import`, which cannot be declared as a field because it is a Python keyword."""
 
 from typing import TypeVar
 

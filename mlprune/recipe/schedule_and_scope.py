@@ -18,7 +18,7 @@ ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.t
 _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
 FROM_KEY = "from"
-"""Key with the name of a sensitivity analysis; it is a word of Python and cannot be declared as a field."""
+"""Key with the name of a sensitivity analysis; it is a Python keyword and cannot be declared as a field."""
 _LOSS_KEYS = (FROM_KEY, "by", "at", "task", "group")
 """Keys of schedule sensitivity."""
 MAX_BLOCKS = 10_000

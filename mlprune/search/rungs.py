@@ -1,4 +1,4 @@
-"""Rungs: how many trials of a group go on to each number of items, and what this costs."""
+"""Rungs: how many trials of a group are promoted to each number of items, and what this costs."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_
 
 
 def next_rung(n_trials: int, settings: Settings, *, after: int) -> int:
-    """Return the rung that follows for trials that go on: the next one, or the last one for a single trial."""
+    """Return the next rung of promoted trials: the next one, or the last one for a single trial."""
     return settings.last_rung if n_trials == 1 else after + 1
 
 
 def n_promoted(n_trials: int, eta: float) -> int:
-    """Return how many of the trials of a rung go on to the next one: floor(n / eta), at least 1."""
+    """Return how many of the trials of a rung are promoted to the next one: floor(n / eta), at least 1."""
     return max(1, int(n_trials / eta))
 
 
@@ -55,7 +55,7 @@ def last_batch(history: Sequence[EvaluatedTrial]) -> Sequence[EvaluatedTrial]:
 
 
 def promoted(batch: Sequence[EvaluatedTrial], n_kept: int) -> list[EvaluatedTrial]:
-    """Return the best trials of a rung in the order of their numbers. Of equal trials, the lower numbers go on."""
+    """Return the best trials of a rung in the order of their numbers. Of equal trials, it takes the lower numbers."""
     return sorted(sorted(batch, key=rank_key)[:n_kept], key=lambda trial: trial.number)
 
 

@@ -17,7 +17,7 @@ from mlprune.vocabulary import GroupKind
 
 @dataclass(frozen=True)
 class LossRecord:
-    """A planned record of losses, by what a recipe says of it."""
+    """A planned record of losses, with the values of the recipe that identify it."""
 
     entry: str
     """Name of the entry of `sensitivity`."""

@@ -178,12 +178,12 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     ),
     "search_batches": RecordKind(
         1,
-        "batch of trials that a search asked for, so that a killed search resumes; its rows are the trials",
+        "batch of trials that a search proposed, so that a killed search resumes; its rows are the trials",
         tables={"search_trials": "batch_id"},
     ),
     "searches": RecordKind(
         1,
-        "finished search: the winner on dev, and what it is worth on the split of the report",
+        "finished search: the winner on dev, and its value on the split of the report",
         tables={"searches": "result_id", "search_finalists": "result_id"},
     ),
     "harness_evaluations": RecordKind(

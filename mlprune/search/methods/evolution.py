@@ -29,7 +29,7 @@ class EvolutionParameters(Parameters):
     guided: float = parameter(
         0.75, "share of new trials that are the most promising of 16 changes", at_least=0, below=1
     )
-    eta: float = parameter(4.0, "one new trial in eta goes on to the next rung", above=1)
+    eta: float = parameter(4.0, "one new trial in eta is promoted to the next rung", above=1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Evolution:
     """Change the best point so far, its parent, and select among the new points over the rungs.
 
     A generation has `batch` new points, fewer at the end of the budget. The first one is the start, the most even
-    point, and changes of it. floor(n / eta), at least 1, of them go on from each rung to the next; the best trial on
+    point, and changes of it. floor(n / eta), at least 1, are promoted from each rung to the next; the best trial on
     all items, earlier parents included, is the parent of the next generation. Without rungs, every new point is
     evaluated on all items.
 
@@ -65,7 +65,7 @@ class Evolution:
         return self.settings.parameters
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
-        """Return the new points that go on to the next rung, or those of a new generation."""
+        """Return the new points that are promoted to the next rung, or those of a new generation."""
         batch = last_batch(history)
         if batch and batch[0].rung < self.settings.last_rung:
             return asked_again(self._promoted(batch), self.settings)
@@ -77,7 +77,7 @@ class Evolution:
         return tuple(ProposedTrial(point, rung, None if parent is None else parent.number) for point in points)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
-        """Keep the trials that go on; on the last rung, the best trial so far, the next parent."""
+        """Keep the promoted trials; on the last rung, the best trial so far, the next parent."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
         return promotions(batch, self._promoted(batch), self.settings)

@@ -16,17 +16,17 @@ from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 class HalvingParameters(Parameters):
     """Parameters of method halving."""
 
-    eta: float = parameter(2.5, "one candidate in eta goes on to the next rung", above=1)
+    eta: float = parameter(2.5, "one candidate in eta is promoted to the next rung", above=1)
 
 
 @dataclass(frozen=True)
 class Halving:
     """Evaluate candidates on the items of the first rung, and the best ones on those of each following rung.
 
-    Of n candidates, floor(n / eta), at least 1, go on; of equal ones, those with the lower numbers. A single one goes
-    on to all items directly. Candidates are the whole space or, if the budget is smaller, points drawn without
-    replacement: as many as the budget of variants, or the largest number that the budget of items brings to the last
-    rung.
+    Of n candidates, floor(n / eta), at least 1, are promoted; of equal ones, those with the lower numbers. A single one
+    is promoted to all items directly. Candidates are the whole space or, if the budget is smaller, points drawn without
+    replacement: as many as the budget of variants, or the largest number for which the budget of items lasts to the
+    last rung.
 
     Source: K. Jamieson and A. Talwalkar, *Non-stochastic Best Arm Identification and Hyperparameter Optimization*,
     arXiv:1502.07943. They divide a budget equally over the rungs and keep ceil(n / 2); here the rungs are given, and
@@ -38,7 +38,7 @@ class Halving:
 
     @property
     def eta(self) -> float:
-        """One candidate in eta goes on."""
+        """One candidate in eta is promoted."""
         assert isinstance(self.settings.parameters, HalvingParameters)
         return self.settings.parameters.eta
 
@@ -57,7 +57,7 @@ class Halving:
         return asked_again(promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
-        """Keep the candidates that go on, and the best one of the last rung."""
+        """Keep the promoted candidates, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
         return promotions(batch, promoted(batch, n_promoted(len(batch), self.eta)), self.settings)

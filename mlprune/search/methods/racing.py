@@ -35,9 +35,9 @@ class Racing:
 
     A budget of items may also end the race of candidates: each rung gets an equal part of what is left, and the worst
     of the remaining candidates are stopped if there are too many for it. The guarantee does not cover these. A single
-    candidate goes on to all items directly. Candidates at the start are the whole space or, if the budget is smaller,
-    points drawn without replacement: at most the budget of variants, and at most as many as the first rung's equal part
-    of the budget of items allows.
+    candidate is promoted to all items directly. Candidates at the start are the whole space or, if the budget is
+    smaller, points drawn without replacement: at most the budget of variants, and at most as many as the first rung's
+    equal part of the budget of items allows.
 
     Sources: O. Maron and A. Moore, *Hoeffding Races*, NIPS 1993; M. Birattari et al., *A Racing Algorithm for
     Configuring Metaheuristics*, GECCO 2002 (there with Friedman's test, and without a correction for looks).
@@ -77,7 +77,7 @@ class Racing:
         return asked_again(self._kept(batch, n_items_spent(history)), self.settings)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
-        """Keep the candidates that go on, and the best one of the last rung."""
+        """Keep the promoted candidates, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
         best = incumbent((), batch)

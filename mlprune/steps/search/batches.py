@@ -30,7 +30,7 @@ RIVAL = "rival"
 
 @dataclass(frozen=True)
 class PlannedSearch:
-    """A search as far as it is known."""
+    """A search with its planned batches and the results so far."""
 
     spec: SearchSpec
     history: tuple[EvaluatedTrial, ...] = ()

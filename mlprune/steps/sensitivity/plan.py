@@ -58,7 +58,7 @@ class PlannedSensitivity:
     influence_jobs: tuple[BlockInfluenceJob, ...] = ()
     jobs: tuple[SensitivityJob, ...] = ()
     losses: tuple[LossRecord, ...] = ()
-    """The records of these jobs, by what a recipe says of them."""
+    """The records of these jobs, with the values of the recipe that identify them."""
 
 
 def plan_sensitivity(recipe: Recipe, inputs: Inputs, sets: DemonstrationPlan) -> PlannedSensitivity:

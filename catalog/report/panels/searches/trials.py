@@ -105,7 +105,7 @@ def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
 
 
 def _limit(axes: Axes, rows: Sequence[Row]) -> None:
-    """Let the trials set the scale; a dense model that is far from all of them is said in a text."""
+    """Let the trials set the scale; a dense model that is far from all of them is given as text."""
     values = [row["objective"] for row in rows if row["objective"] is not None]
     dense = [row["dense_objective"] for row in rows if row["dense_objective"] is not None]
     if not values or not dense:

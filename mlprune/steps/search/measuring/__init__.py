@@ -1,1 +1,1 @@
-"""What candidates of a search are worth: values of the objective and the constraints from predictions."""
+"""Values of candidates of a search: objective and constraints, computed from predictions."""
