@@ -62,8 +62,8 @@ class Settings:
         Args:
             after: the highest rung at which its point was evaluated; None if it was not.
         """
-        is_reusing = self.reuses_items and after is not None
-        return self.rung_items[rung] - (self.rung_items[after] if is_reusing and after is not None else 0)
+        n_reused = self.rung_items[after] if self.reuses_items and after is not None else 0
+        return self.rung_items[rung] - n_reused
 
     def n_affordable(self, history: Sequence[EvaluatedTrial], rung: int) -> int | None:
         """Return the number of new points that the budget allows at a rung; None if it has no limit."""
@@ -72,6 +72,11 @@ class Settings:
         if isinstance(self.budget, ItemBudget):
             return max(0, self.budget.n_items - n_items_spent(history)) // self.rung_items[rung]
         return None
+
+    def n_asked(self, history: Sequence[EvaluatedTrial]) -> int:
+        """Return the size of the next batch of a method without rungs: `batch`, fewer at the end of the budget."""
+        affordable = self.n_affordable(history, self.last_rung)
+        return self.batch if affordable is None else min(self.batch, affordable)
 
 
 class SearchMethod(Protocol):

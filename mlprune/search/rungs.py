@@ -3,8 +3,9 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent, points_of
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
+from mlprune.search.method import ItemBudget, Settings, n_items_spent
+from mlprune.search.space import Point
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, ranked
 
 
 def next_rung(n_trials: int, settings: Settings, *, after: int) -> int:
@@ -37,12 +38,11 @@ def largest_group(history: Sequence[EvaluatedTrial], settings: Settings, *, most
     Args:
         most: largest size that is useful.
     """
-    if isinstance(settings.budget, VariantBudget):
-        return min(most, max(0, settings.budget.n_variants - len(points_of(history))))
+    affordable = settings.n_affordable(history, 0)
+    most = most if affordable is None else min(most, affordable)
     if isinstance(settings.budget, ItemBudget):
         left = settings.budget.n_items - n_items_spent(history)
-        sizes = range(1, min(most, max(0, left) // settings.rung_items[0]) + 1)
-        return bisect_right(sizes, left, key=lambda size: group_cost(size, settings, eta=eta))
+        return bisect_right(range(1, most + 1), left, key=lambda size: group_cost(size, settings, eta=eta))
     return most
 
 
@@ -56,7 +56,13 @@ def last_batch(history: Sequence[EvaluatedTrial]) -> Sequence[EvaluatedTrial]:
 
 def promoted(batch: Sequence[EvaluatedTrial], n_kept: int) -> list[EvaluatedTrial]:
     """Return the best trials of a rung in the order of their numbers. Of equal trials, it takes the lower numbers."""
-    return sorted(sorted(batch, key=rank_key)[:n_kept], key=lambda trial: trial.number)
+    return sorted(ranked(batch)[:n_kept], key=lambda trial: trial.number)
+
+
+def asked_first(points: Sequence[Point], settings: Settings, *, parent: int | None = None) -> tuple[ProposedTrial, ...]:
+    """Ask new points at their first rung: the lowest one, or the last one for a single point."""
+    rung = next_rung(len(points), settings, after=-1)
+    return tuple(ProposedTrial(point, rung, parent) for point in points)
 
 
 def asked_again(trials: Sequence[EvaluatedTrial], settings: Settings) -> tuple[ProposedTrial, ...]:
@@ -70,7 +76,7 @@ def promotions(
 ) -> tuple[Decision, ...]:
     """Decide for a rung below the last one, with the rank of each trial as the reason."""
     rung = next_rung(len(kept), settings, after=batch[0].rung)
-    ranks = {trial.number: rank for rank, trial in enumerate(sorted(batch, key=rank_key), start=1)}
+    ranks = {trial.number: rank for rank, trial in enumerate(ranked(batch), start=1)}
     numbers = {trial.number for trial in kept}
     return tuple(
         Decision(

@@ -63,11 +63,6 @@ def rank_key(trial: EvaluatedTrial) -> tuple[float, float, int]:
     return violation, -objective, trial.number
 
 
-def is_better(trial: EvaluatedTrial, other: EvaluatedTrial) -> bool:
-    """Whether a trial ranks before another one; see `rank_key`. Meant for trials of the same rung."""
-    return rank_key(trial) < rank_key(other)
-
-
 def ranked(trials: Iterable[EvaluatedTrial]) -> list[EvaluatedTrial]:
     """Sort trials, the best first."""
     return sorted(trials, key=rank_key)

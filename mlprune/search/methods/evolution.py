@@ -11,7 +11,7 @@ from mlprune.search.draws import draw_new_points, generator_for
 from mlprune.search.main_effects import MainEffects, fit_main_effects
 from mlprune.search.method import Settings, best_so_far, points_of
 from mlprune.search.mutation import mutate, start_point
-from mlprune.search.rungs import asked_again, largest_group, last_batch, n_promoted, next_rung, promoted, promotions
+from mlprune.search.rungs import asked_again, asked_first, largest_group, last_batch, n_promoted, promoted, promotions
 from mlprune.search.space import Point, Space
 from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
 
@@ -73,8 +73,7 @@ class Evolution:
         finished = [trial for trial in history if trial.rung == self.settings.last_rung]
         parent = min(finished, key=rank_key, default=None)
         points = list(islice(self._new_points(history, parent), n_asked))
-        rung = next_rung(len(points), self.settings, after=-1)
-        return tuple(ProposedTrial(point, rung, None if parent is None else parent.number) for point in points)
+        return asked_first(points, self.settings, parent=None if parent is None else parent.number)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the promoted trials; on the last rung, the best trial so far, the next parent."""

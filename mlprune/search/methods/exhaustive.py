@@ -18,9 +18,7 @@ class Exhaustive:
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
-        affordable = self.settings.n_affordable(history, self.settings.last_rung)
-        n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
-        points = islice(self.space.points(), len(history), len(history) + n_asked)
+        points = islice(self.space.points(), len(history), len(history) + self.settings.n_asked(history))
         return tuple(ProposedTrial(point, self.settings.last_rung) for point in points)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:

@@ -7,7 +7,7 @@ from itertools import islice
 from mlprune.methods import Parameters, parameter
 from mlprune.search.draws import draw_new_points
 from mlprune.search.method import Settings, best_so_far
-from mlprune.search.rungs import asked_again, largest_group, n_promoted, next_rung, promoted, promotions
+from mlprune.search.rungs import asked_again, asked_first, largest_group, last_batch, n_promoted, promoted, promotions
 from mlprune.search.space import Point, Space
 from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 
@@ -44,23 +44,22 @@ class Halving:
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the candidates of the next rung."""
-        if not history:
+        batch = last_batch(history)
+        if not batch:
             n_candidates = largest_group((), self.settings, most=self.space.n_points, eta=self.eta)
-            rung = next_rung(n_candidates, self.settings, after=-1)
-            return tuple(
-                ProposedTrial(point, rung) for point in candidates(self.space, n_candidates, seed=self.settings.seed)
-            )
-        rung = history[-1].rung
-        if rung == self.settings.last_rung:
+            return asked_first(candidates(self.space, n_candidates, seed=self.settings.seed), self.settings)
+        if batch[0].rung == self.settings.last_rung:
             return ()
-        batch = [trial for trial in history if trial.rung == rung]
-        return asked_again(promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
+        return asked_again(self._promoted(batch), self.settings)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the promoted candidates, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
             return best_so_far(history, batch)
-        return promotions(batch, promoted(batch, n_promoted(len(batch), self.eta)), self.settings)
+        return promotions(batch, self._promoted(batch), self.settings)
+
+    def _promoted(self, batch: Sequence[EvaluatedTrial]) -> list[EvaluatedTrial]:
+        return promoted(batch, n_promoted(len(batch), self.eta))
 
 
 def candidates(space: Space, n_candidates: int, *, seed: int) -> list[Point]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mlprune.methods import Parameters, parameter
 from mlprune.search.method import ItemBudget, Settings, VariantBudget, best_so_far, n_items_spent
 from mlprune.search.methods.halving import candidates
-from mlprune.search.rungs import asked_again, next_rung, promoted
+from mlprune.search.rungs import asked_again, asked_first, last_batch, promoted
 from mlprune.search.space import Space
 from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, incumbent
 
@@ -66,14 +66,11 @@ class Racing:
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the candidates of the next rung."""
-        if not history:
-            points = candidates(self.space, self.n_candidates, seed=self.settings.seed)
-            rung = next_rung(len(points), self.settings, after=-1)
-            return tuple(ProposedTrial(point, rung) for point in points)
-        rung = history[-1].rung
-        if rung == self.settings.last_rung:
+        batch = last_batch(history)
+        if not batch:
+            return asked_first(candidates(self.space, self.n_candidates, seed=self.settings.seed), self.settings)
+        if batch[0].rung == self.settings.last_rung:
             return ()
-        batch = [trial for trial in history if trial.rung == rung]
         return asked_again(self._kept(batch, n_items_spent(history)), self.settings)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:

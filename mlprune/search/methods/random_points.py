@@ -19,12 +19,12 @@ class RandomPoints:
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
-        affordable = self.settings.n_affordable(history, self.settings.last_rung)
-        n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
         drawn = draw_new_points(
             self.space, points_of(history), seed=self.settings.seed, first=len(history), purpose="random"
         )
-        return tuple(ProposedTrial(point, self.settings.last_rung) for point in islice(drawn, n_asked))
+        return tuple(
+            ProposedTrial(point, self.settings.last_rung) for point in islice(drawn, self.settings.n_asked(history))
+        )
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the best trial so far."""

@@ -11,7 +11,7 @@ from mlprune.search.draws import draw_below, draw_new_points, generator_for
 from mlprune.search.method import Settings, best_so_far, points_of
 from mlprune.search.nearest_levels import nearest_levels
 from mlprune.search.space import Point, Space
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, rank_key
+from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, ranked
 
 INSTALL = "pip install -e '.[search]'"
 MAX_TRIES = 20
@@ -50,11 +50,8 @@ class Tpe:
 
     def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
         """Return the next points."""
-        last = self.settings.last_rung
-        affordable = self.settings.n_affordable(history, last)
-        n_asked = self.settings.batch if affordable is None else min(self.settings.batch, affordable)
         asked = dict.fromkeys(points_of(history))
-        n_asked = min(n_asked, self.space.n_points - len(asked))
+        n_asked = min(self.settings.n_asked(history), self.space.n_points - len(asked))
         if n_asked == 0:
             return ()
         study, points = self._study(history), []
@@ -62,7 +59,7 @@ class Tpe:
             point = self._new_point(study, asked)
             asked[point] = None
             points.append(point)
-        return tuple(ProposedTrial(point, last) for point in points)
+        return tuple(ProposedTrial(point, self.settings.last_rung) for point in points)
 
     def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
         """Keep the best trial so far."""
@@ -79,7 +76,7 @@ class Tpe:
             constant_liar=True,
         )
         study = optuna.create_study(sampler=sampler, direction="minimize")
-        ranks = {trial.number: rank for rank, trial in enumerate(sorted(history, key=rank_key))}
+        ranks = {trial.number: rank for rank, trial in enumerate(ranked(history))}
         for trial in history:
             study.add_trial(self._trial(trial.point, value=float(ranks[trial.number])))
         return study

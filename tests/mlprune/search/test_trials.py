@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 from math import inf, nan
 
-from mlprune.search.trials import EvaluatedTrial, incumbent, is_better, ranked, winner
+from mlprune.search.trials import EvaluatedTrial, incumbent, rank_key, ranked, winner
 
 TRIAL = EvaluatedTrial(0, (0,), 0, None, n_items=10, n_new_items=10, objective=0.5, violation=0.0)
 
@@ -20,12 +20,12 @@ def test_feasible_trials_come_first_then_violation_objective_and_number() -> Non
         replace(TRIAL, number=1, objective=9.0, violation=nan),
     ]
     assert ranked(reversed(trials)) == trials
-    assert all(is_better(first, second) for first, second in pairwise(trials))
+    assert all(rank_key(first) < rank_key(second) for first, second in pairwise(trials))
     assert [trial.is_feasible for trial in trials] == [True] * 4 + [False] * 3
 
 
 def test_an_objective_that_is_not_a_number_is_the_lowest() -> None:
-    assert is_better(replace(TRIAL, number=9, objective=-1e300), replace(TRIAL, objective=nan))
+    assert rank_key(replace(TRIAL, number=9, objective=-1e300)) < rank_key(replace(TRIAL, objective=nan))
 
 
 def test_the_incumbent_was_evaluated_at_the_rung_of_the_batch() -> None:
