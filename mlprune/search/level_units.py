@@ -98,11 +98,6 @@ class LevelUnits:
         reachable = reachable_sums(self.weights, len(self.levels))
         yield from self._with_sum((), self.sums.target, reachable)
 
-    def contains(self, levels: Levels) -> bool:
-        """Whether levels are a combination of the units, with the total if there is one."""
-        in_range = len(levels) == len(self.names) and all(0 <= level < len(self.levels) for level in levels)
-        return in_range and (self.total is None or self._sum(levels) == self.sums.target)
-
     def at(self, rank: int) -> Levels:
         """Return the combination at a rank from 0; the order is not specified, but the same everywhere."""
         if self.total is not None:
@@ -146,9 +141,6 @@ class LevelUnits:
         step = self._exact_levels[1] - self._exact_levels[0] if len(self.levels) > 1 else Fraction(0)
         best = min(sums, key=lambda index: abs(index - target))
         return float(self._exact_levels[0] + step * best / sum(self.weights))
-
-    def _sum(self, levels: Levels) -> int:
-        return sum(weight * level for weight, level in zip(self.weights, levels, strict=True))
 
     def _with_sum(self, chosen: Levels, missing: int, reachable: list[int]) -> Iterator[Levels]:
         if len(chosen) == len(self.names):

@@ -9,7 +9,7 @@ from mlprune.search.method import SearchMethod, Settings
 from mlprune.search.methods.evolution import Evolution, EvolutionParameters
 from mlprune.search.methods.exhaustive import Exhaustive
 from mlprune.search.methods.halving import Halving, HalvingParameters
-from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
+from mlprune.search.methods.racing import Racing, RacingParameters
 from mlprune.search.methods.random_points import RandomPoints
 from mlprune.search.methods.tpe import Tpe, TpeParameters
 from mlprune.search.space import Space
@@ -24,8 +24,6 @@ class SearchMethodEntry(Method):
     """Whether it evaluates trials on growing numbers of items."""
     asks_whole_rungs: bool = False
     """Whether a batch is a whole rung, so that the key `batch` has no effect."""
-    test_level: Callable[[Space, Settings], float] | None = field(default=None, repr=False)
-    """Largest `p_worse` that drops a trial, for methods that read it: a test needs at least 1 / level sign flips."""
 
 
 SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
@@ -48,7 +46,6 @@ SEARCH_METHODS: Mapping[str, SearchMethodEntry] = {
         build=Racing,
         uses_rungs=True,
         asks_whole_rungs=True,
-        test_level=racing_level,
     ),
     "evolution": SearchMethodEntry(
         "level switches and other changes of the best point so far",

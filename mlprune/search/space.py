@@ -60,15 +60,6 @@ class Space:
             else:
                 yield from (choice + levels for levels in self.units.combinations())
 
-    def contains(self, point: Point) -> bool:
-        """Whether a point is one of the space, with the total if there is one."""
-        choice, levels = self.parts(point)
-        if len(choice) != len(self.axes) or not all(
-            0 <= index < len(axis.values) for index, axis in zip(choice, self.axes, strict=True)
-        ):
-            return False
-        return not levels if self.units is None else self.units.contains(levels)
-
     def parts(self, point: Point) -> tuple[Point, Levels]:
         """Return the indices of the values on the axes, and the indices of the levels of the units."""
         return point[: len(self.axes)], point[len(self.axes) :]
@@ -87,12 +78,6 @@ class Space:
     def sparsity(self, point: Point) -> float | None:
         """Return the sparsity of all units together, weighted by their numbers of weights; None without units."""
         return None if self.units is None else self.units.sparsity(self.parts(point)[1])
-
-    @property
-    def uniform(self) -> Point | None:
-        """The first value on every axis and every unit at the level `total`; None if there is no such level."""
-        levels = None if self.units is None else self.units.uniform
-        return None if levels is None else (0,) * len(self.axes) + levels
 
     def at(self, rank: int) -> Point:
         """Return the point at a rank from 0 to n_points - 1; the order is not specified, but the same everywhere."""

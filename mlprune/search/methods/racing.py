@@ -112,8 +112,3 @@ class Racing:
         last = self.settings.last_rung
         reserve = 0 if rung == last else self.settings.n_new_items(last, after=rung)
         return max(1, min(n_items // (last - rung + 1), n_items - reserve) // cost)
-
-
-def racing_level(space: Space, settings: Settings) -> float:
-    """Return the largest p-value with which a race drops a candidate."""
-    return Racing(space, settings).level

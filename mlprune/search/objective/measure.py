@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.languages import ENGLISH, language_tag, pair_languages
-from mlprune.vocabulary import METRIC_TRAITS, GroupKind, is_higher_better
+from mlprune.vocabulary import METRIC_TRAITS, GroupKind
 
 RANK_CONSISTENCY = "rank_consistency"
 METRIC_NAMES = (*METRIC_TRAITS, RANK_CONSISTENCY)
@@ -47,11 +47,6 @@ class Measure:
     def __str__(self) -> str:
         metric = f"{self.task}.{self.metric}" if self.task else self.metric
         return f"{metric}({self.group})" if metric else str(self.group)
-
-    @property
-    def is_higher_better(self) -> bool | None:
-        """Whether a higher value is better; None if the metric is left out."""
-        return None if self.metric is None else is_higher_better(self.metric)
 
 
 def parse_group(text: str) -> Group | None:

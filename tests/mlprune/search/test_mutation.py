@@ -24,10 +24,10 @@ def units(total: float | None) -> LevelUnits:
 @given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.6, 0.7, None]))
 def test_changes_stay_in_the_space_and_keep_the_total(number: int, max_changes: int, total: float | None) -> None:
     space = Space((AXIS,), units(total))
-    point = start_point(space)
+    points, point = set(space.points()), start_point(space)
     for step in range(5):
         changed = mutate(space, point, generator_for(0, "test", 5 * number + step), max_changes=max_changes)
-        assert space.contains(changed)
+        assert changed in points
         assert sum(before != after for before, after in zip(point, changed, strict=True)) <= 2 * max_changes
         point = changed
     if total is not None:

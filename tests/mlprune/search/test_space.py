@@ -26,19 +26,12 @@ def test_a_point_has_values_and_levels_by_name() -> None:
     assert SPACE.values((1, 2, 0, 2, 1)) == {"score": "ria", "schedule.spread": 0.3}
     assert SPACE.unit_levels((1, 2, 0, 2, 1)) == {"0": 0.5, "1": 0.7, "2": 0.6}
     assert SPACE.sparsity((1, 2, 0, 2, 1)) == 0.6
-    assert SPACE.uniform == (0, 0, 1, 1, 1)
 
 
 def test_axes_alone_are_a_space() -> None:
     space = Space((SCORES,))
     assert (space.n_points, list(space.points()), space.at(1), space.rank((1,))) == (2, [(0,), (1,)], (1,), 1)
-    assert (space.sparsity((0,)), space.uniform, space.unit_levels((0,))) == (None, None, {})
-
-
-@pytest.mark.parametrize("point", [(2, 0, 1, 1, 1), (0, 0, 1, 1, 2), (0, 0, 1, 1), (0,), (0, -1, 1, 1, 1)])
-def test_other_tuples_are_not_points(point: tuple[int, ...]) -> None:
-    assert SPACE.contains((0, 0, 1, 1, 1))
-    assert not SPACE.contains(point)
+    assert (space.sparsity((0,)), space.unit_levels((0,))) == (None, {})
 
 
 def test_empty_spaces_and_repeated_axes_are_refused() -> None:

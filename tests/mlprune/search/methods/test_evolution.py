@@ -39,14 +39,12 @@ def test_the_planted_optimum_is_found_with_a_third_of_the_evaluations() -> None:
 
 
 def test_the_total_stays_exactly_and_the_search_ends_with_the_space() -> None:
-    settings, space = (
-        replace(SETTINGS, batch=5),
-        Space(WITH_TOTAL.axes[:0], LevelUnits(tuple("abcd"), (2, 1, 2, 1), LEVELS, 0.5)),
-    )
+    settings, units = replace(SETTINGS, batch=5), LevelUnits(tuple("abcd"), (2, 1, 2, 1), LEVELS, 0.5)
+    space = Space(WITH_TOTAL.axes[:0], units)
     history = run_search(Evolution(space, settings), settings, lambda point, _: -sum(point[2:]))
     assert sorted(trial.point for trial in history) == list(space.points())
     assert {space.sparsity(trial.point) for trial in history} == {0.5}
-    assert history[0].point == space.uniform
+    assert history[0].point == units.uniform
 
 
 def test_axes_alone_are_searched() -> None:

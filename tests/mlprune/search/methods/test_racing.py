@@ -7,7 +7,7 @@ import pytest
 from scipy.special import ndtr
 
 from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent
-from mlprune.search.methods.racing import Racing, RacingParameters, racing_level
+from mlprune.search.methods.racing import Racing, RacingParameters
 from mlprune.search.space import Axis, Point, Space
 from tests.simulated_search import evaluate_batch, run_search
 
@@ -22,7 +22,7 @@ def p_worse(point: Point, best: Point, rung: int) -> float:
 
 def test_alpha_is_divided_by_looks_and_by_comparisons() -> None:
     assert Racing(SPACE, SETTINGS).level == pytest.approx(0.06 / 3 / 10)
-    assert racing_level(SPACE, replace(SETTINGS, budget=VariantBudget(5))) == pytest.approx(0.06 / 3 / 4)
+    assert Racing(SPACE, replace(SETTINGS, budget=VariantBudget(5))).level == pytest.approx(0.06 / 3 / 4)
 
 
 def test_candidates_are_dropped_at_the_level_only() -> None:

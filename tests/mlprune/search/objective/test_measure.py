@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlprune.search.objective.measure import Group, Measure, parse_group
+from mlprune.search.objective.measure import Group, parse_group
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,3 @@ def test_names_of_groups_are_those_of_the_recipe(text: str, group: Group) -> Non
 @pytest.mark.parametrize("text", ["accuracy", "script:latin", "class:7", "f", ""])
 def test_other_names_are_not_groups(text: str) -> None:
     assert parse_group(text) is None
-
-
-def test_a_measure_knows_the_direction_of_its_metric() -> None:
-    assert Measure(None, "perplexity", Group("all")).is_higher_better is False
-    assert Measure("facts", "rank_consistency", Group("all")).is_higher_better is True
-    assert Measure(None, None, Group("all")).is_higher_better is None

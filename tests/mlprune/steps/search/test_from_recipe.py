@@ -37,7 +37,7 @@ def test_units_are_the_blocks_with_the_weights_of_their_files(tiny_inputs: Path)
     assert spec.space.units is not None
     assert spec.space.units.names == ("0", "1", "2")
     assert spec.space.units.n_weights == tuple(sum(weight.numel() for weight in block.values()) for block in blocks)
-    assert spec.space.uniform == (1, 1, 1)
+    assert spec.space.units.uniform == (1, 1, 1)
 
 
 def test_units_are_layers_in_the_scope_of_the_base_or_those_that_the_levels_name(tiny_inputs: Path) -> None:
