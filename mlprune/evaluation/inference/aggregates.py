@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlprune.evaluation.inference.credit import credit_parts
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName, finite
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName, detectable
 from mlprune.evaluation.inference.language_groups import LanguageGroup
 from mlprune.evaluation.inference.language_sums import LanguageSums, LanguageValues
 from mlprune.evaluation.inference.log_likelihood import log_ratio_parts
@@ -33,7 +33,6 @@ from mlprune.languages import ENGLISH
 from mlprune.numeric.statistics.bootstrap import bca_interval, is_constant, jackknife_contributions
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
 from mlprune.numeric.statistics.randomization import swap_p_value
 from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
 
@@ -180,18 +179,8 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
         n_items=len(frozenset().union(*(sums.items[index] for index in _indices(sums, group)))),
         n_clusters=int(sums.n_per_cluster[:, _indices(sums, group)].any(axis=1).sum()),
         n_flips=len(flips_of(sums.n_clusters)) - 1,
-        detectable_difference=_detectable(tested, difference, error),
+        detectable_difference=detectable(difference, tested.intervals[0], standard_error=error, test=tested.test),
     )
-
-
-def _detectable(tested: _Tested, difference: float, error: float | None) -> float | None:
-    """Return the detectable difference; that of the worst language follows from its interval, which is wider."""
-    if not error:
-        return None
-    if tested.test != "minima":
-        return detectable_difference(error)
-    wide = tested.intervals[0]
-    return finite(detectable_beyond(max(difference - wide.low, wide.high - difference), error))
 
 
 def _by_sign_flips(result: SignFlipResult) -> _Tested:
@@ -208,7 +197,7 @@ def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _T
         return _Tested(unvaried, "score", result.p_value, "minima")
     wide, narrow = result.interval, result.interval90
     if sign < 0:
-        wide, narrow = (Interval(-each.high, -each.low) for each in (wide, narrow))
+        wide, narrow = wide.mirrored, narrow.mirrored
     return _Tested((wide, narrow), "minima", result.p_value, "minima")
 
 

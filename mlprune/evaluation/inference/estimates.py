@@ -6,6 +6,7 @@ from typing import Literal
 
 from mlprune.json_values import JsonValue
 from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
 
 LEVEL, NARROW_LEVEL = 0.95, 0.90
 """Coverage of all intervals, and of those whose ends are one-sided tests at 5 %. Both have the same rule and nest."""
@@ -79,6 +80,26 @@ class Difference:
 def contradicts(interval: Interval, p_value: float) -> bool:
     """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
     return (p_value < SIGNIFICANCE) == interval.contains(0.0)
+
+
+def detectable(
+    difference: float, interval: Interval, *, standard_error: float | None, test: str, n_tests: int = 1
+) -> float | None:
+    """Return the true difference that a family of tests finds with a power of 80 %.
+
+    That of the worst language follows from its interval, which is wider than a normal one with the same error.
+
+    Args:
+        interval: of 95 %.
+        test: a `TestName`.
+    Returns: None if the error is 0 or unknown: without changes, it says little about what could have been found.
+    """
+    if not standard_error:
+        return None
+    if test != "minima":
+        return detectable_difference(standard_error, n_tests=n_tests)
+    reach = interval.reach_from(difference)
+    return finite(detectable_beyond(reach, standard_error, n_tests=n_tests))
 
 
 def finite(value: float) -> float | None:

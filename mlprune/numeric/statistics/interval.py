@@ -31,6 +31,15 @@ class Interval:
         """Distance of the two ends."""
         return self.high - self.low
 
+    @property
+    def mirrored(self) -> "Interval":
+        """The interval of the negative value."""
+        return Interval(-self.high, -self.low)
+
+    def reach_from(self, value: float) -> float:
+        """Return the distance of a value from the farther end."""
+        return max(value - self.low, self.high - value)
+
     def contains(self, value: float) -> bool:
         """Return whether the value is between the ends or equal to one."""
         return self.low <= value <= self.high

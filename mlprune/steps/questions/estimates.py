@@ -135,11 +135,7 @@ class IntervalEstimate:
     @property
     def mirrored(self) -> "IntervalEstimate":
         """The estimate of the negative difference."""
-        return IntervalEstimate(-self.difference, *map(_negative, (self.interval95, self.interval90)))
-
-
-def _negative(interval: Interval) -> Interval:
-    return Interval(-interval.high, -interval.low)
+        return IntervalEstimate(-self.difference, self.interval95.mirrored, self.interval90.mirrored)
 
 
 def _quantile(distance: float, *, inner: float, outer: float) -> float:

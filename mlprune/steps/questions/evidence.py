@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlprune.errors import StoreError
-from mlprune.evaluation.inference.estimates import finite
-from mlprune.json_values import JsonValue, as_float, as_int
+from mlprune.evaluation.inference.estimates import detectable
+from mlprune.json_values import JsonValue, as_float, as_int, as_str
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
-from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -80,24 +79,15 @@ class Evidence:
         claims less than the test of the minima, which needs more than one normal deviate.
         """
         if self.row["test"] == MINIMA:
-            return self.longer_side / ONE_SIDED
+            return self.interval("ci").reach_from(self.difference) / ONE_SIDED
         error = self.row["standard_error"]
         return math.inf if error is None else as_float(error)
 
     def detectable_difference(self, n_tests: int) -> float | None:
         """Return what a family of tests finds with a power of 80 %; None if nothing varied, or nothing is known."""
-        error = self.row["standard_error"]
-        if not error:  # without changes, the error says little about what could have been found
-            return None
-        if self.row["test"] == MINIMA:
-            return finite(detectable_beyond(self.longer_side, as_float(error), n_tests=n_tests))
-        return detectable_difference(as_float(error), n_tests=n_tests)
-
-    @property
-    def longer_side(self) -> float:
-        """The larger distance of the difference from an end of the 95 % interval."""
-        interval = self.interval("ci")
-        return max(self.difference - interval.low, interval.high - self.difference)
+        error = None if self.row["standard_error"] is None else as_float(self.row["standard_error"])
+        test = as_str(self.row["test"])
+        return detectable(self.difference, self.interval("ci"), standard_error=error, test=test, n_tests=n_tests)
 
     @property
     def n_items(self) -> int:
