@@ -13,6 +13,7 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.evaluation.choice import TIED
 from mlprune.numeric.statistics.bootstrap import percentile_interval
 from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.friedman import ranks_with_ties
 from mlprune.numeric.statistics.interval import Interval, check_level
 
 LEAST_UNITS = 3
@@ -34,26 +35,9 @@ class RankAgreement:
     """For the true values; `value` may be outside."""
 
 
-def average_ranks(values: Array) -> Array:
-    """Return ranks along the last axis, from 0; equal values have the mean of their ranks."""
-    n = values.shape[-1]
-    order = np.argsort(values, axis=-1, kind="stable")
-    ascending = np.take_along_axis(values, order, axis=-1)
-    is_new = np.ones(values.shape, dtype=np.bool_)
-    is_new[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
-    is_last = np.ones(values.shape, dtype=np.bool_)
-    is_last[..., :-1] = is_new[..., 1:]
-    places = np.arange(n)
-    first = np.maximum.accumulate(np.where(is_new, places, 0), axis=-1)
-    last = np.minimum.accumulate(np.where(is_last, places, n)[..., ::-1], axis=-1)[..., ::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2, axis=-1)
-    return ranks
-
-
 def spearman(first: Array, second: Array) -> Array:
-    """Return the correlation of `average_ranks` along the last axis, [...]; not a number if one side is constant."""
-    one, other = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in map(average_ranks, (first, second)))
+    """Return the correlation of `ranks_with_ties` along the last axis, [...]; not a number if one side is constant."""
+    one, other = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in map(ranks_with_ties, (first, second)))
     with np.errstate(invalid="ignore", divide="ignore"):
         scale = np.sqrt((one**2).sum(axis=-1) * (other**2).sum(axis=-1))
         return np.asarray(np.clip((one * other).sum(axis=-1) / scale, -1.0, 1.0))

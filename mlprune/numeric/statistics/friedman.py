@@ -42,9 +42,24 @@ def average_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
         raise ShapeError("values are not a matrix", expected="[data sets, methods]", got=values.shape)
     if np.isnan(values).any():
         raise PermanentError("a value is not a number", n_wrong=int(np.isnan(values).sum()))
-    above = (values[:, None, :] > values[:, :, None]).sum(axis=2)
-    equal = (values[:, None, :] == values[:, :, None]).sum(axis=2)
-    return np.asarray(above + (equal + 1) / 2, dtype=np.float64)
+    return ranks_with_ties(-values) + 1
+
+
+def ranks_with_ties(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks along the last axis, from 0 for the lowest; equal values have the mean of their ranks."""
+    n = values.shape[-1]
+    order = np.argsort(values, axis=-1, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=-1)
+    is_new = np.ones(values.shape, dtype=np.bool_)
+    is_new[..., 1:] = ascending[..., 1:] != ascending[..., :-1]
+    is_last = np.ones(values.shape, dtype=np.bool_)
+    is_last[..., :-1] = is_new[..., 1:]
+    places = np.arange(n)
+    first = np.maximum.accumulate(np.where(is_new, places, 0), axis=-1)
+    last = np.minimum.accumulate(np.where(is_last, places, n)[..., ::-1], axis=-1)[..., ::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2, axis=-1)
+    return ranks
 
 
 def friedman(values: NDArray[np.float64]) -> Friedman:

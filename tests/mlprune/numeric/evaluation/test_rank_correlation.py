@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.evaluation.rank_correlation import average_ranks, rank_agreement, spearman
+from mlprune.numeric.evaluation.rank_correlation import rank_agreement, spearman
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
+from mlprune.numeric.statistics.friedman import ranks_with_ties
 
 FEW = st.lists(st.integers(0, 4), min_size=3, max_size=8)
 
@@ -21,7 +22,7 @@ def plain_ranks(values: list[int]) -> list[float]:
 @settings(deadline=None, max_examples=50)
 @given(values=FEW)
 def test_equal_values_have_the_mean_of_their_ranks(values: list[int]) -> None:
-    assert average_ranks(np.array(values, dtype=float)).tolist() == plain_ranks(values)
+    assert ranks_with_ties(np.array(values, dtype=float)).tolist() == plain_ranks(values)
 
 
 @settings(deadline=None, max_examples=30)
