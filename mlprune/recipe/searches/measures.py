@@ -53,6 +53,29 @@ def evaluations_of_task(evaluations: Evaluations, task: str, *, split: str) -> t
     return tuple(entry for entry in on_split if _without_languages(entry) == _without_languages(on_split[0]))
 
 
+def require_task(task: str, evaluations: Evaluations, *, key: str) -> None:
+    """Check that a task is evaluated.
+
+    Raises:
+        PydanticCustomError: it is not; with its key.
+    """
+    tasks = list(dict.fromkeys(entry.task for entry in evaluations))
+    if task not in tasks:
+        raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=key)
+
+
+def require_split(split: str, evaluations: Evaluations, *, key: str, task: str | None = None) -> None:
+    """Check that something, or a task, is evaluated on a split.
+
+    Raises:
+        PydanticCustomError: nothing is; with the key of the split.
+    """
+    splits = sorted({entry.split for entry in evaluations if task in (None, entry.task)})
+    if split not in splits:
+        of = "the recipe" if task is None else f"task {task}"
+        raise unknown_name(f"split: no evaluation of {of} has it", split, splits, key=key)
+
+
 def check_measured(measure: Measured, evaluations: Evaluations, *, split: str) -> None:
     """Check that the evaluations on a split have what a measure reads.
 
@@ -92,10 +115,7 @@ def check_direction(search: SearchConfig, evaluations: Evaluations) -> None:
 
 def _measured(measure: Measure, search: SearchConfig, evaluations: Evaluations, *, key: str) -> Measured:
     task = measure.task or search.task or _only_task(search, evaluations)
-    known_tasks = list(dict.fromkeys(entry.task for entry in evaluations))
-    if task not in known_tasks:
-        task_key = key if measure.task else "task"
-        raise unknown_name("task: no evaluation of the recipe has it", task, known_tasks, key=task_key)
+    require_task(task, evaluations, key=key if measure.task else "task")
     reads = _reads(task)
     known = [name for name, traits in METRIC_TRAITS.items() if traits.reads == reads]
     known += [RANK_CONSISTENCY] if reads == "candidates" else []
@@ -106,10 +126,8 @@ def _measured(measure: Measure, search: SearchConfig, evaluations: Evaluations, 
 
 
 def _only_task(search: SearchConfig, evaluations: Evaluations) -> str:
+    require_split(search.split, evaluations, key="split")
     tasks = list(dict.fromkeys(entry.task for entry in evaluations if entry.split == search.split))
-    if not tasks:
-        splits = sorted({entry.split for entry in evaluations})
-        raise unknown_name("split: no evaluation of the recipe has it", search.split, splits, key="split")
     if len(tasks) > 1:
         raise ValueError(f"the evaluations on split {search.split} have several tasks: add task, one of {tasks}")
     return tasks[0]

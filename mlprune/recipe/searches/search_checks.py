@@ -7,7 +7,14 @@ from pydantic_core import PydanticCustomError
 from mlprune.recipe.base import unknown_name
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
-from mlprune.recipe.searches.measures import check_direction, check_measured, evaluations_of_task, measured
+from mlprune.recipe.searches.measures import (
+    check_direction,
+    check_measured,
+    evaluations_of_task,
+    measured,
+    require_split,
+    require_task,
+)
 from mlprune.recipe.searches.search import SearchConfig
 
 SET_KEYS = ("demonstrations", "over", "contrast")
@@ -68,11 +75,6 @@ def check_sets(base: Mapping[str, object], space: Space, sets: Sequence[Demonstr
                 raise ValueError(f"{where}.{path}: every trial is one variant, which reads {kind}, got {got}")
 
 
-def splits_of(evaluations: Iterable[EvaluationConfig], task: str) -> list[str]:
-    """Return the splits on which a task is evaluated, sorted."""
-    return sorted({entry.split for entry in evaluations if entry.task == task})
-
-
 def _check_evaluations(search: SearchConfig, evaluations: Sequence[EvaluationConfig], *, where: str) -> None:
     """Check that both splits are evaluated as the objective and the constraints need it."""
     try:
@@ -86,16 +88,13 @@ def _check_evaluations(search: SearchConfig, evaluations: Sequence[EvaluationCon
 
 
 def _check_splits(search: SearchConfig, evaluations: Sequence[EvaluationConfig]) -> None:
-    tasks = list(dict.fromkeys(entry.task for entry in evaluations))
-    if search.task is not None and search.task not in tasks:
-        raise unknown_name("task: no evaluation of the recipe has it", search.task, tasks, key="task")
+    if search.task is not None:
+        require_task(search.task, evaluations, key="task")
     for measure in measured(search, evaluations):
         for key in ("split", "report_on"):
             split = getattr(search, key)
+            require_split(split, evaluations, key=key, task=measure.task)
             of_task = evaluations_of_task(evaluations, measure.task, split=split)
-            if not of_task:
-                what = f"split: no evaluation of task {measure.task} has it"
-                raise unknown_name(what, split, splits_of(evaluations, measure.task), key=key)
             check_measured(measure, of_task, split=split)
             if key == "split":
                 _check_rungs(search, of_task)

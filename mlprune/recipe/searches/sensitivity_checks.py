@@ -5,7 +5,8 @@ from collections.abc import Collection, Sequence
 from mlprune.recipe.base import unknown_name
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
-from mlprune.recipe.searches.search_checks import check_sets, splits_of
+from mlprune.recipe.searches.measures import require_split, require_task
+from mlprune.recipe.searches.search_checks import check_sets
 from mlprune.recipe.searches.sensitivity import SensitivityConfig
 
 
@@ -38,16 +39,10 @@ def check_sensitivity(
 
 def _check_tasks(analysis: SensitivityConfig, evaluations: Sequence[EvaluationConfig], *, where: str) -> None:
     """Check that the tasks are evaluated on the split."""
-    tasks = list(dict.fromkeys(entry.task for entry in evaluations))
     for task in analysis.tasks:
-        if task not in tasks:
-            raise unknown_name("task: no evaluation of the recipe has it", task, tasks, key=f"{where}.tasks")
-        if analysis.split not in splits_of(evaluations, task):
-            what = f"split: no evaluation of task {task} has it"
-            raise unknown_name(what, analysis.split, splits_of(evaluations, task), key=f"{where}.split")
-    splits = sorted({entry.split for entry in evaluations})
-    if analysis.split not in splits:
-        raise unknown_name("split: no evaluation of the recipe has it", analysis.split, splits, key=f"{where}.split")
+        require_task(task, evaluations, key=f"{where}.tasks")
+        require_split(analysis.split, evaluations, key=f"{where}.split", task=task)
+    require_split(analysis.split, evaluations, key=f"{where}.split")
 
 
 def _check_influence(analysis: SensitivityConfig, sets: Sequence[DemonstrationConfig], *, where: str) -> None:
