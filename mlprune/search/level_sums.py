@@ -7,6 +7,7 @@ integers, so spaces of any size can be numbered, and a uniform draw of a number 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
+from math import prod
 
 Counts = Mapping[int, int]
 """Sum -> number of combinations that have it."""
@@ -38,7 +39,7 @@ class LevelSums:
         class_sums, rank = self._class_sums_at(rank)
         counts = [self._counts(units)[len(units)][total] for units, total in zip(self.classes, class_sums, strict=True)]
         for position, (units, total) in enumerate(zip(self.classes, class_sums, strict=True)):
-            n_after = _product(counts[position + 1 :])
+            n_after = prod(counts[position + 1 :])
             chosen = _levels_at(self._counts(units), total, rank // n_after)
             rank %= n_after
             for unit, level in zip(units, chosen, strict=True):
@@ -152,10 +153,3 @@ def _rank_of_levels(counts: Sequence[Counts], levels: Sequence[int]) -> int:
         rank += sum(later.get(total - lower, 0) for lower in range(level))
         total -= level
     return rank
-
-
-def _product(values: Sequence[int]) -> int:
-    product = 1
-    for value in values:
-        product *= value
-    return product

@@ -61,7 +61,7 @@ class LevelUnits:
     def sums(self) -> LevelSums:
         """The combinations of levels that have the total."""
         assert self.total is not None
-        target = self._target(Fraction(Decimal(str(self.total))))
+        target = self._target(_exact(self.total))
         return LevelSums(self.weights, len(self.levels), target=int(target) if target.denominator == 1 else -1)
 
     @cached_property
@@ -78,7 +78,7 @@ class LevelUnits:
     @property
     def uniform(self) -> Levels | None:
         """Every unit at the level `total`; None without a total or without this level."""
-        exact = None if self.total is None else Fraction(Decimal(str(self.total)))
+        exact = None if self.total is None else _exact(self.total)
         if exact not in self._exact_levels:
             return None
         return (self._exact_levels.index(exact),) * len(self.names)
@@ -124,7 +124,7 @@ class LevelUnits:
 
     @cached_property
     def _exact_levels(self) -> tuple[Fraction, ...]:
-        return tuple(Fraction(Decimal(str(level))) for level in self.levels)
+        return tuple(_exact(level) for level in self.levels)
 
     def _target(self, total: Fraction) -> Fraction:
         """Return the sum of weight times level index that gives a total."""
@@ -135,7 +135,7 @@ class LevelUnits:
 
     def _nearest_total(self, total: float) -> float:
         """Return the reachable total next to one, the lower of two that are equally near."""
-        target = self._target(Fraction(Decimal(str(total))))
+        target = self._target(_exact(total))
         reached = reachable_sums(self.weights, len(self.levels))[0]
         sums = [index for index in range(reached.bit_length()) if reached >> index & 1]
         step = self._exact_levels[1] - self._exact_levels[0] if len(self.levels) > 1 else Fraction(0)
@@ -150,3 +150,7 @@ class LevelUnits:
             after = missing - self.weights[len(chosen)] * level
             if after >= 0 and reachable[len(chosen) + 1] >> after & 1:
                 yield from self._with_sum((*chosen, level), after, reachable)
+
+
+def _exact(value: float) -> Fraction:
+    return Fraction(Decimal(str(value)))
