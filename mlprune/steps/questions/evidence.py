@@ -10,7 +10,7 @@ import numpy as np
 from mlprune.errors import StoreError
 from mlprune.evaluation.inference.estimates import detectable
 from mlprune.json_values import JsonValue, as_float, as_int, as_str
-from mlprune.numeric.statistics.clusters import Array
+from mlprune.numeric.statistics.clusters import Array, shared_cluster_codes
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.steps.questions.criterion import Criterion
 from mlprune.store.records import Record
@@ -144,12 +144,9 @@ def aligned(evidence: Sequence[Evidence]) -> tuple[Array, Array]:
 
     Clusters are in the order of their first occurrence; one that a comparison lacks has size 0 there.
     """
-    indices: dict[str, int] = {}
-    for part in evidence:
-        for cluster in part.clusters:
-            indices.setdefault(cluster, len(indices))
-    contributions, sizes = np.zeros((len(indices), len(evidence))), np.zeros((len(indices), len(evidence)))
-    for column, part in enumerate(evidence):
-        rows, total = [indices[cluster] for cluster in part.clusters], part.sizes.sum()
+    clusters, codes = shared_cluster_codes(part.clusters for part in evidence)
+    contributions, sizes = np.zeros((len(clusters), len(evidence))), np.zeros((len(clusters), len(evidence)))
+    for column, (part, rows) in enumerate(zip(evidence, codes, strict=True)):
+        total = part.sizes.sum()
         contributions[rows, column], sizes[rows, column] = part.contributions / total, part.sizes / total
     return contributions, sizes
