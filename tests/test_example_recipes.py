@@ -27,6 +27,7 @@ def test_the_search_of_the_embedded_model_can_be_planned() -> None:
     plan = build_plan(load_recipe(ROOT / "infra" / "recipes" / "search.yaml"))
     blocks, _, scores = (search.spec for search in plan.searches)
     assert blocks.space.n_points == 19
-    assert blocks.space.uniform == (1, 1, 1, 1)
+    assert blocks.space.units is not None
+    assert blocks.space.units.uniform == (1, 1, 1, 1)
     assert scores.space.n_points == 6
     assert {count.n_items for count in blocks.items} == {206}
