@@ -11,7 +11,8 @@ from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.selection.levels import levels_of, selects_within_rows
-from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS, LayerInputs
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.feature_factors import Factors
 from mlprune.pruning.spec import ScoreSpec

@@ -25,6 +25,11 @@ CREATE OR REPLACE TABLE variants (
     n_demonstrations BIGINT,       -- number of demonstrations of a set that are used, from the first on; NULL for all
     resample_seed BIGINT,          -- seed of the bootstrap of the demonstrations; NULL for none
     combination VARCHAR,           -- how the keep masks of its parents are combined: intersection, union, ...; NULL without parents
+    refiner VARCHAR,               -- how the mask of the score was refined, or its kept weights recovered; NULL for neither
+    refiner_parameters JSON,       -- parameters of the refiner that are not at their defaults; NULL for none
+    bits BIGINT,                   -- bits of a weight after rounding to the nearest quantisation level; NULL if weights are not quantised
+    quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL if weights are not quantised
+    plugins JSON,                  -- methods of other distributions: name -> distribution, version and source hash; NULL for none
     mask_sha256 VARCHAR,           -- fingerprint of the keep masks: equal if and only if the same weights are kept; NULL for dense
     PRIMARY KEY (variant_id)
 );

@@ -7,7 +7,6 @@ y = x @ weight.T; the weights of a `Conv1D` are transposed before.
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import Parameters, RandomParameters, RiaParameters
 from mlprune.numeric.selection.sortable_bits import Array, compiled
+from mlprune.numeric.weights.layer_inputs import LayerInputs
 
 Chosen = TypeVar("Chosen", bound=Parameters)
 
@@ -151,29 +151,6 @@ def random_scores(shape: tuple[int, int], seed: int, block: int, layer: str) -> 
     digest = hashlib.sha256(f"{seed}:{block}:{layer}".encode()).digest()
     generator = torch.Generator(device="cpu").manual_seed(int.from_bytes(digest[:8], "big", signed=True))
     return torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
-
-
-@dataclass(frozen=True)
-class LayerInputs:
-    """Inputs of a score: one layer, and the factors of its features."""
-
-    weight: Tensor
-    """[out, in], any float dtype."""
-    factors: Tensor | None
-    """[in], float32; None if the score reads no statistics."""
-    block: int
-    layer: str
-
-    @property
-    def norms(self) -> Tensor:
-        """The factors.
-
-        Raises:
-            StatisticsError: there are none.
-        """
-        if self.factors is None:
-            raise StatisticsError("a score reads statistics, and there are none", block=self.block, layer=self.layer)
-        return self.factors
 
 
 ScoreFunction = Callable[[LayerInputs, Parameters], Tensor]

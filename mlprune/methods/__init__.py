@@ -1,0 +1,40 @@
+"""Pruning methods: scores, structures, schedules, aggregations and refiners, with their parameters and what each needs.
+
+Nothing here computes. An entry has everything that recipes, ids, plans and model cards need. The function of an entry
+has the same name in the registry next to the functions: `SCORE_FUNCTIONS`, `RECONSTRUCTION_FUNCTIONS`,
+`LEVEL_FUNCTIONS`, `SCHEDULE_FUNCTIONS`, `AGGREGATION_FUNCTIONS` and `REFINER_FUNCTIONS`.
+"""
+
+from mlprune.methods.aggregations import AGGREGATIONS, VarianceParameters
+from mlprune.methods.method import Aggregation, Method, Refiner, Schedule, Score, StatisticsName, Structure
+from mlprune.methods.parameters import NO_PARAMETERS, Parameters, parameter
+from mlprune.methods.refiners import REFINERS
+from mlprune.methods.schedules import SCHEDULES, GivenParameters, OwlParameters, SensitivityParameters
+from mlprune.methods.scores import SCORES, RandomParameters, RiaParameters, SparseGptParameters
+from mlprune.methods.structures import STRUCTURES, structure_of
+
+__all__ = [
+    "AGGREGATIONS",
+    "NO_PARAMETERS",
+    "REFINERS",
+    "SCHEDULES",
+    "SCORES",
+    "STRUCTURES",
+    "Aggregation",
+    "GivenParameters",
+    "Method",
+    "OwlParameters",
+    "Parameters",
+    "RandomParameters",
+    "Refiner",
+    "RiaParameters",
+    "Schedule",
+    "Score",
+    "SensitivityParameters",
+    "SparseGptParameters",
+    "StatisticsName",
+    "Structure",
+    "VarianceParameters",
+    "parameter",
+    "structure_of",
+]

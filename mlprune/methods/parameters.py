@@ -1,0 +1,42 @@
+"""Parameters of methods, with what recipes need to know of them."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of a method; this class itself is for methods without any.
+
+    Every field of a subclass has a default, which is not part of an id, and is a key of the recipe. A field named
+    `seed` is the seed of the variant.
+    """
+
+
+NO_PARAMETERS = Parameters()
+
+
+def parameter(
+    default: Value,
+    meaning: str,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    ignored_by_others: bool = False,
+) -> Value:
+    """Return the field of a parameter.
+
+    Args:
+        meaning: noun phrase for the recipe reference.
+        above: exclusive lower bound.
+        at_least: inclusive lower bound.
+        below: exclusive upper bound.
+        ignored_by_others: whether other methods of the registry accept the key and ignore it.
+    """
+    bounds = {"gt": above, "ge": at_least, "lt": below}
+    metadata = {"meaning": meaning, "ignored_by_others": ignored_by_others, "bounds": bounds}
+    made: Value = field(default=default, metadata=metadata)
+    return made

@@ -1,0 +1,53 @@
+"""Schedules: distributions of the sparsity over blocks and layers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlprune.methods.method import Schedule
+from mlprune.methods.parameters import Parameters, parameter
+
+
+@dataclass(frozen=True)
+class GivenParameters(Parameters):
+    """Parameters of schedule given."""
+
+    blocks: tuple[tuple[int, float], ...] = ()
+    """(block, sparsity)."""
+    layers: tuple[tuple[str, float], ...] = ()
+    """(layer, sparsity), in blocks that `blocks` does not name."""
+    block_layers: tuple[tuple[str, float], ...] = ()
+    """(block and layer such as `3.fc1`, sparsity), in place of what `blocks` and `layers` say of this layer."""
+
+
+@dataclass(frozen=True)
+class OwlParameters(Parameters):
+    """Parameters of schedule owl."""
+
+    m: float = parameter(5.0, "an outlier is above m times the mean score of its block", above=1)
+    spread: float = parameter(0.08, "half the distance between the sparsest and the densest block", above=0, below=0.5)
+
+
+@dataclass(frozen=True)
+class SensitivityParameters(Parameters):
+    """Parameters of schedule sensitivity."""
+
+    group: str = "outside_english"
+    """Languages whose loss counts: `outside_english`, `all`, `worst`, a language, `script:Latn` or `class:2`."""
+    spread: float = parameter(0.08, "half the distance between the sparsest and the densest unit", above=0, below=0.5)
+
+
+SCHEDULES: Mapping[str, Schedule] = {
+    "uniform": Schedule("the same share everywhere", is_in_recipe=True),
+    "given": Schedule("other shares in named blocks and layers", parameters=GivenParameters, is_in_recipe=True),
+    "owl": Schedule(
+        "less in blocks whose scores have many outliers",
+        citation="L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",
+        parameters=OwlParameters,
+        reads_outlier_ratios=True,
+    ),
+    "sensitivity": Schedule(
+        "less in blocks or layers that cost more when only they are pruned",
+        parameters=SensitivityParameters,
+        reads_losses=True,
+    ),
+}

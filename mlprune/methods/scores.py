@@ -1,0 +1,67 @@
+"""Scores: rules by which weights are ordered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlprune.methods.citations import WANDA
+from mlprune.methods.method import Score
+from mlprune.methods.parameters import Parameters, parameter
+
+
+@dataclass(frozen=True)
+class RandomParameters(Parameters):
+    """Parameters of score random."""
+
+    seed: int = parameter(0, "seed of the draw", ignored_by_others=True)
+
+
+@dataclass(frozen=True)
+class RiaParameters(Parameters):
+    """Parameters of score ria."""
+
+    power: float = parameter(0.5, "exponent of the feature norm", above=0)
+
+
+@dataclass(frozen=True)
+class SparseGptParameters(Parameters):
+    """Parameters of score sparsegpt."""
+
+    damping: float = parameter(0.01, "share of the mean diagonal that is added to the Hessian", above=0)
+
+
+SCORES: Mapping[str, Score] = {
+    "wanda": Score(
+        "magnitude times the norm of the feature that the weight reads",
+        citation=WANDA,
+        formula="|W[i, j]| * ||X_j||_2",
+        needs=("squares",),
+    ),
+    "contrast": Score(
+        "wanda with norms that are large for one demonstration set and small for another",
+        citation="H. Kim, J. Suzuki, T. Hirasawa, M. Komachi, *Pruning Multilingual Large Language Models for "
+        "Multilingual Inference*, arXiv:2409.16911",
+        formula="|W[i, j]| * ||X_j||_2 ** 2 / ||C_j||_2",
+        needs=("squares",),
+        has_contrast=True,
+    ),
+    "magnitude": Score("magnitude alone", formula="|W[i, j]|"),
+    "random": Score("uniform random numbers", formula="U(0, 1)", parameters=RandomParameters),
+    "ria": Score(
+        "relative importance of the weight times a power of the feature norm",
+        citation="Y. Zhang et al., *Plug-and-Play: An Efficient Post-training Pruning Method for Large Language "
+        "Models*, ICLR 2024",
+        formula="(|W[i, j]| / sum of column j + |W[i, j]| / sum of row i) * ||X_j||_2 ** power",
+        needs=("squares",),
+        parameters=RiaParameters,
+    ),
+    "sparsegpt": Score(
+        "second-order reconstruction error, with an update of the remaining weights",
+        citation="E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
+        "arXiv:2301.00774",
+        formula="W[i, j] ** 2 / [H ** -1]_jj ** 2",
+        needs=("squares", "products"),
+        changes_weights=True,
+        structures=("matrix", "N:M"),
+        parameters=SparseGptParameters,
+    ),
+}

@@ -1,0 +1,18 @@
+"""Structures: comparison groups, of whose weights a share is removed."""
+
+from collections.abc import Mapping
+
+from mlprune.methods.citations import WANDA
+from mlprune.methods.method import Structure
+
+STRUCTURES: Mapping[str, Structure] = {
+    "row": Structure("an output row of the weight"),
+    "matrix": Structure("the whole matrix"),
+    "alpha": Structure("an output row, by a share of the sum of its scores", citation=WANDA, masks_nest=False),
+    "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
+}
+
+
+def structure_of(name: str) -> Structure:
+    """Return the structure of a name such as `row` or `2:4`."""
+    return STRUCTURES["N:M" if ":" in name else name]
