@@ -10,6 +10,7 @@ from mlprune.hashing import digest
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, RiaParameters, Score, parameter
 from mlprune.numeric.activations.aggregation import AGGREGATION_FUNCTIONS
 from mlprune.numeric.selection.levels import LEVEL_FUNCTIONS
+from mlprune.numeric.weights.reconstruction_functions import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
 from mlprune.pruning import spec
 from mlprune.pruning.schedules import SCHEDULE_FUNCTIONS
@@ -19,6 +20,7 @@ from mlprune.store.record_kinds import RECORD_KINDS
 
 def test_every_registered_method_has_a_function() -> None:
     assert set(SCORE_FUNCTIONS) == {name for name, score in SCORES.items() if not score.changes_weights}
+    assert set(RECONSTRUCTION_FUNCTIONS) == {name for name, score in SCORES.items() if score.changes_weights}
     assert {*LEVEL_FUNCTIONS, "N:M"} == set(STRUCTURES)
     assert set(SCHEDULE_FUNCTIONS) == set(SCHEDULES)
     assert set(AGGREGATION_FUNCTIONS) == set(AGGREGATIONS)

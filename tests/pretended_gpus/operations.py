@@ -19,8 +19,8 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
 from mlprune.pruning.feature_factors import feature_factors
+from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
 from mlprune.pruning.scoring import block_levels, keep_masks
-from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from tests.chains import text_batch
 from tests.scored_texts import one_batch, some_texts
@@ -102,7 +102,8 @@ def _chosen(
     """Choose masks and new weights; return the bytes of the levels, as mask files contain them."""
     sparsities, changed = dict.fromkeys(weights, (0.5,)), {}
     if score.method.changes_weights:
-        levels, changed = sparsegpt_block(weights, observation.products, score, sparsities, family.name)
+        inputs = inputs_with_products(weights, observation.products, block=block, family=family)
+        levels, changed = reconstruct_block(inputs, score, sparsities)
     else:
         sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
         factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None

@@ -11,27 +11,15 @@ inverse comes from one factorisation instead of two and an inverse; everything i
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.selection.levels import n_removed
+from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, float32_weight, pattern_of
 
 _MAX_DAMPINGS = 10
-
-
-@dataclass(frozen=True)
-class SparseGptResult:
-    """Result of SparseGPT for one layer."""
-
-    keep: Tensor
-    """[out, in] bool, True where the weight stays."""
-    weight: Tensor
-    """[out, in] float32: updated weights; exactly 0 if removed or if the feature is never active."""
-    n_dampings: int
-    """Number of times that the damping was multiplied by 10 until the Hessian was positive definite; normally 0."""
 
 
 def sparsegpt(
@@ -42,7 +30,7 @@ def sparsegpt(
     structure: str = "matrix",
     block_size: int = 128,
     damping: float = 0.01,
-) -> SparseGptResult:
+) -> Reconstruction:
     """Remove weights and update the remaining ones, so that the outputs of the layer change little.
 
     H is `products` plus `damping` times its mean diagonal on the diagonal. Features that are never active have 1 on the
@@ -51,13 +39,16 @@ def sparsegpt(
         error[i] = W[i, j] / U[j, j] where removed, else 0;   W[i, k] -= error[i] * U[j, k] for all k >= j
 
     `matrix`: at the start of each block of `block_size` columns, its weights with the lowest W[i, j]^2 / U[j, j]^2 are
-    removed, over all rows. `N:M`: at the start of each group of M columns, the N lowest of each row are removed.
+    removed, over all rows. `row`, which the paper does not have: there, each row loses as many of its own lowest
+    weights as brings it to floor(sparsity * columns) from the first column to the last of the block, so that every row
+    loses floor(sparsity * in) in total. `N:M`: at the start of each group of M columns, the N lowest of each row are
+    removed.
 
     Args:
         weight: [out, in], any float dtype, finite.
         products: [in, in], Gram matrix of the layer's input, from `GramAccumulator`.
         sparsity: in [0, 1); N / M for N:M.
-        structure: "matrix" or "N:M".
+        structure: "matrix", "row" or "N:M".
         block_size: columns whose masks are chosen together, >= 1; rounded to a multiple of M for N:M.
         damping: share of the mean diagonal, > 0.
     Raises:
@@ -66,8 +57,8 @@ def sparsegpt(
             the damping was multiplied by 10 ten times, or an updated weight is beyond float32.
         BadInputError: an option is out of range, or structure and sparsity contradict each other.
     """
-    _check_tensors(weight, products)
-    pattern = _pattern(structure, sparsity, weight.shape[1])
+    check_tensors(weight, products)
+    pattern = pattern_of(structure, sparsity, weight.shape[1], score="sparsegpt")
     if block_size < 1 or not (math.isfinite(damping) and damping > 0):
         got = f"block_size {block_size}, damping {damping}"
         raise BadInputError("an option of sparsegpt is out of range", expected="block_size >= 1, damping > 0", got=got)
@@ -80,13 +71,12 @@ def sparsegpt(
     for start in range(0, columns.shape[0], step):
         block, following = slice(start, start + step), slice(start + step, None)
         if pattern is None:
-            removed[block] = _lowest(_losses(columns[block], factor[block, block]), sparsity)
+            losses = _losses(columns[block], factor[block, block])
+            lowest = _lowest if structure == "matrix" else _lowest_of_rows
+            removed[block] = lowest(losses, sparsity, start)
         errors = _prune_block(columns[block], removed[block], factor[block, block], pattern)
         columns[following].addmm_(factor[block, following].t(), errors, alpha=-1)
-    updated = columns.t().to(torch.float32).contiguous()
-    if not bool(torch.isfinite(updated).all()):
-        raise StatisticsError("an updated weight is beyond float32")
-    return SparseGptResult(keep=~removed.t().contiguous(), weight=updated, n_dampings=n_dampings)
+    return Reconstruction(~removed.t().contiguous(), float32_weight(columns.t()), n_dampings)
 
 
 def _prune_block(columns: Tensor, removed: Tensor, factor: Tensor, pattern: tuple[int, int] | None) -> Tensor:
@@ -111,7 +101,17 @@ def _losses(columns: Tensor, factor: Tensor) -> Tensor:
     return columns.square() / factor.diagonal().square()[:, None]
 
 
-def _lowest(losses: Tensor, sparsity: float) -> Tensor:
+def _lowest_of_rows(losses: Tensor, sparsity: float, start: int) -> Tensor:
+    """Return the lowest losses of every row, [k, out] bool; of equal losses, the first column's.
+
+    Together with the columns before `start`, a row loses n_removed(sparsity, columns so far).
+    """
+    count = n_removed(sparsity, start + losses.shape[0]) - n_removed(sparsity, start)
+    chosen = losses.argsort(dim=0, stable=True)[:count]
+    return torch.zeros_like(losses, dtype=torch.bool).scatter_(0, chosen, value=True)
+
+
+def _lowest(losses: Tensor, sparsity: float, _start: int) -> Tensor:
     """Return the lowest losses, [k, out] bool; the first in row-major order over [out, k] for equal losses."""
     flat = losses.t().reshape(-1)
     n_lowest = n_removed(sparsity, flat.numel())
@@ -141,30 +141,3 @@ def _inverse_factor(products: Tensor, dead: Tensor, damping: float) -> tuple[Ten
             if bool(torch.isfinite(factor).all()):
                 return factor, n_dampings
     raise StatisticsError("a Hessian is not positive definite with any damping", damping=damping * 10**_MAX_DAMPINGS)
-
-
-def _pattern(structure: str, sparsity: float, d_in: int) -> tuple[int, int] | None:
-    """Return (N, M) of an N:M structure; None for `matrix`."""
-    if not 0 <= sparsity < 1:
-        raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
-    if structure == "matrix":
-        return None
-    n, _, m = structure.partition(":")
-    if not (n.isdecimal() and m.isdecimal() and 0 < int(n) < int(m)):
-        raise BadInputError("sparsegpt does not support the structure", expected="matrix or N:M", got=structure)
-    if sparsity != int(n) / int(m):
-        raise BadInputError("the sparsity differs from that of the structure", expected=int(n) / int(m), got=sparsity)
-    if d_in % int(m):
-        raise ShapeError("a row does not divide into groups", expected=f"a multiple of {m}", got=d_in)
-    return int(n), int(m)
-
-
-def _check_tensors(weight: Tensor, products: Tensor) -> None:
-    if weight.ndim != 2 or products.shape != (weight.shape[1], weight.shape[1]):
-        expected = f"[out, in] and [in, in], weight {tuple(weight.shape)}"
-        raise ShapeError("products do not fit the weight", expected=expected, got=tuple(products.shape))
-    if not bool(torch.isfinite(weight).all()):
-        raise StatisticsError("a weight is not finite")
-    diagonal = products.diagonal()
-    if not bool(torch.isfinite(products).all()) or bool((diagonal < 0).any()):
-        raise StatisticsError("a product of activations is not finite, or a sum of squares negative")

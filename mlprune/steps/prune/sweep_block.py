@@ -13,8 +13,8 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.messages import SweepObservation
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
 from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
-from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.steps.prune.variant import Calibration, ScoredVariant
@@ -70,16 +70,17 @@ class BlockPruning:
     def _choose(
         self, weights: Mapping[str, Tensor], observation: SweepObservation
     ) -> tuple[BlockLevels, Mapping[str, Tensor]]:
-        score, family = self.variant.score, self.variant.model.family
+        score, family = self.variant.score, FAMILIES[self.variant.model.family]
         if self.variant.weights_changed:
-            return sparsegpt_block(weights, observation.products, score, self.sparsities, family)
+            inputs = inputs_with_products(weights, observation.products, block=self.block, family=family)
+            return reconstruct_block(inputs, score, self.sparsities)
         statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
         levels = block_levels(
             weights,
             score=score,
             sparsities=self.sparsities,
             block=self.block,
-            family=FAMILIES[family],
+            family=family,
             factors=swept_factors(self.calibration, statistics),
         )
         return levels, {}

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.weights.sparsegpt import SparseGptResult, sparsegpt
+from mlprune.numeric.weights.reconstruction import Reconstruction
+from mlprune.numeric.weights.sparsegpt import sparsegpt
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 
@@ -52,7 +53,12 @@ def looped(
         if structure == "matrix" and j % block_size == 0:
             columns = range(j, min(j + block_size, d_in))
             remove_lowest(range(n_rows), columns, int(sparsity * 100 + 0.5) * n_rows * len(columns) // 100)
-        elif structure != "matrix" and j % int(structure[2]) == 0:
+        elif structure == "row" and j % block_size == 0:
+            columns = range(j, min(j + block_size, d_in))
+            percent = int(sparsity * 100 + 0.5)
+            for i in range(n_rows):
+                remove_lowest(range(i, i + 1), columns, percent * columns.stop // 100 - percent * j // 100)
+        elif structure not in ("matrix", "row") and j % int(structure[2]) == 0:
             for i in range(n_rows):
                 remove_lowest(range(i, i + 1), range(j, j + int(structure[2])), int(structure[0]))
         for i in range(n_rows):
@@ -69,13 +75,14 @@ def output_error(weight: Tensor, changed: Tensor, inputs: Tensor) -> float:
 
 
 def pruned_by_magnitude(weight: Tensor, structure: str, n_removed: int) -> Tensor:
-    """The weight without its smallest entries, of the matrix or of each group of M."""
-    groups = weight.reshape(1, -1) if structure == "matrix" else weight.reshape(-1, int(structure[2]))
-    removed = groups.abs().argsort(dim=1)[:, : n_removed if structure == "matrix" else int(structure[0])]
+    """The weight without its smallest entries, of the matrix, of each row or of each group of M."""
+    size = {"matrix": weight.numel(), "row": weight.shape[1]}.get(structure) or int(structure[2])
+    groups = weight.reshape(-1, size)
+    removed = groups.abs().argsort(dim=1)[:, : n_removed // len(groups)]
     return groups.scatter(1, removed, 0.0).reshape(weight.shape)
 
 
-def assert_equals_loops(result: SparseGptResult, loops: tuple[list[list[bool]], list[list[float]]]) -> None:
+def assert_equals_loops(result: Reconstruction, loops: tuple[list[list[bool]], list[list[float]]]) -> None:
     assert result.keep.tolist() == loops[0]
     torch.testing.assert_close(result.weight.double(), torch.tensor(loops[1]).double(), rtol=1e-5, atol=1e-6)
     assert result.weight.dtype == torch.float32
@@ -84,10 +91,11 @@ def assert_equals_loops(result: SparseGptResult, loops: tuple[list[list[bool]], 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.29, 0.5, 0.7])
 @pytest.mark.parametrize("block_size", [1, 3, 4, 8, 128])
-def test_masks_and_weights_equal_the_slow_computation(sparsity: float, block_size: int) -> None:
+@pytest.mark.parametrize("structure", ["matrix", "row"])
+def test_masks_and_weights_equal_the_slow_computation(structure: str, sparsity: float, block_size: int) -> None:
     inputs = correlated(8)
     weight, products = drawn(6, 8), inputs.t() @ inputs
-    options = {"sparsity": sparsity, "structure": "matrix", "block_size": block_size, "damping": 0.01}
+    options = {"sparsity": sparsity, "structure": structure, "block_size": block_size, "damping": 0.01}
     assert_equals_loops(sparsegpt(weight, products, **options), looped(weight, products, **options))
 
 
@@ -120,6 +128,16 @@ def test_every_column_block_loses_the_floor_of_its_share(n_rows: int, d_in: int,
     assert torch.equal(result.weight == 0, ~result.keep)
 
 
+@PROPERTY
+@given(n_rows=st.integers(1, 4), d_in=st.integers(1, 12), percent=st.integers(0, 99), block_size=st.integers(1, 12))
+def test_every_row_loses_the_floor_of_its_share(n_rows: int, d_in: int, percent: int, block_size: int) -> None:
+    inputs = correlated(d_in)
+    options = {"sparsity": percent / 100, "structure": "row", "block_size": block_size}
+    result = sparsegpt(drawn(n_rows, d_in), inputs.t() @ inputs, **options)
+    for end in [*range(block_size, d_in, block_size), d_in]:
+        assert ((~result.keep[:, :end]).sum(1) == end * percent // 100).all()
+
+
 def test_the_first_weights_in_row_major_order_of_equal_losses_are_removed() -> None:
     result = sparsegpt(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), sparsity=0.75)
     assert result.keep.tolist() == [[False] * 4, [False, False, True, True]]
@@ -139,7 +157,7 @@ def test_one_removed_weight_changes_the_others_by_the_formula_of_the_optimal_bra
     torch.testing.assert_close(result.weight.double(), expected, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(("structure", "sparsity"), [("matrix", 0.5), ("2:4", 0.5), ("matrix", 0.8)])
+@pytest.mark.parametrize(("structure", "sparsity"), [("matrix", 0.5), ("2:4", 0.5), ("matrix", 0.8), ("row", 0.5)])
 def test_outputs_change_less_than_with_the_same_mask_alone_and_less_than_by_magnitude(
     structure: str, sparsity: float
 ) -> None:
@@ -254,7 +272,7 @@ def test_an_update_beyond_float32_is_an_error() -> None:
     [
         {"sparsity": 1.0},
         {"sparsity": -0.1},
-        {"sparsity": 0.5, "structure": "row"},
+        {"sparsity": 0.5, "structure": "alpha"},
         {"sparsity": 0.5, "structure": "4:2"},
         {"sparsity": 0.5, "structure": "0:4"},
         {"sparsity": 0.4, "structure": "2:4"},

@@ -1,4 +1,4 @@
-"""SparseGPT on a block, compared with the kernel layer by layer."""
+"""Reconstruction of a block, compared with the kernel layer by layer."""
 
 import pytest
 import torch
@@ -7,9 +7,10 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.methods import SparseGptParameters
 from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
 from mlprune.pruning.scoring import keep_masks
-from mlprune.pruning.sparsegpt_block import sparsegpt_block
 from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
@@ -28,14 +29,18 @@ def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
     return {name: one.t() @ one for name, one in inputs.items()}
 
 
-@pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("2:4", None)])
+def layer_inputs(weights: dict[str, Tensor], grams: dict[str, Tensor]) -> dict[str, LayerInputs]:
+    return inputs_with_products(weights, grams, block=0, family=XGLM)
+
+
+@pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("row", None), ("2:4", None)])
 def test_every_layer_is_rewritten_with_the_products_of_its_input(
     weights: dict[str, Tensor], structure: str, damping: float | None
 ) -> None:
     parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
     choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
     grams = products()
-    levels, changed = sparsegpt_block(weights, grams, choice, dict.fromkeys(weights, (0.5,)), "xglm")
+    levels, changed = reconstruct_block(layer_inputs(weights, grams), choice, dict.fromkeys(weights, (0.5,)))
     masks = keep_masks(levels, level=0)
     for layer, weight in weights.items():
         options = {} if damping is None else {"damping": damping}
@@ -49,7 +54,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
 
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
     sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
-    levels, changed = sparsegpt_block(weights, products(), ScoreSpec("sparsegpt", "matrix"), sparsities, "xglm")
+    levels, changed = reconstruct_block(layer_inputs(weights, products()), ScoreSpec("sparsegpt", "matrix"), sparsities)
     assert keep_masks(levels, level=0)["fc1"].all()
     assert set(changed) == set(weights) - {"fc1"}
     assert (levels["fc1"].n_removed, levels["fc1"].n_dampings) == ((0,), None)
@@ -57,8 +62,8 @@ def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor])
 
 def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
     narrow = {layer: one.bfloat16() for layer, one in weights.items()}
-    _, changed = sparsegpt_block(
-        narrow, products(), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+    _, changed = reconstruct_block(
+        layer_inputs(narrow, products()), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
     )
     assert {one.dtype for one in changed.values()} == {torch.bfloat16}
 
@@ -67,8 +72,8 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
     grams = products()
     grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
-    levels, _ = sparsegpt_block(
-        weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm"
+    levels, _ = reconstruct_block(
+        layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
     )
     assert levels["fc1"].n_dampings is not None
     assert levels["fc1"].n_dampings > 0
@@ -78,4 +83,12 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
     grams = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
-        sparsegpt_block(weights, grams, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)), "xglm")
+        reconstruct_block(
+            layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
+        )
+
+
+def test_a_layer_without_a_gram_matrix_is_an_error(weights: dict[str, Tensor]) -> None:
+    inputs = {layer: LayerInputs(one, None, 2, layer) for layer, one in weights.items()}
+    with pytest.raises(StatisticsError, match="Gram"):
+        reconstruct_block(inputs, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)))
