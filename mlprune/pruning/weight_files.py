@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
 from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.mask_files import Levels, read_packed_masks
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -42,11 +43,13 @@ class StoredChanges:
 
     store_uri: str
     masks: Mapping[int, Artefact]
-    """Block -> its mask file."""
+    """Block -> its mask file; empty if nothing is removed."""
     levels: Mapping[int, Levels]
-    """Block -> its levels in the file. Layers without a level stay dense."""
+    """Block -> its levels in the file. Layers without a level stay as they are."""
     weights: Mapping[int, Artefact]
     """Block -> its file of changed weights; empty if no weight changed."""
+    quantisation: Quantisation | None = None
+    """How the weights of all blocks are rounded after that; None: not."""
 
     def __call__(self, block: int) -> BlockChanges:
         """Return the changes of a block.
@@ -55,18 +58,20 @@ class StoredChanges:
             DamagedArtefactError: a file is missing, differs from its record, or has another content.
         """
         changed = read_block_weights(Store(self.store_uri), self.weights[block]) if self.weights else {}
-        levels = self.levels[block]
+        levels = self.levels.get(block, {})
         if levels == {}:
-            return BlockChanges({}, changed)
+            return BlockChanges({}, changed, self.quantisation)
         layers = None if isinstance(levels, int) else list(levels)
-        return BlockChanges(read_packed_masks(self.store_uri, self.masks[block], levels, layers=layers), changed)
+        masks = read_packed_masks(self.store_uri, self.masks[block], levels, layers=layers)
+        return BlockChanges(masks, changed, self.quantisation)
 
     def source(self, block: int) -> Hashable:
-        """Return the content of the files of a block, and its levels in them."""
-        levels = self.levels[block]
-        weights = self.weights.get(block)
+        """Return the content of the files of a block, its levels in them, and how its weights are rounded."""
+        levels = self.levels.get(block, {})
+        masks, weights = self.masks.get(block), self.weights.get(block)
         return (
-            self.masks[block].sha256,
+            masks.sha256 if masks else None,
             levels if isinstance(levels, int) else tuple(sorted(levels.items())),
             weights.sha256 if weights else None,
+            self.quantisation,
         )

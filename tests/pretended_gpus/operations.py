@@ -18,10 +18,12 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
+from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.feature_factors import feature_factors
 from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
 from mlprune.pruning.scoring import block_levels, keep_masks
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
+from mlprune.pruning.weight_files import StoredChanges
 from tests.chains import text_batch
 from tests.scored_texts import one_batch, some_texts
 from tests.tiny_models import HIDDEN, PAD
@@ -64,6 +66,14 @@ def _masked(chain: Chain, family: Family) -> Any:
     chain.everywhere(Shard.set_keep_masks, None)
     chain.everywhere(Shard.set_shifts, None)
     return [kept, masked, _scored(chain, family)]
+
+
+def _quantised(chain: Chain, family: Family) -> Any:
+    """All weights rounded to 4 bits in place; then the dense model."""
+    chain.everywhere(Shard.exchange_changes, StoredChanges("memory", {}, {}, {}, Quantisation(4, 8)))
+    quantised = _scored(chain, family)
+    chain.everywhere(Shard.set_keep_masks, None)
+    return [quantised, _scored(chain, family)]
 
 
 def _heavy(
@@ -121,6 +131,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "score": _scored,
     "decode": _decoded,
     "mask": _masked,
+    "quantise": _quantised,
     "sweep wanda row": _swept(ScoreSpec("wanda")),
     "sweep ria matrix": _swept(ScoreSpec("ria", "matrix")),
     "sweep wanda alpha": _swept(ScoreSpec("wanda", "alpha")),

@@ -1,4 +1,4 @@
-"""Changes of a block's weights: keep masks and new weights."""
+"""Changes of a block's weights: keep masks, new weights and quantisation."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,8 @@ from torch import Tensor
 from mlprune.errors import ShapeError
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.processes.parallel import n_threads, parallel_map
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class BlockChanges:
     """Layer -> the weights to keep."""
     weights: Mapping[str, Tensor] = field(default_factory=dict)
     """Layer -> new weight [out, in], any float dtype; a mask of the layer is applied to it."""
+    quantisation: Quantisation | None = None
+    """Rounding of every prunable layer, also of those without a mask, after masks and new weights; None: none."""
 
     @classmethod
     def of(cls, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> "BlockChanges":
@@ -45,6 +49,27 @@ class NamedChanges(Protocol):
 def source_of(read: ReadChanges, block: int) -> Hashable | None:
     """Return what the changes of a block are read from; None if it is not known."""
     return read.source(block) if isinstance(read, NamedChanges) else None
+
+
+_PARALLEL_WEIGHTS = 2**28
+"""Largest number of weights whose changes are read at the same time; with larger blocks, one block is read ahead."""
+
+
+def read_each(
+    read: ReadChanges, blocks: Sequence[int], change: Callable[[int, BlockChanges], None], *, n_weights: int
+) -> None:
+    """Read the changes of blocks and call a function with each: in parallel if that fits in memory, else in order.
+
+    Args:
+        change: called with a block and its changes; thread-safe.
+        n_weights: of the largest block.
+    Raises: any error of `read` or `change`.
+    """
+    if n_threads() <= len(blocks) and n_threads() * n_weights <= _PARALLEL_WEIGHTS:
+        list(parallel_map(lambda block: change(block, read(block)), blocks))
+        return
+    for block, changes in read_ahead(read, blocks):
+        change(block, changes)
 
 
 def read_ahead(read: ReadChanges, blocks: Sequence[int]) -> Iterator[tuple[int, BlockChanges]]:

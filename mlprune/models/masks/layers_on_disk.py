@@ -5,11 +5,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import torch
 from torch import Tensor
 
+from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 
 ReadLayers = Callable[[int, Iterable[str]], Mapping[str, Tensor]]
 """Reads layers of a block from the checkpoint: layer -> weight as it is stored, in its dtype, not transposed."""
+
+
+def check_stored(block: int, stored: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Check that layers that were read again have the shapes of the weights that were loaded.
+
+    Raises:
+        ModelError: a layer has another shape.
+    """
+    for layer, weight in stored.items():
+        expected, got = tuple(weights[layer].shape), tuple(weight.shape)
+        if got != expected:
+            message = "the checkpoint has changed since it was loaded"
+            raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
 
 
 class LayersOnDisk(Mapping[str, Tensor]):

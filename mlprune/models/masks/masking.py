@@ -1,8 +1,9 @@
-"""Apply keep masks and new weights to the blocks of a shard, and restore the dense weights bit for bit.
+"""Apply keep masks, new weights and quantisation to the blocks of a shard; restore the dense weights bit for bit.
 
 A mask is applied as packed bits. When it replaces another mask, only weights that the earlier mask removed and this one
 keeps are read again: from a dense copy on the same device, or from the checkpoint, one block at a time. The file is
-mapped only while it is read. Layers that keep their mask are not touched.
+mapped only while it is read. Layers that keep their mask are not touched. Weights are quantised in place, after their
+mask; the next change reads their dense values again.
 
 The changes of offloaded blocks are also on disk. Changing such a block does not read its weights; `restore` applies the
 changes after the block was loaded.
@@ -16,15 +17,13 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
-from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, check_changes, read_ahead, source_of
+from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, check_changes, read_each, source_of
 from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
-from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers
+from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers, check_stored
 from mlprune.models.masks.mask_spill import MaskSpill
 from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
-from mlprune.processes.parallel import n_threads, parallel_map
-
-_PARALLEL_WEIGHTS = 2**28
-"""Largest number of weights whose masks are read at the same time; with larger blocks, one block is read ahead."""
+from mlprune.numeric.weights.quantisation import Quantisation, quantise
+from mlprune.processes.parallel import parallel_map
 
 
 class MaskedBlocks:
@@ -55,7 +54,8 @@ class MaskedBlocks:
         self._offloaded = frozenset(offloaded)
         self._in_memory = in_memory
         self._changed: dict[LayerKey, PackedMask | None] = {}
-        """Layers that are not dense, with their mask; None for a new weight, and for every layer that is offloaded."""
+        """Layers that are not dense, with their mask; None if kept weights changed or the block is offloaded."""
+        self._quantisations: dict[int, Quantisation | None] = {}
         self._sources: dict[int, Hashable] = {}
         """Blocks whose changes were read from a known source, with this source."""
         self._spill = MaskSpill()
@@ -89,6 +89,7 @@ class MaskedBlocks:
                 if weight is not None:
                     target.copy_(weight)
                 write_masked(target, target, mask)
+                self._quantise(block, target)
 
     def set_all(self, masks: Mapping[LayerKey, Tensor]) -> None:
         """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
@@ -147,19 +148,16 @@ class MaskedBlocks:
         if not blocks:
             return
         n_weights = max(sum(self._weight(block, layer).numel() for layer in self._family.layers) for block in blocks)
-        if n_threads() <= len(blocks) and n_threads() * n_weights <= _PARALLEL_WEIGHTS:
-            list(parallel_map(lambda block: change(block, read(block)), blocks))
-            return
-        for block, changes in read_ahead(read, blocks):
-            change(block, changes)
+        read_each(read, blocks, change, n_weights=n_weights)
 
     def _has_changes_of(self, read: ReadChanges, block: int) -> bool:
         return (source := source_of(read, block)) is not None and source == self._sources.get(block)
 
     def _change_block(self, block: int, changes: BlockChanges) -> None:
-        """Set every layer of a block to its new or dense weight, and zero what its mask removes."""
+        """Set every layer of a block to its new or dense weight, zero what its mask removes, and quantise it."""
         masks, weights, layers = changes.masks, changes.weights, self._family.layers
         self._sources.pop(block, None)
+        self._quantisations[block] = changes.quantisation
         if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
             self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
@@ -176,15 +174,17 @@ class MaskedBlocks:
             list(parallel_map(change, changing))
         for layer in layers:
             self._changed.pop((block, layer), None)
-            if layer in masks or layer in weights:
-                is_masked = layer not in weights and block not in self._offloaded
-                self._changed[block, layer] = masks[layer] if is_masked else None
+            if layer in masks or layer in weights or changes.quantisation is not None:
+                has_values = layer in weights or block in self._offloaded or changes.quantisation is not None
+                self._changed[block, layer] = None if has_values else masks[layer]
 
     def _is_changing(self, block: int, layer: str, changes: BlockChanges) -> bool:
         """Whether a layer gets another weight or another mask than it has."""
         key = block, layer
-        if layer in changes.weights or key not in self._changed:
-            return layer in changes.weights or layer in changes.masks
+        if layer in changes.weights or changes.quantisation is not None:
+            return True
+        if key not in self._changed:
+            return layer in changes.masks
         earlier, mask = self._changed[key], changes.masks.get(layer)
         return earlier is None or mask is None or not mask.equals(earlier)
 
@@ -199,7 +199,7 @@ class MaskedBlocks:
     def _change_layer(
         self, key: LayerKey, mask: PackedMask | None, *, weight: Tensor | None, stored: Tensor | None
     ) -> None:
-        """Set a layer to a new weight, or to its dense weight, and zero what a mask removes.
+        """Set a layer to a new weight, or to its dense weight, zero what a mask removes, and quantise it.
 
         Args:
             weight: the new weight, if there is one.
@@ -220,14 +220,16 @@ class MaskedBlocks:
         else:
             assert dense is not None, "the dense weight was read, or is on the device"
             write_masked(target, dense, mask)
+        self._quantise(key[0], target)
+
+    def _quantise(self, block: int, weight: Tensor) -> None:
+        quantisation = self._quantisations.get(block)
+        if quantisation is not None:
+            quantise(weight, quantisation)
 
     def _checked_stored(self, block: int, layers: list[str]) -> Mapping[str, Tensor]:
         stored = self._read_layers(block, layers) if layers else {}
-        for layer, weight in stored.items():
-            expected = tuple(self._weight(block, layer).shape)
-            if tuple(weight.shape) != expected:
-                message, got = "the checkpoint has changed since it was loaded", tuple(weight.shape)
-                raise ModelError(message, block=block, layer=layer, expected=expected, got=got)
+        check_stored(block, stored, {layer: self._weight(block, layer) for layer in layers})
         return stored
 
     def _oriented(self, block: int, layer: str) -> Tensor:

@@ -7,6 +7,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.masks import masking
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import MaskedBlocks
+from mlprune.numeric.weights.quantisation import Quantisation, quantised
 from mlprune.pruning.scoring import described_levels
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, tiny_model
@@ -280,3 +281,58 @@ def test_restoring_from_a_checkpoint_of_another_shape_is_an_error():
     masked.set_block(1, {"mlp.c_fc": torch.zeros(64, 16, dtype=torch.bool)})
     with pytest.raises(ModelError, match=r"has changed since.*block=1, layer='mlp.c_fc'"):
         masked.dense(1)
+
+
+FOUR_BITS = Quantisation(4, 8)
+
+
+def quantised_changes(masks, weights, block, quantisation=FOUR_BITS):
+    of_block = [{layer: one for (owner, layer), one in by_key.items() if owner == block} for by_key in (masks, weights)]
+    return BlockChanges(BlockChanges.of(of_block[0]).masks, of_block[1], quantisation)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["xglm", "gpt2"])
+def test_quantised_weights_are_rounded_after_masks_and_new_weights_and_are_undone_bit_for_bit(name, dtype):
+    blocks, masked, disk = masked_blocks(name, dtype)
+    dense = weights_of(blocks, name)
+    masks = {key: mask for key, mask in random_masks(dense, 0).items() if key[0] == 0}
+    new = {(0, FAMILIES[name].layers[0]): torch.randn(dense[0, FAMILIES[name].layers[0]].shape)}
+
+    def expected(key, weights=new, how=FOUR_BITS):
+        weight = weights.get(key, dense[key]).to(dtype)
+        return quantised(torch.where(masks[key], weight, 0) if key in masks else weight, how)
+
+    masked.exchange(lambda block: quantised_changes(masks, {}, block, None))
+    disk.read.clear()
+    masked.exchange(lambda block: quantised_changes(masks, new, block))
+    assert not disk.read, "the same mask and new weights need no dense weight"
+    assert all(torch.equal(weight, expected(key)) for key, weight in weights_of(blocks, name).items())
+    masked.exchange(lambda block: quantised_changes(masks, {}, block, Quantisation(8, 8)))
+    after = weights_of(blocks, name)
+    assert all(torch.equal(weight, expected(key, {}, Quantisation(8, 8))) for key, weight in after.items())
+    masked.exchange(lambda block: quantised_changes(masks, {}, block, None))
+    for key, weight in weights_of(blocks, name).items():
+        assert torch.equal(weight, torch.where(masks[key], dense[key], 0) if key in masks else dense[key])
+    masked.exchange(lambda block: quantised_changes({}, {}, block))
+    masked.set_all({})
+    assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
+
+
+def test_a_quantised_block_on_disk_is_rounded_when_it_is_loaded():
+    blocks, dense = blocks_of("gpt2"), weights_of(blocks_of("gpt2"), "gpt2")
+    in_memory = set()
+    masked = MaskedBlocks(
+        blocks, FAMILIES["gpt2"], Disk(blocks, "gpt2"), offloaded=[1], in_memory=in_memory.__contains__
+    )
+    masks = {key: mask for key, mask in random_masks(dense, 0).items() if key[1] == "mlp.c_fc"}
+    masked.exchange(lambda block: quantised_changes(masks, {}, block))
+    assert all(torch.equal(one, dense[key]) for key, one in weights_of(blocks, "gpt2").items() if key[0] == 1)
+    in_memory.add(1)
+    masked.restore(1)
+    for key, weight in weights_of(blocks, "gpt2").items():
+        kept = torch.where(masks[key], dense[key], 0) if key in masks else dense[key]
+        assert torch.equal(weight, quantised(kept, FOUR_BITS)), key
+    assert all(torch.equal(weight, dense[1, layer]) for layer, weight in masked.dense(1).items())
+    masked.restore(1)
+    assert torch.equal(weights_of(blocks, "gpt2")[1, "mlp.c_fc"], dense[1, "mlp.c_fc"])
