@@ -8,7 +8,7 @@ has the same name in the registry next to the functions: `SCORE_FUNCTIONS`, `REC
 from mlprune.methods.aggregations import AGGREGATIONS, VarianceParameters
 from mlprune.methods.method import Aggregation, Method, Refiner, Schedule, Score, StatisticsName, Structure
 from mlprune.methods.parameters import NO_PARAMETERS, Parameters, parameter
-from mlprune.methods.refiners import REFINERS
+from mlprune.methods.refiners import REFINERS, DsnotParameters, GramSwapsParameters, LeastSquaresParameters
 from mlprune.methods.schedules import SCHEDULES, GivenParameters, OwlParameters, SensitivityParameters
 from mlprune.methods.scores import SCORES, RandomParameters, RiaParameters, SparseGptParameters
 from mlprune.methods.structures import STRUCTURES, structure_of
@@ -21,7 +21,10 @@ __all__ = [
     "SCORES",
     "STRUCTURES",
     "Aggregation",
+    "DsnotParameters",
     "GivenParameters",
+    "GramSwapsParameters",
+    "LeastSquaresParameters",
     "Method",
     "OwlParameters",
     "Parameters",

@@ -7,8 +7,9 @@ import pytest
 
 from mlprune import methods
 from mlprune.hashing import digest
-from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, RiaParameters, Score, parameter
+from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, RiaParameters, Score, parameter
 from mlprune.numeric.activations.aggregation import AGGREGATION_FUNCTIONS
+from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.selection.levels import LEVEL_FUNCTIONS
 from mlprune.numeric.weights.reconstruction_functions import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
@@ -24,6 +25,7 @@ def test_every_registered_method_has_a_function() -> None:
     assert {*LEVEL_FUNCTIONS, "N:M"} == set(STRUCTURES)
     assert set(SCHEDULE_FUNCTIONS) == set(SCHEDULES)
     assert set(AGGREGATION_FUNCTIONS) == set(AGGREGATIONS)
+    assert set(REFINER_FUNCTIONS) == set(REFINERS)
 
 
 def test_scores_without_demonstrations_need_no_statistics() -> None:
@@ -32,7 +34,7 @@ def test_scores_without_demonstrations_need_no_statistics() -> None:
 
 
 def test_released_defaults_change_only_together_with_a_step_version() -> None:
-    registries = {"score": SCORES, "schedule": SCHEDULES, "aggregation": AGGREGATIONS}
+    registries = {"score": SCORES, "schedule": SCHEDULES, "aggregation": AGGREGATIONS, "refiner": REFINERS}
     defaults = {
         f"{kind} {name} {one.name}": one.default
         for kind, registry in registries.items()
@@ -51,6 +53,12 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "schedule sensitivity group": "outside_english",
         "schedule sensitivity spread": 0.08,
         "aggregation variance variance_weight": 1.0,
+        "refiner gram_swaps swaps": 20,
+        "refiner gram_swaps shortlist": 8,
+        "refiner dsnot swaps": 50,
+        "refiner dsnot threshold": 0.1,
+        "refiner least_squares swaps": 0,
+        "refiner least_squares ridge": 0.01,
     }
     assert {name: RECORD_KINDS[name].version for name in ("variants", "masks", "mask_blocks", "outliers")} == {
         "variants": 3,

@@ -1,0 +1,1 @@
+"""Refinement of one layer: better masks at equal sparsity, and new values of the kept weights."""
