@@ -48,6 +48,10 @@ class RecipeError(BadInputError):
     """The recipe asks for something impossible or inconsistent."""
 
 
+class PluginError(BadInputError):
+    """A plug-in is missing, differs from the one that a result names, or breaks the contract of its kind."""
+
+
 class CorpusError(BadInputError):
     """A corpus or demonstration source is unusable."""
 

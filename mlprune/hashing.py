@@ -50,6 +50,7 @@ def without_defaults(value: "DataclassInstance", *, omit: Collection[str] = ()) 
 
     A new field with a default therefore changes no existing id. A field without a default is always part of the id.
     Tuples become lists, and nested dataclasses become objects without their own defaults; an empty one is left out.
+    A field that does not take part in comparisons is not part of an id either.
 
     Args:
         omit: fields that do not determine the result, such as paths.
@@ -57,7 +58,7 @@ def without_defaults(value: "DataclassInstance", *, omit: Collection[str] = ()) 
     chosen = {
         field.name: getattr(value, field.name)
         for field in fields(value)
-        if field.name not in omit and getattr(value, field.name) != _default(field)
+        if field.compare and field.name not in omit and getattr(value, field.name) != _default(field)
     }
     values = {name: _json_value(field_value) for name, field_value in chosen.items()}
     return {name: value for name, value in values.items() if value != {} or not is_dataclass(chosen[name])}
@@ -84,12 +85,12 @@ def _default(field: Field[Any]) -> object:
 
 
 def _json_value(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _json_value(item) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         return without_defaults(value)
     if isinstance(value, (list, tuple)):
         return [_json_value(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _json_value(item) for key, item in value.items()}
     return value
 
 

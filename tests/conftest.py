@@ -35,6 +35,15 @@ def _no_flushing() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _no_plugin_files() -> Iterator[None]:
+    """Take back the files of plug-ins that a test gave to this process."""
+    from mlprune.methods.plugins import withdraw_files  # noqa: PLC0415 - tests of few modules load few modules
+
+    yield
+    withdraw_files()
+
+
 WriteComments = Callable[["duckdb.DuckDBPyConnection"], None]
 
 

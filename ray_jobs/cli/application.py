@@ -23,7 +23,7 @@ from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
-from ray_jobs.cli.commands.results import mixed_model, query, report, rescore, tables
+from ray_jobs.cli.commands.results import methods, mixed_model, query, report, rescore, tables
 from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "plan": plan.plan,
     "run": run.run,
     "status": status.status,
+    "methods": methods.methods,
     "query": query.query,
     "report": report.report,
     "figures": report.figures,

@@ -47,6 +47,15 @@ AllowImportOption = Annotated[
         help="Import the models that the recipe marks with import: true, unless they are imported already.",
     ),
 ]
+AllowPluginsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--allow-plugins",
+        metavar="FILE",
+        help="Run the code of a plug-in file that the recipe names under plugins, or that a variant was made with; "
+        "repeatable.",
+    ),
+]
 AddressOption = Annotated[
     str,
     typer.Option(

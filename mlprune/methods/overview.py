@@ -1,0 +1,105 @@
+"""Overview of all methods as rows of plain values: built-in ones, those of files, and installed plug-ins."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import astuple, dataclass, fields, replace
+
+from mlprune.errors import PluginError
+from mlprune.methods.aggregations import AGGREGATIONS
+from mlprune.methods.method import Method, Refiner, Schedule, Score, StatisticsName, Structure
+from mlprune.methods.plugins import LOOKUPS, installed_plugins
+
+BUILT_IN = "built-in"
+NOT_LOADED = "not loaded"
+STATISTICS_COSTS: Mapping[StatisticsName, str] = {
+    "squares": "one number per input and demonstration",
+    "sums": "two numbers per input and set",
+    "products": "a Gram matrix per input and set: n * n / 2 numbers of 8 bytes",
+    "gradients": "one number per weight and set",
+}
+"""Statistics -> what is stored of them."""
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method; unknown values of a plug-in that is not loaded are None."""
+
+    kind: str
+    name: str
+    source: str
+    """`built-in`, or the distribution or file of a plug-in."""
+    summary: str | None = None
+    formula: str | None = None
+    needs: str | None = None
+    """Statistics of demonstrations."""
+    cost: str | None = None
+    parameters: str | None = None
+    """Names with defaults."""
+    structures: str | None = None
+    """Of a score or refiner: the comparison groups it works with."""
+    citation: str | None = None
+
+    @property
+    def values(self) -> tuple[str | None, ...]:
+        """The values in the order of `COLUMNS`."""
+        return astuple(self)
+
+
+COLUMNS = tuple(field.name for field in fields(MethodRow))
+KINDS = (*(lookup.kind for lookup in LOOKUPS), "aggregation")
+
+
+def method_rows(*, loads: bool = False) -> Iterator[MethodRow]:
+    """Yield the methods by kind: built-in ones, those of files, and installed plug-ins.
+
+    Args:
+        loads: whether installed plug-ins are imported; otherwise only their metadata is read. A plug-in that cannot be
+            loaded has the reason as its summary.
+    """
+    for lookup in LOOKUPS:
+        yield from (_row(lookup.kind, name, method, BUILT_IN) for name, method in lookup.built_in.items())
+        yield from (_row(lookup.kind, name, method, source.label) for name, method, source in lookup.of_files())
+        for plugin in installed_plugins(lookup.group):
+            if not loads and plugin.name not in lookup.built_in:
+                yield MethodRow(lookup.kind, plugin.name, plugin.label, NOT_LOADED)
+                continue
+            try:
+                yield _row(lookup.kind, plugin.name, lookup.load(plugin), plugin.label)
+            except PluginError as err:
+                yield MethodRow(lookup.kind, plugin.name, plugin.label, f"refused: {err}")
+    for name, method in AGGREGATIONS.items():
+        yield _row("aggregation", name, method, BUILT_IN)
+
+
+def _row(kind: str, name: str, method: Method, source: str) -> MethodRow:
+    defaults = [f"{field.name}={field.default}" for field in fields(method.parameters)]
+    row = MethodRow(
+        kind,
+        name,
+        source,
+        method.summary,
+        cost=cost_words(method),
+        parameters=", ".join(defaults) or None,
+        citation=method.citation,
+    )
+    if isinstance(method, Score | Refiner):
+        needs, structures = ", ".join(method.needs) or None, ", ".join(method.structures)
+        return replace(row, formula=method.formula or None, needs=needs, structures=structures)
+    return row
+
+
+def cost_words(method: Method) -> str:
+    """Describe what a method costs in addition to one ordering of the weights of every layer."""
+    if isinstance(method, Structure):
+        return "one ordering for all sparsities" if method.masks_nest else "one ordering per sparsity"
+    if isinstance(method, Schedule) and method.reads_losses:
+        return "the evaluations of a sensitivity analysis"
+    needs: tuple[StatisticsName, ...] = getattr(method, "needs", ())
+    if getattr(method, "reads_outlier_ratios", False):
+        needs = ("squares",)
+    passes = ["a forward pass over the demonstrations"] if needs else []
+    passes += ["a backward pass through every block"] if "gradients" in needs else []
+    stored = [STATISTICS_COSTS[name] for name in needs]
+    changed = (
+        ["new weights, stored per variant"] if isinstance(method, Score | Refiner) and method.changes_weights else []
+    )
+    return "; ".join([*passes, *stored, *changed]) or "no statistics"

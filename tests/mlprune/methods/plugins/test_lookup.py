@@ -1,0 +1,146 @@
+"""Methods are found by name, and a specification gets exactly the source that it names."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mlprune.errors import PluginError
+from mlprune.methods import SCORES
+from mlprune.methods.plugins import SCORE_METHODS, STRUCTURE_METHODS, PluginSource, installed_plugins, provide_file
+from tests.plugin_packages import CUBIC, on_path, write_distribution
+
+GROUP = "mlprune.scores"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Path]:
+    with on_path(tmp_path / "site") as folder:
+        yield folder
+
+
+def write_cubic(site: Path, text: str = CUBIC, *, package: str = "cubic_scores", version: str = "1.0") -> None:
+    modules = {f"{package}/__init__.py": "", f"{package}/cubic.py": text}
+    entry_points = {GROUP: {"cubic": f"{package}.cubic:CUBIC"}}
+    write_distribution(site, modules, entry_points, name=package.replace("_", "-"), version=version)
+
+
+def test_a_built_in_method_has_no_source() -> None:
+    assert SCORE_METHODS.find("wanda") == (SCORES["wanda"], None)
+    assert SCORE_METHODS.resolve("wanda", None) is SCORES["wanda"]
+
+
+def test_an_installed_plugin_is_listed_without_import_and_loaded_by_name(site: Path) -> None:
+    write_cubic(site)
+    assert [(one.name, one.label) for one in installed_plugins(GROUP)] == [("cubic", "cubic-scores 1.0")]
+    assert "cubic" in SCORE_METHODS.names
+    assert SCORE_METHODS.find("wanda")
+    assert not [name for name in sys.modules if name.startswith("cubic_scores")]
+    method, source = SCORE_METHODS.find("cubic")
+    assert source is not None
+    assert (method.needs, source.distribution, source.version, source.file) == (
+        ("squares",),
+        "cubic-scores",
+        "1.0",
+        None,
+    )
+    assert SCORE_METHODS.resolve("cubic", source) is method
+    assert "cubic_scores.cubic" in sys.modules
+
+
+def test_the_hash_covers_every_file_of_the_package_and_nothing_else(tmp_path: Path) -> None:
+    def hash_with(folder: str, **files: str) -> str:
+        with on_path(tmp_path / folder) as site:
+            write_cubic(site)
+            for name, text in files.items():
+                (site / "cubic_scores" / name.replace("_py", ".py").replace("_txt", ".txt")).write_text(text)
+            (site / "other.py").write_text(folder)
+            source = SCORE_METHODS.find("cubic")[1]
+            assert source is not None
+            return source.sha256
+
+    first = hash_with("first")
+    assert hash_with("second") == first
+    assert hash_with("helper", helper_py="A = 1") != first
+    assert hash_with("data", table_txt="1 2 3") != first
+    assert hash_with("changed", cubic_py=CUBIC.replace("3.0", "2.0")) != first
+
+
+def test_a_missing_plugin_is_refused_by_name_with_what_made_the_result(site: Path) -> None:
+    missing = PluginSource("0" * 64, "cubic-scores", "1.0")
+    with pytest.raises(PluginError) as raised:
+        SCORE_METHODS.resolve("cubic", missing)
+    assert raised.value.context["score"] == "cubic"
+    assert raised.value.context["expected"] == "cubic-scores 1.0"
+    assert "pip install 'cubic-scores==1.0'" in str(raised.value)
+
+
+@pytest.mark.parametrize("other", [{"version": "0.9"}, {"sha256": "0" * 64}])
+def test_a_changed_plugin_is_refused_with_both_sources(site: Path, other: dict[str, str]) -> None:
+    write_cubic(site)
+    source = SCORE_METHODS.find("cubic")[1]
+    assert source is not None
+    with pytest.raises(PluginError, match="cubic-scores") as raised:
+        SCORE_METHODS.resolve("cubic", replace(source, **other))  # type: ignore[arg-type]
+    assert str(raised.value.context["got"]).endswith(source.sha256)
+    assert next(iter(other.values())) in str(raised.value.context["expected"])
+
+
+def test_two_distributions_with_one_name_are_refused(site: Path) -> None:
+    write_cubic(site)
+    write_cubic(site, package="more_scores", version="2.0")
+    with pytest.raises(PluginError) as raised:
+        SCORE_METHODS.find("cubic")
+    assert raised.value.context["got"] == "cubic-scores 1.0 and more-scores 2.0"
+
+
+def test_a_plugin_with_the_name_of_a_built_in_method_is_refused(site: Path, tmp_path: Path) -> None:
+    write_distribution(site, {"own.py": CUBIC}, {GROUP: {"wanda": "own:CUBIC"}})
+    with pytest.raises(PluginError) as raised:
+        SCORE_METHODS.find("wanda")
+    assert raised.value.context["source"] == "cubic-scores 1.0"
+    file = tmp_path / "own_file.py"
+    file.write_text(CUBIC.replace('name="cubic"', 'name="ria"'))
+    source = provide_file(file)
+    with pytest.raises(PluginError, match="built-in score"):
+        SCORE_METHODS.resolve("ria", source)
+
+
+def test_an_unknown_name_lists_the_nearest_plugin(site: Path) -> None:
+    write_cubic(site)
+    with pytest.raises(PluginError) as raised:
+        SCORE_METHODS.find("cubik")
+    assert raised.value.context["nearest"] == "cubic"
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "expected"),
+    [
+        ("raise ValueError('no licence')", "CUBIC", "no licence"),
+        ("import missing_library", "CUBIC", "missing_library"),
+        (CUBIC, "CUBE", "CUBE"),
+        (CUBIC, "cubic", "another class"),
+        (CUBIC.replace('name="cubic"', 'name="cube"'), "CUBIC", "entry point"),
+        (CUBIC.replace('name="cubic"', 'changes_weights=True, name="cubic"'), "CUBIC", "changes_weights"),
+        (CUBIC.replace('name="cubic"', 'has_contrast=True, name="cubic"'), "CUBIC", "has_contrast"),
+        (CUBIC.replace('needs=("squares",)', 'needs=("cubes",)'), "CUBIC", "cubes"),
+        (CUBIC.replace("parameters=CubicParameters", "parameters=dict"), "CUBIC", "dict"),
+        (CUBIC.replace("function=cubic", "function=3"), "CUBIC", "function"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_refused_in_one_line(
+    site: Path, text: str, attribute: str, expected: str
+) -> None:
+    write_distribution(site, {"bad_scores.py": text}, {GROUP: {"cubic": f"bad_scores:{attribute}"}})
+    with pytest.raises(PluginError, match=expected) as raised:
+        SCORE_METHODS.find("cubic")
+    assert "\n" not in str(raised.value)
+    assert "cubic" in str(raised.value)
+
+
+def test_an_entry_point_of_a_missing_module_is_refused(site: Path) -> None:
+    write_distribution(site, {}, {"mlprune.structures": {"tiles": "no_such_module:TILES"}})
+    with pytest.raises(PluginError, match="no_such_module"):
+        STRUCTURE_METHODS.find("tiles")
