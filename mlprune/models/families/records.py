@@ -5,9 +5,14 @@ and each model is checked against its record when it is built. docs/models.md ex
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from mlprune.errors import ModelError
+
+HeadLayout = Literal["blocked", "interleaved", "joined"]
+"""`blocked`: all queries, all keys, all values. `interleaved`: query, key and value of the first head, of the second
+head and so on. `joined`: as blocked, with a norm over all heads together after the projection."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Family:
     """Whether a block returns a tuple that starts with the hidden states, instead of the hidden states."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
+    heads: HeadLayout = "blocked"
+    """Rows of the query, key and value projections."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -131,6 +138,7 @@ FAMILIES: Mapping[str, Family] = {
         ),
         activation="mlp.gelu_impl",
         block_returns_tuple=True,
+        heads="interleaved",
     ),
     "llama": _gated("llama"),
     "mistral": _gated("mistral"),
@@ -139,7 +147,7 @@ FAMILIES: Mapping[str, Family] = {
     "gemma": _gated("gemma"),
     "gemma2": _gated("gemma2"),
     "gemma3_text": _gated("gemma3_text"),
-    "olmo2": _gated("olmo2"),
+    "olmo2": replace(_gated("olmo2"), heads="joined"),
     "smollm3": _gated("smollm3"),
     "phi3": Family(
         name="phi3",
@@ -168,6 +176,7 @@ FAMILIES: Mapping[str, Family] = {
         inputs=(("attention.query_key_value",), ("attention.dense",), ("mlp.dense_h_to_4h",), ("mlp.dense_4h_to_h",)),
         activation="mlp.act",
         renamed=(("lm_head.weight", "embed_out.weight"),),
+        heads="interleaved",
     ),
 }
 """`model_type` -> family. mGPT is a GPT-2; SmolLM2, Yi and many others are LLaMA models; Pythia is a GPT-NeoX.

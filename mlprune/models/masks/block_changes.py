@@ -1,4 +1,4 @@
-"""Changes of a block's weights: keep masks, new weights and quantisation."""
+"""Changes of a block: keep masks, new weights, quantisation and new biases."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +24,8 @@ class BlockChanges:
     """Layer -> new weight [out, in], any float dtype; a mask of the layer is applied to it."""
     quantisation: Quantisation | None = None
     """Rounding of every prunable layer, also of those without a mask, after masks and new weights; None: none."""
+    biases: Mapping[str, Tensor] = field(default_factory=dict)
+    """Layer -> new bias [out], any float dtype."""
 
     @classmethod
     def of(cls, masks: Mapping[str, Tensor], weights: Mapping[str, Tensor] | None = None) -> "BlockChanges":

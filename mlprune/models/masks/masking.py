@@ -1,9 +1,8 @@
-"""Apply keep masks, new weights and quantisation to the blocks of a shard; restore the dense weights bit for bit.
+"""Apply keep masks, new weights, new biases and quantisation to the blocks of a shard; restore the dense ones exactly.
 
-A mask is applied as packed bits. When it replaces another mask, only weights that the earlier mask removed and this one
-keeps are read again: from a dense copy on the same device, or from the checkpoint, one block at a time. The file is
-mapped only while it is read. Layers that keep their mask are not touched. Weights are quantised in place, after their
-mask; the next change reads their dense values again.
+A mask is applied as packed bits. When it replaces another one, only weights that the earlier mask removed and this one
+keeps are read again: from a dense copy on the same device, or from the checkpoint, which is mapped while one block is
+read. Layers that keep their mask are not touched. Weights are quantised after their mask, and read again afterwards.
 
 The changes of offloaded blocks are also on disk. Changing such a block does not read its weights; `restore` applies the
 changes after the block was loaded.
@@ -18,6 +17,7 @@ from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, check_changes, read_each, source_of
+from mlprune.models.masks.changed_biases import ChangedBiases
 from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
 from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers, check_stored
 from mlprune.models.masks.mask_spill import MaskSpill
@@ -60,11 +60,10 @@ class MaskedBlocks:
         """Blocks whose changes were read from a known source, with this source."""
         self._spill = MaskSpill()
         self._copies = DenseCopies(spare_bytes or {})
+        self._biases = ChangedBiases(blocks, family)
 
     def dense(self, block: int) -> Mapping[str, Tensor]:
-        """Make a block dense and return its weights: layer -> [out, in], in the family's order; read-only.
-
-        Weights of a block on disk are read on access.
+        """Make a block dense; return layer -> [out, in] in the family's order, read-only; on disk, read on access.
 
         Raises:
             ModelError: the block is not in this shard, or the checkpoint no longer has its weights.
@@ -90,6 +89,7 @@ class MaskedBlocks:
                     target.copy_(weight)
                 write_masked(target, target, mask)
                 self._quantise(block, target)
+        self._biases.restore(block)
 
     def set_all(self, masks: Mapping[LayerKey, Tensor]) -> None:
         """Apply masks, and make every layer without a mask dense. Masks for blocks of other shards are ignored.
@@ -158,13 +158,12 @@ class MaskedBlocks:
         masks, weights, layers = changes.masks, changes.weights, self._family.layers
         self._sources.pop(block, None)
         self._quantisations[block] = changes.quantisation
+        self._biases.set(block, changes.biases, is_loaded=not self._is_on_disk(block))
         if block in self._offloaded:
             dtypes = {layer: self._weight(block, layer).dtype for layer in weights}
             self._spill.write(block, masks, {layer: weights[layer].to(dtypes[layer]) for layer in weights})
         if not self._is_on_disk(block):
-            stored = self._checked_stored(
-                block, [layer for layer in layers if self._needs_stored(block, layer, changes)]
-            )
+            stored = self._checked_stored(block, [name for name in layers if self._needs_stored(block, name, changes)])
             changing = [layer for layer in layers if self._is_changing(block, layer, changes)]
 
             def change(layer: str) -> None:
@@ -248,3 +247,4 @@ class MaskedBlocks:
     def _check(self, block: int, changes: BlockChanges) -> None:
         weights = {layer: self._oriented(block, layer) for layer in self._family.layers}
         check_changes(block, changes, family=self._family, weights=weights)
+        self._biases.check(block, changes.biases)

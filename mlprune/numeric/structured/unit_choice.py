@@ -1,4 +1,4 @@
-"""Choice of units to remove from a model: one order of all heads and neurons, cut where the removed weights are nearest.
+"""Choice of units to remove from a model: one order of all heads and neurons, cut where the total is nearest.
 
 An et al., arXiv:2312.11983, structure AL-AM: units are removed by ascending score until the weights that remain are
 nearest to the target; a unit counts as many weights as it has. (The published code has the ratio of LLaMA-7B as a
@@ -50,9 +50,10 @@ def removed_units(groups: Sequence[UnitGroup], sparsity: float, *, equal_widths:
     """Choose the units to remove so that the share of removed weights is nearest to the sparsity.
 
     Units are removed by ascending score; of equal scores, the earlier group, then the lower index first. With
-    `equal_widths`, all blocks lose the same number of heads and of neurons: a step removes the next unit of every block,
-    and its score is the mean of theirs. The result differs from the target by at most half a step, unless too few
-    units may be removed; of two totals that are equally near, the lower one is chosen. A higher sparsity never keeps a unit that a lower one removes.
+    `equal_widths`, all blocks lose the same number of heads and of neurons: a step removes the next unit of every
+    block, and its score is the mean of theirs. The result differs from the target by at most half a step, unless too
+    few units may be removed; of two totals that are equally near, the lower one is chosen. A higher sparsity never
+    keeps a unit that a lower one removes.
 
     Args:
         groups: of all blocks.

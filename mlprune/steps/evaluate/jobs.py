@@ -39,9 +39,10 @@ def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     if stored is None:
         chain.everywhere(Shard.set_keep_masks, None)
         return
-    masks, weights = (dict(enumerate(artefacts)) for artefacts in (stored.masks, stored.weights))
+    files = (stored.masks, stored.weights, stored.biases)
+    masks, weights, biases = (dict(enumerate(artefacts)) for artefacts in files)
     levels = dict(enumerate(stored.levels))
-    chain.everywhere(Shard.exchange_changes, StoredChanges(store.uri, masks, levels, weights))
+    chain.everywhere(Shard.exchange_changes, StoredChanges(store.uri, masks, levels, weights, biases=biases))
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,11 @@ class StoredMasks:
         """The files of changed weights, in the order of blocks; empty if no weight changed."""
         return weight_artefacts(self.record)
 
+    @property
+    def biases(self) -> tuple[Artefact, ...]:
+        """The files of changed biases, in the order of blocks; empty if no bias changed."""
+        return artefacts_below(self.record, "biases/")
+
 
 def mask_artefacts(record: Record) -> tuple[Artefact, ...]:
     """Return the mask files of an ordering or block record, in the order of blocks."""
