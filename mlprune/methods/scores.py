@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlprune.methods.citations import WANDA
+from mlprune.methods.citations import PLUG_AND_PLAY, WANDA
 from mlprune.methods.method import Score
 from mlprune.methods.parameters import Parameters, parameter
 
@@ -48,8 +48,7 @@ SCORES: Mapping[str, Score] = {
     "random": Score("uniform random numbers", formula="U(0, 1)", parameters=RandomParameters),
     "ria": Score(
         "relative importance of the weight times a power of the feature norm",
-        citation="Y. Zhang et al., *Plug-and-Play: An Efficient Post-training Pruning Method for Large Language "
-        "Models*, ICLR 2024",
+        citation=PLUG_AND_PLAY,
         formula="(|W[i, j]| / sum of column j + |W[i, j]| / sum of row i) * ||X_j||_2 ** power",
         needs=("squares",),
         parameters=RiaParameters,

@@ -10,7 +10,7 @@ from torch import Tensor
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
-from mlprune.numeric.selection.levels import levels_of, selects_within_rows
+from mlprune.numeric.selection.levels import levels_of, permuted_levels, selects_within_rows
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
@@ -92,10 +92,12 @@ def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequen
 
     def levels_of_rows(rows: slice) -> Tensor:
         scores = layer_scores(weight[rows], score=score, block=inputs.block, layer=inputs.layer, factors=factors)
+        if score.permute:
+            return permuted_levels(scores, score.structure, sparsities=sparsities)
         return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
 
     n_levels = len(sparsities)
-    is_by_rows = score.score in ROW_WISE_SCORES and selects_within_rows(score.structure)
+    is_by_rows = score.score in ROW_WISE_SCORES and selects_within_rows(score.structure) and not score.permute
     if not is_by_rows or weight.device.type != "cpu":
         return PackedLevels.pack(levels_of_rows(slice(None)), n_levels)
     shape = (weight.shape[0], weight.shape[1])

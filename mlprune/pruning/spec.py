@@ -31,6 +31,8 @@ class ScoreSpec:
     rounding: RoundingName = "decimal"
     score_parameters: Parameters = NO_PARAMETERS
     """Left out: the defaults of the score."""
+    permute: bool = False
+    """N:M: whether the inputs are permuted first, so that the kept scores have a higher sum."""
 
     def __post_init__(self) -> None:
         _fill_in(self, "score_parameters", SCORES[self.score])
@@ -44,6 +46,11 @@ class ScoreSpec:
     def group(self) -> Structure:
         """The registry entry of the structure."""
         return structure_of(self.structure)
+
+    @property
+    def permuted_group(self) -> int | None:
+        """M of N:M if the inputs are permuted first; None otherwise."""
+        return int(self.structure.partition(":")[2]) if self.permute else None
 
     @property
     def seed(self) -> int | None:

@@ -60,6 +60,9 @@ class VariantFields(Model):
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
+    permute: bool = False
+    """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
+    mask is N:M in the permuted order only."""
     removes: RemovesName = "lowest"
     """`highest` removes the most important weights: an ablation."""
     propagation: PropagationName = "sequential"
@@ -164,6 +167,8 @@ class VariantFields(Model):
             raise ValueError("sparsity 0 is the dense model, and a schedule cannot prune it: leave layers out by scope")
         if ":" in self.group and self.schedule.kind != "uniform":
             raise ValueError("structure N:M removes the same share everywhere: schedule uniform")
+        if self.permute:
+            self._check_permuted(score)
         if self.profile == "paper" and self.tokens != "all":
             raise ValueError("profile paper counts all tokens, padding included")
         if self.sparsity:
@@ -176,6 +181,15 @@ class VariantFields(Model):
         if ("N:M" if ":" in self.group else self.group) not in score.structures:
             expected = " or ".join(score.structures)
             raise ValueError(f"score {self.score} takes structure {expected}, got {self.group}")
+
+    def _check_permuted(self, score: Score) -> None:
+        """Check the options of a variant whose inputs are permuted."""
+        if ":" not in self.group:
+            raise ValueError(f"permute needs structure N:M, as in 2:4, got {self.group}")
+        if score.changes_weights:
+            raise ValueError(f"permute needs a score that keeps weights as they are, got {self.score}")
+        if self.removes != "lowest":
+            raise ValueError(f"permute needs removes: lowest, got {self.removes}")
 
     def _check_changed_weights(self) -> None:
         """Check the options of a score that changes weights block by block."""

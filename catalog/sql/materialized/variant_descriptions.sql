@@ -77,11 +77,12 @@ own AS (
                 parameters,
                 lambda parameter: array_to_string(list_transform(
                     json_keys(parameter),
-                    lambda name: replace(name, '_', ' ') || ' ' || CASE
+                    lambda name: replace(name, '_', ' ') || CASE
+                        WHEN json_extract_string(parameter, name) = 'true' THEN ''
                         WHEN json_type(parameter, name) = 'ARRAY' AND length(json_extract_string(parameter, name)) > 80
-                        THEN 'for ' || json_array_length(parameter, name)
+                        THEN ' for ' || json_array_length(parameter, name)
                             || ' #' || left(sha256(json_extract_string(parameter, name)), 8)
-                        ELSE json_extract_string(parameter, name)
+                        ELSE ' ' || json_extract_string(parameter, name)
                     END
                 ), ', ')
             ), ', '), '')

@@ -6,7 +6,7 @@ CREATE OR REPLACE TABLE variant_descriptions (
     method VARCHAR,                 -- the label without sparsity and seeds, such as wanda fr-en; equal for variants that differ in nothing but sparsity, seeds and sizes of sets: the points of a curve
     method_id VARCHAR,              -- 20 hex digits, equal if and only if the methods are equal
     score VARCHAR,                  -- score that orders the weights; NULL for dense and for parents of different scores
-    score_parameters JSON,          -- parameters of the score that are not at their defaults, without its seed; NULL for none
+    score_parameters JSON,          -- parameters of the score that are not at their defaults, without its seed, and permute if inputs are permuted before N:M; NULL for none
     structure VARCHAR,              -- comparison group: row, matrix, alpha, or N:M; NULL for dense
     propagation VARCHAR,            -- dense or sequential; NULL if the score reads no statistics
     sparsity DOUBLE,                -- requested fraction of removed weights, in [0, 1)

@@ -18,6 +18,7 @@ from mlprune.errors import BadInputError, ShapeError, StatisticsError, unknown
 from mlprune.numeric.masks.packing import MAX_LEVELS
 from mlprune.numeric.selection.alpha import alpha_counts
 from mlprune.numeric.selection.matrix import select_in_matrix
+from mlprune.numeric.selection.permutation import column_order
 from mlprune.numeric.selection.rows import select_in_rows
 
 _WEIGHTS_PER_SORT = 2**22
@@ -161,6 +162,24 @@ def levels_of(
     _removed_counts(sparsities, 0, rounding)
     kept = n_m_levels(scores, int(pattern[1]), int(pattern[2]), removes=removes)
     return kept.mul_(len(sparsities) - n_without).add_(n_without)
+
+
+def permuted_levels(scores: Tensor, structure: str, *, sparsities: Sequence[float]) -> Tensor:
+    """Return the levels of N:M in the order of the inputs that `column_order` finds, mapped back.
+
+    Args:
+        structure: N:M, as in `2:4`.
+    Returns: [out, in], uint8: index into `sparsities`, or their number if the weight always stays.
+    Raises: as `levels_of`, and
+        BadInputError: the structure has no pattern.
+    """
+    pattern = _N_M.fullmatch(structure)
+    if not pattern:
+        raise BadInputError("inputs are permuted for N:M only", expected="2:4, say", got=structure)
+    scores = _checked(scores)
+    order = torch.from_numpy(column_order(scores.cpu(), int(pattern[1]), int(pattern[2]))).to(scores.device)
+    in_order = levels_of(scores[:, order], structure, sparsities=sparsities)
+    return torch.empty_like(in_order).index_copy_(1, order, in_order)
 
 
 def selects_within_rows(structure: str) -> bool:

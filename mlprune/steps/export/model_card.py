@@ -12,6 +12,7 @@ import yaml
 
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Method
+from mlprune.methods.citations import PLUG_AND_PLAY
 from mlprune.steps.export.lineage import lineage_table, with_ancestors
 from mlprune.steps.export.markdown import cell, rows_table, section, table
 from mlprune.steps.prune.variant_text import value_words
@@ -157,6 +158,11 @@ def _method(row: Row) -> str | None:
     return method
 
 
+def _is_permuted(row: Row) -> bool:
+    """Whether the inputs of layers were permuted before N:M."""
+    return bool((row.get("score_parameters") or {}).get("permute"))
+
+
 def _title(row: Row, base: Row) -> str:
     method = _method(row)
     words = (method or "dense", f"{row['sparsity']:g}" if method else None, row["structure"])
@@ -174,10 +180,15 @@ def _introduction(row: Row, base: Row) -> str:
         if row["weights_changed"]
         else ""
     )
+    permuted = (
+        f" The mask is {row['structure']} only after a permutation of the inputs of each layer; it is not applied here."
+        if _is_permuted(row)
+        else ""
+    )
     return (
-        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0.{changed} All "
-        "other tensors, the config and the tokenizer are those of the base model. The weights are stored densely, with "
-        "zeros.\n"
+        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
+        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model. The weights "
+        "are stored densely, with zeros.\n"
     )
 
 
@@ -211,11 +222,12 @@ def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
 
 
 def _citations(variants: Sequence[Row]) -> str:
-    """Papers of the scores, structures and schedules of a variant and of its combined variants."""
-    methods = [
-        registry[str(row[column])]
+    """Papers of the scores, structures, permutations and schedules of a variant and of its combined variants."""
+    citations = [
+        registry[str(row[column])].citation
         for row in variants
         for column, registry in _CITED.items()
         if str(row.get(column)) in registry
     ]
-    return "\n\n".join(sorted({method.citation for method in methods if method.citation}))
+    citations += [PLUG_AND_PLAY for row in variants if _is_permuted(row)]
+    return "\n\n".join(sorted({citation for citation in citations if citation}))

@@ -14,15 +14,24 @@ LEVEL_BYTES = 1
 """Bytes per weight of the levels of one block until they are written."""
 
 
-def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int) -> JobCost:
-    """Cost of ordering the weights of one block."""
+def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int, permuted_group: int | None = None) -> JobCost:
+    """Cost of ordering the weights of one block.
+
+    Args:
+        permuted_group: M if the inputs of a layer are permuted before N:M.
+    """
     fixed_bytes = pruning_bytes(sizes, n_threads=0)
     return JobCost(
         step,
         fixed_bytes=SMALL_JOB_BYTES + fixed_bytes,
-        thread_bytes=pruning_bytes(sizes, n_threads=1) - fixed_bytes,
+        thread_bytes=pruning_bytes(sizes, n_threads=1) - fixed_bytes + _permutation_bytes(sizes, permuted_group),
         disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8,
     )
+
+
+def _permutation_bytes(sizes: Footprint, group: int | None) -> int:
+    """Memory to permute a layer: its scores in the found order and while they are sorted, and two gain matrices."""
+    return 0 if group is None else 8 * sizes.prunable[0] + 16 * (sizes.widest // group) ** 2
 
 
 def outliers_cost(step: str, sizes: Footprint) -> JobCost:
@@ -35,14 +44,23 @@ def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
     return JobCost(step, thread_bytes=(n_parents + 2) * sum(sizes.prunable), disk_bytes=n_block_weights(sizes) / 8)
 
 
-def sweep_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, changes_weights: bool) -> JobCost:
+def sweep_cost(
+    step: str,
+    sizes: Footprint,
+    size: SetSize,
+    *,
+    batch_tokens: int,
+    changes_weights: bool,
+    permuted_group: int | None = None,
+) -> JobCost:
     """Cost of pruning block after block, with statistics of the pruned blocks before.
 
     Args:
         size: of all demonstration sets of the sweep together.
         changes_weights: whether new weights are computed from Gram matrices and stored.
+        permuted_group: M if the inputs of a layer are permuted before N:M.
     """
-    ordering = ordering_cost(step, sizes, n_sparsities=1)
+    ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=permuted_group)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize

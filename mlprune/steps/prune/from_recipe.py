@@ -28,6 +28,7 @@ def score_spec(entry: VariantConfig) -> ScoreSpec:
         removes=entry.removes,
         rounding="binary" if entry.profile == "paper" else "decimal",
         score_parameters=entry.score_parameters,
+        permute=entry.permute,
     )
 
 

@@ -124,7 +124,8 @@ class OrderBlockJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block."""
-        return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities))
+        group = self.ordering.score.permuted_group
+        return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities), permuted_group=group)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the tensors and statistics of this block, and write its masks."""

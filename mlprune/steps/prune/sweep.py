@@ -77,8 +77,14 @@ class SweepJob(ModelJob):
         ids = [set_id for set_id in (*calibration.set_ids, calibration.contrast_set_id) if set_id]
         set_sizes = [sets.get(set_id, EMPTY_SET) for set_id in ids]
         size = SetSize(sum(size.n_tokens for size in set_sizes), sum(size.n_demonstrations for size in set_sizes))
-        changes_weights = self.variant.weights_changed
-        return sweep_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, changes_weights=changes_weights)
+        return sweep_cost(
+            self.step,
+            sizes,
+            size,
+            batch_tokens=self.batch_tokens,
+            changes_weights=self.variant.weights_changed,
+            permuted_group=self.variant.score.permuted_group,
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Prune all blocks, then write the records."""

@@ -168,6 +168,7 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
 
 def _scored_columns(variant: ScoredVariant) -> Row:
     score = {name: value for name, value in _nested(variant.score.parameters, "score_parameters") if name != "seed"}
+    score |= {"permute": True} if variant.score.permute else {}
     columns: Row = {
         "score": variant.score.score,
         "score_parameters": score or None,

@@ -60,7 +60,7 @@ def settings_words(row: Row) -> Iterator[str]:
 
 
 def parameter_words(parameters: JsonValue, *, longest: int | None = None) -> Iterator[str]:
-    """Yield a phrase per parameter, such as `power 0.7`.
+    """Yield a phrase per parameter, such as `power 0.7`; the name alone if the value is true.
 
     Args:
         longest: a list with more characters is replaced by the number of its values and a hash, as in `block layers for
@@ -70,7 +70,7 @@ def parameter_words(parameters: JsonValue, *, longest: int | None = None) -> Ite
         words = _words(value)
         if longest is not None and isinstance(value, list | tuple) and len(words) > longest:
             words = f"for {len(value)} #{digest(words)[:8]}"
-        yield f"{name.replace('_', ' ')} {words}"
+        yield name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {words}"
 
 
 def value_words(value: JsonValue) -> JsonValue:

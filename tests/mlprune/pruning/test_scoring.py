@@ -13,9 +13,10 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.methods import RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.selection.permutation import column_order
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.feature_factors import Factors
-from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
+from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, layer_scores, mask_sha256
 from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
@@ -98,6 +99,28 @@ def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
         norms = known_factors[XGLM.input_of(layer)][0].tolist()
         scores = [[(w / columns[j] + w / sum(row)) * norms[j] ** power for j, w in enumerate(row)] for row in rows]
         assert removed_in(keep_masks(ordered, level=0)[layer]) == [removed_of(row, 4) for row in scores]
+
+
+@pytest.mark.parametrize("score", ["wanda", "ria", "magnitude"])
+def test_permuted_inputs_keep_a_higher_sum_of_scores_than_the_given_order(
+    weights: dict[str, Tensor], score: str
+) -> None:
+    known_factors = factors(2)
+    given, permuted = (
+        levels_by(weights, ScoreSpec(score, "2:4", permute=permute), (0.5,), factors=known_factors)
+        for permute in (False, True)
+    )
+    gained = 0.0
+    for layer, weight in weights.items():
+        choice, norms = ScoreSpec(score), known_factors[XGLM.input_of(layer)][0]
+        scores = layer_scores(weight, score=choice, block=0, layer=layer, factors=norms).double()
+        order = torch.from_numpy(column_order(scores.float(), 2, 4))
+        mask = keep_masks(permuted, level=0)[layer]
+        assert mask[:, order].reshape(-1, 4).sum(dim=1).eq(2).all()
+        gain = float((scores * mask).sum() - (scores * keep_masks(given, level=0)[layer]).sum())
+        assert gain >= 0
+        gained += gain
+    assert gained > 0.01
 
 
 def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weights: dict[str, Tensor]) -> None:

@@ -19,6 +19,7 @@ SPECS = [
     ScoreSpec("random", "matrix", removes="highest", rounding="binary", score_parameters=RandomParameters(3)),
     ScoreSpec("ria", score_parameters=RiaParameters(0.25)),
     ScoreSpec("sparsegpt", "2:4", score_parameters=SparseGptParameters(0.1)),
+    ScoreSpec("ria", "2:4", permute=True),
     StatisticsSelection(),
     StatisticsSelection(
         "target",

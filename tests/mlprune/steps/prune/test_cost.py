@@ -1,8 +1,12 @@
 """Costs of making masks, counted by hand for the tiny model."""
 
+from pathlib import Path
+
+from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
 from mlprune.steps.job_cost import SMALL_JOB_BYTES
 from mlprune.steps.prune.combine import CombineJob
+from mlprune.steps.prune.cost import ordering_cost
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.steps.prune.outliers import OutliersJob
 from mlprune.steps.prune.sweep import SweepJob
@@ -29,6 +33,16 @@ def test_a_sweep_that_changes_weights_stores_them(method_plan: Plan) -> None:
 def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
     for job_class in (OrderBlockJob, OutliersJob, CombineJob):
         assert all(cost.thread_bytes >= N_WEIGHTS / 3 for _, cost in costs_by_class(method_plan, job_class))
+
+
+def test_permuting_the_inputs_needs_memory_for_a_matrix_of_groups(tiny_plan: Plan) -> None:
+    sizes = footprint(Path(tiny_plan.model.path), "float32")
+    plain, permuted, wide = (
+        ordering_cost("prune", sizes, n_sparsities=1, permuted_group=group) for group in (None, 4, 8)
+    )
+    extra = permuted.thread_bytes - plain.thread_bytes
+    assert extra == 8 * 16 * 64 + 2 * 8 * (64 // 4) ** 2
+    assert plain.thread_bytes < wide.thread_bytes < permuted.thread_bytes
 
 
 def test_a_combination_costs_more_with_more_parents(method_plan: Plan) -> None:

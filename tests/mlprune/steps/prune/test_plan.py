@@ -108,6 +108,7 @@ OWL = {**BASE, "schedule": {"kind": "owl"}}
         (BASE, {"structure": "matrix"}),
         (BASE, {"structure": "alpha"}),
         (BASE, {"structure": "2:4"}),
+        ({**BASE, "structure": "2:4"}, {"permute": True}),
         (BASE, {"propagation": "sequential"}),
         (BASE, {"score": "ria"}),
         (BASE, {"score": "contrast", "contrast": "code"}),
@@ -172,6 +173,7 @@ def test_everything_a_variant_is_made_of_is_in_its_id(
         ({**OVER, "aggregate": "variance"}, {"variance_weight": 1}),
         ({"score": "magnitude", "sparsity": 0.5}, {"tokens": "target", "samples": 2, "resample": 1}),
         ({"score": "magnitude", "structure": "2:4"}, {"sparsity": 0.5}),
+        ({"score": "magnitude", "structure": "2:4"}, {"permute": False}),
     ],
 )
 def test_equivalent_entries_give_the_same_id(tiny_inputs: Path, entry: dict[str, Any], same: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {**dict.fromkeys(COLUMNS), "sparsity": 0.5}
         ({"seed": 0, "removes": "lowest", "schedule": "uniform", "profile": "corrected", "token_scope": "all"}, []),
         ({"seed": 3}, ["seed 3"]),
         ({"score_parameters": {"power": 0.7}}, ["power 0.7"]),
+        ({"score_parameters": {"power": 0.7, "permute": True}}, ["power 0.7", "permute"]),
         ({"schedule": "owl", "schedule_parameters": {"m": 4.0}}, ["schedule owl", "m 4"]),
         ({"schedule_parameters": {"layers": [["fc1", 0.25], ["fc2", 0.5]]}}, ["layers fc1 at 0.25 fc2 at 0.5"]),
         ({"aggregation_parameters": {"variance_weight": 2.0}}, ["variance weight 2"]),

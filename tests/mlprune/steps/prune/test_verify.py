@@ -11,13 +11,14 @@ from mlprune.errors import BadInputError, DamagedArtefactError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
+from mlprune.steps.export.model_card import model_card
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
 from mlprune.steps.prune.stored_masks import artefacts_below, require_masks
 from mlprune.steps.prune.verify import verify_variant
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 from tests.tiny_models import save_tiny_model
-from tests.tiny_recipes import FinishedRun, method_recipe
+from tests.tiny_recipes import FinishedRun, copied_inputs, method_recipe, run_here, tiny_recipe, write_recipe
 
 CopyOf = Callable[[Store], Store]
 
@@ -38,6 +39,25 @@ def test_a_variant_is_rebuilt_bit_for_bit(method_run: FinishedRun, name: str) ->
 def test_a_variant_without_statistics_is_rebuilt_from_the_weights(tiny_run: FinishedRun, label: str) -> None:
     record = tiny_run.store.require("variants", tiny_run.labelled(label).id)
     assert verify_variant(tiny_run.store, record, tiny_run.folder / "model").is_equal
+
+
+def test_a_mask_of_permuted_inputs_is_rebuilt_and_is_n_of_m_in_the_permuted_order_only(
+    tiny_inputs: Path, tmp_path: Path
+) -> None:
+    entry = {"name": "permuted", "score": "magnitude", "structure": "2:4", "permute": True}
+    recipe = {key: value for key, value in tiny_recipe().items() if key in ("name", "model", "corpus")}
+    path = write_recipe(copied_inputs(tiny_inputs, tmp_path), {**recipe, "variants": [entry]})
+    run = FinishedRun(path, run_here(path, store := Store(tmp_path / "store")), store)
+    (variant,) = run.named("permuted")
+    record = store.require("variants", variant.id)
+    assert verify_variant(store, record, tiny_inputs / "model").is_equal
+    row = record.rows["variants"][0]
+    assert (row["structure"], row["achieved_sparsity"], row["score_parameters"]) == ("2:4", 0.5, {"permute": True})
+    mask = run.keep_masks(variant.id)[0, "fc1"]
+    assert not (mask.reshape(-1, 4).sum(dim=1) == 2).all()
+    text = model_card(store, record)
+    assert "2:4 only after a permutation" in text
+    assert "Plug-and-Play" in text
 
 
 def test_threads_change_no_fingerprint(method_run: FinishedRun) -> None:
