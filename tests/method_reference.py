@@ -193,18 +193,22 @@ class ByHand:
 
     def outlier_ratios(self) -> list[float]:
         """OWL's share of outliers per block in the current model."""
+        m = vars(self.spec.schedule.schedule_parameters)["m"]
+        return [float((flat > m * flat.mean()).mean()) for flat in self.wanda_scores()]
+
+    def wanda_scores(self) -> list[Array]:
+        """Scores of all weights of each block in the current model, flat."""
         sets = [self.observed(one.name) for one in self.variant.sets]
-        ratios = []
-        for block in range(N_BLOCKS):
-            flat = np.concatenate(
+        return [
+            np.concatenate(
                 [
                     (np.abs(self.weight(block, layer).double().numpy()) * factor(own, None, self.reading)).ravel()
                     for layer in LAYERS
                     for own in [[one[block, INPUT_OF[layer]] for one in sets]]
                 ]
             )
-            ratios.append(float((flat > self.spec.schedule.schedule_parameters.m * flat.mean()).mean()))
-        return ratios
+            for block in range(N_BLOCKS)
+        ]
 
     def sparsities(self) -> dict[Key, float]:
         """Sparsity per (block, layer), from the schedule and the scope on the dense model."""
@@ -217,6 +221,12 @@ class ByHand:
             ratios = self.outlier_ratios()
             scaled = [2 * own.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
             of_block = [self.spec.sparsity - one + sum(scaled) / len(scaled) for one in scaled]
+            found = {(block, layer): round(of_block[block], 12) for block, layer in found}
+        if schedule.kind == "dlp":
+            means = [flat.mean() for flat in self.wanda_scores()]
+            ratios = [1 - one / sum(means) for one in means]
+            scaled = [2 * own.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
+            of_block = [1 - (one - sum(scaled) / len(scaled) + 1 - self.spec.sparsity) for one in scaled]
             found = {(block, layer): round(of_block[block], 12) for block, layer in found}
         blocks = scope.blocks or range(N_BLOCKS)
         layers = scope.layers or LAYERS

@@ -6,10 +6,19 @@ has the same name in the registry next to the functions: `SCORE_FUNCTIONS`, `REC
 """
 
 from mlprune.methods.aggregations import AGGREGATIONS, VarianceParameters
-from mlprune.methods.method import Aggregation, Method, Refiner, Schedule, Score, StatisticsName, Structure
+from mlprune.methods.method import (
+    Aggregation,
+    Method,
+    Refiner,
+    Schedule,
+    Score,
+    StatisticName,
+    StatisticsName,
+    Structure,
+)
 from mlprune.methods.parameters import NO_PARAMETERS, Parameters, parameter
 from mlprune.methods.refiners import REFINERS, DsnotParameters, GramSwapsParameters, LeastSquaresParameters
-from mlprune.methods.schedules import SCHEDULES, GivenParameters, OwlParameters, SensitivityParameters
+from mlprune.methods.schedules import SCHEDULES, DlpParameters, GivenParameters, OwlParameters, SensitivityParameters
 from mlprune.methods.scores import SCORES, RandomParameters, RiaParameters, SparseGptParameters
 from mlprune.methods.structures import STRUCTURES, structure_of
 
@@ -21,6 +30,7 @@ __all__ = [
     "SCORES",
     "STRUCTURES",
     "Aggregation",
+    "DlpParameters",
     "DsnotParameters",
     "GivenParameters",
     "GramSwapsParameters",
@@ -35,6 +45,7 @@ __all__ = [
     "Score",
     "SensitivityParameters",
     "SparseGptParameters",
+    "StatisticName",
     "StatisticsName",
     "Structure",
     "VarianceParameters",

@@ -12,6 +12,9 @@ StatisticsName = Literal["squares", "sums", "products", "gradients"]
 `gradients`: mean squares over demonstrations of the gradient of the norm of a block's output by every weight.
 """
 
+StatisticName = Literal["mean", "median"]
+"""Statistic of many numbers."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -49,8 +52,8 @@ class Score(Method):
 class Schedule(Method):
     """Distribution of the sparsity over blocks and layers."""
 
-    reads_outlier_ratios: bool = False
-    """Whether it reads the share of outliers among the scores of each block, and so demonstrations."""
+    needs: tuple[StatisticsName, ...] = ()
+    """Statistics of demonstrations on the dense model that it reads."""
     is_in_recipe: bool = False
     """Whether the recipe alone determines the sparsity of every layer."""
     reads_losses: bool = False

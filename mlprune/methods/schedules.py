@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from mlprune.methods.method import Schedule
 from mlprune.methods.parameters import Parameters, parameter
@@ -28,6 +29,14 @@ class OwlParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class DlpParameters(Parameters):
+    """Parameters of schedule dlp."""
+
+    statistic: Literal["mean", "median"] = parameter("mean", "statistic of a block's scores, `mean` or `median`")
+    spread: float = parameter(0.15, "half the distance between the sparsest and the densest block", above=0, below=0.5)
+
+
+@dataclass(frozen=True)
 class SensitivityParameters(Parameters):
     """Parameters of schedule sensitivity."""
 
@@ -43,7 +52,13 @@ SCHEDULES: Mapping[str, Schedule] = {
         "less in blocks whose scores have many outliers",
         citation="L. Yin et al., *Outlier Weighed Layerwise Sparsity (OWL)*, arXiv:2310.05175",
         parameters=OwlParameters,
-        reads_outlier_ratios=True,
+        needs=("squares",),
+    ),
+    "dlp": Schedule(
+        "less in blocks whose scores are low",
+        citation="Y. Chen et al., *DLP: Dynamic Layerwise Pruning in Large Language Models*, arXiv:2505.23807",
+        parameters=DlpParameters,
+        needs=("squares",),
     ),
     "sensitivity": Schedule(
         "less in blocks or layers that cost more when only they are pruned",

@@ -1,13 +1,23 @@
 """Sparsity of each layer under a schedule. docs/scores.md has the formulas."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import GivenParameters, OwlParameters, Parameters, SensitivityParameters
+from mlprune.methods import DlpParameters, GivenParameters, OwlParameters, Parameters, SensitivityParameters
 from mlprune.numeric.activations.outlier_ratios import owl_sparsities
+from mlprune.numeric.allocation.block_scores import dlp_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
 from mlprune.pruning.unit_sparsities import UnitLoss, layer_sparsity
+
+
+@dataclass(frozen=True)
+class BlockValue:
+    """Value of a block of the dense model, for schedules that distribute a sparsity over blocks."""
+
+    value: float
+    n_weights: int = 1
+    """Prunable weights of the block; their ratios count."""
 
 
 @dataclass(frozen=True)
@@ -16,14 +26,14 @@ class LayerPosition:
 
     block: int
     layer: str
-    outlier_ratios: Sequence[float] | None = None
-    """One per block; None if the schedule reads none."""
+    block_values: Sequence[BlockValue] | None = None
+    """One per block of the model; None if the schedule reads none."""
     losses: Sequence[UnitLoss] | None = None
     """Of the units of a sensitivity analysis; None if the schedule reads none."""
 
 
-ScheduleFunction = Callable[[float, LayerPosition, Parameters], float]
-"""Returns the sparsity of a layer for a sparsity of the whole model."""
+ScheduleFunction = Callable[[float, LayerPosition, Parameters, Scope], float]
+"""Returns the sparsity of a layer in the scope for a sparsity of the whole model."""
 
 
 def layer_sparsities(
@@ -34,17 +44,15 @@ def layer_sparsities(
     Args:
         sparsities: of the whole model, each in [0, 1).
     Raises:
-        StatisticsError: outlier ratios or losses that the schedule reads are missing.
+        StatisticsError: values of blocks or losses that the schedule reads are missing.
     """
     if not scope.includes(position.block, position.layer):
         return (0.0,) * len(sparsities)
-    if position.losses is not None:
-        position = replace(position, losses=[unit for unit in position.losses if unit.is_in(scope)])
     function = SCHEDULE_FUNCTIONS[schedule.kind]
-    return tuple(function(sparsity, position, schedule.schedule_parameters) for sparsity in sparsities)
+    return tuple(function(sparsity, position, schedule.schedule_parameters, scope) for sparsity in sparsities)
 
 
-def _given(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+def _given(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
     if not isinstance(parameters, GivenParameters):
         raise TypeError(f"expected GivenParameters, got {type(parameters).__name__}")
     of_layer = dict(parameters.layers).get(position.layer, sparsity)
@@ -52,29 +60,58 @@ def _given(sparsity: float, position: LayerPosition, parameters: Parameters) -> 
     return dict(parameters.block_layers).get(f"{position.block}.{position.layer}", of_block)
 
 
-def _owl(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+def _owl(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
     if not isinstance(parameters, OwlParameters):
         raise TypeError(f"expected OwlParameters, got {type(parameters).__name__}")
-    if position.outlier_ratios is None:
-        raise StatisticsError("schedule owl needs the outlier ratios of all blocks", block=position.block)
-    return owl_sparsities(position.outlier_ratios, sparsity, spread=parameters.spread)[position.block]
+    ratios = [one.value for one in _values_of_all(position, "owl", "outlier ratios")]
+    return owl_sparsities(ratios, sparsity, spread=parameters.spread)[position.block]
 
 
-def _sensitivity(sparsity: float, position: LayerPosition, parameters: Parameters) -> float:
+def _dlp(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
+    if not isinstance(parameters, DlpParameters):
+        raise TypeError(f"expected DlpParameters, got {type(parameters).__name__}")
+    values = _values_in(scope, position, schedule="dlp", what="scores")
+    sparsities = dlp_sparsities(
+        [one.value for one in values.values()],
+        sparsity,
+        spread=parameters.spread,
+        n_weights=[one.n_weights for one in values.values()],
+    )
+    return dict(zip(values, sparsities, strict=True))[position.block]
+
+
+def _values_of_all(position: LayerPosition, schedule: str, what: str) -> Sequence[BlockValue]:
+    """Return the values of all blocks.
+
+    Raises:
+        StatisticsError: they are missing.
+    """
+    if position.block_values is None:
+        raise StatisticsError(f"schedule {schedule} needs the {what} of all blocks", block=position.block)
+    return position.block_values
+
+
+def _values_in(scope: Scope, position: LayerPosition, *, schedule: str, what: str) -> dict[int, BlockValue]:
+    """Return block -> value of the blocks that a scope includes."""
+    values = enumerate(_values_of_all(position, schedule, what))
+    return {block: value for block, value in values if not scope.blocks or block in scope.blocks}
+
+
+def _sensitivity(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
     if not isinstance(parameters, SensitivityParameters):
         raise TypeError(f"expected SensitivityParameters, got {type(parameters).__name__}")
     if position.losses is None:
         raise StatisticsError("schedule sensitivity needs the losses of units", block=position.block)
-    if not position.losses:
+    units = [unit for unit in position.losses if unit.is_in(scope)]
+    if not units:
         return sparsity
-    return layer_sparsity(
-        position.losses, sparsity, block=position.block, layer=position.layer, spread=parameters.spread
-    )
+    return layer_sparsity(units, sparsity, block=position.block, layer=position.layer, spread=parameters.spread)
 
 
 SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {
-    "uniform": lambda sparsity, _position, _parameters: sparsity,
+    "uniform": lambda sparsity, _position, _parameters, _scope: sparsity,
     "given": _given,
     "owl": _owl,
+    "dlp": _dlp,
     "sensitivity": _sensitivity,
 }

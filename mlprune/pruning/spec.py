@@ -120,9 +120,9 @@ class ScheduleSpec:
         _fill_in(self, "schedule_parameters", SCHEDULES[self.kind])
 
     @property
-    def reads_outlier_ratios(self) -> bool:
-        """Whether the schedule reads the outlier ratios of the dense model."""
-        return SCHEDULES[self.kind].reads_outlier_ratios
+    def reads_statistics(self) -> bool:
+        """Whether the schedule reads statistics of demonstrations on the dense model."""
+        return bool(SCHEDULES[self.kind].needs)
 
     @property
     def parameters(self) -> dict[str, JsonValue]:

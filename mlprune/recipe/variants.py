@@ -161,7 +161,7 @@ class VariantFields(Model):
             return self
         score = SCORES[self.score]
         check_owners(self, "score", SCORES, self.score)
-        if SCHEDULES[self.schedule.kind].reads_outlier_ratios and not score.needs:
+        if SCHEDULES[self.schedule.kind].needs and not score.needs:
             raise ValueError(f"schedule {self.schedule.kind} reads demonstrations, and score {self.score} has none")
         if self.sparsity == 0 and self.schedule.kind == "given":
             raise ValueError("sparsity 0 is the dense model, and a schedule cannot prune it: leave layers out by scope")

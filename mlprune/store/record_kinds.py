@@ -74,6 +74,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "statistics and threshold whose outlier ratios schedule `owl` reads",
         tables={"outlier_ratios": "outliers_id"},
     ),
+    "block_values": RecordKind(
+        1,
+        "statistics and quantity whose values of the blocks of the dense model a schedule such as `dlp` reads",
+        tables={"block_values": "block_values_id"},
+    ),
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",

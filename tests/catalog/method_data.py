@@ -33,6 +33,7 @@ class Methods:
     removed: dict[str, Removed] = field(default_factory=dict)
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     outliers_id: str = ""
+    block_values_id: str = ""
 
 
 def add_methods(store: Store) -> Methods:
@@ -87,6 +88,7 @@ def _add_scored(store: Store, made: Methods) -> None:
         "highest": ({"removes": "highest"}, {"fr corrected": 1.0}),
         "upper": ({"scope": {"blocks": [1]}}, {"fr corrected": 1.0}),
         "owl": ({"schedule": "owl", "schedule_parameters": {"spread": 0.1}}, {"fr corrected": 1.0}),
+        "dlp": ({"schedule": "dlp"}, {"fr corrected": 1.0}),
         "given": ({"schedule": "given", "schedule_parameters": {"blocks": [[0, 0.25]]}}, {"fr corrected": 1.0}),
         "budget": ({}, {"fr budget": 1.0}),
         "unpaired": ({}, {"fr unpaired": 1.0}),
@@ -97,6 +99,7 @@ def _add_scored(store: Store, made: Methods) -> None:
         "magnitude": ({"score": "magnitude", "propagation": None, "token_scope": None}, {}),
     }
     write_outliers(store, made)
+    write_block_values(store, made)
     for name, (settings, sets) in ways.items():
         _add_variant(store, made, name, settings=settings, sets=sets)
 
@@ -112,19 +115,29 @@ def write_outliers(store: Store, made: Methods) -> None:
     made.outliers_id = write_rows(store, "outliers", parameters={"m": 5.0}, parents=parents, rows=tables)
 
 
-def _write_ordering(store: Store, made: Methods, variant_id: str) -> None:
-    """Write the ordering that leads from the variant of schedule owl to the ratios."""
-    parents = {"base_model": made.base_id, "outliers": made.outliers_id}
+def write_block_values(store: Store, made: Methods) -> None:
+    """The mean scores that schedule dlp reads."""
+    row = {"block_values_id": "@id", "base_model_id": made.base_id, "name": "mean_score", "n_weights": 100}
+    rows = [{**row, "block": block, "value": 50 * ratio} for block, ratio in enumerate(RATIOS)]
+    parents = {"base_model": made.base_id}
+    made.block_values_id = write_rows(
+        store, "block_values", parameters={}, parents=parents, rows={"block_values": rows}
+    )
+
+
+def _write_ordering(store: Store, made: Methods, variant_id: str, *, values: dict[str, str]) -> None:
+    """Write the ordering that leads from a variant to the values of blocks that its schedule reads."""
+    parents = {"base_model": made.base_id, **values}
     row = {"ordering_id": "@id", "base_model_id": made.base_id, "score": "wanda", "n_levels": 1, "n_bytes": 0}
     links = [{"ordering_id": "@id", "variant_id": variant_id, "level": 0}]
     rows = {"orderings": [row], "ordering_variants": links}
-    write_rows(store, "masks", parameters={"schedule": "owl"}, parents=parents, rows=rows)
+    write_rows(store, "masks", parameters={"schedule": variant_id}, parents=parents, rows=rows)
 
 
 def _draw(name: str, schedule: str, *, has_scope: bool) -> Removed:
     """Half of every layer, drawn by the variant's name; a schedule moves blocks apart, a scope leaves block 0 whole."""
     generator = np.random.default_rng(list(name.encode()))
-    shares = {"owl": (0.4, 0.6), "given": (0.25, 0.5)}.get(schedule, (0.5, 0.5))
+    shares = {"owl": (0.4, 0.6), "dlp": (0.35, 0.55), "given": (0.25, 0.5)}.get(schedule, (0.5, 0.5))
     removed = {}
     for block in range(N_BLOCKS):
         for layer in LAYERS:
@@ -145,8 +158,9 @@ def _add_variant(store: Store, made: Methods, name: str, *, settings: dict[str, 
     ]
     parents: dict[str, Any] = {"base_model": made.base_id}
     _write_variant(store, made, name, row=row, parents=parents, tables={"variant_demonstrations": links})
-    if row["schedule"] == "owl":
-        _write_ordering(store, made, made.ids[name])
+    values = {"owl": {"outliers": made.outliers_id}, "dlp": {"block_values": made.block_values_id}}
+    if row["schedule"] in values:
+        _write_ordering(store, made, made.ids[name], values=values[row["schedule"]])
 
 
 def _add_combined(store: Store, made: Methods) -> None:

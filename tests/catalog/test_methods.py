@@ -36,6 +36,7 @@ def test_settings_describe_what_is_not_at_its_default(methods_catalog: Catalog, 
         "highest": "removes the highest",
         "upper": "only blocks 1",
         "owl": "owl schedule, spread 0.1",
+        "dlp": "dlp schedule",
         "given": "given schedule, blocks [[0,0.25]]",
         "budget": "budget of 300 tokens",
         "unpaired": "unpaired",
@@ -355,7 +356,7 @@ def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catal
     assert [row["parent_variant_id"] for row in one] == [methods.ids["plain"], methods.ids["spanish"]]
 
 
-def test_a_schedule_has_the_removed_share_of_every_block_and_the_ratios_of_owl(
+def test_a_schedule_has_the_removed_share_of_every_block_and_the_values_that_it_reads(
     methods_catalog: Catalog, methods: Methods
 ) -> None:
     owl = answers(methods_catalog, "layer_schedule", "schedule=owl")
@@ -364,6 +365,13 @@ def test_a_schedule_has_the_removed_share_of_every_block_and_the_ratios_of_owl(
         (1, 0.6, RATIOS[1]),
     ]
     assert {(row["outliers_id"], row["outlier_m"]) for row in owl} == {(methods.outliers_id, 5.0)}
+    assert {row["block_value"] for row in owl} == {None}
+    dlp = answers(methods_catalog, "layer_schedule", "schedule=dlp")
+    assert [(row["block"], row["removed_share"], row["block_value_name"], row["block_value"]) for row in dlp] == [
+        (0, 0.35, "mean_score", 50 * RATIOS[0]),
+        (1, 0.55, "mean_score", 50 * RATIOS[1]),
+    ]
+    assert {(row["block_values_id"], row["outlier_ratio"]) for row in dlp} == {(methods.block_values_id, None)}
     given = answers(methods_catalog, "layer_schedule", f"variant_id={methods.ids['given']}")
     assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
 

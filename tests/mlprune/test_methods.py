@@ -50,6 +50,8 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "schedule given block_layers": (),
         "schedule owl m": 5.0,
         "schedule owl spread": 0.08,
+        "schedule dlp statistic": "mean",
+        "schedule dlp spread": 0.15,
         "schedule sensitivity group": "outside_english",
         "schedule sensitivity spread": 0.08,
         "aggregation variance variance_weight": 1.0,

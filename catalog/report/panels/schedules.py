@@ -1,4 +1,4 @@
-"""Removed weights by block for variants with an uneven schedule, and the outlier ratios of schedule owl."""
+"""Removed weights by block for variants with an uneven schedule, and the values of blocks that schedules read."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -30,7 +30,7 @@ STYLES = (
 
 
 def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
-    """Draw for each model the removed fraction by block, and the outlier ratios by block if there are any.
+    """Draw for each model the removed fraction by block, and the values of blocks that schedules read, if any.
 
     Args:
         rows: result of `layer_schedule.sql`, without uniform schedules.
@@ -40,6 +40,7 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         variants = [variant_rows for _, variant_rows in grouped(members, "variant_id")]
         shown = evenly_spaced(variants, MAX_VARIANTS)
         ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
+        values = grouped((row for row in members if row["block_values_id"]), "block_value_name")
         legend = [
             LegendEntry.of_series(str(variant_rows[0]["label"]), STYLES[index], dashed=_is_dashed(variant_rows))
             for index, variant_rows in enumerate(shown)
@@ -47,7 +48,11 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         groups.append(
             Group(
                 title=str(model) + omission_note(len(shown), len(variants), "variants"),
-                panels=(_removed_panel(shown), *([_ratio_panel(ratios)] if ratios else [])),
+                panels=(
+                    _removed_panel(shown),
+                    *([_ratio_panel(ratios)] if ratios else []),
+                    *(_value_panel(str(name), rows) for (name,), rows in values),
+                ),
                 rows=members,
                 legend=tuple(legend),
                 facets=facets_of(members[0], only=("model",)),
@@ -100,6 +105,24 @@ def _draw_ratios(axes: Axes, *, ratios: Mapping[tuple[str, float], Sequence[Row]
         axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
     largest = max(row["outlier_ratio"] for rows in ratios.values() for row in rows)
     _finish(axes, title="fraction of scores that are outliers", largest=largest)
+
+
+def _value_panel(name: str, rows: Sequence[Row]) -> Panel:
+    values = [row["block_value"] for row in rows]
+    title = f"{name.replace('_', ' ')} of a block"
+    span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    return Panel(
+        label=f"{title[0].upper()}{title[1:]}: {span}",
+        size=_SIZE,
+        draw=partial(_draw_values, title=title, lines=[rows for _, rows in grouped(rows, "block_values_id")]),
+    )
+
+
+def _draw_values(axes: Axes, *, title: str, lines: Sequence[Sequence[Row]]) -> None:
+    for rows in lines:
+        by_block = {row["block"]: row["block_value"] for row in rows}
+        axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
+    _finish(axes, title=title, largest=max(row["block_value"] for rows in lines for row in rows))
 
 
 def _finish(axes: Axes, *, title: str, largest: float) -> None:

@@ -1,5 +1,6 @@
 -- layer_schedule: one row per pruned variant and block: the fraction of the block's weights that is removed, and for
--- schedule owl the block's outlier ratio. A variant that was made from several records of ratios has a row for each.
+-- schedules that read values of blocks the block's value: its outlier ratio for owl, otherwise block_value. A variant
+-- that was made from several records of values has a row for each.
 -- $variant_id VARCHAR = NULL
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true
@@ -7,7 +8,7 @@ WITH RECURSIVE ancestors(variant_id, id) AS (
     SELECT v.variant_id, o.ordering_id
     FROM variants AS v
     JOIN ordering_variants AS o ON o.variant_id = v.variant_id
-    WHERE v.schedule = 'owl' AND v.combination IS NULL
+    WHERE v.schedule NOT IN ('uniform', 'given', 'sensitivity') AND v.combination IS NULL
     UNION
     SELECT a.variant_id, p.parent_id FROM ancestors AS a JOIN record_parents AS p ON p.id = a.id
 ),
@@ -16,6 +17,11 @@ ratios AS (
     FROM ancestors AS a
     JOIN outlier_ratios AS r ON r.outliers_id = a.id
 ),
+block_values_read AS (
+    SELECT a.variant_id, r.block_values_id, r.name, r.block, r.value
+    FROM ancestors AS a
+    JOIN block_values AS r ON r.block_values_id = a.id
+),
 blocks AS (
     SELECT variant_id, block, sum(n_weights)::BIGINT AS n_weights, sum(n_removed)::BIGINT AS n_removed
     FROM variant_layers
@@ -23,14 +29,15 @@ blocks AS (
 )
 SELECT
     v.label, b.block, b.n_removed / nullif(b.n_weights, 0) AS removed_share, b.n_removed, b.n_weights,
-    r.ratio AS outlier_ratio, r.m AS outlier_m,
+    r.ratio AS outlier_ratio, r.m AS outlier_m, q.name AS block_value_name, q.value AS block_value,
     v.schedule, v.sparsity, v.achieved_sparsity, v.score, v.demonstration_label, v.propagation, v.structure, v.settings,
-    m.source AS base_model, b.variant_id, r.outliers_id, v.base_model_id
+    m.source AS base_model, b.variant_id, r.outliers_id, q.block_values_id, v.base_model_id
 FROM blocks AS b
 JOIN described_variants AS v ON v.variant_id = b.variant_id
 LEFT JOIN base_models AS m ON m.base_model_id = v.base_model_id
 LEFT JOIN ratios AS r ON r.variant_id = b.variant_id AND r.block = b.block
+LEFT JOIN block_values_read AS q ON q.variant_id = b.variant_id AND q.block = b.block
 WHERE ($variant_id::VARCHAR IS NULL OR b.variant_id = $variant_id::VARCHAR)
     AND ($with_uniform::BOOLEAN OR v.schedule <> 'uniform')
     AND ($schedule::VARCHAR IS NULL OR v.schedule = $schedule::VARCHAR)
-ORDER BY base_model, v.base_model_id, v.sparsity, v.label, b.variant_id, r.outliers_id, b.block;
+ORDER BY base_model, v.base_model_id, v.sparsity, v.label, b.variant_id, r.outliers_id, q.block_values_id, b.block;

@@ -38,7 +38,7 @@ def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
     n_scores = sum(layer.numel() for layer in layers)
     if n_scores == 0:
         raise StatisticsError("a block has no scores")
-    threshold = m * (math.fsum(_sums(layers)) / n_scores)
+    threshold = m * (math.fsum(checked_sums(layers)) / n_scores)
     return sum(int((chunk > threshold).sum()) for chunk in _chunks(layers)) / n_scores
 
 
@@ -80,8 +80,12 @@ def _in_range(sparsity: float) -> float:
     return min(max(sparsity, 0.0), math.nextafter(1.0, 0.0))
 
 
-def _sums(layers: Iterable[Tensor]) -> Iterator[float]:
-    """Yield the sum of each chunk, after a check of its scores."""
+def checked_sums(layers: Iterable[Tensor]) -> Iterator[float]:
+    """Yield the float64 sums of chunks of the scores of a block's layers.
+
+    Raises:
+        StatisticsError: a score is negative or not finite.
+    """
     for chunk in _chunks(layers):
         if not bool((torch.isfinite(chunk) & (chunk >= 0)).all()):
             raise StatisticsError("a score is negative or not finite")

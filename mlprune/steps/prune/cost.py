@@ -34,8 +34,8 @@ def _permutation_bytes(sizes: Footprint, group: int | None) -> int:
     return 0 if group is None else 8 * sizes.prunable[0] + 16 * (sizes.widest // group) ** 2
 
 
-def outliers_cost(step: str, sizes: Footprint) -> JobCost:
-    """Cost of the outlier ratios of all blocks."""
+def block_scores_cost(step: str, sizes: Footprint) -> JobCost:
+    """Cost of scoring all blocks, one per thread."""
     return JobCost(step, thread_bytes=sum(sizes.prunable) * (sizes.itemsize + STATE_BYTES))
 
 

@@ -21,8 +21,8 @@ from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, R
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.loss_records import loss_keys, losses_of
 from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.steps.prune.block_values.plan import read_block_values
 from mlprune.steps.prune.cost import ordering_cost
-from mlprune.steps.prune.outliers import read_ratios
 from mlprune.steps.prune.variant import DenseVariant, ScoredVariant
 from mlprune.steps.prune.variant_rows import variant_row, write_variants
 from mlprune.store.store import Store
@@ -42,16 +42,16 @@ class Ordering:
     """Ids of the statistics of the demonstration sets; empty if the score reads none."""
     contrast: str | None = None
     """Id of the statistics of the contrast set."""
-    outliers: str | None = None
-    """Id of the outlier ratios, for schedule owl."""
+    block_values: RecordKey | None = None
+    """Record of the values of blocks that the schedule reads, such as outlier ratios."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The records that it reads."""
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
-        ratios = (("outliers", self.outliers),) if self.outliers else ()
-        return (*statistics, *ratios, *loss_keys(self.schedule))
+        values = (self.block_values,) if self.block_values else ()
+        return (*statistics, *values, *loss_keys(self.schedule))
 
 
 def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> BlockLevels:
@@ -69,12 +69,12 @@ def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -
 
 def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
     """Return layer -> its sparsities in one block."""
-    ratios = read_ratios(store, ordering.outliers) if ordering.outliers else None
+    values = read_block_values(store, ordering.block_values) if ordering.block_values else None
     losses = losses_of(store, ordering.schedule)
     return {
         layer: layer_sparsities(
             ordering.sparsities,
-            position=LayerPosition(block, layer, ratios, losses),
+            position=LayerPosition(block, layer, values, losses),
             schedule=ordering.schedule,
             scope=ordering.scope,
         )
@@ -114,7 +114,7 @@ class OrderBlockJob(RecordJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """Statistics and outlier ratios."""
+        """Statistics, and values or losses that the schedule reads."""
         return self.ordering.needs
 
     @property

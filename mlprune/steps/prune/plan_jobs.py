@@ -1,4 +1,4 @@
-"""Plan the jobs that make variants: outlier ratios, orderings block by block, sweeps and combinations."""
+"""Plan the jobs that make variants: values of blocks, orderings block by block, sweeps and combinations."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,15 +6,15 @@ from dataclasses import replace
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
-from mlprune.methods import OwlParameters
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import Identity, Job, computed_parameters, make_identity
+from mlprune.steps.job import Identity, Job, RecordKey, make_identity
 from mlprune.steps.observe.statistics_plan import PlannedObservation, plan_observation
+from mlprune.steps.prune.block_values.dense_scores import DenseScores
+from mlprune.steps.prune.block_values.plan import PlannedValues, ValueSources, plan_block_values
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
-from mlprune.steps.prune.outliers import OutliersJob
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.prune.variant import (
@@ -58,15 +58,15 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     """
     dense = [variant.spec for variant in variants.values() if isinstance(variant.spec, DenseVariant)]
     scored = [(variant, variant.spec) for variant in variants.values() if isinstance(variant.spec, ScoredVariant)]
-    outliers = {spec.id: _outliers(recipe, inputs, variant, spec) for variant, spec in scored}
+    values = {spec.id: _block_values(recipe, inputs, variant, spec) for variant, spec in scored}
     jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), spec) for spec in dense[:1]]
-    jobs += {job.identity.id: job for job in outliers.values() if job is not None}.values()
+    jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
     orderings: dict[str, list[tuple[Ordering, ScoredVariant]]] = defaultdict(list)
     for variant, spec in scored:
         if spec.calibration is not None and spec.calibration.propagation == "sequential":
-            jobs.append(_sweep(recipe, spec, spec.calibration, outliers[spec.id]))
+            jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
         else:
-            ordering = _ordering(recipe, inputs, variant, spec, outliers[spec.id])
+            ordering = _ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
             # masks that do not nest exactly cannot share one ordering
             alone = () if spec.score.group.masks_nest else (spec.sparsity,)
             orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
@@ -80,7 +80,7 @@ def _dense_calibration(spec: VariantSpec) -> Calibration | None:
     """Return the demonstrations of a variant that reads statistics of the dense model; None for other variants."""
     if not isinstance(spec, ScoredVariant) or spec.calibration is None:
         return None
-    is_dense = spec.calibration.propagation == "dense" or spec.schedule.reads_outlier_ratios
+    is_dense = spec.calibration.propagation == "dense" or spec.schedule.reads_statistics
     return spec.calibration if is_dense else None
 
 
@@ -99,25 +99,29 @@ def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibra
     return tuple(_observed(recipe, inputs, calibration, planned).identity.id for planned in variant.sets)
 
 
-def _outliers(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant) -> OutliersJob | None:
-    """Return the job of the outlier ratios that a variant's schedule reads; None if it reads none."""
-    owl = spec.schedule.schedule_parameters
-    if spec.calibration is None or not isinstance(owl, OwlParameters):
-        return None
-    selection = spec.calibration.selection
-    statistics = _statistics(recipe, inputs, variant, spec.calibration)
-    parents: JsonObject = {"base_model": inputs.base.id, "statistics": list(statistics)}
-    parameters = {**selection.parameters, "m": owl.m, **computed_parameters(inputs.model)}
-    identity = make_identity("outliers", parameters, parents=parents)
-    return OutliersJob(identity, inputs.model, owl.m, selection, statistics)
+def _block_values(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant) -> PlannedValues | None:
+    """Return the values of blocks that a variant's schedule reads; None if it reads none."""
+    scores = None
+    if spec.calibration is not None and spec.schedule.reads_statistics:
+        statistics = _statistics(recipe, inputs, variant, spec.calibration)
+        scores = DenseScores(inputs.model, spec.calibration.selection, statistics)
+    return plan_block_values(spec.schedule, ValueSources(inputs.model, scores))
 
 
-def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, outliers: OutliersJob | None) -> SweepJob:
-    ratios = outliers.identity.id if outliers else None
-    parents: JsonObject = {"variant": spec.id, "outliers": ratios, "losses": spec.schedule.losses}
+def _key(planned: PlannedValues | None) -> RecordKey | None:
+    return planned.key if planned else None
+
+
+def _parent_of(values: RecordKey | None) -> JsonObject:
+    """Return the record of values as a parent, whose role is its kind."""
+    return dict([values]) if values else {}
+
+
+def _sweep(recipe: Recipe, spec: ScoredVariant, calibration: Calibration, values: RecordKey | None) -> SweepJob:
+    parents: JsonObject = {"variant": spec.id, **_parent_of(values), "losses": spec.schedule.losses}
     ordering = make_identity("masks", {"sparsities": [spec.sparsity]}, parents=parents)
     return SweepJob(
-        ordering, spec, calibration, ratios, batch_tokens=recipe.compute.planned_batch_tokens(spec.model.device)
+        ordering, spec, calibration, values, batch_tokens=recipe.compute.planned_batch_tokens(spec.model.device)
     )
 
 
@@ -127,10 +131,10 @@ def _combination(spec: CombinedVariant) -> CombineJob:
 
 
 def _ordering(
-    recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, outliers: OutliersJob | None
+    recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, values: RecordKey | None
 ) -> Ordering:
     """Return the ordering of one variant, with its sparsity only."""
-    ordering = Ordering(spec.score, (spec.sparsity,), spec.schedule, spec.scope)
+    ordering = Ordering(spec.score, (spec.sparsity,), spec.schedule, spec.scope, block_values=values)
     if spec.calibration is None:
         return ordering
     contrast = variant.contrast
@@ -139,7 +143,6 @@ def _ordering(
         selection=spec.calibration.selection,
         statistics=_statistics(recipe, inputs, variant, spec.calibration),
         contrast=_observed(recipe, inputs, spec.calibration, contrast).identity.id if contrast else None,
-        outliers=outliers.identity.id if outliers else None,
     )
 
 
@@ -150,7 +153,7 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
         "base_model": spec.model.base_model_id,
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
-        "outliers": ordering.outliers,
+        **_parent_of(ordering.block_values),
         "losses": spec.schedule.losses,
     }
     return make_identity("masks", {**shared, "sparsities": list(sparsities)}, parents=parents)

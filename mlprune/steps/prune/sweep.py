@@ -40,8 +40,8 @@ class SweepJob(ModelJob):
     variant: ScoredVariant
     calibration: Calibration
     """The variant's own."""
-    outliers: str | None = None
-    """Id of the outlier ratios of the dense model, for schedule owl."""
+    block_values: RecordKey | None = None
+    """Record of the values of blocks of the dense model that the schedule reads."""
 
     @property
     def chain_model(self) -> ModelRef:
@@ -55,11 +55,11 @@ class SweepJob(ModelJob):
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """The demonstration sets, and the outlier ratios or losses that the schedule reads."""
+        """The demonstration sets, and the values of blocks or losses that the schedule reads."""
         sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
-        ratios = (("outliers", self.outliers),) if self.outliers else ()
+        values = (self.block_values,) if self.block_values else ()
         losses = loss_keys(self.variant.schedule)
-        return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *ratios, *losses)
+        return (*(("demonstration_sets", set_id) for set_id in sets if set_id), *values, *losses)
 
     @property
     def shares_replicas(self) -> bool:
@@ -136,7 +136,9 @@ class SweepJob(ModelJob):
     def _pruning(self, store: Store, block: int, batches: Batches) -> BlockPruning:
         """Return the function that the shard of a block calls to prune it."""
         variant = self.variant
-        ordering = Ordering(variant.score, (variant.sparsity,), variant.schedule, variant.scope, outliers=self.outliers)
+        ordering = Ordering(
+            variant.score, (variant.sparsity,), variant.schedule, variant.scope, block_values=self.block_values
+        )
         return BlockPruning(
             store.uri,
             variant,

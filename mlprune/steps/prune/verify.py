@@ -20,6 +20,7 @@ from mlprune.pruning.scoring import BlockLevels, block_levels
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.observe.statistics_files import read_block_statistics
+from mlprune.steps.prune.block_values.plan import values_key
 from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.stored_masks import require_masks, stored_masks
@@ -129,5 +130,5 @@ def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
         selection,
         statistics=tuple(record.parents.get("statistics", ())),
         contrast=record.optional_parent("contrast_statistics"),
-        outliers=record.optional_parent("outliers"),
+        block_values=values_key(record),
     )

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import GivenParameters, OwlParameters
-from mlprune.pruning.schedules import LayerPosition, layer_sparsities
+from mlprune.methods import DlpParameters, GivenParameters, OwlParameters
+from mlprune.pruning.schedules import BlockValue, LayerPosition, layer_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
 
 ASKED = (0.25, 0.5)
@@ -49,7 +49,7 @@ def test_a_given_layer_of_one_block_takes_precedence_over_its_block_and_its_laye
 
 
 def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple[float, ...]:
-    position = LayerPosition(block, "fc1", ratios)
+    position = LayerPosition(block, "fc1", [BlockValue(ratio) for ratio in ratios])
     return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())
 
 
@@ -78,3 +78,32 @@ def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:
     with pytest.raises(StatisticsError, match="outlier ratios") as caught:
         of(3, "fc1", OWL)
     assert caught.value.context["block"] == 3
+
+
+def dlp(scores: list[float], *, sizes: list[int], scope: Scope | None = None) -> list[float]:
+    """Sparsity of fc1 in every block at 0.5."""
+    values = [BlockValue(score, size) for score, size in zip(scores, sizes, strict=True)]
+    schedule = ScheduleSpec("dlp", DlpParameters(spread=0.1))
+    return [
+        layer_sparsities(
+            (0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope or Scope()
+        )[0]
+        for block in range(len(scores))
+    ]
+
+
+def test_dlp_weights_the_mean_by_the_sizes_of_blocks() -> None:
+    sparsities = dlp([1.0, 2.0, 3.0], sizes=[1, 1, 2])
+    assert sparsities == pytest.approx([0.375, 0.475, 0.575])
+    assert (sparsities[0] + sparsities[1] + 2 * sparsities[2]) / 4 == pytest.approx(0.5, abs=1e-12)
+
+
+def test_dlp_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
+    sparsities = dlp([1.0, 9.0, 3.0, 2.0], sizes=[1] * 4, scope=Scope((0, 2, 3)))
+    assert sparsities == pytest.approx([0.4, 0.0, 0.6, 0.5])
+
+
+def test_dlp_without_scores_is_an_error_that_names_the_block() -> None:
+    with pytest.raises(StatisticsError, match="scores of all blocks") as caught:
+        of(2, "fc1", ScheduleSpec("dlp"))
+    assert caught.value.context["block"] == 2

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, StatisticsError
+from mlprune.numeric.allocation.shifted import MOST
 from mlprune.pruning.spec import Scope
-from mlprune.pruning.unit_sparsities import MOST, UnitLoss, layer_sparsity, unit_sparsities
+from mlprune.pruning.unit_sparsities import UnitLoss, layer_sparsity, unit_sparsities
 
 UNITS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 1000)), min_size=1, max_size=6)
 

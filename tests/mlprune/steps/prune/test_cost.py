@@ -5,10 +5,10 @@ from pathlib import Path
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
 from mlprune.steps.job_cost import SMALL_JOB_BYTES
+from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.cost import ordering_cost
 from mlprune.steps.prune.ordering import OrderBlockJob
-from mlprune.steps.prune.outliers import OutliersJob
 from mlprune.steps.prune.sweep import SweepJob
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
 from tests.tiny_models import HIDDEN

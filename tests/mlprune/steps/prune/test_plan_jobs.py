@@ -10,9 +10,9 @@ from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import Job
 from mlprune.steps.observe.jobs import ObserveJob
+from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, OrderBlockJob
-from mlprune.steps.prune.outliers import OutliersJob
 from mlprune.steps.prune.sweep import SweepJob
 from tests.tiny_recipes import tiny_recipe
 

@@ -73,13 +73,14 @@ def sweep_of(run: FinishedRun, name: str) -> SweepJob:
 
 
 def with_sets_only(run: FinishedRun, folder: Path) -> Store:
-    """A store that contains only the demonstration sets and outlier ratios."""
+    """A store that contains only the demonstration sets and the values of blocks."""
     store = Store(folder)
     for job in run.plan.jobs:
         if job.step == "demonstrate":
             job.run(store, None)  # type: ignore[arg-type]
-    for record in run.store.records("outliers"):
-        store.write_record(record)
+    for kind in ("outliers", "block_values"):
+        for record in run.store.records(kind):
+            store.write_record(record)
     return store
 
 

@@ -1,0 +1,1 @@
+"""Values of the blocks of the dense model that schedules read."""
