@@ -83,6 +83,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
         folders=("masks", "statistics", "weights"),
+        tables={"refined_layers": None},
     ),
     "masks": RecordKind(
         3,
