@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -10,11 +10,12 @@ from torch import Tensor
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.selection.levels import levels_of, permuted_levels, selects_within_rows
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.feature_factors import Factors
+from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs
 from mlprune.pruning.spec import ScoreSpec
 
 _WEIGHTS_TOGETHER = 2**18
@@ -46,6 +47,17 @@ BlockLevels = Mapping[str, LayerLevels]
 """Layer -> its levels, for all layers of a block."""
 
 
+@dataclass(frozen=True)
+class PrunedBlock:
+    """The masks of a block, and its new weights if there are some."""
+
+    levels: BlockLevels
+    weights: Mapping[str, Tensor] = field(default_factory=dict)
+    """Layer -> [out, in], in the dtype of the layer, 0 where removed; layers that keep their weights are missing."""
+    refined: Mapping[str, RefinedLayer] = field(default_factory=dict)
+    """Layer -> result of the refiner; empty without one."""
+
+
 def block_levels(
     weights: Mapping[str, Tensor],
     *,
@@ -53,7 +65,7 @@ def block_levels(
     sparsities: LayerSparsities,
     block: int,
     family: Family,
-    factors: Factors | None = None,
+    inputs: BlockInputs = NO_INPUTS,
 ) -> BlockLevels:
     """Score and order every layer of a block, for all sparsities at once. The largest layers start first.
 
@@ -63,20 +75,18 @@ def block_levels(
         sparsities: layer -> its sparsities; all zero for a layer that is not pruned.
         block: index of the block; random scores depend on it.
         family: maps layers to their inputs.
-        factors: of the features; None for scores without statistics.
+        inputs: statistics that the score reads.
     Raises:
         ShapeError: statistics do not fit a weight, or M does not divide its inputs.
         StatisticsError: statistics are negative or not finite.
     """
 
     def ordered(layer: str) -> LayerLevels:
-        factor, n_silent = (factors or {}).get(family.input_of(layer), (None, 0))
         if not any(sparsities[layer]):
             return unpruned_levels(weights[layer].shape, sparsities[layer])
-        packed = _ordered_levels(
-            LayerInputs(weights[layer], factor, block=block, layer=layer), score, sparsities=sparsities[layer]
-        )
-        return _described(packed, sparsities[layer], n_silent_features=n_silent)
+        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
+        packed = _ordered_levels(layer_inputs, score, sparsities=sparsities[layer])
+        return _described(packed, sparsities[layer], n_silent_features=inputs.n_silent(family.input_of(layer)))
 
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
     ordered_layers = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
@@ -88,10 +98,10 @@ def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequen
 
     Where rows do not depend on each other, a few rows are scored, ordered and packed at a time, in the cache.
     """
-    weight, factors = inputs.weight, inputs.factors
+    weight = inputs.weight
 
     def levels_of_rows(rows: slice) -> Tensor:
-        scores = layer_scores(weight[rows], score=score, block=inputs.block, layer=inputs.layer, factors=factors)
+        scores = SCORE_FUNCTIONS[score.score](inputs.of_rows(rows), score.score_parameters)
         if score.permute:
             return permuted_levels(scores, score.structure, sparsities=sparsities)
         return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
@@ -102,16 +112,6 @@ def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequen
         return PackedLevels.pack(levels_of_rows(slice(None)), n_levels)
     shape = (weight.shape[0], weight.shape[1])
     return PackedLevels.pack_rows(levels_of_rows, shape, n_levels, n_together=_WEIGHTS_TOGETHER)
-
-
-def layer_scores(weight: Tensor, *, score: ScoreSpec, block: int, layer: str, factors: Tensor | None) -> Tensor:
-    """Return the scores of one layer, [out, in] float32.
-
-    Raises:
-        StatisticsError: the score reads statistics and `factors` is None.
-    """
-    inputs = LayerInputs(weight, factors, block=block, layer=layer)
-    return SCORE_FUNCTIONS[score.score](inputs, score.score_parameters)
 
 
 def described_levels(

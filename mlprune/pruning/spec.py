@@ -8,10 +8,12 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import (
     AGGREGATIONS,
     NO_PARAMETERS,
+    REFINERS,
     SCHEDULES,
     SCORES,
     Method,
     Parameters,
+    Refiner,
     Score,
     Structure,
     structure_of,
@@ -69,6 +71,36 @@ class ScoreSpec:
         spec = with_defaults(cls, parameters)
         values = _parameters(SCORES[spec.score].parameters, parameters.get("score_parameters"))
         return replace(spec, score_parameters=values)
+
+
+@dataclass(frozen=True)
+class RefinementSpec:
+    """How the mask of a score is refined."""
+
+    refiner: str
+    """A key of `REFINERS`."""
+    refiner_parameters: Parameters = NO_PARAMETERS
+    """Left out: the defaults of the refiner."""
+
+    def __post_init__(self) -> None:
+        _fill_in(self, "refiner_parameters", REFINERS[self.refiner])
+
+    @property
+    def method(self) -> Refiner:
+        """The registry entry of the refiner."""
+        return REFINERS[self.refiner]
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """Parameters of an id, without defaults."""
+        return without_defaults(self)
+
+    @classmethod
+    def from_parameters(cls, parameters: JsonObject) -> "RefinementSpec":
+        """Build the specification from the parameters of a record."""
+        spec = with_defaults(cls, parameters)
+        values = _parameters(REFINERS[spec.refiner].parameters, parameters.get("refiner_parameters"))
+        return replace(spec, refiner_parameters=values)
 
 
 @dataclass(frozen=True)

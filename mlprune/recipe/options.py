@@ -19,7 +19,13 @@ def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Met
         name: of the new model.
         base: model of the entry. Keys that it already has are not added.
         registries: kind of method -> registry.
+    Raises:
+        TypeError: two registries have a parameter of one name, so that its key would belong to both.
     """
+    names = [key for registry in registries.values() for key in _owners(registry)]
+    if len(set(names)) < len(names):
+        shared = sorted({key for key in names if names.count(key) > 1})
+        raise TypeError(f"parameters of several registries have one name: {shared}")
     options: dict[str, Any] = {
         key: _option(owners)
         for registry in registries.values()

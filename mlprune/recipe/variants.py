@@ -1,22 +1,25 @@
 """Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
 
-The keys of the parameters of scores, schedules and aggregations come from their registries.
+The keys of the parameters of scores, refiners, schedules and aggregations come from their registries.
 """
 
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score
+from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score, StatisticsName
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
+from mlprune.recipe.variant_checks import check_choice_of_demonstrations, check_refiner
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 _SCORE = RegisteredName("score", tuple(SCORES))
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
+_REFINER = RegisteredName("refiner", tuple(REFINERS))
 ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
 AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
+RefinerName = Annotated[str, AfterValidator(_REFINER), Field(title=_REFINER.title)]
 _NAMED_STRUCTURES = tuple(name for name in STRUCTURES if name != "N:M")
 StructureName = Annotated[
     str,
@@ -26,7 +29,7 @@ StructureName = Annotated[
     ),
 ]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
-"""Keys about statistics. Scores without statistics ignore them, so that lists of scores can multiply out."""
+"""Keys about statistics. Methods without statistics ignore them, so that lists of scores can multiply out."""
 
 
 class VariantFields(Model):
@@ -36,6 +39,8 @@ class VariantFields(Model):
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
     score: ScoreName | None = None
     """Importance of a weight; needed except for combinations."""
+    refine: RefinerName | None = None
+    """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
     demonstrations: str | None = None
     """Name of the sets whose statistics the score reads, one variant per set; magnitude and random ignore it."""
     over: tuple[str, ...] = ()
@@ -85,12 +90,19 @@ class VariantFields(Model):
     @property
     def reads_statistics(self) -> bool:
         """Whether the variant reads demonstrations."""
-        return bool(self.sparsity) and self.score is not None and bool(SCORES[self.score].needs)
+        return bool(self.sparsity) and bool(self.needs)
+
+    @property
+    def needs(self) -> tuple[StatisticsName, ...]:
+        """Statistics that the score and the refiner read."""
+        of_score = SCORES[self.score].needs if self.score else ()
+        of_refiner = REFINERS[self.refine].needs if self.refine else ()
+        return tuple(dict.fromkeys((*of_score, *of_refiner)))
 
     @property
     def ignored_keys(self) -> tuple[str, ...]:
-        """Keys of the entry that its score ignores because it reads no statistics."""
-        if self.score is None or SCORES[self.score].needs:
+        """Keys of the entry that its methods ignore because they read no statistics."""
+        if self.score is None or self.needs:
             return ()
         return tuple(key for key in STATISTICS_KEYS if key in self.model_fields_set)
 
@@ -103,6 +115,11 @@ class VariantFields(Model):
     def score_parameters(self) -> Parameters:
         """The parameters of the score."""
         return chosen_parameters(self, SCORES[self.score]) if self.score else Parameters()
+
+    @property
+    def refiner_parameters(self) -> Parameters:
+        """The parameters of the refiner."""
+        return chosen_parameters(self, REFINERS[self.refine]) if self.refine else Parameters()
 
     @property
     def aggregation_parameters(self) -> Parameters:
@@ -143,7 +160,8 @@ class VariantFields(Model):
     @model_validator(mode="after")
     def _sets_fit_score(self) -> "VariantFields":
         if self.reads_statistics and (self.demonstrations is None) != bool(self.over):
-            raise ValueError(f"score {self.score} needs demonstrations, or over with several sets, and not both")
+            methods = f"score {self.score}" + (f" with refine {self.refine}" if self.refine else "")
+            raise ValueError(f"{methods} needs demonstrations, or over with several sets, and not both")
         has_contrast = self.score is not None and SCORES[self.score].has_contrast
         if has_contrast != (self.contrast is not None):
             raise ValueError("score contrast needs contrast, and no other score takes it")
@@ -175,6 +193,12 @@ class VariantFields(Model):
             self._check_structure(score)
             if score.changes_weights:
                 self._check_changed_weights()
+        return self
+
+    @model_validator(mode="after")
+    def _refiner_fits_score(self) -> "VariantFields":
+        check_refiner(self)
+        check_choice_of_demonstrations(self)
         return self
 
     def _check_structure(self, score: Score) -> None:
@@ -211,4 +235,4 @@ if TYPE_CHECKING:
         """`VariantFields` with a key for every parameter of a score or aggregation."""
 
 else:
-    VariantConfig = with_options("VariantConfig", VariantFields, score=SCORES, aggregate=AGGREGATIONS)
+    VariantConfig = with_options("VariantConfig", VariantFields, score=SCORES, refine=REFINERS, aggregate=AGGREGATIONS)

@@ -13,7 +13,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.results import evaluation_rows, read_predictions
 from mlprune.steps.evaluate.task_spec import task_spec
 from mlprune.steps.job import Identity
-from mlprune.steps.prune.verify import verify_variant
+from mlprune.steps.prune.verify import reads_unstored_statistics, verify_variant
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -72,7 +72,9 @@ def has_masks_to_rebuild(record: Record) -> bool:
     """Whether the masks of a variant can be rebuilt without running the model."""
     rows = record.rows.get("variants", ())
     is_current = record.kind == "variants" and record.step_version == RECORD_KINDS["variants"].version
-    return is_current and len(rows) == 1 and rows[0].get("mask_sha256") is not None and not rows[0]["weights_changed"]
+    if not is_current or len(rows) != 1 or rows[0].get("mask_sha256") is None or rows[0]["weights_changed"]:
+        return False
+    return not reads_unstored_statistics(record)
 
 
 def rebuilt_masks_differ(store: Store, record: Record, model: Path) -> str | None:

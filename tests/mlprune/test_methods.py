@@ -22,6 +22,7 @@ from mlprune.store.record_kinds import RECORD_KINDS
 def test_every_registered_method_has_a_function() -> None:
     assert set(SCORE_FUNCTIONS) == {name for name, score in SCORES.items() if not score.changes_weights}
     assert set(RECONSTRUCTION_FUNCTIONS) == {name for name, score in SCORES.items() if score.changes_weights}
+    assert set(REFINER_FUNCTIONS) == set(REFINERS)
     assert {*LEVEL_FUNCTIONS, "N:M"} == set(STRUCTURES)
     assert set(SCHEDULE_FUNCTIONS) == set(SCHEDULES)
     assert set(AGGREGATION_FUNCTIONS) == set(AGGREGATIONS)

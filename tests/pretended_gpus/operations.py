@@ -19,6 +19,7 @@ from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.pruning.block_inputs import BlockInputs
 from mlprune.pruning.feature_factors import feature_factors
 from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
 from mlprune.pruning.scoring import block_levels, keep_masks
@@ -117,7 +118,8 @@ def _chosen(
     else:
         sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
         factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None
-        levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, factors=factors)
+        inputs = BlockInputs(factors)
+        levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs)
     packed = {layer: of_layer.packed.levels for layer, of_layer in levels.items()}
     return keep_masks(levels, level=0), changed, packed
 

@@ -46,7 +46,10 @@ scored AS (
         coalesce(r.made, '/') AS made,
         coalesce(r.set_profiles, v.profile, 'corrected') AS set_profiles,
         list_filter(
-            [v.score_parameters, v.schedule_parameters, v.aggregation_parameters, v.intervention_parameters],
+            [
+                v.score_parameters, v.refiner_parameters, v.schedule_parameters, v.aggregation_parameters,
+                v.intervention_parameters
+            ],
             lambda parameters: parameters IS NOT NULL
         ) AS parameters
     FROM variants AS v
@@ -58,6 +61,7 @@ own AS (
         nullif(concat_ws(
             ', ',
             CASE WHEN removes = 'highest' THEN 'removes the highest' END,
+            'refined by ' || replace(refiner, '_', ' '),
             CASE WHEN schedule <> 'uniform' THEN schedule || ' schedule' END,
             CASE
                 WHEN scope <> 'all' THEN 'only ' || array_to_string(list_transform(
@@ -91,7 +95,7 @@ own AS (
             removes, schedule, scope, profile, set_profiles, token_scope, aggregation, nullif(contrast, 'code'),
             n_demonstrations::VARCHAR, (resample_seed IS NOT NULL)::VARCHAR, made, score_parameters::VARCHAR, schedule_parameters::VARCHAR,
             aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
-        ] AS own_key
+        ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END AS own_key
     FROM scored
 ),
 parents AS (

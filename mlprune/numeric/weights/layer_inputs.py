@@ -1,6 +1,6 @@
 """Inputs of a function that scores, refines or reconstructs one layer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -40,6 +40,11 @@ class LayerInputs:
     gradients: Tensor | None = None
     """[out, in], float32: root of the mean over demonstrations of the squared gradient of the norm of the block's
     output by the weight; None unless read."""
+
+    def of_rows(self, rows: slice) -> "LayerInputs":
+        """Return some rows of the layer."""
+        gradients = None if self.gradients is None else self.gradients[rows]
+        return replace(self, weight=self.weight[rows], gradients=gradients)
 
     @property
     def norms(self) -> Tensor:

@@ -89,6 +89,7 @@ def _choices(spec: ScoredVariant) -> tuple[object, ...]:
         spec.schedule,
         spec.scope,
         spec.profile,
+        spec.refinement,
         *(vars(calibration.selection).values() if calibration else ()),
         tuple(score.items()),
         tuple((name, value) for name, value in vars(spec.score.score_parameters).items() if name != "seed"),

@@ -71,7 +71,7 @@ def _without(variant: PlannedVariant, source: SeedSource) -> Hashable:
         spec.propagation,
         selection,
         tuple(_set(planned, source) for planned in sets),
-        (spec.sparsity, spec.schedule, spec.scope, spec.profile),
+        (spec.sparsity, spec.schedule, spec.scope, spec.profile, spec.refinement),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from mlprune.json_values import as_str
-from mlprune.methods import AGGREGATIONS, SCHEDULES, SCORES, STRUCTURES, Method
+from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.citations import PLUG_AND_PLAY
 from mlprune.steps.export.lineage import lineage_table, with_ancestors
 from mlprune.steps.export.markdown import cell, rows_table, section, table
@@ -36,6 +36,8 @@ _PARENT_COLUMNS = ("role", "variant_id", "score", "structure", "propagation", "s
 _CHOICES = (
     "score",
     "score_parameters",
+    "refiner",
+    "refiner_parameters",
     "seed",
     "structure",
     "removes",
@@ -60,6 +62,7 @@ _TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
 """A stored language tag: a code, with a script if it is not the default of the language."""
 _CITED: Mapping[str, Mapping[str, Method]] = {
     "score": SCORES,
+    "refiner": REFINERS,
     "structure": STRUCTURES,
     "schedule": SCHEDULES,
     "aggregation": AGGREGATIONS,
@@ -222,7 +225,7 @@ def _rows_of(records: Sequence[Record], kind: str) -> list[Row]:
 
 
 def _citations(variants: Sequence[Row]) -> str:
-    """Papers of the scores, structures, permutations and schedules of a variant and of its combined variants."""
+    """Papers of the methods of a variant and of its combined variants, and of its permutation."""
     citations = [
         registry[str(row[column])].citation
         for row in variants

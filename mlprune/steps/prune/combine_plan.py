@@ -1,10 +1,10 @@
 """Plan combinations of variants: group the variants that are combined, and find what they have in common."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mlprune.errors import RecipeError
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
@@ -25,6 +25,9 @@ SHARED_COLUMNS = (
     "token_scope",
 )
 """Columns of a combination that have the value of its parents, or NULL if they differ."""
+
+REFINER_COLUMNS = ("refiner", "refiner_parameters")
+"""The same, for parents that were refined."""
 
 
 def add_combinations(
@@ -65,6 +68,11 @@ def _combinations_of(
         got = [variant.label for members in named for variant in members][:6]
         raise RecipeError("no variants to combine", of=entry.of, expected=expected, got=got)
     yield from (_combined(inputs, entry, members) for members in groups)
+
+
+def _refiner_columns(rows: Sequence[Mapping[str, JsonValue]]) -> tuple[str, ...]:
+    """Return the columns of the refiner if all parents have one."""
+    return REFINER_COLUMNS if all("refiner" in row for row in rows) else ()
 
 
 def _variants_named(name: str, variants: Iterable[PlannedVariant]) -> list[PlannedVariant]:
@@ -115,6 +123,6 @@ def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant
         sparsity=members[0].spec.sparsity,
         combination=entry.combine,
         parent_ids=ids,
-        shared=tuple(agreeing_columns(rows, SHARED_COLUMNS).items()),
+        shared=tuple(agreeing_columns(rows, (*SHARED_COLUMNS, *_refiner_columns(rows))).items()),
     )
     return PlannedVariant(spec, parents=tuple(members))

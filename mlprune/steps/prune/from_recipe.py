@@ -1,6 +1,6 @@
-"""Specifications of a variant from a recipe entry: score, statistics, schedule and scope, checked against the model."""
+"""Specifications of a variant from a recipe entry: score, refinement, statistics, schedule, scope and sets, checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from pathlib import Path
 
@@ -8,8 +8,9 @@ from mlprune.errors import RecipeError, unknown
 from mlprune.methods import GivenParameters, SensitivityParameters
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
-from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, VariantConfig, asked_languages
+from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.loss_records import LossRecord, find_losses
 
@@ -32,6 +33,11 @@ def score_spec(entry: VariantConfig) -> ScoreSpec:
     )
 
 
+def refinement_spec(entry: VariantConfig) -> RefinementSpec | None:
+    """Return how the mask of the score is refined; None if it is not."""
+    return RefinementSpec(entry.refine, entry.refiner_parameters) if entry.refine else None
+
+
 def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
     """Return which statistics of the entry's sets count, and how they become one factor per feature."""
     return StatisticsSelection(
@@ -47,6 +53,59 @@ def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
 def _normal(shares: tuple[float, ...]) -> tuple[float, ...]:
     """Return shares that sum to 1; an empty tuple if all are equal. Shares of 1 and 3 equal shares of 2 and 6."""
     return tuple(share / fsum(shares) for share in shares) if len(set(shares)) > 1 else ()
+
+
+def set_groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
+    """Yield the sets that a score reads together: each set alone, or for `over` all sets of one seed."""
+    if not entry.over:
+        for planned in sets[entry.demonstrations or ""]:
+            _check_readable(entry, (planned,))
+            yield (planned,)
+        return
+    named = [planned for name in dict.fromkeys(entry.over) for planned in sets[name]]
+    for seed in dict.fromkeys(planned.spec.seed for planned in named):
+        group = tuple(planned for planned in named if planned.spec.seed == seed)
+        labels = [planned.label for planned in group]
+        if len(group) < 2 or len({planned.name for planned in group}) < len(set(entry.over)):
+            message = "over needs two or more sets of one seed, at least one of each name"
+            raise RecipeError(message, over=entry.over, seed=seed, got=labels)
+        if len({planned.id for planned in group}) < len(group):
+            raise RecipeError("over contains one set twice", over=entry.over, seed=seed, got=labels)
+        if entry.shares and len(entry.shares) != len(group):
+            message = "the number of shares differs from the number of sets"
+            expected = f"{len(group)} shares, one for each set: {labels}"
+            raise RecipeError(message, over=entry.over, expected=expected, got=entry.shares)
+        _check_readable(entry, group)
+        yield group
+
+
+def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None:
+    """Check that the sets have the tokens and the demonstrations that the entry asks for."""
+    for planned in group:
+        check_token_scope(planned, entry.tokens)
+        if entry.samples is not None and entry.samples > planned.spec.samples:
+            expected = f"samples at most {planned.spec.samples}"
+            raise RecipeError(
+                "a set has too few demonstrations", demonstrations=planned.name, expected=expected, got=entry.samples
+            )
+
+
+def contrast_sets(
+    entry: VariantConfig, target: PlannedSet, sets: Mapping[str, tuple[PlannedSet, ...]]
+) -> tuple[PlannedSet | None, ...]:
+    """Return the contrast sets with the seed of the target set; (None,) if the score has no contrast."""
+    if entry.contrast is None:
+        return (None,)
+    contrasts = tuple(planned for planned in sets[entry.contrast] if planned.spec.seed == target.spec.seed)
+    if not contrasts:
+        raise RecipeError(
+            "the contrast has no set of equal seed",
+            contrast=entry.contrast,
+            expected=f"a set of seed {target.spec.seed}",
+            got=[planned.spec.seed for planned in sets[entry.contrast]],
+        )
+    _check_readable(entry, contrasts)
+    return contrasts
 
 
 def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:

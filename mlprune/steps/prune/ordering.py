@@ -12,11 +12,14 @@ from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
-from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels
-from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
+from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.loss_records import loss_keys, losses_of
@@ -44,6 +47,19 @@ class Ordering:
     """Id of the statistics of the contrast set."""
     block_values: RecordKey | None = None
     """Record of the values of blocks that the schedule reads, such as outlier ratios."""
+    refinement: RefinementSpec | None = None
+
+    @property
+    def method(self) -> PruningMethod:
+        """How masks and new weights are chosen."""
+        return PruningMethod(self.score, self.refinement)
+
+    @property
+    def changes_weights(self) -> bool:
+        """Whether remaining weights get new values."""
+        return self.score.method.changes_weights or (
+            self.refinement is not None and self.refinement.method.changes_weights
+        )
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -54,16 +70,16 @@ class Ordering:
         return (*statistics, *values, *loss_keys(self.schedule))
 
 
-def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> BlockLevels:
-    """Score and order one block from the model's files and stored statistics."""
+def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
+    """Score and order one block, and refine its masks, from the model's files and stored statistics."""
     family = FAMILIES[model.family]
-    return block_levels(
+    return pruned_block(
         read_block(Path(model.path), block, dtype=model.dtype),
-        score=ordering.score,
+        ordering.method,
         sparsities=sparsities_of(store, family, block, ordering),
+        inputs=stored_inputs(store, ordering, block=block),
         block=block,
         family=family,
-        factors=stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast),
     )
 
 
@@ -80,6 +96,13 @@ def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) 
         )
         for layer in family.layers
     }
+
+
+def stored_inputs(store: Store, ordering: Ordering, *, block: int) -> BlockInputs:
+    """Return the statistics of one block that an ordering reads."""
+    return BlockInputs(
+        stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast)
+    )
 
 
 def stored_factors(
@@ -128,10 +151,12 @@ class OrderBlockJob(RecordJob):
         return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities), permuted_group=group)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
-        """Read the tensors and statistics of this block, and write its masks."""
-        levels = order_block(store, self.model, self.block, self.ordering)
-        artefact = write_block_masks(store, mask_path(self.ordering_id, self.block), levels)
-        store.write_record(self.identity.record(artefacts=(artefact,)))
+        """Read the tensors and statistics of this block, and write its masks and new weights."""
+        pruned = order_block(store, self.model, self.block, self.ordering)
+        files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
+        if self.ordering.changes_weights:
+            files.append(write_block_weights(store, weights_path(self.ordering_id, self.block), pruned.weights))
+        store.write_record(self.identity.record(artefacts=tuple(files)))
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
-from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
+from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, computed_parameters, make_identity
-from mlprune.steps.prune.from_recipe import check_structure, schedule_spec, scope, score_spec, statistics_selection
+from mlprune.steps.prune.from_recipe import (
+    check_structure,
+    contrast_sets,
+    refinement_spec,
+    schedule_spec,
+    scope,
+    score_spec,
+    set_groups,
+    statistics_selection,
+)
 from mlprune.steps.prune.variant import (
     Calibration,
     CombinedVariant,
@@ -160,60 +168,9 @@ def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Set
         yield PlannedVariant(_spec(recipe, inputs, entry, (), None))
     else:
         of_profile = sets[entry.profile]
-        for group in _groups(entry, of_profile):
-            _check_readable(entry, group)
-            for contrast in _contrast_sets(entry, group[0], of_profile):
+        for group in set_groups(entry, of_profile):
+            for contrast in contrast_sets(entry, group[0], of_profile):
                 yield PlannedVariant(_spec(recipe, inputs, entry, group, contrast), group, contrast)
-
-
-def _groups(entry: VariantConfig, sets: Mapping[str, tuple[PlannedSet, ...]]) -> Iterator[tuple[PlannedSet, ...]]:
-    """Yield the sets that a score reads together: each set alone, or for `over` all sets of one seed."""
-    if not entry.over:
-        yield from ((planned,) for planned in sets[entry.demonstrations or ""])
-        return
-    named = [planned for name in dict.fromkeys(entry.over) for planned in sets[name]]
-    for seed in dict.fromkeys(planned.spec.seed for planned in named):
-        group = tuple(planned for planned in named if planned.spec.seed == seed)
-        labels = [planned.label for planned in group]
-        if len(group) < 2 or len({planned.name for planned in group}) < len(set(entry.over)):
-            message = "over needs two or more sets of one seed, at least one of each name"
-            raise RecipeError(message, over=entry.over, seed=seed, got=labels)
-        if len({planned.id for planned in group}) < len(group):
-            raise RecipeError("over contains one set twice", over=entry.over, seed=seed, got=labels)
-        if entry.shares and len(entry.shares) != len(group):
-            message = "the number of shares differs from the number of sets"
-            expected = f"{len(group)} shares, one for each set: {labels}"
-            raise RecipeError(message, over=entry.over, expected=expected, got=entry.shares)
-        yield group
-
-
-def _check_readable(entry: VariantConfig, group: tuple[PlannedSet, ...]) -> None:
-    """Check that the sets have the tokens and the demonstrations that the entry asks for."""
-    for planned in group:
-        check_token_scope(planned, entry.tokens)
-        if entry.samples is not None and entry.samples > planned.spec.samples:
-            expected = f"samples at most {planned.spec.samples}"
-            raise RecipeError(
-                "a set has too few demonstrations", demonstrations=planned.name, expected=expected, got=entry.samples
-            )
-
-
-def _contrast_sets(
-    entry: VariantConfig, target: PlannedSet, sets: Mapping[str, tuple[PlannedSet, ...]]
-) -> tuple[PlannedSet | None, ...]:
-    """Return the contrast sets with the seed of the target set; (None,) if the score has no contrast."""
-    if entry.contrast is None:
-        return (None,)
-    contrasts = tuple(planned for planned in sets[entry.contrast] if planned.spec.seed == target.spec.seed)
-    if not contrasts:
-        raise RecipeError(
-            "the contrast has no set of equal seed",
-            contrast=entry.contrast,
-            expected=f"a set of seed {target.spec.seed}",
-            got=[planned.spec.seed for planned in sets[entry.contrast]],
-        )
-    _check_readable(entry, contrasts)
-    return contrasts
 
 
 def _spec(
@@ -225,8 +182,10 @@ def _spec(
     set_ids = tuple(planned.id for planned in group)
     contrast_id = contrast.id if contrast else None
     calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
-    sparsity = entry.sparsity or 0.0
-    parameters = scored_parameters(score, calibration, sparsity=sparsity, schedule=schedule, scope=planned_scope)
+    sparsity, refinement = entry.sparsity or 0.0, refinement_spec(entry)
+    parameters = scored_parameters(
+        score, calibration, sparsity=sparsity, schedule=schedule, scope=planned_scope, refinement=refinement
+    )
     if entry.profile != "corrected":
         parameters["profile"] = entry.profile
     batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
@@ -245,4 +204,5 @@ def _spec(
         schedule=schedule,
         scope=planned_scope,
         profile=entry.profile,
+        refinement=refinement,
     )

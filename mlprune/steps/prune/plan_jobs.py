@@ -67,8 +67,7 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
             jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
         else:
             ordering = _ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
-            # masks that do not nest exactly cannot share one ordering
-            alone = () if spec.score.group.masks_nest else (spec.sparsity,)
+            alone = (spec.sparsity,) if spec.is_alone else ()
             orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():
         jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
@@ -134,7 +133,9 @@ def _ordering(
     recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, values: RecordKey | None
 ) -> Ordering:
     """Return the ordering of one variant, with its sparsity only."""
-    ordering = Ordering(spec.score, (spec.sparsity,), spec.schedule, spec.scope, block_values=values)
+    ordering = Ordering(
+        spec.score, (spec.sparsity,), spec.schedule, spec.scope, block_values=values, refinement=spec.refinement
+    )
     if spec.calibration is None:
         return ordering
     contrast = variant.contrast

@@ -64,7 +64,7 @@ class SweepJob(ModelJob):
     @property
     def shares_replicas(self) -> bool:
         """Whether no Gram matrix is needed, whose bits depend on the order in which tokens are added."""
-        return "products" not in self.variant.score.method.needs
+        return "products" not in self.variant.needs
 
     @property
     def artefact_record(self) -> RecordKey | None:
@@ -127,7 +127,7 @@ class SweepJob(ModelJob):
             return record
         if record is not None:
             store.quarantine(record)
-        sweep.observe(block, with_products="products" in self.variant.score.method.needs)
+        sweep.observe(block, with_products="products" in self.variant.needs)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
         record = identity.record(artefacts=files)
         store.write_record(record)

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.messages import SweepObservation
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
 from mlprune.pruning.mask_files import mask_path, write_block_masks
-from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
-from mlprune.pruning.scoring import BlockLevels, LayerSparsities, block_levels, keep_masks
+from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, keep_masks
 from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.observe.statistics_files import write_part
 from mlprune.steps.prune.variant import Calibration, ScoredVariant
@@ -60,30 +61,29 @@ class BlockPruning:
         Returns: keep masks, new weights, and the written files in this order.
         """
         store, files = Store(self.store_uri), list[Artefact]()
-        levels, changed = self._choose(weights, observation)
-        files.append(write_block_masks(store, mask_path(self.ordering_id, self.block), levels))
+        pruned = self._choose(weights, observation)
+        files.append(write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels))
         if self.variant.weights_changed:
-            files.append(write_block_weights(store, weights_path(self.variant.id, self.block), changed))
+            files.append(write_block_weights(store, weights_path(self.variant.id, self.block), pruned.weights))
         files += self._write_statistics(store, observation)
-        return keep_masks(levels, level=0), changed, tuple(files)
+        return keep_masks(pruned.levels, level=0), pruned.weights, tuple(files)
 
-    def _choose(
-        self, weights: Mapping[str, Tensor], observation: SweepObservation
-    ) -> tuple[BlockLevels, Mapping[str, Tensor]]:
-        score, family = self.variant.score, FAMILIES[self.variant.model.family]
-        if self.variant.weights_changed:
-            inputs = inputs_with_products(weights, observation.products, block=self.block, family=family)
-            return reconstruct_block(inputs, score, self.sparsities)
-        statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
-        levels = block_levels(
+    def _choose(self, weights: Mapping[str, Tensor], observation: SweepObservation) -> PrunedBlock:
+        return pruned_block(
             weights,
-            score=score,
+            PruningMethod(self.variant.score, self.variant.refinement),
             sparsities=self.sparsities,
+            inputs=self._inputs(observation),
             block=self.block,
-            family=family,
-            factors=swept_factors(self.calibration, statistics),
+            family=FAMILIES[self.variant.model.family],
         )
-        return levels, {}
+
+    def _inputs(self, observation: SweepObservation) -> BlockInputs:
+        """Return the statistics that the variant reads."""
+        if self.variant.score.method.changes_weights:
+            return BlockInputs(products=observation.products)
+        statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
+        return BlockInputs(swept_factors(self.calibration, statistics))
 
     def _write_statistics(self, store: Store, observation: SweepObservation) -> Iterator[Artefact]:
         """Write one file per set, with the demonstrations in the order of the batches."""

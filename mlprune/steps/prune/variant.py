@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.methods import StatisticsName
+from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
 
@@ -55,6 +56,8 @@ class ScoredVariant(_Variant):
     schedule: ScheduleSpec = ScheduleSpec()  # noqa: RUF009 - frozen
     scope: Scope = Scope()  # noqa: RUF009 - frozen
     profile: ProfileName = "corrected"
+    refinement: RefinementSpec | None = None
+    """None if the mask is that of the score."""
 
     @property
     def structure(self) -> str:
@@ -69,7 +72,20 @@ class ScoredVariant(_Variant):
     @property
     def weights_changed(self) -> bool:
         """Whether remaining weights have new values."""
-        return self.score.method.changes_weights
+        return self.score.method.changes_weights or (
+            self.refinement is not None and self.refinement.method.changes_weights
+        )
+
+    @property
+    def needs(self) -> tuple[StatisticsName, ...]:
+        """Statistics that the score and the refiner read."""
+        of_refiner = self.refinement.method.needs if self.refinement else ()
+        return tuple(dict.fromkeys((*self.score.method.needs, *of_refiner)))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other sparsity can share its ordering, because its mask is not a level of a nested ordering."""
+        return not self.score.group.masks_nest or self.refinement is not None or self.score.method.changes_weights
 
     @property
     def contrast_set_id(self) -> str | None:
@@ -128,13 +144,23 @@ def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:
 
 
 def scored_parameters(
-    score: ScoreSpec, calibration: Calibration | None, *, sparsity: float, schedule: ScheduleSpec, scope: Scope
+    score: ScoreSpec,
+    calibration: Calibration | None,
+    *,
+    sparsity: float,
+    schedule: ScheduleSpec,
+    scope: Scope,
+    refinement: RefinementSpec | None = None,
 ) -> dict[str, JsonValue]:
     """Return the parameters of a scored variant's id, without profile, dtype, batch size and device."""
     parameters: dict[str, JsonValue] = {**score.parameters, "sparsity": sparsity}
     if calibration is not None:
         parameters |= {**calibration.selection.parameters, "propagation": calibration.propagation}
-    parts = {"schedule": schedule.parameters, "scope": scope.parameters}
+    parts = {
+        "schedule": schedule.parameters,
+        "scope": scope.parameters,
+        "refinement": refinement.parameters if refinement else {},
+    }
     return parameters | {name: part for name, part in parts.items() if part}
 
 
@@ -159,7 +185,13 @@ def scored_variant(
         schedule=ScheduleSpec.from_parameters(parameters.get("schedule", {})),
         scope=Scope.from_parameters(parameters.get("scope", {})),
         profile=parameters.get("profile", "corrected"),
+        refinement=refinement_of(parameters),
     )
+
+
+def refinement_of(parameters: Mapping[str, Any]) -> RefinementSpec | None:
+    """Return the refinement in the parameters of a variant's record; None if there is none."""
+    return RefinementSpec.from_parameters(parameters["refinement"]) if "refinement" in parameters else None
 
 
 def block_identity(ordering_id: str, block: int, *, parents: JsonObject) -> Identity:

@@ -179,6 +179,7 @@ def _scored_columns(variant: ScoredVariant) -> Row:
         "schedule_parameters": _schedule_parameters(variant.schedule) or None,
         "scope": variant.scope.parameters or None,
         "profile": variant.profile,
+        **_refiner_columns(variant),
     }
     if variant.calibration is None:
         return columns
@@ -192,6 +193,17 @@ def _scored_columns(variant: ScoredVariant) -> Row:
         "aggregation_parameters": dict(_nested(selection.parameters, "aggregation_parameters")) or None,
         "n_demonstrations": selection.n_demonstrations,
         "resample_seed": selection.resample_seed,
+    }
+
+
+def _refiner_columns(variant: ScoredVariant) -> Row:
+    """Return the columns of a refined variant; other rows do not have them, so that their records keep their bytes."""
+    if variant.refinement is None:
+        return {}
+    parameters = variant.refinement.parameters
+    return {
+        "refiner": variant.refinement.refiner,
+        "refiner_parameters": dict(_nested(parameters, "refiner_parameters")) or None,
     }
 
 

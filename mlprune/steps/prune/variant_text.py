@@ -7,7 +7,13 @@ from mlprune.json_values import JsonValue
 
 Row = Mapping[str, JsonValue]
 
-_PARAMETERS = ("score_parameters", "schedule_parameters", "aggregation_parameters", "intervention_parameters")
+_PARAMETERS = (
+    "score_parameters",
+    "refiner_parameters",
+    "schedule_parameters",
+    "aggregation_parameters",
+    "intervention_parameters",
+)
 
 _LONGEST_LIST = 80
 """Most characters of a list of values in a label."""
@@ -44,10 +50,12 @@ def settings_words(row: Row) -> Iterator[str]:
         yield f"seed {row['seed']}"
     if row["removes"] == "highest":
         yield "removing the highest"
+    if row.get("refiner"):
+        yield f"refined by {str(row['refiner']).replace('_', ' ')}"
     if row["schedule"] not in (None, "uniform"):
         yield f"schedule {row['schedule']}"
     for column in _PARAMETERS:
-        yield from parameter_words(row[column], longest=_LONGEST_LIST)
+        yield from parameter_words(row.get(column), longest=_LONGEST_LIST)
     yield from _scope_words(row["scope"])
     if row["profile"] not in (None, "corrected"):
         yield f"profile {row['profile']}"

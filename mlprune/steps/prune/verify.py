@@ -1,7 +1,8 @@
 """Rebuild the keep masks of a variant from the store, without running the model, and compare them.
 
 The masks are rebuilt from the base model's weights and the stored statistics; those of a combination, from the masks of
-its parents. Variants with changed weights cannot be rebuilt, because the inputs of SparseGPT are not stored.
+its parents. Variants with changed weights cannot be rebuilt, and neither can those of a sweep that reads more than sums
+of squares, because the sweep does not store it.
 """
 
 from collections.abc import Callable
@@ -15,8 +16,11 @@ from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import ModelInfo
 from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_pruning import pruned_block
 from mlprune.pruning.mask_files import fingerprint
-from mlprune.pruning.scoring import BlockLevels, block_levels
+from mlprune.pruning.scoring import BlockLevels
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.observe.statistics_files import read_block_statistics
@@ -25,7 +29,7 @@ from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.stored_masks import require_masks, stored_masks
 from mlprune.steps.prune.sweep_block import roles, swept_factors
-from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, scored_variant
+from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, refinement_of, scored_variant
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
@@ -54,19 +58,32 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         record: of a variant.
         model_path: folder of its base model.
     Raises:
-        BadInputError: the variant has no masks, its weights changed, or the folder holds another model.
+        BadInputError: the variant has no masks, its weights changed, its statistics are not stored, or the folder holds
+            another model.
         DamagedArtefactError: a statistics or mask file is missing or damaged.
     """
     row = record.rows["variants"][0]
     if row["mask_sha256"] is None or row["weights_changed"]:
         got = "changed weights" if row["weights_changed"] else "the dense model"
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
+    if reads_unstored_statistics(record):
+        expected = "a variant of dense propagation, or of a method that reads sums of squares"
+        raise BadInputError("the statistics of the masks are not stored", variant_id=record.id, expected=expected)
     info = require_base_model(model_path, record.parent("base_model"))
     blocks = parallel_map(_rebuilder(store, record, info), range(info.n_blocks))
     keeps = [
         (block, layer, levels.keep_sha256[0]) for block, layers in enumerate(blocks) for layer, levels in layers.items()
     ]
     return Verification(record.id, as_str(row["mask_sha256"]), fingerprint(keeps))
+
+
+def reads_unstored_statistics(record: Record) -> bool:
+    """Whether the masks of a variant were made from statistics that its sweep did not store."""
+    parameters = record.parameters
+    if parameters.get("propagation") != "sequential":
+        return False
+    score, refinement = ScoreSpec.from_parameters(parameters), refinement_of(parameters)
+    return not {*score.method.needs, *(refinement.method.needs if refinement else ())} <= {"squares"}
 
 
 def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int], BlockLevels]:
@@ -95,7 +112,7 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
     ordering = _ordering(stored.record, variant)
     calibration = variant.calibration
     if calibration is None or calibration.propagation != "sequential":
-        return lambda block: order_block(store, model, block, ordering)
+        return lambda block: order_block(store, model, block, ordering).levels
     return lambda block: _swept_block(store, stored.record, block, ordering=ordering, variant=variant)
 
 
@@ -109,14 +126,14 @@ def _swept_block(
         role: read_block_statistics(store, record.artefacts, block, role=role) for role in roles(variant.calibration)
     }
     family = FAMILIES[variant.model.family]
-    return block_levels(
+    return pruned_block(
         read_block(Path(variant.model.path), block, dtype=variant.model.dtype),
-        score=ordering.score,
+        ordering.method,
         sparsities=sparsities_of(store, family, block, ordering),
+        inputs=BlockInputs(swept_factors(variant.calibration, statistics)),
         block=block,
         family=family,
-        factors=swept_factors(variant.calibration, statistics),
-    )
+    ).levels
 
 
 def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
@@ -131,4 +148,5 @@ def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
         statistics=tuple(record.parents.get("statistics", ())),
         contrast=record.optional_parent("contrast_statistics"),
         block_values=values_key(record),
+        refinement=variant.refinement,
     )

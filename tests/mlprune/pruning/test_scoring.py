@@ -14,9 +14,12 @@ from mlprune.methods import RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.selection.permutation import column_order
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
 from mlprune.processes.parallel import set_worker_threads
+from mlprune.pruning.block_inputs import BlockInputs
 from mlprune.pruning.feature_factors import Factors
-from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, layer_scores, mask_sha256
+from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
 from mlprune.pruning.spec import ScoreSpec
 
 XGLM = FAMILIES["xglm"]
@@ -36,11 +39,16 @@ def factors(seed: int) -> Factors:
 
 
 def levels_by(
-    weights: dict[str, Tensor], choice: ScoreSpec, sparsities: Sequence[float], **options: Any
+    weights: dict[str, Tensor],
+    choice: ScoreSpec,
+    sparsities: Sequence[float],
+    *,
+    factors: Factors | None = None,
+    block: int = 0,
 ) -> BlockLevels:
     """All layers at the same sparsities, in block 0 by default."""
-    everywhere = dict.fromkeys(weights, tuple(sparsities))
-    return block_levels(weights, score=choice, sparsities=everywhere, family=XGLM, **{"block": 0, **options})
+    everywhere, inputs = dict.fromkeys(weights, tuple(sparsities)), BlockInputs(factors)
+    return block_levels(weights, score=choice, sparsities=everywhere, block=block, family=XGLM, inputs=inputs)
 
 
 def removed_of(scores: Sequence[float], n: int, *, highest: bool = False) -> set[int]:
@@ -113,7 +121,7 @@ def test_permuted_inputs_keep_a_higher_sum_of_scores_than_the_given_order(
     gained = 0.0
     for layer, weight in weights.items():
         choice, norms = ScoreSpec(score), known_factors[XGLM.input_of(layer)][0]
-        scores = layer_scores(weight, score=choice, block=0, layer=layer, factors=norms).double()
+        scores = SCORE_FUNCTIONS[score](LayerInputs(weight, norms, 0, layer), choice.score_parameters).double()
         order = torch.from_numpy(column_order(scores.float(), 2, 4))
         mask = keep_masks(permuted, level=0)[layer]
         assert mask[:, order].reshape(-1, 4).sum(dim=1).eq(2).all()
@@ -202,7 +210,8 @@ def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: in
 
 def test_every_layer_can_have_its_own_sparsities_and_sparsity_0_removes_nothing(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
-    ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, factors=factors(1))
+    inputs = BlockInputs(factors(1))
+    ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, inputs=inputs)
     assert {layer: one.n_removed for layer, one in ordered.items()} == {
         **dict.fromkeys(weights, (10, 20)),
         "fc1": (0, 0),

@@ -1,6 +1,7 @@
 """Catalog rows of variants."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +12,14 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
+from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.stored_masks import require_masks
-from mlprune.steps.prune.variant import DenseVariant
+from mlprune.steps.prune.variant import DenseVariant, scored_parameters, scored_variant
+from mlprune.steps.prune.variant_rows import variant_row
+from mlprune.steps.prune.variant_text import settings_words
 from mlprune.store.store import Store
+from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.tiny_recipes import FinishedRun, method_recipe, run_plan
 
 XGLM = FAMILIES["xglm"]
@@ -168,3 +173,32 @@ def test_the_base_model_and_its_dense_variant_are_recorded(tiny_run: FinishedRun
         tensors[f"model.layers.{block}.{layer}.weight"] for block in range(3) for layer in XGLM.layers
     ]
     assert row["n_prunable"] == sum(one.numel() for one in prunable)
+
+
+def test_a_refined_variant_has_the_columns_of_its_refiner_and_other_rows_do_not(
+    small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, needs=("products",), changes_weights=True)
+    (spec,) = (variant.spec for variant in small_run.named("sweep"))
+    assert not {"refiner", "refiner_parameters"} & set(variant_row(spec, achieved=0.5))
+    for parameters, expected in ((PlantedParameters(), None), (PlantedParameters(2.0), {"factor": 2.0})):
+        refined = replace(spec, refinement=RefinementSpec(NAME, parameters))
+        row = variant_row(refined, achieved=0.5)
+        assert (row["refiner"], row["refiner_parameters"], row["weights_changed"]) == (NAME, expected, True)
+        words = " ".join(settings_words(row))
+        assert words == f"refined by {NAME}" + (" factor 2" if expected else "")
+
+
+def test_a_refinement_is_part_of_the_id_and_comes_back_from_it(
+    small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch, needs=("products",))
+    (spec,) = (variant.spec for variant in small_run.named("sweep"))
+    options = {"sparsity": spec.sparsity, "schedule": spec.schedule, "scope": spec.scope}
+    plain = scored_parameters(spec.score, spec.calibration, **options)
+    for refinement in (RefinementSpec(NAME), RefinementSpec(NAME, PlantedParameters(2.0))):
+        parameters = scored_parameters(spec.score, spec.calibration, **options, refinement=refinement)
+        assert parameters == {**plain, "refinement": refinement.parameters}
+        back = scored_variant(spec.identity, spec.model, parameters, spec.identity.parents)
+        assert (back.refinement, back.is_alone, back.needs) == (refinement, True, ("squares", "products"))
+    assert not spec.is_alone

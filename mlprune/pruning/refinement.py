@@ -1,0 +1,80 @@
+"""Refine the masks that a score has chosen for one block, at equal sparsity."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import PermanentError
+from mlprune.models.families.records import Family
+from mlprune.numeric.refinement.refined_layer import RefinedLayer
+from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.scoring import BlockLevels, LayerLevels, PrunedBlock, described_levels
+from mlprune.pruning.spec import RefinementSpec
+
+
+def refined_block(
+    weights: Mapping[str, Tensor],
+    levels: BlockLevels,
+    spec: RefinementSpec,
+    *,
+    structure: str,
+    inputs: BlockInputs,
+    block: int,
+    family: Family,
+) -> PrunedBlock:
+    """Refine the mask of every layer of a block. Layers of which nothing is removed stay as they are.
+
+    Args:
+        weights: layer -> [out, in].
+        levels: of the score, at one sparsity.
+        structure: the comparison group.
+        inputs: statistics that the refiner reads.
+    Raises:
+        PermanentError: the refiner changed the number of removed weights, or kept one that it removed.
+    """
+
+    def refined(layer: str) -> tuple[LayerLevels, RefinedLayer | None]:
+        of_layer = levels[layer]
+        if not any(of_layer.n_removed):
+            return of_layer, None
+        keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
+        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
+        parameters = spec.refiner_parameters
+        result = REFINER_FUNCTIONS[spec.refiner](layer_inputs, keep, structure=structure, parameters=parameters)
+        _check(result, keep, spec, structure=structure, where=(block, layer))
+        n_silent = of_layer.n_silent_features
+        packed = described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
+        return packed, result
+
+    made = dict(zip(weights, parallel_map(refined, weights), strict=True))
+    layers = {layer: result for layer, (_, result) in made.items() if result is not None}
+    changed = {
+        layer: result.weight.to(weights[layer].dtype) for layer, result in layers.items() if result.weight is not None
+    }
+    return PrunedBlock({layer: of_layer for layer, (of_layer, _) in made.items()}, changed, layers)
+
+
+def _check(result: RefinedLayer, keep: Tensor, spec: RefinementSpec, *, structure: str, where: tuple[int, str]) -> None:
+    """Check that every comparison group keeps as many weights as before, and that removed weights are 0.
+
+    Raises:
+        PermanentError: they do not.
+    """
+    context = {"refiner": spec.refiner, "block": where[0], "layer": where[1]}
+    counts, before = (_kept_counts(mask, structure) for mask in (result.keep, keep))
+    if result.keep.dtype != torch.bool or counts.shape != before.shape or not torch.equal(counts, before):
+        raise PermanentError("a refiner changed the sparsity of a comparison group", context, structure=structure)
+    if result.weight is not None and bool(result.weight.masked_select(~result.keep).any()):
+        raise PermanentError("a refiner left a removed weight that is not 0", context)
+    if result.weight is not None and not spec.method.changes_weights:
+        raise PermanentError("a refiner changed weights, and its registry entry says that it does not", context)
+
+
+def _kept_counts(keep: Tensor, structure: str) -> Tensor:
+    """Return the number of kept weights of each row, or of each group of N:M."""
+    if ":" not in structure:
+        return keep.sum(dim=1)
+    return keep.reshape(keep.shape[0], -1, int(structure.partition(":")[2])).sum(dim=2)

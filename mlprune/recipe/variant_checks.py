@@ -1,0 +1,45 @@
+"""Checks that the keys of a variant of a recipe fit together."""
+
+from typing import TYPE_CHECKING
+
+from mlprune.methods import REFINERS, SCORES, StatisticsName
+from mlprune.recipe.options import check_owners
+
+if TYPE_CHECKING:
+    from mlprune.recipe.variants import VariantFields
+
+STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
+"""Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
+
+
+def check_refiner(entry: "VariantFields") -> None:
+    """Check that a refiner takes the structure and the mask of the score.
+
+    Raises:
+        ValueError: it does not, or the entry has parameters of another refiner.
+    """
+    check_owners(entry, "refine", REFINERS, entry.refine)
+    if entry.refine is None or entry.score is None or not entry.sparsity:
+        return
+    structures = REFINERS[entry.refine].structures
+    if ("N:M" if ":" in entry.group else entry.group) not in structures:
+        raise ValueError(f"refine {entry.refine} takes structure {' or '.join(structures)}, got {entry.group}")
+    if SCORES[entry.score].changes_weights:
+        raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
+    if entry.permute:
+        raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
+    if entry.removes != "lowest":
+        raise ValueError(f"refine {entry.refine} needs removes: lowest, got {entry.removes}")
+
+
+def check_choice_of_demonstrations(entry: "VariantFields") -> None:
+    """Check that statistics which are stored per set are read for whole sets.
+
+    Raises:
+        ValueError: they are not.
+    """
+    per_set = [name for name in entry.needs if name in STORED_PER_SET and entry.reads_statistics]
+    chosen = [key for key in ("samples", "resample") if getattr(entry, key) is not None]
+    if per_set and chosen:
+        methods = f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
+        raise ValueError(f"{methods} reads {' and '.join(per_set)} of whole sets: leave {' and '.join(chosen)} out")
