@@ -20,6 +20,8 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("ria", "monolingual"): "#999933",
     ("sparsegpt", "translation"): "#882255",
     ("sparsegpt", "monolingual"): "#661100",
+    ("alps", "translation"): "#1F6F54",
+    ("alps", "monolingual"): "#6B7A1F",
 }
 """(score, kind of demonstrations) -> colour."""
 

@@ -44,6 +44,8 @@ class Score(Method):
     """Whether it compares two demonstration sets."""
     changes_weights: bool = False
     """Whether the remaining weights get new values."""
+    bytes_per_weight: int = 0
+    """Memory per weight of a layer while the score works on it, in addition to that of every score."""
     structures: tuple[str, ...] = ("row", "matrix", "alpha", "N:M")
     """Structures it works with; the first is the default."""
 

@@ -29,6 +29,16 @@ class SparseGptParameters(Parameters):
     damping: float = parameter(0.01, "share of the mean diagonal that is added to the Hessian", above=0)
 
 
+@dataclass(frozen=True)
+class AlpsParameters(Parameters):
+    """Parameters of score alps."""
+
+    damping: float = parameter(0.01, "share of the mean diagonal that is added to the Gram matrix", above=0)
+    penalty: float = parameter(0.1, "first penalty of the operator splitting", above=0)
+    max_iterations: int = parameter(300, "largest number of iterations of the operator splitting", at_least=1)
+    gradient_steps: int = parameter(10, "steps of conjugate gradients on the kept weights", at_least=0)
+
+
 SCORES: Mapping[str, Score] = {
     "wanda": Score(
         "magnitude times the norm of the feature that the weight reads",
@@ -62,5 +72,16 @@ SCORES: Mapping[str, Score] = {
         changes_weights=True,
         structures=("matrix", "row", "N:M"),
         parameters=SparseGptParameters,
+    ),
+    "alps": Score(
+        "mask by operator splitting on the reconstruction error, then a fit of the remaining weights",
+        citation="X. Meng, K. Behdin, H. Wang, R. Mazumder, *ALPS: Improved Optimization for Highly Sparse One-Shot "
+        "Pruning for Large Language Models*, arXiv:2406.07831",
+        formula="argmin over sparse W' of the trace of (W - W') H (W - W')^T",
+        needs=("squares", "products"),
+        changes_weights=True,
+        structures=("matrix", "row", "N:M"),
+        parameters=AlpsParameters,
+        bytes_per_weight=72,
     ),
 }

@@ -40,7 +40,7 @@ class LayerLevels:
     n_silent_features: int = 0
     """Input features that the contrast set never activates: their contrast score uses the target set only."""
     n_dampings: int | None = None
-    """Times SparseGPT raised its damping; None for other scores."""
+    """Times a reconstruction raised its damping; None for scores that change no weights."""
 
 
 BlockLevels = Mapping[str, LayerLevels]

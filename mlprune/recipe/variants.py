@@ -64,7 +64,7 @@ class VariantFields(Model):
     """Share of weights removed from each comparison group; 0 is the dense variant. Optional for structure N:M."""
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
-    which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt: `matrix`)."""
+    which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`)."""
     permute: bool = False
     """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
     mask is N:M in the permuted order only."""

@@ -31,7 +31,7 @@ def test_every_registered_method_has_a_function() -> None:
 
 def test_scores_without_demonstrations_need_no_statistics() -> None:
     assert {name for name, score in SCORES.items() if not score.needs} == {"magnitude", "random"}
-    assert {name for name, score in SCORES.items() if score.changes_weights} == {"sparsegpt"}
+    assert {name for name, score in SCORES.items() if score.changes_weights} == {"sparsegpt", "alps"}
 
 
 def test_released_defaults_change_only_together_with_a_step_version() -> None:
@@ -46,6 +46,10 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "score random seed": 0,
         "score ria power": 0.5,
         "score sparsegpt damping": 0.01,
+        "score alps damping": 0.01,
+        "score alps penalty": 0.1,
+        "score alps max_iterations": 300,
+        "score alps gradient_steps": 10,
         "schedule given blocks": (),
         "schedule given layers": (),
         "schedule given block_layers": (),

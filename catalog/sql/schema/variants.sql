@@ -4,7 +4,7 @@ CREATE OR REPLACE TABLE variants (
     base_model_id VARCHAR,         -- -> base_models: the model it is made from
     demonstration_set_id VARCHAR,  -- -> demonstration_sets: demonstrations that its score read; NULL for none or several, see variant_demonstrations
     contrast_set_id VARCHAR,       -- -> demonstration_sets: set that the contrast score divides by; NULL for other scores
-    score VARCHAR,                 -- wanda, contrast, magnitude, random, ria or sparsegpt; NULL for dense and for parents of different scores
+    score VARCHAR,                 -- a score of the recipe reference such as wanda; NULL for dense and for parents of different scores
     score_parameters JSON,         -- parameters of the score that are not at their defaults, without its seed, and permute if inputs are permuted before N:M; NULL for none
     structure VARCHAR,             -- comparison group: row, matrix, alpha, or N:M; NULL for dense
     propagation VARCHAR,           -- dense or sequential; NULL if the score reads no statistics

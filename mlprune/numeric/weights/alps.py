@@ -50,7 +50,8 @@ class _Problem:
         """Return the lower Cholesky factor of H + penalty * I, [in, in]."""
         penalised = self.hessian.clone()
         penalised.diagonal().add_(penalty)
-        return torch.linalg.cholesky(penalised)
+        factor: Tensor = torch.linalg.cholesky(penalised)
+        return factor
 
     def kept(self, candidate: Tensor) -> Tensor:
         """Return the weights of largest magnitude of every group, [out, in] bool; of equal ones, the last."""

@@ -1,6 +1,7 @@
 """Costs of the jobs that make masks."""
 
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint, pruning_bytes
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job_cost import (
     SMALL_JOB_BYTES,
     JobCost,
@@ -45,28 +46,23 @@ def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
 
 
 def sweep_cost(
-    step: str,
-    sizes: Footprint,
-    size: SetSize,
-    *,
-    batch_tokens: int,
-    changes_weights: bool,
-    permuted_group: int | None = None,
+    step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, score: ScoreSpec, changes_weights: bool
 ) -> JobCost:
     """Cost of pruning block after block, with statistics of the pruned blocks before.
 
     Args:
         size: of all demonstration sets of the sweep together.
+        score: of the sweep.
         changes_weights: whether new weights are computed from Gram matrices and stored.
-        permuted_group: M if the inputs of a layer are permuted before N:M.
     """
-    ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=permuted_group)
+    ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
     fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes
-    thread_bytes = max(ordering.thread_bytes, batch_bytes(sizes, batch_tokens))
+    layer_bytes = ordering.thread_bytes + score.method.bytes_per_weight * max(sizes.prunable)
+    thread_bytes = max(layer_bytes, batch_bytes(sizes, batch_tokens))
     new_weight_bytes = sizes.itemsize if changes_weights else 0
     return JobCost(
         step,

@@ -82,8 +82,8 @@ class SweepJob(ModelJob):
             sizes,
             size,
             batch_tokens=self.batch_tokens,
+            score=self.variant.score,
             changes_weights=self.variant.weights_changed,
-            permuted_group=self.variant.score.permuted_group,
         )
 
     def run(self, store: Store, chain: ChainLoader) -> None:

@@ -18,6 +18,7 @@ from mlprune.plan.node_assignment import assign_actors
 from mlprune.plan.node_capacity import Gpu, Node
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.rates import Rates, stated_gpu_rates
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.job import ModelRef
@@ -130,7 +131,14 @@ def night(case: Case) -> tuple[Needs, list[Node]]:
     costs = (
         *[statistics_cost("observe", sizes, demonstrations, batch_tokens=batch_tokens)] * 6,
         *[ordering_cost("prune", sizes, n_sparsities=10)] * 32,
-        sweep_cost("sweep", sizes, demonstrations, batch_tokens=batch_tokens, changes_weights=False),
+        sweep_cost(
+            "sweep",
+            sizes,
+            demonstrations,
+            batch_tokens=batch_tokens,
+            score=ScoreSpec("wanda"),
+            changes_weights=False,
+        ),
         *[score] * 106,
     )
     model = ModelRef("m" * 20, "model", "xglm", 32, None, "bfloat16" if has_gpus else "float32", device)

@@ -1,12 +1,15 @@
 """Reconstruction of a block, compared with the kernel layer by layer."""
 
+from dataclasses import asdict
+
 import pytest
 import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import SparseGptParameters
+from mlprune.methods import AlpsParameters, SparseGptParameters
 from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
@@ -50,6 +53,21 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
         assert (changed[layer][~masks[layer]] == 0).all()
         assert not torch.equal(changed[layer][masks[layer]], weight[masks[layer]])
         assert (levels[layer].n_removed, levels[layer].n_dampings) == ((D_OUT * D_IN // 2,), 0)
+
+
+def test_alps_takes_all_parameters_of_its_score(weights: dict[str, Tensor]) -> None:
+    parameters = AlpsParameters(damping=0.1, penalty=0.3, max_iterations=7, gradient_steps=1)
+    grams = products()
+    choice = ScoreSpec("alps", "2:4", score_parameters=parameters)
+    levels, changed = reconstruct_block(layer_inputs(weights, grams), choice, dict.fromkeys(weights, (0.5,)))
+    for layer, weight in weights.items():
+        gram = grams[XGLM.input_of(layer)]
+        expected = alps(weight, gram, sparsity=0.5, structure="2:4", **asdict(parameters))
+        assert torch.equal(changed[layer], expected.weight)
+        assert torch.equal(keep_masks(levels, level=0)[layer], expected.keep)
+        for name in asdict(parameters):
+            other = asdict(parameters) | {name: getattr(AlpsParameters(), name)}
+            assert not torch.equal(alps(weight, gram, sparsity=0.5, structure="2:4", **other).weight, expected.weight)
 
 
 def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:

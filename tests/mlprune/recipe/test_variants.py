@@ -28,8 +28,9 @@ def test_a_variant_of_score_and_sparsity_alone_is_the_method_of_the_paper() -> N
     assert (one.samples, one.resample, one.aggregate, one.over, one.shares) == (None, None, None, (), ())
 
 
-def test_only_sparsegpt_has_matrix_as_its_default_structure() -> None:
+def test_reconstructions_have_matrix_as_their_default_structure() -> None:
     assert (entry(score="ria").group, entry(score="sparsegpt").group) == ("row", "matrix")
+    assert entry(score="alps").group == "matrix"
     assert entry(score="sparsegpt", structure="2:4").group == "2:4"
 
 
@@ -111,7 +112,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.0.over", ["mt", "mono"], ["wanda needs demonstrations, or over with several sets, and not both"]),
     ("variants.0.aggregate", "mean", ["over and aggregate go together"]),
     ("variants.0.power", 0.5, ["power belongs to score ria, got score wanda"]),
-    ("variants.0.damping", 0.1, ["damping belongs to score sparsegpt, got score wanda"]),
+    ("variants.0.damping", 0.1, ["damping belongs to score sparsegpt or alps, got score wanda"]),
     ("variants.0.variance_weight", 1, ["variance_weight belongs to aggregate variance"]),
     ("variants.0.shares", [1, 2], ["shares are weights for aggregate mean or pooled, got aggregate None"]),
     ("variants.0.combine", "union", ["combine and of go together, got combine alone"]),
@@ -203,8 +204,10 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
     ({"score": "magnitude", "schedule": "owl"}, ["schedule owl reads demonstrations, and score magnitude"]),
     ({"score": "ria", "power": 0}, ["variants.0.power", "got=0"]),
     ({"score": "ria", "power": "half"}, ["variants.0.power", "got='half'"]),
-    ({"score": "ria", "damping": 0.1}, ["damping belongs to score sparsegpt, got score ria"]),
+    ({"score": "ria", "damping": 0.1}, ["damping belongs to score sparsegpt or alps, got score ria"]),
     ({"score": "sparsegpt", "damping": 0}, ["variants.0.damping", "got=0"]),
+    ({"score": "sparsegpt", "penalty": 1}, ["penalty belongs to score alps, got score sparsegpt"]),
+    ({"score": "alps", "max_iterations": 0}, ["variants.0.max_iterations", "got=0"]),
     ({"score": "sparsegpt", "power": 1}, ["power belongs to score ria, got score sparsegpt"]),
     ({"score": "sparsegpt", "structure": "alpha"}, ["sparsegpt takes structure matrix or row or N:M, got alpha"]),
     ({"score": "sparsegpt", "propagation": "dense"}, ["sparsegpt needs propagation: sequential, got dense"]),

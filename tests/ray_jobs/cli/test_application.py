@@ -55,8 +55,8 @@ BAD_METHODS = {
     "an exclude that removes nothing": (changed(variants=[variant(exclude=[{"sparsity": 0.4}])]), "removes nothing"),
     "an exclude that leaves nothing": (changed(variants=[variant(exclude=[{"score": "wanda"}])]), "every combination"),
     "a wrong structure for sparsegpt": (
-        changed(variants=[variant(score="sparsegpt", structure="row")]),
-        "matrix or N:M",
+        changed(variants=[variant(score="sparsegpt", structure="alpha")]),
+        "matrix or row or N:M",
     ),
     "an unknown block": (changed(variants=[variant(scope={"blocks": "1-7"})]), "0 to 2"),
     "an unknown layer": (

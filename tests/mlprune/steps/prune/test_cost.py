@@ -1,13 +1,16 @@
 """Costs of making masks, counted by hand for the tiny model."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from mlprune.methods import SCORES
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
-from mlprune.steps.job_cost import SMALL_JOB_BYTES
+from mlprune.pruning.spec import ScoreSpec
+from mlprune.steps.job_cost import SMALL_JOB_BYTES, SetSize
 from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
-from mlprune.steps.prune.cost import ordering_cost
+from mlprune.steps.prune.cost import ordering_cost, sweep_cost
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.steps.prune.sweep import SweepJob
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
@@ -28,6 +31,15 @@ def test_a_sweep_that_changes_weights_stores_them(method_plan: Plan) -> None:
     masking = [cost.disk_bytes for job, cost in sweeps if not job.variant.weights_changed]
     assert min(changing) > max(masking) > 0
     assert min(changing) > 4 * N_WEIGHTS
+
+
+def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs: Path) -> None:
+    sizes = replace(footprint(tiny_inputs / "model", "float32"), prunable=(10**6, 1000))
+    sparsegpt, alps = (
+        sweep_cost("sweep", sizes, SetSize(1, 1), batch_tokens=1, score=ScoreSpec(name, "matrix"), changes_weights=True)
+        for name in ("sparsegpt", "alps")
+    )
+    assert alps.thread_bytes - sparsegpt.thread_bytes == SCORES["alps"].bytes_per_weight * 10**6 > 0
 
 
 def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
