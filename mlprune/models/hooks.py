@@ -1,4 +1,4 @@
-"""Hooks on the layers of blocks: the inputs that layers read and the activations of feed-forward neurons."""
+"""Hooks on the layers of blocks: what layers read and return, and the activations of feed-forward neurons."""
 
 from __future__ import annotations
 
@@ -28,14 +28,30 @@ class LayerHooks:
 
     def __init__(self, blocks: Iterable[nn.Module], family: Family) -> None:
         self._thread = threading.local()
-        for module in blocks:
+        self._blocks = list(blocks)
+        self._family = family
+        self._observes_outputs = False
+        for module in self._blocks:
             for name in family.input_names:
                 module.get_submodule(name).register_forward_pre_hook(partial(self._on_input, name))
             module.get_submodule(family.activation).register_forward_hook(self._on_neurons)
 
+    def observe_outputs(self) -> None:
+        """Also observe the outputs of layers from now on. No thread may be running a block."""
+        if self._observes_outputs:
+            return
+        for module in self._blocks:
+            for layer in self._family.layers:
+                module.get_submodule(layer).register_forward_hook(partial(self._on_output, layer))
+        self._observes_outputs = True
+
     @contextmanager
     def listening(
-        self, listener: Callable[[str, Tensor], None] | None = None, *, neurons: Callable[[Tensor], None] | None = None
+        self,
+        listener: Callable[[str, Tensor], None] | None = None,
+        *,
+        neurons: Callable[[Tensor], None] | None = None,
+        outputs: Callable[[str, Tensor], None] | None = None,
     ) -> Iterator[None]:
         """Call listeners for everything that this thread runs inside the context.
 
@@ -44,19 +60,25 @@ class LayerHooks:
         Args:
             listener: called with (input, [..., in]) for every input.
             neurons: called with [..., neurons], the activations of a block's feed-forward neurons.
+            outputs: called with (layer, [..., out]) for every layer; see `observe_outputs`.
         """
-        self._thread.listener, self._thread.neurons = listener, neurons
+        self._thread.listener, self._thread.neurons, self._thread.outputs = listener, neurons, outputs
         try:
             yield
         except BlockStop:
             pass
         finally:
-            self._thread.listener = self._thread.neurons = None
+            self._thread.listener = self._thread.neurons = self._thread.outputs = None
 
     def _on_input(self, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
         listener = getattr(self._thread, "listener", None)
         if listener is not None:
             listener(name, args[0])
+
+    def _on_output(self, layer: str, _module: nn.Module, _args: tuple[Tensor, ...], result: Tensor) -> None:
+        outputs = getattr(self._thread, "outputs", None)
+        if outputs is not None:
+            outputs(layer, result)
 
     def _on_neurons(self, _module: nn.Module, _args: tuple[Tensor, ...], activations: Tensor) -> None:
         neurons = getattr(self._thread, "neurons", None)
