@@ -10,6 +10,8 @@ from typing import Literal
 
 from mlprune.errors import ModelError
 
+HeadAttribute = Literal["heads", "groups", "width"]
+"""`heads`: number of query heads. `groups`: of key heads. `width`: features of all query heads together."""
 HeadLayout = Literal["blocked", "interleaved", "joined"]
 """`blocked`: all queries, all keys, all values. `interleaved`: query, key and value of the first head, of the second
 head and so on. `joined`: as blocked, with a norm over all heads together after the projection."""
@@ -41,6 +43,15 @@ class Family:
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
     heads: HeadLayout = "blocked"
     """Rows of the query, key and value projections."""
+    head_width_key: str | None = None
+    """Key of the config for the features of one head; None if they follow from the number of heads."""
+    neurons_key: str | None = "intermediate_size"
+    """Key of the config for the number of neurons; None if it follows from the hidden size."""
+    head_attributes: tuple[tuple[str, HeadAttribute], ...] = ()
+    """(path of an attribute relative to the block, what it contains), for attributes that depend on the heads that a
+    block has and that its forward reads."""
+    alibi: str | None = None
+    """The module that gets the position biases of all heads, relative to the block; None if there are none."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -94,6 +105,7 @@ def _gated(name: str) -> Family:
             ("mlp.down_proj",),
         ),
         activation="mlp.act_fn",
+        head_width_key="head_dim",
     )
 
 
@@ -102,6 +114,10 @@ _ATTENTION_THEN_TWO_LAYERS = (
     ("self_attn.out_proj",),
     ("fc1",),
     ("fc2",),
+)
+_HEADS_AND_WIDTH: tuple[tuple[str, HeadAttribute], ...] = (
+    ("self_attn.num_heads", "heads"),
+    ("self_attn.embed_dim", "width"),
 )
 
 FAMILIES: Mapping[str, Family] = {
@@ -113,6 +129,8 @@ FAMILIES: Mapping[str, Family] = {
         embeddings=("model.embed_tokens",),
         inputs=_ATTENTION_THEN_TWO_LAYERS,
         activation="activation_fn",
+        neurons_key="ffn_dim",
+        head_attributes=_HEADS_AND_WIDTH,
     ),
     "gpt2": Family(
         name="gpt2",
@@ -123,6 +141,8 @@ FAMILIES: Mapping[str, Family] = {
         inputs=(("attn.c_attn",), ("attn.c_proj",), ("mlp.c_fc",), ("mlp.c_proj",)),
         activation="mlp.act",
         transposed=True,
+        neurons_key="n_inner",
+        head_attributes=(("attn.num_heads", "heads"), ("attn.split_size", "width")),
     ),
     "bloom": Family(
         name="bloom",
@@ -139,6 +159,9 @@ FAMILIES: Mapping[str, Family] = {
         activation="mlp.gelu_impl",
         block_returns_tuple=True,
         heads="interleaved",
+        neurons_key=None,
+        head_attributes=(("self_attention.num_heads", "heads"),),
+        alibi="self_attention",
     ),
     "llama": _gated("llama"),
     "mistral": _gated("mistral"),
@@ -157,6 +180,11 @@ FAMILIES: Mapping[str, Family] = {
         embeddings=("model.embed_tokens",),
         inputs=(("self_attn.qkv_proj",), ("self_attn.o_proj",), ("mlp.gate_up_proj",), ("mlp.down_proj",)),
         activation="mlp.activation_fn",
+        head_width_key="head_dim",
+        head_attributes=(
+            ("self_attn.config.num_attention_heads", "heads"),
+            ("self_attn.num_key_value_heads", "groups"),
+        ),
     ),
     "opt": Family(
         name="opt",
@@ -166,6 +194,8 @@ FAMILIES: Mapping[str, Family] = {
         embeddings=("model.decoder.embed_tokens", "model.decoder.embed_positions"),
         inputs=_ATTENTION_THEN_TWO_LAYERS,
         activation="activation_fn",
+        neurons_key="ffn_dim",
+        head_attributes=_HEADS_AND_WIDTH,
     ),
     "gpt_neox": Family(
         name="gpt_neox",

@@ -56,16 +56,28 @@ class UnitLayout:
         return torch.zeros(self.n_units, dtype=torch.int64).index_add_(0, self.columns, n_kept) == 0
 
 
-def unit_layouts(family: Family, shapes: Shapes, config: JsonObject) -> tuple[UnitLayout, UnitLayout]:
-    """Return the heads and the neurons of a block.
+def unit_layouts(family: Family, shapes: Shapes, config: JsonObject) -> tuple[UnitLayout, ...]:
+    """Return the heads and the neurons of a block; only the neurons if single heads of the family cannot be removed.
 
     Args:
         shapes: of all layers of the block.
         config: of the model, as its file states it.
     Raises:
-        ModelError: the heads of the family cannot be removed one by one, or the config does not fit the shapes.
+        ModelError: the config does not fit the shapes.
     """
-    return _heads(family, shapes, config), _neurons(family, shapes)
+    heads = () if family.heads == "joined" else (_heads(family, shapes, config),)
+    return (*heads, _neurons(family, shapes))
+
+
+def require_separable_heads(family: Family) -> None:
+    """Check that single heads of a family can be removed.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    if family.heads == "joined":
+        message = "a norm over all heads together follows the query projection, so that single heads cannot be removed"
+        raise ModelError(message, family=family.name)
 
 
 def n_attention_heads(config: JsonObject) -> int:
@@ -81,9 +93,6 @@ def n_attention_heads(config: JsonObject) -> int:
 
 
 def _heads(family: Family, shapes: Shapes, config: JsonObject) -> UnitLayout:
-    if family.heads == "joined":
-        message = "a norm over all heads together follows the query projection, so that single heads cannot be removed"
-        raise ModelError(message, family=family.name)
     (output,) = family.inputs[1]
     n_heads, layers = n_attention_heads(config), family.inputs[0]
     d_queries = shapes[output][1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES, Family
-from mlprune.models.families.units import UnitLayout, n_attention_heads, unit_layouts
+from mlprune.models.families.units import UnitLayout, n_attention_heads, require_separable_heads, unit_layouts
 from tests.tiny_models import ALL_FAMILY_NAMES, tiny_config, tiny_model
 
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
@@ -89,8 +89,10 @@ def test_every_weight_belongs_to_one_unit(name: str) -> None:
 
 def test_heads_under_a_common_norm_and_wrong_configs_are_refused() -> None:
     family = FAMILIES["olmo2"]
+    (neurons,) = layouts_of(tiny_model("olmo2", seed=3, blocks=1), family)
+    assert neurons.kind == "neurons"
     with pytest.raises(ModelError, match="norm over all heads"):
-        layouts_of(tiny_model("olmo2", seed=3, blocks=1), family)
+        require_separable_heads(family)
     with pytest.raises(ModelError):
         n_attention_heads({"hidden_size": 4})
     model = tiny_model("llama", seed=3, blocks=1)
