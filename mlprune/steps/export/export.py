@@ -22,7 +22,9 @@ from mlprune.models.families.records import Family
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.base_model import require_base_model
+from mlprune.steps.export.markdown import section
 from mlprune.steps.export.model_card import model_card
+from mlprune.steps.export.smaller import make_smaller, smaller_text
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
@@ -34,7 +36,7 @@ LayerKey = tuple[int, str]
 """(block, layer)."""
 
 
-def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -> None:
+def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *, smaller: bool = False) -> None:
     """Write a variant as a folder that `AutoModelForCausalLM.from_pretrained` loads.
 
     The folder appears completely or not at all.
@@ -43,21 +45,23 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path) -
         variant_id: a variant of the store; the dense one is allowed.
         model_path: folder of its base model.
         out: folder to make; it may exist if it is empty.
+        smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: the folder contains another model, or the variant has an intervention at run time.
+        BadInputError: the folder contains another model, the variant has an intervention at run time, or nothing can
+            be cut out.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
     """
     variant = variant_record(store, variant_id)
     _check_exportable(variant)
-    card = model_card(store, variant)
+    card = model_card(store, variant, smaller=smaller)
     try:
         target = out.expanduser().resolve()
         _check_free(target)
         require_base_model(model_path, variant.parent("base_model"))
-        _write_folder(store, variant, model_path, target, card=card)
+        _write_folder(store, variant, model_path, target, card=card, smaller=smaller)
     except OSError as err:
         raise StoreError("the export cannot be written", path=str(out), reason=err.strerror or str(err)) from err
 
@@ -93,8 +97,8 @@ def _check_free(target: Path) -> None:
         raise StoreError("an export needs a folder of its own", path=str(target), expected="an empty folder", got=got)
 
 
-def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str) -> None:
-    """Write the export to a temporary folder next to the target, check it, and move it."""
+def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str, smaller: bool) -> None:
+    """Write the export to a temporary folder next to the target, check it, make it smaller, and move it."""
     remove_left_over(target)
     with replacing(target) as temporary:
         temporary.mkdir()
@@ -103,6 +107,9 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
         _zero_removed(store, variant, temporary, rewritten=rewritten)
         _check_zeros(store, variant, temporary)
         _check_changed(store, variant, temporary)
+        if smaller:
+            model = make_smaller(temporary, family_at(temporary), _removed(store, variant))
+            card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 

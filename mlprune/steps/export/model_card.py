@@ -70,9 +70,11 @@ _CITED: Mapping[str, Mapping[str, Method]] = {
 """Column of a variant -> the registry of its values."""
 
 
-def model_card(store: Store, variant: Record) -> str:
+def model_card(store: Store, variant: Record, *, smaller: bool = False) -> str:
     """The README of an exported variant: YAML front matter, then Markdown.
 
+    Args:
+        smaller: whether heads and neurons that are removed as a whole are cut out of the weights.
     Raises:
         StoreError: the store lacks a record that the variant depends on.
         DamagedArtefactError: the file of a demonstration set is missing or damaged.
@@ -86,7 +88,7 @@ def model_card(store: Store, variant: Record) -> str:
     parts = (
         _front_matter(row, base, _languages(sets, metrics)),
         f"# {_title(row, base)}\n",
-        _introduction(row, base),
+        _introduction(row, base, smaller=smaller),
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
         *section("Combined variants", rows_table(_PARENT_COLUMNS, _parents(store, variant))),
@@ -172,7 +174,7 @@ def _title(row: Row, base: Row) -> str:
     return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
 
 
-def _introduction(row: Row, base: Row) -> str:
+def _introduction(row: Row, base: Row, *, smaller: bool) -> str:
     source = cell(base["source"])
     if not _method(row):
         return f"The dense model `{source}` with its original weights.\n"
@@ -188,6 +190,10 @@ def _introduction(row: Row, base: Row) -> str:
         if _is_permuted(row)
         else ""
     )
+    if row.get("biases_changed"):
+        changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
+    if smaller:
+        return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
     return (
         f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
         f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model. The weights "

@@ -14,6 +14,9 @@ def export(
     *,
     store: StoreOption,
     model: ModelOption = None,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
+    ] = False,
 ) -> None:
     """Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.
 
@@ -28,5 +31,5 @@ def export(
     variant_id = find_variant(opened, variant_id)
     base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
-        export_variant(opened, variant_id, base_model, out_dir)
+        export_variant(opened, variant_id, base_model, out_dir, smaller=smaller)
     typer.echo(str(out_dir))

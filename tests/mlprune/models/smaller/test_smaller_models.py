@@ -1,8 +1,6 @@
 """Smaller models of every family: their logits are those of the masked model, loaded by transformers or our loader."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +69,7 @@ def n_bytes(folder: Path) -> int:
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_equal_widths_give_a_folder_that_transformers_loads(name: str, tmp_path: Path) -> None:
-    model, blocks, config = masked_model(name, equal=True)
+    model, blocks, _ = masked_model(name, equal=True)
     dense_bytes = sum(parameter.nbytes for parameter in model.parameters())
     expected = logits(model)
     written(tmp_path, name, model, blocks)
