@@ -11,7 +11,7 @@ from mlprune.methods.parameters import Parameters, parameter
 class GramSwapsParameters(Parameters):
     """Parameters of refiner gram_swaps."""
 
-    swaps: int = parameter(20, "most swaps of a row", at_least=1)
+    swaps: int = parameter(100, "most swaps of a row", at_least=1)
     shortlist: int = parameter(
         8, "weights that are cheapest to remove or best to restore, of each of a row", at_least=1
     )

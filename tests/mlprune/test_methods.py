@@ -60,7 +60,7 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "schedule sensitivity group": "outside_english",
         "schedule sensitivity spread": 0.08,
         "aggregation variance variance_weight": 1.0,
-        "refiner gram_swaps swaps": 20,
+        "refiner gram_swaps swaps": 100,
         "refiner gram_swaps shortlist": 8,
         "refiner dsnot swaps": 50,
         "refiner dsnot threshold": 0.1,

@@ -26,7 +26,7 @@ _WEIGHTS_PER_CHUNK = 2**17
 
 
 def gram_swaps(
-    weight: Tensor, keep: Tensor, *, products: Tensor, structure: str = "row", swaps: int = 20, shortlist: int = 8
+    weight: Tensor, keep: Tensor, *, products: Tensor, structure: str = "row", swaps: int = 100, shortlist: int = 8
 ) -> RefinedLayer:
     """Refine a mask by swaps inside rows, or inside the groups of N:M.
 

@@ -1,6 +1,7 @@
 """Relative error of a layer's output, from the Gram matrix of its inputs."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,38 +15,46 @@ _ROUNDING = 1e-6
 
 
 def layer_error(weight: Tensor, changed: Tensor, products: Tensor) -> float:
-    """Return the squared change of a layer's output over the counted tokens, relative to its square.
+    """Return the error of one version of a layer; see `layer_errors`."""
+    return layer_errors(weight, [changed], products=products)[0]
+
+
+def layer_errors(weight: Tensor, versions: Sequence[Tensor], *, products: Tensor) -> tuple[float, ...]:
+    """Return the squared change of a layer's output over the counted tokens, relative to its square, of each version.
 
     error = (sum over rows of r G r^T) / (sum over rows of w G w^T),   r = w - w'
 
-    Computed in float64; the sums of chunks of rows are added in the order of the rows, so the value does not depend on
-    the number of threads. 0 if the output of the layer is 0 before and after.
+    Computed in float64; the sums of chunks of rows are added in the order of the rows, so the values do not depend on
+    the number of threads. 0 if the output of the layer is 0 before and after. Errors of several versions, for example
+    before and after a refinement, share the denominator, which takes as long as an error.
 
     Args:
         weight: [out, in], any float dtype: the base model's.
-        changed: [out, in], any float dtype: 0 where removed.
+        versions: [out, in] each, any float dtype: 0 where removed.
         products: [in, in], any float dtype: G, symmetric.
-    Returns: 0 if nothing changes, 1 if everything is removed.
+    Returns: for each version 0 if nothing changes, 1 if everything is removed.
     Raises:
         ShapeError: the tensors do not fit together.
         StatisticsError: a sum is not finite, or the output becomes non-zero for inputs on which it was 0.
     """
-    if weight.ndim != 2 or changed.shape != weight.shape or products.shape != (weight.shape[1], weight.shape[1]):
-        expected = f"weight {tuple(weight.shape)}, twice, and {(weight.shape[-1], weight.shape[-1])}"
-        got = f"{tuple(changed.shape)} and {tuple(products.shape)}"
-        raise ShapeError("the tensors of a layer error do not fit together", expected=expected, got=got)
+    _check_shapes(weight, versions, products)
     gram = products.detach().to(torch.float64)
 
-    def squares(rows: slice) -> tuple[float, float]:
+    def squares(rows: slice) -> list[float]:
         original = weight[rows].detach().to(device=gram.device, dtype=torch.float64)
-        difference = original - changed[rows].detach().to(device=gram.device, dtype=torch.float64)
-        return _square(difference, gram), _square(original, gram)
+        wide = (version[rows].detach().to(device=gram.device, dtype=torch.float64) for version in versions)
+        return [_square(original, gram), *(_square(original - changed, gram) for changed in wide)]
 
     n_together = max(1, _WEIGHTS_PER_CHUNK // max(1, weight.shape[1]))
     chunks = (slice(start, start + n_together) for start in range(0, len(weight), n_together))
-    change = total = 0.0
-    for of_change, of_total in parallel_map(squares, chunks):
-        change, total = change + of_change, total + of_total
+    sums = [0.0] * (1 + len(versions))
+    for parts in parallel_map(squares, chunks):
+        sums = [so_far + part for so_far, part in zip(sums, parts, strict=True)]
+    return tuple(_relative(change, sums[0]) for change in sums[1:])
+
+
+def _relative(change: float, total: float) -> float:
+    """Return the quotient of two sums of squares, and check it."""
     error = 0.0 if change == 0 else change / total if total else math.nan
     if not -_ROUNDING <= error < math.inf:
         raise StatisticsError("a layer error is impossible", expected="a finite number >= 0", got=f"{change} / {total}")
@@ -55,3 +64,11 @@ def layer_error(weight: Tensor, changed: Tensor, products: Tensor) -> float:
 def _square(rows: Tensor, gram: Tensor) -> float:
     """Return the sum over rows of r G r^T."""
     return float(((rows @ gram) * rows).sum())
+
+
+def _check_shapes(weight: Tensor, versions: Sequence[Tensor], products: Tensor) -> None:
+    d_in = weight.shape[-1]
+    shapes = [tuple(version.shape) for version in versions]
+    if weight.ndim != 2 or any(version.shape != weight.shape for version in versions) or products.shape != (d_in, d_in):
+        expected, got = f"{tuple(weight.shape)} and {(d_in, d_in)}", f"{shapes} and {tuple(products.shape)}"
+        raise ShapeError("the tensors of a layer error do not fit together", expected=expected, got=got)

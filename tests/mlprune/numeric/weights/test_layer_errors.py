@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
-from mlprune.numeric.weights.layer_errors import layer_error
+from mlprune.numeric.weights.layer_errors import layer_error, layer_errors
 from mlprune.processes import parallel
 
 
@@ -33,6 +33,8 @@ def test_removing_everything_is_1_and_nothing_is_0() -> None:
     weight, inputs = drawn(3, 4), drawn(20, 4, seed=1)
     assert layer_error(weight, torch.zeros(3, 4), inputs.T @ inputs) == 1
     assert layer_error(weight, weight, inputs.T @ inputs) == 0
+    assert layer_errors(weight, [weight, torch.zeros(3, 4)], products=inputs.T @ inputs) == (0, 1)
+    assert layer_error(torch.zeros(0, 4), torch.zeros(0, 4), inputs.T @ inputs) == 0
     assert layer_error(weight, torch.zeros(3, 4), torch.zeros(4, 4)) == 0
 
 
