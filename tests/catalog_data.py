@@ -61,6 +61,7 @@ def fill_store(store: Store, *, sparsities: Sequence[float] = SPARSITIES) -> Non
     _seed_components(store, variants, metrics=metrics)
     _mask_overlaps(store, variants)
     _refined_layers(store, variants, sets=sets)
+    _layer_errors(store, variants, sets=sets)
     _feature_overlaps(store, base_id, sets=sets)
     for name in LANGUAGES:
         _neuron_activity(store, base_id, name=name, set_id=sets[name])
@@ -628,6 +629,25 @@ def _refined_layers(store: Store, variants: list[Variant], *, sets: dict[str, st
                 ]
                 parameters = {"variant": variant.name, "block": block}
                 write_rows(store, "mask_blocks", parameters=parameters, rows={"refined_layers": rows})
+
+
+def _layer_errors(store: Store, variants: list[Variant], *, sets: dict[str, str]) -> None:
+    """Errors of the sparsest variants on two sets."""
+    for variant in variants:
+        for name in ("fr", "sw") if variant.sparsity == max(SPARSITIES) else ():
+            keys = {"variant_id": variant.id, "demonstration_set_id": sets[name], "n_weights": 64}
+            rows = [
+                {
+                    **keys,
+                    "block": block,
+                    "layer": layer,
+                    "error": 0.4 * _unit("error", variant.name, name, block, layer),
+                }
+                for block in range(N_BLOCKS)
+                for layer in LAYERS
+            ]
+            parents = {"variant": variant.id, "demonstration_set": sets[name]}
+            write_rows(store, "layer_errors", parameters={}, parents=parents, rows={"layer_errors": rows})
 
 
 def _can_overlap(first: Variant, second: Variant) -> bool:

@@ -111,6 +111,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "variant in whose masks the removed weights of every neuron are counted; its rows are the counts",
         tables={"neuron_removals": None},
     ),
+    "layer_errors": RecordKind(
+        1,
+        "variant and demonstration set on whose tokens the change of every layer's output is computed",
+        tables={"layer_errors": None},
+    ),
     "lrp2_trials": RecordKind(
         2,
         "trial of an LRP2 search: one range of layers, scored on the dev split",
