@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.steps.prune.plan import PlannedVariant
 from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
+from tests.spectra_reference import peak_exponent
 from tests.tiny_models import PAD, tiny_tokenizer
 from tests.tiny_recipes import CORPUS, N_LINES, layer_inputs, reference_model
 
@@ -227,6 +228,14 @@ class ByHand:
             ratios = [1 - one / sum(means) for one in means]
             scaled = [2 * own.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
             of_block = [1 - (one - sum(scaled) / len(scaled) + 1 - self.spec.sparsity) for one in scaled]
+            found = {(block, layer): round(of_block[block], 12) for block, layer in found}
+        if schedule.kind == "alpha_pruning":
+            means = [
+                np.mean([peak_exponent(self.weight(block, layer).double().numpy()) for layer in LAYERS])
+                for block in range(N_BLOCKS)
+            ]
+            factors = [0.7 + 0.6 * (one - min(means)) / (max(means) - min(means)) for one in means]
+            of_block = [self.spec.sparsity * one * len(factors) / sum(factors) for one in factors]
             found = {(block, layer): round(of_block[block], 12) for block, layer in found}
         blocks = scope.blocks or range(N_BLOCKS)
         layers = scope.layers or LAYERS

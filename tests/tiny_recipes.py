@@ -188,6 +188,7 @@ def method_recipe() -> dict[str, Any]:
             {"name": "given", **wanda, "schedule": {"blocks": {1: 0.25}, "layers": {"fc1": 0.75}}},
             {"name": "owl", **wanda, "schedule": {"kind": "owl", "m": 2, "spread": 0.2}},
             {"name": "dlp", **wanda, "schedule": {"kind": "dlp", "spread": 0.2}},
+            {"name": "alpha-pruning", **wanda, "propagation": "dense", "schedule": "alpha_pruning"},
             {"name": "scope", **wanda, "scope": {"without_blocks": [1], "layers": ["fc1", "self_attn.q_proj"]}},
             {"name": "mean", **over, "aggregate": "mean", "shares": [1, 3]},
             {"name": "max", **over, "aggregate": "max", "propagation": "dense"},

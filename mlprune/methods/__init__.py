@@ -18,7 +18,14 @@ from mlprune.methods.method import (
 )
 from mlprune.methods.parameters import NO_PARAMETERS, Parameters, parameter
 from mlprune.methods.refiners import REFINERS, DsnotParameters, GramSwapsParameters, LeastSquaresParameters
-from mlprune.methods.schedules import SCHEDULES, DlpParameters, GivenParameters, OwlParameters, SensitivityParameters
+from mlprune.methods.schedules import (
+    SCHEDULES,
+    AlphaPruningParameters,
+    DlpParameters,
+    GivenParameters,
+    OwlParameters,
+    SensitivityParameters,
+)
 from mlprune.methods.scores import SCORES, AlpsParameters, RandomParameters, RiaParameters, SparseGptParameters
 from mlprune.methods.structures import STRUCTURES, structure_of
 
@@ -30,6 +37,7 @@ __all__ = [
     "SCORES",
     "STRUCTURES",
     "Aggregation",
+    "AlphaPruningParameters",
     "AlpsParameters",
     "DlpParameters",
     "DsnotParameters",

@@ -37,6 +37,16 @@ class DlpParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class AlphaPruningParameters(Parameters):
+    """Parameters of schedule alpha_pruning."""
+
+    cutoff: Literal["peak", "half"] = parameter(
+        "peak", "where the tail of a spectrum starts: near the `peak` of the histogram, or at `half` of the eigenvalues"
+    )
+    spread: float = parameter(0.3, "largest relative distance from the mean before rescaling", above=0, below=1)
+
+
+@dataclass(frozen=True)
 class SensitivityParameters(Parameters):
     """Parameters of schedule sensitivity."""
 
@@ -59,6 +69,12 @@ SCHEDULES: Mapping[str, Schedule] = {
         citation="Y. Chen et al., *DLP: Dynamic Layerwise Pruning in Large Language Models*, arXiv:2505.23807",
         parameters=DlpParameters,
         needs=("squares",),
+    ),
+    "alpha_pruning": Schedule(
+        "less in blocks whose spectra of weights have heavy tails",
+        citation="H. Lu et al., *AlphaPruning: Using Heavy-Tailed Self Regularization Theory for Improved Layer-wise "
+        "Pruning of Large Language Models*, arXiv:2410.10912",
+        parameters=AlphaPruningParameters,
     ),
     "sensitivity": Schedule(
         "less in blocks or layers that cost more when only they are pruned",

@@ -2,11 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import DlpParameters, GivenParameters, OwlParameters, Parameters, SensitivityParameters
+from mlprune.methods import (
+    AlphaPruningParameters,
+    DlpParameters,
+    GivenParameters,
+    OwlParameters,
+    Parameters,
+    SensitivityParameters,
+)
 from mlprune.numeric.activations.outlier_ratios import owl_sparsities
 from mlprune.numeric.allocation.block_scores import dlp_sparsities
+from mlprune.numeric.allocation.scaled import scaled_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
 from mlprune.pruning.unit_sparsities import UnitLoss, layer_sparsity
 
@@ -71,12 +80,32 @@ def _dlp(sparsity: float, position: LayerPosition, parameters: Parameters, scope
     if not isinstance(parameters, DlpParameters):
         raise TypeError(f"expected DlpParameters, got {type(parameters).__name__}")
     values = _values_in(scope, position, schedule="dlp", what="scores")
-    sparsities = dlp_sparsities(
-        [one.value for one in values.values()],
-        sparsity,
-        spread=parameters.spread,
-        n_weights=[one.n_weights for one in values.values()],
-    )
+    return _of_block(dlp_sparsities, values, sparsity, position=position, spread=parameters.spread)
+
+
+def _alpha_pruning(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
+    if not isinstance(parameters, AlphaPruningParameters):
+        raise TypeError(f"expected AlphaPruningParameters, got {type(parameters).__name__}")
+    values = _values_in(scope, position, schedule="alpha_pruning", what="exponents")
+    return _of_block(scaled_sparsities, values, sparsity, position=position, spread=parameters.spread)
+
+
+class _BlockFunction(Protocol):
+    """Function of values of blocks, their sizes and a total sparsity."""
+
+    def __call__(
+        self, values: Sequence[float], sparsity: float, /, *, spread: float, n_weights: Sequence[int]
+    ) -> tuple[float, ...]:
+        """Return the sparsity of every block."""
+        ...
+
+
+def _of_block(
+    function: _BlockFunction, values: dict[int, BlockValue], sparsity: float, *, position: LayerPosition, spread: float
+) -> float:
+    """Return the sparsity of one of the blocks."""
+    numbers, sizes = [one.value for one in values.values()], [one.n_weights for one in values.values()]
+    sparsities = function(numbers, sparsity, spread=spread, n_weights=sizes)
     return dict(zip(values, sparsities, strict=True))[position.block]
 
 
@@ -113,5 +142,6 @@ SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {
     "given": _given,
     "owl": _owl,
     "dlp": _dlp,
+    "alpha_pruning": _alpha_pruning,
     "sensitivity": _sensitivity,
 }

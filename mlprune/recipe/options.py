@@ -1,15 +1,20 @@
 """Recipe keys of the parameters of methods, generated from the registries."""
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Any, TypeVar, Union, get_type_hints
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, ValidationInfo, create_model
 
+from mlprune.errors import RecipeError
 from mlprune.methods import Method, Parameters
-from mlprune.recipe.base import Model, Seed
+from mlprune.recipe.base import Model, Seed, with_context
 
 AnyModel = TypeVar("AnyModel", bound=Model)
+_COMPARE = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt}
+_SIGNS = {"gt": "above", "ge": "at least", "lt": "below"}
 
 
 def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Method]) -> type[AnyModel]:
@@ -27,8 +32,8 @@ def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Met
         shared = sorted({key for key in names if names.count(key) > 1})
         raise TypeError(f"parameters of several registries have one name: {shared}")
     options: dict[str, Any] = {
-        key: _option(owners)
-        for registry in registries.values()
+        key: _option(kind, owners)
+        for kind, registry in registries.items()
         for key, owners in _owners(registry).items()
         if key not in base.model_fields
     }
@@ -78,9 +83,15 @@ class _Owner:
         if "bounds" not in self.details:
             owner = self.method.parameters.__name__
             raise TypeError(f"the field {self.name} of {owner} is not a parameter: declare it with parameter()")
-        kind: object = Seed if self.name == "seed" else get_type_hints(self.method.parameters)[self.name]
+        kind = self.bare_hint
         bounds = {name: bound for name, bound in self.details["bounds"].items() if bound is not None}
         return Annotated[kind, Field(**bounds)] if bounds else kind
+
+    @property
+    def bare_hint(self) -> object:
+        """Type of the parameter without its bounds."""
+        hint: object = Seed if self.name == "seed" else get_type_hints(self.method.parameters)[self.name]
+        return hint
 
 
 def _owners(registry: Mapping[str, Method]) -> dict[str, dict[str, _Owner]]:
@@ -92,12 +103,29 @@ def _owners(registry: Mapping[str, Method]) -> dict[str, dict[str, _Owner]]:
     return owners
 
 
-def _option(owners: Mapping[str, _Owner]) -> tuple[object, object]:
+def _option(kind: str, owners: Mapping[str, _Owner]) -> tuple[object, object]:
     """Return the type and the default of a recipe key, with one sentence per method that has the parameter."""
-    kinds = tuple(dict.fromkeys(owner.hint for owner in owners.values()))
+    hints = tuple(dict.fromkeys(owner.hint for owner in owners.values()))
+    bare = {owner.bare_hint for owner in owners.values()}
+    if len(hints) > 1 and len(bare) == 1:
+        hints = (Annotated[bare.pop(), AfterValidator(partial(_in_bounds, kind=kind, owners=owners))],)
     defaults = {owner.default for owner in owners.values()}
     default = defaults.pop() if len(defaults) == 1 else None
-    return Union[(*kinds, None)], Field(default=default, description=" ".join(_sentences(owners)))
+    return Union[(*hints, None)], Field(default=default, description=" ".join(_sentences(owners)))
+
+
+def _in_bounds(value: float, info: ValidationInfo, *, kind: str, owners: Mapping[str, _Owner]) -> float:
+    """Check a key that methods share against the bounds of the chosen one; its name is in `kind` or the method's key.
+
+    Raises:
+        PydanticCustomError: the value is out of bounds.
+    """
+    chosen = str(info.data.get(kind, info.data.get("kind")))
+    for sign, bound in owners[chosen].details["bounds"].items() if chosen in owners else ():
+        if bound is not None and not _COMPARE[sign](value, bound):
+            expected = f"{_SIGNS[sign]} {bound} for {kind} {chosen}"
+            raise with_context(RecipeError("a parameter is out of range", expected=expected, got=value))
+    return value
 
 
 def _sentences(owners: Mapping[str, _Owner]) -> Iterator[str]:

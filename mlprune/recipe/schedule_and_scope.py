@@ -61,8 +61,9 @@ class ScheduleFields(Model):
     kind: ScheduleName = "uniform"
     """`uniform`: the same share everywhere. `given`: other shares in named blocks and layers; the default with
     `blocks`, `layers` or `block_layers`. `owl`: less in blocks whose scores have many outliers (Yin et al.,
-    arXiv:2310.05175). `dlp`: less in blocks whose scores are low (Chen et al., arXiv:2505.23807). `sensitivity`: less
-    in parts that cost more when only they are pruned; the default with `from`."""
+    arXiv:2310.05175). `dlp`: less in blocks whose scores are low (Chen et al., arXiv:2505.23807).
+    `alpha_pruning`: less in blocks whose spectra have heavy tails (Lu et al., arXiv:2410.10912); it reads weights only.
+    `sensitivity`: less in parts that cost more when only they are pruned; the default with `from`."""
     blocks: Annotated[
         tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
         BeforeValidator(as_pairs),

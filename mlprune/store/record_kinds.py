@@ -74,9 +74,14 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "statistics and threshold whose outlier ratios schedule `owl` reads",
         tables={"outlier_ratios": "outliers_id"},
     ),
+    "spectra": RecordKind(
+        1,
+        "block of the dense model whose weight spectra schedule `alpha_pruning` reads",
+        tables={"layer_spectra": "spectra_id"},
+    ),
     "block_values": RecordKind(
         1,
-        "statistics and quantity whose values of the blocks of the dense model a schedule such as `dlp` reads",
+        "quantity whose values of the blocks of the dense model a schedule such as `dlp` or `alpha_pruning` reads",
         tables={"block_values": "block_values_id"},
     ),
     "mask_blocks": RecordKind(

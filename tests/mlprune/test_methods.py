@@ -57,6 +57,8 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "schedule owl spread": 0.08,
         "schedule dlp statistic": "mean",
         "schedule dlp spread": 0.15,
+        "schedule alpha_pruning cutoff": "peak",
+        "schedule alpha_pruning spread": 0.3,
         "schedule sensitivity group": "outside_english",
         "schedule sensitivity spread": 0.08,
         "aggregation variance variance_weight": 1.0,

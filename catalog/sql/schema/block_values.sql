@@ -2,7 +2,7 @@
 CREATE OR REPLACE TABLE block_values (
     block_values_id VARCHAR,  -- -> records.id: id of the record with the values
     base_model_id VARCHAR,    -- -> base_models: model whose blocks were measured
-    name VARCHAR,             -- quantity: mean_score or median_score of the wanda scores (schedule dlp)
+    name VARCHAR,             -- mean_score or median_score of wanda scores (schedule dlp), peak_exponent or half_exponent (alpha_pruning)
     block INTEGER,            -- the block, from 0
     value DOUBLE,             -- of the block
     n_weights BIGINT,         -- prunable weights of the block, its weight in the mean

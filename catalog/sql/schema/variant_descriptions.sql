@@ -24,7 +24,7 @@ CREATE OR REPLACE TABLE variant_descriptions (
     is_dense BOOLEAN,               -- whether it is the unpruned model
     weights_changed BOOLEAN,        -- whether remaining weights have new values
     removes VARCHAR,                -- which scores are removed: lowest or highest
-    schedule VARCHAR,               -- how the sparsity is distributed over blocks and layers: uniform, given, owl, dlp or sensitivity
+    schedule VARCHAR,               -- how the sparsity is distributed over blocks and layers: uniform, given, owl, dlp, alpha_pruning or sensitivity
     schedule_parameters JSON,       -- parameters of the schedule that are not at their defaults; NULL for none
     scope VARCHAR,                  -- all, or JSON with the only blocks and layers that are pruned
     profile VARCHAR,                -- corrected, or paper: the choices of the published code

@@ -15,7 +15,7 @@ CREATE OR REPLACE TABLE variants (
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores
     removes VARCHAR,               -- which scores are removed: lowest or highest; NULL for dense
-    schedule VARCHAR,              -- how the sparsity is distributed over blocks and layers: uniform, given, owl, dlp or sensitivity; NULL for dense
+    schedule VARCHAR,              -- how the sparsity is distributed over blocks and layers: uniform, given, owl, dlp, alpha_pruning or sensitivity; NULL for dense
     schedule_parameters JSON,      -- parameters of the schedule that are not at their defaults; NULL for none
     scope JSON,                    -- the only blocks and layers that are pruned: {"blocks": [...], "layers": [...]}; NULL for all
     profile VARCHAR,               -- corrected, or paper: the choices of the published code; NULL for dense

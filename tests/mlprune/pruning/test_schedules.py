@@ -107,3 +107,15 @@ def test_dlp_without_scores_is_an_error_that_names_the_block() -> None:
     with pytest.raises(StatisticsError, match="scores of all blocks") as caught:
         of(2, "fc1", ScheduleSpec("dlp"))
     assert caught.value.context["block"] == 2
+
+
+def test_alpha_pruning_prunes_blocks_with_higher_exponents_more() -> None:
+    values = [BlockValue(2.0), BlockValue(9.0), BlockValue(4.0), BlockValue(3.0)]
+    schedule, scope = ScheduleSpec("alpha_pruning"), Scope((0, 2, 3))
+    sparsities = [
+        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope)[0]
+        for block in range(4)
+    ]
+    assert sparsities == pytest.approx([0.35, 0.0, 0.65, 0.5])
+    with pytest.raises(StatisticsError, match="exponents of all blocks"):
+        of(2, "fc1", schedule)

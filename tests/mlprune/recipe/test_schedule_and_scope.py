@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import RecipeError
-from mlprune.methods import DlpParameters, OwlParameters
+from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters
 from mlprune.recipe import VariantConfig
 from tests.valid_recipe import parse, with_keys
 
@@ -19,6 +19,8 @@ def test_a_schedule_is_a_name_or_a_mapping_and_blocks_or_layers_imply_given() ->
     assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
     assert entry(schedule="owl").schedule.parameters == OwlParameters(5.0, 0.08)
     assert entry(schedule={"kind": "dlp", "spread": 0.1}).schedule.parameters == DlpParameters("mean", 0.1)
+    wide = entry(schedule={"kind": "alpha_pruning", "spread": 0.6}).schedule.parameters
+    assert wide == AlphaPruningParameters("peak", 0.6)
     given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
     assert (given.kind, given.blocks, given.layers) == (
         "given",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.methods import DlpParameters, OwlParameters
+from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters
 from mlprune.pruning.schedules import BlockValue
 from mlprune.pruning.spec import ScheduleSpec
 from mlprune.steps.job import Identity, Job, ModelRef, RecordKey, computed_parameters, make_identity
@@ -16,6 +16,7 @@ from mlprune.steps.prune.block_values.dense_scores import DenseScores
 from mlprune.steps.prune.block_values.outliers import OutliersJob, read_ratios
 from mlprune.steps.prune.block_values.rows import read_values
 from mlprune.steps.prune.block_values.scores import BlockScoresJob
+from mlprune.steps.prune.block_values.spectra import MeanExponentsJob, SpectraJob
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -89,5 +90,27 @@ def _scores(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     return PlannedValues(identity.key, (BlockScoresJob(identity, scores, parameters.statistic),))
 
 
-PLANNERS: Mapping[str, Callable[[ScheduleSpec, ValueSources], PlannedValues]] = {"owl": _outliers, "dlp": _scores}
+def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
+    parameters = schedule.schedule_parameters
+    if not isinstance(parameters, AlphaPruningParameters):
+        raise TypeError(f"expected AlphaPruningParameters, got {type(parameters).__name__}")
+    model = sources.model
+    parents: JsonObject = {"base_model": model.base_model_id}
+    jobs = [
+        SpectraJob(
+            make_identity("spectra", {"block": block, **computed_parameters(model)}, parents=parents), model, block
+        )
+        for block in range(model.n_blocks)
+    ]
+    ids = tuple(job.identity.id for job in jobs)
+    name: JsonObject = {"name": f"{parameters.cutoff}_exponent"}
+    identity = make_identity("block_values", name, parents={**parents, "spectra": list(ids)})
+    return PlannedValues(identity.key, (*jobs, MeanExponentsJob(identity, model, parameters.cutoff, ids)))
+
+
+PLANNERS: Mapping[str, Callable[[ScheduleSpec, ValueSources], PlannedValues]] = {
+    "owl": _outliers,
+    "dlp": _scores,
+    "alpha_pruning": _exponents,
+}
 """Schedule -> function that plans its values of blocks."""
