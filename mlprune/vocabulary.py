@@ -42,7 +42,7 @@ GroupKind = Literal["language", "outside_english", "all", "script", "resource_cl
 UnitName = Literal["block", "layer", "block_layer"]
 """Parts of a model that get one sparsity: a block, a layer in all blocks, or a layer of one block."""
 DirectionName = Literal["maximise", "minimise"]
-ComparatorName = Literal["uniform", "owl", "random"]
+ComparatorName = Literal["uniform", "owl", "dlp", "alpha_pruning", "random"]
 """What the winner of a search is compared with."""
 DeviceName = Literal["cpu", "cuda"]
 """Kind of device that computes; `cuda` is any accelerator that torch drives under this name."""

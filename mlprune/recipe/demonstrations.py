@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import Language, Model, Name, Seed
+from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
 DEFAULT_SPLIT = "dev"
 
+Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
 _OPTIONS = ("template", "token_budget", "shares", "activations")
 
@@ -81,8 +82,14 @@ class DemonstrationConfig(Model):
     """task: split of the task files (`dev`)."""
     parts: tuple[str, ...] = ()
     """mixed: names of the sets that it combines."""
-    shares: SharesName = "proportional"
-    """mixed: the same number of demonstrations from every part, or numbers in proportion to the sizes of the parts."""
+    shares: Annotated[
+        SharesName | tuple[tuple[str, Share], ...],
+        BeforeValidator(as_pairs),
+        Field(title="`equal`, `proportional`, or a mapping of parts to numbers"),
+    ] = "proportional"
+    """mixed: the same number of demonstrations from every part, numbers in proportion to the sizes of the parts, or
+    given shares in any unit, such as `{en: 0.5, fr: 0.3, sw: 0.2}`. A part is named by its languages (`fr`, `fr-en`) or
+    by its entry."""
     paired: bool = True
     """translation: `false` gives each shot the target side of another pair, so that no demonstration contains a
     sentence with its translation: the same sentences and tokens without the pairing."""

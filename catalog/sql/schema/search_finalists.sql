@@ -2,7 +2,7 @@
 CREATE OR REPLACE TABLE search_finalists (
     result_id VARCHAR,     -- -> searches: the report
     search_id VARCHAR,     -- id of the search, which names gives under the kind search
-    role VARCHAR,          -- winner, uniform (equal sparsity everywhere), owl (equal sparsity, schedule owl) or random (winner of a random search)
+    role VARCHAR,          -- winner, uniform (equal sparsity everywhere), owl, dlp or alpha_pruning (equal sparsity, this schedule) or random (winner of a random search)
     variant_id VARCHAR,    -- -> variants: the variant
     test_value DOUBLE,     -- objective on the split of the report
     test_ci_low DOUBLE,    -- lower end of its 95 % interval

@@ -74,8 +74,8 @@ class SearchConfig(Model):
     seed: Seed = 0
     """Seed of the method."""
     compare: Annotated[tuple[ComparatorName, ...], BeforeValidator(as_tuple)] = ("uniform", "owl")
-    """What the winner is compared with on `report_on`, at its sparsity: `uniform` sparsity, schedule `owl`, and the
-    winner of a `random` search of the same budget."""
+    """What the winner is compared with on `report_on`, at its sparsity: `uniform` sparsity, schedules `owl`, `dlp` and
+    `alpha_pruning` at their defaults, and the winner of a `random` search of the same budget."""
 
     @field_validator("compare")
     @classmethod

@@ -1,13 +1,14 @@
 """Plan the demonstration sets of a recipe."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlprune.corpus.part_sizes import part_counts
+from mlprune.corpus.part_sizes import exact_shares, part_counts
 from mlprune.corpus.token_roles import check_scope, scopes_of
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
+from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
@@ -189,7 +190,8 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     ids = {part.id: part.spec for part in parts}
     specs = list(ids.values())
     try:
-        counts = part_counts([part.samples for part in specs], shares=entry.shares, samples=entry.samples)
+        shares = entry.shares if isinstance(entry.shares, str) else _numeric_shares(dict(entry.shares), parts)
+        counts = part_counts([part.samples for part in specs], shares=shares, samples=entry.samples)
     except CorpusError as err:
         raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
     spec = SetSpec(
@@ -205,10 +207,34 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     )
     identity = make_identity(
         "demonstration_sets",
-        {"kind": "mixed", "shares": entry.shares, "samples": entry.samples, "seed": entry.seed, "profile": profile},
+        {"kind": "mixed", "shares": _in_id(shares), "samples": entry.samples, "seed": entry.seed, "profile": profile},
         parents={"parts": list(ids)},
     )
     return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), counts, spec))
+
+
+def _numeric_shares(given: Mapping[str, float], parts: list[PlannedSet]) -> tuple[float, ...]:
+    """Return the share of each distinct part; a key names its languages, such as `fr` or `fr-en`, or its entry.
+
+    Raises:
+        CorpusError: a part has no share or several, or a share belongs to no part.
+    """
+    named = {part.id: {"-".join(part.spec.languages), part.name} & set(given) for part in parts}
+    for part in parts:
+        if len(named[part.id]) != 1:
+            got = ", ".join(sorted(named[part.id])) or "none"
+            raise CorpusError("a part of a mixed set needs one share", part=part.label, expected="one share", got=got)
+    keys = [next(iter(names)) for names in named.values()]
+    if sorted(keys) != sorted(given):
+        got = ", ".join(key for key in given if keys.count(key) != 1)
+        expected = f"one part per share: {', '.join(part.label for part in parts)}"
+        raise CorpusError("a share of a mixed set belongs to no part, or to several", expected=expected, got=got)
+    return tuple(given[key] for key in keys)
+
+
+def _in_id(shares: str | Sequence[float]) -> JsonValue:
+    """Return shares as parameters of an id: their unit does not matter."""
+    return shares if isinstance(shares, str) else [str(share) for share in exact_shares(shares)]
 
 
 def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:

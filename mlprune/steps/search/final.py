@@ -70,14 +70,14 @@ def plan_final(
 def _entries(search: PlannedSearch, rival: PlannedSearch | None) -> Iterator[tuple[Role, VariantConfig]]:
     """Yield the entries of the winner and its comparators; nothing without a winner.
 
-    A comparator that does not exist is left out: OWL for a score without demonstrations or for N:M, and the random
-    search if none of its trials meets the constraints.
+    A comparator that does not exist is left out: OWL and DLP for a score without demonstrations, every schedule but
+    `uniform` for N:M, and the random search if none of its trials meets the constraints.
     """
     spec, best = search.spec, feasible_winner(search.history)
     if best is None:
         return
     yield "winner", trial_entry(spec, best.point, name=_name(spec, "winner"))
-    schedules: tuple[Role, ...] = ("uniform", "owl")
+    schedules: tuple[Role, ...] = ("uniform", "owl", "dlp", "alpha_pruning")
     for role in schedules:
         if role in spec.compare:
             try:

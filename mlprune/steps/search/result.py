@@ -19,7 +19,7 @@ from mlprune.steps.search.measuring.values import BatchValues, varied_interval
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.store.store import Store
 
-Role = Literal["winner", "uniform", "owl", "random"]
+Role = Literal["winner", "uniform", "owl", "dlp", "alpha_pruning", "random"]
 DENSE, WINNER = 0, 1
 """Indices of the candidates."""
 

@@ -26,7 +26,7 @@ def trial_entry(spec: SearchSpec, point: Point, *, name: str | None = None) -> V
 
 
 def with_schedule(spec: SearchSpec, point: Point, kind: str, *, name: str | None = None) -> VariantConfig:
-    """Return the entry of a point with its sparsity and another schedule: `uniform`, or `owl` at its defaults.
+    """Return the entry of a point with its sparsity and another schedule at its defaults, such as `owl`.
 
     Raises:
         RecipeError: the schedule is impossible for the point, such as owl for a score without demonstrations.

@@ -67,3 +67,45 @@ def test_a_part_that_would_contribute_nothing_is_reported(shares: str, sizes: li
     with pytest.raises(CorpusError, match="no demonstration") as caught:
         part_counts(sizes, shares=shares, samples=2)
     assert caught.value.context["part"] == 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "samples", "taken"),
+    [
+        ((0.5, 0.3, 0.2), 10, (5, 3, 2)),
+        ((50, 30, 20), 10, (5, 3, 2)),  # any unit
+        ((0.5, 0.3, 0.2), 7, (4, 2, 1)),  # 3.5, 2.1, 1.4
+        ((0.1, 0.1, 0.8), 15, (2, 1, 12)),  # 1.5, 1.5, 12: the tie goes to the earlier part
+        ((1, 1, 1), 20, (7, 7, 6)),
+    ],
+)
+def test_numeric_shares_go_by_largest_remainder(
+    shares: tuple[float, ...], samples: int, taken: tuple[int, ...]
+) -> None:
+    assert part_counts([100, 100, 100], shares=shares, samples=samples) == taken
+
+
+@settings(max_examples=30, deadline=None)
+@given(shares=st.lists(st.floats(0.01, 5), min_size=1, max_size=5), samples=st.integers(200, 400))
+def test_numeric_shares_add_up_and_are_within_one_of_the_exact_quota(shares: list[float], samples: int) -> None:
+    try:
+        taken = part_counts([400] * len(shares), shares=shares, samples=samples)
+    except CorpusError:
+        assert min(shares) / sum(shares) * samples < 1
+        return
+    assert sum(taken) == samples
+    assert all(abs(n - samples * share / sum(shares)) < 1 for n, share in zip(taken, shares, strict=True))
+
+
+def test_without_a_number_numeric_shares_take_the_largest_total_that_the_parts_allow() -> None:
+    assert part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2)) == (26, 16, 10)
+    for samples in (53, 54, 55):
+        with pytest.raises(CorpusError, match="too few"):
+            part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2), samples=samples)
+    assert part_counts([100, 50], shares=(2, 1)) == (100, 50)
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_share_that_is_not_a_positive_number_is_reported(share: float) -> None:
+    with pytest.raises(CorpusError, match="positive"):
+        part_counts([9, 9], shares=(1.0, share), samples=4)

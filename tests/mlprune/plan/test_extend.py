@@ -144,6 +144,23 @@ def test_halving_evaluates_survivors_on_more_items_and_is_compared_with_a_random
     assert {row["role"] for row in record.rows["search_finalists"]} == {"winner", "random"}
 
 
+def test_a_winner_is_compared_with_other_schedules_of_its_sparsity(
+    inputs: Path, finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    store = copy_of(finished[1], tmp_path / "store")
+    plan = play(search_plan(inputs, {**BLOCKS, "compare": ["alpha_pruning", "dlp"]}), store, share_of_right)
+    earlier = finished[1].record_ids("searches")["searches"]
+    record = next(one for one in store.records("searches") if one.id not in earlier)
+    roles = {row["role"]: row["variant_id"] for row in record.rows["search_finalists"]}
+    assert set(roles) == {"winner", "alpha_pruning"}  # dlp reads demonstrations, which magnitude has none of
+    rows = {role: store.require("variants", key).rows["variants"][0] for role, key in roles.items()}
+    assert rows["alpha_pruning"]["schedule"] == "alpha_pruning"
+    assert rows["alpha_pruning"]["sparsity"] == rows["winner"]["sparsity"]
+    assert [question.config.name for question in plan.finals["blocks"].questions if question.config] == [
+        "blocks-against-alpha_pruning"
+    ]
+
+
 def test_without_a_trial_that_meets_the_constraints_dense_is_reported(inputs: Path, tmp_path: Path) -> None:
     store = Store(tmp_path)
     plan = play(search_plan(inputs, {**BLOCKS, "where": "english >= 0.9"}), store, share_of_right)

@@ -67,7 +67,7 @@ def test_lists_of_a_search_do_not_multiply_out() -> None:
         ({"report_on": "tst"}, "searches.0.report_on", {"nearest": "test"}),
         ({"method": "randm"}, "searches.0.method.kind", {"nearest": "random"}),
         ({"method": {"kind": "random", "etaa": 3}}, "searches.0.method.etaa", {}),
-        ({"compare": ["dlp"]}, "searches.0.compare.0", {"got": "dlp"}),
+        ({"compare": ["dpl"]}, "searches.0.compare.0", {"got": "dpl"}),
         ({"budget": {"variants": 0}}, "searches.0.budget.variants", {"got": 0}),
         ({"rungs": [0]}, "searches.0.rungs.0", {"got": 0}),
         ({"name": "dense"}, "searches.0.name", {}),

@@ -126,6 +126,49 @@ def test_shares_and_seed_of_a_mixed_set_are_in_its_id(tiny_inputs: Path) -> None
     assert len(ids) == 3
 
 
+MONO: dict[str, Any] = {
+    "name": "mono",
+    "kind": "monolingual",
+    "language": ["en", "fr", "sw"],
+    "shots": 2,
+    "samples": 10,
+    "max_tokens": 48,
+}
+
+
+def mix_of(folder: Path, shares: dict[str, float], *parts: dict[str, Any], samples: int | None = None) -> PlannedSet:
+    names = [part["name"] for part in parts]
+    mixed = {"name": "m", "kind": "mixed", "parts": names, "shares": shares, "samples": samples}
+    (one,) = planned(folder, [*parts, mixed])["m"]
+    return one
+
+
+def test_languages_are_mixed_with_numeric_shares_in_any_unit(tiny_inputs: Path) -> None:
+    one = mix_of(tiny_inputs, {"en": 0.5, "fr": 0.3, "sw": 0.2}, MONO, samples=10)
+    assert isinstance(one.job, MixJob)
+    assert one.job.taken == (5, 3, 2)
+    assert mix_of(tiny_inputs, {"sw": 20, "fr": 30, "en": 50}, MONO, samples=10).id == one.id
+    assert mix_of(tiny_inputs, {"en": 0.4, "fr": 0.4, "sw": 0.2}, MONO, samples=10).id != one.id
+    named = mix_of(tiny_inputs, {"mono": 1, "code": 3}, {**MONO, "language": "fr"}, CODE, samples=4)
+    assert isinstance(named.job, MixJob)
+    assert named.job.taken == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ({"en": 1, "fr": 1}, "needs one share"),
+        ({"en": 1, "fr": 1, "sw": 1, "de": 1}, "belongs to no part"),
+        ({"mono": 1}, "belongs to no part, or to several"),
+        ({"en": 1, "fr": 1, "sw": 1, "mono": 1}, "needs one share"),
+    ],
+)
+def test_every_part_has_one_share(tiny_inputs: Path, shares: dict[str, float], message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        mix_of(tiny_inputs, shares, MONO)
+    assert caught.value.context["demonstrations"] == "m"
+
+
 def test_mixed_sets_that_contain_each_other_are_an_error(tiny_inputs: Path) -> None:
     circle = [{"name": a, "kind": "mixed", "parts": [b]} for a, b in (("a", "b"), ("b", "a"))]
     with pytest.raises(RecipeError, match="contain each other") as caught:

@@ -64,7 +64,7 @@ def test_axes_set_keys_and_sections(tiny_inputs: Path) -> None:
 
 def test_the_sparsity_of_a_point_is_compared_under_other_schedules(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs)
-    for kind in ("uniform", "owl"):
+    for kind in ("uniform", "owl", "dlp", "alpha_pruning"):
         entry = with_schedule(spec, (0, 1, 2), kind, name="rival")
         assert (entry.name, entry.schedule.kind, entry.sparsity) == ("rival", kind, 0.5)
 
@@ -73,3 +73,6 @@ def test_a_schedule_that_a_score_cannot_have_is_refused(tiny_inputs: Path) -> No
     spec = spec_of(tiny_inputs, base={"score": "magnitude"}, compare=["uniform"])
     with pytest.raises(RecipeError, match="not a variant"):
         with_schedule(spec, (1, 1, 1), "owl")
+    with pytest.raises(RecipeError, match="not a variant"):
+        with_schedule(spec, (1, 1, 1), "dlp")
+    assert with_schedule(spec, (1, 1, 1), "alpha_pruning").schedule.kind == "alpha_pruning"
