@@ -81,4 +81,5 @@ SCHEDULES: Mapping[str, Schedule] = {
         parameters=SensitivityParameters,
         reads_losses=True,
     ),
+    "search": Schedule("the levels of the winner of a search, which replace it as schedule given"),
 }

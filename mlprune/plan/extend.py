@@ -9,18 +9,20 @@ from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.search.batches import PlannedSearch, plan_batch
 from mlprune.steps.search.derived import is_made
 from mlprune.steps.search.final import PlannedFinal, plan_final
+from mlprune.steps.search.searched_schedules import plan_searched
 from mlprune.store.store import Store
 
 
 def extend_plan(plan: Plan, store: Store) -> Plan:
     """Return a plan with all jobs of its searches that the results in the store allow; nothing is written.
 
-    A search whose last batch has its results gets its next batch, and a search without a next batch gets the report of
-    its winner. The same results give the same jobs, except that variants in the store are not made again. Jobs that the
-    plan has already are not added.
+    A search whose last batch has its results gets its next batch. A search without a next batch gets the report of its
+    winner, and the variants whose schedule it is. The same results give the same jobs, except that variants in the
+    store are not made again. Jobs that the plan has already are not added.
 
     Raises:
-        RecipeError: a point of a search is not one variant.
+        RecipeError: a point of a search is not one variant, or an entry with schedule search has another sparsity than
+            the winner.
     """
     if plan.common is None or not plan.searches:
         return plan
@@ -33,6 +35,10 @@ def extend_plan(plan: Plan, store: Store) -> Plan:
         is_ready = search.is_finished and (rival is None or rival.is_finished)
         if is_ready and search.spec.name not in finals and search.is_reported:
             finals[search.spec.name] = extension.report_of(search, rival)
+        key = f"{search.spec.name} schedule"
+        searched = extension.searched_by(search) if search.is_finished and key not in finals else None
+        if searched is not None:
+            finals[key] = searched
     return replace(plan, jobs=(*plan.jobs, *extension.jobs), searches=tuple(searches), finals=finals)
 
 
@@ -43,6 +49,7 @@ class _Extension:
         assert plan.common is not None, "the plan has searches"
         self.jobs: list[Job] = []
         self._common = plan.common
+        self._given = plan.recipe
         self._store = store
         self._made: set[RecordKey] = {key for job in plan.jobs for key in job.makes}
 
@@ -60,6 +67,12 @@ class _Extension:
         final = plan_final(self._common, search, rival, is_known=self._is_known)
         self._add(final.jobs)
         return final
+
+    def searched_by(self, search: PlannedSearch) -> PlannedFinal | None:
+        """Return the variants with the levels of a finished search's winner, if there are any; their jobs are added."""
+        planned = plan_searched(self._given, self._common, search, is_known=self._is_known)
+        self._add(planned.jobs if planned else ())
+        return planned
 
     def _is_known(self, variant_id: str) -> bool:
         return ("variants", variant_id) in self._made or is_made(self._store, variant_id)

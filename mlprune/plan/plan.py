@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from mlprune.plan.names import Name, data_set_names, names_of, recipe_record, sensitivity_names
 from mlprune.plan.node_capacity import Node, accelerators_of
 from mlprune.recipe import Recipe
+from mlprune.recipe.searches.searched_schedules import without_searched
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
 from mlprune.steps.choices.plan import choice_jobs
 from mlprune.steps.compare.neuron_removals import removal_jobs
@@ -52,7 +53,7 @@ class Plan:
     searches: tuple[PlannedSearch, ...] = ()
     """As far as they are planned; see `extend_plan`."""
     finals: Mapping[str, PlannedFinal] = field(default_factory=dict)
-    """Name of a finished search -> its report."""
+    """Name of a finished search -> its report; `NAME schedule` -> the variants that have its winner's levels."""
 
     @property
     def record(self) -> Record:
@@ -92,7 +93,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     Raises:
         BadInputError: something in the recipe cannot be used; the message is one line.
     """
-    recipe = with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes))
+    recipe = without_searched(with_devices(given, local_accelerators() if nodes is None else accelerators_of(nodes)))
     inputs = open_inputs(recipe)
     sets = plan_demonstrations(recipe, inputs, evaluated=evaluated_lines(recipe, inputs))
     sensitivity = plan_sensitivity(recipe, inputs, sets)

@@ -90,6 +90,10 @@ def _alpha_pruning(sparsity: float, position: LayerPosition, parameters: Paramet
     return _of_block(scaled_sparsities, values, sparsity, position=position, spread=parameters.spread)
 
 
+def _search(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
+    raise StatisticsError("schedule search is replaced by the levels of its winner", block=position.block)
+
+
 class _BlockFunction(Protocol):
     """Function of values of blocks, their sizes and a total sparsity."""
 
@@ -144,4 +148,5 @@ SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {
     "dlp": _dlp,
     "alpha_pruning": _alpha_pruning,
     "sensitivity": _sensitivity,
+    "search": _search,
 }

@@ -18,6 +18,7 @@ from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.questions.question_checks import check_questions
 from mlprune.recipe.searches.search import SearchConfig
 from mlprune.recipe.searches.search_checks import check_searches
+from mlprune.recipe.searches.searched_schedules import check_searched_schedules
 from mlprune.recipe.searches.sensitivity import SensitivityConfig
 from mlprune.recipe.searches.sensitivity_checks import check_sensitivity
 from mlprune.recipe.variants import VariantConfig
@@ -134,6 +135,8 @@ class Recipe(Model):
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         check_questions(self.questions, self.evaluations, entries=evaluated)
+        late = (*(name for entry in self.baselines for name in entry.against), *self.analyses.neuron_variants)
+        check_searched_schedules(self.variants, self.searches, self.questions, names=late)
         check_searches(self.searches, self.evaluations, sets=self.demonstrations, entries=evaluated)
         names = [*evaluated, *(search.name for search in self.searches)]
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)

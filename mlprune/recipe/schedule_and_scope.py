@@ -18,9 +18,11 @@ ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.t
 _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
 FROM_KEY = "from"
-"""Key with the name of a sensitivity analysis; it is a Python keyword and cannot be declared as a field."""
-_LOSS_KEYS = (FROM_KEY, "by", "at", "task", "group")
+"""Key with the name of a sensitivity analysis or search; a Python keyword cannot be declared as a field."""
+_LOSS_KEYS = ("by", "at", "task", "group")
 """Keys of schedule sensitivity."""
+_WITH_SOURCE_KINDS = ("sensitivity", "search")
+"""Schedules with the key `from`."""
 MAX_BLOCKS = 10_000
 """Exclusive upper bound of block numbers in spans."""
 _BLOCK_LAYER = re.compile(r"(?:0|[1-9]\d*)\.\S+")
@@ -63,7 +65,8 @@ class ScheduleFields(Model):
     `blocks`, `layers` or `block_layers`. `owl`: less in blocks whose scores have many outliers (Yin et al.,
     arXiv:2310.05175). `dlp`: less in blocks whose scores are low (Chen et al., arXiv:2505.23807).
     `alpha_pruning`: less in blocks whose spectra have heavy tails (Lu et al., arXiv:2410.10912); it reads weights only.
-    `sensitivity`: less in parts that cost more when only they are pruned; the default with `from`."""
+    `sensitivity`: less in parts that cost more when only they are pruned; the default with `from`.
+    `search`: the levels of the winner of the search that `from` names, once it has finished."""
     blocks: Annotated[
         tuple[tuple[Annotated[int, Field(ge=0)], Sparsity], ...],
         BeforeValidator(as_pairs),
@@ -104,15 +107,16 @@ class ScheduleFields(Model):
     def _fields_fit_kind(self) -> "ScheduleFields":
         if (self.kind == "given") != any(getattr(self, key) for key in _GIVEN_KEYS):
             raise ValueError("schedule given takes blocks, layers or block_layers, and no other schedule takes them")
-        is_measured = self.kind == "sensitivity"
         given = [key for key in _LOSS_KEYS if key in self.model_fields_set]
-        if is_measured != (self.source is not None) or (given and not is_measured):
-            raise ValueError("schedule sensitivity needs from, and no other schedule takes from, by, at, task or group")
+        if (self.kind in _WITH_SOURCE_KINDS) != (self.source is not None):
+            raise ValueError("schedules sensitivity and search need from, and no other schedule takes it")
+        if given and self.kind != "sensitivity":
+            raise ValueError(f"only schedule sensitivity takes {', '.join(_LOSS_KEYS)}, got {', '.join(given)}")
         return self
 
     @property
     def source(self) -> str | None:
-        """Name of the sensitivity analysis whose losses schedule sensitivity reads."""
+        """Name of the sensitivity analysis or the search that the schedule reads."""
         source: str | None = getattr(self, FROM_KEY, None)
         return source
 
@@ -128,7 +132,10 @@ if TYPE_CHECKING:
         """`ScheduleFields` with a key for every parameter of a schedule."""
 
 else:
-    _MEANING = "sensitivity: name of the sensitivity analysis whose losses are read."
+    _MEANING = (
+        "sensitivity: name of the sensitivity analysis whose losses are read. search: name of the search whose winner "
+        "has the levels."
+    )
     _SOURCE = {FROM_KEY: (EntryName | None, Field(default=None, description=_MEANING))}
     _WITH_SOURCE = create_model("ScheduleFields", __base__=ScheduleFields, __module__=__name__, **_SOURCE)
     _WITH_SOURCE.__doc__ = ScheduleFields.__doc__

@@ -61,7 +61,8 @@ class VariantFields(Model):
     resample: Seed | None = None
     """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
     sparsity: Sparsity | None = None
-    """Share of weights removed from each comparison group; 0 is the dense variant. Optional for structure N:M."""
+    """Share of weights removed from each comparison group; 0 is the dense variant. Optional for structure N:M and
+    schedule search."""
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
     which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`)."""
@@ -90,7 +91,8 @@ class VariantFields(Model):
     @property
     def reads_statistics(self) -> bool:
         """Whether the variant reads demonstrations."""
-        return bool(self.sparsity) and bool(self.needs)
+        is_pruned = bool(self.sparsity) or (self.sparsity is None and self.schedule.kind == "search")
+        return is_pruned and bool(self.needs)
 
     @property
     def needs(self) -> tuple[StatisticsName, ...]:
@@ -153,7 +155,7 @@ class VariantFields(Model):
                 raise ValueError(f"of names an entry twice, got {list(self.of)}")
         elif self.score is None:
             raise ValueError("a variant needs a score, or combine and of")
-        elif self.sparsity is None:
+        elif self.sparsity is None and self.schedule.kind != "search":
             raise ValueError("a variant needs a sparsity")
         return self
 

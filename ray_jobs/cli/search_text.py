@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from mlprune.counted import counted
 from mlprune.plan.searches.search_costs import RungCost, SearchCost, total_seconds
 from mlprune.plan.searches.sensitivity_costs import SensitivityCost
+from mlprune.steps.search.history import feasible_winner
 from ray_jobs.cli.durations import format_time
 
 Seconds = Callable[[RungCost], float | None]
@@ -41,6 +42,11 @@ def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
         splits = " and ".join(dict.fromkeys(entry.split for entry in spec.report_evaluations))
         yield f"  report: {counted(cost.report.n_trials, 'variant')} and dense on {splits}, {_about(times[-1])}"
     yield f"  whole search: {_about(total_seconds(times))}; start-up, statistics, masks and small jobs not included"
+    if cost.n_searched:
+        entries = counted(cost.n_searched, "variant entry", "variant entries")
+        has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
+        later = "not made: the search has no winner" if has_no_winner else "planned when the search has finished"
+        yield f"  {entries} with the winner's levels: {later}"
 
 
 def _about(time: float | None) -> str:

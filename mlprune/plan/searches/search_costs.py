@@ -10,6 +10,7 @@ from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool
 from mlprune.plan.rates import Rates
 from mlprune.recipe import EvaluationConfig
+from mlprune.recipe.searches.searched_schedules import searched_entries
 from mlprune.steps.demonstrate.cost import set_sizes
 from mlprune.steps.evaluate.plan import evaluation_jobs, plan_evaluations
 from mlprune.steps.job_cost import JobCost, SetSizes
@@ -84,6 +85,8 @@ class SearchCost:
     """Rungs that are reached, ascending."""
     report: RungCost | None
     """Evaluations of the winner and its comparators on the other split, as one batch; None if nothing is reported."""
+    n_searched: int = 0
+    """Entries of variants whose schedule is the winner; they are planned when the search has finished."""
 
     @property
     def n_trials(self) -> int:
@@ -101,7 +104,9 @@ def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
     if common is None:
         return ()
     sets = set_sizes(plan.jobs)
-    return tuple(_search_cost(common, search, sizes=sizes, sets=sets) for search in plan.searches)
+    costs = (_search_cost(common, search, sizes=sizes, sets=sets) for search in plan.searches)
+    entries = plan.recipe.variants
+    return tuple(replace(cost, n_searched=len(searched_entries(entries, cost.search.spec.name))) for cost in costs)
 
 
 def _search_cost(common: SearchInputs, search: PlannedSearch, *, sizes: Footprint, sets: SetSizes) -> SearchCost:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlprune.errors import RecipeError
 from mlprune.plan import Plan, extend_plan, pending_jobs
 from mlprune.search.space import Point
 from mlprune.store.store import Store
@@ -16,9 +17,10 @@ from tests.mlprune.steps.search.played_search import (
     evaluations_of,
     play,
     search_plan,
+    search_recipe,
     trial_rows,
 )
-from tests.tiny_recipes import copied_inputs, copy_of, results
+from tests.tiny_recipes import copied_inputs, copy_of, plan_of, results, write_recipe
 
 LEVELS = (0.25, 0.75)
 BLOCKS: dict[str, Any] = {
@@ -159,6 +161,75 @@ def test_a_winner_is_compared_with_other_schedules_of_its_sparsity(
     assert [question.config.name for question in plan.finals["blocks"].questions if question.config] == [
         "blocks-against-alpha_pruning"
     ]
+
+
+def with_searched(inputs: Path, *entries: dict[str, Any], **changes: Any) -> Plan:
+    """The plan of the finished search, and of entries with its winner's levels."""
+    recipe = {**search_recipe({**BLOCKS, **changes}), "variants": list(entries)}
+    return plan_of(write_recipe(inputs, recipe, name="searched.yaml"))
+
+
+SEARCHED: dict[str, Any] = {"name": "again", "score": "random", "schedule": {"kind": "search", "from": "blocks"}}
+
+
+def test_the_levels_of_a_winner_are_the_schedule_of_another_score(
+    inputs: Path, built: Plan, finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan = with_searched(inputs, SEARCHED)
+    assert not any("again" in name for name in plan.names)
+    assert plan.searches[0].id == built.searches[0].id
+    store = copy_of(finished[1], tmp_path / "store")
+    extended = play(plan, store, share_of_right)
+    ((name, variant_id),) = extended.finals["blocks schedule"].names
+    assert name == "again"
+    (result,) = next(iter(store.records("searches"))).rows["searches"]
+    winner = store.require("variants", result["variant_id"]).rows["variants"][0]
+    again = store.require("variants", variant_id).rows["variants"][0]
+    assert (again["score"], winner["score"]) == ("random", "magnitude")
+    same = ("sparsity", "schedule", "schedule_parameters", "scope")
+    assert [again[key] for key in same] == [winner[key] for key in same]
+    assert again["schedule"] == "given"
+    evaluated = {
+        record.rows["evaluations"][0]["split"]
+        for record in store.records("evaluations")
+        if record.rows["evaluations"][0]["variant_id"] == variant_id
+    }
+    assert evaluated == {"dev", "test"}
+    assert extend_plan(extended, store).jobs == extended.jobs
+    levels = dict(winner["schedule_parameters"]["blocks"])
+    by_hand = {"score": "random", "sparsity": winner["sparsity"], "schedule": {"blocks": levels}}
+    assert (
+        variant_id in plan_of(write_recipe(inputs, {**search_recipe(), "variants": [by_hand]}, name="h.yaml")).variants
+    )
+
+
+def test_a_killed_run_resumes_with_the_variants_of_a_finished_search(
+    inputs: Path, finished: tuple[Plan, Store], tmp_path: Path
+) -> None:
+    plan = with_searched(inputs, SEARCHED)
+    stores = [copy_of(finished[1], tmp_path / name) for name in ("killed", "whole")]
+    with pytest.raises(KilledError):
+        play(plan, stores[0], share_of_right, n_jobs=2)
+    for store in stores:
+        play(plan, store, share_of_right)
+    assert results(stores[0]) == results(stores[1])
+
+
+def test_an_entry_with_another_sparsity_than_the_winner_is_refused(inputs: Path, finished: tuple[Plan, Store]) -> None:
+    (result,) = next(iter(finished[1].records("searches"))).rows["searches"]
+    total = finished[1].require("variants", result["variant_id"]).rows["variants"][0]["sparsity"]
+    equal = extend_plan(with_searched(inputs, {**SEARCHED, "sparsity": total}), finished[1])
+    assert (
+        equal.finals["blocks schedule"].names
+        == extend_plan(with_searched(inputs, SEARCHED), finished[1]).finals["blocks schedule"].names
+    )
+    with pytest.raises(RecipeError, match="another sparsity than the winner"):
+        extend_plan(with_searched(inputs, {**SEARCHED, "sparsity": 0.125}), finished[1])
+
+
+def test_without_a_winner_no_variant_gets_its_levels(inputs: Path, tmp_path: Path) -> None:
+    plan = with_searched(inputs, SEARCHED, where="english >= 0.9")
+    assert "blocks schedule" not in play(plan, Store(tmp_path), share_of_right).finals
 
 
 def test_without_a_trial_that_meets_the_constraints_dense_is_reported(inputs: Path, tmp_path: Path) -> None:

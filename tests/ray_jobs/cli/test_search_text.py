@@ -30,6 +30,13 @@ def test_a_search_is_described_rung_by_rung(cost: SearchCost) -> None:
     ]
 
 
+def test_variants_with_the_levels_of_a_winner_come_later(cost: SearchCost) -> None:
+    later = "  1 variant entry with the winner's levels: planned when the search has finished"
+    assert search_lines([replace(cost, n_searched=1)], lambda _rung: None)[-1] == later
+    finished = replace(cost, n_searched=2, search=replace(cost.search, is_finished=True))
+    assert search_lines([finished], lambda _rung: None)[-1].endswith("not made: the search has no winner")
+
+
 def test_unknown_times_are_not_made_up(cost: SearchCost) -> None:
     lines = search_lines([replace(cost, report=None)], lambda _rung: None)
     assert len(lines) == 3
