@@ -1,12 +1,13 @@
 """Prune one block: score and order its weights, or reconstruct them, and refine the masks."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from mlprune.models.families.records import Family
 from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.layer_refinement import layer_refinements
 from mlprune.pruning.reconstruction_block import reconstruct_block
 from mlprune.pruning.refinement import refined_block
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, block_levels
@@ -50,6 +51,9 @@ def pruned_block(
     levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs)
     if method.refinement is None:
         return PrunedBlock(levels)
-    return refined_block(
+    pruned = refined_block(
         weights, levels, method.refinement, structure=score.structure, inputs=inputs, block=block, family=family
     )
+    keeps = {layer: levels[layer].packed.kept(0).unpack() for layer in pruned.refined}
+    effects = layer_refinements(weights, keeps, pruned.refined, inputs=inputs, family=family)
+    return replace(pruned, refinements=effects)

@@ -16,6 +16,7 @@ from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs
+from mlprune.pruning.layer_refinement import LayerRefinement
 from mlprune.pruning.spec import ScoreSpec
 
 _WEIGHTS_TOGETHER = 2**18
@@ -56,6 +57,8 @@ class PrunedBlock:
     """Layer -> [out, in], in the dtype of the layer, 0 where removed; layers that keep their weights are missing."""
     refined: Mapping[str, RefinedLayer] = field(default_factory=dict)
     """Layer -> result of the refiner; empty without one."""
+    refinements: Mapping[str, LayerRefinement] = field(default_factory=dict)
+    """Layer -> effect of the refiner, for the same layers."""
 
 
 def block_levels(

@@ -50,6 +50,7 @@ def recovered_weights(weight: Tensor, keep: Tensor, *, products: Tensor, ridge: 
     masks = keep.cpu()
     recovered = torch.zeros(weight.shape, dtype=torch.float32)
 
+    @torch.inference_mode()
     def recover(rows: slice) -> None:
         weights = weight[rows].detach().to(device="cpu", dtype=torch.float64)
         slopes = (weights * ~masks[rows]) @ gram
