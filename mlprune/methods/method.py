@@ -46,6 +46,8 @@ class Score(Method):
     """Whether the remaining weights get new values."""
     bytes_per_weight: int = 0
     """Memory per weight of a layer while the score works on it, in addition to that of every score."""
+    exact_products: bool = False
+    """Whether a sweep adds all products of its Gram matrices in float64, which takes about twice the time."""
     structures: tuple[str, ...] = ("row", "matrix", "alpha", "N:M")
     """Structures it works with; the first is the default."""
 

@@ -70,6 +70,7 @@ SCORES: Mapping[str, Score] = {
         formula="W[i, j] ** 2 / [H ** -1]_jj ** 2",
         needs=("squares", "products"),
         changes_weights=True,
+        exact_products=True,
         structures=("matrix", "row", "N:M"),
         parameters=SparseGptParameters,
     ),

@@ -3,14 +3,16 @@
 All are frozen records of tensors and plain values, so they can be pickled. They contain no cache, module or weight.
 """
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
+from mlprune.methods import StatisticsName
 from mlprune.models.inference.block_calls import BlockCall, calls_on, on_device
+from mlprune.numeric.activations.feature_sums import FeatureSums
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,62 @@ class SweepStates:
 
 
 @dataclass(frozen=True)
+class WantedStatistics:
+    """What is observed of a block in addition to the sums of squares."""
+
+    sums: bool = False
+    """Sums and squared deviations of the features of each demonstration."""
+    products: bool = False
+    """Gram matrices of each set, from float32 products within a demonstration."""
+    gradients: bool = False
+    """Regional gradients of each set."""
+    magnitudes: bool = False
+    """Magnitudes of the hidden states after the block, and before the first one."""
+    advances: bool = False
+    """Also run the block to its end and keep the states after it, so that it runs once. Its weights do not change."""
+
+    @classmethod
+    def of(cls, needs: Collection[StatisticsName], *, exact_products: bool = False) -> "WantedStatistics":
+        """Return what is observed for methods of a sweep.
+
+        Args:
+            needs: statistics that they read.
+            exact_products: whether Gram matrices are summed in float64 instead, over all batches.
+        """
+        return cls(
+            sums="sums" in needs,
+            products="products" in needs and not exact_products,
+            gradients="gradients" in needs,
+        )
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether the counted tokens of the inputs are needed."""
+        return self.sums or self.products
+
+
+ONLY_SQUARES = WantedStatistics()
+
+
+@dataclass(frozen=True)
 class SweepObservation:
-    """What a sequential sweep observed of one block. It does not leave the process of the shard."""
+    """What was observed of one block. It does not leave the process of the shard.
+
+    The set of a batch is the first part of its key if that is a tuple, otherwise None.
+    """
 
     sums: Mapping[Hashable, Mapping[str, Tensor]]
     """Key of a batch -> input -> [b, in] float32, sums of squares over counted tokens."""
     products: Mapping[str, Tensor]
     """Input -> [in, in] float64, sum of x x^T over the counted tokens of all batches; empty if not asked for."""
+    feature_sums: Mapping[Hashable, Mapping[str, FeatureSums]] = field(default_factory=dict)
+    """Key of a batch -> input -> its sums, on the CPU; empty if not wanted."""
+    products_of_sets: Mapping[Hashable, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Set -> input -> [in, in] float64, of which only the upper triangle has a meaning; empty if not wanted."""
+    gradients: Mapping[Hashable, Mapping[str, Tensor]] = field(default_factory=dict)
+    """Set -> layer -> [out, in] float32; empty if not wanted."""
+    magnitudes: Mapping[tuple[int, Hashable], Tensor] = field(default_factory=dict)
+    """(number of blocks that have run, key of a batch) -> [b, d] float32, on the CPU; empty if not wanted."""
 
 
 def _check_shape(name: str, tensor: Tensor, expected: tuple[int, ...]) -> None:

@@ -9,18 +9,19 @@ part of the shard is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mlprune.errors import statistics_context
 from mlprune.models.block_choices import Extra, LayerTensors, SweepChoice
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
 from mlprune.models.masks.block_changes import ReadChanges
-from mlprune.models.messages import SweepStates, TokenBatch
+from mlprune.models.messages import ONLY_SQUARES, SweepObservation, SweepStates, TokenBatch, WantedStatistics
 from mlprune.models.placement.budget import GroupLimit
 
 if TYPE_CHECKING:  # these import transformers, which takes seconds
@@ -124,18 +125,26 @@ class Shard:
         self._offloaded.load(EMBEDDINGS)
         self._sweep_states.start(key, batch)
 
-    def sweep_observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool = False) -> None:
+    def sweep_observe(
+        self,
+        block: int,
+        keys: Sequence[Hashable],
+        *,
+        with_products: bool = False,
+        wanted: WantedStatistics = ONLY_SQUARES,
+    ) -> None:
         """Run a block for its statistics only, and keep them for `sweep_prune`; the kept states remain those before it.
 
         Args:
             block: a block of this shard.
             keys: keys of the states.
-            with_products: also sum x x^T over the counted tokens of all keys.
+            with_products: also sum x x^T over the counted tokens of all keys, in float64.
+            wanted: what else is observed. If it advances, the kept states are those after the block.
         Raises:
             StatisticsError: a counted activation is not finite; block and input are named.
         """
         self._offloaded.load(block)
-        self._sweep_states.observe(block, keys, with_products=with_products)
+        self._sweep_states.observe(block, keys, with_products=with_products, wanted=wanted)
 
     def sweep_take_sums(self) -> Mapping[Hashable, LayerTensors]:
         """Remove and return the sums of the last `sweep_observe`, on the CPU, for the replica that prunes the block."""
@@ -160,6 +169,15 @@ class Shard:
         masks, weights, extra = choose(self.masks.dense(block), self._sweep_states.take_observation())
         self.masks.set_block(block, masks, weights)
         return extra
+
+    @torch.inference_mode()
+    def sweep_write(self, block: int, write: Callable[[SweepObservation], Result]) -> Result:
+        """Let a function write the last observation of a block, and drop it.
+
+        Returns: what the function returned. It travels to the caller, so it contains no tensors.
+        """
+        with statistics_context(block=block):
+            return write(self._sweep_states.take_observation())
 
     def sweep_advance(self, block: int, keys: Sequence[Hashable]) -> None:
         """Run a block with its current weights, and keep the states after it."""

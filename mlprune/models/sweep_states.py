@@ -1,4 +1,4 @@
-"""Resident states of a sequential sweep: the hidden states of each batch before or after a block, under a key.
+"""Resident states of a pass block by block: the hidden states of each batch before or after a block, under a key.
 
 Several batches run at once. Their results are combined in the order of the keys, so they do not depend on the number of
 threads.
@@ -9,16 +9,42 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from mlprune.errors import statistics_context
+from mlprune.models.gradients.regional_gradients import regional_gradients
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.observed_block import check_inputs, observe_inputs
-from mlprune.models.messages import SweepObservation, SweepStates, TokenBatch
+from mlprune.models.inference.observed_block import check_inputs, observe_inputs, run_keeping_tokens
+from mlprune.models.messages import (
+    ONLY_SQUARES,
+    HiddenStates,
+    SweepObservation,
+    SweepStates,
+    TokenBatch,
+    WantedStatistics,
+)
+from mlprune.numeric.activations.accelerator_statistics import submit_hidden_magnitudes
 from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.feature_sums import FeatureSums, check_feature_sums, feature_sums
 from mlprune.numeric.activations.gram import GramAccumulator
 from mlprune.numeric.activations.host_copies import HostCopies
+from mlprune.numeric.activations.statistics import check_sums
 from mlprune.processes.parallel import n_threads, parallel_map
 
 Sums = dict[str, Tensor]
 """input -> [b, in] float32, sums of squares over counted tokens."""
+Tokens = dict[str, list[Tensor]]
+"""input -> counted tokens [t, in] of each demonstration of a batch."""
+CopyKey = tuple[str, Hashable, str | int]
+"""(kind of statistic, key of a batch, input or number of blocks that have run)."""
+
+
+class _Observed:
+    """What one batch gave, on the device of the block."""
+
+    def __init__(self, sums: Sums, tokens: Tokens) -> None:
+        self.sums = sums
+        self.tokens = tokens
+        self.feature_sums: dict[str, FeatureSums] = {}
+        self.magnitudes: dict[int, Tensor] = {}
 
 
 class ResidentStates:
@@ -34,30 +60,66 @@ class ResidentStates:
         self._counted: dict[Hashable, CountedTokens] = {}
         self._sums: dict[Hashable, Sums] = {}
         self._products: dict[str, GramAccumulator] = {}
+        self._products_of_sets: dict[Hashable, dict[str, GramAccumulator]] = {}
+        self._gradients: dict[Hashable, dict[str, Tensor]] = {}
+        self._feature_sums: dict[Hashable, dict[str, dict[str, Tensor]]] = {}
+        self._magnitudes: dict[tuple[int, Hashable], Tensor] = {}
 
     @torch.inference_mode()
     def start(self, key: Hashable, batch: TokenBatch) -> None:
         """Embed a batch and keep its states."""
         self._add(key, SweepStates(self._runner.embed(batch.token_ids, batch.attention_mask), batch.counted))
 
-    def observe(self, block: int, keys: Sequence[Hashable], *, with_products: bool) -> None:
-        """Run a block for its statistics only and keep them, see `Shard.sweep_observe`."""
+    def observe(
+        self,
+        block: int,
+        keys: Sequence[Hashable],
+        *,
+        with_products: bool,
+        wanted: WantedStatistics = ONLY_SQUARES,
+    ) -> None:
+        """Run a block for its statistics and keep them, see `Shard.sweep_observe`."""
         self._forget()
-        copies = HostCopies[tuple[Hashable, str]]()
+        if wanted.gradients:
+            self._add_gradients(block, keys)
+        copies = HostCopies[CopyKey]()
+        keeps_tokens = with_products or wanted.reads_tokens
 
         @torch.inference_mode()
-        def observe(key: Hashable) -> tuple[Sums, dict[str, list[Tensor]]]:
-            states, counted = self._states[key].states, self._counted[key]
-            return observe_inputs(self._runner, block, states, counted=counted, keeps_tokens=with_products)
+        def observe(key: Hashable) -> _Observed:
+            return self._observe_batch(block, key, wanted, keeps_tokens=keeps_tokens)
 
-        for group in _groups(keys, n_threads()) if with_products else (keys,):
-            pieces = []
-            for key, (sums, tokens) in zip(group, parallel_map(observe, group), strict=True):
-                pieces.append(tokens)
-                self._keep_sums(block, key, sums, copies)
+        for group in _groups(keys, n_threads()) if keeps_tokens else (keys,):
+            observed = list(parallel_map(observe, group)) if keeps_tokens else parallel_map(observe, group)
+            tokens = []
+            for key, of_batch in zip(group, observed, strict=True):
+                tokens.append(of_batch.tokens)
+                self._submit(block, key, of_batch, copies)
             if with_products:
-                self._add_products(pieces)
+                self._add_products(self._products, tokens, torch.float64)
+            if wanted.products:
+                self._add_products_of_sets(group, tokens)
         self._keep_copied(block, copies)
+
+    def _observe_batch(self, block: int, key: Hashable, wanted: WantedStatistics, *, keeps_tokens: bool) -> _Observed:
+        """Run a block on one batch; if the pass advances, keep the states after it."""
+        batch, counted = self._states[key], self._counted[key]
+        if not wanted.advances:
+            found = _Observed(
+                *observe_inputs(self._runner, block, batch.states, counted=counted, keeps_tokens=keeps_tokens)
+            )
+        else:
+            after, listener = run_keeping_tokens(
+                self._runner, block, batch.states, counted=counted, keeps_tokens=keeps_tokens
+            )
+            self._states[key] = SweepStates(after, batch.counted)
+            found = _Observed(listener.sums(), listener.tokens)
+            if wanted.magnitudes:
+                run = {0: batch.states, 1: after} if block == 0 else {block + 1: after}
+                found.magnitudes = {n_blocks_run: _magnitudes(states, counted) for n_blocks_run, states in run.items()}
+        if wanted.sums:
+            found.feature_sums = {name: feature_sums(rows) for name, rows in found.tokens.items()}
+        return found
 
     def advance(self, block: int, keys: Iterable[Hashable]) -> None:
         """Run a block and keep the states after it."""
@@ -72,8 +134,20 @@ class ResidentStates:
 
     def take_observation(self) -> SweepObservation:
         """Remove and return what the last observed block gave."""
-        products = {name: sums.matrix() for name, sums in self._products.items()}
-        observation = SweepObservation(dict(self._sums), products)
+        observation = SweepObservation(
+            dict(self._sums),
+            {name: sums.matrix() for name, sums in self._products.items()},
+            feature_sums={
+                key: {name: FeatureSums(**tensors) for name, tensors in of_batch.items()}
+                for key, of_batch in self._feature_sums.items()
+            },
+            products_of_sets={
+                name: {layer_input: sums.upper() for layer_input, sums in of_set.items()}
+                for name, of_set in self._products_of_sets.items()
+            },
+            gradients=dict(self._gradients),
+            magnitudes=dict(self._magnitudes),
+        )
         self._forget()
         return observation
 
@@ -107,27 +181,67 @@ class ResidentStates:
         self._counted[key] = CountedTokens(states.counted)
 
     def _forget(self) -> None:
-        self._sums.clear()
-        self._products.clear()
+        for kept in (self._sums, self._products, self._products_of_sets, self._gradients):
+            kept.clear()
+        self._feature_sums.clear()
+        self._magnitudes.clear()
 
-    def _keep_sums(self, block: int, key: Hashable, sums: Sums, copies: HostCopies[tuple[Hashable, str]]) -> None:
-        """Keep the sums of a batch once they are on the CPU; many are copied at once."""
-        for name, rows in sums.items():
-            copies.add((key, name), rows)
+    def _submit(self, block: int, key: Hashable, observed: _Observed, copies: HostCopies[CopyKey]) -> None:
+        """Keep the statistics of a batch once they are on the CPU; many are copied at once."""
+        for name, rows in observed.sums.items():
+            copies.add(("squares", key, name), rows)
+        for name, sums in observed.feature_sums.items():
+            copies.add(("sums", key, name), sums.sums)
+            copies.add(("deviations", key, name), sums.deviations)
+        for n_blocks_run, magnitudes in observed.magnitudes.items():
+            copies.add(("magnitudes", key, n_blocks_run), magnitudes)
         if copies.is_large:
             self._keep_copied(block, copies)
 
-    def _keep_copied(self, block: int, copies: HostCopies[tuple[Hashable, str]]) -> None:
-        for (key, name), rows in copies.take().items():
-            check_inputs(block, {name: rows})
-            self._sums.setdefault(key, {})[name] = rows
+    def _keep_copied(self, block: int, copies: HostCopies[CopyKey]) -> None:
+        for (kind, key, name), values in copies.take().items():
+            if isinstance(name, int):
+                with statistics_context(n_blocks_run=name):
+                    check_sums(values)
+                self._magnitudes[name, key] = values
+            elif kind == "squares":
+                check_inputs(block, {name: values})
+                self._sums.setdefault(key, {})[name] = values
+            else:
+                with statistics_context(input=name, block=block):
+                    check_feature_sums(values)
+                self._feature_sums.setdefault(key, {}).setdefault(name, {})[kind] = values
 
-    def _add_products(self, observed: Sequence[Mapping[str, Sequence[Tensor]]]) -> None:
+    def _add_gradients(self, block: int, keys: Sequence[Hashable]) -> None:
+        """Compute the regional gradients of each set, with the states before the block."""
+        for name in dict.fromkeys(map(set_of, keys)):
+            batches = [(self._states[key].states, self._counted[key]) for key in keys if set_of(key) == name]
+            self._gradients[name] = regional_gradients(self._runner, block, batches)
+
+    def _add_products_of_sets(self, keys: Sequence[Hashable], tokens: Sequence[Tokens]) -> None:
+        """Add the products of some batches to the Gram matrices of their sets."""
+        names = [set_of(key) for key in keys]
+        for name in dict.fromkeys(names):
+            of_set = [pieces for other, pieces in zip(names, tokens, strict=True) if other == name]
+            self._add_products(self._products_of_sets.setdefault(name, {}), of_set, torch.float32)
+
+    def _add_products(
+        self, products: dict[str, GramAccumulator], observed: Sequence[Tokens], dtype: torch.dtype
+    ) -> None:
         for name in observed[0]:
             pieces = [piece for tokens in observed for piece in tokens[name]]
-            if name not in self._products:
-                self._products[name] = GramAccumulator(pieces[0].shape[1], pieces[0].device)
-            self._products[name].add(pieces)
+            if name not in products:
+                products[name] = GramAccumulator(pieces[0].shape[1], pieces[0].device, dtype=dtype)
+            products[name].add(pieces)
+
+
+def set_of(key: Hashable) -> Hashable:
+    """Return the set of a batch: the first part of its key if that is a tuple, otherwise None."""
+    return key[0] if isinstance(key, tuple) else None
+
+
+def _magnitudes(states: HiddenStates, counted: CountedTokens) -> Tensor:
+    return submit_hidden_magnitudes(states.hidden, counted)
 
 
 def _groups(keys: Sequence[Hashable], size: int) -> Iterator[Sequence[Hashable]]:

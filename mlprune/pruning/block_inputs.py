@@ -1,11 +1,14 @@
 """Statistics of the inputs of one block, joined over the demonstration sets of a variant."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from mlprune.models.families.records import Family
+from mlprune.numeric.activations.feature_sums import joined_moments
+from mlprune.numeric.activations.packed_triangle import combined_products
 from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs
 from mlprune.pruning.feature_factors import Factors
 
@@ -51,3 +54,49 @@ class BlockInputs:
 
 NO_INPUTS = BlockInputs()
 """For scores that read no statistics."""
+
+
+@dataclass(frozen=True)
+class SetStatistics:
+    """Statistics of one block from one demonstration set. Those that are not read are empty."""
+
+    moments: Mapping[str, FeatureMoments] = field(default_factory=dict)
+    products: Mapping[str, Tensor] = field(default_factory=dict)
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def block_inputs(
+    factors: Factors | None, sets: Sequence[SetStatistics], *, shares: Sequence[float] = ()
+) -> BlockInputs:
+    """Join the statistics of the demonstration sets of a variant.
+
+    Moments are those of the sets together, each scaled to its share. Gram matrices are divided by their traces and
+    added with the shares as weights. Gradients are the root of the weighted mean of their squares. The statistics of a
+    single set are not changed.
+
+    Args:
+        factors: of the features, joined already.
+        sets: statistics of each set, in the order of the shares; empty if only factors are read.
+        shares: weights of the sets, which sum to 1; empty: equal.
+    """
+    if not sets:
+        return BlockInputs(factors)
+    weights = tuple(shares) or (1 / len(sets),) * len(sets)
+    first = sets[0]
+    return BlockInputs(
+        factors,
+        {name: joined_moments([one.moments[name] for one in sets], weights) for name in first.moments},
+        {name: combined_products([one.products[name] for one in sets], weights) for name in first.products},
+        tuple(one.products for one in sets) if first.products else (),
+        {layer: _joined_gradients([one.gradients[layer] for one in sets], weights) for layer in first.gradients},
+    )
+
+
+def _joined_gradients(gradients: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    """Return the root of the weighted mean of squares, [out, in] float32, computed in float64."""
+    if len(gradients) == 1:
+        return gradients[0]
+    total = torch.zeros_like(gradients[0], dtype=torch.float64)
+    for gradient, weight in zip(gradients, weights, strict=True):
+        total.add_(gradient.to(torch.float64).square_(), alpha=weight)
+    return total.sqrt_().to(torch.float32)

@@ -21,6 +21,12 @@ class PruningMethod:
     score: ScoreSpec
     refinement: RefinementSpec | None = None
 
+    @property
+    def changes_weights(self) -> bool:
+        """Whether remaining weights get new values."""
+        of_refiner = self.refinement is not None and self.refinement.method.changes_weights
+        return self.score.method.changes_weights or of_refiner
+
 
 def pruned_block(
     weights: Mapping[str, Tensor],

@@ -48,6 +48,20 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("statistics", "features"),
         tables={"statistics": "statistics_id", "feature_magnitudes": "statistics_id"},
     ),
+    "observed_blocks": RecordKind(
+        1,
+        "block of a set that is observed block by block, so that a killed pass resumes",
+        folders=("statistics", "features", "sums", "products", "gradients"),
+    ),
+    "feature_sums": RecordKind(
+        1, "set and token scope with sums of the features, for means and variances", folders=("sums",)
+    ),
+    "gram_matrices": RecordKind(
+        1, "set and token scope with the Gram matrices of the inputs of layers", folders=("products",)
+    ),
+    "regional_gradients": RecordKind(
+        1, "set and token scope with the regional gradients of all weights", folders=("gradients",)
+    ),
     "activations": RecordKind(
         1,
         "demonstration set and choice of blocks, inputs and demonstrations whose raw activations are stored",

@@ -31,17 +31,26 @@ class ObservableRunner(Protocol):
 def run_observed(
     runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens
 ) -> tuple[HiddenStates, dict[str, Tensor]]:
+    """Run one block and sum the squares of the inputs of its layers; see `run_keeping_tokens`."""
+    states_after, listener = run_keeping_tokens(runner, block, states, counted=counted, keeps_tokens=False)
+    return states_after, listener.sums()
+
+
+def run_keeping_tokens(
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens, keeps_tokens: bool
+) -> tuple[HiddenStates, InputSums]:
     """Run one block and sum the squares of the inputs of its layers.
 
-    Returns: the states after the block; input -> [b, in] float32, on the input's device. Sums from an accelerator are
-        not checked, since the host would wait for them: copy those of many blocks, then call `check_inputs`.
+    Returns: the states after the block; the listener with the sums, [b, in] float32 on the input's device, and with the
+        tokens if they are kept. Sums from an accelerator are not checked, since the host would wait for them: copy
+        those of many blocks, then call `check_inputs`.
     Raises:
         StatisticsError: a counted activation on the CPU is not finite; block and input are named.
     """
-    listener = InputSums(runner.family, counted)
+    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens)
     with statistics_context(block=block), runner.hooks.listening(listener):
         states_after = runner.step(block, states)
-    return states_after, listener.sums()
+    return states_after, listener
 
 
 def observe_inputs(

@@ -54,6 +54,8 @@ class Footprint:
     """Entries of the head."""
     itemsize: int
     """Bytes of one weight."""
+    input_products: int = 0
+    """Elements of the Gram matrices of the distinct inputs of a block: the sum of their squared numbers of features."""
 
     @property
     def block(self) -> int:
@@ -93,6 +95,8 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
     at_end = [name for name in sizes if name.startswith((f"{family.final_norm}.", f"{family.head}."))]
     at_start = [name for name in sizes if name not in at_end and not name.startswith(in_blocks)]
     buffers = (buffer for name, buffer in model.named_buffers() if not name.startswith(in_blocks))
+    axis = 0 if family.transposed else 1
+    widths = [files.shape(weight_name(family, 0, name))[axis] for name in family.input_names]
     return Footprint(
         before=sum(sizes[name] for name in at_start) + sum(map(_bytes_of, buffers)),
         blocks=tuple(
@@ -108,11 +112,10 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
             for layer in family.layers
         ),
         hidden=int(model.config.hidden_size),
-        inputs=sum(
-            files.shape(weight_name(family, 0, name))[0 if family.transposed else 1] for name in family.input_names
-        ),
+        inputs=sum(widths),
         vocabulary=model.get_submodule(family.head).get_parameter("weight").shape[0],
         itemsize=DTYPES[dtype].itemsize,
+        input_products=sum(width**2 for width in widths),
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlprune.models.chain import Chain, Pending, advance_to
 from mlprune.models.inference.visitor import Result
-from mlprune.models.messages import SweepStates, TokenBatch
+from mlprune.models.messages import ONLY_SQUARES, SweepStates, TokenBatch, WantedStatistics
 from mlprune.models.replicas.even_moves import even_moves
 from mlprune.models.replicas.members import Member, Members, Task
 from mlprune.models.shard import Shard
@@ -68,15 +68,16 @@ class SharedSweep:
             self._move(keys, holders[source], holders[target], block=block)
         self._recover(block)
 
-    def observe(self, block: int, *, with_products: bool) -> None:
+    def observe(self, block: int, *, with_products: bool, wanted: WantedStatistics = ONLY_SQUARES) -> None:
         """Observe all batches and collect the sums in the shard that prunes the block; see `Shard.sweep_observe`.
 
         If a replica is lost, the block is observed again.
 
         Args:
             with_products: products of one replica are not added to those of another one, whatever their order.
+            wanted: nor are the further statistics; a job that wants some does not share its replica.
         """
-        own = partial(_observe_share, block=block, with_products=with_products)
+        own = partial(_observe_share, block=block, with_products=with_products, wanted=wanted)
         while True:
             sums = self._on_shares(partial(_observe_and_take, block=block), own=own)
             if not self._lost:
@@ -193,8 +194,15 @@ def _run_share(chain: Chain, *, share: Share[Result], keys: Sequence[Hashable]) 
     return share(chain, keys)
 
 
-def _observe_share(chain: Chain, keys: Sequence[Hashable], *, block: int, with_products: bool = False) -> None:
-    chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products)
+def _observe_share(
+    chain: Chain,
+    keys: Sequence[Hashable],
+    *,
+    block: int,
+    with_products: bool = False,
+    wanted: WantedStatistics = ONLY_SQUARES,
+) -> None:
+    chain.on_block(block, Shard.sweep_observe, block, keys, with_products=with_products, wanted=wanted)
 
 
 def _observe_and_take(chain: Chain, keys: Sequence[Hashable], *, block: int) -> Mapping[Hashable, Mapping[str, Tensor]]:

@@ -2,6 +2,10 @@
 
 SparseGPT's Hessian is such a matrix. It is large ([in, in] float64), so there is only one, and threads work on tiles of
 it. Only the tiles on and above the diagonal are computed; the others are their transposes.
+
+Products are float64, or float32 within a demonstration: the products of its tokens are added in float32, and those of
+the demonstrations in float64. This takes about half the time, and the error of an element is about that of a float32
+sum over one demonstration.
 """
 
 from collections.abc import Sequence
@@ -25,14 +29,16 @@ class GramAccumulator:
     Args:
         n_features: length of x.
         device: of the sum.
+        dtype: of the products within a demonstration, float64 or float32.
     """
 
-    def __init__(self, n_features: int, device: torch.device) -> None:
+    def __init__(self, n_features: int, device: torch.device, *, dtype: torch.dtype = torch.float64) -> None:
+        self._dtype = dtype
         self._sums = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
         self._tiles = _upper_tiles(n_features, size=_TILE if device.type == "cpu" else _ACCELERATOR_TILE)
 
     def add(self, pieces: Sequence[Tensor]) -> None:
-        """Add the tokens of several pieces, in their order, in float64.
+        """Add the tokens of several pieces, in their order.
 
         The result depends on the pieces and their order, not on the number of calls or threads.
 
@@ -51,11 +57,18 @@ class GramAccumulator:
         def add_tile(tile: tuple[slice, slice]) -> None:
             rows, columns = tile
             for piece in pieces:
-                left = piece[:, rows].to(torch.float64)
-                right = left if rows == columns else piece[:, columns].to(torch.float64)
-                self._sums[rows, columns].addmm_(left.T, right)
+                left = piece[:, rows].to(self._dtype)
+                right = left if rows == columns else piece[:, columns].to(self._dtype)
+                if self._dtype == torch.float64:
+                    self._sums[rows, columns].addmm_(left.T, right)
+                else:
+                    self._sums[rows, columns].add_(left.T @ right)
 
         list(parallel_map(add_tile, self._tiles))
+
+    def upper(self) -> Tensor:
+        """Return the sum, [in, in] float64, in which only the elements on and above the diagonal have a meaning."""
+        return self._sums
 
     def matrix(self) -> Tensor:
         """Return the sum, [in, in] float64, exactly symmetric. Tokens that are added later change it."""

@@ -7,6 +7,7 @@ part is not run again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from mlprune.errors import CorpusError
 from mlprune.json_values import JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.overlaps import top_features
-from mlprune.steps.job import ChainLoader, RecordKey
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns
 from mlprune.steps.observe.cost import statistics_cost
@@ -141,10 +142,30 @@ class CollectPartsJob(SetJob):
         store.write_record(record)
 
 
+class ObservesSet(Protocol):
+    """A job that makes the record of the statistics of a set."""
+
+    @property
+    def identity(self) -> Identity:
+        """Identity of the statistics."""
+
+    @property
+    def model(self) -> ModelRef:
+        """The model."""
+
+    @property
+    def demonstration_set_id(self) -> str:
+        """The set."""
+
+    @property
+    def token_scope(self) -> TokenScope:
+        """The tokens that count."""
+
+
 def statistics_record(
     store: Store,
-    job: ObserveJob | CollectPartsJob,
-    files: list[Artefact],
+    job: ObservesSet,
+    files: Sequence[Artefact],
     *,
     sums: Tensor,
     n_demonstrations: int,
@@ -188,7 +209,7 @@ def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str
     return store.write_table(f"features/{statistics_id}.parquet", columns, FEATURES_SCHEMA)
 
 
-def _largest(job: ObserveJob | CollectPartsJob, mean: Tensor) -> list[dict[str, JsonValue]]:
+def _largest(job: ObservesSet, mean: Tensor) -> list[dict[str, JsonValue]]:
     """Catalog rows of the largest features after every block."""
     values = mean.numpy()
     return [

@@ -4,17 +4,20 @@ The split depends on sizes only, never on the number of workers, so that results
 in memory and is large enough to be worth a job.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
+from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS, ObserveBlocksJob
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.vocabulary import TokenScope
 
@@ -36,13 +39,23 @@ class PlannedObservation:
     token_scope: TokenScope
     jobs: tuple[Job, ...]
     """The last job makes the record of the statistics."""
+    further: Mapping[StatisticsName, Identity] = field(default_factory=dict)
+    """Identities of the other statistics that can be observed of the set, whether or not a job observes them."""
 
 
 def plan_observation(
-    recipe: Recipe, inputs: Inputs, planned: PlannedSet, token_scope: TokenScope = "all"
+    recipe: Recipe,
+    inputs: Inputs,
+    planned: PlannedSet,
+    token_scope: TokenScope = "all",
+    *,
+    wanted: Collection[StatisticsName] = (),
 ) -> PlannedObservation:
     """Plan the dense pass over a set.
 
+    Args:
+        wanted: statistics that variants read. Sums of squares are always observed; if there are others, one job
+            observes all of them block by block.
     Raises:
         RecipeError: the set has no tokens of the scope.
     """
@@ -61,9 +74,22 @@ def plan_observation(
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     identity = make_identity("statistics", parameters, parents=parents)
+    further = {name: make_identity(kind, parameters, parents=parents) for name, kind in OBSERVED_KINDS.items()}
+    chosen = tuple((name, of_kind) for name, of_kind in further.items() if name in wanted)
+    if chosen:
+        job: Job = ObserveBlocksJob(
+            identity,
+            inputs.model,
+            planned.id,
+            observed=chosen,
+            parts=tuple(parts),
+            batch_tokens=batch_tokens,
+            token_scope=token_scope,
+        )
+        return PlannedObservation(identity, planned.id, token_scope, (job,), further)
     if len(parts) == 1:
         job = ObserveJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens, token_scope=token_scope)
-        return PlannedObservation(identity, planned.id, token_scope, (job,))
+        return PlannedObservation(identity, planned.id, token_scope, (job,), further)
     part_jobs = [
         ObservePartJob(
             make_identity("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents),
@@ -78,7 +104,7 @@ def plan_observation(
     ]
     part_ids = tuple(job.identity.id for job in part_jobs)
     collect_job = CollectPartsJob(identity, inputs.model, planned.id, parts=part_ids, token_scope=token_scope)
-    return PlannedObservation(identity, planned.id, token_scope, (*part_jobs, collect_job))
+    return PlannedObservation(identity, planned.id, token_scope, (*part_jobs, collect_job), further)
 
 
 def split_demonstrations(n: int, *, max_tokens: int, n_bytes: int) -> list[range]:

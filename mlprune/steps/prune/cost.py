@@ -1,5 +1,8 @@
 """Costs of the jobs that make masks."""
 
+from dataclasses import dataclass
+
+from mlprune.methods import StatisticsName
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint, pruning_bytes
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job_cost import (
@@ -15,18 +18,52 @@ LEVEL_BYTES = 1
 """Bytes per weight of the levels of one block until they are written."""
 
 
-def ordering_cost(step: str, sizes: Footprint, *, n_sparsities: int, permuted_group: int | None = None) -> JobCost:
-    """Cost of ordering the weights of one block.
+@dataclass(frozen=True)
+class MethodCost:
+    """What the score and the refiner of a variant need besides the weights."""
+
+    needs: tuple[StatisticsName, ...] = ()
+    """Statistics that they read."""
+    n_sets: int = 1
+    changes_weights: bool = False
+
+    def fixed_bytes(self, sizes: Footprint) -> int:
+        """Memory of the statistics and new weights of one block: Gram matrices of each set, packed and combined."""
+        n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
+        products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
+        gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
+        return products + gradients + self.changed_bytes(sizes)
+
+    def changed_bytes(self, sizes: Footprint) -> int:
+        """Size of the new weights of one block, float32."""
+        return 4 * sum(sizes.prunable) if self.changes_weights else 0
+
+
+ONLY_SCORES = MethodCost()
+"""Of a score that keeps the weights, and reads no more than sums of squares."""
+
+
+def ordering_cost(
+    step: str,
+    sizes: Footprint,
+    *,
+    n_sparsities: int,
+    permuted_group: int | None = None,
+    method: MethodCost = ONLY_SCORES,
+) -> JobCost:
+    """Cost of ordering the weights of one block, and of refining its masks.
 
     Args:
         permuted_group: M if the inputs of a layer are permuted before N:M.
+        method: of the variant.
     """
-    fixed_bytes = pruning_bytes(sizes, n_threads=0)
+    block_bytes = pruning_bytes(sizes, n_threads=0)
+    layer_bytes = pruning_bytes(sizes, n_threads=1) - block_bytes
     return JobCost(
         step,
-        fixed_bytes=SMALL_JOB_BYTES + fixed_bytes,
-        thread_bytes=pruning_bytes(sizes, n_threads=1) - fixed_bytes + _permutation_bytes(sizes, permuted_group),
-        disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8,
+        fixed_bytes=SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
+        thread_bytes=layer_bytes + _permutation_bytes(sizes, permuted_group),
+        disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8 + method.changed_bytes(sizes),
     )
 
 
@@ -61,7 +98,14 @@ def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
 
 
 def sweep_cost(
-    step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, score: ScoreSpec, changes_weights: bool
+    step: str,
+    sizes: Footprint,
+    size: SetSize,
+    *,
+    batch_tokens: int,
+    score: ScoreSpec,
+    changes_weights: bool,
+    method: MethodCost = ONLY_SCORES,
 ) -> JobCost:
     """Cost of pruning block after block, with statistics of the pruned blocks before.
 
@@ -69,12 +113,14 @@ def sweep_cost(
         size: of all demonstration sets of the sweep together.
         score: of the sweep.
         changes_weights: whether new weights are computed from Gram matrices and stored.
+        method: of the variant, if it reads more than sums of squares.
     """
     ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
     weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
+    gram_bytes = max(gram_bytes, method.fixed_bytes(sizes))
     fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes
     layer_bytes = ordering.thread_bytes + score.method.bytes_per_weight * max(sizes.prunable)
     thread_bytes = max(layer_bytes, batch_bytes(sizes, batch_tokens))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.json_values import JsonValue
+from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
 from mlprune.pruning.mask_files import mask_path, write_block_masks
@@ -23,9 +24,11 @@ from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.loss_records import loss_keys, losses_of
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
+from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values.plan import read_block_values
-from mlprune.steps.prune.cost import ordering_cost
+from mlprune.steps.prune.cost import MethodCost, ordering_cost
 from mlprune.steps.prune.variant import DenseVariant, ScoredVariant
 from mlprune.steps.prune.variant_rows import variant_row, write_variants
 from mlprune.store.store import Store
@@ -48,6 +51,8 @@ class Ordering:
     block_values: RecordKey | None = None
     """Record of the values of blocks that the schedule reads, such as outlier ratios."""
     refinement: RefinementSpec | None = None
+    observations: tuple[tuple[StatisticsName, tuple[str, ...]], ...] = ()
+    """Statistics other than sums of squares, with the ids of their records, in the order of the sets."""
 
     @property
     def method(self) -> PruningMethod:
@@ -55,19 +60,13 @@ class Ordering:
         return PruningMethod(self.score, self.refinement)
 
     @property
-    def changes_weights(self) -> bool:
-        """Whether remaining weights get new values."""
-        return self.score.method.changes_weights or (
-            self.refinement is not None and self.refinement.method.changes_weights
-        )
-
-    @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The records that it reads."""
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
         values = (self.block_values,) if self.block_values else ()
-        return (*statistics, *values, *loss_keys(self.schedule))
+        observed = ((OBSERVED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
+        return (*statistics, *observed, *values, *loss_keys(self.schedule))
 
 
 def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
@@ -100,9 +99,16 @@ def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) 
 
 def stored_inputs(store: Store, ordering: Ordering, *, block: int) -> BlockInputs:
     """Return the statistics of one block that an ordering reads."""
-    return BlockInputs(
-        stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast)
-    )
+    if ordering.selection is None:
+        return NO_INPUTS
+    factors = stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast)
+    sets = [
+        read_set_statistics(
+            store, {name: ids[position] for name, ids in ordering.observations}, block, selection=ordering.selection
+        )
+        for position in range(len(ordering.statistics) if ordering.observations else 0)
+    ]
+    return block_inputs(factors, sets, shares=ordering.selection.shares)
 
 
 def stored_factors(
@@ -147,14 +153,21 @@ class OrderBlockJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block."""
-        group = self.ordering.score.permuted_group
-        return ordering_cost(self.step, sizes, n_sparsities=len(self.ordering.sparsities), permuted_group=group)
+        ordering = self.ordering
+        needs = tuple(name for name, _ in ordering.observations)
+        return ordering_cost(
+            self.step,
+            sizes,
+            n_sparsities=len(ordering.sparsities),
+            permuted_group=ordering.score.permuted_group,
+            method=MethodCost(needs, len(ordering.statistics), ordering.method.changes_weights),
+        )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the tensors and statistics of this block, and write its masks and new weights."""
         pruned = order_block(store, self.model, self.block, self.ordering)
         files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
-        if self.ordering.changes_weights:
+        if self.ordering.method.changes_weights:
             files.append(write_block_weights(store, weights_path(self.ordering_id, self.block), pruned.weights))
         store.write_record(self.identity.record(artefacts=tuple(files)))
 

@@ -1,15 +1,17 @@
 """Plan the jobs that make variants: values of blocks, orderings block by block, sweeps and combinations."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
+from mlprune.methods import StatisticsName
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, RecordKey, make_identity
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values.dense_scores import DenseScores
 from mlprune.steps.prune.block_values.plan import PlannedValues, ValueSources, plan_block_values
@@ -42,12 +44,23 @@ def all_observations(
         recipe_observations: passes over the sets of the recipe under the default profile. All sets are observed, for
             their feature magnitudes.
     """
-    observed = [*recipe_observations]
+    usual = {observation.identity.id: observation for observation in recipe_observations}
+    passes: dict[str, tuple[PlannedSet, Calibration]] = {}
+    wanted: dict[str, dict[StatisticsName, None]] = defaultdict(dict)
     for variant in variants.values():
-        calibration = _dense_calibration(variant.spec)
-        if calibration is not None:
-            observed += [_observed(recipe, inputs, calibration, planned) for planned in _sets_of(variant)]
-    return list({observation.identity.id: observation for observation in observed}.values())
+        spec, calibration = variant.spec, _dense_calibration(variant.spec)
+        if calibration is None or not isinstance(spec, ScoredVariant):
+            continue
+        for planned in _sets_of(variant):
+            statistics_id = _observed(recipe, inputs, calibration, planned).identity.id
+            passes[statistics_id] = (planned, calibration)
+            if spec.propagation == "dense" and planned in variant.sets:
+                wanted[statistics_id] |= dict.fromkeys(spec.needs)
+    observed = {
+        statistics_id: _observed(recipe, inputs, calibration, planned, wanted=wanted[statistics_id])
+        for statistics_id, (planned, calibration) in passes.items()
+    }
+    return list((usual | observed).values())
 
 
 def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]) -> list[Job]:
@@ -89,8 +102,15 @@ def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
         yield variant.contrast
 
 
-def _observed(recipe: Recipe, inputs: Inputs, calibration: Calibration, planned: PlannedSet) -> PlannedObservation:
-    return plan_observation(recipe, inputs, planned, token_scope=calibration.selection.token_scope)
+def _observed(
+    recipe: Recipe,
+    inputs: Inputs,
+    calibration: Calibration,
+    planned: PlannedSet,
+    *,
+    wanted: Collection[StatisticsName] = (),
+) -> PlannedObservation:
+    return plan_observation(recipe, inputs, planned, token_scope=calibration.selection.token_scope, wanted=wanted)
 
 
 def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibration: Calibration) -> tuple[str, ...]:
@@ -144,7 +164,18 @@ def _ordering(
         selection=spec.calibration.selection,
         statistics=_statistics(recipe, inputs, variant, spec.calibration),
         contrast=_observed(recipe, inputs, spec.calibration, contrast).identity.id if contrast else None,
+        observations=_observations(recipe, inputs, variant, spec),
     )
+
+
+def _observations(
+    recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant
+) -> tuple[tuple[StatisticsName, tuple[str, ...]], ...]:
+    """Return the statistics that a variant reads besides sums of squares, with the ids of their records."""
+    if spec.calibration is None:
+        return ()
+    sets = [_observed(recipe, inputs, spec.calibration, planned).further for planned in variant.sets]
+    return tuple((name, tuple(further[name].id for further in sets)) for name in OBSERVED_KINDS if name in spec.needs)
 
 
 def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
@@ -154,6 +185,7 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
         "base_model": spec.model.base_model_id,
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
+        **{OBSERVED_KINDS[name]: list(ids) for name, ids in ordering.observations},
         **_parent_of(ordering.block_values),
         "losses": spec.schedule.losses,
     }

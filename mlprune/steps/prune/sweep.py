@@ -13,7 +13,7 @@ from typing import ClassVar
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.messages import TokenBatch
+from mlprune.models.messages import TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.replicas.shared_sweep import SharedSweep
 from mlprune.models.shard import Shard
@@ -21,7 +21,7 @@ from mlprune.pruning.weight_files import StoredChanges
 from mlprune.steps.job import ChainLoader, Identity, ModelJob, ModelRef, RecordKey
 from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSize, SetSizes
 from mlprune.steps.loss_records import loss_keys
-from mlprune.steps.prune.cost import sweep_cost
+from mlprune.steps.prune.cost import MethodCost, sweep_cost
 from mlprune.steps.prune.ordering import Ordering, sparsities_of
 from mlprune.steps.prune.stored_masks import mask_artefacts, weight_artefacts
 from mlprune.steps.prune.sweep_block import Batches, BlockPruning, Key, SweptBatch, roles
@@ -63,8 +63,11 @@ class SweepJob(ModelJob):
 
     @property
     def shares_replicas(self) -> bool:
-        """Whether no Gram matrix is needed, whose bits depend on the order in which tokens are added."""
-        return "products" not in self.variant.needs
+        """Whether only sums of squares are needed.
+
+        Other statistics stay in one process, and the bits of Gram matrices depend on the order of tokens.
+        """
+        return set(self.variant.needs) <= {"squares"}
 
     @property
     def artefact_record(self) -> RecordKey | None:
@@ -84,6 +87,7 @@ class SweepJob(ModelJob):
             batch_tokens=self.batch_tokens,
             score=self.variant.score,
             changes_weights=self.variant.weights_changed,
+            method=MethodCost(self.variant.needs, len(calibration.set_ids), self.variant.weights_changed),
         )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
@@ -127,7 +131,9 @@ class SweepJob(ModelJob):
             return record
         if record is not None:
             store.quarantine(record)
-        sweep.observe(block, with_products="products" in self.variant.needs)
+        needs, exact = self.variant.needs, self.variant.score.method.exact_products
+        wanted = WantedStatistics.of(needs, exact_products=exact)
+        sweep.observe(block, with_products=exact and "products" in needs, wanted=wanted)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
         record = identity.record(artefacts=files)
         store.write_record(record)

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.messages import SweepObservation
-from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moments
+from mlprune.numeric.activations.packed_triangle import mirrored
+from mlprune.pruning.block_inputs import BlockInputs, SetStatistics, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.feature_factors import BlockStatistics, Factors, feature_factors
+from mlprune.pruning.feature_factors import BlockStatistics, Factors, demonstration_weights, feature_factors
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, keep_masks
 from mlprune.pruning.weight_files import weights_path, write_block_weights
@@ -80,10 +82,30 @@ class BlockPruning:
 
     def _inputs(self, observation: SweepObservation) -> BlockInputs:
         """Return the statistics that the variant reads."""
-        if self.variant.score.method.changes_weights:
+        if self.variant.score.method.exact_products:
             return BlockInputs(products=observation.products)
         statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
-        return BlockInputs(swept_factors(self.calibration, statistics))
+        factors = swept_factors(self.calibration, statistics)
+        sets = [self._set_statistics(observation, role) for role in roles(self.calibration) if role != CONTRAST]
+        return block_inputs(factors, sets, shares=self.calibration.selection.shares)
+
+    def _set_statistics(self, observation: SweepObservation, role: str) -> SetStatistics:
+        """Return what was observed of one set besides sums of squares."""
+        products = {name: mirrored(matrix) for name, matrix in observation.products_of_sets.get(role, {}).items()}
+        moments = {}
+        if observation.feature_sums:
+            keys = _keys_of(self.batches, role)
+            n_tokens = torch.tensor([n for key in keys for n in self.batches[key].n_tokens])
+            order = _order(self.batches, keys)
+            weights = demonstration_weights(len(order), self.calibration.selection)
+            for name in observation.feature_sums[keys[0]]:
+                of_batches = [observation.feature_sums[key][name] for key in keys]
+                sums = FeatureSums(
+                    torch.cat([sums.sums for sums in of_batches])[order],
+                    torch.cat([sums.deviations for sums in of_batches])[order],
+                )
+                moments[name] = feature_moments(sums, n_tokens[order], weights)
+        return SetStatistics(moments, products, observation.gradients.get(role, {}))
 
     def _write_statistics(self, store: Store, observation: SweepObservation) -> Iterator[Artefact]:
         """Write one file per set, with the demonstrations in the order of the batches."""
@@ -116,8 +138,13 @@ def swept_factors(calibration: Calibration, statistics: Mapping[str, BlockStatis
 def _joined(observation: SweepObservation, batches: Batches, role: str) -> BlockStatistics:
     """Return input -> [n, in] of one set, in the order of the demonstrations."""
     keys = _keys_of(batches, role)
-    order = torch.tensor([index for key in keys for index in batches[key].demonstrations]).argsort()
+    order = _order(batches, keys)
     return {name: rows[order] for name, rows in _concatenated(observation, keys).items()}
+
+
+def _order(batches: Batches, keys: list[Key]) -> Tensor:
+    """Return the positions of the demonstrations of a set in its batches."""
+    return torch.tensor([index for key in keys for index in batches[key].demonstrations]).argsort()
 
 
 def _concatenated(observation: SweepObservation, keys: list[Key]) -> dict[str, Tensor]:

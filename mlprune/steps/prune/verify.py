@@ -23,6 +23,7 @@ from mlprune.pruning.scoring import BlockLevels
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.block_values.plan import values_key
 from mlprune.steps.prune.combine import combined_block
@@ -149,4 +150,7 @@ def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
         contrast=record.optional_parent("contrast_statistics"),
         block_values=values_key(record),
         refinement=variant.refinement,
+        observations=tuple(
+            (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
+        ),
     )

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import mlprune.numeric.activations.gram as products_module
 from mlprune.errors import ShapeError
 from mlprune.numeric.activations.gram import GramAccumulator
+from mlprune.numeric.activations.packed_triangle import mirrored
 from mlprune.processes.parallel import set_worker_threads
 from tests.pretended_gpus import pretended_gpus
 
@@ -30,15 +31,34 @@ def test_sums_equal_plain_loops_in_float64(dtype: torch.dtype) -> None:
     torch.testing.assert_close(sums.matrix(), torch.tensor(loops, dtype=torch.float64), rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_float32_products_of_each_demonstration_are_added_in_float64(dtype: torch.dtype) -> None:
+    pieces = [drawn(n, 7, seed=n).to(dtype) for n in (30, 0, 3)]
+    sums = GramAccumulator(7, CPU, dtype=torch.float32)
+    sums.add(pieces)
+    expected = sum((piece.float().T @ piece.float()).double() for piece in pieces)
+    assert sums.matrix().dtype == torch.float64
+    assert torch.equal(sums.matrix(), mirrored(expected))
+    rows = [row for piece in pieces for row in piece.double().tolist()]
+    loops = [[sum(row[i] * row[j] for row in rows) for j in range(7)] for i in range(7)]
+    torch.testing.assert_close(sums.matrix(), torch.tensor(loops, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+
+
 @PROPERTY
-@given(n_features=st.integers(1, 20), tile=st.integers(1, 8), cut=st.integers(0, 4), n_threads=st.integers(1, 3))
+@given(
+    n_features=st.integers(1, 20),
+    tile=st.integers(1, 8),
+    cut=st.integers(0, 4),
+    n_threads=st.integers(1, 3),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
 def test_neither_calls_nor_threads_change_bits_and_the_sum_is_symmetric(
-    n_features: int, tile: int, cut: int, n_threads: int
+    n_features: int, tile: int, cut: int, n_threads: int, dtype: torch.dtype
 ) -> None:
     pieces = [drawn(n_tokens, n_features, seed=n_tokens) for n_tokens in (4, 1, 9, 2)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products_module, "_TILE", tile)
-        alone, parted = GramAccumulator(n_features, CPU), GramAccumulator(n_features, CPU)
+        alone, parted = (GramAccumulator(n_features, CPU, dtype=dtype) for _ in range(2))
         alone.add(pieces)
         set_worker_threads(n_threads)
         try:
@@ -48,7 +68,9 @@ def test_neither_calls_nor_threads_change_bits_and_the_sum_is_symmetric(
             set_worker_threads(1)
         assert torch.equal(alone.matrix(), parted.matrix())
         assert torch.equal(alone.matrix(), alone.matrix().T)
-        torch.testing.assert_close(alone.matrix(), sum(piece.double().T @ piece.double() for piece in pieces))
+        expected = sum(piece.double().T @ piece.double() for piece in pieces)
+        tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+        torch.testing.assert_close(alone.matrix(), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("tile", "most_operations"), [(4096, 30), (4, 90)])

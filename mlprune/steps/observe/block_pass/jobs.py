@@ -1,0 +1,153 @@
+"""Observe a demonstration set block by block: everything that methods read of it, in one pass of the dense model.
+
+The hidden states of all batches stay in the shards, as in a sweep, and every block runs once. The files of a block are
+recorded as soon as they exist. A job that was killed resumes there: it runs the finished blocks forward without
+observing them again.
+"""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from mlprune.corpus.calibration import counted_tokens, token_batches
+from mlprune.methods import StatisticsName
+from mlprune.models.chain import Chain, advance_to
+from mlprune.models.messages import TokenBatch, WantedStatistics
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
+from mlprune.steps.job import ChainLoader, Identity, RecordKey, make_identity
+from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
+from mlprune.steps.observe.block_pass.block_files import Batches, BlockFiles, PassBatch, part_sums
+from mlprune.steps.observe.block_pass.cost import block_pass_cost
+from mlprune.steps.observe.dense_pass import DensePassJob
+from mlprune.steps.observe.jobs import statistics_record
+from mlprune.store.records import Artefact, Record
+from mlprune.store.store import Store
+from mlprune.vocabulary import TokenScope
+
+OBSERVED_KINDS: Mapping[StatisticsName, str] = {
+    "sums": "feature_sums",
+    "products": "gram_matrices",
+    "gradients": "regional_gradients",
+}
+"""Statistics that are observed block by block -> kind of their record."""
+
+
+@dataclass(frozen=True)
+class ObserveBlocksJob(DensePassJob):
+    """Observe a demonstration set for methods that read more than sums of squares.
+
+    `identity` is that of the statistics, whose record and files are those of the usual dense pass.
+    """
+
+    observed: tuple[tuple[StatisticsName, Identity], ...]
+    """Statistics in addition to the sums of squares, in the order of `OBSERVED_KINDS`, with their records."""
+    parts: tuple[range, ...]
+    """Demonstrations that share a file of statistics."""
+    token_scope: TokenScope = "all"
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The statistics and the further records."""
+        return (self.identity.key, *(identity.key for _, identity in self.observed))
+
+    @property
+    def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
+        """All records: recipes that need other statistics of the set make them together with others."""
+        return self.makes
+
+    @property
+    def shares_replicas(self) -> bool:
+        """Return False: Gram matrices are added in the process of the shard."""
+        return False
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set, with the states of all its tokens in memory."""
+        size, observed = sets.get(self.demonstration_set_id, EMPTY_SET), tuple(name for name, _ in self.observed)
+        return block_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, observed=observed)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Observe all blocks, then write the records.
+
+        Raises:
+            CorpusError: no token of the set counts.
+            StatisticsError: a counted activation is not finite.
+        """
+        model = chain()
+        batches, cut = self._batches(store)
+        model.everywhere(Shard.set_keep_masks, None)
+        model.everywhere(Shard.sweep_clear)
+        blocks = []
+        try:
+            for key, batch in cut.items():
+                model.on_block(0, Shard.sweep_start, key, batch)
+            for block in range(model.n_blocks):
+                advance_to(model, block, cut)
+                blocks.append(self._observe(store, model, block, batches=batches))
+        finally:
+            model.everywhere(Shard.sweep_clear)
+        self._write_records(store, blocks, batches=batches)
+
+    def _batches(self, store: Store) -> tuple[Batches, dict[Hashable, TokenBatch]]:
+        """Cut the parts into batches, as the usual dense pass does."""
+        table = store.read_table(store.require("demonstration_sets", self.demonstration_set_id).artefacts[0])
+        counted = counted_tokens(table, self.token_scope)
+        batches: dict[Hashable, PassBatch] = {}
+        cut: dict[Hashable, TokenBatch] = {}
+        for number, part in enumerate(self.parts):
+            texts, flags = (values[part.start : part.stop] for values in (table["token_ids"], counted))
+            for indices, batch in token_batches(texts, batch_tokens=self.batch_tokens, counted=flags):
+                key = ("", len(cut))
+                cut[key] = batch
+                batches[key] = PassBatch(number, indices, tuple(batch.counted.sum(dim=1).tolist()))
+        return batches, cut
+
+    def _observe(self, store: Store, model: Chain, block: int, *, batches: Batches) -> Record:
+        """Observe one block, or only run it if its files are in the store."""
+        identity = self._block_identity(block)
+        record = store.read_record(*identity.key)
+        if record is not None and store.is_intact(record):
+            if block + 1 < model.n_blocks:
+                model.on_block(block, Shard.sweep_advance, block, list(batches))
+            return record
+        if record is not None:
+            store.quarantine(record)
+        model.on_block(block, Shard.sweep_observe, block, list(batches), wanted=self._wanted)
+        owners = {name: of_kind.id for name, of_kind in self.observed}
+        files = BlockFiles(store.uri, block, self.identity.id, owners, self.parts, batches)
+        record = identity.record(artefacts=model.on_block(block, Shard.sweep_write, block, files))
+        store.write_record(record)
+        return record
+
+    @property
+    def _wanted(self) -> WantedStatistics:
+        further = dict.fromkeys((name for name, _ in self.observed), True)
+        return WantedStatistics(magnitudes=True, advances=True, **further)
+
+    def _block_identity(self, block: int) -> Identity:
+        kinds = {OBSERVED_KINDS[name]: identity.id for name, identity in self.observed}
+        return make_identity("observed_blocks", {"block": block}, parents={"statistics": self.identity.id, **kinds})
+
+    def _write_records(self, store: Store, blocks: list[Record], *, batches: Batches) -> None:
+        """Write the records of the set from those of its blocks."""
+        artefacts = [artefact for record in blocks for artefact in record.artefacts]
+        of_parts = sorted(_below(artefacts, "statistics/"), key=_part)
+        record = statistics_record(
+            store,
+            self,
+            of_parts,
+            sums=part_sums(store, _below(artefacts, "features/")),
+            n_demonstrations=sum(map(len, self.parts)),
+            n_tokens=sum(sum(batch.n_tokens) for batch in batches.values()),
+        )
+        store.write_record(record)
+        for name, identity in self.observed:
+            store.write_record(identity.record(artefacts=tuple(_below(artefacts, f"{name}/{identity.id}/"))))
+
+
+def _below(artefacts: list[Artefact], folder: str) -> list[Artefact]:
+    return [artefact for artefact in artefacts if artefact.path.startswith(folder)]
+
+
+def _part(artefact: Artefact) -> str:
+    """Return the part of a file of statistics; the files of a part stay in the order of the blocks."""
+    return artefact.path.rpartition(".part-")[2]

@@ -1,0 +1,73 @@
+"""Sums of features and moments, compared with plain float64 loops."""
+
+import pytest
+import torch
+
+from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moments, feature_sums, joined_moments
+
+
+def drawn_demonstrations() -> list[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(n, 5, generator=generator) * 0.5 + 3 for n in (4, 1, 0, 6)]
+
+
+def loops(demonstrations: list[torch.Tensor], weights: list[float]) -> dict[str, list[float]]:
+    """The moments of every feature by plain loops."""
+    found: dict[str, list[float]] = {"sums": [], "squares": [], "within_variances": []}
+    for j in range(5):
+        total = squares = variance = 0.0
+        for rows, weight in zip(demonstrations, weights, strict=True):
+            values = [float(row[j]) for row in rows.double()]
+            mean = sum(values) / max(1, len(values))
+            total += weight * sum(values)
+            squares += weight * sum(value**2 for value in values)
+            variance += weight * sum((value - mean) ** 2 for value in values) / max(1, len(values))
+        for name, value in (("sums", total), ("squares", squares), ("within_variances", variance / sum(weights))):
+            found[name].append(value)
+    return found
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.0, 2.0, 1.0]])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_moments_are_those_of_plain_loops(weights: list[float] | None, dtype: torch.dtype) -> None:
+    demonstrations = [rows.to(dtype) for rows in drawn_demonstrations()]
+    n_tokens = torch.tensor([len(rows) for rows in demonstrations])
+    given = None if weights is None else torch.tensor(weights)
+    moments = feature_moments(feature_sums(demonstrations), n_tokens, given)
+    counts = weights or [1.0] * 4
+    for name, values in loops(demonstrations, counts).items():
+        expected = torch.tensor(values, dtype=torch.float64)
+        torch.testing.assert_close(getattr(moments, name), expected, rtol=1e-12, atol=1e-12)
+    assert moments.n_demonstrations == sum(counts)
+    assert moments.n_tokens == sum(count * n for count, n in zip(counts, (4, 1, 0, 6), strict=True))
+
+
+def test_a_large_mean_does_not_cancel_the_digits_of_a_small_variance() -> None:
+    noise = torch.randn(50, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    moments = feature_moments(feature_sums([noise + 1e7]), torch.tensor([50]))
+    assert float(moments.within_variances) == pytest.approx(float(noise.var(correction=0)), rel=1e-6)
+
+
+def test_joined_sets_count_by_their_shares() -> None:
+    first, second = (feature_sums(drawn_demonstrations()[part]) for part in (slice(0, 2), slice(3, 4)))
+    sets = [feature_moments(first, torch.tensor([4, 1])), feature_moments(second, torch.tensor([6]))]
+    joined = joined_moments(sets, (0.25, 0.75))
+    assert joined.n_demonstrations == 3
+    expected = 3 * (0.25 * sets[0].sums / 2 + 0.75 * sets[1].sums)
+    torch.testing.assert_close(joined.sums, expected)
+    torch.testing.assert_close(
+        joined.within_variances, 0.25 * sets[0].within_variances + 0.75 * sets[1].within_variances
+    )
+    assert joined_moments(sets[:1], (1.0,)) is sets[0]
+
+
+def test_impossible_sums_are_errors() -> None:
+    sums = feature_sums(drawn_demonstrations())
+    lengths = torch.tensor([4, 1, 0, 6])
+    with pytest.raises(ShapeError):
+        feature_moments(sums, lengths[:3])
+    with pytest.raises(StatisticsError):
+        feature_moments(sums, lengths, torch.zeros(4))
+    with pytest.raises(StatisticsError):
+        feature_moments(FeatureSums(sums.sums * torch.inf, sums.deviations), lengths)
