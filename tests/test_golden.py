@@ -8,7 +8,13 @@ import pytest
 from infra.pages.frozen import thawed
 from tests.golden import contract
 
-RUNS = {"tiny": "tiny_run", "small": "small_run", "methods": "method_run", "baselines": "baseline_run"}
+RUNS = {
+    "tiny": "tiny_run",
+    "small": "small_run",
+    "methods": "method_run",
+    "derived": "derived_run",
+    "baselines": "baseline_run",
+}
 
 
 @pytest.mark.parametrize("recipe", RUNS)

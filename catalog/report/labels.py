@@ -19,7 +19,7 @@ def method_label(row: Row) -> str:
     if row.get("intervention"):
         return str(row.get("settings") or row["intervention"]).replace("_", "-")
     if row["score"] is None:
-        return "dense"
+        return str(row.get("settings") or "dense")
     return _method_and_settings(row, demonstrations=row["set_kind"])
 
 

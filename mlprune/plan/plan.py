@@ -23,6 +23,7 @@ from mlprune.steps.prune.combine_plan import add_combinations
 from mlprune.steps.prune.composed.compose_plan import distinct_jobs
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.prune.plan_jobs import all_observations, variant_jobs
+from mlprune.steps.quantise.plan import add_quantised, quantise_jobs
 from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import PlannedQuestion, asked_baselines, plan_questions
@@ -99,7 +100,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     sensitivity = plan_sensitivity(recipe, inputs, sets)
     inputs = replace(inputs, losses=sensitivity.losses)
     variants = plan_variants(recipe, inputs, sets.by_profile)
-    variants = add_combinations(recipe, inputs, variants)
+    variants = add_quantised(add_combinations(recipe, inputs, variants))
     variants = add_baselines(recipe, inputs, sets.default, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
     recipe_observations = [plan_observation(recipe, inputs, planned) for planned in distinct_sets(sets.default)]
@@ -111,6 +112,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         *observation_jobs(recipe, inputs, sets.default, observed),
         *sensitivity_jobs(recipe, inputs, sensitivity, variants=variants, evaluations=evaluated),
         *variant_jobs(recipe, inputs, {key: one for key, one in variants.items() if key not in sensitivity.variants}),
+        *quantise_jobs(variants.values()),
         *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
         *baseline_jobs(variants, evaluations),
         # the base model first, so that a worker loads each model once

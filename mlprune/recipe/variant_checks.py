@@ -12,6 +12,38 @@ STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
 
 
+def check_kind(entry: "VariantFields") -> None:
+    """Check that an entry is a combination, has a score, or is the dense model.
+
+    Raises:
+        ValueError: it is nothing of that, or has keys of several.
+    """
+    if entry.combine or entry.of:
+        allowed = {"name", "combine", "of", "against", "bits", "quantisation_group"}
+        refused = sorted(entry.model_fields_set - allowed)
+        if not (entry.combine and entry.of):
+            raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
+        if refused:
+            keys = "combine, of, name and against, bits and quantisation_group"
+            raise ValueError(f"a combination takes {keys}, and not {refused}")
+        if len(set(entry.of)) < len(entry.of):
+            raise ValueError(f"of names an entry twice, got {list(entry.of)}")
+    elif entry.score is None and entry.sparsity != 0:
+        raise ValueError("a variant needs a score, or combine and of")
+    elif entry.sparsity is None and entry.schedule.kind != "search":
+        raise ValueError("a variant needs a sparsity")
+
+
+def check_quantisation(entry: "VariantFields") -> None:
+    """Check that only entries with bits have groups.
+
+    Raises:
+        ValueError: another one has.
+    """
+    if entry.bits is None and "quantisation_group" in entry.model_fields_set:
+        raise ValueError("quantisation_group belongs to bits")
+
+
 def check_refiner(entry: "VariantFields") -> None:
     """Check that a refiner takes the structure and the mask of the score.
 

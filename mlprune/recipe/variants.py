@@ -3,7 +3,7 @@
 The keys of the parameters of scores, refiners, schedules and aggregations come from their registries.
 """
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -11,7 +11,7 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURE
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
-from mlprune.recipe.variant_checks import check_choice_of_demonstrations, check_refiner
+from mlprune.recipe.variant_checks import check_choice_of_demonstrations, check_kind, check_quantisation, check_refiner
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 _SCORE = RegisteredName("score", tuple(SCORES))
@@ -38,7 +38,7 @@ class VariantFields(Model):
     name: EntryName | None = None
     """Name that `against`, `of` and an evaluation's `variants` refer to; unique among the entries."""
     score: ScoreName | None = None
-    """Importance of a weight; needed except for combinations."""
+    """Importance of a weight; needed except for combinations and the dense model."""
     refine: RefinerName | None = None
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
     demonstrations: str | None = None
@@ -80,8 +80,15 @@ class VariantFields(Model):
     """Blocks and layers that are pruned (all)."""
     profile: ProfileName = "corrected"
     """`paper` follows the published code; needs `tokens: all`."""
+    bits: Literal[8, 4] | None = None
+    """Bits of a weight after the masks: all weights of the layers that can be pruned are rounded to the nearest level.
+    The variant without it is planned too, for comparison. Also for combinations, and for the dense model
+    (`sparsity: 0`)."""
+    quantisation_group: Annotated[int, Field(ge=1)] = 128
+    """bits: consecutive inputs of a row that share a scale."""
     combine: CombinationName | None = None
-    """Set operation that combines the kept weights of other variants; allowed with `of`, `name` and `against` only."""
+    """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
+    `quantisation_group` only."""
     of: tuple[str, ...] = ()
     """Names of the entries that are combined."""
     against: tuple[str, ...] = ()
@@ -144,19 +151,8 @@ class VariantFields(Model):
 
     @model_validator(mode="after")
     def _is_scored_or_combined(self) -> "VariantFields":
-        if self.combine or self.of:
-            allowed = {"name", "combine", "of", "against"}
-            refused = sorted(self.model_fields_set - allowed)
-            if not (self.combine and self.of):
-                raise ValueError(f"combine and of go together, got {'combine' if self.combine else 'of'} alone")
-            if refused:
-                raise ValueError(f"a combination takes combine, of, name and against, and not {refused}")
-            if len(set(self.of)) < len(self.of):
-                raise ValueError(f"of names an entry twice, got {list(self.of)}")
-        elif self.score is None:
-            raise ValueError("a variant needs a score, or combine and of")
-        elif self.sparsity is None and self.schedule.kind != "search":
-            raise ValueError("a variant needs a sparsity")
+        check_kind(self)
+        check_quantisation(self)
         return self
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from infra.pages.frozen import thawed
+from tests.derived_recipe import derived_recipe
 from tests.golden import contract
 from tests.tiny_recipes import (
     baseline_recipe,
@@ -26,6 +27,7 @@ def main() -> None:
             "tiny": (inputs, tiny_recipe()),
             "small": (inputs, small_recipe()),
             "methods": (inputs, method_recipe()),
+            "derived": (inputs, derived_recipe()),
             "baselines": (write_baseline_inputs(inputs, Path(name) / "baselines"), baseline_recipe()),
         }
         for recipe, (folder, value) in runs.items():

@@ -76,6 +76,7 @@ own AS (
             CASE WHEN contrast <> 'code' THEN 'against ' || contrast END,
             CASE WHEN n_demonstrations IS NOT NULL THEN 'first ' || n_demonstrations || ' demonstrations' END,
             CASE WHEN resample_seed IS NOT NULL THEN 'resampled' END,
+            bits || ' bits' || CASE WHEN quantisation_group <> 128 THEN ' in groups of ' || quantisation_group ELSE '' END,
             set_settings,
             nullif(array_to_string(list_transform(
                 parameters,
@@ -95,7 +96,8 @@ own AS (
             removes, schedule, scope, profile, set_profiles, token_scope, aggregation, nullif(contrast, 'code'),
             n_demonstrations::VARCHAR, (resample_seed IS NOT NULL)::VARCHAR, made, score_parameters::VARCHAR, schedule_parameters::VARCHAR,
             aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
-        ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END AS own_key
+        ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END
+            || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END AS own_key
     FROM scored
 ),
 parents AS (
@@ -114,6 +116,7 @@ parents AS (
         ) AS parent_keys
     FROM variant_parents AS p
     JOIN own AS o ON o.variant_id = p.parent_variant_id
+    WHERE p.role <> 'unquantised'
     GROUP BY p.variant_id
 ),
 described AS (
@@ -197,7 +200,7 @@ SELECT
     contrast_set_id, set_kind, source_language, target_language, shots, samples, any_seed AS seed, intervention,
     intervention_parameters, is_dense, weights_changed, removes, schedule, schedule_parameters, scope, profile,
     token_scope, aggregation, aggregation_parameters, n_demonstrations, resample_seed, combination,
-    demonstration_label, settings, settings_id, set_ids, sets_made_of
+    demonstration_label, settings, settings_id, set_ids, sets_made_of, bits, quantisation_group
 FROM texts
 EXCEPT
 SELECT * FROM variant_descriptions;

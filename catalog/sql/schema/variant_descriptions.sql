@@ -39,5 +39,7 @@ CREATE OR REPLACE TABLE variant_descriptions (
     settings_id VARCHAR,            -- 20 hex digits, equal for variants with the same settings
     set_ids VARCHAR,                -- equal for variants that read the same sets
     sets_made_of VARCHAR,           -- equal for variants whose sets differ in nothing but profile and seed
+    bits BIGINT,                    -- bits of a weight after rounding to the nearest quantisation level; NULL if weights are not quantised
+    quantisation_group BIGINT,      -- consecutive inputs of a row that share a quantisation scale; NULL if weights are not quantised
     PRIMARY KEY (variant_id)
 );

@@ -1,7 +1,7 @@
 -- lineage: one row per metric, with everything that it was made from, down to the file of its predictions.
 -- statistics_ids are the statistics that the variant's masks were made from. set_ids are the demonstration sets that
--- its score read, with role and weight. parent_variant_ids are the parents of a combined variant. Several ids are
--- separated by blanks, sets by +.
+-- its score read, with role and weight. parent_variant_ids are the parents of a combined or quantised variant. Several
+-- ids are separated by blanks, sets by +.
 CREATE OR REPLACE VIEW lineage AS
 WITH observed AS (
     SELECT variant_id, string_agg(id, ' ' ORDER BY id) AS statistics_ids
@@ -56,6 +56,6 @@ LEFT JOIN parents AS p ON p.variant_id = m.variant_id
 LEFT JOIN files AS f ON f.id = m.evaluation_id;
 -- base_model_source: where the base model was read from
 -- statistics_ids: statistics that the masks were made from, separated by blanks
--- parent_variant_ids: parents of a combined variant, separated by blanks; NULL for none
+-- parent_variant_ids: parents of a combined or quantised variant, separated by blanks; NULL for none
 -- artefact_path: file of the predictions, relative to the store
 -- artefact_sha256: SHA-256 of that file, in hex

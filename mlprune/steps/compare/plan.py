@@ -69,13 +69,17 @@ def comparison_jobs(
 
 
 def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
-    """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name."""
+    """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
+
+    A quantised variant is also compared with its parent.
+    """
     dense, *others = variants.values()
     named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
     for variant in others:
         for entry in variant.entries:
             named[entry.name or ""][variant.id] = variant
     pairs: dict[tuple[str, str], None] = {(variant.id, dense.id): None for variant in others}
+    pairs |= {(one.id, one.unquantised.id): None for one in others if one.unquantised.id != one.id}
     for variant in others:
         names = [name for entry in variant.entries for name in (*entry.against, *asked.get(entry.name or "", ()))]
         baselines = {key: baseline for name in names for key, baseline in named[name].items()}

@@ -9,7 +9,7 @@ from mlprune.methods import Parameters
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant
+from mlprune.steps.prune.variant import CombinedVariant, QuantisedVariant, ScoredVariant
 
 SeedSource = Literal["demonstrations", "score", "resamples"]
 """What is drawn again with another seed: the sentences, the random score, or a bootstrap of the demonstrations."""
@@ -60,6 +60,8 @@ def _without(variant: PlannedVariant, source: SeedSource) -> Hashable:
     spec = variant.spec
     if isinstance(spec, CombinedVariant):
         return spec.combination, tuple(_without(parent, source) for parent in variant.parents)
+    if isinstance(spec, QuantisedVariant):
+        return spec.quantisation, _without(variant.unquantised, source)
     assert isinstance(spec, ScoredVariant), "only masks have seeds"
     calibration = spec.calibration
     selection = calibration.selection if calibration else None

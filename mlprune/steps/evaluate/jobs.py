@@ -30,19 +30,22 @@ from mlprune.steps.items.jobs import write_missing_items
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.stored_masks import stored_masks
+from mlprune.steps.quantise.rows import quantisation_in
 from mlprune.store.store import Store
 
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     """Turn the model of a chain into a variant. Each shard reads the changes of its blocks from the store."""
-    stored = stored_masks(store, store.require("variants", variant_id))
-    if stored is None:
+    variant = store.require("variants", variant_id)
+    stored, quantisation = stored_masks(store, variant), quantisation_in(variant)
+    if stored is None and quantisation is None:
         chain.everywhere(Shard.set_keep_masks, None)
         return
-    files = (stored.masks, stored.weights, stored.biases)
+    files = (stored.masks, stored.weights, stored.biases) if stored else ((), (), ())
     masks, weights, biases = (dict(enumerate(artefacts)) for artefacts in files)
-    levels = dict(enumerate(stored.levels))
-    chain.everywhere(Shard.exchange_changes, StoredChanges(store.uri, masks, levels, weights, biases=biases))
+    levels = dict(enumerate(stored.levels)) if stored else {}
+    changes = StoredChanges(store.uri, masks, levels, weights, biases=biases, quantisation=quantisation)
+    chain.everywhere(Shard.exchange_changes, changes)
 
 
 @dataclass(frozen=True)

@@ -133,10 +133,14 @@ def plan_evaluations(
 
 
 def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
-    """Yield the dense variant, and the variants that the entry names, or all if it names none."""
+    """Yield the dense variant, and the variants that the entry names, or all if it names none.
+
+    The unquantised parents of named variants are included, because quantised variants are compared with them.
+    """
+    named = [one for one in variants.values() if {config.name for config in one.entries} & set(entry.variants)]
+    ids = {variant.id for one in named for variant in (one, one.unquantised)}
     for variant in variants.values():
-        names = {config.name for config in variant.entries}
-        if variant.is_dense or not entry.variants or names & set(entry.variants):
+        if variant.is_dense or not entry.variants or variant.id in ids:
             yield variant
 
 

@@ -1,7 +1,8 @@
 """Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
-The base model's files are copied byte for byte. In the copies, removed weights become 0 and changed weights get their
-new values. An export therefore differs from its base model only in those weights and in its model card.
+The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights get their new
+values, and quantised weights their dequantised ones. An export therefore differs from its base model only in those
+weights and in its model card.
 """
 
 import re
@@ -26,6 +27,8 @@ from mlprune.steps.export.markdown import section
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.export.smaller import make_smaller, smaller_text
 from mlprune.steps.prune.stored_masks import stored_masks
+from mlprune.steps.quantise.rows import quantisation_in
+from mlprune.steps.quantise.weights import quantised_weights
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -103,10 +106,10 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
     with replacing(target) as temporary:
         temporary.mkdir()
         _copy_files(model_path, temporary)
-        rewritten = _write_changed(store, variant, temporary)
+        rewritten = _write_changed(store, variant, temporary, model_path=model_path)
         _zero_removed(store, variant, temporary, rewritten=rewritten)
         _check_zeros(store, variant, temporary)
-        _check_changed(store, variant, temporary)
+        _check_changed(store, variant, temporary, model_path=model_path)
         if smaller:
             model = make_smaller(temporary, family_at(temporary), _removed(store, variant))
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
@@ -130,8 +133,11 @@ def _removed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]
             yield (_block_of(artefact), layer), ~kept
 
 
-def _changed(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
+def _changed(store: Store, variant: Record, model_path: Path) -> Iterator[tuple[LayerKey, Tensor]]:
     """(block, layer) and its new weight: [out, in], removed entries 0; only layers with changed weights."""
+    if quantisation_in(variant) is not None:
+        yield from quantised_weights(store, variant, model_path)
+        return
     stored = stored_masks(store, variant)
     for artefact in stored.weights if stored else ():
         for layer, weight in read_block_weights(store, artefact).items():
@@ -151,7 +157,7 @@ def _stored(folder: Path, files: WeightFiles, family: Family, key: LayerKey) -> 
     return folder / file_name, stored_name
 
 
-def _write_changed(store: Store, variant: Record, folder: Path) -> set[LayerKey]:
+def _write_changed(store: Store, variant: Record, folder: Path, *, model_path: Path) -> set[LayerKey]:
     """Overwrite the copied weights with the new ones; return the layers with new weights.
 
     Raises:
@@ -160,7 +166,7 @@ def _write_changed(store: Store, variant: Record, folder: Path) -> set[LayerKey]
     family = family_at(folder)
     files = WeightFiles(folder, family)
     rewritten = set()
-    for key, weight in _changed(store, variant):
+    for key, weight in _changed(store, variant, model_path):
         overwrite_tensor(*_stored(folder, files, family, key), oriented(weight, family))
         rewritten.add(key)
     pruned = {(row["block"], row["layer"]) for row in variant.rows.get("variant_layers", []) if row["n_removed"]}
@@ -195,11 +201,11 @@ def _check_zeros(store: Store, variant: Record, folder: Path) -> None:
         raise PermanentError("the variant's masks lack layers that its record has", got=sorted(left))
 
 
-def _check_changed(store: Store, variant: Record, folder: Path) -> None:
-    """Compare the written files with the stored new weights."""
+def _check_changed(store: Store, variant: Record, folder: Path, *, model_path: Path) -> None:
+    """Compare the written files with the new weights."""
     family = family_at(folder)
     files = WeightFiles(folder, family)
-    for key, weight in _changed(store, variant):
+    for key, weight in _changed(store, variant, model_path):
         if not has_values(*_stored(folder, files, family, key), oriented(weight, family)):
             message = "the exported weights differ from the variant's new weights"
             raise PermanentError(message, variant_id=variant.id, block=key[0], layer=key[1])

@@ -13,8 +13,9 @@ import yaml
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.citations import PLUG_AND_PLAY
+from mlprune.steps.export.introduction import introduction, is_permuted, method, title
 from mlprune.steps.export.lineage import lineage_table, with_ancestors
-from mlprune.steps.export.markdown import cell, rows_table, section, table
+from mlprune.steps.export.markdown import rows_table, section, table
 from mlprune.steps.prune.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -52,6 +53,8 @@ _CHOICES = (
     "n_demonstrations",
     "resample_seed",
     "combination",
+    "bits",
+    "quantisation_group",
     "sparsity",
     "achieved_sparsity",
     "mask_sha256",
@@ -87,11 +90,13 @@ def model_card(store: Store, variant: Record, *, smaller: bool = False) -> str:
     lineage = with_ancestors(store, [variant, *evaluations])
     parts = (
         _front_matter(row, base, _languages(sets, metrics)),
-        f"# {_title(row, base)}\n",
-        _introduction(row, base, smaller=smaller),
+        f"# {title(row, base)}\n",
+        introduction(row, base, smaller=smaller),
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
-        *section("Combined variants", rows_table(_PARENT_COLUMNS, _parents(store, variant))),
+        *section(
+            "Parents" if row.get("bits") else "Combined variants", rows_table(_PARENT_COLUMNS, _parents(store, variant))
+        ),
         *section("Demonstrations of the score", rows_table(_set_columns(sets), sets)),
         *section("Activation statistics", rows_table(_STATISTICS_COLUMNS, _rows_of(lineage, "statistics"))),
         *section("Evaluations", rows_table(_METRIC_COLUMNS, metrics)),
@@ -118,7 +123,7 @@ def _set_columns(sets: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _parents(store: Store, variant: Record) -> list[Row]:
-    """The variants that a combination combines, in order."""
+    """The variants that a combination combines, in order, and the parent of a quantised variant."""
     links = variant.rows.get("variant_parents", [])
     parents = [store.require("variants", as_str(link["parent_variant_id"])).rows["variants"][0] for link in links]
     return [{**row, "role": link["role"]} for link, row in zip(links, parents, strict=True)]
@@ -150,55 +155,11 @@ def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
         "language": languages,
-        "tags": ["mlprune", *(["pruned"] if _method(row) else [])],
+        "tags": ["mlprune", *(["pruned"] if method(row) else []), *(["quantised"] if row.get("bits") else [])],
         "mlprune": {name: row[name] for name in names if name in row},
     }
     filled = {key: inner for key, inner in value.items() if inner != []}
     return f"---\n{yaml.safe_dump(filled, sort_keys=False, allow_unicode=True)}---\n"
-
-
-def _method(row: Row) -> str | None:
-    """The score or combination that made the masks; None for the dense variant."""
-    method: str | None = row.get("combination") or row["score"]
-    return method
-
-
-def _is_permuted(row: Row) -> bool:
-    """Whether the inputs of layers were permuted before N:M."""
-    return bool((row.get("score_parameters") or {}).get("permute"))
-
-
-def _title(row: Row, base: Row) -> str:
-    method = _method(row)
-    words = (method or "dense", f"{row['sparsity']:g}" if method else None, row["structure"])
-    return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
-
-
-def _introduction(row: Row, base: Row, *, smaller: bool) -> str:
-    source = cell(base["source"])
-    if not _method(row):
-        return f"The dense model `{source}` with its original weights.\n"
-    share = f"{row['achieved_sparsity']:.2%}"
-    changed = (
-        " The remaining weights of the pruned layers have new values. They were computed in the dtype of the run, and "
-        "rounded to the dtype of the base model's files if that is narrower."
-        if row["weights_changed"]
-        else ""
-    )
-    permuted = (
-        f" The mask is {row['structure']} only after a permutation of the inputs of each layer; it is not applied here."
-        if _is_permuted(row)
-        else ""
-    )
-    if row.get("biases_changed"):
-        changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
-    if smaller:
-        return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
-    return (
-        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
-        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model. The weights "
-        "are stored densely, with zeros.\n"
-    )
 
 
 def _properties(row: Row, base: Row) -> Iterator[Sequence[object]]:
@@ -238,5 +199,5 @@ def _citations(variants: Sequence[Row]) -> str:
         for column, registry in _CITED.items()
         if str(row.get(column)) in registry
     ]
-    citations += [PLUG_AND_PLAY for row in variants if _is_permuted(row)]
+    citations += [PLUG_AND_PLAY for row in variants if is_permuted(row)]
     return "\n\n".join(sorted({citation for citation in citations if citation}))

@@ -76,7 +76,11 @@ def _refiner_columns(rows: Sequence[Mapping[str, JsonValue]]) -> tuple[str, ...]
 
 
 def _variants_named(name: str, variants: Iterable[PlannedVariant]) -> list[PlannedVariant]:
-    return [variant for variant in variants if name in {entry.name for entry in variant.entries}]
+    named = [(variant, entry) for variant in variants for entry in variant.entries if entry.name == name]
+    if any(isinstance(entry, VariantConfig) and entry.bits for _, entry in named):
+        message = "masks of quantised variants cannot be combined"
+        raise RecipeError(message, of=name, expected=f"bits in the combination instead of {name!r}", got="bits")
+    return list({variant.id: variant for variant, _ in named}.values())
 
 
 def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:

@@ -1,7 +1,7 @@
 """Plan the variants of a recipe: their ids, the sets they read, and the entries that ask for them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import Protocol, TypeVar
 
 from mlprune.json_values import JsonObject
@@ -25,13 +25,15 @@ from mlprune.steps.prune.variant import (
     Calibration,
     CombinedVariant,
     DenseVariant,
+    QuantisedVariant,
     ScoredVariant,
     VariantSpec,
     dense_variant,
     scored_parameters,
 )
 from mlprune.steps.prune.variant_rows import variant_row
-from mlprune.steps.prune.variant_text import variant_label
+from mlprune.steps.prune.variant_text import quantisation_words, variant_label
+from mlprune.steps.quantise.variants import has_same_masks, is_quantised_dense, quantisation_of
 from mlprune.vocabulary import ProfileName
 
 
@@ -94,18 +96,27 @@ class PlannedVariant:
             return _common([parent.seed for parent in self.parents])
         return self.sets[0].spec.seed if self.sets else None
 
+    @property
+    def unquantised(self) -> "PlannedVariant":
+        """The parent of a quantised variant; any other variant itself."""
+        return self.parents[0] if isinstance(self.spec, QuantisedVariant) else self
+
     def is_comparable_with(self, other: "PlannedVariant") -> bool:
         """Whether a comparison of two variants is meaningful.
 
         They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
         language and seed of the sets. A combination has the values that its parents share, and agrees with everything
-        in which they differ. Baselines are comparable with every other variant.
+        in which they differ. Baselines are comparable with every other variant. Quantised variants also have to agree
+        in their quantisation, unless they have the same masks; and the quantised dense model is comparable with every
+        variant of its quantisation.
         """
         a, b = self.spec, other.spec
-        if self.baseline or other.baseline:
+        if self.baseline or other.baseline or has_same_masks(a, b) or is_quantised_dense(a, b):
             return self.id != other.id
-        if self.id == other.id or (a.sparsity, a.structure) != (b.sparsity, b.structure):
+        if quantisation_of(a) != quantisation_of(b) or (a.sparsity, a.structure) != (b.sparsity, b.structure):
             return False
+        if self.unquantised is not self:
+            return self.unquantised.is_comparable_with(other.unquantised)
         if not self._reads_sets or not other._reads_sets:
             return True
         origins = ((a.propagation, b.propagation), (self.language, other.language), (self.seed, other.seed))
@@ -121,6 +132,8 @@ class PlannedVariant:
         """A short description of the variant."""
         if self.baseline is not None:
             return self.baseline.label
+        if isinstance(self.spec, QuantisedVariant):
+            return " ".join((self.unquantised.label, *quantisation_words(*astuple(self.spec.quantisation))))
         if isinstance(self.spec, CombinedVariant):
             parents = "; ".join(parent.label for parent in self.parents)
             return f"{self.spec.combination.replace('_', ' ')} of {parents}"

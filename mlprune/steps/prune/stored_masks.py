@@ -7,6 +7,7 @@ from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.json_values import as_int, as_str
 from mlprune.pruning.mask_files import Levels
 from mlprune.steps.job import Identity, make_identity
+from mlprune.steps.quantise.rows import UNQUANTISED
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
 
@@ -62,13 +63,15 @@ def artefacts_below(record: Record, folder: str) -> tuple[Artefact, ...]:
 
 
 def stored_masks(store: Store, variant: Record) -> StoredMasks | None:
-    """Find the masks of a variant; None for a variant without masks.
+    """Find the masks of a variant; None for a variant without masks. Those of a quantised variant are its parent's.
 
     Raises:
         DamagedArtefactError: no ordering or composition in the store contains the variant.
     """
     if variant.rows["variants"][0].get("mask_sha256") is None:
         return None
+    if UNQUANTISED in variant.parents:
+        return stored_masks(store, store.require("variants", variant.parent(UNQUANTISED)))
     found = (*_orderings_of(store, variant.id), *_compositions_of(store, variant.id))
     candidates = sorted(found, key=lambda stored: stored.record.id)
     if not candidates:

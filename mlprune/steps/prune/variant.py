@@ -1,4 +1,4 @@
-"""Variants as plain values: the dense model, masks of a score, combined masks, and interventions at run time."""
+"""Variants as plain values: dense, with masks of a score, with combined masks, quantised, and with an intervention."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import StatisticsName
+from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
@@ -135,7 +136,31 @@ class InterventionVariant(_Variant):
     weights_changed: ClassVar[bool] = False
 
 
-VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant
+@dataclass(frozen=True)
+class QuantisedVariant(_Variant):
+    """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
+
+    parent: "VariantSpec"
+    quantisation: Quantisation
+    weights_changed: ClassVar[bool] = True
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity of its parent."""
+        return self.parent.sparsity
+
+    @property
+    def structure(self) -> JsonValue:
+        """The comparison group of its parent."""
+        return self.parent.structure
+
+    @property
+    def propagation(self) -> JsonValue:
+        """The propagation of its parent."""
+        return self.parent.propagation
+
+
+VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant | QuantisedVariant
 
 
 def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:

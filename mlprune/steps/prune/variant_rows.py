@@ -11,9 +11,11 @@ from mlprune.steps.prune.stored_masks import mask_artefacts
 from mlprune.steps.prune.variant import (
     CombinedVariant,
     InterventionVariant,
+    QuantisedVariant,
     ScoredVariant,
     VariantSpec,
 )
+from mlprune.steps.quantise.rows import quantised_columns
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -160,6 +162,8 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
         return row | _scored_columns(variant)
     if isinstance(variant, CombinedVariant):
         return row | {"sparsity": achieved, "combination": variant.combination} | dict(variant.shared)
+    if isinstance(variant, QuantisedVariant):
+        return variant_row(variant.parent, achieved=achieved) | quantised_columns(variant.id, variant.quantisation)
     if isinstance(variant, InterventionVariant):
         settings: JsonObject = dict(variant.settings)
         return row | {"intervention": variant.intervention, "intervention_parameters": settings or None}

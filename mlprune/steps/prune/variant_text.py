@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
+from mlprune.numeric.weights.quantisation import GROUP
 
 Row = Mapping[str, JsonValue]
 
@@ -30,7 +31,7 @@ def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = 
     if row["intervention"] is not None:
         return " ".join((str(row["intervention"]).replace("_", "-"), *settings_words(row)))
     if row["score"] is None:
-        return "dense"
+        return " ".join(("dense", *_bits_words(row)))
     words = (
         row["score"],
         row["aggregation"],
@@ -65,6 +66,20 @@ def settings_words(row: Row) -> Iterator[str]:
         yield f"{row['n_demonstrations']} samples"
     if row["resample_seed"] is not None:
         yield f"resample {row['resample_seed']}"
+    yield from _bits_words(row)
+
+
+def quantisation_words(bits: int, group: int) -> Iterator[str]:
+    """Yield a phrase such as `4 bits`, and the size of a group if it is not the default."""
+    yield f"{bits} bits"
+    if group != GROUP:
+        yield f"groups of {group}"
+
+
+def _bits_words(row: Row) -> Iterator[str]:
+    bits, group = row.get("bits"), row.get("quantisation_group")
+    if isinstance(bits, int) and isinstance(group, int):
+        yield from quantisation_words(bits, group)
 
 
 def parameter_words(parameters: JsonValue, *, longest: int | None = None) -> Iterator[str]:

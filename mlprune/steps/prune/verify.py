@@ -1,8 +1,8 @@
 """Rebuild the keep masks of a variant from the store, without running the model, and compare them.
 
 The masks are rebuilt from the base model's weights and the stored statistics; those of a combination, from the masks of
-its parents. Variants with changed weights cannot be rebuilt, and neither can those of a sweep that reads more than sums
-of squares, because the sweep does not store it.
+its parents. A quantised variant has the masks of its parent. Variants with changed weights cannot be rebuilt, and
+neither can those of a sweep that reads more than sums of squares, because the sweep does not store it.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.stored_masks import require_masks, stored_masks
 from mlprune.steps.prune.sweep_block import roles, swept_factors
 from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, refinement_of, scored_variant
+from mlprune.steps.quantise.rows import UNQUANTISED
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, DtypeName
@@ -64,8 +65,11 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         DamagedArtefactError: a statistics or mask file is missing or damaged.
     """
     row = record.rows["variants"][0]
+    if UNQUANTISED in record.parents and row["mask_sha256"] is not None:
+        parent = verify_variant(store, store.require("variants", record.parent(UNQUANTISED)), model_path)
+        return Verification(record.id, as_str(row["mask_sha256"]), parent.rebuilt)
     if row["mask_sha256"] is None or row["weights_changed"]:
-        got = "changed weights" if row["weights_changed"] else "the dense model"
+        got = "changed weights" if row["mask_sha256"] is not None else "the dense model"
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
     if reads_unstored_statistics(record):
         expected = "a variant of dense propagation, or of a method that reads sums of squares"

@@ -1,0 +1,70 @@
+"""Title and first paragraph of a model card, from the catalog rows of a variant and its base model."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlprune.steps.export.markdown import cell
+
+Row = Mapping[str, Any]
+
+
+def method(row: Row) -> str | None:
+    """The score or combination that made the masks; None for the dense variant."""
+    name: str | None = row.get("combination") or row["score"]
+    return name
+
+
+def is_permuted(row: Row) -> bool:
+    """Whether the inputs of layers were permuted before N:M."""
+    return bool((row.get("score_parameters") or {}).get("permute"))
+
+
+def title(row: Row, base: Row) -> str:
+    """The base model, and what was done to it in a few words."""
+    name = method(row)
+    bits = f"{row['bits']} bits" if row.get("bits") else None
+    words = (name or "dense", f"{row['sparsity']:g}" if name else None, row["structure"], bits)
+    return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
+
+
+def introduction(row: Row, base: Row, *, smaller: bool) -> str:
+    """What was removed and rounded, and what stayed.
+
+    Args:
+        smaller: whether the removed units are cut out of the weights.
+    """
+    source, quantised = cell(base["source"]), _quantisation_text(row)
+    if not method(row):
+        return f"The dense model `{source}` with {'quantised' if quantised else 'its original'} weights.{quantised}\n"
+    share = f"{row['achieved_sparsity']:.2%}"
+    changed = (
+        " The remaining weights of the pruned layers have new values. They were computed in the dtype of the run, and "
+        "rounded to the dtype of the base model's files if that is narrower."
+        if row["weights_changed"] and not quantised
+        else quantised
+    )
+    permuted = (
+        f" The mask is {row['structure']} only after a permutation of the inputs of each layer; it is not applied here."
+        if is_permuted(row)
+        else ""
+    )
+    if row.get("biases_changed"):
+        changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
+    if smaller:
+        return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
+    return (
+        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
+        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model. The weights "
+        "are stored densely, with zeros.\n"
+    )
+
+
+def _quantisation_text(row: Row) -> str:
+    """What happened to the weights of a quantised variant, beginning with a space; empty for other variants."""
+    if not row.get("bits"):
+        return ""
+    return (
+        " All weights of the linear layers of its blocks were rounded to the nearest level; there are "
+        f"{2 ** row['bits']} levels for each group of {row['quantisation_group']} consecutive inputs of a row. The "
+        "files contain the dequantised weights in the dtype of the base model's files, and are as large as those."
+    )

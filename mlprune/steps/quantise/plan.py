@@ -1,0 +1,49 @@
+"""Plan quantised variants: each entry with `bits` makes one from every variant that it would make without."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from mlprune.hashing import without_defaults
+from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.recipe import BaselineConfig, VariantConfig
+from mlprune.steps.job import make_identity
+from mlprune.steps.prune.plan import PlannedVariant, with_entry
+from mlprune.steps.prune.variant import QuantisedVariant
+from mlprune.steps.quantise.jobs import QuantiseJob
+from mlprune.steps.quantise.rows import UNQUANTISED
+
+
+def add_quantised(planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVariant]:
+    """Return the planned variants and the quantised ones.
+
+    An entry with `bits` names only quantised variants. Their parents stay in the plan, because masks are read and
+    results are compared with them.
+    """
+    together = {key: replace(variant, entries=_entries(variant, with_bits=False)) for key, variant in planned.items()}
+    for variant in planned.values():
+        for entry in _entries(variant, with_bits=True):
+            assert isinstance(entry, VariantConfig), "only entries of variants have bits"
+            together = with_entry(together, entry, [_quantised(together[variant.id], entry)])
+    return together
+
+
+def quantise_jobs(variants: Iterable[PlannedVariant]) -> Iterator[QuantiseJob]:
+    """Yield the job of each quantised variant."""
+    for variant in variants:
+        if isinstance(variant.spec, QuantisedVariant):
+            yield QuantiseJob(variant.spec.identity, variant.spec)
+
+
+def _entries(variant: PlannedVariant, *, with_bits: bool) -> tuple[VariantConfig | BaselineConfig, ...]:
+    return tuple(
+        entry for entry in variant.entries if (isinstance(entry, VariantConfig) and bool(entry.bits)) == with_bits
+    )
+
+
+def _quantised(parent: PlannedVariant, entry: VariantConfig) -> PlannedVariant:
+    assert entry.bits is not None, "the entry has bits"
+    quantisation = Quantisation(entry.bits, entry.quantisation_group)
+    parents = {"base_model": parent.spec.model.base_model_id, UNQUANTISED: parent.id}
+    identity = make_identity("variants", without_defaults(quantisation), parents=parents)
+    spec = QuantisedVariant(identity, parent.spec.model, parent.spec, quantisation)
+    return PlannedVariant(spec, parents=(parent,))
