@@ -56,13 +56,15 @@ class GramAccumulator:
         @torch.inference_mode()
         def add_tile(tile: tuple[slice, slice]) -> None:
             rows, columns = tile
+            sums = self._sums[rows, columns]
+            products = torch.empty(sums.shape, dtype=self._dtype, device=sums.device)
             for piece in pieces:
                 left = piece[:, rows].to(self._dtype)
                 right = left if rows == columns else piece[:, columns].to(self._dtype)
                 if self._dtype == torch.float64:
-                    self._sums[rows, columns].addmm_(left.T, right)
+                    sums.addmm_(left.T, right)
                 else:
-                    self._sums[rows, columns].add_(left.T @ right)
+                    sums.add_(torch.mm(left.T, right, out=products))
 
         list(parallel_map(add_tile, self._tiles))
 

@@ -1,0 +1,178 @@
+"""Refined variants of dense and sequential propagation, compared with refiners called on inputs computed by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mlprune.errors import BadInputError, RecipeError
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.local_chain import local_chain
+from mlprune.numeric.activations.feature_sums import feature_moments, feature_sums
+from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.plan import build_plan
+from mlprune.pruning.weight_files import read_block_weights
+from mlprune.recipe import parse_recipe
+from mlprune.steps.prune.ordering import OrderBlockJob
+from mlprune.steps.prune.stored_masks import require_masks
+from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.prune.verify import verify_variant
+from mlprune.steps.recheck import has_masks_to_rebuild
+from mlprune.store.store import Store
+from tests.tiny_recipes import (
+    FinishedRun,
+    contents,
+    finished_run,
+    layer_inputs,
+    reference_model,
+    small_recipe,
+    tiny_recipe,
+)
+
+XGLM = FAMILIES["xglm"]
+BOTH = ["dense", "sequential"]
+
+
+def refined_recipe() -> dict[str, Any]:
+    recipe = small_recipe()
+    recipe["demonstrations"] += [tiny_recipe()["demonstrations"][1]]
+    two = {"over": ["mt", "mono"], "aggregate": "mean", "shares": [1, 3]}
+    magnitude = {"score": "magnitude", "sparsity": 0.5}
+    recipe["variants"] = [
+        {"name": "swaps", **magnitude, **two, "refine": "gram_swaps", "propagation": BOTH},
+        {"name": "fit", **magnitude, "demonstrations": "mt", "refine": "least_squares", "propagation": BOTH},
+        {"name": "dsnot", **magnitude, "demonstrations": "mt", "refine": "dsnot", "swaps": 3, "propagation": BOTH},
+    ]
+    recipe["evaluations"] = []
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def refined_run(tiny_inputs: Path) -> FinishedRun:
+    return finished_run(tiny_inputs, refined_recipe(), name="refined")
+
+
+def inputs_by_hand(run: FinishedRun, model: Any, set_ids: tuple[str, ...], block: int) -> list[list[dict[str, Any]]]:
+    """For each set and demonstration: input -> [t, in], the inputs of a block of the model."""
+    sets = []
+    for set_id in set_ids:
+        table = run.store.read_table(run.store.require("demonstration_sets", set_id).artefacts[0])
+        read = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in table["token_ids"]]
+        sets.append([{name: of_one[block, name] for name in XGLM.input_names} for of_one in read])
+    return sets
+
+
+def refined_by_hand(run: FinishedRun, variant: Any, sets: list[list[dict[str, Any]]], layer: str, weight: Any) -> Any:
+    """Refine the mask that removes the smallest half of every row."""
+    name, shares = XGLM.input_of(layer), variant.spec.calibration.selection.shares or (1.0,)
+    products = torch.zeros(weight.shape[1], weight.shape[1], dtype=torch.float64)
+    for share, demonstrations in zip(shares, sets, strict=True):
+        tokens = torch.cat([one[name] for one in demonstrations]).double()
+        gram = tokens.T @ tokens
+        products += share * gram / gram.diagonal().sum() if len(sets) > 1 else gram
+    rows = [one[name] for one in sets[0]]
+    moments = feature_moments(feature_sums(rows), torch.tensor([len(one) for one in rows]))
+    keep = torch.ones_like(weight, dtype=torch.bool)
+    order = weight.abs().argsort(dim=1, stable=True)
+    keep.scatter_(1, order[:, : weight.shape[1] // 2], value=False)
+    refinement = variant.spec.refinement
+    inputs = LayerInputs(weight, None, 0, layer, moments=moments, products=products)
+    refine = REFINER_FUNCTIONS[refinement.refiner]
+    return refine(inputs, keep, structure="row", parameters=refinement.refiner_parameters)
+
+
+@pytest.mark.parametrize("propagation", BOTH)
+@pytest.mark.parametrize("name", ["swaps", "fit", "dsnot"])
+def test_masks_and_weights_are_those_of_the_refiner_on_the_inputs_of_each_block(
+    refined_run: FinishedRun, name: str, propagation: str
+) -> None:
+    (variant,) = refined_run.named(name, propagation)
+    masks, files = refined_run.keep_masks(variant.id), require_masks(refined_run.store, variant.id).weights
+    model, dense = (reference_model(refined_run.folder / "model") for _ in range(2))
+    for block in range(3):
+        sets = inputs_by_hand(refined_run, model, variant.spec.set_ids, block)
+        changed = read_block_weights(refined_run.store, files[block]) if files else {}
+        assert set(changed) == (set(XGLM.layers) if name == "fit" else set())
+        for layer in XGLM.layers:
+            weight = dense.model.layers[block].get_submodule(layer).weight.detach()
+            expected = refined_by_hand(refined_run, variant, sets, layer, weight)
+            assert torch.equal(masks[block, layer], expected.keep)
+            assert torch.equal(masks[block, layer].sum(dim=1), torch.full((len(weight),), weight.shape[1] // 2))
+            new = weight * expected.keep
+            if name == "fit":
+                torch.testing.assert_close(changed[layer], expected.weight, rtol=1e-4, atol=1e-5)
+                new = changed[layer]
+            if propagation == "sequential":
+                model.model.layers[block].get_submodule(layer).weight.data.copy_(new)
+
+
+@pytest.mark.parametrize("name", ["swaps", "dsnot"])
+def test_shards_change_no_byte_of_a_refined_sweep(refined_run: FinishedRun, tmp_path: Path, name: str) -> None:
+    (variant,) = refined_run.named(name, "sequential")
+    (job,) = (one for one in refined_run.plan.jobs if isinstance(one, SweepJob) and one.variant.id == variant.id)
+    assert not job.shares_replicas
+    store = Store(tmp_path / "store")
+    for set_id in variant.spec.set_ids:
+        record = refined_run.store.require("demonstration_sets", set_id)
+        store.write_bytes(record.artefacts[0].path, refined_run.store.read_bytes(record.artefacts[0]))
+        store.write_record(record)
+    chain = local_chain(Path(refined_run.plan.model.path), n_shards=2)
+    job.run(store, lambda: chain)
+    expected = contents(refined_run.store)
+    assert {path for path, data in contents(store).items() if data != expected[path]} == set()
+
+
+def test_masks_of_dense_propagation_are_rebuilt_from_the_stored_statistics(refined_run: FinishedRun) -> None:
+    model = refined_run.folder / "model"
+    for name in ("swaps", "dsnot"):
+        dense, sequential = (refined_run.named(name, propagation)[0] for propagation in BOTH)
+        record = refined_run.store.require("variants", dense.id)
+        assert has_masks_to_rebuild(record)
+        assert verify_variant(refined_run.store, record, model).is_equal
+        record = refined_run.store.require("variants", sequential.id)
+        assert not has_masks_to_rebuild(record)
+        with pytest.raises(BadInputError, match="not stored"):
+            verify_variant(refined_run.store, record, model)
+
+
+def test_a_refined_variant_has_an_ordering_of_its_own_and_needs_what_its_refiner_reads(
+    refined_run: FinishedRun,
+) -> None:
+    recipe = refined_recipe()
+    recipe["variants"] = [{**recipe["variants"][0], "propagation": "dense", "sparsity": [0.25, 0.5]}]
+    plan = build_plan(parse_recipe(recipe, folder=refined_run.folder))
+    jobs = [job for job in plan.jobs if isinstance(job, OrderBlockJob)]
+    assert [job.ordering.sparsities for job in jobs] == [(0.25,)] * 3 + [(0.5,)] * 3
+    for job in jobs:
+        assert [kind for kind, _ in job.needs] == ["statistics"] * 2 + ["gram_matrices"] * 2
+        assert job.cost(plan_sizes(), {}).fixed_bytes > 8 * 3 * plan_sizes().input_products
+
+
+def plan_sizes() -> Any:
+    from mlprune.models.placement.memory_estimate import Footprint  # noqa: PLC0415
+
+    return Footprint(1, (1,), 1, 1, 1, (4, 2), 8, 4, 20, 10, 4, input_products=10**6)
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"refine": "gram_swaps"}, "needs demonstrations"),
+        ({"demonstrations": "mt", "refine": "gram_swaps", "samples": 2}, "of whole sets"),
+        ({"demonstrations": "mt", "refine": "gram_swaps", "removes": "highest"}, "removes: lowest"),
+        ({"demonstrations": "mt", "score": "sparsegpt", "refine": "gram_swaps"}, "keeps the weights"),
+        ({"demonstrations": "mt", "refine": "gram_swaps", "structure": "2:4", "permute": True}, "permute"),
+        ({"demonstrations": "mt", "refine": "gram_swap"}, "gram_swaps"),
+        ({"demonstrations": "mt", "refine": "dsnot", "shortlist": 3}, "shortlist belongs to"),
+    ],
+)
+def test_a_refiner_that_does_not_fit_is_refused_in_one_line(keys: dict[str, Any], words: str) -> None:
+    recipe = refined_recipe()
+    sparsity = {} if "structure" in keys else {"sparsity": 0.5}
+    recipe["variants"] = [{"score": "magnitude", **sparsity, **keys}]
+    with pytest.raises(RecipeError) as raised:
+        parse_recipe(recipe, folder=Path())
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
