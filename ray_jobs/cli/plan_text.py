@@ -15,7 +15,9 @@ from mlprune.recipe import Recipe
 from mlprune.steps.corpus_ref import open_corpus
 from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.job import Job
+from mlprune.steps.job_cost import block_flops
 from mlprune.steps.observe.activations import ActivationsJob
+from mlprune.steps.observe.block_pass.jobs import ObserveBlocksJob
 from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
@@ -68,6 +70,7 @@ def describe_plan(
     require_room(needs, store)
     lines = [
         *_job_lines(plan, pending),
+        *_observation_lines(pending, needs),
         *_adoption_lines(len(adopted)),
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
@@ -94,6 +97,17 @@ def _job_lines(plan: Plan, pending: Sequence[Job]) -> list[str]:
         if isinstance(job, ActivationsJob)
     ]
     return lines
+
+
+def _observation_lines(pending: Sequence[Job], needs: Needs) -> list[str]:
+    """One line per set that is observed block by block: its statistics, and what they cost."""
+    return [
+        f"observed block by block: {job.set_label}: squares, {', '.join(name for name, _ in job.observed)}: "
+        f"{cost.fixed_bytes / GIB:.2f} GiB of memory, {cost.disk_bytes / GIB:.3f} GiB on disk, "
+        f"{cost.flops / block_flops(needs.sizes, cost.n_tokens):.1f} times the operations of a pass for squares alone"
+        for job, cost in zip(pending, needs.costs, strict=True)
+        if isinstance(job, ObserveBlocksJob)
+    ]
 
 
 def _adoption_lines(n_adopted: int) -> list[str]:

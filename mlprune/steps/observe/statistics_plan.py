@@ -85,6 +85,7 @@ def plan_observation(
             parts=tuple(parts),
             batch_tokens=batch_tokens,
             token_scope=token_scope,
+            set_label=planned.label,
         )
         return PlannedObservation(identity, planned.id, token_scope, (job,), further)
     if len(parts) == 1:

@@ -29,6 +29,17 @@ def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_
     assert "raw activations" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
 
 
+def test_the_plan_shows_what_gram_matrices_of_a_set_cost(own_inputs: Path, tmp_path: Path) -> None:
+    recipe, store = small_recipe(), str(tmp_path / "store")
+    recipe["variants"] = [{**recipe["variants"][0], "sparsity": 0.5, "refine": ["gram_swaps", "dsnot"]}]
+    text = describe_plan(write_recipe(own_inputs, recipe, name="swaps.yaml"), store)
+    (line,) = (line for line in text.splitlines() if line.startswith("observed block by block"))
+    assert line.startswith("observed block by block: fr-en: squares, sums, products: ")
+    # 3 x 16^2 + 64^2 products of features, against 4 x 16^2 + 2 x 16 x 64 weights of a block, twice
+    assert line.endswith(f"{1 + 4864 / 6144:.1f} times the operations of a pass for squares alone")
+    assert "block by block" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
+
+
 def test_a_plan_above_the_quota_is_refused_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="quota_gib") as caught:
         describe_plan(with_activations(own_inputs, 1e-6), str(tmp_path / "store"))

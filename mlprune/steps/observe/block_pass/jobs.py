@@ -44,6 +44,8 @@ class ObserveBlocksJob(DensePassJob):
     parts: tuple[range, ...]
     """Demonstrations that share a file of statistics."""
     token_scope: TokenScope = "all"
+    set_label: str = ""
+    """For messages; not part of an id."""
 
     @property
     def makes(self) -> tuple[RecordKey, ...]:
