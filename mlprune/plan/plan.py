@@ -9,6 +9,7 @@ from mlprune.recipe import Recipe
 from mlprune.recipe.searches.searched_schedules import without_searched
 from mlprune.steps.baselines.plan import add_baselines, baseline_jobs
 from mlprune.steps.choices.plan import choice_jobs
+from mlprune.steps.compare.layer_errors import analysed_sets, layer_error_jobs
 from mlprune.steps.compare.neuron_removals import removal_jobs
 from mlprune.steps.compare.plan import comparison_jobs
 from mlprune.steps.demonstrate.plan import distinct_sets, plan_demonstrations
@@ -105,7 +106,8 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     evaluations = plan_evaluations(recipe, inputs, variants)
     recipe_observations = [plan_observation(recipe, inputs, planned) for planned in distinct_sets(sets.default)]
     with_all = {**variants, **sensitivity.variants}
-    observed = all_observations(recipe, inputs, recipe_observations, with_all)
+    analysed = analysed_sets(recipe, sets.default)
+    observed = all_observations(recipe, inputs, recipe_observations, with_all, products_of=analysed)
     evaluated = with_probes(evaluations, sensitivity)
     jobs: tuple[Job, ...] = (
         *(planned.job for planned in sets.distinct),
@@ -118,6 +120,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         # the base model first, so that a worker loads each model once
         *sorted(evaluation_jobs(recipe, with_all, evaluated), key=lambda job: job.chain_model != inputs.model),
         *removal_jobs(recipe, inputs, variants.values()),
+        *layer_error_jobs(recipe, inputs, sets.default, variants.values()),
         *comparison_jobs(
             inputs,
             recipe_observations,

@@ -10,6 +10,15 @@ from mlprune.vocabulary import ProfileName
 Value = TypeVar("Value")
 
 
+class LayerErrorsConfig(Model):
+    """How much variants change the output of every layer."""
+
+    demonstrations: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of demonstration sets whose tokens the layers of the dense model read."""
+    variants: tuple[str, ...] = ()
+    """Names of variant entries (all)."""
+
+
 class AnalysesConfig(Model):
     """Analyses in addition to the evaluations."""
 
@@ -26,6 +35,8 @@ class AnalysesConfig(Model):
     """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
     neuron_variants: tuple[str, ...] = ()
     """Names of variant entries for which the removed weights of every neuron are counted."""
+    layer_errors: LayerErrorsConfig | None = None
+    """Computes, for each named set and variant, the squared change of every layer's output relative to its square."""
 
     @field_validator("overlap_shares", "profile")
     @classmethod

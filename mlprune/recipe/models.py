@@ -142,6 +142,9 @@ class Recipe(Model):
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
+        if (errors := self.analyses.layer_errors) is not None:
+            _require_known("analyses.layer_errors.demonstrations", errors.demonstrations, sets)
+            _require_known("analyses.layer_errors.variants", errors.variants, entries)
         return self
 
     @model_validator(mode="after")

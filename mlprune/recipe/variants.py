@@ -214,17 +214,12 @@ class VariantFields(Model):
             raise ValueError(f"permute needs removes: lowest, got {self.removes}")
 
     def _check_changed_weights(self) -> None:
-        """Check the options of a score that changes weights block by block."""
-        required: dict[str, tuple[str | int | None, str | None]] = {
-            "propagation": (self.propagation, "sequential"),
-            "removes": (self.removes, "lowest"),
-            "aggregate": (self.aggregate, None),
-            "samples": (self.samples, None),
-            "resample": (self.resample, None),
-        }
-        for field, (got, expected) in required.items():
-            if got != expected:
-                raise ValueError(f"score {self.score} needs {field}: {expected or 'left out'}, got {got}")
+        """Check the options of a score that changes weights."""
+        if self.removes != "lowest":
+            raise ValueError(f"score {self.score} needs removes: lowest, got {self.removes}")
+        if self.over and self.aggregate != "mean":
+            expected = "aggregate: mean, which adds their Gram matrices"
+            raise ValueError(f"score {self.score} over several sets needs {expected}, got {self.aggregate}")
 
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.pruning.weight_files import StoredChanges
 from mlprune.steps.evaluate.adopt import adopt
 from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
@@ -29,23 +28,17 @@ from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.items.jobs import write_missing_items
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.stored_masks import stored_masks
-from mlprune.steps.quantise.rows import quantisation_in
+from mlprune.steps.prune.stored_changes import stored_changes
 from mlprune.store.store import Store
 
 
 def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
     """Turn the model of a chain into a variant. Each shard reads the changes of its blocks from the store."""
-    variant = store.require("variants", variant_id)
-    stored, quantisation = stored_masks(store, variant), quantisation_in(variant)
-    if stored is None and quantisation is None:
+    changes = stored_changes(store, variant_id)
+    if changes is None:
         chain.everywhere(Shard.set_keep_masks, None)
-        return
-    files = (stored.masks, stored.weights, stored.biases) if stored else ((), (), ())
-    masks, weights, biases = (dict(enumerate(artefacts)) for artefacts in files)
-    levels = dict(enumerate(stored.levels)) if stored else {}
-    changes = StoredChanges(store.uri, masks, levels, weights, biases=biases, quantisation=quantisation)
-    chain.everywhere(Shard.exchange_changes, changes)
+    else:
+        chain.everywhere(Shard.exchange_changes, changes)
 
 
 @dataclass(frozen=True)

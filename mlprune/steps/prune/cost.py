@@ -26,6 +26,8 @@ class MethodCost:
     """Statistics that they read."""
     n_sets: int = 1
     changes_weights: bool = False
+    bytes_per_weight: int = 0
+    """Memory per weight of a layer while the score works on it."""
 
     def fixed_bytes(self, sizes: Footprint) -> int:
         """Memory of the statistics and new weights of one block: Gram matrices of each set, packed and combined."""
@@ -62,7 +64,9 @@ def ordering_cost(
     return JobCost(
         step,
         fixed_bytes=SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
-        thread_bytes=layer_bytes + _permutation_bytes(sizes, permuted_group),
+        thread_bytes=layer_bytes
+        + _permutation_bytes(sizes, permuted_group)
+        + method.bytes_per_weight * max(sizes.prunable),
         disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8 + method.changed_bytes(sizes),
     )
 

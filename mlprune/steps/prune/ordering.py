@@ -160,7 +160,12 @@ class OrderBlockJob(RecordJob):
             sizes,
             n_sparsities=len(ordering.sparsities),
             permuted_group=ordering.score.permuted_group,
-            method=MethodCost(needs, len(ordering.statistics), ordering.method.changes_weights),
+            method=MethodCost(
+                needs,
+                len(ordering.statistics),
+                ordering.method.changes_weights,
+                ordering.score.method.bytes_per_weight,
+            ),
         )
 
     def run(self, store: Store, chain: ChainLoader) -> None:

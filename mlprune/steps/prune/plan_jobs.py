@@ -1,7 +1,7 @@
 """Plan the jobs that make variants: values of blocks, orderings block by block, sweeps and combinations."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from mlprune.errors import RecipeError
@@ -27,6 +27,7 @@ from mlprune.steps.prune.variant import (
     VariantSpec,
     block_identity,
 )
+from mlprune.vocabulary import TokenScope
 
 MAX_SPARSITIES = 255
 """Most sparsities of one ordering: a level is a byte."""
@@ -37,15 +38,18 @@ def all_observations(
     inputs: Inputs,
     recipe_observations: Iterable[PlannedObservation],
     variants: Mapping[str, PlannedVariant],
+    *,
+    products_of: Iterable[PlannedSet] = (),
 ) -> list[PlannedObservation]:
     """Return the dense passes over the recipe's sets and over all other sets that variants read, each once.
 
     Args:
         recipe_observations: passes over the sets of the recipe under the default profile. All sets are observed, for
             their feature magnitudes.
+        products_of: sets whose Gram matrices over all tokens an analysis reads.
     """
     usual = {observation.identity.id: observation for observation in recipe_observations}
-    passes: dict[str, tuple[PlannedSet, Calibration]] = {}
+    passes: dict[str, tuple[PlannedSet, TokenScope]] = {}
     wanted: dict[str, dict[StatisticsName, None]] = defaultdict(dict)
     for variant in variants.values():
         spec, calibration = variant.spec, _dense_calibration(variant.spec)
@@ -53,12 +57,16 @@ def all_observations(
             continue
         for planned in _sets_of(variant):
             statistics_id = _observed(recipe, inputs, calibration, planned).identity.id
-            passes[statistics_id] = (planned, calibration)
+            passes[statistics_id] = (planned, calibration.selection.token_scope)
             if spec.propagation == "dense" and planned in variant.sets:
                 wanted[statistics_id] |= dict.fromkeys(spec.needs)
+    for planned in products_of:
+        statistics_id = plan_observation(recipe, inputs, planned).identity.id
+        passes[statistics_id] = (planned, "all")
+        wanted[statistics_id]["products"] = None
     observed = {
-        statistics_id: _observed(recipe, inputs, calibration, planned, wanted=wanted[statistics_id])
-        for statistics_id, (planned, calibration) in passes.items()
+        statistics_id: plan_observation(recipe, inputs, planned, token_scope, wanted=wanted[statistics_id])
+        for statistics_id, (planned, token_scope) in passes.items()
     }
     return list((usual | observed).values())
 
@@ -102,15 +110,8 @@ def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
         yield variant.contrast
 
 
-def _observed(
-    recipe: Recipe,
-    inputs: Inputs,
-    calibration: Calibration,
-    planned: PlannedSet,
-    *,
-    wanted: Collection[StatisticsName] = (),
-) -> PlannedObservation:
-    return plan_observation(recipe, inputs, planned, token_scope=calibration.selection.token_scope, wanted=wanted)
+def _observed(recipe: Recipe, inputs: Inputs, calibration: Calibration, planned: PlannedSet) -> PlannedObservation:
+    return plan_observation(recipe, inputs, planned, token_scope=calibration.selection.token_scope)
 
 
 def _statistics(recipe: Recipe, inputs: Inputs, variant: PlannedVariant, calibration: Calibration) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class SweepJob(ModelJob):
             return record
         if record is not None:
             store.quarantine(record)
-        needs, exact = self.variant.needs, self.variant.score.method.exact_products
+        needs, exact = self.variant.needs, self.variant.reads_exact_products
         wanted = WantedStatistics.of(needs, exact_products=exact)
         sweep.observe(block, with_products=exact and "products" in needs, wanted=wanted)
         files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))

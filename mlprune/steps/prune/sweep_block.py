@@ -82,7 +82,7 @@ class BlockPruning:
 
     def _inputs(self, observation: SweepObservation) -> BlockInputs:
         """Return the statistics that the variant reads."""
-        if self.variant.score.method.exact_products:
+        if self.variant.reads_exact_products:
             return BlockInputs(products=observation.products)
         statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
         factors = swept_factors(self.calibration, statistics)

@@ -84,6 +84,11 @@ class ScoredVariant(_Variant):
         return tuple(dict.fromkeys((*self.score.method.needs, *of_refiner)))
 
     @property
+    def reads_exact_products(self) -> bool:
+        """Whether a sweep adds all products of the Gram matrices in float64: not those of several sets."""
+        return self.score.method.exact_products and len(self.set_ids) == 1
+
+    @property
     def is_alone(self) -> bool:
         """Whether no other sparsity can share its ordering, because its mask is not a level of a nested ordering."""
         return not self.score.group.masks_nest or self.refinement is not None or self.score.method.changes_weights

@@ -73,6 +73,17 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         (XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
         (XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["key='analyses.neuron_variants'", "got='w'"]),
         (XNLI, {"analyses": {"neurons": ["fr"]}}, ["key='analyses.neurons'", "got='fr'"]),
+        (
+            XNLI,
+            {"analyses": {"layer_errors": {"demonstrations": ["fr"]}}},
+            ["key='analyses.layer_errors.demonstrations'", "got='fr'"],
+        ),
+        (
+            XNLI,
+            {"analyses": {"layer_errors": {"demonstrations": ["fr"], "variants": ["w"]}}, "demonstrations": [FRENCH]},
+            ["key='analyses.layer_errors.variants'", "got='w'"],
+        ),
+        (XNLI, {"analyses": {"layer_errors": {"demonstrations": []}}}, ["analyses.layer_errors.demonstrations"]),
         (XNLI, {"analyses": {"neurons": ["fr"]}, "demonstrations": [FRENCH]}, ["compares languages"]),
         (XNLI, {"analyses": {"neurons": ["fr-en"]}, "demonstrations": [PAIR]}, ["one language", "fr-en"]),
         (XNLI, {"analyses": {"neurons": ["all"]}, "demonstrations": [FRENCH, MIXED]}, ["one language", "mixed"]),

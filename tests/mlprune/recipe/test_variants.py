@@ -216,13 +216,12 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
     ({"score": "alps", "max_iterations": 0}, ["variants.0.max_iterations", "got=0"]),
     ({"score": "sparsegpt", "power": 1}, ["power belongs to score ria, got score sparsegpt"]),
     ({"score": "sparsegpt", "structure": "alpha"}, ["sparsegpt takes structure matrix or row or N:M, got alpha"]),
-    ({"score": "sparsegpt", "propagation": "dense"}, ["sparsegpt needs propagation: sequential, got dense"]),
     ({"score": "sparsegpt", "removes": "highest"}, ["sparsegpt needs removes: lowest, got highest"]),
-    ({"score": "sparsegpt", "samples": 3}, ["sparsegpt needs samples: left out, got 3"]),
-    ({"score": "sparsegpt", "resample": 3}, ["sparsegpt needs resample: left out, got 3"]),
+    ({"score": "sparsegpt", "samples": 3}, ["score sparsegpt reads products of whole sets: leave samples out"]),
+    ({"score": "sparsegpt", "resample": 3}, ["score sparsegpt reads products of whole sets: leave resample out"]),
     (
-        {"score": "sparsegpt", "demonstrations": None, "over": ["mt", "mono"], "aggregate": "mean"},
-        ["sparsegpt needs aggregate: left out, got mean"],
+        {"score": "sparsegpt", "demonstrations": None, "over": ["mt", "mono"], "aggregate": "max"},
+        ["sparsegpt over several sets needs aggregate: mean", "got max"],
     ),
     (
         {"demonstrations": None, "over": ["mt", "mono"], "aggregate": "max", "shares": [1, 2]},
@@ -244,7 +243,9 @@ def test_contradicting_keys_are_refused_in_one_line(keys: dict[str, Any], parts:
     "keys",
     [
         {"resample": 0},
-        {"score": "sparsegpt", "sparsity": 0, "propagation": "dense"},
+        {"score": "sparsegpt", "sparsity": 0, "removes": "highest"},
+        {"score": "sparsegpt", "propagation": "dense"},
+        {"score": "alps", "demonstrations": None, "over": ["mt", "mono"], "aggregate": "mean", "shares": [1, 2]},
         {"structure": "matrix", "removes": "highest"},
         {"structure": "alpha", "schedule": {"layers": {"fc1": 0.25}}},
         {"profile": "paper", "structure": "2:4"},

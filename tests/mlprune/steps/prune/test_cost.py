@@ -10,7 +10,7 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, SetSize
 from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
-from mlprune.steps.prune.cost import ordering_cost, sweep_cost
+from mlprune.steps.prune.cost import MethodCost, ordering_cost, sweep_cost
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.steps.prune.sweep import SweepJob
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
@@ -40,6 +40,10 @@ def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs
         for name in ("sparsegpt", "alps")
     )
     assert alps.thread_bytes - sparsegpt.thread_bytes == SCORES["alps"].bytes_per_weight * 10**6 > 0
+    plain, dense = (
+        ordering_cost("prune", sizes, n_sparsities=1, method=MethodCost(bytes_per_weight=each)) for each in (0, 72)
+    )
+    assert dense.thread_bytes - plain.thread_bytes == 72 * 10**6
 
 
 def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
