@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
+from mlprune.numeric.selection.sortable_bits import Array, compiled
 from mlprune.processes.parallel import parallel_map
 
 _TILE = 512
@@ -36,6 +37,8 @@ class GramAccumulator:
         self._dtype = dtype
         self._sums = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
         self._tiles = _upper_tiles(n_features, size=_TILE if device.type == "cpu" else _ACCELERATOR_TILE)
+        if dtype == torch.float32:
+            self._tiles = [part for tile in self._tiles for part in _without_lower_quarter(*tile)]
 
     def add(self, pieces: Sequence[Tensor]) -> None:
         """Add the tokens of several pieces, in their order.
@@ -63,6 +66,8 @@ class GramAccumulator:
                 right = left if rows == columns else piece[:, columns].to(self._dtype)
                 if self._dtype == torch.float64:
                     sums.addmm_(left.T, right)
+                elif sums.device.type == "cpu":
+                    _add_to(sums.numpy(), torch.mm(left.T, right, out=products).numpy())
                 else:
                     sums.add_(torch.mm(left.T, right, out=products))
 
@@ -80,7 +85,24 @@ class GramAccumulator:
         return self._sums
 
 
+@compiled
+def _add_to(sums: Array, products: Array) -> None:
+    """Add float32 products to float64 sums, [rows, columns] each, without a copy in float64."""
+    for row in range(sums.shape[0]):
+        for column in range(sums.shape[1]):
+            sums[row, column] += products[row, column]
+
+
+def _without_lower_quarter(rows: slice, columns: slice) -> list[tuple[slice, slice]]:
+    """Return the parts of a tile on and above the diagonal; the quarter below it is not needed."""
+    middle = (rows.start + rows.stop) // 2
+    if rows != columns or middle == rows.start:
+        return [(rows, columns)]
+    first, second = slice(rows.start, middle), slice(middle, rows.stop)
+    return [(first, first), (first, second), (second, second)]
+
+
 def _upper_tiles(n_features: int, *, size: int) -> list[tuple[slice, slice]]:
     """Return the rows and columns of the tiles on and above the diagonal."""
-    tiles = [slice(start, start + size) for start in range(0, n_features, size)]
+    tiles = [slice(start, min(start + size, n_features)) for start in range(0, n_features, size)]
     return [(rows, columns) for position, rows in enumerate(tiles) for columns in tiles[position:]]

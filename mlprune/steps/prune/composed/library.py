@@ -60,7 +60,7 @@ def library_of(recipe: Recipe, inputs: Inputs, base: PlannedVariant, levels: Ite
         RecipeError: the masks of `base` cannot be composed, there is no sparsity above 0, or there are too many.
     """
     if not isinstance(base.spec, ScoredVariant) or not is_composable(base.spec):
-        expected = "a structure whose masks nest, dense propagation and a score that changes no weights"
+        expected = "a structure whose masks nest, dense propagation, a score that changes no weights, and no refiner"
         raise RecipeError("the masks of a variant cannot be composed", variant=base.label, expected=expected)
     is_fixed = ":" in base.spec.structure
     sparsities = (base.spec.sparsity,) if is_fixed else tuple(sorted({level for level in levels if level > 0}))
