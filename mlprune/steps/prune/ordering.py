@@ -16,6 +16,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
+from mlprune.pruning.layer_refinement import refined_layer_rows
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
@@ -140,6 +141,8 @@ class OrderBlockJob(RecordJob):
     ordering_id: str
     block: int
     ordering: Ordering
+    refined: tuple[str, tuple[str, ...]] | None = None
+    """Id of the variant and of its demonstration sets, if its masks are refined."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -174,7 +177,15 @@ class OrderBlockJob(RecordJob):
         files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
         if self.ordering.method.changes_weights:
             files.append(write_block_weights(store, weights_path(self.ordering_id, self.block), pruned.weights))
-        store.write_record(self.identity.record(artefacts=tuple(files)))
+        store.write_record(self.identity.record(artefacts=tuple(files), rows=self._rows(pruned)))
+
+    def _rows(self, pruned: PrunedBlock) -> dict[str, list[dict[str, JsonValue]]]:
+        """Return the rows of refined layers; nothing without a refiner."""
+        if self.refined is None:
+            return {}
+        variant_id, set_ids = self.refined
+        rows = refined_layer_rows(pruned.refinements, variant_id=variant_id, block=self.block, set_ids=set_ids)
+        return {"refined_layers": rows}
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,10 @@ def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) 
         raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
-    jobs: list[Job] = [OrderBlockJob(block, inputs.model, identity.id, n, ordering) for n, block in enumerate(blocks)]
+    refined = (variant.id, variant.set_ids) if variant.refinement is not None else None
+    jobs: list[Job] = [
+        OrderBlockJob(block, inputs.model, identity.id, n, ordering, refined) for n, block in enumerate(blocks)
+    ]
     return [*jobs, CollectVariantsJob(identity, tuple(block.id for block in blocks), tuple(spec for _, spec in group))]
 
 

@@ -134,8 +134,9 @@ class SweepJob(ModelJob):
         needs, exact = self.variant.needs, self.variant.reads_exact_products
         wanted = WantedStatistics.of(needs, exact_products=exact)
         sweep.observe(block, with_products=exact and "products" in needs, wanted=wanted)
-        files = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
-        record = identity.record(artefacts=files)
+        swept = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
+        rows = {"refined_layers": swept.refined_layers} if swept.refined_layers else {}
+        record = identity.record(artefacts=swept.files, rows=rows)
         store.write_record(record)
         return record
 

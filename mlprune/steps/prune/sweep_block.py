@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mlprune.json_values import JsonObject
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.messages import SweepObservation
 from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moments
@@ -16,6 +17,7 @@ from mlprune.numeric.activations.packed_triangle import mirrored
 from mlprune.pruning.block_inputs import BlockInputs, SetStatistics, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, demonstration_weights, feature_factors
+from mlprune.pruning.layer_refinement import refined_layer_rows
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, keep_masks
 from mlprune.pruning.weight_files import weights_path, write_block_weights
@@ -43,6 +45,15 @@ Batches = Mapping[Key, SweptBatch]
 
 
 @dataclass(frozen=True)
+class SweptBlock:
+    """What the record of a swept block contains."""
+
+    files: tuple[Artefact, ...]
+    refined_layers: tuple[JsonObject, ...]
+    """Rows of the table; empty without a refiner."""
+
+
+@dataclass(frozen=True)
 class BlockPruning:
     """The function that a shard calls to prune one block of a sweep; see `Shard.sweep_prune`. Picklable."""
 
@@ -57,10 +68,10 @@ class BlockPruning:
 
     def __call__(
         self, weights: Mapping[str, Tensor], observation: SweepObservation
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], tuple[Artefact, ...]]:
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], SweptBlock]:
         """Choose masks and new weights and write masks, changed weights and statistics.
 
-        Returns: keep masks, new weights, and the written files in this order.
+        Returns: keep masks, new weights, and the written files in this order with the rows of refined layers.
         """
         store, files = Store(self.store_uri), list[Artefact]()
         pruned = self._choose(weights, observation)
@@ -68,7 +79,10 @@ class BlockPruning:
         if self.variant.weights_changed:
             files.append(write_block_weights(store, weights_path(self.variant.id, self.block), pruned.weights))
         files += self._write_statistics(store, observation)
-        return keep_masks(pruned.levels, level=0), pruned.weights, tuple(files)
+        rows = refined_layer_rows(
+            pruned.refinements, variant_id=self.variant.id, block=self.block, set_ids=self.calibration.set_ids
+        )
+        return keep_masks(pruned.levels, level=0), pruned.weights, SweptBlock(tuple(files), tuple(rows))
 
     def _choose(self, weights: Mapping[str, Tensor], observation: SweepObservation) -> PrunedBlock:
         return pruned_block(
