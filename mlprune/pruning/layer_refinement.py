@@ -25,6 +25,15 @@ class LayerRefinement:
     """Rows with another mask, or with new values of kept weights."""
 
 
+@dataclass(frozen=True)
+class RefinedVariant:
+    """What the rows of a refined variant name."""
+
+    id: str
+    set_ids: tuple[str, ...]
+    """Ids of the demonstration sets, in the order of their Gram matrices."""
+
+
 def layer_refinements(
     weights: Mapping[str, Tensor],
     keeps: Mapping[str, Tensor],
@@ -69,17 +78,18 @@ def _of_layer(
     )
 
 
-def refined_layer_rows(
-    refinements: Mapping[str, LayerRefinement], *, variant_id: str, block: int, set_ids: Sequence[str]
-) -> list[dict[str, JsonValue]]:
-    """Return the rows `refined_layers` of a block: one per refined layer and demonstration set.
+def refinement_tables(
+    refinements: Mapping[str, LayerRefinement], variant: RefinedVariant | None, *, block: int
+) -> dict[str, list[dict[str, JsonValue]]]:
+    """Return the rows that the record of a block adds to the catalog; nothing if the variant is not refined.
 
-    Args:
-        set_ids: ids of the demonstration sets, in the order of the Gram matrices.
+    Table `refined_layers` has one row per refined layer and demonstration set.
     """
-    return [
+    if variant is None or not refinements:
+        return {}
+    rows: list[dict[str, JsonValue]] = [
         {
-            "variant_id": variant_id,
+            "variant_id": variant.id,
             "block": block,
             "layer": layer,
             "demonstration_set_id": set_id,
@@ -89,5 +99,8 @@ def refined_layer_rows(
             "n_rows_changed": refinement.n_rows_changed,
         }
         for layer, refinement in refinements.items()
-        for set_id, (before, after) in zip(set_ids, refinement.errors or [(None, None)] * len(set_ids), strict=True)
+        for set_id, (before, after) in zip(
+            variant.set_ids, refinement.errors or [(None, None)] * len(variant.set_ids), strict=True
+        )
     ]
+    return {"refined_layers": rows}

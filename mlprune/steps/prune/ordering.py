@@ -16,7 +16,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
-from mlprune.pruning.layer_refinement import refined_layer_rows
+from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
@@ -141,8 +141,8 @@ class OrderBlockJob(RecordJob):
     ordering_id: str
     block: int
     ordering: Ordering
-    refined: tuple[str, tuple[str, ...]] | None = None
-    """Id of the variant and of its demonstration sets, if its masks are refined."""
+    refined: RefinedVariant | None = None
+    """The variant, if its masks are refined."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -156,20 +156,12 @@ class OrderBlockJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block."""
-        ordering = self.ordering
+        ordering, score = self.ordering, self.ordering.score
         needs = tuple(name for name, _ in ordering.observations)
-        return ordering_cost(
-            self.step,
-            sizes,
-            n_sparsities=len(ordering.sparsities),
-            permuted_group=ordering.score.permuted_group,
-            method=MethodCost(
-                needs,
-                len(ordering.statistics),
-                ordering.method.changes_weights,
-                ordering.score.method.bytes_per_weight,
-            ),
-        )
+        n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
+        method = MethodCost(needs, n_sets, changes, score.method.bytes_per_weight)
+        n_sparsities, group = len(ordering.sparsities), score.permuted_group
+        return ordering_cost(self.step, sizes, n_sparsities=n_sparsities, permuted_group=group, method=method)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Read the tensors and statistics of this block, and write its masks and new weights."""
@@ -177,15 +169,8 @@ class OrderBlockJob(RecordJob):
         files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
         if self.ordering.method.changes_weights:
             files.append(write_block_weights(store, weights_path(self.ordering_id, self.block), pruned.weights))
-        store.write_record(self.identity.record(artefacts=tuple(files), rows=self._rows(pruned)))
-
-    def _rows(self, pruned: PrunedBlock) -> dict[str, list[dict[str, JsonValue]]]:
-        """Return the rows of refined layers; nothing without a refiner."""
-        if self.refined is None:
-            return {}
-        variant_id, set_ids = self.refined
-        rows = refined_layer_rows(pruned.refinements, variant_id=variant_id, block=self.block, set_ids=set_ids)
-        return {"refined_layers": rows}
+        rows = refinement_tables(pruned.refinements, self.refined, block=self.block)
+        store.write_record(self.identity.record(artefacts=tuple(files), rows=rows))
 
 
 @dataclass(frozen=True)

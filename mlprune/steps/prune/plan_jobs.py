@@ -7,6 +7,7 @@ from dataclasses import replace
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.methods import StatisticsName
+from mlprune.pruning.layer_refinement import RefinedVariant
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
@@ -202,7 +203,7 @@ def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) 
         raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
-    refined = (variant.id, variant.set_ids) if variant.refinement is not None else None
+    refined = RefinedVariant(variant.id, variant.set_ids) if variant.refinement is not None else None
     jobs: list[Job] = [
         OrderBlockJob(block, inputs.model, identity.id, n, ordering, refined) for n, block in enumerate(blocks)
     ]

@@ -135,8 +135,7 @@ class SweepJob(ModelJob):
         wanted = WantedStatistics.of(needs, exact_products=exact)
         sweep.observe(block, with_products=exact and "products" in needs, wanted=wanted)
         swept = model.on_block(block, Shard.sweep_prune, block, self._pruning(store, block, batches))
-        rows = {"refined_layers": swept.refined_layers} if swept.refined_layers else {}
-        record = identity.record(artefacts=swept.files, rows=rows)
+        record = identity.record(artefacts=swept.files, rows=swept.rows)
         store.write_record(record)
         return record
 

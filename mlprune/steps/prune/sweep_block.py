@@ -3,7 +3,7 @@
 Weights, levels, masks and statistics do not leave that process; the job receives descriptions of the files.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from mlprune.numeric.activations.packed_triangle import mirrored
 from mlprune.pruning.block_inputs import BlockInputs, SetStatistics, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import BlockStatistics, Factors, demonstration_weights, feature_factors
-from mlprune.pruning.layer_refinement import refined_layer_rows
+from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, keep_masks
 from mlprune.pruning.weight_files import weights_path, write_block_weights
@@ -49,8 +49,8 @@ class SweptBlock:
     """What the record of a swept block contains."""
 
     files: tuple[Artefact, ...]
-    refined_layers: tuple[JsonObject, ...]
-    """Rows of the table; empty without a refiner."""
+    rows: Mapping[str, Sequence[JsonObject]]
+    """Table -> rows; empty without a refiner."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class BlockPruning:
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], SweptBlock]:
         """Choose masks and new weights and write masks, changed weights and statistics.
 
-        Returns: keep masks, new weights, and the written files in this order with the rows of refined layers.
+        Returns: keep masks, new weights, and the written files in this order with the rows of the record.
         """
         store, files = Store(self.store_uri), list[Artefact]()
         pruned = self._choose(weights, observation)
@@ -79,10 +79,9 @@ class BlockPruning:
         if self.variant.weights_changed:
             files.append(write_block_weights(store, weights_path(self.variant.id, self.block), pruned.weights))
         files += self._write_statistics(store, observation)
-        rows = refined_layer_rows(
-            pruned.refinements, variant_id=self.variant.id, block=self.block, set_ids=self.calibration.set_ids
-        )
-        return keep_masks(pruned.levels, level=0), pruned.weights, SweptBlock(tuple(files), tuple(rows))
+        refined = RefinedVariant(self.variant.id, self.calibration.set_ids)
+        tables = refinement_tables(pruned.refinements, refined, block=self.block)
+        return keep_masks(pruned.levels, level=0), pruned.weights, SweptBlock(tuple(files), tables)
 
     def _choose(self, weights: Mapping[str, Tensor], observation: SweepObservation) -> PrunedBlock:
         return pruned_block(

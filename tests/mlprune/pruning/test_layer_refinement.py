@@ -12,7 +12,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.layer_errors import layer_error
 from mlprune.pruning.block_inputs import BlockInputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.layer_refinement import refined_layer_rows
+from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.scoring import PrunedBlock, keep_masks
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 
@@ -72,7 +72,7 @@ def refined(
 def test_errors_before_and_after_are_those_of_the_masks_on_each_set(refiner: str, parameters: Any) -> None:
     sets = [gram_matrices(1), gram_matrices(50)]
     before, after = refined(refiner, parameters, sets)
-    rows = refined_layer_rows(after.refinements, variant_id="v", block=3, set_ids=NAMES)
+    rows = refinement_tables(after.refinements, RefinedVariant("v", NAMES), block=3)["refined_layers"]
     assert [(row["layer"], row["demonstration_set_id"]) for row in rows] == [
         (layer, name) for layer in XGLM.layers if layer != "fc2" for name in NAMES
     ]
@@ -92,12 +92,13 @@ def test_errors_before_and_after_are_those_of_the_masks_on_each_set(refiner: str
 
 def test_a_refiner_without_gram_matrices_has_rows_without_errors() -> None:
     _, after = refined("least_squares", REFINERS["least_squares"].parameters(), [gram_matrices(1)], shares=[1.0])
-    rows = refined_layer_rows(after.refinements, variant_id="v", block=0, set_ids=["fr"])
+    rows = refinement_tables(after.refinements, RefinedVariant("v", ("fr",)), block=0)["refined_layers"]
     assert {row["n_swaps"] for row in rows} == {None}
     without = {layer: type(one)((), 5, 2) for layer, one in after.refinements.items()}
-    rows = refined_layer_rows(without, variant_id="v", block=0, set_ids=NAMES)
+    rows = refinement_tables(without, RefinedVariant("v", NAMES), block=0)["refined_layers"]
     assert {(row["error_before"], row["error_after"], row["n_swaps"]) for row in rows} == {(None, None, 5)}
     assert len(rows) == 2 * len(without)
+    assert refinement_tables(without, None, block=0) == {}
 
 
 def test_the_share_of_a_language_decides_whether_the_feature_that_it_alone_uses_is_kept() -> None:
