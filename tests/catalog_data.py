@@ -214,6 +214,7 @@ def _variant(
             if source
         ],
         "variant_parents": [],
+        "pruned_units": _unit_rows(plan) if plan.score == "magnitude" else [],
     }
     parameters = _variant_parameters(plan, plan.sparsity)
     variant_id = write_rows(store, "variants", parameters=parameters, parents=parents, rows=rows)
@@ -228,6 +229,13 @@ def _layer_rows(plan: Variant) -> list[dict[str, Any]]:
     removed = int(plan.sparsity * 1000)
     keys = [{"variant_id": "@id", "block": block, "layer": layer} for block in range(N_BLOCKS) for layer in LAYERS]
     return [{**key, "n_weights": 1000, "n_removed": removed} for key in keys]
+
+
+def _unit_rows(plan: Variant) -> list[dict[str, Any]]:
+    """As if whole heads and neurons had been removed."""
+    sizes = {"heads": 10, "neurons": 40}
+    keys = [{"variant_id": "@id", "block": block, "kind": kind} for block in range(N_BLOCKS) for kind in sizes]
+    return [{**key, "n_units": (n := sizes[str(key["kind"])]), "n_removed": int(plan.sparsity * n)} for key in keys]
 
 
 def _ordering(

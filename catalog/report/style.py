@@ -18,6 +18,8 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("random", None): GREY,
     ("ria", "translation"): "#332288",
     ("ria", "monolingual"): "#999933",
+    ("flap", "translation"): "#0B6E4F",
+    ("flap", "monolingual"): "#C9A227",
     ("sparsegpt", "translation"): "#882255",
     ("sparsegpt", "monolingual"): "#661100",
     ("alps", "translation"): "#1F6F54",

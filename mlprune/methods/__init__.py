@@ -26,7 +26,14 @@ from mlprune.methods.schedules import (
     OwlParameters,
     SensitivityParameters,
 )
-from mlprune.methods.scores import SCORES, AlpsParameters, RandomParameters, RiaParameters, SparseGptParameters
+from mlprune.methods.scores import (
+    SCORES,
+    AlpsParameters,
+    FlapParameters,
+    RandomParameters,
+    RiaParameters,
+    SparseGptParameters,
+)
 from mlprune.methods.structures import STRUCTURES, structure_of
 
 __all__ = [
@@ -41,6 +48,7 @@ __all__ = [
     "AlpsParameters",
     "DlpParameters",
     "DsnotParameters",
+    "FlapParameters",
     "GivenParameters",
     "GramSwapsParameters",
     "LeastSquaresParameters",

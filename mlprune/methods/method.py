@@ -31,6 +31,8 @@ class Structure(Method):
 
     masks_nest: bool = True
     """Whether the mask of a sparsity contains that of every lower one exactly."""
+    of_model: bool = False
+    """Whether weights of all blocks are compared with each other, so that no block can be pruned alone."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,15 @@ class AlpsParameters(Parameters):
     gradient_steps: int = parameter(10, "steps of conjugate gradients on the kept weights", at_least=0)
 
 
+@dataclass(frozen=True)
+class FlapParameters(Parameters):
+    """Parameters of score flap."""
+
+    equal_widths: bool = parameter(False, "whether every block loses the same number of heads and of neurons")
+    head_power: float = parameter(2.0, "exponent of the scores of the features of heads", above=0)
+    compensate: bool = parameter(True, "whether biases get the means of removed inputs")
+
+
 SCORES: Mapping[str, Score] = {
     "wanda": Score(
         "magnitude times the norm of the feature that the weight reads",
@@ -53,6 +62,15 @@ SCORES: Mapping[str, Score] = {
         formula="|W[i, j]| * ||X_j||_2 ** 2 / ||C_j||_2",
         needs=("squares",),
         has_contrast=True,
+    ),
+    "flap": Score(
+        "variance of what heads and neurons pass on, times the squared norm of the weights that read it",
+        citation="Y. An, X. Zhao, T. Yu, M. Tang, J. Wang, *Fluctuation-based Adaptive Structured Pruning for Large "
+        "Language Models*, arXiv:2312.11983",
+        formula="Var(x_j) * sum_i W[i, j] ** 2, standardised by layer",
+        needs=("squares", "sums"),
+        structures=("units",),
+        parameters=FlapParameters,
     ),
     "magnitude": Score("magnitude alone", formula="|W[i, j]|"),
     "random": Score("uniform random numbers", formula="U(0, 1)", parameters=RandomParameters),

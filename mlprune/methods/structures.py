@@ -9,6 +9,7 @@ STRUCTURES: Mapping[str, Structure] = {
     "row": Structure("an output row of the weight"),
     "matrix": Structure("the whole matrix"),
     "alpha": Structure("an output row, by a share of the sum of its scores", citation=WANDA, masks_nest=False),
+    "units": Structure("attention heads and neurons of all blocks together", masks_nest=False, of_model=True),
     "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
 }
 

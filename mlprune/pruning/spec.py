@@ -55,6 +55,11 @@ class ScoreSpec:
         return int(self.structure.partition(":")[2]) if self.permute else None
 
     @property
+    def compensates(self) -> bool:
+        """Whether biases get new values, where layers have some."""
+        return bool(vars(self.score_parameters).get("compensate"))
+
+    @property
     def seed(self) -> int | None:
         """Seed of the score; None if it has none."""
         seed: int | None = vars(self.score_parameters).get("seed")

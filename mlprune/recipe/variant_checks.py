@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from mlprune.methods import REFINERS, SCORES, StatisticsName
+from mlprune.methods import REFINERS, SCORES, STRUCTURES, StatisticsName
 from mlprune.recipe.options import check_owners
 
 if TYPE_CHECKING:
@@ -62,6 +62,28 @@ def check_refiner(entry: "VariantFields") -> None:
         raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
     if entry.removes != "lowest":
         raise ValueError(f"refine {entry.refine} needs removes: lowest, got {entry.removes}")
+
+
+def check_units(entry: "VariantFields") -> None:
+    """Check the options of a variant whose structure compares weights of all blocks.
+
+    Raises:
+        ValueError: one does not apply.
+    """
+    if entry.score is None or not entry.sparsity or ":" in entry.group or not STRUCTURES[entry.group].of_model:
+        return
+    required: dict[str, tuple[object, object]] = {
+        "propagation": (entry.propagation, "dense"),
+        "removes": (entry.removes, "lowest"),
+        "profile": (entry.profile, "corrected"),
+        "schedule": (entry.schedule.kind, "uniform"),
+        "scope": (bool(entry.scope.model_fields_set), False),
+        "aggregate": (entry.aggregate, "pooled" if entry.over else None),
+    }
+    for key, (got, expected) in required.items():
+        if got != expected:
+            wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
+            raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
 
 
 def check_choice_of_demonstrations(entry: "VariantFields") -> None:

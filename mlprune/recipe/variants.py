@@ -11,7 +11,13 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURE
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
-from mlprune.recipe.variant_checks import check_choice_of_demonstrations, check_kind, check_quantisation, check_refiner
+from mlprune.recipe.variant_checks import (
+    check_choice_of_demonstrations,
+    check_kind,
+    check_quantisation,
+    check_refiner,
+    check_units,
+)
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 _SCORE = RegisteredName("score", tuple(SCORES))
@@ -196,6 +202,7 @@ class VariantFields(Model):
     @model_validator(mode="after")
     def _refiner_fits_score(self) -> "VariantFields":
         check_refiner(self)
+        check_units(self)
         check_choice_of_demonstrations(self)
         return self
 

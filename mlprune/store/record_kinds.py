@@ -101,13 +101,13 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "mask_blocks": RecordKind(
         2,
         "block of an ordering or of a sweep, so that a killed one resumes",
-        folders=("masks", "statistics", "weights"),
+        folders=("masks", "statistics", "weights", "biases"),
         tables={"refined_layers": None},
     ),
     "masks": RecordKind(
         3,
         "ordering: the masks of one score at all sparsities of a recipe, of one sweep, or of one combination",
-        folders=("masks", "statistics", "weights"),
+        folders=("masks", "statistics", "weights", "biases"),
         tables={"orderings": "ordering_id", "ordering_variants": "ordering_id"},
     ),
     "mask_compositions": RecordKind(
@@ -122,6 +122,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variants": "variant_id",
             "variant_demonstrations": "variant_id",
             "variant_layers": "variant_id",
+            "pruned_units": "variant_id",
             "variant_parents": "variant_id",
         },
     ),

@@ -20,10 +20,12 @@ from mlprune.store.record_kinds import RECORD_KINDS
 
 
 def test_every_registered_method_has_a_function() -> None:
-    assert set(SCORE_FUNCTIONS) == {name for name, score in SCORES.items() if not score.changes_weights}
+    of_layers = {name for name, structure in STRUCTURES.items() if not structure.of_model}
+    of_matrices = {name: score for name, score in SCORES.items() if set(score.structures) & of_layers}
+    assert set(SCORE_FUNCTIONS) == {name for name, score in of_matrices.items() if not score.changes_weights}
     assert set(RECONSTRUCTION_FUNCTIONS) == {name for name, score in SCORES.items() if score.changes_weights}
     assert set(REFINER_FUNCTIONS) == set(REFINERS)
-    assert {*LEVEL_FUNCTIONS, "N:M"} == set(STRUCTURES)
+    assert {*LEVEL_FUNCTIONS, "N:M"} == of_layers
     assert set(SCHEDULE_FUNCTIONS) == set(SCHEDULES)
     assert set(AGGREGATION_FUNCTIONS) == set(AGGREGATIONS)
     assert set(REFINER_FUNCTIONS) == set(REFINERS)
@@ -45,6 +47,9 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
     assert defaults == {
         "score random seed": 0,
         "score ria power": 0.5,
+        "score flap equal_widths": False,
+        "score flap head_power": 2.0,
+        "score flap compensate": True,
         "score sparsegpt damping": 0.01,
         "score alps damping": 0.01,
         "score alps penalty": 0.1,

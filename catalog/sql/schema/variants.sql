@@ -6,11 +6,12 @@ CREATE OR REPLACE TABLE variants (
     contrast_set_id VARCHAR,       -- -> demonstration_sets: set that the contrast score divides by; NULL for other scores
     score VARCHAR,                 -- a score of the recipe reference such as wanda; NULL for dense and for parents of different scores
     score_parameters JSON,         -- parameters of the score that are not at their defaults, without its seed, and permute if inputs are permuted before N:M; NULL for none
-    structure VARCHAR,             -- comparison group: row, matrix, alpha, or N:M; NULL for dense
+    structure VARCHAR,             -- comparison group: row, matrix, alpha, units, or N:M; NULL for dense
     propagation VARCHAR,           -- dense or sequential; NULL if the score reads no statistics
     sparsity DOUBLE,               -- requested fraction of removed weights, in [0, 1); for a combination, the achieved fraction
     achieved_sparsity DOUBLE,      -- fraction of weights that is removed
     weights_changed BOOLEAN,       -- whether remaining weights have new values
+    biases_changed BOOLEAN,        -- whether biases have new values, which contain the means of removed inputs; NULL for no
     intervention VARCHAR,          -- run-time method (lrp2, self_translate); NULL for none
     intervention_parameters JSON,  -- parameters of the intervention that are not at their defaults; NULL for none
     seed BIGINT,                   -- seed of the random score; NULL for other scores

@@ -208,6 +208,11 @@ def weight_name(family: Family, block: int, layer: str) -> str:
     return f"{family.blocks}.{block}.{layer}.weight"
 
 
+def bias_name(family: Family, block: int, layer: str) -> str:
+    """Return the name of the bias of a prunable layer in the model, which not every model has."""
+    return f"{family.blocks}.{block}.{layer}.bias"
+
+
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
     """Read the prunable weights of one block.
 

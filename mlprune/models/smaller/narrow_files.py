@@ -9,7 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, read_json_object, weight_name
+from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
 from mlprune.models.smaller.kept_units import BlockUnits, LayerSlice
@@ -30,8 +30,7 @@ def narrow_files(folder: Path, family: Family, blocks: Sequence[BlockUnits]) -> 
         slices = [item for units in units_of_block for item in units.slices.items()]
         for layer, of_layer in slices:
             weight = weight_name(family, block, layer)
-            bias = f"{weight.removesuffix('.weight')}.bias"
-            for name, is_bias in ((weight, False), (bias, True)):
+            for name, is_bias in ((weight, False), (bias_name(family, block, layer), True)):
                 if files.has(name) and not (is_bias and of_layer.rows is None):
                     file, stored = files.locate(name)
                     by_file[file][stored] = of_layer, is_bias

@@ -1,8 +1,8 @@
 """Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
-The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights get their new
-values, and quantised weights their dequantised ones. An export therefore differs from its base model only in those
-weights and in its model card.
+The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights and biases get
+their new values, and quantised weights their dequantised ones. An export therefore differs from its base model only in
+those and in its model card.
 """
 
 import re
@@ -25,6 +25,7 @@ from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.export.markdown import section
 from mlprune.steps.export.model_card import model_card
+from mlprune.steps.export.new_biases import write_biases
 from mlprune.steps.export.smaller import make_smaller, smaller_text
 from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.steps.quantise.rows import quantisation_in
@@ -110,6 +111,7 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
         _zero_removed(store, variant, temporary, rewritten=rewritten)
         _check_zeros(store, variant, temporary)
         _check_changed(store, variant, temporary, model_path=model_path)
+        write_biases(store, stored_masks(store, variant), temporary)
         if smaller:
             model = make_smaller(temporary, family_at(temporary), _removed(store, variant))
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))

@@ -96,6 +96,12 @@ def spectra_cost(step: str, sizes: Footprint) -> JobCost:
     )
 
 
+def units_cost(step: str, sizes: Footprint) -> JobCost:
+    """Cost of choosing heads and neurons of all blocks and writing their masks, block by block."""
+    thread_bytes = max(sizes.prunable) * (8 + LEVEL_BYTES) + sum(sizes.prunable) * 2 * LEVEL_BYTES
+    return JobCost(step, thread_bytes=thread_bytes, disk_bytes=n_block_weights(sizes) / 8)
+
+
 def combination_cost(step: str, sizes: Footprint, *, n_parents: int) -> JobCost:
     """Cost of combining the masks of some variants, block by block."""
     return JobCost(step, thread_bytes=(n_parents + 2) * sum(sizes.prunable), disk_bytes=n_block_weights(sizes) / 8)

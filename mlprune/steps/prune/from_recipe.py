@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import fsum
 from pathlib import Path
 
-from mlprune.errors import RecipeError, unknown
-from mlprune.methods import GivenParameters, SensitivityParameters
+from mlprune.errors import ModelError, RecipeError, unknown
+from mlprune.methods import GivenParameters, SensitivityParameters, structure_of
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
+from mlprune.models.families.units import require_separable_heads
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, VariantConfig, asked_languages
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
@@ -187,6 +188,8 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     Raises:
         RecipeError: it does not.
     """
+    if structure_of(entry.group).of_model and entry.sparsity:
+        _check_heads(inputs)
     if ":" not in entry.group:
         return
     group = int(entry.group.partition(":")[2])
@@ -199,6 +202,14 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
                 expected=f"a divisor of {d_in}",
                 got=group,
             )
+
+
+def _check_heads(inputs: Inputs) -> None:
+    """Check that single heads of the model's family can be removed."""
+    try:
+        require_separable_heads(FAMILIES[inputs.model.family])
+    except ModelError as err:
+        raise RecipeError(err.message, err.context, key="structure", expected="another family or structure") from err
 
 
 def _input_sizes(inputs: Inputs) -> dict[str, int]:

@@ -20,6 +20,7 @@ from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.ordering import CollectVariantsJob, DenseVariantJob, OrderBlockJob, Ordering
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.prune.units.jobs import UnitsJob
 from mlprune.steps.prune.variant import (
     Calibration,
     CombinedVariant,
@@ -89,6 +90,9 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
             jobs.append(_sweep(recipe, spec, spec.calibration, _key(values[spec.id])))
         else:
             ordering = _ordering(recipe, inputs, variant, spec, _key(values[spec.id]))
+            if spec.score.group.of_model:
+                jobs.append(UnitsJob(_identity(ordering, spec, (spec.sparsity,)), spec, ordering))
+                continue
             alone = (spec.sparsity,) if spec.is_alone else ()
             orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():

@@ -50,11 +50,23 @@ COLUMNS = (
 """Columns of `variants` that not every kind of variant has."""
 
 
-def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], variants: Sequence[VariantSpec]) -> None:
+def write_variants(
+    store: Store,
+    ordering: Identity,
+    blocks: Sequence[Record],
+    variants: Sequence[VariantSpec],
+    *,
+    columns: JsonObject | None = None,
+    rows: Mapping[str, Sequence[Row]] | None = None,
+) -> None:
     """Write the records of an ordering and of its variants, from the records of its blocks.
 
     The record of a variant does not depend on the ordering: two recipes whose orderings contain the same variant write
     the same bytes, in whatever order they run.
+
+    Args:
+        columns: further columns of the variants.
+        rows: further tables of the variants.
     """
     artefacts = tuple(artefact for record in blocks for artefact in record.artefacts)
     tables = [store.read_table(mask_artefacts(record)[0], columns=DESCRIPTION) for record in blocks]
@@ -70,7 +82,9 @@ def write_variants(store: Store, ordering: Identity, blocks: Sequence[Record], v
     ]
     store.write_record(ordering.record(artefacts=artefacts, rows={"orderings": [row], "ordering_variants": links}))
     for level, variant in enumerate(variants):
-        store.write_record(variant.identity.record(rows=masked_variant_rows(variant, tables, level=level)))
+        of_variant = masked_variant_rows(variant, tables, level=level)
+        of_variant["variants"][0] |= columns or {}
+        store.write_record(variant.identity.record(rows={**of_variant, **(rows or {})}))
 
 
 def masked_variant_rows(

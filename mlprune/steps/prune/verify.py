@@ -30,6 +30,7 @@ from mlprune.steps.prune.combine import combined_block
 from mlprune.steps.prune.ordering import Ordering, order_block, sparsities_of
 from mlprune.steps.prune.stored_masks import require_masks, stored_masks
 from mlprune.steps.prune.sweep_block import roles, swept_factors
+from mlprune.steps.prune.units.jobs import units_rebuilder
 from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, refinement_of, scored_variant
 from mlprune.steps.quantise.rows import UNQUANTISED
 from mlprune.store.records import Record
@@ -115,6 +116,8 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
     if stored is None:
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant")
     ordering = _ordering(stored.record, variant)
+    if variant.score.group.of_model:
+        return units_rebuilder(store, variant, ordering)
     calibration = variant.calibration
     if calibration is None or calibration.propagation != "sequential":
         return lambda block: order_block(store, model, block, ordering).levels

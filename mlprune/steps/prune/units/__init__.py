@@ -1,0 +1,1 @@
+"""Prune heads and neurons: choose units over all blocks, and write their masks and new biases."""

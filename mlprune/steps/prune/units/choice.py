@@ -1,0 +1,139 @@
+"""Choose the heads and neurons that a variant removes, from the model's files and stored statistics."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import StatisticsError
+from mlprune.json_values import JsonObject
+from mlprune.methods import FlapParameters
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, bias_name, read_json_object, weight_name
+from mlprune.models.families.checks import oriented
+from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.families.units import Shapes, UnitLayout, unit_layouts
+from mlprune.numeric.structured.flap import compensated_bias, feature_scores, unit_scores
+from mlprune.numeric.structured.unit_choice import UnitGroup, removed_units
+from mlprune.numeric.weights.layer_inputs import FeatureMoments
+from mlprune.pruning.scoring import BlockLevels, described_levels
+from mlprune.pruning.spec import ScoreSpec
+from mlprune.steps.job import ModelRef
+
+ReadMoments = Callable[[int], Mapping[str, FeatureMoments]]
+"""Returns input -> its moments in a block."""
+
+
+@dataclass(frozen=True)
+class UnitModel:
+    """The files of a base model, as units are chosen from them."""
+
+    model: ModelRef
+
+    @cached_property
+    def family(self) -> Family:
+        """The family's record."""
+        return FAMILIES[self.model.family]
+
+    @cached_property
+    def files(self) -> WeightFiles:
+        """The weight files."""
+        return WeightFiles(Path(self.model.path), self.family)
+
+    @cached_property
+    def config(self) -> JsonObject:
+        """The config."""
+        return read_json_object(Path(self.model.path) / "config.json")
+
+    def shapes(self, block: int) -> Shapes:
+        """Return layer -> (out, in)."""
+        stored = {layer: self.files.shape(weight_name(self.family, block, layer)) for layer in self.family.layers}
+        axes = (1, 0) if self.family.transposed else (0, 1)
+        return {layer: (shape[axes[0]], shape[axes[1]]) for layer, shape in stored.items()}
+
+    def layouts(self, block: int) -> tuple[UnitLayout, ...]:
+        """Return the heads and the neurons of a block."""
+        return unit_layouts(self.family, self.shapes(block), self.config)
+
+    def weight(self, block: int, layer: str) -> Tensor:
+        """Return the dense weight of a layer, [out, in], in the dtype of the run."""
+        weight = self.files.read(weight_name(self.family, block, layer), DTYPES[self.model.dtype])
+        return oriented(weight, self.family)
+
+    def bias(self, block: int, layer: str) -> Tensor | None:
+        """Return the dense bias of a layer, [out]; None if it has none."""
+        name = bias_name(self.family, block, layer)
+        return self.files.read(name, DTYPES[self.model.dtype]) if self.files.has(name) else None
+
+
+@dataclass(frozen=True)
+class RemovedUnits:
+    """The units of one kind in one block, and which of them are removed."""
+
+    layout: UnitLayout
+    removed: Tensor
+    """[n_units] bool."""
+
+
+def chosen_units(
+    files: UnitModel, score: ScoreSpec, *, sparsity: float, read_moments: ReadMoments
+) -> tuple[tuple[RemovedUnits, ...], ...]:
+    """Return, per block, the heads and neurons that are removed.
+
+    Args:
+        sparsity: share of the prunable weights of the model.
+    Raises:
+        StatisticsError: a block has no moments, or they are impossible.
+    """
+    parameters = score.score_parameters
+    if not isinstance(parameters, FlapParameters):
+        raise TypeError(f"expected FlapParameters, got {type(parameters).__name__}")
+    groups, layouts = [], []
+    for block in range(files.model.n_blocks):
+        moments = read_moments(block)
+        for layout in files.layouts(block):
+            of_layer = moments_of(moments, files.family.input_of(layout.output), block=block)
+            features = feature_scores(files.weight(block, layout.output), of_layer)
+            power = parameters.head_power if layout.kind == "heads" else 1.0
+            units = unit_scores(features, layout.columns, n_units=layout.n_units, power=power)
+            groups.append(UnitGroup(block, layout.kind, units, layout.unit_weights))
+            layouts.append(layout)
+    chosen = removed_units(groups, sparsity, equal_widths=parameters.equal_widths)
+    by_block: list[list[RemovedUnits]] = [[] for _ in range(files.model.n_blocks)]
+    for group, layout, removed in zip(groups, layouts, chosen, strict=True):
+        by_block[group.block].append(RemovedUnits(layout, removed))
+    return tuple(map(tuple, by_block))
+
+
+def moments_of(moments: Mapping[str, FeatureMoments], name: str, *, block: int) -> FeatureMoments:
+    """Return the moments of an input.
+
+    Raises:
+        StatisticsError: there are none.
+    """
+    if name not in moments:
+        raise StatisticsError("score flap reads sums of features, and there are none", block=block, input=name)
+    return moments[name]
+
+
+def unit_levels(files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int, sparsity: float) -> BlockLevels:
+    """Return layer -> its mask as levels 0 (removed) and 1 (kept), in the family's order."""
+    shapes = files.shapes(block)
+    masks = {layer: mask for one in units for layer, mask in one.layout.keep_masks(one.removed, shapes).items()}
+    return {layer: described_levels(masks[layer].to(torch.uint8), (sparsity,)) for layer in files.family.layers}
+
+
+def new_biases(
+    files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int, read_moments: ReadMoments
+) -> dict[str, Tensor]:
+    """Return layer -> the bias that contains the means of removed inputs, for layers with a bias and removed inputs."""
+    biases = {}
+    for one in units:
+        layer, removed = one.layout.output, one.removed[one.layout.columns]
+        bias = files.bias(block, layer)
+        if bias is not None and bool(removed.any()):
+            moments = moments_of(read_moments(block), files.family.input_of(layer), block=block)
+            biases[layer] = compensated_bias(files.weight(block, layer), bias, removed=removed, moments=moments)
+    return biases

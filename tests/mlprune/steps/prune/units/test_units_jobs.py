@@ -1,0 +1,227 @@
+"""FLAP from recipe to export: the chosen units against plain loops, masks, biases, rows, and smaller folders."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import RecipeError
+from mlprune.models.families.records import FAMILIES
+from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.export.export import export_variant
+from mlprune.steps.export.smaller import CHANGES, LOADER
+from mlprune.steps.prune.verify import verify_variant
+from tests.method_reference import demonstrations
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    copied_inputs,
+    finished_run,
+    layer_inputs,
+    plan_of,
+    reference_model,
+    small_recipe,
+    write_recipe,
+)
+
+XGLM = FAMILIES["xglm"]
+TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
+OUTPUTS = ("self_attn.out_proj", "fc2")
+HEADS, NEURONS, HIDDEN, BLOCKS = 2, 64, 16, 3
+UNIT_WEIGHTS = {"self_attn.out_proj": 4 * HIDDEN * HIDDEN // HEADS, "fc2": 2 * HIDDEN}
+
+
+def flap_recipe() -> dict[str, Any]:
+    """FLAP with one threshold, with equal widths, and without compensation."""
+    recipe = small_recipe()
+    flap = {"score": "flap", "demonstrations": "mt", "propagation": "dense"}
+    recipe["variants"] = [
+        {"name": "one", **flap, "sparsity": [0.1, 0.4], "head_power": 1},
+        {"name": "equal", **flap, "sparsity": 0.4, "equal_widths": True},
+        {"name": "alone", **flap, "sparsity": 0.4, "head_power": 1, "compensate": False},
+    ]
+    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["en"], "variants": ["one"]}]
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def flap_run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    return finished_run(copied_inputs(tiny_inputs, tmp_path_factory.mktemp("flap")), flap_recipe(), name="flap")
+
+
+def expected_units(folder: Path, *, sparsity: float, power: float) -> dict[tuple[int, str], set[int]]:
+    """(block, output layer) -> removed units, from the texts and the formula alone."""
+    model = reference_model(folder / "model")
+    inputs: dict[tuple[int, str], list[Tensor]] = {}
+    for ids, _, _ in demonstrations(folder, "fr-en", paper=False):
+        for key, rows in layer_inputs(model, ids, layers=OUTPUTS).items():
+            inputs.setdefault(key, []).append(rows.double())
+    scores: list[tuple[float, int, str, int]] = []
+    for (block, layer), rows in inputs.items():
+        x, weight = (
+            torch.cat(rows).numpy(),
+            model.model.layers[block].get_submodule(layer).weight.double().detach().numpy(),
+        )
+        features = []
+        for j in range(weight.shape[1]):
+            mean = sum(x[:, j]) / len(x)
+            features.append(sum((x[:, j] - mean) ** 2) / len(x) * sum(weight[:, j] ** 2))
+        powers = np.array(features) ** (power if layer == OUTPUTS[0] else 1.0)
+        z = (powers - powers.mean()) / powers.std(ddof=1)
+        n_units = HEADS if layer == OUTPUTS[0] else NEURONS
+        units = z.reshape(n_units, -1).mean(axis=1)
+        kept = int(units.argmax())
+        scores += [(float(score), block, layer, unit) for unit, score in enumerate(units) if unit != kept]
+    scores.sort()
+    totals = np.cumsum([0, *(UNIT_WEIGHTS[layer] for _, _, layer, _ in scores)])
+    target = sparsity * BLOCKS * (4 * HIDDEN**2 + 2 * HIDDEN * NEURONS)
+    n_removed = int(np.abs(totals - target).argmin())
+    removed: dict[tuple[int, str], set[int]] = {key: set() for key in inputs}
+    for _, block, layer, unit in scores[:n_removed]:
+        removed[block, layer].add(unit)
+    return removed
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.4])
+def test_the_removed_units_are_those_of_the_formula(flap_run: FinishedRun, sparsity: float) -> None:
+    (variant,) = (one for one in flap_run.named("one") if one.spec.sparsity == sparsity)
+    masks = flap_run.keep_masks(variant.id)
+    for (block, layer), units in expected_units(flap_run.folder, sparsity=sparsity, power=1).items():
+        n_units = HEADS if layer == OUTPUTS[0] else NEURONS
+        kept = masks[block, layer].any(dim=0).reshape(n_units, -1)
+        assert {unit for unit in range(n_units) if not kept[unit].any()} == units
+        before = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj") if layer == OUTPUTS[0] else ("fc1",)
+        for name in before:
+            assert torch.equal(masks[block, name].all(dim=1), kept.flatten())
+            assert torch.equal(masks[block, name].any(dim=1), kept.flatten())
+
+
+def test_rows_count_the_units_and_the_weights(flap_run: FinishedRun) -> None:
+    n_weights = BLOCKS * (4 * HIDDEN**2 + 2 * HIDDEN * NEURONS)
+    for variant in (*flap_run.named("one"), *flap_run.named("equal")):
+        rows = flap_run.store.require("variants", variant.id).rows
+        units = rows["pruned_units"]
+        assert [(row["block"], row["kind"], row["n_units"]) for row in units] == [
+            (block, kind, n) for block in range(BLOCKS) for kind, n in (("heads", HEADS), ("neurons", NEURONS))
+        ]
+        removed = sum(
+            row["n_removed"] * UNIT_WEIGHTS[OUTPUTS[0] if row["kind"] == "heads" else OUTPUTS[1]] for row in units
+        )
+        assert removed == sum(row["n_removed"] for row in rows["variant_layers"])
+        assert rows["variants"][0]["achieved_sparsity"] == pytest.approx(removed / n_weights)
+        assert rows["variants"][0]["structure"] == "units"
+        assert rows["variants"][0]["biases_changed"] is True
+    (equal,) = flap_run.named("equal")
+    units = flap_run.store.require("variants", equal.id).rows["pruned_units"]
+    assert all(len({row["n_removed"] for row in units if row["kind"] == kind}) == 1 for kind in ("heads", "neurons"))
+    (alone,) = flap_run.named("alone")
+    assert "biases_changed" not in flap_run.row("variants", alone.id)
+
+
+def test_biases_contain_the_means_of_removed_inputs_and_come_back(flap_run: FinishedRun) -> None:
+    (variant,) = (one for one in flap_run.named("one") if one.spec.sparsity == 0.4)
+    model = reference_model(flap_run.folder / "model")
+    rows: dict[tuple[int, str], list[Tensor]] = {}
+    for ids, _, _ in demonstrations(flap_run.folder, "fr-en", paper=False):
+        for key, inputs in layer_inputs(model, ids, layers=OUTPUTS).items():
+            rows.setdefault(key, []).append(inputs.double())
+    masks, chain = flap_run.keep_masks(variant.id), chain_of(flap_run.plan)
+    modules: Any = chain.shards[0].runner.modules  # type: ignore[attr-defined]
+    apply_variant(chain, flap_run.store, variant.id)
+    n_changed = 0
+    for (block, layer), inputs_of in rows.items():
+        dense = model.model.layers[block].get_submodule(layer)
+        removed = ~masks[block, layer].any(dim=0)
+        means = torch.cat(inputs_of).mean(dim=0)
+        expected = dense.bias.double() + dense.weight.double()[:, removed] @ means[removed]
+        got = modules[block].get_submodule(layer).bias
+        torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-5, atol=1e-6)
+        n_changed += int(bool(removed.any()))
+    assert n_changed > BLOCKS
+    apply_variant(chain, flap_run.store, next(iter(flap_run.plan.variants)))
+    for block, layer in rows:
+        dense = model.model.layers[block].get_submodule(layer)
+        assert torch.equal(modules[block].get_submodule(layer).bias, dense.bias)
+        assert torch.equal(modules[block].get_submodule(layer).weight, dense.weight)
+
+
+@torch.no_grad()
+def logits(model: Any) -> Tensor:
+    found: Tensor = model(TOKENS).logits
+    return found
+
+
+@pytest.mark.parametrize("name", ["one", "alone"])
+def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
+    flap_run: FinishedRun, name: str, tmp_path: Path
+) -> None:
+    variant, base = flap_run.named(name)[-1], flap_run.folder / "model"
+    export_variant(flap_run.store, variant.id, base, tmp_path / "whole")
+    export_variant(flap_run.store, variant.id, base, tmp_path / "smaller", smaller=True)
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+    masks, dense = flap_run.keep_masks(variant.id), copy.deepcopy(reference_model(base))
+    with torch.no_grad():
+        for (block, layer), mask in masks.items():
+            dense.model.layers[block].get_submodule(layer).weight.mul_(mask)
+    changed = {key for key, bias in dense.named_parameters() if not torch.equal(bias, whole.get_parameter(key))}
+    assert bool(changed) == (name != "alone")
+    assert all(key.endswith(("out_proj.bias", "fc2.bias")) for key in changed)
+    namespace: dict[str, Any] = {}
+    if (tmp_path / "smaller" / CHANGES).exists():
+        exec(compile((tmp_path / "smaller" / LOADER).read_text("utf-8"), LOADER, "exec"), namespace)
+    load = namespace.get("load", AutoModelForCausalLM.from_pretrained)
+    torch.testing.assert_close(logits(load(tmp_path / "smaller")), logits(whole), rtol=1e-5, atol=1e-5)
+    sizes = [(tmp_path / folder / "model.safetensors").stat().st_size for folder in ("whole", "smaller")]
+    assert sizes[1] < sizes[0]
+    card = (tmp_path / "smaller" / "README.md").read_text("utf-8")
+    assert "2312.11983" in card
+    assert "Smaller model" in card
+
+
+@pytest.mark.parametrize("name", ["one", "equal", "alone"])
+def test_the_masks_are_rebuilt_from_the_store(flap_run: FinishedRun, name: str) -> None:
+    for variant in flap_run.named(name):
+        record = flap_run.store.require("variants", variant.id)
+        assert verify_variant(flap_run.store, record, flap_run.folder / "model").is_equal
+
+
+def test_the_zero_share_is_the_dense_model_and_costs_are_planned(flap_run: FinishedRun) -> None:
+    assert flap_run.store.records("evaluations")
+    recipe = flap_recipe()
+    recipe["variants"] = [{**recipe["variants"][1], "sparsity": 0}]
+    recipe["evaluations"] = []
+    assert [
+        one.label for one in plan_of(write_recipe(flap_run.folder, recipe, name="zero.yaml")).variants.values()
+    ] == ["dense"]
+
+
+REFUSED = [
+    {"propagation": "sequential"},
+    {"removes": "highest"},
+    {"schedule": {"blocks": {0: 0.5}}},
+    {"scope": {"blocks": [0]}},
+    {"structure": "row"},
+    {"score": "wanda", "structure": "units"},
+    {"demonstrations": None, "over": ["mt", "mt"], "aggregate": "max"},
+]
+
+
+@pytest.mark.parametrize("changes", REFUSED, ids=str)
+def test_settings_that_units_do_not_have_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    recipe = flap_recipe()
+    entry = {"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.4, **changes}
+    recipe["variants"] = [{key: value for key, value in entry.items() if value is not None}]
+    with pytest.raises(RecipeError):
+        plan_of(write_recipe(tmp_path, recipe))
+
+
+def test_variants_of_units_cannot_be_combined(flap_run: FinishedRun) -> None:
+    recipe = flap_recipe()
+    recipe["variants"].append({"name": "both", "combine": "intersection", "of": ["equal", "alone"]})
+    with pytest.raises(RecipeError, match="changed"):
+        plan_of(write_recipe(flap_run.folder, recipe, name="combined.yaml"))
