@@ -112,6 +112,24 @@ def test_only_the_base_model_is_dense_even_if_a_combination_removes_nothing(
     assert found == [{"variant_id": dense}]
 
 
+def test_a_refiner_and_its_parameters_distinguish_methods(tmp_path_factory: pytest.TempPathFactory) -> None:
+    store = Store(tmp_path_factory.mktemp("refined"))
+    row = {"variant_id": "@id", "base_model_id": "m", "sparsity": 0.5, "weights_changed": False, "score": "wanda"}
+    swaps = {"refiner": "gram_swaps", "refiner_parameters": {"swaps": 3}}
+    columns: dict[str | None, dict[str, Any]] = {
+        None: {},
+        "refined by gram swaps, swaps 3": swaps,
+        "refined by dsnot": {"refiner": "dsnot"},
+    }
+    expected = {}
+    for settings, more in columns.items():
+        expected[write_rows(store, "variants", parameters=more, rows={"variants": [{**row, **more}]})] = settings
+    with Catalog.in_memory(store) as opened:
+        found = opened.query("SELECT variant_id, settings, settings_id FROM described_variants")
+    assert {one["variant_id"]: one["settings"] for one in found} == expected
+    assert len({one["settings_id"] for one in found}) == 3
+
+
 def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
     methods_catalog: Catalog, methods: Methods
 ) -> None:

@@ -16,8 +16,9 @@ from mlprune.models.inference.hidden_sums import HiddenSumVisitor
 from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.messages import SweepObservation
+from mlprune.models.messages import SweepObservation, WantedStatistics
 from mlprune.models.shard import Shard
+from mlprune.numeric.activations.packed_triangle import packed_triangle
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.block_inputs import BlockInputs
 from mlprune.pruning.feature_factors import feature_factors
@@ -85,6 +86,35 @@ def _heavy(
     return masks, {}, {layer: mask.cpu() for layer, mask in masks.items()}
 
 
+def _observed_block_by_block(chain: Chain, _family: Family) -> Any:
+    """Sums, Gram matrices and magnitudes of two sets, every block run once."""
+    chain.everywhere(Shard.set_keep_masks, None)
+    keys = [("a", 0), ("a", 1), ("b", 0)]
+    for key, rows in zip(keys, (range(2), range(2, 4), range(3)), strict=True):
+        chain.on_block(0, Shard.sweep_start, key, text_batch(rows))
+    wanted = WantedStatistics(sums=True, products=True, magnitudes=True, advances=True)
+    observed = []
+    for block in range(N_BLOCKS):
+        advance_to(chain, block, keys)
+        chain.on_block(block, Shard.sweep_observe, block, keys, wanted=wanted)
+        observed.append(chain.on_block(block, Shard.sweep_write, block, _on_the_cpu))
+    chain.everywhere(Shard.sweep_clear)
+    return observed
+
+
+def _on_the_cpu(observation: SweepObservation) -> list[Any]:
+    """Return what was observed of a block, without devices."""
+    products = {
+        name: {layer_input: packed_triangle(matrix) for layer_input, matrix in of_set.items()}
+        for name, of_set in observation.products_of_sets.items()
+    }
+    sums = [
+        {name: [one.sums, one.deviations] for name, one in of_batch.items()}
+        for of_batch in observation.feature_sums.values()
+    ]
+    return [observation.sums, sums, products, observation.magnitudes]
+
+
 def _swept(score: ScoreSpec) -> Operation:
     """A sequential sweep over two batches; every shard scores and prunes its blocks."""
 
@@ -134,6 +164,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "decode": _decoded,
     "mask": _masked,
     "quantise": _quantised,
+    "observe block by block": _observed_block_by_block,
     "sweep wanda row": _swept(ScoreSpec("wanda")),
     "sweep ria matrix": _swept(ScoreSpec("ria", "matrix")),
     "sweep wanda alpha": _swept(ScoreSpec("wanda", "alpha")),
