@@ -17,6 +17,7 @@ from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.smaller import CHANGES, LOADER
 from mlprune.steps.prune.verify import verify_variant
 from tests.method_reference import demonstrations
+from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -27,6 +28,7 @@ from tests.tiny_recipes import (
     reference_model,
     small_recipe,
     write_recipe,
+    write_texts,
 )
 
 XGLM = FAMILIES["xglm"]
@@ -218,6 +220,13 @@ def test_settings_that_units_do_not_have_are_refused(changes: dict[str, Any], tm
     recipe["variants"] = [{key: value for key, value in entry.items() if value is not None}]
     with pytest.raises(RecipeError):
         plan_of(write_recipe(tmp_path, recipe))
+
+
+def test_a_family_with_a_norm_over_all_heads_is_refused(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path / "model", "olmo2", blocks=1)
+    write_texts(tmp_path)
+    with pytest.raises(RecipeError, match="norm over all heads"):
+        plan_of(write_recipe(tmp_path, {**flap_recipe(), "evaluations": []}))
 
 
 def test_variants_of_units_cannot_be_combined(flap_run: FinishedRun) -> None:
