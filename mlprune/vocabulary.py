@@ -13,6 +13,8 @@ ProfileName = Literal["corrected", "paper"]
 RoundingName = Literal["decimal", "binary"]
 TokenScope = Literal["all", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
+NeuronActionName = Literal["remove", "only", "random"]
+"""Which neurons a variant lacks: those of a language, those of all others, or as many random ones."""
 InterventionName = Literal["lrp2", "self_translate"]
 SharesName = Literal["equal", "proportional"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]

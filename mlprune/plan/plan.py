@@ -18,6 +18,7 @@ from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_e
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.items.jobs import item_jobs
 from mlprune.steps.job import Job, ModelRef
+from mlprune.steps.neurons.plan import add_neuron_variants, neuron_mask_jobs
 from mlprune.steps.observe.plan import observation_jobs
 from mlprune.steps.observe.statistics_plan import plan_observation
 from mlprune.steps.prune.combine_plan import add_combinations
@@ -101,6 +102,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     sensitivity = plan_sensitivity(recipe, inputs, sets)
     inputs = replace(inputs, losses=sensitivity.losses)
     variants = plan_variants(recipe, inputs, sets.by_profile)
+    variants = add_neuron_variants(recipe, inputs, sets.default, variants)
     variants = add_quantised(add_combinations(recipe, inputs, variants))
     variants = add_baselines(recipe, inputs, sets.default, variants)
     evaluations = plan_evaluations(recipe, inputs, variants)
@@ -114,6 +116,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
         *observation_jobs(recipe, inputs, sets.default, observed),
         *sensitivity_jobs(recipe, inputs, sensitivity, variants=variants, evaluations=evaluated),
         *variant_jobs(recipe, inputs, {key: one for key, one in variants.items() if key not in sensitivity.variants}),
+        *neuron_mask_jobs(variants.values()),
         *quantise_jobs(variants.values()),
         *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
         *baseline_jobs(variants, evaluations),

@@ -4,7 +4,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.analyses import AnalysesConfig
+from mlprune.recipe.analyses import AnalysesConfig, NeuronsConfig
 from mlprune.recipe.base import DENSE_LABEL
 from mlprune.recipe.baselines import BaselineConfig
 from mlprune.recipe.changes import shrink, with_model
@@ -37,6 +37,7 @@ __all__ = [
     "DataSetConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
+    "NeuronsConfig",
     "QuestionConfig",
     "Recipe",
     "TaskConfig",

@@ -1,11 +1,11 @@
-"""Analyses of a recipe in addition to its evaluations."""
+"""Analyses of a recipe in addition to its evaluations, and neurons that its variants lack."""
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from mlprune.recipe.base import Model, as_tuple, distinct_values
-from mlprune.vocabulary import ProfileName
+from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values
+from mlprune.vocabulary import NeuronActionName, ProfileName
 
 Value = TypeVar("Value")
 
@@ -39,6 +39,33 @@ class AnalysesConfig(Model):
     """Computes, for each named set and variant, the squared change of every layer's output relative to its square."""
 
     @field_validator("overlap_shares", "profile")
+    @classmethod
+    def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
+        return distinct_values(value)
+
+
+CountedLanguage = Annotated[Literal["code"] | Language, Field(title="language, or `code`")]
+
+
+class NeuronsConfig(Model):
+    """Feed-forward neurons that a variant lacks. Lists multiply out."""
+
+    of: Annotated[tuple[CountedLanguage, ...], BeforeValidator(as_tuple)]
+    """Languages of the sets; one variant per language."""
+    sets: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    """Names of demonstration sets in which activations are counted: each of one language, and of several languages. All
+    sets of a language count together."""
+    action: Annotated[tuple[NeuronActionName, ...], BeforeValidator(as_tuple)] = ("remove",)
+    """`remove`: the neurons of the language. `only`: the language-specific neurons of all other languages. `random`: a
+    control, in each block as many random neurons as the language has there, and none of its own."""
+    share: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(as_tuple)] = (0.01,)
+    """Language-specific neurons as a fraction of all neurons."""
+    quantile: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """A neuron belongs to a language if its activation probability exceeds this quantile of all probabilities."""
+    seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = (0,)
+    """random: seeds of the controls; the other actions ignore it."""
+
+    @field_validator("of", "sets", "action", "share", "seed")
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
         return distinct_values(value)

@@ -126,6 +126,7 @@ class Recipe(Model):
             _require_known(f"{where}.demonstrations", filter(None, [variant.demonstrations]), sets)
             _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
             _require_known(f"{where}.over", variant.over, sets)
+            _require_known(f"{where}.neurons.sets", variant.neurons.sets if variant.neurons else (), sets)
             _require_known(f"{where}.against", variant.against, evaluated)
             _require_known(f"{where}.of", variant.of, entries - {variant.name})
         for index, baseline in enumerate(self.baselines):
@@ -149,15 +150,30 @@ class Recipe(Model):
 
     @model_validator(mode="after")
     def _neurons_have_languages(self) -> "Recipe":
-        counted = [entry for name in self.analyses.neurons for entry in self.sets_named(name)]
+        self._counted_languages("analyses.neurons", self.analyses.neurons)
+        for index, variant in enumerate(self.variants):
+            if variant.neurons is not None:
+                where = f"variants.{index}.neurons"
+                languages = self._counted_languages(f"{where}.sets", variant.neurons.sets)
+                for language in variant.neurons.of:
+                    if language not in languages:
+                        raise ValueError(f"{where}.of needs a language of its sets, {languages}, got {language!r}")
+        return self
+
+    def _counted_languages(self, key: str, names: tuple[str, ...]) -> list[str]:
+        """Return the languages of sets whose neurons are counted, sorted.
+
+        Raises:
+            ValueError: a set has several languages or none, or all sets have the same.
+        """
+        counted = [entry for name in names for entry in self.sets_named(name)]
         for entry in counted:
             if entry.kind == "mixed" or not (entry.language or entry.kind == "code"):
-                raise ValueError(f"analyses.neurons needs sets of one language, got {entry.name!r}: {entry.kind}")
-        if counted and len({entry.language or entry.kind for entry in counted}) == 1:
-            raise ValueError(
-                f"analyses.neurons compares languages and needs several, got {list(self.analyses.neurons)}"
-            )
-        return self
+                raise ValueError(f"{key} needs sets of one language, got {entry.name!r}: {entry.kind}")
+        languages = sorted({entry.language or entry.kind for entry in counted})
+        if len(languages) == 1:
+            raise ValueError(f"{key} compares languages and needs several, got {list(names)}")
+        return languages
 
     def resolve(self, path: str) -> Path:
         """Return a path of the recipe as an absolute path."""

@@ -13,12 +13,16 @@ STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 
 
 def check_kind(entry: "VariantFields") -> None:
-    """Check that an entry is a combination, has a score, or is the dense model.
+    """Check that an entry is a combination, has neurons or a score, or is the dense model.
 
     Raises:
         ValueError: it is nothing of that, or has keys of several.
     """
-    if entry.combine or entry.of:
+    if entry.neurons is not None:
+        refused = sorted(entry.model_fields_set - {"name", "neurons", "against", "bits", "quantisation_group"})
+        if refused:
+            raise ValueError(f"neurons goes with name, against, bits and quantisation_group, and not {refused}")
+    elif entry.combine or entry.of:
         allowed = {"name", "combine", "of", "against", "bits", "quantisation_group"}
         refused = sorted(entry.model_fields_set - allowed)
         if not (entry.combine and entry.of):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score, StatisticsName
+from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
@@ -92,6 +93,9 @@ class VariantFields(Model):
     (`sparsity: 0`)."""
     quantisation_group: Annotated[int, Field(ge=1)] = 128
     """bits: consecutive inputs of a row that share a scale."""
+    neurons: NeuronsConfig | None = None
+    """Feed-forward neurons that the variant lacks, instead of weights by a score; allowed with `name`, `against`,
+    `bits` and `quantisation_group` only."""
     combine: CombinationName | None = None
     """Set operation that combines the kept weights of other variants; allowed with `of`, `name`, `against`, `bits` and
     `quantisation_group` only."""

@@ -123,6 +123,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
             "variant_demonstrations": "variant_id",
             "variant_layers": "variant_id",
             "pruned_units": "variant_id",
+            "variant_neurons": "variant_id",
             "variant_parents": "variant_id",
         },
     ),

@@ -76,6 +76,13 @@ own AS (
             CASE WHEN contrast <> 'code' THEN 'against ' || contrast END,
             CASE WHEN n_demonstrations IS NOT NULL THEN 'first ' || n_demonstrations || ' demonstrations' END,
             CASE WHEN resample_seed IS NOT NULL THEN 'resampled' END,
+            CASE json_extract_string(neurons, 'action')
+                WHEN 'remove' THEN 'without the neurons of ' || json_extract_string(neurons, 'of')
+                WHEN 'only' THEN 'without the neurons of other languages than ' || json_extract_string(neurons, 'of')
+                WHEN 'random' THEN 'without as many random neurons as of ' || json_extract_string(neurons, 'of')
+            END,
+            'share ' || json_extract_string(neurons, 'share'),
+            'quantile ' || json_extract_string(neurons, 'quantile'),
             bits || ' bits' || CASE WHEN quantisation_group <> 128 THEN ' in groups of ' || quantisation_group ELSE '' END,
             set_settings,
             nullif(array_to_string(list_transform(
@@ -97,6 +104,7 @@ own AS (
             n_demonstrations::VARCHAR, (resample_seed IS NOT NULL)::VARCHAR, made, score_parameters::VARCHAR, schedule_parameters::VARCHAR,
             aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
         ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END
+            || CASE WHEN neurons IS NULL THEN [] ELSE ['neurons', neurons::VARCHAR] END
             || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END AS own_key
     FROM scored
 ),
@@ -127,7 +135,7 @@ described AS (
         d.target_language,
         d.shots,
         d.samples,
-        v.sparsity = 0 AND v.intervention IS NULL AND v.combination IS NULL
+        v.sparsity = 0 AND v.intervention IS NULL AND v.combination IS NULL AND v.neurons IS NULL
             AND NOT coalesce(v.weights_changed, false) AS is_dense,
         coalesce(v.seed, d.seed) AS any_seed,
         nullif(

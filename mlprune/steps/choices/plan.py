@@ -7,6 +7,7 @@ from mlprune.steps.choices.jobs import Candidate, ChoiceJob
 from mlprune.steps.evaluate.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import make_identity
+from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.variant import InterventionVariant
 
@@ -19,8 +20,8 @@ Evaluations = Mapping[str, Sequence[EvaluationSpec]]
 def choice_jobs(variants: Mapping[str, PlannedVariant], evaluations: Evaluations) -> list[ChoiceJob]:
     """Plan the choices of a recipe; a task without a dev split, or without pruned variants on it, has none.
 
-    Of evaluations of several sizes, the largest size of the dense model counts. Interventions and other base models
-    are not candidates.
+    Of evaluations of several sizes, the largest size of the dense model counts. Interventions, other base models and
+    variants without neurons are not candidates.
     """
     dense = next(variant for variant in variants.values() if variant.is_dense)
     pruned = [variant for variant in variants.values() if _is_candidate(variant, dense)]
@@ -36,7 +37,9 @@ def metric_of(spec: TaskSpec) -> str:
 
 
 def _is_candidate(variant: PlannedVariant, dense: PlannedVariant) -> bool:
-    is_pruned = not variant.is_dense and variant.baseline is None and not isinstance(variant.spec, InterventionVariant)
+    spec = variant.unquantised.spec
+    is_pruned = not variant.is_dense and variant.baseline is None
+    is_pruned = is_pruned and not isinstance(spec, InterventionVariant | NeuronVariant)
     return is_pruned and variant.spec.model.base_model_id == dense.spec.model.base_model_id
 
 

@@ -23,6 +23,7 @@ from mlprune.steps.evaluate.evaluation import EvaluationSpec, Families, families
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, make_identity
+from mlprune.steps.neurons.variant import control_pairs
 from mlprune.steps.observe.statistics_plan import PlannedObservation
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.vocabulary import ProfileName
@@ -71,7 +72,7 @@ def comparison_jobs(
 def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
 
-    A quantised variant is also compared with its parent.
+    A quantised variant is also compared with its parent, and one without the neurons of a language with its controls.
     """
     dense, *others = variants.values()
     named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
@@ -80,6 +81,7 @@ def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequen
             named[entry.name or ""][variant.id] = variant
     pairs: dict[tuple[str, str], None] = {(variant.id, dense.id): None for variant in others}
     pairs |= {(one.id, one.unquantised.id): None for one in others if one.unquantised.id != one.id}
+    pairs |= dict.fromkeys(control_pairs(variant.spec for variant in others))
     for variant in others:
         names = [name for entry in variant.entries for name in (*entry.against, *asked.get(entry.name or "", ()))]
         baselines = {key: baseline for name in names for key, baseline in named[name].items()}

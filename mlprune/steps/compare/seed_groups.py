@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from mlprune.methods import Parameters
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.demonstrate.plan import PlannedSet
+from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.variant import CombinedVariant, QuantisedVariant, ScoredVariant
 
@@ -46,13 +47,13 @@ def _seed(variant: PlannedVariant, source: SeedSource) -> int | None:
     if variant.parents:
         seeds = {_seed(parent, source) for parent in variant.parents} - {None}
         return next(iter(seeds)) if len(seeds) == 1 else None
+    if isinstance(variant.spec, NeuronVariant):
+        return variant.spec.seed if source == "score" else None
     if not isinstance(variant.spec, ScoredVariant):
         return None
-    if source == "score":
-        return variant.spec.score.seed
-    if source == "resamples":
-        return variant.spec.calibration.selection.resample_seed if variant.spec.calibration else None
-    return variant.seed
+    calibration = variant.spec.calibration
+    resample_seed = calibration.selection.resample_seed if calibration else None
+    return {"score": variant.spec.score.seed, "resamples": resample_seed, "demonstrations": variant.seed}[source]
 
 
 def _without(variant: PlannedVariant, source: SeedSource) -> Hashable:
@@ -60,6 +61,8 @@ def _without(variant: PlannedVariant, source: SeedSource) -> Hashable:
     spec = variant.spec
     if isinstance(spec, CombinedVariant):
         return spec.combination, tuple(_without(parent, source) for parent in variant.parents)
+    if isinstance(spec, NeuronVariant):
+        return replace(spec.selection, seed=0), spec.activity_ids
     if isinstance(spec, QuantisedVariant):
         return spec.quantisation, _without(variant.unquantised, source)
     assert isinstance(spec, ScoredVariant), "only masks have seeds"

@@ -9,8 +9,8 @@ Row = Mapping[str, Any]
 
 
 def method(row: Row) -> str | None:
-    """The score or combination that made the masks; None for the dense variant."""
-    name: str | None = row.get("combination") or row["score"]
+    """What made the masks: a score, a combination or a choice of neurons; None for the dense variant."""
+    name: str | None = row.get("combination") or row["score"] or (row.get("neurons") and row["structure"])
     return name
 
 
@@ -23,7 +23,8 @@ def title(row: Row, base: Row) -> str:
     """The base model, and what was done to it in a few words."""
     name = method(row)
     bits = f"{row['bits']} bits" if row.get("bits") else None
-    words = (name or "dense", f"{row['sparsity']:g}" if name else None, row["structure"], bits)
+    structure = None if name == row["structure"] else row["structure"]
+    words = (name or "dense", f"{row['sparsity']:g}" if name else None, structure, bits)
     return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
 
 

@@ -12,7 +12,7 @@ import yaml
 
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
-from mlprune.methods.citations import PLUG_AND_PLAY
+from mlprune.methods.citations import LAPE, PLUG_AND_PLAY
 from mlprune.steps.export.introduction import introduction, is_permuted, method, title
 from mlprune.steps.export.lineage import lineage_table, with_ancestors
 from mlprune.steps.export.markdown import rows_table, section, table
@@ -53,6 +53,7 @@ _CHOICES = (
     "n_demonstrations",
     "resample_seed",
     "combination",
+    "neurons",
     "bits",
     "quantisation_group",
     "sparsity",
@@ -200,4 +201,5 @@ def _citations(variants: Sequence[Row]) -> str:
         if str(row.get(column)) in registry
     ]
     citations += [PLUG_AND_PLAY for row in variants if is_permuted(row)]
+    citations += [LAPE for row in variants if row.get("neurons")]
     return "\n\n".join(sorted({citation for citation in citations if citation}))

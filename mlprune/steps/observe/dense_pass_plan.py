@@ -15,8 +15,16 @@ PassJob = TypeVar("PassJob", bound=DensePassJob)
 
 
 def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[NeuronActivityJob]:
-    """One job per distinct set with a name in `analyses.neurons`."""
-    return _jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=recipe.analyses.neurons)
+    """One job per distinct set with a name in `analyses.neurons`, or in `neurons` of a variant."""
+    of_variants = [name for entry in recipe.variants if entry.neurons is not None for name in entry.neurons.sets]
+    return activity_jobs(recipe, inputs, sets, names=(*recipe.analyses.neurons, *of_variants))
+
+
+def activity_jobs(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
+) -> list[NeuronActivityJob]:
+    """One job per distinct set with one of the names, which counts how often each neuron fires."""
+    return _jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=names)
 
 
 def influence_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[BlockInfluenceJob]:

@@ -11,6 +11,7 @@ from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, computed_parameters, make_identity
+from mlprune.steps.neurons.variant import NeuronVariant, neuron_words
 from mlprune.steps.prune.from_recipe import (
     check_structure,
     contrast_sets,
@@ -132,6 +133,9 @@ class PlannedVariant:
         """A short description of the variant."""
         if self.baseline is not None:
             return self.baseline.label
+        if isinstance(self.spec, NeuronVariant):
+            seed = (f"seed {self.spec.selection.seed}",) if self.spec.selection.seed else ()
+            return " ".join((*neuron_words(self.spec.selection.parameters), *seed))
         if isinstance(self.spec, QuantisedVariant):
             return " ".join((self.unquantised.label, *quantisation_words(*astuple(self.spec.quantisation))))
         if isinstance(self.spec, CombinedVariant):
@@ -157,7 +161,7 @@ def plan_variants(recipe: Recipe, inputs: Inputs, sets: Sets) -> dict[str, Plann
     dense = dense_variant(inputs.base, inputs.model)
     planned = {dense.id: PlannedVariant(dense)}
     for entry in recipe.variants:
-        if entry.combine is None:
+        if entry.combine is None and entry.neurons is None:
             planned = with_entry(planned, entry, _variants_of(recipe, inputs, entry, sets))
     return planned
 

@@ -9,6 +9,7 @@ from mlprune.methods import StatisticsName
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
 
 
@@ -165,7 +166,7 @@ class QuantisedVariant(_Variant):
         return self.parent.propagation
 
 
-VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant | QuantisedVariant
+VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant | NeuronVariant | QuantisedVariant
 
 
 def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:

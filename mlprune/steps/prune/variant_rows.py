@@ -7,6 +7,7 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.mask_files import fingerprint
 from mlprune.pruning.spec import ScheduleSpec
 from mlprune.steps.job import Identity
+from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.steps.prune.stored_masks import mask_artefacts
 from mlprune.steps.prune.variant import (
     CombinedVariant,
@@ -133,6 +134,9 @@ def _layer_rows(variant: VariantSpec, block: int, table: Mapping[str, list[Any]]
 
 def _demonstration_rows(variant: VariantSpec) -> list[Row]:
     """Return the sets that a variant's score read, with their roles and weights."""
+    if isinstance(variant, NeuronVariant):
+        link: Row = {"variant_id": variant.id, "role": "neurons", "weight": 1.0}
+        return [{**link, "demonstration_set_id": set_id} for set_id in variant.set_ids]
     if not isinstance(variant, ScoredVariant) or variant.calibration is None:
         return []
     calibration = variant.calibration
@@ -176,6 +180,8 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
         return row | _scored_columns(variant)
     if isinstance(variant, CombinedVariant):
         return row | {"sparsity": achieved, "combination": variant.combination} | dict(variant.shared)
+    if isinstance(variant, NeuronVariant):
+        return row | {"sparsity": achieved} | variant.columns
     if isinstance(variant, QuantisedVariant):
         return variant_row(variant.parent, achieved=achieved) | quantised_columns(variant.id, variant.quantisation)
     if isinstance(variant, InterventionVariant):

@@ -23,6 +23,8 @@ from mlprune.pruning.scoring import BlockLevels
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
+from mlprune.steps.neurons.selection import neuron_rebuilder
+from mlprune.steps.neurons.variant import neuron_variant
 from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.block_values.plan import values_key
@@ -111,6 +113,8 @@ def _rebuilder(store: Store, record: Record, info: ModelInfo) -> Callable[[int],
         )
         masks = [require_masks(store, parent) for parent in combined.parent_ids]
         return lambda block: combined_block(store, masks, block, variant=combined)
+    if "neurons" in values:
+        return neuron_rebuilder(store, neuron_variant(identity, model))
     variant = scored_variant(identity, model, values, parents)
     stored = stored_masks(store, record)
     if stored is None:

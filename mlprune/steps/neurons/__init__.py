@@ -1,0 +1,1 @@
+"""Stage neurons: variants without the feed-forward neurons of a language."""

@@ -1,0 +1,116 @@
+"""Variants without feed-forward neurons, as plain values: which neurons are removed, and what they are chosen from."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from mlprune.hashing import with_defaults, without_defaults
+from mlprune.json_values import JsonObject, JsonValue, as_object
+from mlprune.steps.job import Identity, ModelRef
+from mlprune.vocabulary import NeuronActionName
+
+SHARE, QUANTILE = 0.01, 0.95
+"""Published thresholds (Tang et al., arXiv:2402.16438)."""
+
+
+@dataclass(frozen=True)
+class NeuronSelection:
+    """The neurons that a variant lacks."""
+
+    of: str
+    """Language whose neurons are meant."""
+    action: NeuronActionName
+    share: float = SHARE
+    """Of all neurons: the number of language-specific ones."""
+    quantile: float = QUANTILE
+    """Of all activation probabilities: the threshold above which a neuron belongs to a language."""
+    seed: int = 0
+    """Of a random control."""
+
+    @property
+    def of_language(self) -> "NeuronSelection":
+        """The selection that removes the neurons of the language, which a random control counts."""
+        return replace(self, action="remove", seed=0)
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """Parameters of an id, without defaults."""
+        return without_defaults(self)
+
+    @classmethod
+    def from_parameters(cls, parameters: JsonObject) -> "NeuronSelection":
+        """Build the selection from the parameters of a record."""
+        return with_defaults(cls, parameters)
+
+
+@dataclass(frozen=True)
+class NeuronVariant:
+    """A base model without some feed-forward neurons."""
+
+    identity: Identity
+    model: ModelRef
+    selection: NeuronSelection
+    activity_ids: tuple[str, ...]
+    """Records of the counts, one per demonstration set."""
+    set_ids: tuple[str, ...] = ()
+    """The demonstration sets, in the same order."""
+    structure: ClassVar[str] = "neurons"
+    propagation: ClassVar[None] = None
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    def id(self) -> str:
+        """The variant's id."""
+        return self.identity.id
+
+    @property
+    def sparsity(self) -> float:
+        """The share of language-specific neurons. The catalog has the share of removed weights."""
+        return self.selection.share
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of a random control; None for other variants."""
+        return self.selection.seed if self.selection.action == "random" else None
+
+    @property
+    def columns(self) -> dict[str, JsonValue]:
+        """Columns of the variant in the catalog, in addition to those of every variant."""
+        choice = {name: value for name, value in self.selection.parameters.items() if name != "seed"}
+        return {"structure": self.structure, "seed": self.seed, "neurons": choice}
+
+
+def neuron_variant(identity: Identity, model: ModelRef) -> NeuronVariant:
+    """Build a variant from the identity in its record."""
+    selection = NeuronSelection.from_parameters(as_object(identity.parameters["neurons"]))
+    return NeuronVariant(identity, model, selection, tuple(identity.parents["neuron_activity"]))
+
+
+def control_pairs(variants: Iterable[object]) -> Iterator[tuple[str, str]]:
+    """Yield (variant, control) for every variant without the neurons of a language and each of its random controls."""
+    of_neurons = [variant for variant in variants if isinstance(variant, NeuronVariant)]
+    controls: dict[tuple[NeuronSelection, tuple[str, ...]], list[str]] = defaultdict(list)
+    for variant in of_neurons:
+        if variant.selection.action == "random":
+            controls[variant.selection.of_language, variant.activity_ids].append(variant.id)
+    for variant in of_neurons:
+        for control in controls.get((variant.selection, variant.activity_ids), ()):
+            yield variant.id, control
+
+
+def neuron_words(columns: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield phrases for the neurons that a variant lacks.
+
+    Args:
+        columns: the column `neurons` of the catalog.
+    """
+    texts = {
+        "remove": "without the neurons of {of}",
+        "only": "without the neurons of other languages than {of}",
+        "random": "without as many random neurons as of {of}",
+    }
+    yield texts[str(columns["action"])].format(of=columns["of"])
+    for name in ("share", "quantile"):
+        if name in columns:
+            yield f"{name} {columns[name]}"
