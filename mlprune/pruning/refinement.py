@@ -6,11 +6,15 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import PermanentError
+from mlprune.methods.plugins import PluginParameters, RefinerPlugin
 from mlprune.models.families.records import Family
+from mlprune.numeric.refinement.checks import kept_counts
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
+from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.plugin_calls.refiners import plugin_refined_layer
 from mlprune.pruning.scoring import BlockLevels, LayerLevels, PrunedBlock, described_levels
 from mlprune.pruning.spec import RefinementSpec
 
@@ -42,19 +46,43 @@ def refined_block(
             return of_layer, None
         keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
         layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
-        parameters = spec.refiner_parameters
-        result = REFINER_FUNCTIONS[spec.refiner](layer_inputs, keep, structure=structure, parameters=parameters)
+        result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
         _check(result, keep, spec, structure=structure, where=(block, layer))
         n_silent = of_layer.n_silent_features
         packed = described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
         return packed, result
 
+    pruned = [layer for layer in weights if any(levels[layer].n_removed)]
+    smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)
     made = dict(zip(weights, parallel_map(refined, weights), strict=True))
     layers = {layer: result for layer, (_, result) in made.items() if result is not None}
     changed = {
         layer: result.weight.to(weights[layer].dtype) for layer, result in layers.items() if result.weight is not None
     }
     return PrunedBlock({layer: of_layer for layer, (of_layer, _) in made.items()}, changed, layers)
+
+
+def refined_layer(
+    inputs: LayerInputs, keep: Tensor, spec: RefinementSpec, *, structure: str, repeats: bool = False
+) -> RefinedLayer:
+    """Refine the mask of one layer.
+
+    Args:
+        keep: [out, in] bool, the mask of the score.
+        structure: the comparison group.
+        repeats: whether a plug-in is called twice, to compare its results.
+    Raises:
+        PluginError: a plug-in is missing, or breaks its contract.
+    """
+    parameters = spec.refiner_parameters
+    if spec.plugin is None:
+        return REFINER_FUNCTIONS[spec.refiner](inputs, keep, structure=structure, parameters=parameters)
+    plugin = spec.method
+    assert isinstance(plugin, RefinerPlugin), "a look-up checks the class of a plug-in"
+    assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
+    return plugin_refined_layer(
+        plugin, inputs, keep, structure=structure, parameters=parameters, source=spec.plugin, repeats=repeats
+    )
 
 
 def _check(result: RefinedLayer, keep: Tensor, spec: RefinementSpec, *, structure: str, where: tuple[int, str]) -> None:
@@ -64,17 +92,10 @@ def _check(result: RefinedLayer, keep: Tensor, spec: RefinementSpec, *, structur
         PermanentError: they do not.
     """
     context = {"refiner": spec.refiner, "block": where[0], "layer": where[1]}
-    counts, before = (_kept_counts(mask, structure) for mask in (result.keep, keep))
+    counts, before = (kept_counts(mask, structure) for mask in (result.keep, keep))
     if result.keep.dtype != torch.bool or counts.shape != before.shape or not torch.equal(counts, before):
         raise PermanentError("a refiner changed the sparsity of a comparison group", context, structure=structure)
     if result.weight is not None and bool(result.weight.masked_select(~result.keep).any()):
         raise PermanentError("a refiner left a removed weight that is not 0", context)
     if result.weight is not None and not spec.method.changes_weights:
         raise PermanentError("a refiner changed weights, and its registry entry says that it does not", context)
-
-
-def _kept_counts(keep: Tensor, structure: str) -> Tensor:
-    """Return the number of kept weights of each row, or of each group of N:M."""
-    if ":" not in structure:
-        return keep.sum(dim=1)
-    return keep.reshape(keep.shape[0], -1, int(structure.partition(":")[2])).sum(dim=2)

@@ -57,6 +57,9 @@ def layer_sparsities(
     """
     if not scope.includes(position.block, position.layer):
         return (0.0,) * len(sparsities)
+    if schedule.plugin is not None:
+        planned = {(block, layer): sparsity for block, layer, sparsity in schedule.layers}
+        return (planned[position.block, position.layer],) * len(sparsities)
     function = SCHEDULE_FUNCTIONS[schedule.kind]
     return tuple(function(sparsity, position, schedule.schedule_parameters, scope) for sparsity in sparsities)
 

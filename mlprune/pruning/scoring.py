@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mlprune.methods.plugins import PluginParameters, ScorePlugin, StructurePlugin
 from mlprune.models.families.records import Family
 from mlprune.numeric.masks.packed_levels import PackedLevels
 from mlprune.numeric.masks.packed_masks import PackedMask
@@ -17,6 +18,8 @@ from mlprune.numeric.weights.scores import ROW_WISE_SCORES, SCORE_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs
 from mlprune.pruning.layer_refinement import LayerRefinement
+from mlprune.pruning.plugin_calls.scores import plugin_scores
+from mlprune.pruning.plugin_calls.structures import plugin_levels
 from mlprune.pruning.spec import ScoreSpec
 
 _WEIGHTS_TOGETHER = 2**18
@@ -88,26 +91,33 @@ def block_levels(
         if not any(sparsities[layer]):
             return unpruned_levels(weights[layer].shape, sparsities[layer])
         layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
-        packed = _ordered_levels(layer_inputs, score, sparsities=sparsities[layer])
+        packed = _ordered_levels(layer_inputs, score, sparsities=sparsities[layer], repeats=layer == smallest)
         return _described(packed, sparsities[layer], n_silent_features=inputs.n_silent(family.input_of(layer)))
 
+    pruned = [layer for layer in weights if any(sparsities[layer])]
+    smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)
     largest_first = sorted(weights, key=lambda layer: -weights[layer].numel())
     ordered_layers = dict(zip(largest_first, parallel_map(ordered, largest_first), strict=True))
     return {layer: ordered_layers[layer] for layer in weights}
 
 
-def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequence[float]) -> PackedLevels:
+def _ordered_levels(
+    inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequence[float], repeats: bool
+) -> PackedLevels:
     """Score and order one layer.
 
     Where rows do not depend on each other, a few rows are scored, ordered and packed at a time, in the cache.
+
+    Args:
+        repeats: whether a plug-in is called twice, to compare its results.
     """
-    weight = inputs.weight
+    weight, position = inputs.weight, (inputs.block, inputs.layer)
 
     def levels_of_rows(rows: slice) -> Tensor:
-        scores = SCORE_FUNCTIONS[score.score](inputs.of_rows(rows), score.score_parameters)
+        scores = layer_scores(inputs.of_rows(rows), score, repeats=repeats)
         if score.permute:
             return permuted_levels(scores, score.structure, sparsities=sparsities)
-        return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
+        return layer_levels(scores, score, sparsities=sparsities, position=position, repeats=repeats)
 
     n_levels = len(sparsities)
     is_by_rows = score.score in ROW_WISE_SCORES and selects_within_rows(score.structure) and not score.permute
@@ -115,6 +125,49 @@ def _ordered_levels(inputs: LayerInputs, score: ScoreSpec, *, sparsities: Sequen
         return PackedLevels.pack(levels_of_rows(slice(None)), n_levels)
     shape = (weight.shape[0], weight.shape[1])
     return PackedLevels.pack_rows(levels_of_rows, shape, n_levels, n_together=_WEIGHTS_TOGETHER)
+
+
+def layer_scores(inputs: LayerInputs, score: ScoreSpec, *, repeats: bool = False) -> Tensor:
+    """Return the scores of one layer, [out, in] float32.
+
+    Args:
+        repeats: whether a plug-in is called twice, to compare its results.
+    Raises:
+        StatisticsError: the score reads statistics that are missing or impossible.
+        PluginError: a plug-in is missing, or breaks its contract.
+    """
+    if score.plugin is None:
+        return SCORE_FUNCTIONS[score.score](inputs, score.score_parameters)
+    plugin, parameters = score.method, score.score_parameters
+    assert isinstance(plugin, ScorePlugin), "a look-up checks the class of a plug-in"
+    assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
+    return plugin_scores(plugin, inputs, parameters, source=score.plugin, repeats=repeats)
+
+
+def layer_levels(
+    scores: Tensor, score: ScoreSpec, *, sparsities: Sequence[float], position: tuple[int, str], repeats: bool = False
+) -> Tensor:
+    """Return the levels of one layer, [out, in] uint8; see `levels_of`.
+
+    Args:
+        position: block and layer.
+        repeats: whether a plug-in is called twice, to compare its results.
+    Raises: as `levels_of`, and
+        PluginError: a plug-in is missing, or breaks its contract.
+    """
+    if score.structure_plugin is None:
+        return levels_of(scores, score.structure, sparsities=sparsities, rounding=score.rounding, removes=score.removes)
+    plugin = score.group
+    assert isinstance(plugin, StructurePlugin), "a look-up checks the class of a plug-in"
+    return plugin_levels(
+        plugin,
+        scores,
+        sparsities=sparsities,
+        parameters=score.structure_parameters,
+        source=score.structure_plugin,
+        position=position,
+        repeats=repeats,
+    )
 
 
 def described_levels(

@@ -8,16 +8,22 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import (
     AGGREGATIONS,
     NO_PARAMETERS,
-    REFINERS,
     SCHEDULES,
-    SCORES,
-    Method,
     Parameters,
     Refiner,
     Score,
     Structure,
     structure_of,
 )
+from mlprune.methods.plugins import (
+    REFINER_METHODS,
+    SCHEDULE_METHODS,
+    SCORE_METHODS,
+    STRUCTURE_METHODS,
+    PluginParameters,
+    PluginSource,
+)
+from mlprune.pruning.spec_parameters import fill_in_parameters, given_parameters, parameters_class
 from mlprune.vocabulary import RemovesName, RoundingName, TokenScope
 
 
@@ -26,28 +32,40 @@ class ScoreSpec:
     """How the weights of a layer are scored and compared."""
 
     score: str
-    """A key of `SCORES`."""
+    """A key of `SCORES`, or the name of a plug-in."""
     structure: str = "row"
-    """`row`, `matrix`, `alpha` or `N:M`."""
+    """`row`, `matrix`, `alpha`, `N:M`, or the name of a plug-in."""
     removes: RemovesName = "lowest"
     rounding: RoundingName = "decimal"
     score_parameters: Parameters = NO_PARAMETERS
     """Left out: the defaults of the score."""
     permute: bool = False
     """N:M: whether the inputs are permuted first, so that the kept scores have a higher sum."""
+    plugin: PluginSource | None = None
+    """Source of the score; None if it is built in."""
+    structure_plugin: PluginSource | None = None
+    """Source of the structure; None if it is built in."""
+    structure_parameters: PluginParameters = PluginParameters()  # noqa: RUF009 - frozen
+    """Of a structure that is a plug-in; the others have none."""
 
     def __post_init__(self) -> None:
-        _fill_in(self, "score_parameters", SCORES[self.score])
+        fill_in_parameters(self, "score_parameters", parameters_class(SCORE_METHODS, self.score, self.plugin))
 
     @property
     def method(self) -> Score:
-        """The registry entry of the score."""
-        return SCORES[self.score]
+        """The score; a plug-in is loaded.
+
+        Raises:
+            PluginError: the plug-in is missing, or differs.
+        """
+        return SCORE_METHODS.resolve(self.score, self.plugin)
 
     @property
     def group(self) -> Structure:
-        """The registry entry of the structure."""
-        return structure_of(self.structure)
+        """The structure; a plug-in is loaded, as for the score."""
+        if self.structure_plugin is None:
+            return structure_of(self.structure)
+        return STRUCTURE_METHODS.resolve(self.structure, self.structure_plugin)
 
     @property
     def permuted_group(self) -> int | None:
@@ -62,8 +80,21 @@ class ScoreSpec:
     @property
     def seed(self) -> int | None:
         """Seed of the score; None if it has none."""
-        seed: int | None = vars(self.score_parameters).get("seed")
-        return seed
+        seed = self.settings.get("seed")
+        return seed if isinstance(seed, int) else None
+
+    @property
+    def settings(self) -> Mapping[str, JsonValue]:
+        """The parameters of the score by name; of a plug-in, those that are not at their defaults."""
+        parameters = self.score_parameters
+        return parameters if isinstance(parameters, PluginParameters) else vars(parameters)
+
+    def with_seed(self, seed: int) -> "ScoreSpec":
+        """Return the same score with another seed; it has to have one."""
+        parameters = self.score_parameters
+        if isinstance(parameters, PluginParameters):
+            return replace(self, score_parameters=parameters.with_seed(seed))
+        return replace(self, score_parameters=replace(parameters, seed=seed))  # type: ignore[call-arg]
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -73,9 +104,15 @@ class ScoreSpec:
     @classmethod
     def from_parameters(cls, parameters: JsonObject) -> "ScoreSpec":
         """Build the specification from the parameters of a record; other keys are ignored."""
-        spec = with_defaults(cls, parameters)
-        values = _parameters(SCORES[spec.score].parameters, parameters.get("score_parameters"))
-        return replace(spec, score_parameters=values)
+        spec, plugin = with_defaults(cls, parameters), PluginSource.from_parameters(parameters.get("plugin"))
+        kind = parameters_class(SCORE_METHODS, spec.score, plugin)
+        return replace(
+            spec,
+            score_parameters=given_parameters(kind, parameters.get("score_parameters")),
+            plugin=plugin,
+            structure_plugin=PluginSource.from_parameters(parameters.get("structure_plugin")),
+            structure_parameters=PluginParameters.from_values(parameters.get("structure_parameters")),
+        )
 
 
 @dataclass(frozen=True)
@@ -83,17 +120,19 @@ class RefinementSpec:
     """How the mask of a score is refined."""
 
     refiner: str
-    """A key of `REFINERS`."""
+    """A key of `REFINERS`, or the name of a plug-in."""
     refiner_parameters: Parameters = NO_PARAMETERS
     """Left out: the defaults of the refiner."""
+    plugin: PluginSource | None = None
+    """Source of the refiner; None if it is built in."""
 
     def __post_init__(self) -> None:
-        _fill_in(self, "refiner_parameters", REFINERS[self.refiner])
+        fill_in_parameters(self, "refiner_parameters", parameters_class(REFINER_METHODS, self.refiner, self.plugin))
 
     @property
     def method(self) -> Refiner:
-        """The registry entry of the refiner."""
-        return REFINERS[self.refiner]
+        """The refiner; a plug-in is loaded, as for a score."""
+        return REFINER_METHODS.resolve(self.refiner, self.plugin)
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -103,9 +142,11 @@ class RefinementSpec:
     @classmethod
     def from_parameters(cls, parameters: JsonObject) -> "RefinementSpec":
         """Build the specification from the parameters of a record."""
-        spec = with_defaults(cls, parameters)
-        values = _parameters(REFINERS[spec.refiner].parameters, parameters.get("refiner_parameters"))
-        return replace(spec, refiner_parameters=values)
+        spec, plugin = with_defaults(cls, parameters), PluginSource.from_parameters(parameters.get("plugin"))
+        kind = parameters_class(REFINER_METHODS, spec.refiner, plugin)
+        return replace(
+            spec, refiner_parameters=given_parameters(kind, parameters.get("refiner_parameters")), plugin=plugin
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +166,7 @@ class StatisticsSelection:
 
     def __post_init__(self) -> None:
         if self.aggregation is not None:
-            _fill_in(self, "aggregation_parameters", AGGREGATIONS[self.aggregation])
+            fill_in_parameters(self, "aggregation_parameters", AGGREGATIONS[self.aggregation].parameters)
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -139,7 +180,7 @@ class StatisticsSelection:
         if selection.aggregation is None:
             return selection
         method = AGGREGATIONS[selection.aggregation]
-        values = _parameters(method.parameters, parameters.get("aggregation_parameters"))
+        values = given_parameters(method.parameters, parameters.get("aggregation_parameters"))
         return replace(selection, aggregation_parameters=values)
 
 
@@ -148,18 +189,27 @@ class ScheduleSpec:
     """How the sparsity is spread over blocks and layers."""
 
     kind: str = "uniform"
-    """A key of `SCHEDULES`."""
+    """A key of `SCHEDULES`, or the name of a plug-in."""
     schedule_parameters: Parameters = NO_PARAMETERS
     losses: str | None = None
     """sensitivity: id of the record of the losses."""
+    plugin: PluginSource | None = None
+    """Source of the schedule; None if it is built in."""
+    layers: tuple[tuple[int, str, float], ...] = ()
+    """Of a plug-in: (block, layer, sparsity), computed when the variant is planned."""
 
     def __post_init__(self) -> None:
-        _fill_in(self, "schedule_parameters", SCHEDULES[self.kind])
+        fill_in_parameters(self, "schedule_parameters", parameters_class(SCHEDULE_METHODS, self.kind, self.plugin))
 
     @property
     def reads_statistics(self) -> bool:
         """Whether the schedule reads statistics of demonstrations on the dense model."""
-        return bool(SCHEDULES[self.kind].needs)
+        return self.plugin is None and bool(SCHEDULES[self.kind].needs)
+
+    @property
+    def is_in_recipe(self) -> bool:
+        """Whether the specification alone determines the sparsity of every layer."""
+        return self.plugin is not None or SCHEDULES[self.kind].is_in_recipe
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -169,9 +219,10 @@ class ScheduleSpec:
     @classmethod
     def from_parameters(cls, parameters: JsonObject) -> "ScheduleSpec":
         """Build the schedule from the parameters of a record."""
-        spec = with_defaults(cls, parameters)
-        values = _parameters(SCHEDULES[spec.kind].parameters, parameters.get("schedule_parameters"))
-        return replace(spec, schedule_parameters=values)
+        spec, plugin = with_defaults(cls, parameters), PluginSource.from_parameters(parameters.get("plugin"))
+        kind = parameters_class(SCHEDULE_METHODS, spec.kind, plugin)
+        values = given_parameters(kind, parameters.get("schedule_parameters"))
+        return replace(spec, schedule_parameters=values, plugin=plugin)
 
 
 @dataclass(frozen=True)
@@ -194,16 +245,3 @@ class Scope:
     def from_parameters(cls, parameters: JsonObject) -> "Scope":
         """Build the scope from the parameters of a record."""
         return with_defaults(cls, parameters)
-
-
-def _fill_in(spec: object, name: str, method: Method) -> None:
-    """Give a specification the default parameters of its method if it has none."""
-    given = getattr(spec, name)
-    if given == NO_PARAMETERS:
-        object.__setattr__(spec, name, method.parameters())
-    elif not isinstance(given, method.parameters | dict):
-        raise TypeError(f"expected {method.parameters.__name__}, got {type(given).__name__}")
-
-
-def _parameters(kind: type[Parameters], values: JsonValue) -> Parameters:
-    return with_defaults(kind, values if isinstance(values, Mapping) else {})

@@ -77,6 +77,8 @@ class Recipe(Model):
     """The base model that is pruned."""
     corpus: CorpusConfig
     """Source of sentences."""
+    plugins: tuple[str, ...] = ()
+    """Files of plug-ins for a quick try; each has to be named with `--allow-plugins` too."""
     demonstrations: tuple[DemonstrationConfig, ...] = ()
     """Demonstration sets that scores read; a list in an entry multiplies out."""
     variants: tuple[VariantConfig, ...] = ()

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, create_model, model_validator
 
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
-from mlprune.recipe.base import EntryName, Model, RegisteredName, as_pairs
-from mlprune.recipe.options import chosen_parameters, with_options
+from mlprune.methods.plugins import SCHEDULE_METHODS, PluginSource
+from mlprune.recipe.base import EntryName, Model, as_pairs
+from mlprune.recipe.options import with_options
+from mlprune.recipe.plugins.method_names import MethodName
+from mlprune.recipe.plugins.plugin_parameters import PluginPairs, check_parameters, method_parameters
 from mlprune.recipe.questions.asked_languages import asked_languages
 from mlprune.vocabulary import UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
-_SCHEDULE = RegisteredName("schedule", tuple(SCHEDULES))
+_SCHEDULE = MethodName(SCHEDULE_METHODS)
 ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
 _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
@@ -91,6 +94,8 @@ class ScheduleFields(Model):
     """sensitivity: task in which the losses were measured (the first one of the analysis)."""
     group: Annotated[str, AfterValidator(_group)] = "outside_english"
     """sensitivity: languages whose loss counts, as in `languages` of a question."""
+    parameters: PluginPairs = ()
+    """Parameters of a schedule that is a plug-in."""
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +117,7 @@ class ScheduleFields(Model):
             raise ValueError("schedules sensitivity and search need from, and no other schedule takes it")
         if given and self.kind != "sensitivity":
             raise ValueError(f"only schedule sensitivity takes {', '.join(_LOSS_KEYS)}, got {', '.join(given)}")
+        check_parameters(self, {self.kind: SCHEDULE_METHODS.find(self.kind)})
         return self
 
     @property
@@ -121,9 +127,19 @@ class ScheduleFields(Model):
         return source
 
     @property
-    def parameters(self) -> Parameters:
+    def method_parameters(self) -> Parameters:
         """The parameters of the schedule."""
-        return chosen_parameters(self, SCHEDULES[self.kind])
+        return method_parameters(self, SCHEDULE_METHODS, self.kind)
+
+    @property
+    def reads_statistics(self) -> bool:
+        """Whether the schedule reads statistics of demonstrations."""
+        return bool(SCHEDULE_METHODS.find(self.kind)[0].needs)
+
+    @property
+    def plugin(self) -> PluginSource | None:
+        """Where the schedule comes from; None if it is built in."""
+        return SCHEDULE_METHODS.find(self.kind)[1]
 
 
 if TYPE_CHECKING:

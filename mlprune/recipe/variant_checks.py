@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from mlprune.methods import REFINERS, SCORES, STRUCTURES, StatisticsName
+from mlprune.methods import REFINERS, Score, StatisticsName
+from mlprune.methods.plugins import STRUCTURE_METHODS
 from mlprune.recipe.options import check_owners
+from mlprune.recipe.plugins.method_names import refiner_named, score_named
 
 if TYPE_CHECKING:
     from mlprune.recipe.variants import VariantFields
@@ -48,6 +50,21 @@ def check_quantisation(entry: "VariantFields") -> None:
         raise ValueError("quantisation_group belongs to bits")
 
 
+def check_structure(entry: "VariantFields", score: Score) -> None:
+    """Check that a score takes the structure. Scores that take `matrix` take structures of plug-ins.
+
+    Raises:
+        ValueError: it does not.
+    """
+    is_plugin = entry.structure_source is not None
+    if is_plugin and not score.changes_weights and {"matrix", entry.group} & set(score.structures):
+        if entry.removes != "lowest":
+            raise ValueError(f"structure {entry.group} is a plug-in and needs removes: lowest, got {entry.removes}")
+    elif ("N:M" if ":" in entry.group else entry.group) not in score.structures:
+        expected = " or ".join(score.structures)
+        raise ValueError(f"score {entry.score} takes structure {expected}, got {entry.group}")
+
+
 def check_refiner(entry: "VariantFields") -> None:
     """Check that a refiner takes the structure and the mask of the score.
 
@@ -57,10 +74,10 @@ def check_refiner(entry: "VariantFields") -> None:
     check_owners(entry, "refine", REFINERS, entry.refine)
     if entry.refine is None or entry.score is None or not entry.sparsity:
         return
-    structures = REFINERS[entry.refine].structures
+    structures = refiner_named(entry.refine).structures
     if ("N:M" if ":" in entry.group else entry.group) not in structures:
         raise ValueError(f"refine {entry.refine} takes structure {' or '.join(structures)}, got {entry.group}")
-    if SCORES[entry.score].changes_weights:
+    if score_named(entry.score).changes_weights:
         raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
     if entry.permute:
         raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
@@ -74,7 +91,9 @@ def check_units(entry: "VariantFields") -> None:
     Raises:
         ValueError: one does not apply.
     """
-    if entry.score is None or not entry.sparsity or ":" in entry.group or not STRUCTURES[entry.group].of_model:
+    if entry.score is None or not entry.sparsity or ":" in entry.group:
+        return
+    if not STRUCTURE_METHODS.find(entry.group)[0].of_model:
         return
     required: dict[str, tuple[object, object]] = {
         "propagation": (entry.propagation, "dense"),
@@ -101,3 +120,30 @@ def check_choice_of_demonstrations(entry: "VariantFields") -> None:
     if per_set and chosen:
         methods = f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
         raise ValueError(f"{methods} reads {' and '.join(per_set)} of whole sets: leave {' and '.join(chosen)} out")
+
+
+def check_permuted(entry: "VariantFields", score: Score) -> None:
+    """Check the options of a variant whose inputs are permuted.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if ":" not in entry.group:
+        raise ValueError(f"permute needs structure N:M, as in 2:4, got {entry.group}")
+    if score.changes_weights:
+        raise ValueError(f"permute needs a score that keeps weights as they are, got {entry.score}")
+    if entry.removes != "lowest":
+        raise ValueError(f"permute needs removes: lowest, got {entry.removes}")
+
+
+def check_changed_weights(entry: "VariantFields") -> None:
+    """Check the options of a score that changes weights.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if entry.removes != "lowest":
+        raise ValueError(f"score {entry.score} needs removes: lowest, got {entry.removes}")
+    if entry.over and entry.aggregate != "mean":
+        expected = "aggregate: mean, which adds their Gram matrices"
+        raise ValueError(f"score {entry.score} over several sets needs {expected}, got {entry.aggregate}")

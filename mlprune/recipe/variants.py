@@ -7,34 +7,34 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Parameters, Score, StatisticsName
+from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, StatisticsName
+from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
+from mlprune.recipe.plugins import method_names
+from mlprune.recipe.plugins.plugin_parameters import PluginPairs, check_parameters, method_parameters
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.recipe.variant_checks import (
+    check_changed_weights,
     check_choice_of_demonstrations,
     check_kind,
+    check_permuted,
     check_quantisation,
     check_refiner,
+    check_structure,
     check_units,
 )
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
-_SCORE = RegisteredName("score", tuple(SCORES))
+_SCORE = method_names.MethodName(SCORE_METHODS)
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
-_REFINER = RegisteredName("refiner", tuple(REFINERS))
+_REFINER = method_names.MethodName(REFINER_METHODS)
 ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
 AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
 RefinerName = Annotated[str, AfterValidator(_REFINER), Field(title=_REFINER.title)]
-_NAMED_STRUCTURES = tuple(name for name in STRUCTURES if name != "N:M")
-StructureName = Annotated[
-    str,
-    Field(
-        pattern=rf"^({'|'.join(_NAMED_STRUCTURES)}|[1-9][0-9]*:[1-9][0-9]*)$",
-        title=f"{', '.join(f'`{name}`' for name in _NAMED_STRUCTURES)} or N:M as in `2:4`",
-    ),
-]
+_STRUCTURE = method_names.StructureNames(STRUCTURE_METHODS)
+StructureName = Annotated[str, AfterValidator(_STRUCTURE), Field(title=_STRUCTURE.title)]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 """Keys about statistics. Methods without statistics ignore them, so that lists of scores can multiply out."""
 
@@ -48,6 +48,8 @@ class VariantFields(Model):
     """Importance of a weight; needed except for combinations and the dense model."""
     refine: RefinerName | None = None
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
+    parameters: PluginPairs = ()
+    """Parameters of the plug-ins that the entry names; lists multiply out."""
     demonstrations: str | None = None
     """Name of the sets whose statistics the score reads, one variant per set; magnitude and random ignore it."""
     over: tuple[str, ...] = ()
@@ -114,8 +116,8 @@ class VariantFields(Model):
     @property
     def needs(self) -> tuple[StatisticsName, ...]:
         """Statistics that the score and the refiner read."""
-        of_score = SCORES[self.score].needs if self.score else ()
-        of_refiner = REFINERS[self.refine].needs if self.refine else ()
+        of_score = method_names.score_named(self.score).needs if self.score else ()
+        of_refiner = method_names.refiner_named(self.refine).needs if self.refine else ()
         return tuple(dict.fromkeys((*of_score, *of_refiner)))
 
     @property
@@ -128,17 +130,38 @@ class VariantFields(Model):
     @property
     def group(self) -> str:
         """The structure, or the default of the score."""
-        return self.structure or (SCORES[self.score].structures[0] if self.score else "row")
+        return self.structure or (method_names.score_named(self.score).structures[0] if self.score else "row")
 
     @property
     def score_parameters(self) -> Parameters:
         """The parameters of the score."""
-        return chosen_parameters(self, SCORES[self.score]) if self.score else Parameters()
+        return method_parameters(self, SCORE_METHODS, self.score) if self.score else Parameters()
 
     @property
     def refiner_parameters(self) -> Parameters:
         """The parameters of the refiner."""
-        return chosen_parameters(self, REFINERS[self.refine]) if self.refine else Parameters()
+        return method_parameters(self, REFINER_METHODS, self.refine) if self.refine else Parameters()
+
+    @property
+    def score_source(self) -> PluginSource | None:
+        """Where the score comes from; None if it is built in."""
+        return SCORE_METHODS.find(self.score)[1] if self.score else None
+
+    @property
+    def refiner_source(self) -> PluginSource | None:
+        """Where the refiner comes from; None if it is built in."""
+        return REFINER_METHODS.find(self.refine)[1] if self.refine else None
+
+    @property
+    def structure_source(self) -> PluginSource | None:
+        """Where the structure comes from; None if it is built in."""
+        return method_names.source_of_structure(self.group)
+
+    @property
+    def structure_parameters(self) -> PluginParameters:
+        """The parameters of a structure that is a plug-in; none for the others."""
+        parameters = method_parameters(self, STRUCTURE_METHODS, self.group) if self.structure_source else None
+        return parameters if isinstance(parameters, PluginParameters) else PluginParameters()
 
     @property
     def aggregation_parameters(self) -> Parameters:
@@ -166,11 +189,19 @@ class VariantFields(Model):
         return self
 
     @model_validator(mode="after")
+    def _parameters_are_known(self) -> "VariantFields":
+        scores = {self.score: SCORE_METHODS.find(self.score)} if self.score else {}
+        refiners = {self.refine: REFINER_METHODS.find(self.refine)} if self.refine else {}
+        structures = {self.group: STRUCTURE_METHODS.find(self.group)} if self.structure_source else {}
+        check_parameters(self, {**scores, **refiners, **structures})
+        return self
+
+    @model_validator(mode="after")
     def _sets_fit_score(self) -> "VariantFields":
         if self.reads_statistics and (self.demonstrations is None) != bool(self.over):
             methods = f"score {self.score}" + (f" with refine {self.refine}" if self.refine else "")
             raise ValueError(f"{methods} needs demonstrations, or over with several sets, and not both")
-        has_contrast = self.score is not None and SCORES[self.score].has_contrast
+        has_contrast = self.score is not None and method_names.score_named(self.score).has_contrast
         if has_contrast != (self.contrast is not None):
             raise ValueError("score contrast needs contrast, and no other score takes it")
         if bool(self.over) != (self.aggregate is not None):
@@ -185,52 +216,26 @@ class VariantFields(Model):
     def _options_fit_score(self) -> "VariantFields":
         if self.score is None:
             return self
-        score = SCORES[self.score]
+        score = method_names.score_named(self.score)
         check_owners(self, "score", SCORES, self.score)
-        if SCHEDULES[self.schedule.kind].needs and not score.needs:
+        if self.schedule.reads_statistics and not score.needs:
             raise ValueError(f"schedule {self.schedule.kind} reads demonstrations, and score {self.score} has none")
         if self.sparsity == 0 and self.schedule.kind == "given":
             raise ValueError("sparsity 0 is the dense model, and a schedule cannot prune it: leave layers out by scope")
         if ":" in self.group and self.schedule.kind != "uniform":
             raise ValueError("structure N:M removes the same share everywhere: schedule uniform")
         if self.permute:
-            self._check_permuted(score)
+            check_permuted(self, score)
         if self.profile == "paper" and self.tokens != "all":
             raise ValueError("profile paper counts all tokens, padding included")
         if self.sparsity:
-            self._check_structure(score)
+            check_structure(self, score)
             if score.changes_weights:
-                self._check_changed_weights()
-        return self
-
-    @model_validator(mode="after")
-    def _refiner_fits_score(self) -> "VariantFields":
+                check_changed_weights(self)
         check_refiner(self)
         check_units(self)
         check_choice_of_demonstrations(self)
         return self
-
-    def _check_structure(self, score: Score) -> None:
-        if ("N:M" if ":" in self.group else self.group) not in score.structures:
-            expected = " or ".join(score.structures)
-            raise ValueError(f"score {self.score} takes structure {expected}, got {self.group}")
-
-    def _check_permuted(self, score: Score) -> None:
-        """Check the options of a variant whose inputs are permuted."""
-        if ":" not in self.group:
-            raise ValueError(f"permute needs structure N:M, as in 2:4, got {self.group}")
-        if score.changes_weights:
-            raise ValueError(f"permute needs a score that keeps weights as they are, got {self.score}")
-        if self.removes != "lowest":
-            raise ValueError(f"permute needs removes: lowest, got {self.removes}")
-
-    def _check_changed_weights(self) -> None:
-        """Check the options of a score that changes weights."""
-        if self.removes != "lowest":
-            raise ValueError(f"score {self.score} needs removes: lowest, got {self.removes}")
-        if self.over and self.aggregate != "mean":
-            expected = "aggregate: mean, which adds their Gram matrices"
-            raise ValueError(f"score {self.score} over several sets needs {expected}, got {self.aggregate}")
 
 
 if TYPE_CHECKING:

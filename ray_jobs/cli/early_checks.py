@@ -1,6 +1,7 @@
 """Checks of a recipe before libraries are imported for seconds."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
@@ -10,9 +11,11 @@ from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
 IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"
 
 
-def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
+def require_hub_for_import(recipe_path: Path, store_uri: str, *, allowed_plugins: Sequence[Path] = ()) -> None:
     """Check that the hub can be asked for the model that a recipe imports, unless it may be imported already.
 
+    Args:
+        allowed_plugins: files of plug-ins that the recipe may name.
     Raises:
         RecipeError: the recipe cannot be used.
         HubError: the hub cannot be reached.
@@ -21,7 +24,7 @@ def require_hub_for_import(recipe_path: Path, store_uri: str) -> None:
         return
     if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
         return
-    recipe = load_recipe(recipe_path)
+    recipe = load_recipe(recipe_path, allowed_plugins=allowed_plugins)
     name = recipe.model.path or ""
     if wants_import(recipe.model) and not _exists(recipe.resolve(name)):
         require_hub_or_cache(name, kind="model", revision=recipe.model.revision)

@@ -21,6 +21,8 @@ class RecipeChanges:
     """At most this many demonstrations per set and items per evaluation."""
     model: str | None = None
     """Folder or hub id of another base model; `demo` for the embedded one."""
+    allowed_plugins: tuple[Path, ...] = ()
+    """Files of plug-ins that the recipe may name."""
 
 
 NO_CHANGES = RecipeChanges()
@@ -35,7 +37,7 @@ def load_changed_recipe(path: Path, changes: RecipeChanges) -> Recipe:
     """
     if changes.model is not None and not changes.model.strip():
         raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
-    recipe = load_recipe(path)
+    recipe = load_recipe(path, allowed_plugins=changes.allowed_plugins)
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)
     if changes.model is not None:

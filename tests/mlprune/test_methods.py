@@ -13,7 +13,6 @@ from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.selection.levels import LEVEL_FUNCTIONS
 from mlprune.numeric.weights.reconstruction_functions import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
-from mlprune.pruning import spec
 from mlprune.pruning.schedules import SCHEDULE_FUNCTIONS
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -94,8 +93,7 @@ def test_an_optional_parameter_changes_no_existing_id_and_old_records_load(
     parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = ScoreSpec.from_parameters(parameters)
-    scores = {**SCORES, "ria": Score("ria", needs=("squares",), parameters=RiaWithAFloor)}
-    monkeypatch.setattr(spec, "SCORES", scores)
+    monkeypatch.setitem(SCORES, "ria", Score("ria", needs=("squares",), parameters=RiaWithAFloor))  # type: ignore[arg-type]
     after = ScoreSpec.from_parameters(parameters)
     assert isinstance(after.score_parameters, RiaWithAFloor)
     assert digest(after.parameters) == digest(before.parameters) == digest(parameters)

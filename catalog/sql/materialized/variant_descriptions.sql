@@ -62,6 +62,18 @@ own AS (
             ', ',
             CASE WHEN removes = 'highest' THEN 'removes the highest' END,
             'refined by ' || replace(refiner, '_', ' '),
+            nullif(array_to_string(list_transform(
+                json_keys(plugins),
+                lambda kind: concat_ws(
+                    ' ',
+                    json_extract_string(plugins, '$.' || kind || '.name'), 'of',
+                    json_extract_string(plugins, '$.' || kind || '.file'),
+                    json_extract_string(plugins, '$.' || kind || '.distribution'),
+                    json_extract_string(plugins, '$.' || kind || '.version'),
+                    '#' || left(json_extract_string(plugins, '$.' || kind || '.sha256'), 6),
+                    json_extract_string(plugins, '$.' || kind || '.parameters')
+                )
+            ), ', '), ''),
             CASE WHEN schedule <> 'uniform' THEN schedule || ' schedule' END,
             CASE
                 WHEN scope <> 'all' THEN 'only ' || array_to_string(list_transform(
@@ -105,7 +117,8 @@ own AS (
             aggregation_parameters::VARCHAR, intervention_parameters::VARCHAR
         ] || CASE WHEN refiner IS NULL THEN [] ELSE [refiner, refiner_parameters::VARCHAR] END
             || CASE WHEN neurons IS NULL THEN [] ELSE ['neurons', neurons::VARCHAR] END
-            || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END AS own_key
+            || CASE WHEN bits IS NULL THEN [] ELSE ['bits', bits::VARCHAR, quantisation_group::VARCHAR] END
+            || CASE WHEN plugins IS NULL THEN [] ELSE [plugins::VARCHAR] END AS own_key
     FROM scored
 ),
 parents AS (

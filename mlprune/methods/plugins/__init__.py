@@ -23,6 +23,7 @@ from mlprune.methods.plugins.plugin import (
     ScorePlugin,
     StructurePlugin,
 )
+from mlprune.methods.plugins.schedule_inputs import LayerSize, ScheduleInputs
 from mlprune.methods.plugins.source import PluginSource
 
 __all__ = [
@@ -33,11 +34,13 @@ __all__ = [
     "STRUCTURE_METHODS",
     "AnyPlugin",
     "InstalledPlugin",
+    "LayerSize",
     "MethodLookup",
     "PluginKind",
     "PluginParameters",
     "PluginSource",
     "RefinerPlugin",
+    "ScheduleInputs",
     "SchedulePlugin",
     "ScorePlugin",
     "StructurePlugin",

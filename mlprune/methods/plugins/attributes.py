@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from typing import NamedTuple, get_args
 
-from mlprune.methods.method import Method, Score, StatisticsName
+from mlprune.methods.method import Method, Schedule, Score, StatisticsName, Structure
 from mlprune.methods.parameters import Parameters
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -35,6 +35,10 @@ def attribute_problems(plugin: Method) -> Iterator[Problem]:
     if not isinstance(needs, tuple) or not all(one in known for one in needs):
         yield Problem("needs", f"a tuple of {', '.join(known)}", needs)
     yield from _parameter_problems(plugin.parameters)
+    if isinstance(plugin, Schedule) and (needs or plugin.reads_losses):
+        yield Problem("needs", "nothing: a schedule plug-in reads the sizes of layers", needs or "reads_losses=True")
+    if isinstance(plugin, Structure) and plugin.of_model:
+        yield Problem("of_model", "False: a structure plug-in gets the scores of one layer", True)
     if isinstance(plugin, Score) and (plugin.changes_weights or plugin.has_contrast):
         got = "changes_weights" if plugin.changes_weights else "has_contrast"
         yield Problem(got, "False: a score orders weights; a RefinerPlugin can change them", True)

@@ -4,6 +4,7 @@ A recipe names a method; `find` returns it together with its provenance. A speci
 `resolve` returns the method with exactly this source, in any process.
 """
 
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -23,7 +24,7 @@ from mlprune.methods.structures import STRUCTURES
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MethodLookup(Generic[AnyMethod]):
     """The methods of one kind."""
 
@@ -81,7 +82,7 @@ class MethodLookup(Generic[AnyMethod]):
 
     def _installed(self, name: str, source: PluginSource) -> AnyMethod:
         """Return an installed plug-in if it has this source."""
-        context = {self.kind: name, "expected": source.label, "next": source.advice}
+        context = {self.kind: name, "expected": source.label, "node": socket.gethostname(), "next": source.advice}
         of_name = [plugin for plugin in installed_plugins(self.group) if plugin.name == name]
         matching = [plugin for plugin in of_name if plugin.distribution == source.distribution]
         if not matching:

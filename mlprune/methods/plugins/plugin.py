@@ -30,8 +30,8 @@ class StructurePlugin(Structure):
     """Name in recipes, equal to the name of the entry point."""
     function: Callable[..., object]
     n_removed: Callable[..., int] | None = None
-    """Number of weights removed from a layer: a function of (shape, sparsity, parameters). None: the sparsity times the
-    number of weights, rounded down."""
+    """Number of weights removed from a layer: a function of (shape, sparsity, parameters), at most the sparsity times
+    the number of weights. None: this product, rounded down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class SchedulePlugin(Schedule):
 
 @dataclass(frozen=True, kw_only=True)
 class RefinerPlugin(Refiner):
-    """A refiner: a function of (LayerInputs, keep mask, parameters) that returns a RefinedLayer."""
+    """A refiner: a function of (LayerInputs, keep mask, structure, parameters) that returns a RefinedLayer."""
 
     name: str
     """Name in recipes, equal to the name of the entry point."""

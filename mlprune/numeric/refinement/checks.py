@@ -62,3 +62,15 @@ def host_products(weight: Tensor, products: Tensor) -> Tensor:
     if not bool(torch.isfinite(products).all()) or bool((products.diagonal() < 0).any()):
         raise StatisticsError("a Gram matrix has an entry that is not finite, or a negative diagonal entry")
     return products.detach().to(device="cpu", dtype=torch.float64).contiguous()
+
+
+def kept_counts(keep: Tensor, structure: str) -> Tensor:
+    """Return the number of kept weights of each row, or of each group of N:M.
+
+    Args:
+        keep: [out, in], bool.
+        structure: `row`, `matrix`, `alpha` or `N:M`, whose M divides the row.
+    """
+    if ":" not in structure:
+        return keep.sum(dim=1)
+    return keep.reshape(keep.shape[0], -1, int(structure.partition(":")[2])).sum(dim=2)

@@ -11,6 +11,9 @@ Entry = Mapping[str, Any]
 """An entry of a section as YAML has it."""
 LIST_KEYS = {"parts", "against", "over", "shares", "of"}
 """Keys whose value is always a list. A list under any other key of an entry multiplies out."""
+PARAMETERS = "parameters"
+"""Key with the parameters of plug-ins, a mapping whose lists multiply out like those of the entry. A value that is a
+list itself is written as a list of one list."""
 MAX_COMBINATIONS = 10_000
 """Most combinations of the lists in an entry; planning a combination takes about a millisecond."""
 
@@ -25,7 +28,7 @@ def expand_entry(entry: Entry) -> list[Entry]:
             does not have, or removes no combination or all of them.
     """
     exclude = entry.get("exclude")
-    entry = {key: value for key, value in entry.items() if key != "exclude"}
+    entry = {key: _multiplied(key, value) for key, value in entry.items() if key != "exclude"}
     keys = [key for key, value in entry.items() if isinstance(value, list) and value and key not in LIST_KEYS]
     n_combinations = prod(len(entry[key]) for key in keys)
     if n_combinations > MAX_COMBINATIONS:
@@ -35,6 +38,16 @@ def expand_entry(entry: Entry) -> list[Entry]:
     combinations = itertools.product(*(entry[key] for key in keys))
     expanded: list[Entry] = [{**entry, **dict(zip(keys, combination, strict=True))} for combination in combinations]
     return expanded if exclude is None else _without(expanded, exclude, entry=entry)
+
+
+def _multiplied(key: str, value: object) -> object:
+    """The combinations of the lists in the parameters of plug-ins; any other value as it is."""
+    if key != PARAMETERS or not isinstance(value, dict):
+        return value
+    lists = [inner if isinstance(inner, list) and inner else [inner] for inner in value.values()]
+    combinations = itertools.islice(itertools.product(*lists), MAX_COMBINATIONS + 1)
+    multiplied = [dict(zip(value, combination, strict=True)) for combination in combinations]
+    return multiplied if len(multiplied) > 1 else multiplied[0]
 
 
 def _without(expanded: list[Entry], exclude: object, *, entry: Entry) -> list[Entry]:

@@ -1,31 +1,36 @@
 """Load a recipe: read its file, expand the lists of entries, and check everything."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from mlprune.errors import RecipeError
 from mlprune.recipe.loading.combinations import Entry, expand_entry
+from mlprune.recipe.loading.plugin_files import PLUGINS, provide_plugins
 from mlprune.recipe.loading.recipe_file import read_recipe_file
 from mlprune.recipe.loading.sections import HIDDEN, MULTIPLIED
 from mlprune.recipe.loading.validation_errors import first_error
 from mlprune.recipe.models import Recipe
 
 
-def load_recipe(path: Path) -> Recipe:
+def load_recipe(path: Path, *, allowed_plugins: Sequence[Path] = ()) -> Recipe:
     """Read and check a recipe.
 
+    Args:
+        allowed_plugins: files of plug-ins that the recipe may name; their code runs in this process.
     Raises:
         RecipeError: the file is missing, is not YAML, or is not a valid recipe; the message is one line.
     """
     value = read_recipe_file(path)
-    return parse_recipe(value, folder=path.parent, where=str(path))
+    return parse_recipe(value, folder=path.parent, where=str(path), allowed_plugins=allowed_plugins)
 
 
-def parse_recipe(value: Entry, *, folder: Path, where: str = "recipe") -> Recipe:
+def parse_recipe(value: Entry, *, folder: Path, where: str = "recipe", allowed_plugins: Sequence[Path] = ()) -> Recipe:
     """Check a recipe that is a mapping; see `load_recipe`."""
     for key in HIDDEN & set(value):
         raise RecipeError("unknown key", where=where, key=key, expected=sorted(set(Recipe.model_fields) - HIDDEN))
+    provide_plugins(value.get(PLUGINS, ()), folder=folder, allowed=allowed_plugins, where=where)
     filled = dict(value)
     n_excluded = 0
     for section in MULTIPLIED:

@@ -7,7 +7,8 @@ from math import prod
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
-from mlprune.recipe.base import UNKNOWN_NAME, unknown_name
+from mlprune.errors import RecipeError
+from mlprune.recipe.base import RECIPE_ERROR, UNKNOWN_NAME, unknown_name, with_context
 from mlprune.recipe.searches.levels import LevelsConfig
 from mlprune.recipe.searches.trial_keys import NESTED, section_of, with_keys
 from mlprune.recipe.variants import VariantConfig
@@ -110,6 +111,9 @@ def _variant(entry: Keys, values: Keys) -> VariantConfig:
         if first["type"] == UNKNOWN_NAME:
             what, got, known = (context[name] for name in ("what", "got", "known"))
             raise unknown_name(what, got, known, key=".".join(path)) from err
+        if first["type"] == RECIPE_ERROR:
+            refused = RecipeError(context["message"], context["context"], at=".".join(map(str, path)))
+            raise with_context(refused) from err
         if first["type"] == "extra_forbidden":
             known = tuple(NESTED[str(location[0])].model_fields)
             raise unknown_name(f"key of {location[0]}", str(location[-1]), known, key=".".join(path)) from err

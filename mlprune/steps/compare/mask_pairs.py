@@ -81,7 +81,7 @@ def _close_pairs(groups: Groups) -> Iterator[Pair]:
 def _choices(spec: ScoredVariant) -> tuple[object, ...]:
     """Return all choices in which two variants of a group can differ."""
     calibration = spec.calibration
-    score = {name: value for name, value in spec.score.parameters.items() if name != "score_parameters"}
+    score = {name: value for name, value in vars(spec.score).items() if name != "score_parameters"}
     return (
         spec.set_ids,
         spec.score.seed,
@@ -92,5 +92,5 @@ def _choices(spec: ScoredVariant) -> tuple[object, ...]:
         spec.refinement,
         *(vars(calibration.selection).values() if calibration else ()),
         tuple(score.items()),
-        tuple((name, value) for name, value in vars(spec.score.score_parameters).items() if name != "seed"),
+        tuple((name, value) for name, value in spec.score.settings.items() if name != "seed"),
     )

@@ -5,7 +5,6 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from mlprune.methods import Parameters
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.neurons.variant import NeuronVariant
@@ -83,8 +82,7 @@ def _without(variant: PlannedVariant, source: SeedSource) -> Hashable:
 def _score(score: ScoreSpec, source: SeedSource) -> Hashable:
     if source != "score" or score.seed is None:
         return score
-    parameters: Parameters = replace(score.score_parameters, seed=0)  # type: ignore[call-arg]
-    return replace(score, score_parameters=parameters)
+    return score.with_seed(0)
 
 
 def _set(planned: PlannedSet, source: SeedSource) -> Hashable:

@@ -14,6 +14,7 @@ from mlprune.recipe import AskedLanguages, VariantConfig, asked_languages
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.loss_records import LossRecord, find_losses
+from mlprune.steps.plugin_schedule import planned_schedule
 
 
 def score_spec(entry: VariantConfig) -> ScoreSpec:
@@ -31,12 +32,17 @@ def score_spec(entry: VariantConfig) -> ScoreSpec:
         rounding="binary" if entry.profile == "paper" else "decimal",
         score_parameters=entry.score_parameters,
         permute=entry.permute,
+        plugin=entry.score_source,
+        structure_plugin=entry.structure_source,
+        structure_parameters=entry.structure_parameters,
     )
 
 
 def refinement_spec(entry: VariantConfig) -> RefinementSpec | None:
     """Return how the mask of the score is refined; None if it is not."""
-    return RefinementSpec(entry.refine, entry.refiner_parameters) if entry.refine else None
+    if entry.refine is None:
+        return None
+    return RefinementSpec(entry.refine, entry.refiner_parameters, entry.refiner_source)
 
 
 def statistics_selection(entry: VariantConfig) -> StatisticsSelection:
@@ -121,7 +127,7 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     positions = [_position(name) for name, _ in config.block_layers]
     _require_blocks((block for block, _ in positions), inputs, key="schedule.block_layers")
     _require_layers((layer for _, layer in positions), inputs, key="schedule.block_layers")
-    parameters = config.parameters
+    parameters = config.method_parameters
     if isinstance(parameters, SensitivityParameters):
         return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id)
     if isinstance(parameters, GivenParameters):
@@ -129,6 +135,15 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
             tuple(sorted(parameters.blocks)),
             tuple(sorted(parameters.layers)),
             tuple(sorted(parameters.block_layers, key=lambda pair: _position(pair[0]))),
+        )
+    if config.plugin is not None:
+        return planned_schedule(
+            config.kind,
+            parameters,
+            inputs=inputs,
+            source=config.plugin,
+            sparsity=entry.sparsity or 0.0,
+            chosen=scope(entry, inputs),
         )
     return ScheduleSpec(config.kind, parameters)
 
@@ -188,7 +203,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     Raises:
         RecipeError: it does not.
     """
-    if structure_of(entry.group).of_model and entry.sparsity:
+    if entry.structure_source is None and structure_of(entry.group).of_model and entry.sparsity:
         _check_heads(inputs)
     if ":" not in entry.group:
         return

@@ -95,6 +95,19 @@ class ScoredVariant(_Variant):
         return not self.score.group.masks_nest or self.refinement is not None or self.score.method.changes_weights
 
     @property
+    def plugins(self) -> dict[str, JsonValue]:
+        """Kind of method -> name and source of the plug-ins that make it."""
+        named = {"score": (self.score.score, self.score.plugin)}
+        named["structure"] = (self.score.structure, self.score.structure_plugin)
+        named["schedule"] = (self.schedule.kind, self.schedule.plugin)
+        if self.refinement is not None:
+            named["refiner"] = (self.refinement.refiner, self.refinement.plugin)
+        plugins = {kind: {"name": name, **source.columns} for kind, (name, source) in named.items() if source}
+        if self.score.structure_parameters:
+            plugins["structure"]["parameters"] = dict(self.score.structure_parameters)
+        return {**plugins}
+
+    @property
     def contrast_set_id(self) -> str | None:
         """The contrast set of its score, if it has one."""
         return self.calibration.contrast_set_id if self.calibration else None

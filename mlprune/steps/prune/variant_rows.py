@@ -204,6 +204,7 @@ def _scored_columns(variant: ScoredVariant) -> Row:
         "scope": variant.scope.parameters or None,
         "profile": variant.profile,
         **_refiner_columns(variant),
+        **({"plugins": variant.plugins} if variant.plugins else {}),
     }
     if variant.calibration is None:
         return columns

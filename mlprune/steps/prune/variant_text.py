@@ -57,6 +57,7 @@ def settings_words(row: Row) -> Iterator[str]:
         yield f"schedule {row['schedule']}"
     for column in _PARAMETERS:
         yield from parameter_words(row.get(column), longest=_LONGEST_LIST)
+    yield from _plugin_words(row.get("plugins"))
     yield from _scope_words(row["scope"])
     if row["profile"] not in (None, "corrected"):
         yield f"profile {row['profile']}"
@@ -110,6 +111,15 @@ def _words(value: JsonValue) -> str:
             return f"{value[0]} at {value[1]:g}" if isinstance(value[1], float) else f"{value[0]}-{value[1]}"
         return " ".join(map(_words, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plugin_words(plugins: JsonValue) -> Iterator[str]:
+    """Yield the sources of the plug-ins of a variant, such as `cubic of cubic-scores 1.0 #1f0c5a`."""
+    for plugin in plugins.values() if isinstance(plugins, Mapping) else ():
+        if isinstance(plugin, Mapping):
+            source = plugin.get("file") or f"{plugin.get('distribution')} {plugin.get('version')}"
+            yield f"{plugin['name']} of {source} #{str(plugin['sha256'])[:6]}"
+            yield from parameter_words(plugin.get("parameters"), longest=_LONGEST_LIST)
 
 
 def _scope_words(scope: JsonValue) -> Iterator[str]:

@@ -17,9 +17,9 @@ def entry(**keys: Any) -> VariantConfig:
 
 def test_a_schedule_is_a_name_or_a_mapping_and_blocks_or_layers_imply_given() -> None:
     assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
-    assert entry(schedule="owl").schedule.parameters == OwlParameters(5.0, 0.08)
-    assert entry(schedule={"kind": "dlp", "spread": 0.1}).schedule.parameters == DlpParameters("mean", 0.1)
-    wide = entry(schedule={"kind": "alpha_pruning", "spread": 0.6}).schedule.parameters
+    assert entry(schedule="owl").schedule.method_parameters == OwlParameters(5.0, 0.08)
+    assert entry(schedule={"kind": "dlp", "spread": 0.1}).schedule.method_parameters == DlpParameters("mean", 0.1)
+    wide = entry(schedule={"kind": "alpha_pruning", "spread": 0.6}).schedule.method_parameters
     assert wide == AlphaPruningParameters("peak", 0.6)
     given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
     assert (given.kind, given.blocks, given.layers) == (
@@ -38,7 +38,7 @@ def test_blocks_are_numbers_and_spans() -> None:
 def test_from_alone_is_schedule_sensitivity_with_its_keys() -> None:
     schedule = entry(schedule={"from": "where", "by": "layer", "group": "script:Latn"}).schedule
     assert (schedule.kind, schedule.source, schedule.by, schedule.at) == ("sensitivity", "where", "layer", None)
-    assert (schedule.parameters.group, schedule.parameters.spread) == ("script:Latn", 0.08)
+    assert (schedule.method_parameters.group, schedule.method_parameters.spread) == ("script:Latn", 0.08)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 from mlprune.errors import RecipeError
 from mlprune.hashing import canonical_json
-from mlprune.methods import SCHEDULES
 from mlprune.models.families.records import FAMILIES
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
@@ -87,7 +86,7 @@ def base_key(spec: ScoredVariant) -> str:
 
 def composed_levels(spec: ScoredVariant, sparsities: Sequence[float]) -> BlockLevels | None:
     """Return the levels of a variant; None if a layer has a sparsity that is neither 0 nor one of the library."""
-    if not SCHEDULES[spec.schedule.kind].is_in_recipe:
+    if not spec.schedule.is_in_recipe:
         return None
     indices = {sparsity: level for level, sparsity in enumerate(sparsities)}
     blocks = [_layer_sparsities(spec, block) for block in range(spec.model.n_blocks)]

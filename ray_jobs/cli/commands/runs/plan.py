@@ -7,6 +7,7 @@ import typer
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import (
     AllowImportOption,
+    AllowPluginsOption,
     OtherModelOption,
     RecipeArgument,
     ShrinkOption,
@@ -23,6 +24,7 @@ def plan(
     shrink: ShrinkOption = None,
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
+    allow_plugins: AllowPluginsOption = None,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -49,12 +51,12 @@ def plan(
     from ray_jobs.cli.early_checks import require_hub_for_import  # noqa: PLC0415 - commands import lazily
 
     if model is None:
-        require_hub_for_import(recipe, store)
+        require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or ())
     from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
     from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model)
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
     described = () if cluster is None else parse_cluster(cluster)
     text = describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=described, address=address)
     typer.echo(format_report(text))

@@ -7,6 +7,7 @@ import typer
 from ray_jobs.cli.options import (
     AddressOption,
     AllowImportOption,
+    AllowPluginsOption,
     OtherModelOption,
     RecipeArgument,
     ShrinkOption,
@@ -23,6 +24,7 @@ def run(
     shrink: ShrinkOption = None,
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
+    allow_plugins: AllowPluginsOption = None,
     scrub: Annotated[
         bool,
         typer.Option(
@@ -43,7 +45,7 @@ def run(
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model)
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
     summary = run_recipe(recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub)
     for position, command in enumerate(summary.next_commands):
         typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)

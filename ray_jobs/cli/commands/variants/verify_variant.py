@@ -2,21 +2,30 @@
 
 import typer
 
-from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, existing_store
+from ray_jobs.cli.options import AllowPluginsOption, ModelOption, StoreOption, VariantArgument, existing_store
 
 
-def verify(variant_id: VariantArgument, *, store: StoreOption, model: ModelOption = None) -> None:
+def verify(
+    variant_id: VariantArgument,
+    *,
+    store: StoreOption,
+    model: ModelOption = None,
+    allow_plugins: AllowPluginsOption = None,
+) -> None:
     """Rebuild a variant's masks from the stored statistics and compare their hash with the record.
 
     The model is not run. The exit code is 1 if the masks differ.
 
     Example: mlprune verify 0f3a... --store runs/
     """
-    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.methods.plugins import provide_file  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415
     from mlprune.steps.prune.verify import verify_variant  # noqa: PLC0415
     from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
 
+    for path in allow_plugins or ():
+        provide_file(path)
     opened = existing_store(store, quarantine=True)
     record = opened.require("variants", find_variant(opened, variant_id))
     with quarantine_on_damage(opened):

@@ -59,7 +59,7 @@ def test_axes_set_keys_and_sections(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs, base=base, levels=None, space={"sparsity": [0.5], "schedule.spread": [0.1, 0.2]})
     entry = trial_entry(spec, (0, 1), name="winner")
     assert (entry.name, entry.sparsity, entry.schedule.kind) == ("winner", 0.5, "owl")
-    assert vars(entry.schedule.parameters)["spread"] == 0.2
+    assert vars(entry.schedule.method_parameters)["spread"] == 0.2
 
 
 def test_the_sparsity_of_a_point_is_compared_under_other_schedules(tiny_inputs: Path) -> None:

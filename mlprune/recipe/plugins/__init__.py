@@ -1,0 +1,1 @@
+"""Plug-ins in recipes: names of methods, and the key `parameters`."""
