@@ -34,7 +34,6 @@ from mlprune.steps.export.smaller import LOADER, make_smaller
 
 N_THREADS = 2
 SPARSITY = 0.3
-REPEATS = 9
 SEQUENCES = 4
 LARGEST_RATIO = 0.8
 """Largest allowed ratio of the time of the smaller model to that of the dense model."""
@@ -121,14 +120,14 @@ def smaller_model(model: Any, removed: dict[tuple[int, str], Tensor], folder: Pa
 
 
 @torch.inference_mode()
-def measured_pair(size: Size, folder: Path, *, equal_widths: bool) -> dict[str, Any]:
+def measured_pair(size: Size, folder: Path, *, equal_widths: bool, n_repeats: int) -> dict[str, Any]:
     """Time of a forward pass of both models, sizes, and the largest difference to the masked model."""
     dense, masked, tokens = random_model(size), random_model(size), random_tokens(size)
     removed = removed_masks(dense, tokens, equal_widths=equal_widths)
     smaller, sizes = smaller_model(masked, removed, folder)
     expected, got = masked.model(tokens)[0], smaller.model(tokens)[0]
     seconds: dict[str, list[tuple[float, float]]] = {"dense": [], "smaller": []}
-    for _ in range(REPEATS):
+    for _ in range(n_repeats):
         for name, model in (("dense", dense), ("smaller", smaller)):
             wall, cpu = perf_counter(), process_time()
             model.model(tokens)
@@ -172,7 +171,7 @@ def main() -> None:
     found = {}
     for name, equal_widths in (("one threshold", False), ("equal widths", True)):
         with tempfile.TemporaryDirectory(prefix="mlprune-smaller-", dir=options.folder) as folder:
-            found[name] = measured_pair(size, Path(folder), equal_widths=equal_widths)
+            found[name] = measured_pair(size, Path(folder), equal_widths=equal_widths, n_repeats=options.repeat)
     rows = [row_of(name, one) for name, one in found.items()]
     conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
     print("\n".join([HEAD, *(row.line for row in rows)]))
@@ -188,6 +187,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
     parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
+    parser.add_argument("--repeat", type=int, default=9, help="passes of each model (default 9)")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folders")
     return parser.parse_args()
 
