@@ -17,7 +17,7 @@ NeuronActionName = Literal["remove", "only", "random"]
 """Which neurons a variant lacks: those of a language, those of all others, or as many random ones."""
 InterventionName = Literal["lrp2", "self_translate"]
 SharesName = Literal["equal", "proportional"]
-DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task"]
+DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task", "generated"]
 TaskName = Literal[
     "facts",
     "translation",

@@ -42,7 +42,7 @@ def set_label(
     """Return a short label of a demonstration set: `fr-en`, `fr`, `code`; `fr-en s1` with a seed, `fr-en paper` with a
     profile."""
     label = f"{source}-{target}" if target else (source or kind)
-    if kind in ("text", "task") and label != kind:
+    if kind in ("text", "task", "generated") and label != kind:
         label = f"{kind} {label}"
     if profile not in (None, "corrected"):
         label += f" {profile}"

@@ -38,6 +38,7 @@ MARKERS: Mapping[str | None, str] = {
     "mixed": "D",
     "text": "v",
     "task": "P",
+    "generated": "*",
     None: "X",
 }
 """Kind of demonstrations -> matplotlib's marker."""

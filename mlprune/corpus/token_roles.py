@@ -21,6 +21,7 @@ SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
     "code": ("all", "last_shot"),
     "text": ("all", "last_shot"),
     "task": ("all", "last_shot"),
+    "generated": ("all", "last_shot"),
     "mixed": ("all", "source", "target", "last_shot"),
 }
 """Kind of set -> its scopes. A scope of a mixed set also has to be one of all its parts."""

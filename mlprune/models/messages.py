@@ -94,6 +94,15 @@ class ScoringBatch:
 
 
 @dataclass(frozen=True)
+class TokenDraw:
+    """How the next token of each row is drawn; see `draw_tokens`."""
+
+    uniforms: tuple[float, ...]
+    temperature: float
+    banned: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class DecodeStep:
     """The next tokens of a decoding session: first the prompts, padded on the left, then one token per row.
 
@@ -107,6 +116,8 @@ class DecodeStep:
     """[b, s] int64: the tokens that the model has not seen yet."""
     attention_mask: Tensor
     """[b, t] bool, t >= s: mask over all tokens so far, including these."""
+    draw: TokenDraw | None = None
+    """None: the likeliest token of each row."""
 
     def __post_init__(self) -> None:
         n_rows, n_new = self.token_ids.shape

@@ -112,7 +112,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     observed = all_observations(recipe, inputs, recipe_observations, with_all, products_of=analysed)
     evaluated = with_probes(evaluations, sensitivity)
     jobs: tuple[Job, ...] = (
-        *(planned.job for planned in sets.distinct),
+        *(job for planned in sets.distinct for job in planned.jobs),
         *observation_jobs(recipe, inputs, sets.default, observed),
         *sensitivity_jobs(recipe, inputs, sensitivity, variants=variants, evaluations=evaluated),
         *variant_jobs(recipe, inputs, {key: one for key, one in variants.items() if key not in sensitivity.variants}),

@@ -13,10 +13,11 @@ from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskN
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
 DEFAULT_SPLIT = "dev"
+DEFAULT_PROMPT = "{endonym}:"
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
-_OPTIONS = ("template", "token_budget", "shares", "activations")
+_OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temperature")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
     "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations"))),
     "mixed": KindOfSet(frozenset(("parts",)), options=frozenset(("shares",))),
     "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
+    "generated": KindOfSet(
+        frozenset(("language",)),
+        options=frozenset(("template", "activations", "prompt", "temperature")),
+        defaults={"shots": 1},
+    ),
     "task": KindOfSet(frozenset(("task", "path", "language", "split")), defaults={"split": DEFAULT_SPLIT}),
 }
 
@@ -72,7 +78,7 @@ class DemonstrationConfig(Model):
     pair: str | None = None
     """translation: `source` and `target` together, such as `fr-en`; a list of pairs multiplies out."""
     language: Language | None = None
-    """monolingual, task: language of the texts; text: needed only if a template contains it."""
+    """monolingual, task, generated: language of the texts; text: needed only if a template contains it."""
     path: str | None = None
     """code: folder whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
     `.parquet`) with a field `text`. task: folder of task files, `corpus` for the built-in facts, or `hub:NAME`."""
@@ -94,7 +100,8 @@ class DemonstrationConfig(Model):
     """translation: `false` gives each shot the target side of another pair, so that no demonstration contains a
     sentence with its translation: the same sentences and tokens without the pairing."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
-    """Sentences, sentence pairs, documents or items in one demonstration (text: 1); code ignores it."""
+    """Sentences, sentence pairs, documents or items in one demonstration (text: 1; generated: always 1); code ignores
+    it."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """Demonstrations of the set (100); mixed: the total, drawn from the parts by `shares` (all; `equal`: as many from
     every part as the smallest part has)."""
@@ -104,10 +111,15 @@ class DemonstrationConfig(Model):
     """Tokens to which longer demonstrations are truncated, including special tokens; at most the model's positions."""
     template: Annotated[str, Field(min_length=1)] | None = None
     """Format of one side of a shot, with `{language}`, `{endonym}`, `{text}` and `{end}`
-    (`{language}: {text}{end}`; text and task: `{text}{end}`)."""
+    (`{language}: {text}{end}`; text, task and generated: `{text}{end}`)."""
+    prompt: str | None = None
+    """generated: text that the model continues, with `{language}` and `{endonym}`; empty: the start token alone
+    (`{endonym}:`)."""
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """generated: temperature at which tokens are drawn; 0 chooses the likeliest ones, and all texts are equal (1)."""
     seed: Seed = 0
-    """Seed of the order of sentences, documents, items or files. Sets with equal seed and shots use the same sentences
-    in every language."""
+    """Seed of the order of sentences, documents, items or files, and of the draws of generated texts. Sets with equal
+    seed and shots use the same sentences in every language."""
     activations: ActivationsConfig | None = None
     """Also store raw activations of this set, not only their sums of squares."""
 
@@ -149,6 +161,8 @@ class DemonstrationConfig(Model):
             if getattr(self, option) is not None:
                 kinds = [name for name, kind in KINDS_OF_SETS.items() if option in kind.options]
                 raise ValueError(f"{option} does not apply to kind {self.kind}, only to {sorted(kinds)}")
+        if self.kind == "generated" and self.shots != 1:
+            raise ValueError(f"a generated demonstration is one text: leave shots out, got {self.shots}")
         if not self.paired and self.kind != "translation":
             raise ValueError(f"paired does not apply to kind {self.kind}, only to translation")
         if self.samples is not None and self.token_budget is not None:

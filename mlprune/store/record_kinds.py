@@ -26,10 +26,12 @@ class RecordKind:
 
 
 RECORD_KINDS: Mapping[str, RecordKind] = {
-    "base_models": RecordKind(
+    "base_models": RecordKind(1, "base model", tables={"base_models": "base_model_id"}),
+    "generated_texts": RecordKind(
         1,
-        "base model",
-        tables={"base_models": "base_model_id"},
+        "language, prompt, temperature and seed of texts that the dense model writes, for demonstrations `generated`",
+        folders=("generated",),
+        tables={"generated_texts": "generated_texts_id"},
     ),
     "demonstration_sets": RecordKind(
         2,
@@ -198,15 +200,9 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "task, metric, sparsity and kind of unit: what each unit costs when only it is pruned",
         tables={"sensitivity": "sensitivity_id", "sensitivity_agreement": "sensitivity_id"},
     ),
-    "mask_overlaps": RecordKind(
-        1,
-        "pair of variants whose keep masks are compared",
-        tables={"mask_overlaps": None},
-    ),
+    "mask_overlaps": RecordKind(1, "pair of variants whose keep masks are compared", tables={"mask_overlaps": None}),
     "feature_overlaps": RecordKind(
-        1,
-        "pair of demonstration sets whose strongest features are compared",
-        tables={"feature_overlaps": None},
+        1, "pair of demonstration sets whose strongest features are compared", tables={"feature_overlaps": None}
     ),
     "search_batches": RecordKind(
         1,

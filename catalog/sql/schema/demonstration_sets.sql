@@ -1,7 +1,7 @@
 -- demonstration_sets: one row per tokenised demonstration set
 CREATE OR REPLACE TABLE demonstration_sets (
     demonstration_set_id VARCHAR,  -- id of the set
-    kind VARCHAR,                  -- translation, monolingual, code, mixed, text or task
+    kind VARCHAR,                  -- translation, monolingual, code, mixed, text, task or generated
     source_language VARCHAR,       -- language that is translated from, or the only language; NULL if there is none or several
     target_language VARCHAR,       -- language that is translated into; NULL unless the kind is translation
     shots INTEGER,                 -- sentences (or sentence pairs) in one demonstration

@@ -1,4 +1,4 @@
-"""Greedy decoding: several batches of prompts at once, with the prefix shared by all prompts computed only once.
+"""Decoding, greedy or with drawn tokens: several batches of prompts at once, their shared prefix computed only once.
 
 The model runs the shared prefix (a few-shot header) once. Its keys and values are copied to the rows of each batch,
 shifted to the start of each prompt, so that a row has no padding between its tokens: blocks with a sliding window count
@@ -22,6 +22,8 @@ from mlprune.models.inference.visitor import States
 from mlprune.models.messages import DecodeStep
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
+from mlprune.models.token_draws import Sampling
+from mlprune.numeric.inference.sampling import draw_tokens
 from mlprune.processes.parallel import n_threads
 
 if TYPE_CHECKING:
@@ -36,9 +38,9 @@ Ends = Callable[[Sequence[int]], bool]
 
 @dataclass
 class DecodingVisitor:
-    """Run the next tokens of a session on top of its caches; the result is the likeliest next token, [b] int64.
+    """Run the next tokens of a session on top of its caches; the result is the next token of each row, [b] int64.
 
-    A cap of the logits is ignored, since it does not change which logit is highest.
+    A cap of the logits is ignored if the likeliest token is chosen, since it does not change which logit is highest.
     """
 
     step: DecodeStep
@@ -66,9 +68,13 @@ class DecodingVisitor:
         """Do nothing: nothing is observed before the head."""
 
     def finish(self, runner: BlockRunner, states: States) -> Tensor:
-        """Return the likeliest next token of each row."""
+        """Return the likeliest or the drawn next token of each row."""
         logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))
-        return logits.float().argmax(dim=1).cpu()
+        draw, cap = self.step.draw, runner.logit_softcap
+        if draw is None:
+            return logits.float().argmax(dim=1).cpu()
+        capped = logits.float() if cap is None else cap * torch.tanh(logits.float() / cap)
+        return draw_tokens(capped, draw.uniforms, temperature=draw.temperature, banned=draw.banned)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
         """Return 0: the states of one token per row are negligible."""
@@ -88,13 +94,15 @@ class _Session:
     running: Tensor
     """[b] bool, True for rows whose continuation is not complete."""
     outputs: list[list[int]]
+    sampling: Sampling | None = None
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     n_steps: int = 0
 
     @property
     def step(self) -> DecodeStep:
         """The next input of the model."""
-        return DecodeStep(self.key, self.token_ids, self.mask)
+        draw = self.sampling.draw(self.prompts, self.n_steps) if self.sampling else None
+        return DecodeStep(self.key, self.token_ids, self.mask, draw)
 
     def append(self, chosen: Tensor, *, stop_id: int, pad_id: int, ends: Ends) -> None:
         """Append the chosen tokens [b] to the rows that are still running."""
@@ -132,6 +140,43 @@ def greedy_decode(
     Raises:
         BadInputError: a prompt is empty.
     """
+    return decode(
+        chain,
+        prompts,
+        max_new_tokens=max_new_tokens,
+        stop_id=stop_id,
+        pad_id=pad_id,
+        ends=ends,
+        batches=batches,
+    )
+
+
+def decode(
+    chain: Chain,
+    prompts: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_id: int,
+    pad_id: int,
+    ends: Ends = lambda _: False,
+    batches: Sequence[Sequence[int]] | None = None,
+    sampling: Sampling | None = None,
+) -> list[list[int]]:
+    """Continue prompts with the likeliest or a drawn token at each step.
+
+    Args:
+        chain: the model.
+        prompts: token ids, at least one each; with the new tokens they must fit in the model's positions.
+        max_new_tokens: maximum number of tokens to append to a prompt.
+        stop_id: the token that ends a continuation.
+        pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
+        ends: whether a continuation is complete with these new tokens.
+        sampling: how tokens are drawn, keyed by the index of the prompt; None: the likeliest ones.
+        batches: for each batch, the indices of its prompts; by default all prompts are one batch.
+    Returns: the new tokens of each prompt, without the stop token.
+    Raises:
+        BadInputError: a prompt is empty.
+    """
     for row, prompt in enumerate(prompts):
         if not prompt:
             raise BadInputError("a prompt has no token", row=row)
@@ -144,7 +189,9 @@ def greedy_decode(
         while waiting_batches or active:
             while waiting_batches and len(active) < n_threads():
                 rows = waiting_batches.popleft()
-                active.append(_open_session(chain, prompts, rows, pad_id=pad_id, prefix=(prefix_key, prefix_length)))
+                session = _open_session(chain, prompts, rows, pad_id=pad_id, prefix=(prefix_key, prefix_length))
+                session.sampling = sampling
+                active.append(session)
             steps = chain.stream(DecodingVisitor, [session.step for session in active])
             for session, chosen in zip(active, steps, strict=True):
                 session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)

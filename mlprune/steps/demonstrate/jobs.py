@@ -9,7 +9,8 @@ from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, cut_to_budg
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.corpus_ref import CorpusRef
-from mlprune.steps.demonstrate.source_texts import SetSpec, SourceTexts, read_source_texts
+from mlprune.steps.demonstrate.generation import generated_texts
+from mlprune.steps.demonstrate.source_texts import SetSpec, SourceTexts, numbered_texts, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_unknown_tokens
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey
 from mlprune.steps.small_job import SmallJob
@@ -70,16 +71,21 @@ class DemonstrateJob(SmallJob):
     model: ModelRef
     corpus: CorpusRef
     spec: SetSpec
+    generated: str | None = None
+    """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
-        """No records: the job reads the corpus."""
-        return ()
+        """The texts that the model wrote, if it wrote them."""
+        return (("generated_texts", self.generated),) if self.generated else ()
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Draw, write and tokenise the demonstrations."""
         tokenizer = load_tokenizer(Path(self.model.path))
-        texts = read_source_texts(self.spec, self.corpus)
+        if self.generated is None:
+            texts = read_source_texts(self.spec, self.corpus)
+        else:
+            texts = numbered_texts(self.spec, generated_texts(store, self.generated), unit="generated texts")
         columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples)
         check_unknown_tokens(columns["token_ids"], tokenizer)
         _write_set(store, self.identity, cast("Columns", columns), self.spec)

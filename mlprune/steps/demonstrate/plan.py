@@ -1,19 +1,20 @@
 """Plan the demonstration sets of a recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlprune.corpus.part_sizes import exact_shares, part_counts
+from mlprune.corpus.part_sizes import part_counts
 from mlprune.corpus.token_roles import check_scope, scopes_of
 from mlprune.errors import CorpusError, RecipeError
 from mlprune.evaluation.tasks.task_files import CORPUS
-from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.steps.demonstrate.generated_plan import filled_prompt, generated_jobs
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
 from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
+from mlprune.steps.demonstrate.mixed_shares import Part, numeric_shares, shares_in_id
 from mlprune.steps.demonstrate.published_sets import refuse_without_counterpart, with_published_sets
 from mlprune.steps.demonstrate.source_texts import DEFAULT_TEMPLATES, SetSpec, read_source_texts
 from mlprune.steps.demonstrate.token_coverage import check_samples, sample_texts
@@ -34,12 +35,19 @@ class PlannedSet:
     activations: ActivationsConfig | None = None
     """Which raw activations are stored, if any."""
     sample: tuple[str, ...] = ()
-    """Some of its texts; empty for a mixed set."""
+    """Some of its texts; empty for a mixed or a generated set."""
+    generation: Job | None = None
+    """Job that writes the texts of a generated set."""
 
     @property
     def id(self) -> str:
         """The set's id."""
         return self.identity.id
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The job of the set, after the one that writes its texts, if there is one."""
+        return (self.job,) if self.generation is None else (self.generation, self.job)
 
     @property
     def label(self) -> str:
@@ -138,6 +146,10 @@ def _plan_set(
     """Plan a set that is drawn from texts."""
     if profile == "paper":
         refuse_without_counterpart(entry)
+    if entry.kind == "generated":
+        spec = _spec(recipe, entry, profile)
+        generate, job = generated_jobs(entry, spec, recipe, inputs)
+        return PlannedSet(entry.name, spec, job.identity, job, entry.activations, generation=generate)
     held_out = evaluated_keys(recipe, inputs, entry, lines=evaluated)
     spec = _spec(recipe, entry, profile)
     if recipe.corpus.leave_out_evaluated:
@@ -179,6 +191,8 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         token_budget=entry.token_budget,
         task=entry.task,
         split=entry.split,
+        prompt=filled_prompt(entry) if entry.kind == "generated" else None,
+        temperature=(1.0 if entry.temperature is None else entry.temperature) if entry.kind == "generated" else None,
         paired=entry.paired,
         path=location.folder,
         hub=location.hub,
@@ -189,8 +203,9 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     """Plan a set that joins other sets, each once."""
     ids = {part.id: part.spec for part in parts}
     specs = list(ids.values())
+    named = [Part(part.id, part.label, ("-".join(part.spec.languages), part.name)) for part in parts]
     try:
-        shares = entry.shares if isinstance(entry.shares, str) else _numeric_shares(dict(entry.shares), parts)
+        shares = entry.shares if isinstance(entry.shares, str) else numeric_shares(dict(entry.shares), named)
         counts = part_counts([part.samples for part in specs], shares=shares, samples=entry.samples)
     except CorpusError as err:
         raise RecipeError(err.message, {"demonstrations": entry.name, **err.context}) from err
@@ -207,34 +222,16 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
     )
     identity = make_identity(
         "demonstration_sets",
-        {"kind": "mixed", "shares": _in_id(shares), "samples": entry.samples, "seed": entry.seed, "profile": profile},
+        {
+            "kind": "mixed",
+            "shares": shares_in_id(shares),
+            "samples": entry.samples,
+            "seed": entry.seed,
+            "profile": profile,
+        },
         parents={"parts": list(ids)},
     )
     return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), counts, spec))
-
-
-def _numeric_shares(given: Mapping[str, float], parts: list[PlannedSet]) -> tuple[float, ...]:
-    """Return the share of each distinct part; a key names its languages, such as `fr` or `fr-en`, or its entry.
-
-    Raises:
-        CorpusError: a part has no share or several, or a share belongs to no part.
-    """
-    named = {part.id: {"-".join(part.spec.languages), part.name} & set(given) for part in parts}
-    for part in parts:
-        if len(named[part.id]) != 1:
-            got = ", ".join(sorted(named[part.id])) or "none"
-            raise CorpusError("a part of a mixed set needs one share", part=part.label, expected="one share", got=got)
-    keys = [next(iter(names)) for names in named.values()]
-    if sorted(keys) != sorted(given):
-        got = ", ".join(key for key in given if keys.count(key) != 1)
-        expected = f"one part per share: {', '.join(part.label for part in parts)}"
-        raise CorpusError("a share of a mixed set belongs to no part, or to several", expected=expected, got=got)
-    return tuple(given[key] for key in keys)
-
-
-def _in_id(shares: str | Sequence[float]) -> JsonValue:
-    """Return shares as parameters of an id: their unit does not matter."""
-    return shares if isinstance(shares, str) else [str(share) for share in exact_shares(shares)]
 
 
 def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:

@@ -4,7 +4,7 @@ from mlprune.errors import RecipeError
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.vocabulary import DemonstrationKind
 
-WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task")
+WITHOUT_PUBLISHED_COUNTERPART: tuple[DemonstrationKind, ...] = ("text", "task", "generated")
 """Kinds of sets that the published code does not have."""
 
 

@@ -32,6 +32,7 @@ DEFAULT_TEMPLATES: Mapping[str, str] = {
     "monolingual": LABELLED,
     "text": PLAIN,
     "task": PLAIN,
+    "generated": PLAIN,
     "code": "{text}",
 }
 """Kind of set -> template of one side of a shot."""
@@ -64,6 +65,10 @@ class SetSpec:
     split: str | None = None
     part_kinds: tuple[DemonstrationKind, ...] = ()
     """Kinds of demonstrations in a mixed set."""
+    prompt: str | None = None
+    """Text that the model continues in a set of generated texts."""
+    temperature: float | None = None
+    """Temperature of generated texts."""
     paired: bool = True
     """Whether the sides of a shot are translations of each other."""
 
@@ -100,6 +105,7 @@ class SetSpec:
             "task": self.task,
             "split": self.split,
             **({} if self.paired else {"paired": False}),
+            **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
         }
 
 
@@ -184,13 +190,21 @@ def _code(spec: SetSpec) -> SourceTexts:
 
 def _plain_text(spec: SetSpec) -> SourceTexts:
     """The documents of a file or folder, in order."""
-    documents = read_documents(Path(spec.path))
+    return numbered_texts(spec, read_documents(Path(spec.path)))
+
+
+def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "documents") -> SourceTexts:
+    """Texts that are given, in order.
+
+    Raises:
+        CorpusError: the template is wrong.
+    """
     side = _side(spec, dict(enumerate(documents)), language=spec.source)
 
     def contents(numbers: Sequence[int]) -> Mapping[str, str]:
         return {"text": digest({str(number): documents[number] for number in numbers})}
 
-    return SourceTexts("documents", {number: number for number in range(len(documents))}, (side,), contents)
+    return SourceTexts(unit, {number: number for number in range(len(documents))}, (side,), contents)
 
 
 def _task(spec: SetSpec) -> SourceTexts:

@@ -17,6 +17,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "mixed": {"parts": ["other"]},
     "text": {"path": "books"},
     "task": {"task": "xnli", "path": "xnli", "language": "fr"},
+    "generated": {"language": "fr"},
 }
 
 
@@ -112,9 +113,11 @@ def test_tasks_that_read_parallel_text_are_other_kinds_of_set() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "kinds"),
     [
-        ("template", "{text}", {"translation", "monolingual", "text", "task"}),
+        ("template", "{text}", {"translation", "monolingual", "text", "task", "generated"}),
         ("token_budget", 9, {"translation", "monolingual", "code", "text", "task"}),
         ("shares", "equal", {"mixed"}),
+        ("prompt", "", {"generated"}),
+        ("temperature", 0.5, {"generated"}),
     ],
 )
 def test_an_option_is_accepted_by_the_kinds_it_applies_to(option: str, value: Any, kinds: set[str]) -> None:

@@ -1,0 +1,120 @@
+"""Texts that the model writes itself, as demonstrations: the same on every run, and read by a variant."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import CorpusError, RecipeError
+from mlprune.recipe import parse_recipe
+from mlprune.steps.demonstrate.generation import GenerateJob, prompt_ids
+from mlprune.store.store import Store
+from tests.tiny_models import tiny_tokenizer
+from tests.tiny_recipes import contents, plan_of, run_jobs, tiny_recipe, write_recipe
+
+OWN: dict[str, Any] = {"name": "own", "kind": "generated", "language": ["fr", "sw"], "samples": 3, "max_tokens": 24}
+WANDA = {"name": "pruned", "score": "wanda", "demonstrations": "own", "sparsity": 0.5, "propagation": "dense"}
+
+
+def recipe_of(*, batch_tokens: int = 128, variants: tuple[dict[str, Any], ...] = (), **changes: Any) -> dict[str, Any]:
+    recipe = {key: value for key, value in tiny_recipe().items() if key not in ("evaluations", "questions")}
+    compute = {"batch_tokens": batch_tokens}
+    return {**recipe, "demonstrations": [{**OWN, **changes}], "variants": list(variants), "compute": compute}
+
+
+def written(folder: Path, store: Store, **changes: Any) -> dict[str, dict[str, list[Any]]]:
+    """Run a recipe; return language -> table of its generated texts."""
+    plan = plan_of(write_recipe(folder, recipe_of(**changes), name="own.yaml"))
+    steps = ("generate", "demonstrate")
+    run_jobs([job for job in plan.jobs if "variants" in changes or job.step in steps], store, model=plan.model)
+    jobs = [job for job in plan.jobs if isinstance(job, GenerateJob)]
+    tables = {job.spec.language: store.read_table(store.require(*job.identity.key).artefacts[0]) for job in jobs}
+    return {
+        language: {"text": table["text"], "token_ids": [[int(token) for token in ids] for ids in table["token_ids"]]}
+        for language, table in tables.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, dict[str, Any]]:
+    store = Store(tmp_path_factory.mktemp("generated"))
+    return store, written(tiny_inputs, store, variants=(WANDA,))
+
+
+def test_every_text_has_the_tokens_that_the_prompt_leaves_and_no_special_one(
+    finished: tuple[Store, dict[str, Any]],
+) -> None:
+    store, tables = finished
+    tokenizer = tiny_tokenizer()
+    for language, prompt in (("fr", "français:"), ("sw", "Kiswahili:")):
+        n_prompt = len(prompt_ids(tokenizer, prompt))
+        table = tables[language]
+        assert [len(ids) for ids in table["token_ids"]] == [24 - n_prompt] * 3
+        assert not {token for ids in table["token_ids"] for token in ids} & set(tokenizer.all_special_ids)
+        assert table["text"] == [tokenizer.decode(ids) for ids in table["token_ids"]]
+        assert len(set(table["text"])) == 3
+    rows = {
+        row["language"]: row for record in store.records("generated_texts") for row in record.rows["generated_texts"]
+    }
+    assert (rows["fr"]["prompt"], rows["fr"]["n_texts"], rows["fr"]["n_distinct"]) == ("français:", 3, 3)
+
+
+def test_demonstrations_are_the_texts_and_a_variant_reads_them(finished: tuple[Store, dict[str, Any]]) -> None:
+    store, tables = finished
+    sets = {
+        record.rows["demonstration_sets"][0]["source_language"]: record
+        for record in store.records("demonstration_sets")
+    }
+    for record in sets.values():
+        (row,) = record.rows["demonstration_sets"]
+        assert (row["kind"], row["samples"], row["shots"]) == ("generated", 3, 1)
+        texts = store.read_table(record.artefacts[0])["text"]
+        assert sorted(texts) == sorted(f"{text}</s>" for text in tables[row["source_language"]]["text"])
+    read = [
+        row["demonstration_set_id"]
+        for one in store.records("variants")
+        for row in one.rows.get("variant_demonstrations", ())
+    ]
+    assert sorted(read) == sorted(record.id for record in sets.values())
+
+
+def test_another_run_writes_the_same_bytes_and_other_batches_the_same_texts(
+    tiny_inputs: Path, finished: tuple[Store, dict[str, Any]], tmp_path: Path
+) -> None:
+    again, small = Store(tmp_path / "again"), Store(tmp_path / "small")
+    assert written(tiny_inputs, again) == finished[1]
+    files, earlier = contents(again), contents(finished[0])
+    assert files == {path: earlier[path] for path in files}
+    assert any(path.startswith("generated/") for path in files)
+    assert written(tiny_inputs, small, batch_tokens=24) == finished[1]
+
+
+def test_seed_temperature_and_prompt_give_other_texts(tiny_inputs: Path, tmp_path: Path) -> None:
+    changes: tuple[dict[str, Any], ...] = (
+        {},
+        {"seed": 1},
+        {"temperature": 0.5},
+        {"prompt": ""},
+        {"prompt": "{language}"},
+    )
+    texts = []
+    for number, change in enumerate(changes):
+        store = Store(tmp_path / str(number))
+        tables = written(tiny_inputs, store, language="fr", samples=1, **change)
+        texts.append(tuple(tables["fr"]["token_ids"][0]))
+    assert len(set(texts)) == len(changes)
+
+
+def test_what_a_generated_set_cannot_be_is_refused(tiny_inputs: Path) -> None:
+    for change, message in (
+        ({"shots": 2}, "one text"),
+        ({"token_budget": 100, "samples": None}, "token_budget"),
+        ({"temperature": -1}, "temperature"),
+        ({"source": "fr"}, "needs"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            parse_recipe(recipe_of(**change), folder=tiny_inputs)
+    with pytest.raises(RecipeError, match="no room"):
+        plan_of(write_recipe(tiny_inputs, recipe_of(max_tokens=5), name="own.yaml"))
+    with pytest.raises(CorpusError, match="placeholder"):
+        plan_of(write_recipe(tiny_inputs, recipe_of(prompt="{text}{tongue}"), name="own.yaml"))
