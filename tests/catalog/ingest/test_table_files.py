@@ -10,7 +10,7 @@ HASHES = {
     3: "8471c294542b98121548502b3675380357f2a33ce4a4ba9a92437283f57a40b8",
     4: "cfa0fd8a9362f7e92bc3dda420385ad6d7520f692ebded7b965e825307b1fa60",
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
-    6: "758fd3daac8e9f425d692ecff7e4f37f9afb6ece1b8fd1ed2050304522da03f9",
+    6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
