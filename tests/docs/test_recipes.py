@@ -14,6 +14,12 @@ from tests.docs.pages import ROOT, blocks, pages
 
 SECTIONS = set(Recipe.model_fields) - HIDDEN
 WHOLE = {"name": "shown", "model": {"path": "model"}, "corpus": {"kind": "cldr"}}
+SEARCH = {
+    "base": {"score": "magnitude"},
+    "levels": {"per": "block", "values": [0.4, 0.5, 0.6], "total": 0.5},
+    "maximise": "accuracy(all)",
+    "budget": {"variants": 8},
+}
 SHOWN = {
     f"{page.relative_to(ROOT)} {number}": block.text
     for page in pages()
@@ -38,14 +44,15 @@ def names(entries: list[Mapping[str, Any]], *keys: str) -> set[str]:
 
 def completed(sections: dict[str, Any]) -> dict[str, Any]:
     """Return a whole recipe, with sets and entries for the names that a part refers to."""
-    recipe = {**WHOLE, **sections}
+    recipe = {**WHOLE, **{name: value for name, value in sections.items() if name != "plugins"}}  # files of a reader
     sets, variants = list(recipe.get("demonstrations", [])), list(recipe.get("variants", []))
     baselines = recipe.get("baselines", [])
     missing = names([*variants, *baselines], "demonstrations", "over", "contrast") | names(sets, "parts")
     known = {entry["name"] for entry in sets}
     sets += [{"name": name, "kind": "monolingual", "language": "en"} for name in sorted(missing - known)]
     questions = recipe.get("questions", [])
-    entries = names(variants, "against", "of") | names(questions, "variants", "against")
+    analysed = [recipe.get("analyses", {}).get("layer_errors", {})]
+    entries = names(variants, "against", "of") | names(questions, "variants", "against") | names(analysed, "variants")
     entries -= {entry.get("name") for entry in variants} | {entry["name"] for entry in baselines} | {"dense"}
     variants += [{"name": name, "score": "magnitude", "sparsity": 0.5} for name in sorted(entries)]
     asked = names(questions, "task") - names(recipe.get("evaluations", []), "task")
@@ -53,7 +60,13 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
         *recipe.get("evaluations", []),
         *({"task": name, "path": "data", "languages": ["en", "fr"]} for name in sorted(asked)),
     ]
-    return {**recipe, "demonstrations": sets, "variants": variants, "evaluations": evaluations}
+    schedules = [entry["schedule"] for entry in variants if isinstance(entry.get("schedule"), dict)]
+    found = names([schedule for schedule in schedules if schedule.get("kind") == "search"], "from")
+    searches = [*recipe.get("searches", []), *(SEARCH | {"name": name} for name in sorted(found))]
+    if found:
+        facts = {"task": "facts", "path": "data", "languages": ["en", "fr"]}
+        evaluations += [facts | {"split": split} for split in ("dev", "test")]
+    return {**recipe, "demonstrations": sets, "variants": variants, "evaluations": evaluations, "searches": searches}
 
 
 def test_pages_show_recipes() -> None:
