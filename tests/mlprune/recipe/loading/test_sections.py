@@ -17,6 +17,7 @@ def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_
         "variants",
         "schedule",
         "scope",
+        "neurons",
         "baselines",
         "tasks",
         "data_sets",
@@ -28,6 +29,7 @@ def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_
         "budget",
         "sensitivity",
         "analyses",
+        "layer_errors",
         "compute",
     ]
 
