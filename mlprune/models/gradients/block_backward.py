@@ -1,0 +1,125 @@
+"""Backward pass through one block: the gradients of the outputs of its layers, and of its input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import ModelError, statistics_context
+from mlprune.models.messages import HiddenStates
+from mlprune.numeric.activations.gradient_squares import Flow, GradientSquares
+
+if TYPE_CHECKING:  # importing the runner imports transformers, which takes seconds
+    from mlprune.models.inference.block_runner import BlockRunner
+
+LayerFlows = Mapping[str, Sequence[Flow]]
+"""Layer -> one pair per demonstration, in the dtype of the model."""
+
+
+@dataclass(frozen=True)
+class BlockBackward:
+    """Result of a backward pass through a block."""
+
+    flows: LayerFlows
+    of_input: Tensor | None
+    """[b, s, d]: gradient of the hidden states before the block; None if not asked for."""
+
+
+def run_backward(
+    runner: BlockRunner,
+    block: int,
+    states: HiddenStates,
+    gradient_of: Callable[[Tensor], Tensor],
+    *,
+    lengths: Sequence[int],
+    wants_input: bool = False,
+) -> BlockBackward:
+    """Run one block forward, and backward from the gradient of its output; no gradient of a weight is computed.
+
+    `LayerHooks.observe_outputs` was called before. Several threads may do this at once.
+
+    Args:
+        states: before the block; they stay as they are.
+        gradient_of: returns the gradient [b, s, d] of the hidden states [b, s, d] after the block.
+        lengths: tokens of each demonstration that are part of the flows, from the first on.
+        wants_input: whether the gradient of the hidden states before the block is needed.
+    Raises:
+        ModelError: the block did not run a layer.
+    """
+    family, recorded = runner.family, _Recorded()
+    with torch.inference_mode(False), torch.enable_grad():
+        call = states.calls[block].replace_instances(Tensor, torch.clone)
+        hidden = states.hidden.clone().requires_grad_()
+        with runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
+            after = runner.step(block, HiddenStates(hidden, {block: call})).hidden
+        missing = [layer for layer in family.layers if layer not in recorded.outputs]
+        if missing:
+            message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
+            raise ModelError(message, family=family.name, missing=missing)
+        targets = [*(recorded.outputs[layer] for layer in family.layers), *([hidden] if wants_input else [])]
+        gradients = torch.autograd.grad(after, targets, gradient_of(after.detach()))
+    flows: dict[str, list[Flow]] = {}
+    for layer, of_outputs in zip(family.layers, gradients, strict=False):
+        inputs = recorded.inputs[family.input_of(layer)].reshape(*hidden.shape[:2], -1)
+        pairs = zip(of_outputs.reshape(*hidden.shape[:2], -1), inputs, lengths, strict=True)
+        flows[layer] = [(of_row[:length], row[:length]) for of_row, row, length in pairs]
+    return BlockBackward(flows, gradients[-1] if wants_input else None)
+
+
+class _Recorded:
+    """Inputs and outputs of the layers of a block, for one run of the block."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Tensor] = {}
+        self.outputs: dict[str, Tensor] = {}
+
+    def take_input(self, name: str, inputs: Tensor) -> None:
+        """Keep the input of layers."""
+        self.inputs[name] = inputs.detach()
+
+    def take_output(self, layer: str, outputs: Tensor) -> None:
+        """Keep the output of a layer, with its place in the graph."""
+        self.outputs[layer] = outputs
+
+
+class BlockGradients:
+    """Running sums of the squared gradients of the layers of one block."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, GradientSquares] = {}
+
+    def add(self, observed: Sequence[LayerFlows], *, weights: Sequence[float] | None = None) -> None:
+        """Add the demonstrations of some batches, in their order; see `GradientSquares.add`."""
+        for layer in observed[0]:
+            flows = [flow for of_batch in observed for flow in of_batch[layer]]
+            if layer not in self._sums:
+                gradients, inputs = flows[0]
+                self._sums[layer] = GradientSquares((gradients.shape[1], inputs.shape[1]), inputs.device)
+            self._sums[layer].add(flows, weights=weights)
+
+    def root_means(self, block: int) -> dict[str, Tensor]:
+        """Return layer -> [out, in] float32, root of the mean over demonstrations, in the family's order.
+
+        Raises:
+            StatisticsError: a gradient is not finite; block and layer are named.
+        """
+        result = {}
+        for layer, sums in self._sums.items():
+            with statistics_context(layer=layer, block=block):
+                result[layer] = sums.root_means()
+        return result
+
+
+def counted_lengths(mask: Tensor) -> list[int]:
+    """Return for each demonstration the number of tokens up to the last counted one; 0 if none counts.
+
+    Args:
+        mask: [b, s] bool, on the CPU.
+    """
+    positions = torch.arange(1, mask.shape[1] + 1)
+    lengths: list[int] = (mask * positions).amax(dim=1).tolist()
+    return lengths

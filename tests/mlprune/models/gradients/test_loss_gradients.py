@@ -1,0 +1,99 @@
+"""Gradients of the language-modelling loss against backward passes of the whole model in float64."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+
+from mlprune.errors import ModelError
+from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.gradients import loss_gradients as module
+from mlprune.models.messages import TokenBatch
+from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+from mlprune.processes.parallel import set_worker_threads
+from tests.chains import LENGTHS, budget_for, text_batch
+from tests.tiny_models import save_tiny_model
+
+N_BLOCKS = 2
+ROWS = (0, 1, 3)
+"""Texts with more than one token."""
+NAMES = ("xglm", "gpt2", "bloom", "gemma2", "opt", "phi3")
+Gradients = dict[tuple[int, str], Tensor]
+
+
+@pytest.fixture(scope="module")
+def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=N_BLOCKS)
+
+
+def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard:
+    return load_shard(path, blocks, n_blocks=N_BLOCKS, dtype="float32", **options)
+
+
+def gradients(shard: Shard, batches: list[TokenBatch]) -> Gradients:
+    found: Gradients = {}
+    shard.loss_gradients(
+        batches, lambda block, of_block: found.update({(block, key): v for key, v in of_block.items()})
+    )
+    return found
+
+
+def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:
+    """Root of the mean over texts of the squared gradients of the library's own loss."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+    squares: Gradients = {}
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
+    try:
+        for row, text in enumerate(ROWS):
+            model.zero_grad()
+            tokens = batch.token_ids[row : row + 1, : LENGTHS[text]]
+            labels = tokens.masked_fill(~batch.counted[row : row + 1, : LENGTHS[text]], -100)
+            model(tokens, labels=labels).loss.backward()
+            for block, part in enumerate(model.get_submodule(family.blocks).children()):
+                for layer in family.layers:
+                    gradient = part.get_submodule(layer).weight.grad
+                    square = (gradient.T if family.transposed else gradient) ** 2
+                    squares[block, layer] = squares.get((block, layer), 0) + square / len(ROWS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return {key: square.sqrt() for key, square in squares.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_padded_batch_has_the_gradients_of_the_losses_of_single_texts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), text_batch(ROWS)
+    batch.counted[0, 3] = False
+    monkeypatch.setattr(module, "_LOGITS_TOGETHER", 4 * 260)
+    found, expected = gradients(loaded(path), [batch]), reference(path, FAMILIES[name], batch)
+    assert found.keys() == expected.keys()
+    for key, values in found.items():
+        torch.testing.assert_close(values.double(), expected[key], rtol=1e-4, atol=1e-6 * float(expected[key].max()))
+
+
+def test_threads_and_weights_on_disk_change_no_bits(xglm: Path) -> None:
+    single = [text_batch([row]) for row in ROWS]
+    alone = gradients(loaded(xglm), single)
+    try:
+        set_worker_threads(2)
+        for shard in (loaded(xglm), loaded(xglm, budget=budget_for(xglm, 1))):
+            again = gradients(shard, single)
+            assert all(torch.equal(again[key], values) for key, values in alone.items())
+    finally:
+        set_worker_threads(1)
+
+
+def test_a_text_without_predicted_tokens_has_the_gradient_zero_and_counts(xglm: Path) -> None:
+    found = gradients(loaded(xglm), [text_batch([0, 2])])  # the second text has one token
+    for key, values in gradients(loaded(xglm), [text_batch([0])]).items():
+        torch.testing.assert_close(found[key] * 2**0.5, values, rtol=1e-5, atol=1e-7)
+
+
+def test_a_part_of_the_model_is_refused(xglm: Path) -> None:
+    with pytest.raises(ModelError, match="one shard"):
+        gradients(loaded(xglm, range(1)), [text_batch()])
