@@ -22,6 +22,10 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("flap", "monolingual"): "#C9A227",
     ("sparsegpt", "translation"): "#882255",
     ("sparsegpt", "monolingual"): "#661100",
+    ("wanda_plus_plus", "translation"): "#5E4FA2",
+    ("wanda_plus_plus", "monolingual"): "#9E7B0A",
+    ("pruner_zero", "translation"): "#A0522D",
+    ("pruner_zero", "monolingual"): "#2F7F8F",
     ("alps", "translation"): "#1F6F54",
     ("alps", "monolingual"): "#6B7A1F",
 }

@@ -33,6 +33,7 @@ from mlprune.methods.scores import (
     RandomParameters,
     RiaParameters,
     SparseGptParameters,
+    WandaPlusPlusParameters,
 )
 from mlprune.methods.structures import STRUCTURES, structure_of
 
@@ -66,6 +67,7 @@ __all__ = [
     "StatisticsName",
     "Structure",
     "VarianceParameters",
+    "WandaPlusPlusParameters",
     "parameter",
     "structure_of",
 ]

@@ -23,6 +23,13 @@ class RiaParameters(Parameters):
 
 
 @dataclass(frozen=True)
+class WandaPlusPlusParameters(Parameters):
+    """Parameters of score wanda_plus_plus."""
+
+    alpha: float = parameter(100.0, "weight of the gradient", at_least=0)
+
+
+@dataclass(frozen=True)
 class SparseGptParameters(Parameters):
     """Parameters of score sparsegpt."""
 
@@ -80,6 +87,20 @@ SCORES: Mapping[str, Score] = {
         formula="(|W[i, j]| / sum of column j + |W[i, j]| / sum of row i) * ||X_j||_2 ** power",
         needs=("squares",),
         parameters=RiaParameters,
+    ),
+    "wanda_plus_plus": Score(
+        "wanda plus the gradient of the norm of the block's output",
+        citation="Y. Yang et al., *Wanda++: Pruning Large Language Models via Regional Gradients*, arXiv:2503.04992",
+        formula="|W[i, j]| * (alpha * G[i, j] + ||X_j||_2), G the root mean square of d ||f_block(X_n)||_2 / d W[i, j]",
+        needs=("squares", "gradients"),
+        parameters=WandaPlusPlusParameters,
+    ),
+    "pruner_zero": Score(
+        "squared magnitude times the scaled gradient of the loss",
+        citation="P. Dong et al., *Pruner-Zero: Evolving Symbolic Pruning Metric from scratch for Large Language "
+        "Models*, arXiv:2406.02924",
+        formula="W[i, j] ** 2 * (G[i, j] - min G) / (max G - min G), G the root mean square of d loss / d W[i, j]",
+        needs=("loss_gradients",),
     ),
     "sparsegpt": Score(
         "second-order reconstruction error, with an update of the remaining weights",

@@ -18,7 +18,6 @@ from torch import Tensor
 from mlprune.errors import statistics_context
 from mlprune.models.block_choices import Extra, LayerTensors, SweepChoice
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.gradients.loss_gradients import loss_gradients
 from mlprune.models.inference.block_batching import finish, run_blocks_in_step
 from mlprune.models.inference.visitor import Result, ShardMessage
 from mlprune.models.masks.block_changes import ReadChanges
@@ -94,29 +93,13 @@ class Shard:
         run_blocks_in_step(self.runner, messages, self._offloaded.load)
         return finish(self.runner, messages, self._offloaded.load, one_by_one=bool(self._offloaded))
 
+    def load(self, part: int) -> None:
+        """Load a part that is on disk before it runs: `EMBEDDINGS`, a block, or n_blocks for final norm and head."""
+        self._offloaded.load(part)
+
     def free_offloaded(self) -> None:
         """Free the parts that are on disk; they are read again when needed."""
         self._offloaded.clear()
-
-    # Gradients
-
-    def loss_gradients(
-        self, batches: Sequence[TokenBatch], write: Callable[[int, Mapping[str, Tensor]], Extra]
-    ) -> list[Extra]:
-        """Compute the gradients of the language-modelling loss, and pass those of each block to a function.
-
-        Args:
-            batches: at least one.
-            write: called with (block, layer -> [out, in] float32). What it returns contains no tensors.
-        Raises:
-            ModelError: the shard is a part of the model.
-            StatisticsError: a gradient is not finite; block and layer are named.
-        """
-        if len(self.blocks) < self.n_blocks:
-            raise ModelError("a gradient through the whole model needs one shard", expected="shards: 1", got="several")
-        return [
-            write(block, of_block) for block, of_block in loss_gradients(self.runner, batches, self._offloaded.load)
-        ]
 
     # Decoding sessions
 

@@ -26,7 +26,9 @@ class BlockInputs:
     products_of_sets: tuple[Mapping[str, Tensor], ...] = ()
     """The Gram matrices of each set, in the order of the sets."""
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
-    """Layer -> [out, in] float32."""
+    """Layer -> [out, in] float32, by the norm of the block's output."""
+    loss_gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    """Layer -> [out, in] float32, by the loss of the model."""
 
     def n_silent(self, layer_input: str) -> int:
         """Return the number of features of an input that the contrast set never activates."""
@@ -49,6 +51,7 @@ class BlockInputs:
             moments=self.moments.get(name),
             products=self.products.get(name),
             gradients=self.gradients.get(layer),
+            loss_gradients=self.loss_gradients.get(layer),
         )
 
 
@@ -63,6 +66,7 @@ class SetStatistics:
     moments: Mapping[str, FeatureMoments] = field(default_factory=dict)
     products: Mapping[str, Tensor] = field(default_factory=dict)
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
+    loss_gradients: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def block_inputs(
@@ -88,15 +92,19 @@ def block_inputs(
         {name: joined_moments([one.moments[name] for one in sets], weights) for name in first.moments},
         {name: combined_products([one.products[name] for one in sets], weights) for name in first.products},
         tuple(one.products for one in sets) if first.products else (),
-        {layer: _joined_gradients([one.gradients[layer] for one in sets], weights) for layer in first.gradients},
+        _joined_gradients([one.gradients for one in sets], weights),
+        _joined_gradients([one.loss_gradients for one in sets], weights),
     )
 
 
-def _joined_gradients(gradients: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Return the root of the weighted mean of squares, [out, in] float32, computed in float64."""
-    if len(gradients) == 1:
-        return gradients[0]
-    total = torch.zeros_like(gradients[0], dtype=torch.float64)
-    for gradient, weight in zip(gradients, weights, strict=True):
-        total.add_(gradient.to(torch.float64).square_(), alpha=weight)
-    return total.sqrt_().to(torch.float32)
+def _joined_gradients(sets: Sequence[Mapping[str, Tensor]], weights: Sequence[float]) -> Mapping[str, Tensor]:
+    """Return layer -> root of the weighted mean of squares over sets, [out, in] float32, computed in float64."""
+    if len(sets) == 1:
+        return sets[0]
+    joined = {}
+    for layer, first in sets[0].items():
+        total = torch.zeros_like(first, dtype=torch.float64)
+        for gradients, weight in zip(sets, weights, strict=True):
+            total.add_(gradients[layer].to(torch.float64).square_(), alpha=weight)
+        joined[layer] = total.sqrt_().to(torch.float32)
+    return joined

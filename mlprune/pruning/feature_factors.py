@@ -13,7 +13,7 @@ from mlprune.numeric.activations.aggregation import aggregated
 from mlprune.numeric.activations.resampling import bootstrap_weights
 from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.numeric.weights.scores import contrast_norms
-from mlprune.pruning.spec import StatisticsSelection
+from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 
 BlockStatistics = Mapping[str, Tensor]
 """Input name -> [n, in] float32, sums of squares per demonstration of one set."""
@@ -25,8 +25,17 @@ Factors = Mapping[str, tuple[Tensor, int]]
 """Input name -> [in] float32 factors, and the number of features that the contrast set never activates."""
 
 
+def reads_means(score: ScoreSpec) -> bool:
+    """Whether feature norms are means over demonstrations, as the gradients are that the score adds to them."""
+    return "gradients" in score.method.needs
+
+
 def feature_factors(
-    sets: Sequence[BlockStatistics], *, selection: StatisticsSelection, contrast: BlockStatistics | None = None
+    sets: Sequence[BlockStatistics],
+    *,
+    selection: StatisticsSelection,
+    contrast: BlockStatistics | None = None,
+    per_demonstration: bool = False,
 ) -> Factors:
     """Return the factors of every input of a block.
 
@@ -37,19 +46,25 @@ def feature_factors(
         sets: statistics of the demonstration sets, in the order of the selection's shares.
         selection: which demonstrations count, and how the sets are aggregated.
         contrast: statistics of the contrast set.
+        per_demonstration: take roots of means over demonstrations also for a single set, in place of sums.
     Raises:
         StatisticsError: a set has fewer demonstrations than selected, or its numbers are not sums of squares.
     """
     totals = [block_totals(statistics, selection) for statistics in sets]
-    return factors_of(
-        totals, selection=selection, contrast=None if contrast is None else block_totals(contrast, selection)
-    )
+    against = None if contrast is None else block_totals(contrast, selection)
+    return factors_of(totals, selection=selection, contrast=against, per_demonstration=per_demonstration)
 
 
 def factors_of(
-    sets: Sequence[BlockTotals], *, selection: StatisticsSelection, contrast: BlockTotals | None = None
+    sets: Sequence[BlockTotals],
+    *,
+    selection: StatisticsSelection,
+    contrast: BlockTotals | None = None,
+    per_demonstration: bool = False,
 ) -> Factors:
     """Return the same factors from sums that `block_totals` made."""
+    if per_demonstration and selection.aggregation is None and contrast is None:
+        return {name: (total.mean_squares().sqrt().to(torch.float32), 0) for name, total in sets[0].items()}
     return {name: _factor([totals[name] for totals in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
 
 

@@ -49,6 +49,7 @@ def test_released_defaults_change_only_together_with_a_step_version() -> None:
         "score flap equal_widths": False,
         "score flap head_power": 2.0,
         "score flap compensate": True,
+        "score wanda_plus_plus alpha": 100.0,
         "score sparsegpt damping": 0.01,
         "score alps damping": 0.01,
         "score alps penalty": 0.1,

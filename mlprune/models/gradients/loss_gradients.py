@@ -109,12 +109,8 @@ def _of_hidden(runner: BlockRunner, hidden: Tensor, batch: TokenBatch) -> Tensor
         predicting = runner.apply_final_norm(leaf)[rows.to(device), positions.to(device)]
         targets, shares = batch.token_ids[rows, positions + 1], 1 / n_targets[rows]
         n_together = max(1, _LOGITS_TOGETHER // runner.head.weight.shape[0])
-        pieces = [
-            _of_states(runner, states, wanted, share)
-            for states, wanted, share in zip(
-                predicting.detach().split(n_together), targets.split(n_together), shares.split(n_together), strict=True
-            )
-        ]
+        parts = zip(*(torch.split(one, n_together) for one in (predicting.detach(), targets, shares)), strict=True)
+        pieces = [_of_states(runner, states, wanted, share) for states, wanted, share in parts]
         (gradient,) = torch.autograd.grad(predicting, leaf, torch.cat(pieces))
     return gradient
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.methods import Parameters, RandomParameters, RiaParameters
+from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters
 from mlprune.numeric.selection.sortable_bits import Array, compiled
+from mlprune.numeric.weights.gradient_scores import gradients_of, pruner_zero_scores, wanda_plus_plus_scores
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 
 Chosen = TypeVar("Chosen", bound=Parameters)
@@ -181,6 +182,13 @@ SCORE_FUNCTIONS: Mapping[str, ScoreFunction] = {
     "ria": _with(
         RiaParameters, lambda inputs, parameters: ria_scores(inputs.weight, inputs.norms, power=parameters.power)
     ),
+    "wanda_plus_plus": _with(
+        WandaPlusPlusParameters,
+        lambda inputs, parameters: wanda_plus_plus_scores(
+            inputs.weight, inputs.norms, gradients_of(inputs, inputs.gradients), alpha=parameters.alpha
+        ),
+    ),
+    "pruner_zero": lambda inputs, _: pruner_zero_scores(inputs.weight, gradients_of(inputs, inputs.loss_gradients)),
 }
 """Functions of the scores that do not change weights."""
 

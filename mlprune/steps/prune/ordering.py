@@ -3,7 +3,6 @@
 An ordering contains the masks of all sparsities of a recipe that differ in nothing else. One job orders one block.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +14,7 @@ from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of
+from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of, reads_means
 from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
@@ -25,7 +24,7 @@ from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.loss_records import loss_keys, losses_of
-from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
+from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
 from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values.plan import read_block_values
@@ -66,7 +65,7 @@ class Ordering:
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
         values = (self.block_values,) if self.block_values else ()
-        observed = ((OBSERVED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
+        observed = ((STORED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
         return (*statistics, *observed, *values, *loss_keys(self.schedule))
 
 
@@ -102,7 +101,7 @@ def stored_inputs(store: Store, ordering: Ordering, *, block: int) -> BlockInput
     """Return the statistics of one block that an ordering reads."""
     if ordering.selection is None:
         return NO_INPUTS
-    factors = stored_factors(store, ordering.statistics, ordering.selection, block=block, contrast=ordering.contrast)
+    factors = _factors(store, ordering, ordering.selection, block=block)
     sets = [
         read_set_statistics(
             store, {name: ids[position] for name, ids in ordering.observations}, block, selection=ordering.selection
@@ -112,24 +111,16 @@ def stored_inputs(store: Store, ordering: Ordering, *, block: int) -> BlockInput
     return block_inputs(factors, sets, shares=ordering.selection.shares)
 
 
-def stored_factors(
-    store: Store,
-    statistics: Sequence[str],
-    selection: StatisticsSelection | None,
-    *,
-    block: int,
-    contrast: str | None = None,
-) -> Factors | None:
-    """Return the factors of one block's features from stored statistics; None if the score reads none."""
-    if selection is None:
-        return None
+def _factors(store: Store, ordering: Ordering, selection: StatisticsSelection, *, block: int) -> Factors:
+    """Return the factors of one block's features from stored statistics."""
 
     def totals(statistics_id: str) -> BlockTotals:
         artefacts = store.require("statistics", statistics_id).artefacts
         return read_block_totals(store, artefacts, block, selection=selection)
 
-    sets = [totals(statistics_id) for statistics_id in statistics]
-    return factors_of(sets, selection=selection, contrast=totals(contrast) if contrast else None)
+    sets = [totals(statistics_id) for statistics_id in ordering.statistics]
+    contrast = totals(ordering.contrast) if ordering.contrast else None
+    return factors_of(sets, selection=selection, contrast=contrast, per_demonstration=reads_means(ordering.score))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,13 @@ from mlprune.numeric.activations.feature_sums import FeatureSums, feature_moment
 from mlprune.numeric.activations.packed_triangle import mirrored
 from mlprune.pruning.block_inputs import BlockInputs, SetStatistics, block_inputs
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.feature_factors import BlockStatistics, Factors, demonstration_weights, feature_factors
+from mlprune.pruning.feature_factors import (
+    BlockStatistics,
+    Factors,
+    demonstration_weights,
+    feature_factors,
+    reads_means,
+)
 from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, keep_masks
@@ -98,7 +104,8 @@ class BlockPruning:
         if self.variant.reads_exact_products:
             return BlockInputs(products=observation.products)
         statistics = {role: _joined(observation, self.batches, role) for role in roles(self.calibration)}
-        factors = swept_factors(self.calibration, statistics)
+        per_demonstration = reads_means(self.variant.score)
+        factors = swept_factors(self.calibration, statistics, per_demonstration=per_demonstration)
         sets = [self._set_statistics(observation, role) for role in roles(self.calibration) if role != CONTRAST]
         return block_inputs(factors, sets, shares=self.calibration.selection.shares)
 
@@ -142,10 +149,13 @@ def roles(calibration: Calibration) -> dict[str, str]:
     return named | ({CONTRAST: calibration.contrast_set_id} if calibration.contrast_set_id else {})
 
 
-def swept_factors(calibration: Calibration, statistics: Mapping[str, BlockStatistics]) -> Factors:
-    """Return the factors of a block's features from the statistics of all roles."""
+def swept_factors(
+    calibration: Calibration, statistics: Mapping[str, BlockStatistics], *, per_demonstration: bool = False
+) -> Factors:
+    """Return the factors of a block's features from the statistics of all roles; see `feature_factors`."""
     sets = [statistics[role] for role in roles(calibration) if role != CONTRAST]
-    return feature_factors(sets, selection=calibration.selection, contrast=statistics.get(CONTRAST))
+    against = statistics.get(CONTRAST)
+    return feature_factors(sets, selection=calibration.selection, contrast=against, per_demonstration=per_demonstration)
 
 
 def _joined(observation: SweepObservation, batches: Batches, role: str) -> BlockStatistics:

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.gradients import loss_gradients as module
+from mlprune.models.gradients.on_shard import write_loss_gradients
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.models.shard_loader import load_shard
@@ -35,11 +36,8 @@ def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard
 
 
 def gradients(shard: Shard, batches: list[TokenBatch]) -> Gradients:
-    found: Gradients = {}
-    shard.loss_gradients(
-        batches, lambda block, of_block: found.update({(block, key): v for key, v in of_block.items()})
-    )
-    return found
+    blocks = write_loss_gradients(shard, batches, lambda block, of_block: (block, of_block))
+    return {(block, layer): values for block, of_block in blocks for layer, values in of_block.items()}
 
 
 def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:

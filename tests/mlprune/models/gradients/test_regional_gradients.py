@@ -37,13 +37,13 @@ def loaded(path: Path, **options: Any) -> Shard:
 def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradients:
     """(block, layer) -> regional gradients of all blocks of a shard."""
     with torch.inference_mode():
-        shard._offloaded.load(EMBEDDINGS)
+        shard.load(EMBEDDINGS)
         states = [shard.runner.embed(batch.token_ids, batch.attention_mask) for batch in batches]
     counted = [CountedTokens(batch.counted) for batch in batches]
     found: Gradients = {}
     for block in range(N_BLOCKS):
         with torch.inference_mode():
-            shard._offloaded.load(block)
+            shard.load(block)
         pairs: Batches = list(zip(states, counted, strict=True))
         of_block = regional_gradients(shard.runner, block, pairs, **options)
         found |= {(block, layer): values for layer, values in of_block.items()}

@@ -9,7 +9,13 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.numeric.selection.levels import row_levels
-from mlprune.numeric.weights.scores import contrast_norms, magnitude_scores, random_scores, ria_scores, wanda_scores
+from mlprune.numeric.weights.scores import (
+    contrast_norms,
+    magnitude_scores,
+    random_scores,
+    ria_scores,
+    wanda_scores,
+)
 
 KNOWN_DRAW = [0.5585806965827942, 0.7943179607391357, 0.7902541756629944]
 """Scores of seed 0, block 0, layer fc1: another draw would change random variants, but not their ids."""

@@ -1,0 +1,98 @@
+"""Scores that read gradients: the score of Wanda++, and Pruner-Zero."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+
+_WEIGHTS_TOGETHER = 2**16
+"""Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
+
+
+def wanda_plus_plus_scores(weight: Tensor, norms: Tensor, gradients: Tensor, *, alpha: float = 100.0) -> Tensor:
+    """Score each weight by its magnitude times the sum of a gradient and the norm of the feature it reads.
+
+    S[i, j] = |W[i, j]| * (alpha * G[i, j] + ||X_j||_2)        (Yang et al., Wanda++, arXiv:2503.04992)
+
+    Both G and the norm are roots of means over demonstrations, so that their balance does not depend on how many there
+    are. Wanda's code, which the paper extends, takes this mean; the paper's own code is not public. Everything is
+    float64 until the result is rounded once. The paper's regional optimiser, which changes weights, is not included.
+
+    Args:
+        weight: [out, in], any float dtype.
+        norms: [in], float32 or wider.
+        gradients: [out, in], float32, from `GradientSquares.root_means`.
+        alpha: weight of the gradient, >= 0; the paper's is 100.
+    Returns: [out, in], float32, >= 0.
+    Raises:
+        ShapeError: the shapes differ.
+        StatisticsError: `norms` holds a negative or non-finite value.
+    """
+    _check_norms(weight, norms)
+    _check_gradients(weight, gradients)
+    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    factors = norms.to(device=weight.device, dtype=torch.float64)
+    for rows in _row_chunks(weight):
+        sums = gradients[rows].to(device=weight.device, dtype=torch.float64).mul_(alpha).add_(factors)
+        scores[rows] = weight.detach()[rows].to(torch.float64).abs().mul_(sums).to(torch.float32)
+    return scores
+
+
+def pruner_zero_scores(weight: Tensor, gradients: Tensor) -> Tensor:
+    """Score each weight by its square times the gradient of the loss, scaled to [0, 1] over the layer.
+
+    S[i, j] = W[i, j] ** 2 * (G[i, j] - min G) / (max G - min G)        (Dong et al., Pruner-Zero, arXiv:2406.02924)
+
+    If all gradients are equal, the scaled gradient is 1 (NaN in the published code). The result is divided by the
+    largest square of a weight, which changes no order and keeps small scores in the range of float32. Everything is
+    float64 until then.
+
+    Args:
+        weight: [out, in], any float dtype.
+        gradients: [out, in], float32, >= 0.
+    Returns: [out, in], float32, in [0, 1].
+    Raises:
+        ShapeError: the shapes differ.
+    """
+    _check_gradients(weight, gradients)
+    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    least, span = float(gradients.min()), float(gradients.max()) - float(gradients.min())
+    largest = float(weight.detach().abs().max()) or 1.0
+    for rows in _row_chunks(weight):
+        scaled = gradients[rows].to(device=weight.device, dtype=torch.float64).sub_(least)
+        scaled = scaled.div_(span) if span else torch.ones_like(scaled)
+        scores[rows] = (weight.detach()[rows].to(torch.float64) / largest).square_().mul_(scaled).to(torch.float32)
+    return scores
+
+
+def gradients_of(inputs: LayerInputs, gradients: Tensor | None) -> Tensor:
+    """Return the gradients that a score reads.
+
+    Raises:
+        StatisticsError: there are none.
+    """
+    if gradients is None:
+        raise StatisticsError("a score reads gradients, and there are none", block=inputs.block, layer=inputs.layer)
+    return gradients
+
+
+def _check_gradients(weight: Tensor, gradients: Tensor) -> None:
+    if weight.ndim != 2 or gradients.shape != weight.shape:
+        expected, got = tuple(weight.shape), tuple(gradients.shape)
+        raise ShapeError("gradients do not fit the weight", expected=expected, got=got)
+
+
+def _check_norms(weight: Tensor, norms: Tensor) -> None:
+    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
+        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
+    if not bool((torch.isfinite(norms) & (norms >= 0)).all()):
+        raise StatisticsError("a feature norm is negative or not finite")
+
+
+def _row_chunks(weight: Tensor) -> Iterator[slice]:
+    """Yield slices that cover all rows; they depend on the shape only."""
+    n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
+    return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))

@@ -1,0 +1,1 @@
+"""Gradients of the loss of the whole model over a demonstration set."""
