@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -16,8 +16,19 @@ DEFAULT_SPLIT = "dev"
 DEFAULT_PROMPT = "{endonym}:"
 
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
+_SHARES = "`equal`, `proportional`, or a mapping of parts to numbers above 0"
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
 _OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temperature")
+
+
+def _as_shares(value: object) -> object:
+    """Return a mapping of parts to shares as sorted pairs."""
+    pairs = as_pairs(value)
+    numbers = [share for _, share in pairs] if isinstance(value, dict) and isinstance(pairs, tuple) else []
+    are_shares = bool(numbers) and all(isinstance(number, int | float) and number > 0 for number in numbers)
+    if not are_shares and value not in get_args(SharesName) and not isinstance(value, tuple):
+        raise ValueError(f"expected {_SHARES}, got {value!r}")
+    return pairs
 
 
 @dataclass(frozen=True)
@@ -90,8 +101,8 @@ class DemonstrationConfig(Model):
     """mixed: names of the sets that it combines."""
     shares: Annotated[
         SharesName | tuple[tuple[str, Share], ...],
-        BeforeValidator(as_pairs),
-        Field(title="`equal`, `proportional`, or a mapping of parts to numbers"),
+        BeforeValidator(_as_shares),
+        Field(title=_SHARES),
     ] = "proportional"
     """mixed: the same number of demonstrations from every part, numbers in proportion to the sizes of the parts, or
     given shares in any unit, such as `{en: 0.5, fr: 0.3, sw: 0.2}`. A part is named by its languages (`fr`, `fr-en`) or
