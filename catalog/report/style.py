@@ -18,16 +18,16 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("random", None): GREY,
     ("ria", "translation"): "#332288",
     ("ria", "monolingual"): "#999933",
-    ("flap", "translation"): "#0B6E4F",
-    ("flap", "monolingual"): "#C9A227",
+    ("flap", "translation"): "#2A9D6F",
+    ("flap", "monolingual"): "#8A9A2B",
     ("sparsegpt", "translation"): "#882255",
     ("sparsegpt", "monolingual"): "#661100",
     ("wanda_plus_plus", "translation"): "#5E4FA2",
     ("wanda_plus_plus", "monolingual"): "#9E7B0A",
-    ("pruner_zero", "translation"): "#A0522D",
-    ("pruner_zero", "monolingual"): "#2F7F8F",
-    ("alps", "translation"): "#1F6F54",
-    ("alps", "monolingual"): "#6B7A1F",
+    ("pruner_zero", "translation"): "#B9A12A",
+    ("pruner_zero", "monolingual"): "#A0522D",
+    ("alps", "translation"): "#8FBC3B",
+    ("alps", "monolingual"): "#3D4A0A",
 }
 """(score, kind of demonstrations) -> colour."""
 
@@ -47,7 +47,7 @@ MARKERS: Mapping[str | None, str] = {
 }
 """Kind of demonstrations -> matplotlib's marker."""
 
-_HOLLOW = ("contrast", "ria")
+_HOLLOW = ("contrast", "ria", "wanda_plus_plus", "pruner_zero")
 """Scores with hollow markers: in grey they still differ from other scores on the same kind of demonstrations."""
 
 

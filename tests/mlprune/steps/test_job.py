@@ -76,4 +76,4 @@ def test_every_job_of_every_method_costs_memory_and_disk_space(method_plan: Plan
         assert cost.fixed_bytes >= SMALL_JOB_BYTES
         assert cost.disk_bytes > 0
         assert cost.runs_model == job.needs_chain
-        assert bool(cost.flops) == job.needs_chain
+        assert cost.flops or not job.needs_chain

@@ -169,7 +169,7 @@ SPARSEGPT = {"name": "s", "demonstrations": "mono", "score": "sparsegpt", "spars
         ([A, combining("c")], ["of", "'c'", "expected=['a']"]),
         (
             [SPARSEGPT, {**M, "structure": "matrix"}, combining("s", "m")],
-            ["changed weights cannot be combined", "sparsegpt fr 0.5"],
+            ["variants with changed weights or biases cannot be combined", "sparsegpt fr 0.5"],
         ),
         (
             [A, B, M, combining("a", "b", "m", how="symmetric_difference")],
