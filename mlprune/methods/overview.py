@@ -95,8 +95,6 @@ def cost_words(method: Method) -> str:
     if isinstance(method, Schedule) and method.reads_losses:
         return "the evaluations of a sensitivity analysis"
     needs: tuple[StatisticsName, ...] = getattr(method, "needs", ())
-    if getattr(method, "reads_outlier_ratios", False):
-        needs = ("squares",)
     passes = ["a forward pass over the demonstrations"] if needs else []
     passes += ["a backward pass through every block"] if "gradients" in needs else []
     passes += ["a backward pass through the whole model"] if "loss_gradients" in needs else []
