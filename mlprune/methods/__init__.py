@@ -16,7 +16,7 @@ from mlprune.methods.method import (
     StatisticsName,
     Structure,
 )
-from mlprune.methods.parameters import NO_PARAMETERS, Parameters, parameter
+from mlprune.methods.parameters import NO_PARAMETERS, Parameters, checked_parameters, parameter
 from mlprune.methods.refiners import REFINERS, DsnotParameters, GramSwapsParameters, LeastSquaresParameters
 from mlprune.methods.schedules import (
     SCHEDULES,
@@ -68,6 +68,7 @@ __all__ = [
     "Structure",
     "VarianceParameters",
     "WandaPlusPlusParameters",
+    "checked_parameters",
     "parameter",
     "structure_of",
 ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 Value = TypeVar("Value")
+Chosen = TypeVar("Chosen", bound="Parameters")
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,17 @@ class Parameters:
 
 
 NO_PARAMETERS = Parameters()
+
+
+def checked_parameters(parameters: Parameters, kind: type[Chosen]) -> Chosen:
+    """Return the parameters of a method, which have to be of its class.
+
+    Raises:
+        TypeError: they are of another class.
+    """
+    if not isinstance(parameters, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
+    return parameters
 
 
 def parameter(

@@ -12,6 +12,7 @@ from mlprune.methods import (
     OwlParameters,
     Parameters,
     SensitivityParameters,
+    checked_parameters,
 )
 from mlprune.numeric.activations.outlier_ratios import owl_sparsities
 from mlprune.numeric.allocation.block_scores import dlp_sparsities
@@ -65,32 +66,28 @@ def layer_sparsities(
 
 
 def _given(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
-    if not isinstance(parameters, GivenParameters):
-        raise TypeError(f"expected GivenParameters, got {type(parameters).__name__}")
-    of_layer = dict(parameters.layers).get(position.layer, sparsity)
-    of_block = dict(parameters.blocks).get(position.block, of_layer)
-    return dict(parameters.block_layers).get(f"{position.block}.{position.layer}", of_block)
+    checked = checked_parameters(parameters, GivenParameters)
+    of_layer = dict(checked.layers).get(position.layer, sparsity)
+    of_block = dict(checked.blocks).get(position.block, of_layer)
+    return dict(checked.block_layers).get(f"{position.block}.{position.layer}", of_block)
 
 
 def _owl(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
-    if not isinstance(parameters, OwlParameters):
-        raise TypeError(f"expected OwlParameters, got {type(parameters).__name__}")
+    checked = checked_parameters(parameters, OwlParameters)
     ratios = [one.value for one in _values_of_all(position, "owl", "outlier ratios")]
-    return owl_sparsities(ratios, sparsity, spread=parameters.spread)[position.block]
+    return owl_sparsities(ratios, sparsity, spread=checked.spread)[position.block]
 
 
 def _dlp(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
-    if not isinstance(parameters, DlpParameters):
-        raise TypeError(f"expected DlpParameters, got {type(parameters).__name__}")
+    checked = checked_parameters(parameters, DlpParameters)
     values = _values_in(scope, position, schedule="dlp", what="scores")
-    return _of_block(dlp_sparsities, values, sparsity, position=position, spread=parameters.spread)
+    return _of_block(dlp_sparsities, values, sparsity, position=position, spread=checked.spread)
 
 
 def _alpha_pruning(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
-    if not isinstance(parameters, AlphaPruningParameters):
-        raise TypeError(f"expected AlphaPruningParameters, got {type(parameters).__name__}")
+    checked = checked_parameters(parameters, AlphaPruningParameters)
     values = _values_in(scope, position, schedule="alpha_pruning", what="exponents")
-    return _of_block(scaled_sparsities, values, sparsity, position=position, spread=parameters.spread)
+    return _of_block(scaled_sparsities, values, sparsity, position=position, spread=checked.spread)
 
 
 def _search(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
@@ -134,14 +131,13 @@ def _values_in(scope: Scope, position: LayerPosition, *, schedule: str, what: st
 
 
 def _sensitivity(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
-    if not isinstance(parameters, SensitivityParameters):
-        raise TypeError(f"expected SensitivityParameters, got {type(parameters).__name__}")
+    checked = checked_parameters(parameters, SensitivityParameters)
     if position.losses is None:
         raise StatisticsError("schedule sensitivity needs the losses of units", block=position.block)
     units = [unit for unit in position.losses if unit.is_in(scope)]
     if not units:
         return sparsity
-    return layer_sparsity(units, sparsity, block=position.block, layer=position.layer, spread=parameters.spread)
+    return layer_sparsity(units, sparsity, block=position.block, layer=position.layer, spread=checked.spread)
 
 
 SCHEDULE_FUNCTIONS: Mapping[str, ScheduleFunction] = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonValue
-from mlprune.methods import NO_PARAMETERS, Parameters
+from mlprune.methods import NO_PARAMETERS, Parameters, checked_parameters
 from mlprune.methods.plugins import MethodLookup, PluginParameters
 from mlprune.methods.plugins.lookup import AnyMethod
 
@@ -19,8 +19,8 @@ def fill_in_parameters(spec: object, name: str, kind: type[Parameters]) -> None:
     given = getattr(spec, name)
     if given == NO_PARAMETERS:
         object.__setattr__(spec, name, kind())
-    elif not isinstance(given, kind | dict):
-        raise TypeError(f"expected {kind.__name__}, got {type(given).__name__}")
+    elif not isinstance(given, dict):
+        checked_parameters(given, kind)
 
 
 def given_parameters(kind: type[Parameters], values: JsonValue) -> Parameters:

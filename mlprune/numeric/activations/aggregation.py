@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
+from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters, checked_parameters
 
 AggregationFunction = Callable[[Tensor, list[float], Parameters], Tensor]
 """Returns [in] float64 from [sets, in] float64 and the shares of the sets, which sum to 1."""
@@ -77,9 +77,7 @@ def _shares(weights: Tensor | None, n_sets: int) -> list[float]:
 
 def _mean_and_variance(values: Tensor, shares: list[float], parameters: Parameters) -> Tensor:
     """Return the mean plus the weighted population variance, [in]."""
-    if not isinstance(parameters, VarianceParameters):
-        raise TypeError(f"expected VarianceParameters, got {type(parameters).__name__}")
-    weight = parameters.variance_weight
+    weight = checked_parameters(parameters, VarianceParameters).variance_weight
     if not (math.isfinite(weight) and weight >= 0):
         raise BadInputError("the weight of the variance is out of range", expected=">= 0", got=weight)
     mean = _mean(values, shares)

@@ -6,7 +6,13 @@ from typing import Protocol, TypeVar
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import DsnotParameters, GramSwapsParameters, LeastSquaresParameters, Parameters
+from mlprune.methods import (
+    DsnotParameters,
+    GramSwapsParameters,
+    LeastSquaresParameters,
+    Parameters,
+    checked_parameters,
+)
 from mlprune.numeric.refinement.dsnot import dsnot
 from mlprune.numeric.refinement.gram_swaps import gram_swaps
 from mlprune.numeric.refinement.least_squares import recovered_weights
@@ -35,9 +41,7 @@ def _with(kind: type[Chosen], function: Callable[[LayerInputs, Tensor, str, Chos
     """Return a refiner function that takes parameters of one type."""
 
     def refine(inputs: LayerInputs, keep: Tensor, *, structure: str, parameters: Parameters) -> RefinedLayer:
-        if not isinstance(parameters, kind):
-            raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
-        return function(inputs, keep, structure, parameters)
+        return function(inputs, keep, structure, checked_parameters(parameters, kind))
 
     return refine
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.methods import AlpsParameters, Parameters, SparseGptParameters
+from mlprune.methods import AlpsParameters, Parameters, SparseGptParameters, checked_parameters
 from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.reconstruction import Reconstruction
@@ -28,12 +28,11 @@ def _with(
     """Return a reconstruction that takes parameters of one type, from a function of a weight and a Gram matrix."""
 
     def reconstruction(inputs: LayerInputs, sparsity: float, structure: str, parameters: Parameters) -> Reconstruction:
-        if not isinstance(parameters, kind):
-            raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
+        checked = checked_parameters(parameters, kind)
         if inputs.products is None:
             message = "a score reads Gram matrices, and there are none"
             raise StatisticsError(message, block=inputs.block, layer=inputs.layer)
-        return function(inputs.weight, inputs.products, sparsity, structure, parameters)
+        return function(inputs.weight, inputs.products, sparsity, structure, checked)
 
     return reconstruction
 

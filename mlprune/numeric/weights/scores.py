@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters
+from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters, checked_parameters
 from mlprune.numeric.selection.sortable_bits import Array, compiled
 from mlprune.numeric.weights.gradient_scores import gradients_of, pruner_zero_scores, wanda_plus_plus_scores
 from mlprune.numeric.weights.layer_inputs import LayerInputs
@@ -162,9 +162,7 @@ def _with(kind: type[Chosen], function: Callable[[LayerInputs, Chosen], Tensor])
     """Return a score function that takes parameters of one type."""
 
     def scores(inputs: LayerInputs, parameters: Parameters) -> Tensor:
-        if not isinstance(parameters, kind):
-            raise TypeError(f"expected {kind.__name__}, got {type(parameters).__name__}")
-        return function(inputs, parameters)
+        return function(inputs, checked_parameters(parameters, kind))
 
     return scores
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters
+from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters, checked_parameters
 from mlprune.pruning.schedules import BlockValue
 from mlprune.pruning.spec import ScheduleSpec
 from mlprune.steps.job import Identity, Job, ModelRef, RecordKey, computed_parameters, make_identity
@@ -75,25 +75,19 @@ def values_key(record: Record) -> RecordKey | None:
 
 
 def _outliers(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
-    parameters = schedule.schedule_parameters
-    if not isinstance(parameters, OwlParameters):
-        raise TypeError(f"expected OwlParameters, got {type(parameters).__name__}")
+    parameters = checked_parameters(schedule.schedule_parameters, OwlParameters)
     identity, scores = sources.identity("outliers", m=parameters.m)
     return PlannedValues(identity.key, (OutliersJob(identity, scores, parameters.m),))
 
 
 def _scores(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
-    parameters = schedule.schedule_parameters
-    if not isinstance(parameters, DlpParameters):
-        raise TypeError(f"expected DlpParameters, got {type(parameters).__name__}")
+    parameters = checked_parameters(schedule.schedule_parameters, DlpParameters)
     identity, scores = sources.identity("block_values", name=f"{parameters.statistic}_score")
     return PlannedValues(identity.key, (BlockScoresJob(identity, scores, parameters.statistic),))
 
 
 def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
-    parameters = schedule.schedule_parameters
-    if not isinstance(parameters, AlphaPruningParameters):
-        raise TypeError(f"expected AlphaPruningParameters, got {type(parameters).__name__}")
+    parameters = checked_parameters(schedule.schedule_parameters, AlphaPruningParameters)
     model = sources.model
     parents: JsonObject = {"base_model": model.base_model_id}
     jobs = [

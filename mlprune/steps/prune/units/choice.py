@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mlprune.errors import StatisticsError
 from mlprune.json_values import JsonObject
-from mlprune.methods import FlapParameters
+from mlprune.methods import FlapParameters, checked_parameters
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, bias_name, read_json_object, weight_name
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES, Family
@@ -87,9 +87,7 @@ def chosen_units(
     Raises:
         StatisticsError: a block has no moments, or they are impossible.
     """
-    parameters = score.score_parameters
-    if not isinstance(parameters, FlapParameters):
-        raise TypeError(f"expected FlapParameters, got {type(parameters).__name__}")
+    parameters = checked_parameters(score.score_parameters, FlapParameters)
     groups, layouts = [], []
     for block in range(files.model.n_blocks):
         moments = read_moments(block)
