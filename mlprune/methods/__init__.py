@@ -35,7 +35,7 @@ from mlprune.methods.scores import (
     SparseGptParameters,
     WandaPlusPlusParameters,
 )
-from mlprune.methods.structures import STRUCTURES, structure_of
+from mlprune.methods.structures import STRUCTURES, pattern_of, structure_of
 
 __all__ = [
     "AGGREGATIONS",
@@ -70,5 +70,6 @@ __all__ = [
     "WandaPlusPlusParameters",
     "checked_parameters",
     "parameter",
+    "pattern_of",
     "structure_of",
 ]

@@ -1,5 +1,6 @@
 """Structures: comparison groups, of whose weights a share is removed."""
 
+import re
 from collections.abc import Mapping
 
 from mlprune.methods.citations import WANDA
@@ -12,6 +13,14 @@ STRUCTURES: Mapping[str, Structure] = {
     "units": Structure("attention heads and neurons of all blocks together", masks_nest=False, of_model=True),
     "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
 }
+
+_N_M = re.compile(r"(\d+):(\d+)")
+
+
+def pattern_of(structure: str) -> tuple[int, int] | None:
+    """Return N and M of a structure such as `2:4`; None for the other structures."""
+    found = _N_M.fullmatch(structure)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def structure_of(name: str) -> Structure:

@@ -1,13 +1,10 @@
 """Checks of the arguments of refiners."""
 
-import re
-
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-
-_N_M = re.compile(r"(\d+):(\d+)")
+from mlprune.methods import pattern_of
 
 
 def group_size(structure: str, d_in: int) -> int:
@@ -25,13 +22,13 @@ def group_size(structure: str, d_in: int) -> int:
     """
     if structure in ("row", "matrix", "alpha"):
         return d_in
-    pattern = _N_M.fullmatch(structure)
-    if not pattern or not 0 < int(pattern[1]) < int(pattern[2]):
+    pattern = pattern_of(structure)
+    if pattern is None or not 0 < pattern[0] < pattern[1]:
         expected = "row, matrix, alpha or N:M with 0 < N < M"
         raise BadInputError("a refiner does not support the structure", expected=expected, got=structure)
-    if d_in % int(pattern[2]):
-        raise ShapeError("a row does not divide into groups", expected=f"a multiple of {pattern[2]}", got=d_in)
-    return int(pattern[2])
+    if d_in % pattern[1]:
+        raise ShapeError("a row does not divide into groups", expected=f"a multiple of {pattern[1]}", got=d_in)
+    return pattern[1]
 
 
 def check_mask(weight: Tensor, keep: Tensor) -> None:
@@ -71,6 +68,7 @@ def kept_counts(keep: Tensor, structure: str) -> Tensor:
         keep: [out, in], bool.
         structure: `row`, `matrix`, `alpha` or `N:M`, whose M divides the row.
     """
-    if ":" not in structure:
+    pattern = pattern_of(structure)
+    if pattern is None:
         return keep.sum(dim=1)
-    return keep.reshape(keep.shape[0], -1, int(structure.partition(":")[2])).sum(dim=2)
+    return keep.reshape(keep.shape[0], -1, pattern[1]).sum(dim=2)

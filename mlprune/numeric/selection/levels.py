@@ -5,7 +5,6 @@ none does. One ordering of the scores gives the masks of all sparsities, and the
 levels on the CPU; a stable sort in torch finds them on other devices.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError, unknown
+from mlprune.methods import pattern_of
 from mlprune.numeric.masks.packing import MAX_LEVELS
 from mlprune.numeric.selection.alpha import alpha_counts
 from mlprune.numeric.selection.matrix import select_in_matrix
@@ -137,8 +137,6 @@ LEVEL_FUNCTIONS: Mapping[str, LevelFunction] = {
 }
 """Functions of the structures without a pattern; `levels_of` also takes N:M."""
 
-_N_M = re.compile(r"(\d+):(\d+)")
-
 
 def levels_of(
     scores: Tensor, structure: str, *, sparsities: Sequence[float], rounding: str = "decimal", removes: str = "lowest"
@@ -151,8 +149,8 @@ def levels_of(
     Raises: as the structure's function, and
         BadInputError: the structure is unknown.
     """
-    pattern = _N_M.fullmatch(structure)
-    if not pattern:
+    pattern = pattern_of(structure)
+    if pattern is None:
         if structure not in (*LEVEL_FUNCTIONS, "N:M"):
             raise unknown("structure", structure, [*LEVEL_FUNCTIONS, "N:M"], error=BadInputError)
         if structure == "N:M":
@@ -160,7 +158,7 @@ def levels_of(
         return LEVEL_FUNCTIONS[structure](scores, sparsities, rounding, removes)
     n_without = sum(sparsity == 0 for sparsity in sparsities)
     _removed_counts(sparsities, 0, rounding)
-    kept = n_m_levels(scores, int(pattern[1]), int(pattern[2]), removes=removes)
+    kept = n_m_levels(scores, *pattern, removes=removes)
     return kept.mul_(len(sparsities) - n_without).add_(n_without)
 
 
@@ -173,18 +171,18 @@ def permuted_levels(scores: Tensor, structure: str, *, sparsities: Sequence[floa
     Raises: as `levels_of`, and
         BadInputError: the structure has no pattern.
     """
-    pattern = _N_M.fullmatch(structure)
-    if not pattern:
+    pattern = pattern_of(structure)
+    if pattern is None:
         raise BadInputError("inputs are permuted for N:M only", expected="2:4, say", got=structure)
     scores = _checked(scores)
-    order = torch.from_numpy(column_order(scores.cpu(), int(pattern[1]), int(pattern[2]))).to(scores.device)
+    order = torch.from_numpy(column_order(scores.cpu(), *pattern)).to(scores.device)
     in_order = levels_of(scores[:, order], structure, sparsities=sparsities)
     return torch.empty_like(in_order).index_copy_(1, order, in_order)
 
 
 def selects_within_rows(structure: str) -> bool:
     """Whether the levels of a row depend on the scores of this row only."""
-    return structure == "row" or _N_M.fullmatch(structure) is not None
+    return structure == "row" or pattern_of(structure) is not None
 
 
 def _select_in_rows(scores: Tensor, counts: Sequence[int], *, highest: bool) -> Tensor:

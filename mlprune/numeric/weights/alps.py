@@ -22,7 +22,7 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.selection.levels import n_removed
-from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, float32_weight, pattern_of
+from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, checked_pattern, float32_weight
 
 _MAX_DAMPINGS = 10
 _ITERATIONS_PER_CHECK = 3
@@ -107,7 +107,7 @@ def alps(
         BadInputError: an option is out of range, or structure and sparsity contradict each other.
     """
     check_tensors(weight, products)
-    pattern = pattern_of(structure, sparsity, weight.shape[1], score="alps")
+    pattern = checked_pattern(structure, sparsity, weight.shape[1], score="alps")
     positive = all(math.isfinite(value) and value > 0 for value in (damping, penalty))
     if not positive or max_iterations < 1 or gradient_steps < 0:
         expected = "damping > 0, penalty > 0, max_iterations >= 1, gradient_steps >= 0"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.methods import pattern_of
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Reconstruction:
     """Number of times that the damping was multiplied by 10 until the Hessian was positive definite; normally 0."""
 
 
-def pattern_of(structure: str, sparsity: float, d_in: int, *, score: str) -> tuple[int, int] | None:
+def checked_pattern(structure: str, sparsity: float, d_in: int, *, score: str) -> tuple[int, int] | None:
     """Return (N, M) of an N:M structure; None for `matrix` and `row`.
 
     Args:
@@ -38,14 +39,15 @@ def pattern_of(structure: str, sparsity: float, d_in: int, *, score: str) -> tup
         raise BadInputError("a sparsity is out of range", expected="0 <= sparsity < 1", got=sparsity)
     if structure in ("matrix", "row"):
         return None
-    n, _, m = structure.partition(":")
-    if not (n.isdecimal() and m.isdecimal() and 0 < int(n) < int(m)):
+    pattern = pattern_of(structure)
+    if pattern is None or not 0 < pattern[0] < pattern[1]:
         raise BadInputError(f"{score} does not support the structure", expected="matrix, row or N:M", got=structure)
-    if sparsity != int(n) / int(m):
-        raise BadInputError("the sparsity differs from that of the structure", expected=int(n) / int(m), got=sparsity)
-    if d_in % int(m):
+    n, m = pattern
+    if sparsity != n / m:
+        raise BadInputError("the sparsity differs from that of the structure", expected=n / m, got=sparsity)
+    if d_in % m:
         raise ShapeError("a row does not divide into groups", expected=f"a multiple of {m}", got=d_in)
-    return int(n), int(m)
+    return pattern
 
 
 def check_tensors(weight: Tensor, products: Tensor) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.selection.levels import n_removed
-from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, float32_weight, pattern_of
+from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, checked_pattern, float32_weight
 
 _MAX_DAMPINGS = 10
 
@@ -58,7 +58,7 @@ def sparsegpt(
         BadInputError: an option is out of range, or structure and sparsity contradict each other.
     """
     check_tensors(weight, products)
-    pattern = pattern_of(structure, sparsity, weight.shape[1], score="sparsegpt")
+    pattern = checked_pattern(structure, sparsity, weight.shape[1], score="sparsegpt")
     if block_size < 1 or not (math.isfinite(damping) and damping > 0):
         got = f"block_size {block_size}, damping {damping}"
         raise BadInputError("an option of sparsegpt is out of range", expected="block_size >= 1, damping > 0", got=got)
