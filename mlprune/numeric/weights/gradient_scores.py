@@ -1,15 +1,11 @@
 """Scores that read gradients: the score of Wanda++, and Pruner-Zero."""
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.weights.layer_inputs import LayerInputs
-
-_WEIGHTS_TOGETHER = 2**16
-"""Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
+from mlprune.numeric.weights.score_rows import check_norms, row_chunks
 
 
 def wanda_plus_plus_scores(weight: Tensor, norms: Tensor, gradients: Tensor, *, alpha: float = 100.0) -> Tensor:
@@ -31,11 +27,11 @@ def wanda_plus_plus_scores(weight: Tensor, norms: Tensor, gradients: Tensor, *, 
         ShapeError: the shapes differ.
         StatisticsError: `norms` holds a negative or non-finite value.
     """
-    _check_norms(weight, norms)
+    check_norms(weight, norms)
     _check_gradients(weight, gradients)
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
     factors = norms.to(device=weight.device, dtype=torch.float64)
-    for rows in _row_chunks(weight):
+    for rows in row_chunks(weight):
         sums = gradients[rows].to(device=weight.device, dtype=torch.float64).mul_(alpha).add_(factors)
         scores[rows] = weight.detach()[rows].to(torch.float64).abs().mul_(sums).to(torch.float32)
     return scores
@@ -61,7 +57,7 @@ def pruner_zero_scores(weight: Tensor, gradients: Tensor) -> Tensor:
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
     least, span = float(gradients.min()), float(gradients.max()) - float(gradients.min())
     largest = float(weight.detach().abs().max()) or 1.0
-    for rows in _row_chunks(weight):
+    for rows in row_chunks(weight):
         scaled = gradients[rows].to(device=weight.device, dtype=torch.float64).sub_(least)
         scaled = scaled.div_(span) if span else torch.ones_like(scaled)
         scores[rows] = (weight.detach()[rows].to(torch.float64) / largest).square_().mul_(scaled).to(torch.float32)
@@ -83,16 +79,3 @@ def _check_gradients(weight: Tensor, gradients: Tensor) -> None:
     if weight.ndim != 2 or gradients.shape != weight.shape:
         expected, got = tuple(weight.shape), tuple(gradients.shape)
         raise ShapeError("gradients do not fit the weight", expected=expected, got=got)
-
-
-def _check_norms(weight: Tensor, norms: Tensor) -> None:
-    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
-        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
-    if not bool((torch.isfinite(norms) & (norms >= 0)).all()):
-        raise StatisticsError("a feature norm is negative or not finite")
-
-
-def _row_chunks(weight: Tensor) -> Iterator[slice]:
-    """Yield slices that cover all rows; they depend on the shape only."""
-    n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
-    return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))

@@ -6,22 +6,20 @@ y = x @ weight.T; the weights of a `Conv1D` are transposed before.
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.errors import BadInputError, ShapeError
 from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters, checked_parameters
 from mlprune.numeric.selection.sortable_bits import Array, compiled
 from mlprune.numeric.weights.gradient_scores import gradients_of, pruner_zero_scores, wanda_plus_plus_scores
 from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.score_rows import check_non_negative, check_norms, row_chunks
 
 Chosen = TypeVar("Chosen", bound=Parameters)
-
-_WEIGHTS_TOGETHER = 2**16
-"""Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
 
 
 def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
@@ -40,14 +38,14 @@ def wanda_scores(weight: Tensor, norms: Tensor) -> Tensor:
         ShapeError: `in` differs between the two.
         StatisticsError: `norms` holds a negative or non-finite value.
     """
-    _check_norms(weight, norms)
+    check_norms(weight, norms)
     wide = torch.promote_types(torch.promote_types(weight.dtype, norms.dtype), torch.float32)
     factors = norms.to(device=weight.device, dtype=wide)
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
     if weight.dtype == wide == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous():
         _multiply_magnitudes(weight.detach().numpy(), factors.numpy(), scores.numpy())
     else:
-        for rows in _row_chunks(weight):
+        for rows in row_chunks(weight):
             scores[rows] = weight.detach()[rows].to(wide).abs().mul_(factors)
     return scores
 
@@ -78,13 +76,13 @@ def ria_scores(weight: Tensor, norms: Tensor, *, power: float = 0.5) -> Tensor:
         StatisticsError: `norms` holds a negative or non-finite value.
         BadInputError: `power` is not a positive number.
     """
-    _check_norms(weight, norms)
+    check_norms(weight, norms)
     if not (math.isfinite(power) and power > 0):
         raise BadInputError("the exponent of ria is out of range", expected="power > 0", got=power)
     of_rows, of_columns = (_inverse(sums) for sums in _magnitude_sums(weight))
     factors = norms.to(device=weight.device, dtype=torch.float64) ** power
     scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
-    for rows in _row_chunks(weight):
+    for rows in row_chunks(weight):
         magnitudes = weight.detach()[rows].to(torch.float64).abs()
         scores[rows] = magnitudes * (of_columns + of_rows[rows, None]) * factors
     return scores
@@ -113,12 +111,12 @@ def contrast_norms(target_mean_sq: Tensor, contrast_mean_sq: Tensor) -> tuple[Te
             got=tuple(contrast_mean_sq.shape),
         )
     for mean_sq in (target_mean_sq, contrast_mean_sq):
-        _check_non_negative(mean_sq, "a mean square is negative or not finite")
+        check_non_negative(mean_sq, "a mean square is negative or not finite")
     target, contrast = target_mean_sq.to(torch.float64), contrast_mean_sq.to(torch.float64)
     silent = contrast == 0
     divisor = torch.where(silent, torch.ones_like(contrast), contrast.sqrt())
     norms = torch.where(silent, target.sqrt(), target / divisor).to(torch.float32)
-    _check_non_negative(norms, "a contrast norm is beyond float32")
+    check_non_negative(norms, "a contrast norm is beyond float32")
     return norms, int(silent.sum())
 
 
@@ -195,7 +193,7 @@ def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return float64 sums of |W| over each row, [out], and over each column, [in]."""
     of_rows = torch.empty(weight.shape[0], dtype=torch.float64, device=weight.device)
     of_columns = torch.zeros(weight.shape[1], dtype=torch.float64, device=weight.device)
-    for rows in _row_chunks(weight):
+    for rows in row_chunks(weight):
         magnitudes = weight.detach()[rows].to(torch.float64).abs()
         of_rows[rows] = magnitudes.sum(dim=1)
         of_columns += magnitudes.sum(dim=0)
@@ -205,25 +203,6 @@ def _magnitude_sums(weight: Tensor) -> tuple[Tensor, Tensor]:
 def _inverse(sums: Tensor) -> Tensor:
     """Return 1 / sums, and 0 if a sum is 0."""
     return torch.where(sums == 0, torch.zeros_like(sums), 1 / sums)
-
-
-def _row_chunks(weight: Tensor) -> Iterator[slice]:
-    """Yield slices that cover all rows; they depend on the shape only."""
-    n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
-    return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))
-
-
-def _check_norms(weight: Tensor, norms: Tensor) -> None:
-    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
-        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
-    _check_non_negative(norms, "a feature norm is negative or not finite")
-
-
-def _check_non_negative(values: Tensor, message: str) -> None:
-    wrong = ~(torch.isfinite(values) & (values >= 0))
-    if bool(wrong.any()):
-        feature = int(wrong.nonzero()[0])
-        raise StatisticsError(message, feature=feature, got=float(values[feature]))
 
 
 ROW_WISE_SCORES = frozenset({"wanda", "contrast", "magnitude"})
