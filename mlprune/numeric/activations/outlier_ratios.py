@@ -10,12 +10,10 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, StatisticsError
+from mlprune.numeric.allocation.shifted import DECIMALS
 
 _SCORES_TOGETHER = 2**14
 """Scores that are added at once: few enough that no library splits the sum over threads."""
-
-_DECIMALS = 12
-"""Decimals of a sparsity after rounding: 0.5 - 0.08 is then exactly 0.42 and removes 42 of 100 weights, not 41."""
 
 
 def outlier_ratio(scores: Iterable[Tensor], m: float) -> float:
@@ -72,7 +70,7 @@ def owl_sparsities(ratios: Sequence[float], sparsity: float, *, spread: float = 
         return (sparsity,) * len(ratios)
     scaled = [2 * spread * ((ratio - lowest) / (highest - lowest)) for ratio in ratios]
     mean = math.fsum(scaled) / len(scaled)
-    return tuple(_in_range(round(sparsity - (shift - mean), _DECIMALS)) for shift in scaled)
+    return tuple(_in_range(round(sparsity - (shift - mean), DECIMALS)) for shift in scaled)
 
 
 def _in_range(sparsity: float) -> float:

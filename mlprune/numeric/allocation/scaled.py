@@ -1,10 +1,15 @@
 """Sparsities of AlphaPruning: blocks with larger values are pruned more, in proportion (arXiv:2410.10912)."""
 
-import math
 from collections.abc import Sequence
 
-from mlprune.errors import BadInputError
-from mlprune.numeric.allocation.shifted import DECIMALS, MOST, check_values
+from mlprune.numeric.allocation.shifted import (
+    MOST,
+    check_arguments,
+    from_0_to_1,
+    gets_total,
+    rounded,
+    weighted_mean,
+)
 
 
 def scaled_sparsities(
@@ -30,15 +35,11 @@ def scaled_sparsities(
         StatisticsError: there are no values, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
-    if not 0 <= sparsity < 1 or not 0 < spread < 1:
-        expected = "0 <= sparsity < 1 and 0 < spread < 1"
-        raise BadInputError("a sparsity or a spread is out of range", expected=expected, got=(sparsity, spread))
-    check_values(values)
-    lowest, highest = min(values), max(values)
-    if lowest == highest or sparsity == 0 or sparsity >= MOST:
+    check_arguments(values, sparsity, spread, below=1)
+    if gets_total(values, sparsity):
         return (sparsity,) * len(values)
-    factors = [1 - spread + 2 * spread * ((value - lowest) / (highest - lowest)) for value in values]
-    mean = math.fsum(n * factor for n, factor in zip(n_weights, factors, strict=True)) / sum(n_weights)
+    factors = [1 - spread + 2 * spread * value for value in from_0_to_1(values)]
+    mean = weighted_mean(factors, n_weights)
     shifts = [factor / mean - 1 for factor in factors]
     k = min(1.0, (MOST / sparsity - 1) / max(shifts))
-    return tuple(min(max(round(sparsity * (1 + k * shift), DECIMALS), 0.0), MOST) for shift in shifts)
+    return tuple(rounded(sparsity * (1 + k * shift)) for shift in shifts)

@@ -33,25 +33,48 @@ def shifted_sparsities(
         StatisticsError: there are no values, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
-    if not 0 <= sparsity < 1 or not 0 < spread < 0.5:
-        expected = "0 <= sparsity < 1 and 0 < spread < 0.5"
-        raise BadInputError("a sparsity or a spread is out of range", expected=expected, got=(sparsity, spread))
-    check_values(values)
-    lowest, highest = min(values), max(values)
-    if lowest == highest or sparsity == 0 or sparsity >= MOST:
+    check_arguments(values, sparsity, spread, below=0.5)
+    if gets_total(values, sparsity):
         return (sparsity,) * len(values)
-    ratios = [2 * spread * ((value - lowest) / (highest - lowest)) for value in values]
-    mean = math.fsum(n * ratio for n, ratio in zip(n_weights, ratios, strict=True)) / sum(n_weights)
+    ratios = [2 * spread * value for value in from_0_to_1(values)]
+    mean = weighted_mean(ratios, n_weights)
     shifts = [ratio - mean for ratio in ratios]
     factor = min(1.0, sparsity / max(shifts), (MOST - sparsity) / -min(shifts))
-    return tuple(min(max(round(sparsity - factor * shift, DECIMALS), 0.0), MOST) for shift in shifts)
+    return tuple(rounded(sparsity - factor * shift) for shift in shifts)
 
 
-def check_values(values: Sequence[float]) -> None:
-    """Check the values of parts.
+def check_arguments(values: Sequence[float], sparsity: float, spread: float, *, below: float) -> None:
+    """Check the values of parts, the sparsity of all of them, and the spread.
 
+    Args:
+        below: exclusive upper bound of the spread.
     Raises:
-        StatisticsError: there are none, or one is not finite.
+        StatisticsError: there are no values, or one is not finite.
+        BadInputError: sparsity or spread is out of range.
     """
+    if not 0 <= sparsity < 1 or not 0 < spread < below:
+        expected = f"0 <= sparsity < 1 and 0 < spread < {below:g}"
+        raise BadInputError("a sparsity or a spread is out of range", expected=expected, got=(sparsity, spread))
     if not values or not all(map(math.isfinite, values)):
         raise StatisticsError("values of parts of the model are missing or not finite", got=list(values))
+
+
+def gets_total(values: Sequence[float], sparsity: float) -> bool:
+    """Whether every part gets the sparsity of all of them, because values are equal or nothing can be shifted."""
+    return min(values) == max(values) or sparsity == 0 or sparsity >= MOST
+
+
+def from_0_to_1(values: Sequence[float]) -> list[float]:
+    """Return values, which are not all equal, on a scale from 0, the lowest one, to 1, the highest one."""
+    lowest, highest = min(values), max(values)
+    return [(value - lowest) / (highest - lowest) for value in values]
+
+
+def weighted_mean(values: Sequence[float], n_weights: Sequence[int]) -> float:
+    """Return the mean of the values of parts, weighted by their numbers of weights."""
+    return math.fsum(n * value for n, value in zip(n_weights, values, strict=True)) / sum(n_weights)
+
+
+def rounded(sparsity: float) -> float:
+    """Return the sparsity of a part, rounded to 12 decimals, in [0, 0.999]."""
+    return min(max(round(sparsity, DECIMALS), 0.0), MOST)
