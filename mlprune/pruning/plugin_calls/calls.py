@@ -94,6 +94,11 @@ def _called(
     return result
 
 
+def tensor_text(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> str:
+    """Describe a tensor for a message: `[4, 8], bool, on cpu`."""
+    return f"{list(shape)}, {str(dtype).removeprefix('torch.')}, on {device}"
+
+
 def tensors_in(value: object) -> list[Tensor]:
     """Return the tensors of a value: itself, or those in the fields of a dataclass."""
     if isinstance(value, Tensor):

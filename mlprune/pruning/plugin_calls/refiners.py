@@ -7,7 +7,7 @@ from mlprune.methods.plugins import PluginParameters, PluginSource, RefinerPlugi
 from mlprune.numeric.refinement.checks import kept_counts
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.weights.layer_inputs import LayerInputs
-from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked
+from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked, tensor_text
 
 
 def plugin_refined_layer(
@@ -62,9 +62,9 @@ def _check_weight(call: PluginCall, plugin: RefinerPlugin, weight: Tensor, *, ke
 
 def _check_tensor(call: PluginCall, name: str, value: object, *, like: Tensor, dtype: torch.dtype) -> None:
     """Check the shape, dtype and device of a field of the result."""
-    expected = f"{list(like.shape)}, {str(dtype).removeprefix('torch.')}, on {like.device}"
+    expected = tensor_text(like.shape, dtype, like.device)
     if not isinstance(value, Tensor):
         raise call.error(f"{name} is not a tensor", expected=expected, got=type(value).__name__)
     if (value.shape, value.dtype, value.device) != (like.shape, dtype, like.device):
-        got = f"{list(value.shape)}, {str(value.dtype).removeprefix('torch.')}, on {value.device}"
+        got = tensor_text(value.shape, value.dtype, value.device)
         raise call.error(f"{name} has another shape, dtype or device", expected=expected, got=got)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mlprune.methods.plugins import PluginParameters, PluginSource, ScorePlugin, typed_parameters
 from mlprune.numeric.weights.layer_inputs import LayerInputs
-from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked
+from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked, tensor_text
 
 
 def plugin_scores(
@@ -20,12 +20,12 @@ def plugin_scores(
         PluginError: the plug-in breaks the contract of scores.
     """
     call = PluginCall("score", plugin.name, source, inputs.block, inputs.layer)
-    expected = f"a tensor [{inputs.weight.shape[0]}, {inputs.weight.shape[1]}], float32, on {inputs.weight.device}"
+    expected = f"a tensor {tensor_text(inputs.weight.shape, torch.float32, inputs.weight.device)}"
 
     def check(scores: object) -> Tensor:
         if not isinstance(scores, Tensor):
             raise call.error("a plug-in returns no tensor", expected=expected, got=type(scores).__name__)
-        got = f"{list(scores.shape)}, {str(scores.dtype).removeprefix('torch.')}, on {scores.device}"
+        got = tensor_text(scores.shape, scores.dtype, scores.device)
         for attribute, value, right in (
             ("shape", scores.shape, inputs.weight.shape),
             ("dtype", scores.dtype, torch.float32),

@@ -8,7 +8,7 @@ from torch import Tensor
 from mlprune.methods import Parameters
 from mlprune.methods.plugins import PluginParameters, PluginSource, StructurePlugin, typed_parameters
 from mlprune.numeric.selection.levels import n_removed
-from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked
+from mlprune.pruning.plugin_calls.calls import PluginCall, call_checked, tensor_text
 
 
 def plugin_levels(
@@ -60,11 +60,11 @@ def _kept(
     n_expected = _expected_number(call, plugin, scores, sparsity=sparsity, parameters=parameters)
 
     def check(keep: object) -> Tensor:
-        expected = f"a tensor {list(scores.shape)}, bool, on {scores.device}"
+        expected = f"a tensor {tensor_text(scores.shape, torch.bool, scores.device)}"
         if not isinstance(keep, Tensor):
             raise call.error("a plug-in returns no tensor", expected=expected, got=type(keep).__name__)
         if (keep.shape, keep.dtype, keep.device) != (scores.shape, torch.bool, scores.device):
-            got = f"{list(keep.shape)}, {str(keep.dtype).removeprefix('torch.')}, on {keep.device}"
+            got = tensor_text(keep.shape, keep.dtype, keep.device)
             raise call.error("a mask has another shape, dtype or device", expected=expected, got=got)
         if (n_found := keep.numel() - int(keep.sum())) != n_expected:
             message = "a plug-in removes another number of weights"
