@@ -5,22 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mlprune.models.families.records import Family
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.reconstruction_functions import RECONSTRUCTION_FUNCTIONS
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.scoring import BlockLevels, LayerLevels, LayerSparsities, described_levels, unpruned_levels
 from mlprune.pruning.spec import ScoreSpec
-
-
-def inputs_with_products(
-    weights: Mapping[str, Tensor], products: Mapping[str, Tensor], *, block: int, family: Family
-) -> dict[str, LayerInputs]:
-    """Return layer -> its inputs, from layer -> weight, [out, in], and input -> Gram matrix, [in, in] float64."""
-    return {
-        layer: LayerInputs(weight, None, block, layer, products=products[family.input_of(layer)])
-        for layer, weight in weights.items()
-    }
 
 
 def reconstruct_block(

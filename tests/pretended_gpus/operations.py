@@ -21,9 +21,9 @@ from mlprune.models.shard import Shard
 from mlprune.numeric.activations.packed_triangle import packed_triangle
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.feature_factors import feature_factors
-from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
-from mlprune.pruning.scoring import block_levels, keep_masks
+from mlprune.pruning.scoring import keep_masks
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.pruning.weight_files import StoredChanges
 from tests.chains import text_batch
@@ -141,17 +141,17 @@ def _chosen(
     weights: Mapping[str, Tensor], observation: SweepObservation, *, score: ScoreSpec, block: int, family: Family
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], dict[str, bytes]]:
     """Choose masks and new weights; return the bytes of the levels, as mask files contain them."""
-    sparsities, changed = dict.fromkeys(weights, (0.5,)), {}
+    sparsities = dict.fromkeys(weights, (0.5,))
     if score.method.changes_weights:
-        inputs = inputs_with_products(weights, observation.products, block=block, family=family)
-        levels, changed = reconstruct_block(inputs, score, sparsities)
+        inputs = BlockInputs(products=observation.products)
     else:
         sums = {name: torch.cat([of[name] for of in observation.sums.values()]) for name in family.input_names}
         factors = feature_factors([sums], selection=StatisticsSelection()) if score.method.needs else None
         inputs = BlockInputs(factors)
-        levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs)
-    packed = {layer: of_layer.packed.levels for layer, of_layer in levels.items()}
-    return keep_masks(levels, level=0), changed, packed
+    method = PruningMethod(score)
+    pruned = pruned_block(weights, method, sparsities=sparsities, inputs=inputs, block=block, family=family)
+    packed = {layer: of_layer.packed.levels for layer, of_layer in pruned.levels.items()}
+    return keep_masks(pruned.levels, level=0), pruned.weights, packed
 
 
 OPERATIONS: Mapping[str, Operation] = {

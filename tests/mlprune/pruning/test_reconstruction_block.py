@@ -12,7 +12,8 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.pruning.reconstruction_block import inputs_with_products, reconstruct_block
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.reconstruction_block import reconstruct_block
 from mlprune.pruning.scoring import keep_masks
 from mlprune.pruning.spec import ScoreSpec
 
@@ -33,7 +34,8 @@ def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
 
 
 def layer_inputs(weights: dict[str, Tensor], grams: dict[str, Tensor]) -> dict[str, LayerInputs]:
-    return inputs_with_products(weights, grams, block=0, family=XGLM)
+    inputs = BlockInputs(products=grams)
+    return {layer: inputs.of_layer(layer, weight, block=0, family=XGLM) for layer, weight in weights.items()}
 
 
 @pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("row", None), ("2:4", None)])
