@@ -108,6 +108,11 @@ class WorkerLostError(TransientError):
     """A worker or node died while it ran a job."""
 
 
+def reason_of(err: BaseException) -> str:
+    """Return the class and the message of a foreign error in one line."""
+    return " ".join(f"{type(err).__name__}: {err}".split())
+
+
 @contextmanager
 def statistics_context(**context: object) -> Iterator[None]:
     """Add context, such as the block, to a `StatisticsError` that is raised inside."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import RLock
 from types import ModuleType
 
-from mlprune.errors import PluginError
+from mlprune.errors import PluginError, reason_of
 from mlprune.methods.plugins.plugin import AnyPlugin
 from mlprune.methods.plugins.source import PluginSource
 
@@ -83,7 +83,7 @@ def _plugins_of(source: PluginSource) -> tuple[AnyPlugin, ...]:
         exec(compile(source.text or "", source.file or name, "exec"), module.__dict__)  # noqa: S102 - the user allows it
     except (Exception, SystemExit) as err:  # whatever foreign code raises
         del sys.modules[name]
-        reason = " ".join(f"{type(err).__name__}: {err}".split())
+        reason = reason_of(err)
         raise PluginError("a plug-in file cannot be loaded", file=source.file, reason=reason) from err
     found = {id(value): value for value in vars(module).values() if isinstance(value, AnyPlugin)}
     if not found:

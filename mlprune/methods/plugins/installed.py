@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from mlprune.errors import PluginError
+from mlprune.errors import PluginError, reason_of
 from mlprune.methods.plugins.source import PluginSource
 
 
@@ -73,10 +73,8 @@ def _package_sha256(module: str, label: str, _path: tuple[str, ...]) -> str:
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             total.update(f"{path.relative_to(root.parent).as_posix()} {content}\n".encode())
     except (ImportError, OSError, ValueError, AttributeError) as err:
-        reason = f"{type(err).__name__}: {err}"
-        raise PluginError(
-            "the package of a plug-in cannot be read", plugin=label, module=module, reason=reason
-        ) from err
+        message = "the package of a plug-in cannot be read"
+        raise PluginError(message, plugin=label, module=module, reason=reason_of(err)) from err
     return total.hexdigest()
 
 
@@ -114,7 +112,7 @@ def load_installed(plugin: InstalledPlugin) -> object:
         for part in filter(None, attribute.split(".")):
             value = getattr(value, part)
     except (Exception, SystemExit) as err:  # whatever a foreign module raises
-        reason = " ".join(f"{type(err).__name__}: {err}".split())
+        reason = reason_of(err)
         message = "a plug-in cannot be loaded"
         raise PluginError(message, plugin=plugin.name, source=plugin.label, value=plugin.value, reason=reason) from err
     return value

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from mlprune.errors import OutOfMemoryError, PluginError
+from mlprune.errors import OutOfMemoryError, PluginError, reason_of
 from mlprune.methods.plugins import PluginKind, PluginSource
 
 Result = TypeVar("Result")
@@ -85,7 +85,7 @@ def _called(
         with torch.no_grad():
             result = function(*arguments)
     except Exception as err:  # whatever foreign code raises
-        reason = " ".join(f"{type(err).__name__}: {err}".split())
+        reason = reason_of(err)
         if _is_memory(err):
             raise OutOfMemoryError("a plug-in ran out of memory", plugin=call.name, reason=reason) from err
         raise call.error("a plug-in raises an error", reason=reason) from err

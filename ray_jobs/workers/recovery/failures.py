@@ -11,6 +11,7 @@ from mlprune.errors import (
     OutOfMemoryError,
     TransientError,
     WorkerLostError,
+    reason_of,
 )
 from ray_jobs.workers.recovery.device_errors import first_line, is_device_error
 from ray_jobs.workers.recovery.out_of_memory import is_accelerator_memory, is_out_of_memory
@@ -94,4 +95,4 @@ def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:
 
 
 def _format_error(err: Exception) -> str:
-    return str(err) if isinstance(err, MlpruneError) else " ".join(f"{type(err).__name__}: {err}".split())
+    return str(err) if isinstance(err, MlpruneError) else reason_of(err)
