@@ -37,7 +37,8 @@ def refined_block(
         structure: the comparison group.
         inputs: statistics that the refiner reads.
     Raises:
-        PermanentError: the refiner changed the number of removed weights, or kept one that it removed.
+        PluginError: a plug-in is missing, or breaks its contract.
+        PermanentError: a built-in refiner breaks it.
     """
 
     def refined(layer: str) -> tuple[LayerLevels, RefinedLayer | None]:
@@ -47,7 +48,6 @@ def refined_block(
         keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
         layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
         result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
-        _check(result, keep, spec, structure=structure, where=(block, layer))
         n_silent = of_layer.n_silent_features
         packed = described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
         return packed, result
@@ -73,10 +73,13 @@ def refined_layer(
         repeats: whether a plug-in is called twice, to compare its results.
     Raises:
         PluginError: a plug-in is missing, or breaks its contract.
+        PermanentError: a built-in refiner breaks it.
     """
     parameters = spec.refiner_parameters
     if spec.plugin is None:
-        return REFINER_FUNCTIONS[spec.refiner](inputs, keep, structure=structure, parameters=parameters)
+        result = REFINER_FUNCTIONS[spec.refiner](inputs, keep, structure=structure, parameters=parameters)
+        _check(result, inputs, keep, spec, structure=structure)
+        return result
     plugin = spec.method
     assert isinstance(plugin, RefinerPlugin), "a look-up checks the class of a plug-in"
     assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
@@ -85,13 +88,15 @@ def refined_layer(
     )
 
 
-def _check(result: RefinedLayer, keep: Tensor, spec: RefinementSpec, *, structure: str, where: tuple[int, str]) -> None:
+def _check(result: RefinedLayer, inputs: LayerInputs, keep: Tensor, spec: RefinementSpec, *, structure: str) -> None:
     """Check that every comparison group keeps as many weights as before, and that removed weights are 0.
+
+    A plug-in gets the same checks where it is called.
 
     Raises:
         PermanentError: they do not.
     """
-    context = {"refiner": spec.refiner, "block": where[0], "layer": where[1]}
+    context = {"refiner": spec.refiner, "block": inputs.block, "layer": inputs.layer}
     counts, before = (kept_counts(mask, structure) for mask in (result.keep, keep))
     if result.keep.dtype != torch.bool or counts.shape != before.shape or not torch.equal(counts, before):
         raise PermanentError("a refiner changed the sparsity of a comparison group", context, structure=structure)
