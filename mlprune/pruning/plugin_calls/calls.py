@@ -16,7 +16,14 @@ from mlprune.methods.plugins import PluginKind, PluginSource
 
 Result = TypeVar("Result")
 
-_ALLOCATOR_MESSAGES = ("allocate memory", "not enough memory", "out of memory")
+_ALLOCATOR_MESSAGES = (
+    "allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "status_alloc_failed",  # cuBLAS, cuSOLVER and cuDNN
+    "cublas_status_not_initialized",
+)
 """Messages of allocators inside errors of general types; lower case."""
 
 
@@ -54,6 +61,7 @@ def call_checked(
     Raises:
         PluginError: the function raises, changes an argument, returns something wrong, or does not repeat its result.
         OutOfMemoryError: the function ran out of memory.
+        torch.AcceleratorError: an accelerator stopped working.
     """
     tensors = [tensor for argument in arguments for tensor in tensors_in(argument)]
     copies = [tensor.clone() for tensor in tensors] if repeats else []
@@ -88,6 +96,8 @@ def _called(
         reason = reason_of(err)
         if _is_memory(err):
             raise OutOfMemoryError("a plug-in ran out of memory", plugin=call.name, reason=reason) from err
+        if isinstance(err, torch.AcceleratorError):
+            raise  # another process may be able to use the accelerator
         raise call.error("a plug-in raises an error", reason=reason) from err
     if _versions(tensors) != versions:
         raise _changed(call)

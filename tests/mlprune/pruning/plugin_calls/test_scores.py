@@ -144,3 +144,29 @@ def test_memory_that_runs_out_is_not_the_plugin_s_fault() -> None:
 
     with pytest.raises(OutOfMemoryError):
         scores(allocates)
+
+
+def raises(error: Exception) -> Callable[[LayerInputs, Power], Tensor]:
+    def function(inputs: LayerInputs, _: Power) -> Tensor:
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_memory_that_libraries_cannot_get_is_not_the_plugin_s_fault(error: Exception) -> None:
+    with pytest.raises(OutOfMemoryError):
+        scores(raises(error))
+
+
+def test_an_accelerator_that_stops_working_is_not_the_plugin_s_fault() -> None:
+    error = torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(torch.AcceleratorError, match="illegal memory access"):
+        scores(raises(error))
