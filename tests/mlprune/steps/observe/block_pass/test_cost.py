@@ -36,12 +36,12 @@ def test_gram_matrices_of_a_7_5b_model_take_41_gb_on_disk_and_two_matrices_of_a_
     assert cost.flops / block_flops(XGLM_7_5B, SET.n_tokens) == pytest.approx(1 + 19 / 24)
 
 
-def test_sums_are_small_and_gradients_take_two_more_passes() -> None:
+def test_sums_are_small_and_gradients_take_as_long_as_five_more_passes() -> None:
     plain, sums, gradients = (
         block_pass_cost("observe", XGLM_7_5B, SET, batch_tokens=512, observed=observed)
         for observed in ((), ("sums",), ("gradients",))
     )
     assert sums.disk_bytes - plain.disk_bytes == 32 * 16 * 100 * XGLM_7_5B.inputs
     assert sums.flops == plain.flops
-    assert gradients.flops == 3 * plain.flops
+    assert gradients.flops == 6 * plain.flops
     assert gradients.disk_bytes - plain.disk_bytes == 32 * 4 * sum(XGLM_7_5B.prunable)
