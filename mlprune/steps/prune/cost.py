@@ -13,6 +13,7 @@ from mlprune.steps.job_cost import (
     block_flops,
     n_block_weights,
 )
+from mlprune.steps.observe.block_pass.cost import GRADIENT_PASSES
 
 LEVEL_BYTES = 1
 """Bytes per weight of the levels of one block until they are written."""
@@ -135,9 +136,10 @@ def sweep_cost(
     layer_bytes = ordering.thread_bytes + score.method.bytes_per_weight * max(sizes.prunable)
     thread_bytes = max(layer_bytes, batch_bytes(sizes, batch_tokens))
     new_weight_bytes = sizes.itemsize if changes_weights else 0
+    n_runs = 2 + (GRADIENT_PASSES if "gradients" in method.needs else 0)
     return JobCost(
         step,
-        flops=2 * block_flops(sizes, size.n_tokens),
+        flops=n_runs * block_flops(sizes, size.n_tokens),
         n_passes=1,
         fixed_bytes=fixed_bytes,
         thread_bytes=thread_bytes,

@@ -7,7 +7,7 @@ from mlprune.methods import SCORES
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.steps.job_cost import SMALL_JOB_BYTES, SetSize
+from mlprune.steps.job_cost import SMALL_JOB_BYTES, SetSize, block_flops
 from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
 from mlprune.steps.prune.cost import MethodCost, ordering_cost, sweep_cost
@@ -44,6 +44,23 @@ def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs
         ordering_cost("prune", sizes, n_sparsities=1, method=MethodCost(bytes_per_weight=each)) for each in (0, 72)
     )
     assert dense.thread_bytes - plain.thread_bytes == 72 * 10**6
+
+
+def test_a_sweep_with_regional_gradients_takes_as_long_as_five_more_passes(tiny_inputs: Path) -> None:
+    sizes = footprint(tiny_inputs / "model", "float32")
+    plain, gradients = (
+        sweep_cost(
+            "sweep",
+            sizes,
+            SetSize(10, 1),
+            batch_tokens=1,
+            score=ScoreSpec("wanda", "matrix"),
+            changes_weights=False,
+            method=MethodCost(needs),
+        )
+        for needs in (("squares",), ("squares", "gradients"))
+    )
+    assert gradients.flops - plain.flops == 5 * block_flops(sizes, 10)
 
 
 def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
