@@ -15,7 +15,7 @@ from mlprune.methods.plugins import (
     ScheduleInputs,
     SchedulePlugin,
 )
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.pruning.plugin_calls.schedules import plugin_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
@@ -53,5 +53,5 @@ def planned_schedule(
 def _layer_sizes(inputs: Inputs) -> dict[str, int]:
     """Return layer -> number of weights, from the headers of the weight files; all blocks have equal layers."""
     family = FAMILIES[inputs.model.family]
-    files = WeightFiles(Path(inputs.model.path), family)
-    return {layer: prod(files.shape(weight_name(family, 0, layer))) for layer in family.layers}
+    shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)
+    return {layer: prod(shape) for layer, shape in shapes.items()}

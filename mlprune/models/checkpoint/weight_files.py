@@ -99,6 +99,16 @@ class WeightFiles:
         file, stored = self.locate(name)
         return tuple(self._opened(file)[0].get_slice(stored).get_shape())
 
+    def layer_shapes(self, block: int) -> dict[str, tuple[int, int]]:
+        """Return prunable layer -> (out, in) of a block, in the family's order; only headers are read.
+
+        Raises:
+            ModelError: the checkpoint has no such block.
+        """
+        stored = {layer: self.shape(weight_name(self._family, block, layer)) for layer in self._family.layers}
+        n_out, n_in = (1, 0) if self._family.transposed else (0, 1)
+        return {layer: (shape[n_out], shape[n_in]) for layer, shape in stored.items()}
+
     def dtype(self, name: str) -> torch.dtype:
         """Stored dtype of a tensor; its values are not read.
 

@@ -92,11 +92,7 @@ def _n_blocks(files: WeightFiles, family: Family) -> int:
 def _block_units(
     files: WeightFiles, family: Family, config: JsonObject, block: int, masks: Mapping[str, Tensor]
 ) -> BlockUnits:
-    stored = {layer: files.shape(weight_name(family, block, layer)) for layer in family.layers}
-    shapes = {
-        layer: (shape[1], shape[0]) if family.transposed else (shape[0], shape[1]) for layer, shape in stored.items()
-    }
-    return kept_units(unit_layouts(family, shapes, config), masks)
+    return kept_units(unit_layouts(family, files.layer_shapes(block), config), masks)
 
 
 def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:

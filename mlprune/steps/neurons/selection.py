@@ -1,14 +1,14 @@
 """Choose the neurons of a variant from stored counts, and turn them into keep masks of the last feed-forward layer."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mlprune.json_values import as_int
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.activations.language_neurons import language_neurons, random_neurons
 from mlprune.pruning.scoring import BlockLevels, described_levels
@@ -60,7 +60,7 @@ def neuron_levels(model: ModelRef, block: int, removed: Tensor, *, sparsity: flo
     family = FAMILIES[model.family]
     after = family.feed_forward[1]
     levels = {}
-    for layer, shape in _shapes(model, block).items():
+    for layer, shape in WeightFiles(Path(model.path), family).layer_shapes(block).items():
         keep = torch.ones(shape, dtype=torch.uint8)
         if layer == after:
             keep[:, removed] = 0
@@ -72,16 +72,6 @@ def neuron_rebuilder(store: Store, variant: NeuronVariant) -> Callable[[int], Bl
     """Return a function that makes the levels of a block again, from the stored counts. Raises as `removed_neurons`."""
     removed = removed_neurons(store, variant)
     return lambda block: neuron_levels(variant.model, block, removed[block], sparsity=variant.sparsity)
-
-
-def _shapes(model: ModelRef, block: int) -> Mapping[str, tuple[int, int]]:
-    """Return layer -> (out, in), from the headers of the weight files."""
-    family = FAMILIES[model.family]
-    files = WeightFiles(Path(model.path), family)
-    stored = {layer: files.shape(weight_name(family, block, layer)) for layer in family.layers}
-    return {
-        layer: (shape[1], shape[0]) if family.transposed else (shape[0], shape[1]) for layer, shape in stored.items()
-    }
 
 
 def _language(store: Store, activity: Record) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.methods import GivenParameters, SensitivityParameters, structure_of
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
@@ -230,9 +230,8 @@ def _check_heads(inputs: Inputs) -> None:
 def _input_sizes(inputs: Inputs) -> dict[str, int]:
     """Return layer -> number of inputs, from the headers of the weight files."""
     family = FAMILIES[inputs.model.family]
-    files = WeightFiles(Path(inputs.model.path), family)
-    axis = 0 if family.transposed else 1
-    return {layer: files.shape(weight_name(family, 0, layer))[axis] for layer in family.layers}
+    shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)
+    return {layer: n_in for layer, (_, n_in) in shapes.items()}
 
 
 def _require_blocks(blocks: Iterable[int], inputs: Inputs, *, key: str) -> None:

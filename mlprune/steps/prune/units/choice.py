@@ -49,9 +49,7 @@ class UnitModel:
 
     def shapes(self, block: int) -> Shapes:
         """Return layer -> (out, in)."""
-        stored = {layer: self.files.shape(weight_name(self.family, block, layer)) for layer in self.family.layers}
-        axes = (1, 0) if self.family.transposed else (0, 1)
-        return {layer: (shape[axes[0]], shape[axes[1]]) for layer, shape in stored.items()}
+        return self.files.layer_shapes(block)
 
     def layouts(self, block: int) -> tuple[UnitLayout, ...]:
         """Return the heads and the neurons of a block."""
