@@ -7,9 +7,7 @@ from mlprune.steps.choices.jobs import Candidate, ChoiceJob
 from mlprune.steps.evaluate.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import make_identity
-from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import InterventionVariant
 
 METRICS = ("accuracy", "chrf", "perplexity")
 """Metrics to choose by, the first one that a task has; without any of them, the task's first metric."""
@@ -37,9 +35,7 @@ def metric_of(spec: TaskSpec) -> str:
 
 
 def _is_candidate(variant: PlannedVariant, dense: PlannedVariant) -> bool:
-    spec = variant.unquantised.spec
-    is_pruned = not variant.is_dense and variant.baseline is None
-    is_pruned = is_pruned and not isinstance(spec, InterventionVariant | NeuronVariant)
+    is_pruned = not variant.is_dense and variant.baseline is None and variant.unquantised.spec.is_candidate
     return is_pruned and variant.spec.model.base_model_id == dense.spec.model.base_model_id
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue, as_object
+from mlprune.steps.base_variant import BaseVariant
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import NeuronActionName
 
@@ -45,24 +46,18 @@ class NeuronSelection:
 
 
 @dataclass(frozen=True)
-class NeuronVariant:
+class NeuronVariant(BaseVariant):
     """A base model without some feed-forward neurons."""
 
-    identity: Identity
-    model: ModelRef
     selection: NeuronSelection
     activity_ids: tuple[str, ...]
     """Records of the counts, one per demonstration set."""
     set_ids: tuple[str, ...] = ()
     """The demonstration sets, in the same order."""
+    is_candidate: ClassVar[bool] = False
     structure: ClassVar[str] = "neurons"
     propagation: ClassVar[None] = None
     weights_changed: ClassVar[bool] = False
-
-    @property
-    def id(self) -> str:
-        """The variant's id."""
-        return self.identity.id
 
     @property
     def sparsity(self) -> float:
@@ -74,11 +69,10 @@ class NeuronVariant:
         """Seed of a random control; None for other variants."""
         return self.selection.seed if self.selection.action == "random" else None
 
-    @property
-    def columns(self) -> dict[str, JsonValue]:
-        """Columns of the variant in the catalog, in addition to those of every variant."""
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the choice of neurons, and its seed."""
         choice = {name: value for name, value in self.selection.parameters.items() if name != "seed"}
-        return {"structure": self.structure, "seed": self.seed, "neurons": choice}
+        return {"sparsity": achieved, "structure": self.structure, "seed": self.seed, "neurons": choice}
 
 
 def neuron_variant(identity: Identity, model: ModelRef) -> NeuronVariant:

@@ -8,6 +8,7 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.steps.base_variant import BaseVariant
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.vocabulary import CombinationName, InterventionName, ProfileName, PropagationName
@@ -24,20 +25,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class _Variant:
-    """Fields of every variant."""
-
-    identity: Identity
-    model: ModelRef
-
-    @property
-    def id(self) -> str:
-        """The variant's id."""
-        return self.identity.id
-
-
-@dataclass(frozen=True)
-class DenseVariant(_Variant):
+class DenseVariant(BaseVariant):
     """A base model without changes."""
 
     sparsity: ClassVar[float] = 0.0
@@ -47,7 +35,7 @@ class DenseVariant(_Variant):
 
 
 @dataclass(frozen=True)
-class ScoredVariant(_Variant):
+class ScoredVariant(BaseVariant):
     """A base model without the weights that a score orders lowest."""
 
     sparsity: float
@@ -119,7 +107,7 @@ class ScoredVariant(_Variant):
 
 
 @dataclass(frozen=True)
-class CombinedVariant(_Variant):
+class CombinedVariant(BaseVariant):
     """A base model with the masks of other variants combined."""
 
     sparsity: float
@@ -141,22 +129,31 @@ class CombinedVariant(_Variant):
         """The propagation of its parents, if they agree."""
         return dict(self.shared).get("propagation")
 
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the combination, and what its parents share."""
+        return {"sparsity": achieved, "combination": self.combination, **dict(self.shared)}
+
 
 @dataclass(frozen=True)
-class InterventionVariant(_Variant):
+class InterventionVariant(BaseVariant):
     """A base model whose hidden states or inputs are changed at run time."""
 
     intervention: InterventionName
     settings: tuple[tuple[str, JsonValue], ...] = ()
     """Parameters that are not at their defaults."""
+    is_candidate: ClassVar[bool] = False
     sparsity: ClassVar[float] = 0.0
     structure: ClassVar[str | None] = None
     propagation: ClassVar[PropagationName | None] = None
     weights_changed: ClassVar[bool] = False
 
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the intervention and its parameters."""
+        return {"intervention": self.intervention, "intervention_parameters": dict(self.settings) or None}
+
 
 @dataclass(frozen=True)
-class QuantisedVariant(_Variant):
+class QuantisedVariant(BaseVariant):
     """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
 
     parent: "VariantSpec"

@@ -11,7 +11,6 @@ from mlprune.steps.neurons.variant import NeuronVariant
 from mlprune.steps.prune.stored_masks import mask_artefacts
 from mlprune.steps.prune.variant import (
     CombinedVariant,
-    InterventionVariant,
     QuantisedVariant,
     ScoredVariant,
     VariantSpec,
@@ -178,16 +177,9 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> Row:
     }
     if isinstance(variant, ScoredVariant):
         return row | _scored_columns(variant)
-    if isinstance(variant, CombinedVariant):
-        return row | {"sparsity": achieved, "combination": variant.combination} | dict(variant.shared)
-    if isinstance(variant, NeuronVariant):
-        return row | {"sparsity": achieved} | variant.columns
     if isinstance(variant, QuantisedVariant):
         return variant_row(variant.parent, achieved=achieved) | quantised_columns(variant.id, variant.quantisation)
-    if isinstance(variant, InterventionVariant):
-        settings: JsonObject = dict(variant.settings)
-        return row | {"intervention": variant.intervention, "intervention_parameters": settings or None}
-    return row
+    return {**row, **variant.own_columns(achieved=achieved)}
 
 
 def _scored_columns(variant: ScoredVariant) -> Row:
