@@ -2,37 +2,22 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar
 
 from mlprune.json_values import JsonObject, as_float
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.schedules import BlockValue
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.block_values.dense_scores import DenseScores
-from mlprune.steps.prune.cost import block_scores_cost
+from mlprune.steps.job import ChainLoader
+from mlprune.steps.prune.block_values.dense_scores import DenseScoresJob
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class OutliersJob(RecordJob):
+class OutliersJob(DenseScoresJob):
     """Compute the outlier ratio of every block from stored statistics (Yin et al., arXiv:2310.05175)."""
 
-    step: ClassVar[str] = "prune"
-    scores: DenseScores
     m: float
     """An outlier is above m times the mean score of its block."""
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics."""
-        return self.scores.needs
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """All blocks, one per thread."""
-        return block_scores_cost(self.step, sizes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""

@@ -1,37 +1,22 @@
 """Typical wanda score of each block of the dense model, for schedule dlp (step `prune`)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mlprune.methods import StatisticName
-from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.allocation.block_scores import block_score
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.schedules import BlockValue
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.block_values.dense_scores import DenseScores
+from mlprune.steps.job import ChainLoader
+from mlprune.steps.prune.block_values.dense_scores import DenseScoresJob
 from mlprune.steps.prune.block_values.rows import value_rows
-from mlprune.steps.prune.cost import block_scores_cost
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
-class BlockScoresJob(RecordJob):
+class BlockScoresJob(DenseScoresJob):
     """Compute the mean or median score of every block from stored statistics (Chen et al., arXiv:2505.23807)."""
 
-    step: ClassVar[str] = "prune"
-    scores: DenseScores
     statistic: StatisticName
-
-    @property
-    def needs(self) -> tuple[RecordKey, ...]:
-        """The statistics."""
-        return self.scores.needs
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """All blocks, one per thread."""
-        return block_scores_cost(self.step, sizes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""

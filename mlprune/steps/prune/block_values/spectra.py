@@ -18,6 +18,7 @@ from mlprune.steps.job import ChainLoader, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.block_values.rows import value_rows
 from mlprune.steps.prune.cost import spectra_cost
+from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 
 
@@ -73,7 +74,7 @@ class SpectraJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class MeanExponentsJob(RecordJob):
+class MeanExponentsJob(SmallJob):
     """Average the exponents of the layers of each block."""
 
     step: ClassVar[str] = "prune"
@@ -86,10 +87,6 @@ class MeanExponentsJob(RecordJob):
     def needs(self) -> tuple[RecordKey, ...]:
         """The spectra of all blocks."""
         return tuple(("spectra", spectra_id) for spectra_id in self.spectra)
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """That of a small job."""
-        return JobCost(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the mean over the layers of each block, each layer counted once, as the published code has it."""
