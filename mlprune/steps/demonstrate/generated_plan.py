@@ -36,7 +36,7 @@ def generated_jobs(
     assert spec.source is not None, "a generated set has a language"
     assert spec.prompt is not None, "a generated set has a prompt"
     assert spec.temperature is not None, "a generated set has a temperature"
-    numbered_texts(spec, ())
+    numbered_texts(spec, ())  # checks the template
     model = inputs.model
     n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt))
     if n_prompt >= spec.max_tokens:

@@ -1,4 +1,4 @@
-"""Specifications of a variant from a recipe entry: score, refinement, statistics, schedule, scope and sets, checked."""
+"""Checked specifications of a variant from a recipe entry: score, refinement, statistics, schedule, scope and sets."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from math import fsum

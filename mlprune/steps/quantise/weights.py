@@ -23,6 +23,7 @@ def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterat
     They are computed from the weights as they are stored. A run whose dtype is narrower rounds them to it first.
 
     Raises:
+        BadInputError: the variant is not quantised.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: the folder is not a model that can be read.
     """

@@ -10,8 +10,8 @@ FILE_BYTES = 4
 FILE_COPIES = 3
 """Copies of the gradients of a block while they are written: root means, tensors of the file, and its bytes."""
 PRODUCTS = 4
-"""Products with the weights, for each of a pass of inference: forward for the states before every block, forward and
-backward through each block, and those of inputs and gradients."""
+"""Products with the weights, in passes of inference: forward for the states before every block, forward and backward
+through each block, and those of inputs and gradients."""
 GRAPH_STATES = 8
 """Values of the widest layer that a backward pass keeps for each token: inputs and outputs of layers, their gradients,
 and what is between layers."""
