@@ -31,10 +31,11 @@ class MethodCost:
     """Memory per weight of a layer while the score works on it."""
 
     def fixed_bytes(self, sizes: Footprint) -> int:
-        """Memory of the statistics and new weights of one block: Gram matrices of each set, packed and combined."""
+        """Memory of the statistics of one block, of each set and combined, and of its new weights."""
         n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
         products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
-        gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
+        n_gradients = len({"gradients", "loss_gradients"}.intersection(self.needs))
+        gradients = 4 * n_gradients * (self.n_sets + 1) * sum(sizes.prunable)
         return products + gradients + self.changed_bytes(sizes)
 
     def changed_bytes(self, sizes: Footprint) -> int:
