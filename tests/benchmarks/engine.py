@@ -13,8 +13,6 @@ rows of shared jobs have one demonstration set of 100 demonstrations and a model
 one job: the dense pass over the set, and the sequential sweep of one variant.
 """
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -31,7 +29,8 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY))
 
-from conditions import machine, moment  # noqa: E402 - the repository has to be importable first
+from command_line import option_parser, write_figures  # noqa: E402 - the repository has to be importable first
+from conditions import machine, moment  # noqa: E402
 from inputs import FULL, PAIRS, SEEDS, SMALL, Size, write_inputs, write_recipe  # noqa: E402
 from rows import HEAD, Row  # noqa: E402
 
@@ -195,9 +194,7 @@ def rows(engine: Engine) -> list[Row]:
 
 def main() -> None:
     """Measure, print the table and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--only", choices=GROUPS, help="measure only the rows of one group")
     parser.add_argument("--repeat", type=int, default=1, help="repeat each run N times and report the median")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder, which needs 2 GB")
@@ -216,10 +213,8 @@ def main() -> None:
         table += (shared_rows if group == "shared" else rows)(engine)
         runs |= engine.found
     print("\n".join([HEAD, *(row.line for row in table)]))
-    if options.out:
-        conditions = {**machine(), "started": started, "ended": moment(), "repeat": options.repeat}
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in table], "runs": runs}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    conditions = {**machine(), "started": started, "ended": moment(), "repeat": options.repeat}
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in table], runs=runs)
 
 
 if __name__ == "__main__":

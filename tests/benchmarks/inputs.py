@@ -82,8 +82,8 @@ SMALL = Size(
 )
 
 
-def write_inputs(folder: Path, size: Size) -> None:
-    """Write model, tokenizer and corpus."""
+def random_model(size: Size) -> XGLMForCausalLM:
+    """An XGLM with random weights, always the same."""
     torch.manual_seed(0)
     config = XGLMConfig(
         vocab_size=size.vocabulary,
@@ -93,7 +93,12 @@ def write_inputs(folder: Path, size: Size) -> None:
         num_layers=size.blocks,
         attention_heads=size.heads,
     )
-    XGLMForCausalLM(config).save_pretrained(folder / "model")
+    return XGLMForCausalLM(config)
+
+
+def write_inputs(folder: Path, size: Size) -> None:
+    """Write model, tokenizer and corpus."""
+    random_model(size).save_pretrained(folder / "model")
     _tokenizer(size).save_pretrained(folder / "model")
     (folder / "corpus").mkdir()
     for number, language in enumerate(LANGUAGES):

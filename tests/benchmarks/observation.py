@@ -8,7 +8,6 @@ loaded the model; the usual pass and the pass with Gram matrices alternate. File
 """
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from functools import cache
@@ -17,6 +16,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import FULL, SMALL, Size, write_inputs
 from process import measured, memory_bytes
@@ -95,9 +95,7 @@ def main() -> None:
     )
     print(f"ratio {found['ratio_cpu']:.2f} of CPU time, {found['ratio_wall']:.2f} of time; at most {MOST:.0f}")
     print(f"peak memory {found['peak_bytes'] / 2**30:.2f} GiB")
-    if options.out:
-        conditions = {**machine(), "started": started, "ended": moment()}
-        options.out.write_text(json.dumps({"conditions": conditions, **found}, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions={**machine(), "started": started, "ended": moment()}, **found)
 
 
 def _write(folder: Path, size: Size) -> dict[str, Any]:
@@ -106,9 +104,7 @@ def _write(folder: Path, size: Size) -> dict[str, Any]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--blocks", type=int, default=4, help="number of blocks (default 4)")
     parser.add_argument("--samples", type=int, default=8, help="number of demonstrations (default 8)")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each pass (default 3)")

@@ -10,14 +10,13 @@ demonstration set. Every block gets new weights and inputs.
 """
 
 import argparse
-import json
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import FULL, SMALL, Size
 from process import measured, memory_bytes
@@ -124,16 +123,12 @@ def main() -> None:
     print(f"layer errors: {found['seconds']['errors wall']:.0f} s, {found['seconds']['errors cpu']:.0f} s of CPU time")
     print(f"mean change of the error {found['mean_change']:+.1%}, {found['swaps_per_row']:.1f} swaps per row")
     print(f"peak memory {found['peak_bytes'] / 2**30:.2f} GiB; model and two Gram matrices {allowed:.2f}")
-    if options.out:
-        conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
-        figures = {"conditions": conditions, "refiner": options.refiner, "measurements": found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
+    write_figures(options.out, conditions=conditions, refiner=options.refiner, measurements=found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
     parser.add_argument("--refiner", choices=list(REFINERS), default="gram_swaps")
     parser.add_argument("--swaps", type=int, help="most swaps of a row (default: that of the refiner)")

@@ -6,13 +6,13 @@ python tests/benchmarks/run.py --small                      a tiny model, to che
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench import SIZES, Bench
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from rows import HEAD, ROWS, Row
 
@@ -28,16 +28,12 @@ def main() -> None:
         rows = [row for name in options.only or ROWS for row in ROWS[name](bench)]
     conditions = {**machine(), "started": started, "ended": moment(), "repeat": options.repeat}
     print(_table(rows, conditions, bench.found, is_small=options.small))
-    if options.out:
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": bench.found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in rows], measurements=bench.found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser = option_parser(__doc__)
     parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
     parser.add_argument("--repeat", type=int, default=1, help="repeat each timed run N times and report the median")
     parser.add_argument(
         "--folder", type=Path, help="parent of the temporary folder, which needs 6 GB for the whole table"

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import FULL, SMALL, Size, write_inputs, write_recipe
 from lm_eval.api.instance import Instance
@@ -326,16 +327,12 @@ def main() -> None:
     print(
         f"\n{n_examples} examples on {conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}."
     )
-    if options.out:
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": bench.found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in rows], measurements=bench.found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser = option_parser(__doc__)
     parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="XNLI-style examples, a multiple of three")
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
     parser.add_argument(

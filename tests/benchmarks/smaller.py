@@ -11,7 +11,6 @@ that of the shortest times.
 """
 
 import argparse
-import json
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +18,12 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from command_line import option_parser, write_figures
 from conditions import machine, moment
-from inputs import FULL, SMALL, Size
+from inputs import FULL, SMALL, Size, random_model
 from rows import HEAD, Row
 from torch import Tensor
-from transformers import AutoModelForCausalLM, XGLMConfig, XGLMForCausalLM
+from transformers import AutoModelForCausalLM
 
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import UnitLayout, unit_layouts
@@ -40,18 +40,9 @@ LARGEST_RATIO = 0.8
 FAMILY = FAMILIES["xglm"]
 
 
-def random_model(size: Size) -> Any:
-    """A random XGLM."""
-    torch.manual_seed(0)
-    config = XGLMConfig(
-        vocab_size=size.vocabulary,
-        max_position_embeddings=size.tokens,
-        d_model=size.width,
-        ffn_dim=size.feed_forward,
-        num_layers=size.blocks,
-        attention_heads=size.heads,
-    )
-    return XGLMForCausalLM(config).eval().requires_grad_(requires_grad=False)
+def frozen_model(size: Size) -> Any:
+    """A random XGLM for forward passes."""
+    return random_model(size).eval().requires_grad_(requires_grad=False)
 
 
 def random_tokens(size: Size) -> Tensor:
@@ -122,7 +113,7 @@ def smaller_model(model: Any, removed: dict[tuple[int, str], Tensor], folder: Pa
 @torch.inference_mode()
 def measured_pair(size: Size, folder: Path, *, equal_widths: bool, n_repeats: int) -> dict[str, Any]:
     """Time of a forward pass of both models, sizes, and the largest difference to the masked model."""
-    dense, masked, tokens = random_model(size), random_model(size), random_tokens(size)
+    dense, masked, tokens = frozen_model(size), frozen_model(size), random_tokens(size)
     removed = removed_masks(dense, tokens, equal_widths=equal_widths)
     smaller, sizes = smaller_model(masked, removed, folder)
     expected, got = masked.model(tokens)[0], smaller.model(tokens)[0]
@@ -177,15 +168,11 @@ def main() -> None:
     print("\n".join([HEAD, *(row.line for row in rows)]))
     tokens = SEQUENCES * (size.tokens // 4)
     print(f"\n{tokens} tokens, {conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}.")
-    if options.out:
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in rows], measurements=found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
     parser.add_argument("--repeat", type=int, default=9, help="passes of each model (default 9)")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folders")

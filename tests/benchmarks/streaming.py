@@ -5,8 +5,6 @@ python tests/benchmarks/streaming.py --only files             some of them
 python tests/benchmarks/streaming.py --small                  a tiny model, to check that the benchmark runs
 """
 
-import argparse
-import json
 import os
 import pickle
 import sys
@@ -24,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import SMALL, Size, write_inputs, write_recipe
 from process import measured, memory_bytes, settled_memory_bytes
@@ -265,10 +264,8 @@ ROWS = {"memory": memory_rows, "files": file_rows}
 
 def main() -> None:
     """Measure, print the table and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
+    parser = option_parser(__doc__)
     parser.add_argument("--only", action="append", choices=sorted(ROWS), help="measure only this row; repeatable")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder, which needs 2 GB")
     options = parser.parse_args()
     started, found, rows = moment(), {}, []
@@ -279,10 +276,8 @@ def main() -> None:
             own.mkdir()
             rows += ROWS[name](TINY if options.small else FULL, own, found)
     print("\n".join([HEAD, *(row.line for row in rows)]))
-    if options.out:
-        conditions = {**machine(), "started": started, "ended": moment()}
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    conditions = {**machine(), "started": started, "ended": moment()}
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in rows], measurements=found)
 
 
 if __name__ == "__main__":

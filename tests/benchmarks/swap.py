@@ -9,7 +9,6 @@ work on the machine affects both alike; the ratio is that of the medians of thei
 """
 
 import argparse
-import json
 import random
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import FULL, SMALL, Size, write_inputs, write_recipe
 from ours import N_THREADS, prune_by_recipe
@@ -110,15 +110,11 @@ def main() -> None:
     conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
     print("\n".join([HEAD, *(row.line for row in rows)]))
     print(f"\n{conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}.")
-    if options.out:
-        figures = {"conditions": conditions, "rows": [row.as_dict() for row in rows], "measurements": found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions=conditions, rows=[row.as_dict() for row in rows], measurements=found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--keep", type=Path, help="folder for model and store, which a second call uses again")

@@ -1,20 +1,14 @@
 """The benchmark of passes with Gram matrices runs on a tiny model."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARK = Path(__file__).with_name("observation.py")
+from tests.benchmarks.small_runs import small_figures
 
 
 @pytest.mark.slow
 def test_the_small_benchmark_measures_both_passes(tmp_path: Path) -> None:
-    out = tmp_path / "observation.json"
-    command = [sys.executable, str(BENCHMARK), "--small", "--repeat", "1", "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)
-    found = json.loads(out.read_text("utf-8"))
+    found = small_figures("observation.py", tmp_path, "--repeat", "1")
     assert set(found["runs"]) == {"squares", "products"}
     assert found["ratio_cpu"] > 0

@@ -8,7 +8,6 @@ are CPU times of one process with one thread; files are not flushed to the disk.
 """
 
 import argparse
-import json
 import os
 import random
 import tempfile
@@ -19,6 +18,7 @@ from statistics import median
 from time import process_time
 from typing import Any
 
+from command_line import option_parser, write_figures
 from conditions import machine, moment
 from inputs import FULL, SMALL, Size, write_inputs
 from torch import Tensor
@@ -164,15 +164,11 @@ def main() -> None:
     conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
     print(table(found, size.blocks * len(FAMILIES["xglm"].layers)))
     print(f"\n{conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}.")
-    if options.out:
-        figures = {"conditions": conditions, "measurements": found}
-        options.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(options.out, conditions=conditions, measurements=found)
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--out", type=Path, help="write all figures and conditions to this file as JSON")
-    parser.add_argument("--small", action="store_true", help="a tiny model, to check that the benchmark runs")
+    parser = option_parser(__doc__)
     parser.add_argument("--blocks", type=int, help="number of blocks (default 24)")
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     return parser.parse_args()
