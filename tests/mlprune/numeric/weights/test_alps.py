@@ -12,12 +12,14 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.weights.alps import alps, conjugate_gradients
 from mlprune.numeric.weights.sparsegpt import sparsegpt
+from tests.mlprune.numeric.weights.reconstruction_checks import (
+    check_arguments_are_left_as_they_were,
+    check_damping_of_an_indefinite_hessian,
+    check_error_of_a_hessian_that_no_damping_helps,
+    drawn,
+)
 
 PROPERTY = settings(max_examples=15, deadline=None, derandomize=True, database=None)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def correlated(d_in: int, n_tokens: int = 64, seed: int = 9) -> Tensor:
@@ -283,28 +285,16 @@ def test_the_scale_of_the_products_does_not_count() -> None:
 
 
 def test_an_indefinite_hessian_is_damped_until_it_is_positive_definite() -> None:
-    products = torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=torch.float64)  # eigenvalues 3 and -1, mean diagonal 1
-    result = alps(drawn(3, 2), products, sparsity=0.5, damping=0.02)
-    assert (result.n_dampings, int((~result.keep).sum())) == (2, 3)
+    check_damping_of_an_indefinite_hessian(alps)
 
 
 def test_a_hessian_that_no_damping_helps_is_an_error() -> None:
-    products = torch.tensor([[1.0, 1e30], [1e30, 1.0]], dtype=torch.float64)
-    with pytest.raises(StatisticsError, match="not positive definite"):
-        alps(drawn(3, 2), products, sparsity=0.5)
+    check_error_of_a_hessian_that_no_damping_helps(alps)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
 def test_weight_and_products_are_left_as_they_were(dtype: torch.dtype) -> None:
-    inputs = correlated(8)
-    weight, products = torch.nn.Parameter(drawn(8, 6).to(dtype).t()), inputs.t() @ inputs
-    before = weight.detach().clone(), products.clone()
-    result = alps(weight, products, sparsity=0.5)
-    assert torch.equal(weight, before[0])
-    assert torch.equal(products, before[1])
-    assert not result.weight.requires_grad
-    assert result.weight.is_contiguous()
-    assert result.keep.is_contiguous()
+    check_arguments_are_left_as_they_were(alps, correlated(8), dtype)
 
 
 def test_tensors_that_cannot_be_are_errors() -> None:
