@@ -1,14 +1,12 @@
 """Sparsities of AlphaPruning, compared with the published formula as loops, and their properties."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.allocation.scaled import scaled_sparsities
-from mlprune.numeric.allocation.shifted import MOST
+from tests.mlprune.numeric.allocation.allocation_checks import check_allocation
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 LLAMA2_7B = (
@@ -45,14 +43,7 @@ def test_sparsities_of_published_exponents_are_those_of_the_published_code() -> 
 def test_the_weighted_mean_is_the_total_and_a_higher_total_lowers_no_block(
     blocks: list[tuple[float, int]], pair: tuple[float, float], spread: float
 ) -> None:
-    values, sizes = [value for value, _ in blocks], [n for _, n in blocks]
-    low, high = (scaled_sparsities(values, one, spread=spread, n_weights=sizes) for one in sorted(pair))
-    for total, result in zip(sorted(pair), (low, high), strict=True):
-        assert sum(n * s for n, s in zip(sizes, result, strict=True)) / sum(sizes) == pytest.approx(total, abs=1e-9)
-        assert all(0 <= one <= MOST for one in result)
-        by_value = sorted(zip(values, result, strict=True))
-        assert all(first <= second + 1e-9 for (_, first), (_, second) in pairwise(by_value))
-    assert all(first <= second + 1e-12 for first, second in zip(low, high, strict=True))
+    check_allocation(scaled_sparsities, blocks, pair, spread=spread, rises=True)
 
 
 def test_a_high_total_makes_all_differences_smaller_instead_of_clipping_a_block() -> None:

@@ -1,13 +1,12 @@
 """Sparsities around a total, compared with the formula as plain loops, and their properties."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, StatisticsError
-from mlprune.numeric.allocation.shifted import MOST, shifted_sparsities
+from mlprune.numeric.allocation.shifted import shifted_sparsities
+from tests.mlprune.numeric.allocation.allocation_checks import check_allocation
 
 PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
 PARTS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 100)), min_size=1, max_size=6)
@@ -34,14 +33,7 @@ def test_a_table_by_hand() -> None:
 def test_the_weighted_mean_is_the_total_and_a_higher_total_lowers_no_part(
     parts: list[tuple[float, int]], pair: tuple[float, float], spread: float
 ) -> None:
-    values, sizes = [value for value, _ in parts], [n for _, n in parts]
-    low, high = (shifted_sparsities(values, one, spread=spread, n_weights=sizes) for one in sorted(pair))
-    for total, result in zip(sorted(pair), (low, high), strict=True):
-        assert sum(n * s for n, s in zip(sizes, result, strict=True)) / sum(sizes) == pytest.approx(total, abs=1e-9)
-        assert all(0 <= one <= MOST for one in result)
-        by_value = sorted(zip(values, result, strict=True))
-        assert all(first >= second - 1e-9 for (_, first), (_, second) in pairwise(by_value))
-    assert all(first <= second + 1e-12 for first, second in zip(low, high, strict=True))
+    check_allocation(shifted_sparsities, parts, pair, spread=spread, rises=False)
 
 
 def test_a_sparsity_and_a_spread_out_of_range_and_missing_values_are_errors() -> None:
