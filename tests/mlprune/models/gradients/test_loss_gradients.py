@@ -1,7 +1,7 @@
 """Gradients of the language-modelling loss against backward passes of the whole model in float64."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,25 +14,14 @@ from mlprune.models.gradients import loss_gradients as module
 from mlprune.models.gradients.on_shard import write_loss_gradients
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from mlprune.processes.parallel import set_worker_threads
 from tests.chains import LENGTHS, budget_for, text_batch
+from tests.mlprune.models.gradients.gradient_reference import N_BLOCKS, Gradients, loaded, root_mean_squares
 from tests.tiny_models import save_tiny_model
 
-N_BLOCKS = 2
 ROWS = (0, 1, 3)
 """Texts with more than one token."""
 NAMES = ("xglm", "gpt2", "bloom", "gemma2", "opt", "phi3")
-Gradients = dict[tuple[int, str], Tensor]
-
-
-@pytest.fixture(scope="module")
-def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=N_BLOCKS)
-
-
-def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard:
-    return load_shard(path, blocks, n_blocks=N_BLOCKS, dtype="float32", **options)
 
 
 def gradients(shard: Shard, batches: list[TokenBatch]) -> Gradients:
@@ -43,22 +32,14 @@ def gradients(shard: Shard, batches: list[TokenBatch]) -> Gradients:
 def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:
     """Root of the mean over texts of the squared gradients of the library's own loss."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
-    squares: Gradients = {}
-    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
-    try:
+
+    def losses() -> Iterator[Tensor]:
         for row, text in enumerate(ROWS):
-            model.zero_grad()
             tokens = batch.token_ids[row : row + 1, : LENGTHS[text]]
             labels = tokens.masked_fill(~batch.counted[row : row + 1, : LENGTHS[text]], -100)
-            model(tokens, labels=labels).loss.backward()
-            for block, part in enumerate(model.get_submodule(family.blocks).children()):
-                for layer in family.layers:
-                    gradient = part.get_submodule(layer).weight.grad
-                    square = (gradient.T if family.transposed else gradient) ** 2
-                    squares[block, layer] = squares.get((block, layer), 0) + square / len(ROWS)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    return {key: square.sqrt() for key, square in squares.items()}
+            yield model(tokens, labels=labels).loss
+
+    return root_mean_squares(model, family, losses())
 
 
 @pytest.mark.parametrize("name", NAMES)

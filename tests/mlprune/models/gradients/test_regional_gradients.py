@@ -1,5 +1,6 @@
 """Regional gradients against float64 autograd on single texts, without padding, in the model's own code."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,11 @@ from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.gradients.regional_gradients import Batches, regional_gradients
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from mlprune.numeric.activations.counted_tokens import CountedTokens
 from mlprune.processes.parallel import set_worker_threads
 from tests.chains import LENGTHS, budget_for, text_batch
+from tests.mlprune.models.gradients.gradient_reference import N_BLOCKS, Gradients, loaded, root_mean_squares
 from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model
-
-N_BLOCKS = 2
-Gradients = dict[tuple[int, str], Tensor]
-
-
-@pytest.fixture(scope="module")
-def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=N_BLOCKS)
-
-
-def loaded(path: Path, **options: Any) -> Shard:
-    return load_shard(path, range(N_BLOCKS), n_blocks=N_BLOCKS, dtype="float32", **options)
 
 
 def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradients:
@@ -56,28 +45,19 @@ def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:
     """Root of the mean over texts of the squared gradients, from one backward pass per text in float64."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     after: dict[int, Tensor] = {}
-    blocks = list(model.get_submodule(family.blocks).children())
-    for block, module in enumerate(blocks):
+    for block, module in enumerate(model.get_submodule(family.blocks).children()):
         module.register_forward_pre_hook(lambda _, args: (args[0].detach(), *args[1:]))  # no gradient leaves a block
         module.register_forward_hook(
             lambda _, args, output, block=block: after.update({block: output[0] if type(output) is tuple else output})
         )
-    squares: Gradients = {}
-    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
-    try:
+
+    def losses() -> Iterator[Tensor]:
         for row, length in enumerate(LENGTHS):
-            model.zero_grad()
             model(batch.token_ids[row : row + 1, :length])
-            losses = [hidden[0][batch.counted[row, :length]].norm() for hidden in after.values()]
-            torch.stack(losses).sum().backward()
-            for block, module in enumerate(blocks):
-                for layer in family.layers:
-                    gradient = module.get_submodule(layer).weight.grad
-                    square = (gradient.T if family.transposed else gradient) ** 2
-                    squares[block, layer] = squares.get((block, layer), 0) + square / len(LENGTHS)
-    finally:
-        torch.set_default_dtype(torch.float32)
-    return {key: square.sqrt() for key, square in squares.items()}
+            norms = [hidden[0][batch.counted[row, :length]].norm() for hidden in after.values()]
+            yield torch.stack(norms).sum()
+
+    return root_mean_squares(model, family, losses())
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)

@@ -10,12 +10,13 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, ModelError
+from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.steps.observe.gradients.jobs import LossGradientsJob
 from mlprune.steps.prune.verify import verify_variant
-from mlprune.store.store import Store
 from tests.method_reference import INPUT_OF, LAYERS
-from tests.tiny_recipes import FinishedRun, copied_inputs, run_here, small_recipe, write_recipe
+from tests.mlprune.models.gradients.gradient_reference import Gradients, root_mean_squares
+from tests.tiny_recipes import FinishedRun, finished_run, small_recipe
 
 Key = tuple[int, str]
 ALPHA = 100.0
@@ -34,11 +35,8 @@ def gradient_recipe() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    folder = tmp_path_factory.mktemp("gradients")
-    path = write_recipe(copied_inputs(tiny_inputs, folder), gradient_recipe())
-    store = Store(folder / "store")
-    return FinishedRun(path, run_here(path, store), store)
+def run(tiny_inputs: Path) -> FinishedRun:
+    return finished_run(tiny_inputs, gradient_recipe(), name="gradients")
 
 
 def texts(run: FinishedRun) -> Sequence[Sequence[int]]:
@@ -55,22 +53,14 @@ def in_float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def root_means(run: FinishedRun, loss_of: Callable[[Any, Tensor, dict[int, Tensor]], Tensor]) -> dict[Key, Tensor]:
+def root_means(run: FinishedRun, loss_of: Callable[[Any, Tensor, dict[int, Tensor]], Tensor]) -> Gradients:
     """Root of the mean over texts of the squared gradients of a loss of (model, tokens, block -> its output)."""
     model = AutoModelForCausalLM.from_pretrained(run.folder / "model", dtype=torch.float64).eval()
     after: dict[int, Tensor] = {}
     for block, module in enumerate(model.model.layers):
         module.register_forward_hook(lambda _, args, output, block=block: after.update({block: output}))
-    squares: dict[Key, Tensor] = {}
-    for text in texts(run):
-        model.zero_grad()
-        loss_of(model, torch.tensor([list(text)], dtype=torch.int64), after).backward()
-        for block, module in enumerate(model.model.layers):
-            for layer in LAYERS:
-                gradient = module.get_submodule(layer).weight.grad
-                if gradient is not None:  # otherwise the loss does not depend on the weight
-                    squares[block, layer] = squares.get((block, layer), 0) + gradient**2 / len(texts(run))
-    return {key: square.sqrt() for key, square in squares.items()}
+    tokens = (torch.tensor([list(text)], dtype=torch.int64) for text in texts(run))
+    return root_mean_squares(model, FAMILIES["xglm"], (loss_of(model, one, after) for one in tokens))
 
 
 def kept(scores: Tensor) -> Tensor:

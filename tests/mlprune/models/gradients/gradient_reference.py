@@ -1,0 +1,44 @@
+"""Gradients of a float64 model, text by text, and tiny shards to compare with it."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlprune.models.families.records import Family
+from mlprune.models.shard import Shard
+from mlprune.models.shard_loader import load_shard
+
+N_BLOCKS = 2
+Gradients = dict[tuple[int, str], Tensor]
+"""(block, layer) -> [out, in]."""
+
+
+def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard:
+    return load_shard(path, blocks, n_blocks=N_BLOCKS, dtype="float32", **options)
+
+
+def root_mean_squares(model: Any, family: Family, losses: Iterable[Tensor]) -> Gradients:
+    """Root of the mean over texts of the squared gradients of every layer on which the losses depend.
+
+    Args:
+        losses: the loss of each text, computed when its turn comes.
+    """
+    dtype_before = torch.get_default_dtype()
+    squares: dict[tuple[int, str], list[Tensor]] = defaultdict(list)
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
+    try:
+        for loss in losses:
+            model.zero_grad()
+            loss.backward()
+            for block, part in enumerate(model.get_submodule(family.blocks).children()):
+                for layer in family.layers:
+                    gradient = part.get_submodule(layer).weight.grad
+                    if gradient is not None:
+                        squares[block, layer].append((gradient.T if family.transposed else gradient) ** 2)
+    finally:
+        torch.set_default_dtype(dtype_before)
+    return {key: torch.stack(of_texts).mean(dim=0).sqrt() for key, of_texts in squares.items()}
