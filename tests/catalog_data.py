@@ -104,6 +104,17 @@ def write_rows(
     return record_id
 
 
+def write_base_and_sets(store: Store, languages: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Write a base model and one monolingual demonstration set per language; return the ids, sets by language."""
+    sets = {}
+    for language in languages:
+        row = {"demonstration_set_id": "@id", "kind": "monolingual", "source_language": language, "seed": 0}
+        rows = {"demonstration_sets": [row]}
+        sets[language] = write_rows(store, "demonstration_sets", parameters={"language": language}, rows=rows)
+    model = {"base_model_id": "@id", "source": "tiny", "n_blocks": 2}
+    return write_rows(store, "base_models", parameters={}, rows={"base_models": [model]}), sets
+
+
 def _base_model(store: Store) -> str:
     row = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_blocks": N_BLOCKS, "hidden_size": 8}
     rows = {"base_models": [{**row, "n_prunable": 4096}]}

@@ -9,7 +9,7 @@ import pytest
 from catalog.store import Catalog
 from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
-from tests.catalog_data import write_rows
+from tests.catalog_data import write_base_and_sets, write_rows
 
 VARIANTS = {"wanda": (0.5, "row"), "alps": (0.5, "row"), "ria": (0.5, "matrix"), "magnitude": (0.7, "row")}
 """Score -> sparsity and structure."""
@@ -32,13 +32,7 @@ ERRORS: Errors = {
 def catalog_of_errors(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
     """The catalog of four variants with errors in French, two of them also in Swahili."""
     store = Store(tmp_path_factory.mktemp("errors"))
-    sets = {}
-    for language in ("fr", "sw"):
-        row = {"demonstration_set_id": "@id", "kind": "monolingual", "source_language": language, "seed": 0}
-        rows = {"demonstration_sets": [row]}
-        sets[language] = write_rows(store, "demonstration_sets", parameters={"language": language}, rows=rows)
-    model = {"base_model_id": "@id", "source": "tiny", "n_blocks": 2}
-    base_id = write_rows(store, "base_models", parameters={}, rows={"base_models": [model]})
+    base_id, sets = write_base_and_sets(store, ("fr", "sw"))
     for score, (sparsity, structure) in VARIANTS.items():
         variant = {"variant_id": "@id", "base_model_id": base_id, "score": score, "structure": structure}
         variant |= {"sparsity": sparsity, "achieved_sparsity": sparsity}

@@ -3,14 +3,13 @@
 from collections import defaultdict
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import pytest
 
-from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from tests.catalog_data import write_rows
+from tests.catalog.query_answers import answers
+from tests.catalog_data import write_base_and_sets, write_rows
 
 Errors = dict[tuple[int, str, str], tuple[float, float]]
 """(block, layer, language) -> error before and after."""
@@ -29,13 +28,7 @@ ERRORS: Errors = {
 def refined(tmp_path: Path) -> Catalog:
     """The catalog of a variant over French and Swahili that was refined by Gram swaps."""
     store = Store(tmp_path / "store")
-    sets = {}
-    for language in ("fr", "sw"):
-        row = {"demonstration_set_id": "@id", "kind": "monolingual", "source_language": language, "seed": 0}
-        rows = {"demonstration_sets": [row]}
-        sets[language] = write_rows(store, "demonstration_sets", parameters={"language": language}, rows=rows)
-    model = {"base_model_id": "@id", "source": "tiny", "n_blocks": 2}
-    base_id = write_rows(store, "base_models", parameters={}, rows={"base_models": [model]})
+    base_id, sets = write_base_and_sets(store, ("fr", "sw"))
     variant = {"variant_id": "@id", "base_model_id": base_id, "score": "wanda", "structure": "row", "sparsity": 0.5}
     variant |= {"achieved_sparsity": 0.5, "refiner": "gram_swaps", "aggregation": "mean", "propagation": "dense"}
     links = [
@@ -55,16 +48,12 @@ def refined(tmp_path: Path) -> Catalog:
     return Catalog.in_memory(store)
 
 
-def answered(catalog: Catalog, query: str, *pairs: str) -> list[dict[str, Any]]:
-    return run_user_query(catalog, query, pairs).as_dicts()
-
-
 def test_the_language_whose_errors_grew_pays_for_the_swaps(refined: Catalog) -> None:
     errors: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for (_, _, language), pair in ERRORS.items():
         errors[language].append(pair)
     with refined:
-        rows = answered(refined, "refinement_by_language")
+        rows = answers(refined, "refinement_by_language")
     assert [(row["language"], row["rank"], row["n_worse"]) for row in rows] == [("sw", 1, 1), ("fr", 2, 0)]
     for row in rows:
         pairs = errors[row["language"]]
@@ -76,13 +65,13 @@ def test_the_language_whose_errors_grew_pays_for_the_swaps(refined: Catalog) -> 
 
 def test_a_language_can_be_selected_and_keeps_its_rank(refined: Catalog) -> None:
     with refined:
-        (row,) = answered(refined, "refinement_by_language", "language=fr")
+        (row,) = answers(refined, "refinement_by_language", "language=fr")
     assert (row["language"], row["rank"]) == ("fr", 2)
 
 
 def test_every_layer_has_its_change_per_set(refined: Catalog) -> None:
     with refined:
-        rows = answered(refined, "refinement_by_layer")
+        rows = answers(refined, "refinement_by_layer")
     found = {(row["block"], row["layer"], row["demonstrations"]): row["change"] for row in rows}
     assert found == {
         key: pytest.approx(after / before - 1) if before else None for key, (before, after) in ERRORS.items()
