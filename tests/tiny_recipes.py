@@ -401,6 +401,14 @@ def copy_of(store: Store, target: Path) -> Store:
     return Store(target)
 
 
+def store_with_set(run: FinishedRun, set_id: str, folder: Path) -> Store:
+    """A new store that has one demonstration set of a run, and nothing else."""
+    store, record = Store(folder), run.store.require("demonstration_sets", set_id)
+    store.write_bytes(record.artefacts[0].path, run.store.read_bytes(record.artefacts[0]))
+    store.write_record(record)
+    return store
+
+
 def reference_model(folder: Path) -> Any:
     """Load the model of a folder with transformers."""
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()

@@ -34,6 +34,7 @@ from tests.tiny_recipes import (
     reference_model,
     run_plan,
     small_recipe,
+    store_with_set,
 )
 
 XGLM = FAMILIES["xglm"]
@@ -230,9 +231,7 @@ def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: Fini
     whole = ObserveJob(
         make_identity("statistics", {"whole": True}), collect.model, collect.demonstration_set_id, batch_tokens=128
     )
-    store, record = Store(tmp_path), parts_run.store.require("demonstration_sets", collect.demonstration_set_id)
-    store.write_bytes(record.artefacts[0].path, parts_run.store.read_bytes(record.artefacts[0]))
-    store.write_record(record)
+    store = store_with_set(parts_run, collect.demonstration_set_id, tmp_path)
     whole.run(store, lambda: chain_of(parts_run.plan))
     found, expected = features(parts_run.store, collect), features(store, whole)
     assert {name: found[name] for name in ("kind", "depth", "feature")} == {

@@ -34,6 +34,7 @@ from tests.tiny_recipes import (
     reference_model,
     run_plan,
     small_recipe,
+    store_with_set,
     tiny_recipe,
 )
 
@@ -83,10 +84,7 @@ def reference_inputs(run: FinishedRun, set_id: str) -> list[dict[tuple[int, str]
 
 
 def with_set_only(run: FinishedRun, folder: Path) -> Store:
-    store, record = Store(folder), run.store.require("demonstration_sets", block_job(run).demonstration_set_id)
-    store.write_bytes(record.artefacts[0].path, run.store.read_bytes(record.artefacts[0]))
-    store.write_record(record)
-    return store
+    return store_with_set(run, block_job(run).demonstration_set_id, folder)
 
 
 def assert_same(store: Store, run: FinishedRun) -> None:
