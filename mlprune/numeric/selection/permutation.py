@@ -1,6 +1,6 @@
 """Channel permutation before N:M: an order of the inputs of a layer whose groups keep a higher sum of scores.
 
-Zhang et al., Plug-and-Play, ICLR 2024. Groups of M inputs are formed anew, so that inputs with high scores do not
+Zhang et al., Plug-and-Play, ICLR 2024. New groups of M inputs are formed, so that inputs with high scores do not
 compete in one group. A mask is N:M in the found order; mapped back, it removes N of M scattered inputs of a row.
 
 Differences to the published code (biomedical-cybernetics/Relative-importance-and-activation-pruning): sums are float64;
@@ -28,7 +28,7 @@ def column_order(scores: Tensor, n: int, m: int) -> Array:
     1. Inputs are sorted by the sum of their scores over all outputs, ascending; of equal sums, the lower index first.
     2. They are dealt in a snake: the first in / m inputs to position 0 of the groups 0, 1, ..., the next to position 1
        of the groups ..., 1, 0, and so on.
-    3. For each position in turn, its inputs are assigned to the groups anew, so that the kept sum is highest
+    3. For each position in turn, its inputs are assigned to the groups again, so that the kept sum is highest
        (scipy's `linear_sum_assignment`).
     4. If the kept sum is not above that of the given order, the given order is the result.
 

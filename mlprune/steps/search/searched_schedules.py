@@ -32,7 +32,7 @@ def plan_searched(
         is_known: whether a variant is in the store or is made by another job of the plan.
     Returns: None if the recipe has no such entries, or the search has no winner: then they are not made.
     Raises:
-        RecipeError: an entry has another sparsity than the winner, or is no variant with the winner's levels.
+        RecipeError: an entry has another sparsity than the winner, or is not a variant with the winner's levels.
     """
     best = feasible_winner(search.history)
     waiting = searched_entries(given.variants, search.spec.name)
@@ -58,7 +58,7 @@ def with_levels(entry: VariantConfig, winner: VariantConfig) -> VariantConfig:
     """Return an entry with the schedule and sparsity of a winner, and with its scope if it has none.
 
     Raises:
-        RecipeError: the entry has another sparsity, or is no variant with this schedule.
+        RecipeError: the entry has another sparsity, or is not a variant with this schedule.
     """
     assert winner.sparsity is not None, "a winner has a sparsity"
     if entry.sparsity is not None and not isclose(entry.sparsity, winner.sparsity, abs_tol=10.0**-SPARSITY_DIGITS):
