@@ -1,4 +1,4 @@
-"""A tiny recipe of variants that are made from other variants or from counts of neurons."""
+"""A tiny recipe of variants that are made from other variants."""
 
 from typing import Any
 
@@ -20,8 +20,9 @@ def derived_recipe() -> dict[str, Any]:
         {"name": "dense-bits", "sparsity": 0, "bits": [8, 4]},
         {"name": "union-bits", "combine": "union", "of": ["wanda", "magnitude"], "bits": 4},
     ]
-    recipe["evaluations"] = [{"task": "facts", "path": "facts", "languages": ["fr"], "variants": ["wanda-bits"]}]
-    recipe["evaluations"] += [
-        {"task": "facts", "path": "facts", "languages": ["en"], "variants": ["dense-bits", "changed-bits"]}
+    facts = {"task": "facts", "path": "facts"}
+    recipe["evaluations"] = [
+        {**facts, "languages": ["fr"], "variants": ["wanda-bits"]},
+        {**facts, "languages": ["en"], "variants": ["dense-bits", "changed-bits"]},
     ]
     return recipe
