@@ -1,7 +1,6 @@
 """Smaller exports: a plain folder where the config can express it, otherwise one with its own loader."""
 
 import ast
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
 from mlprune.models.families.records import FAMILIES
-from mlprune.steps.export.smaller import CHANGES, LOADER, make_smaller, smaller_text
+from mlprune.steps.export.smaller import CHANGES, make_smaller, smaller_text
+from tests.exported_models import loaded_by_its_own_loader
 from tests.tiny_models import save_tiny_model
 
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
@@ -40,15 +40,6 @@ def zeroed(folder: Path, family: str, removed: list[tuple[tuple[int, str], Tenso
             model.get_parameter(weight_name(FAMILIES[family], block, layer)).masked_fill_(mask, 0)
     model.save_pretrained(folder)
     return model
-
-
-def loaded_by_its_own_loader(folder: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("exported_loader", folder / LOADER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load(folder)
 
 
 @pytest.mark.parametrize(("per_block", "is_plain"), [((3, 3), True), ((3, 5), False)])

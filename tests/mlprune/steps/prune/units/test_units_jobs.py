@@ -14,8 +14,9 @@ from mlprune.errors import RecipeError
 from mlprune.models.families.records import FAMILIES
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.export.smaller import CHANGES, LOADER
+from mlprune.steps.export.smaller import CHANGES
 from mlprune.steps.prune.verify import verify_variant
+from tests.exported_models import loaded_by_its_own_loader
 from tests.method_reference import demonstrations
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
@@ -173,10 +174,8 @@ def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
     changed = {key for key, bias in dense.named_parameters() if not torch.equal(bias, whole.get_parameter(key))}
     assert bool(changed) == (name != "alone")
     assert all(key.endswith(("out_proj.bias", "fc2.bias")) for key in changed)
-    namespace: dict[str, Any] = {}
-    if (tmp_path / "smaller" / CHANGES).exists():
-        exec(compile((tmp_path / "smaller" / LOADER).read_text("utf-8"), LOADER, "exec"), namespace)
-    load = namespace.get("load", AutoModelForCausalLM.from_pretrained)
+    has_loader = (tmp_path / "smaller" / CHANGES).exists()
+    load = loaded_by_its_own_loader if has_loader else AutoModelForCausalLM.from_pretrained
     torch.testing.assert_close(logits(load(tmp_path / "smaller")), logits(whole), rtol=1e-5, atol=1e-5)
     sizes = [(tmp_path / folder / "model.safetensors").stat().st_size for folder in ("whole", "smaller")]
     assert sizes[1] < sizes[0]
