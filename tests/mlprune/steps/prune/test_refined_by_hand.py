@@ -51,7 +51,7 @@ def refined_recipe() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def refined_run(tiny_inputs: Path) -> FinishedRun:
-    return finished_run(tiny_inputs, refined_recipe(), name="refined")
+    return finished_run(tiny_inputs, refined_recipe(), name="refined-by-hand")
 
 
 def inputs_by_hand(run: FinishedRun, model: Any, set_ids: tuple[str, ...], block: int) -> list[list[dict[str, Any]]]:
