@@ -401,11 +401,12 @@ def copy_of(store: Store, target: Path) -> Store:
     return Store(target)
 
 
-def store_with_set(run: FinishedRun, set_id: str, folder: Path) -> Store:
-    """A new store that has one demonstration set of a run, and nothing else."""
-    store, record = Store(folder), run.store.require("demonstration_sets", set_id)
-    store.write_bytes(record.artefacts[0].path, run.store.read_bytes(record.artefacts[0]))
-    store.write_record(record)
+def store_with_sets(run: FinishedRun, *set_ids: str, folder: Path) -> Store:
+    """A new store that has some demonstration sets of a run, and nothing else."""
+    store = Store(folder)
+    for record in (run.store.require("demonstration_sets", set_id) for set_id in set_ids):
+        store.write_bytes(record.artefacts[0].path, run.store.read_bytes(record.artefacts[0]))
+        store.write_record(record)
     return store
 
 
@@ -430,3 +431,14 @@ def layer_inputs(model: Any, token_ids: Sequence[int], *, layers: Sequence[str])
     for handle in handles:
         handle.remove()
     return found
+
+
+def gram_matrices(
+    model: Any, texts: Iterable[Sequence[int]], *, layers: Sequence[str]
+) -> dict[tuple[int, str], Tensor]:
+    """(block, layer) -> [in, in] float64, the sum of x x^T over what layers of a tiny XGLM read from texts."""
+    sums: dict[tuple[int, str], Tensor] = {}
+    for token_ids in texts:
+        for key, x in layer_inputs(model, token_ids, layers=layers).items():
+            sums[key] = sums.get(key, 0) + x.double().T @ x.double()
+    return sums

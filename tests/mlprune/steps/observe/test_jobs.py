@@ -34,7 +34,7 @@ from tests.tiny_recipes import (
     reference_model,
     run_plan,
     small_recipe,
-    store_with_set,
+    store_with_sets,
 )
 
 XGLM = FAMILIES["xglm"]
@@ -231,7 +231,7 @@ def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: Fini
     whole = ObserveJob(
         make_identity("statistics", {"whole": True}), collect.model, collect.demonstration_set_id, batch_tokens=128
     )
-    store = store_with_set(parts_run, collect.demonstration_set_id, tmp_path)
+    store = store_with_sets(parts_run, collect.demonstration_set_id, folder=tmp_path)
     whole.run(store, lambda: chain_of(parts_run.plan))
     found, expected = features(parts_run.store, collect), features(store, whole)
     assert {name: found[name] for name in ("kind", "depth", "feature")} == {

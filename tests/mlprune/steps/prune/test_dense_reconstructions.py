@@ -17,7 +17,7 @@ from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
-from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, reference_model, small_recipe
+from tests.tiny_recipes import FinishedRun, finished_run, gram_matrices, reference_model, small_recipe
 
 LAYERS = FAMILIES["xglm"].layers
 SHARES = {"fr": 0.25, "sw": 0.75}
@@ -55,11 +55,8 @@ def grams(run: FinishedRun) -> dict[str, dict[tuple[int, str], Tensor]]:
     model, found = reference_model(run.folder / "model"), {}
     for row in run.rows("demonstration_sets"):
         (table, *_) = run.store.require("demonstration_sets", row["demonstration_set_id"]).artefacts
-        sums: dict[tuple[int, str], Tensor] = {}
-        for token_ids in run.store.read_table(table)["token_ids"]:
-            for key, inputs in layer_inputs(model, token_ids, layers=LAYERS).items():
-                sums[key] = sums.get(key, 0) + inputs.double().T @ inputs.double()
-        found[row["source_language"]] = sums
+        texts = run.store.read_table(table)["token_ids"]
+        found[row["source_language"]] = gram_matrices(model, texts, layers=LAYERS)
     return found
 
 

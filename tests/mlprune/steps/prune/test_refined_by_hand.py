@@ -20,7 +20,6 @@ from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.prune.verify import verify_variant
 from mlprune.steps.recheck import has_masks_to_rebuild
-from mlprune.store.store import Store
 from tests.tiny_recipes import (
     FinishedRun,
     contents,
@@ -28,6 +27,7 @@ from tests.tiny_recipes import (
     layer_inputs,
     reference_model,
     small_recipe,
+    store_with_sets,
     tiny_recipe,
 )
 
@@ -113,11 +113,7 @@ def test_shards_change_no_byte_of_a_refined_sweep(refined_run: FinishedRun, tmp_
     (variant,) = refined_run.named(name, "sequential")
     (job,) = (one for one in refined_run.plan.jobs if isinstance(one, SweepJob) and one.variant.id == variant.id)
     assert not job.shares_replicas
-    store = Store(tmp_path / "store")
-    for set_id in variant.spec.set_ids:
-        record = refined_run.store.require("demonstration_sets", set_id)
-        store.write_bytes(record.artefacts[0].path, refined_run.store.read_bytes(record.artefacts[0]))
-        store.write_record(record)
+    store = store_with_sets(refined_run, *variant.spec.set_ids, folder=tmp_path / "store")
     chain = local_chain(Path(refined_run.plan.model.path), n_shards=2)
     job.run(store, lambda: chain)
     expected = contents(refined_run.store)

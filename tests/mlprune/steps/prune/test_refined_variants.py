@@ -14,7 +14,7 @@ from mlprune.pruning.weight_files import read_block_weights
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.verify import verify_variant
 from tests.method_reference import LAYERS, N_BLOCKS, demonstrations
-from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, method_recipe, reference_model
+from tests.tiny_recipes import FinishedRun, finished_run, gram_matrices, method_recipe, reference_model
 
 SETS = ("fr-en", "sw-en")
 Grams = dict[str, dict[tuple[int, str], Tensor]]
@@ -46,14 +46,8 @@ def run(tiny_inputs: Path) -> FinishedRun:
 @pytest.fixture(scope="module")
 def grams(run: FinishedRun) -> Grams:
     model = reference_model(run.folder / "model")
-    found: Grams = {}
-    for name in SETS:
-        sums: dict[tuple[int, str], Tensor] = {}
-        for ids, _, _ in demonstrations(run.folder, name, paper=False):
-            for key, x in layer_inputs(model, ids, layers=LAYERS).items():
-                sums[key] = sums.get(key, 0) + x.double().T @ x.double()
-        found[name] = sums
-    return found
+    texts = {name: [ids for ids, _, _ in demonstrations(run.folder, name, paper=False)] for name in SETS}
+    return {name: gram_matrices(model, of_set, layers=LAYERS) for name, of_set in texts.items()}
 
 
 @pytest.fixture(scope="module")

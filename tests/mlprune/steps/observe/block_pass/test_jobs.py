@@ -34,7 +34,7 @@ from tests.tiny_recipes import (
     reference_model,
     run_plan,
     small_recipe,
-    store_with_set,
+    store_with_sets,
     tiny_recipe,
 )
 
@@ -84,7 +84,7 @@ def reference_inputs(run: FinishedRun, set_id: str) -> list[dict[tuple[int, str]
 
 
 def with_set_only(run: FinishedRun, folder: Path) -> Store:
-    return store_with_set(run, block_job(run).demonstration_set_id, folder)
+    return store_with_sets(run, block_job(run).demonstration_set_id, folder=folder)
 
 
 def assert_same(store: Store, run: FinishedRun) -> None:
