@@ -1,5 +1,7 @@
 """Score interval of a difference when few clusters changed: clusters that did not change yet are taken into account."""
 
+from functools import lru_cache
+
 import numpy as np
 from scipy import special
 
@@ -139,7 +141,18 @@ def _summary(contributions: Array, sizes: Array, bound: float) -> tuple[Array, A
 
 
 def _upper_end(points: Array, counts: Array, *, squared_z: float, unit: float, bound: float) -> float:
-    """Return the largest accepted difference: the last grid value before the first rejected one, in each round."""
+    """Return the largest accepted difference; that of the same clusters is not searched for again.
+
+    Evaluations of few items, or with few changes, have the same few sets of clusters many times over.
+    """
+    unsigned = points + 0.0  # without -0.0, which a mirrored cluster that did not change would have
+    return _found_upper_end(unsigned.tobytes(), counts.tobytes(), squared_z, unit, bound)
+
+
+@lru_cache(maxsize=1024)
+def _found_upper_end(points_bytes: bytes, counts_bytes: bytes, squared_z: float, unit: float, bound: float) -> float:
+    """Search for `_upper_end`: the last grid value before the first rejected one, in each round."""
+    points, counts = np.frombuffer(points_bytes).reshape(-1, 2), np.frombuffer(counts_bytes)
     totals = counts @ points
     low, high = min(float(totals[0] / totals[1]), bound), bound
     for _ in range(N_ROUNDS):
@@ -158,6 +171,7 @@ def _squared_scores(points: Array, counts: Array, differences: Array, *, unit: f
     d, m = points.T
     n_clusters = counts.sum()
     deviations = d - differences[:, None] * m
+    weighted = counts * deviations
     most, least = (bound - differences) * unit, (-bound - differences) * unit
     top = np.maximum(most, deviations.max(axis=1))
     bottom = np.minimum(least, deviations.min(axis=1))
@@ -165,11 +179,11 @@ def _squared_scores(points: Array, counts: Array, differences: Array, *, unit: f
         low, high = np.where(top > 0, -1 / top, 0.0), np.where(bottom < 0, -1 / bottom, 0.0)
         for _ in range(N_BISECTIONS):
             multiplier = (low + high) / 2
-            slopes = (counts * deviations / (1 + multiplier[:, None] * deviations)).sum(axis=1)
+            slopes = (weighted / (1 + multiplier[:, None] * deviations)).sum(axis=1)
             low, high = np.where(slopes > 0, multiplier, low), np.where(slopes > 0, high, multiplier)
         weights = counts / (n_clusters * (1 + multiplier[:, None] * deviations))
     rest = np.maximum(0.0, 1 - weights.sum(axis=1))
     extreme = np.where(multiplier > 0, least, most)
     variance = (weights * deviations**2).sum(axis=1) + rest * extreme**2
-    sums = (counts * deviations).sum(axis=1)
+    sums = weighted.sum(axis=1)
     return np.where(variance > 0, sums**2 / np.where(variance > 0, variance * n_clusters, 1.0), 0.0)

@@ -47,6 +47,13 @@ def test_it_scales_with_the_bound_and_mirrors_with_the_sign() -> None:
     assert (-mirrored.high, -mirrored.low) == pytest.approx((interval.low, interval.high), abs=1e-12)
 
 
+def test_the_ends_of_clusters_that_did_not_change_are_opposite_whatever_the_sign_of_their_zeros() -> None:
+    sizes = np.array([1.0, 2.0, 3.0, 4.0] * 10)
+    interval = score_interval(np.zeros(40), sizes, level=0.95, bound=1.0)
+    assert interval.low == -interval.high
+    assert score_interval(-np.zeros(40), sizes, level=0.95, bound=1.0) == interval
+
+
 def test_clusters_that_all_changed_fully_end_at_the_bound() -> None:
     interval = score_interval(np.full(8, 2.0), np.full(8, 2.0), level=0.95, bound=1.0)
     assert interval.high == 1.0
