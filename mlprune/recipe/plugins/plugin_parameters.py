@@ -49,10 +49,11 @@ def check_parameters(entry: Model, methods: Mapping[str, tuple[Method, PluginSou
     """
     values = dict(_pairs(entry))
     plugins = {name: method for name, (method, source) in methods.items() if source is not None}
-    if values and not plugins:
+    if plugins:
+        _checked(values, plugins)
+    elif values:
         expected = "keys of the entry itself for methods of mlprune"
         raise with_context(RecipeError("parameters are those of plug-ins", expected=expected, got=sorted(values)))
-    _checked(values, plugins)
 
 
 def _pairs(entry: Model) -> tuple[tuple[str, object], ...]:
