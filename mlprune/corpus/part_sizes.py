@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import ceil
 
 from mlprune.errors import CorpusError
 from mlprune.vocabulary import SharesName
@@ -72,7 +73,8 @@ def _largest(sizes: Sequence[int], shares: SharesName | NumericShares) -> tuple[
     """
     if isinstance(shares, str):
         return (min(sizes),) * len(sizes) if shares == "equal" else tuple(sizes)
-    bound = int(min(size / share for size, share in zip(sizes, exact_shares(shares), strict=True))) + len(sizes)
+    quotas = ((size + 1) / share for size, share in zip(sizes, exact_shares(shares), strict=True))
+    bound = min(sum(sizes), ceil(min(quotas)) - 1)  # a quota of size + 1 takes more than the part has
     for samples in range(bound, 0, -1):
         counts = _counts(samples, sizes, shares)
         if all(count <= size for count, size in zip(counts, sizes, strict=True)):

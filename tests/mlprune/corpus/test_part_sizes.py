@@ -103,6 +103,7 @@ def test_without_a_number_numeric_shares_take_the_largest_total_that_the_parts_a
         with pytest.raises(CorpusError, match="too few"):
             part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2), samples=samples)
     assert part_counts([100, 50], shares=(2, 1)) == (100, 50)
+    assert part_counts([1, 1000], shares=(1, 99)) == (1, 148)  # 1.49, 147.51; one more is 1.5, 148.5
 
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
