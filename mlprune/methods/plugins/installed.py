@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -33,12 +33,19 @@ class InstalledPlugin:
 
 def installed_plugins(group: str) -> tuple[InstalledPlugin, ...]:
     """List the entry points of a group, sorted; nothing is loaded."""
-    return _installed(group, tuple(sys.path))
+    return _installed(tuple(sys.path)).get(group, ())
 
 
 @cache
-def _installed(group: str, _path: tuple[str, ...]) -> tuple[InstalledPlugin, ...]:
-    found = {_described(point) for point in entry_points(group=group)}
+def _installed(_path: tuple[str, ...]) -> dict[str, tuple[InstalledPlugin, ...]]:
+    """Read the metadata of all distributions once; return group of plug-ins -> entry points."""
+    points = entry_points()
+    groups = sorted(group for group in points.groups if group.startswith("mlprune."))
+    return {group: _sorted(points.select(group=group)) for group in groups}
+
+
+def _sorted(points: Iterable[EntryPoint]) -> tuple[InstalledPlugin, ...]:
+    found = {_described(point) for point in points}
     return tuple(sorted(found, key=lambda plugin: (plugin.name, plugin.distribution, plugin.value)))
 
 
