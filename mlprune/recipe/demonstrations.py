@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -22,13 +23,20 @@ _OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temp
 
 
 def _as_shares(value: object) -> object:
-    """Return a mapping of parts to shares as sorted pairs."""
-    pairs = as_pairs(value)
-    numbers = [share for _, share in pairs] if isinstance(value, dict) and isinstance(pairs, tuple) else []
-    are_shares = bool(numbers) and all(isinstance(number, int | float) and number > 0 for number in numbers)
-    if not are_shares and value not in get_args(SharesName) and not isinstance(value, tuple):
+    """Return a mapping of parts to shares as sorted pairs.
+
+    Raises:
+        ValueError: the value is neither a mapping to shares nor a name.
+    """
+    is_mapping = isinstance(value, dict) and bool(value) and all(map(_is_share, value.values()))
+    if not is_mapping and value not in get_args(SharesName) and not isinstance(value, tuple):
         raise ValueError(f"expected {_SHARES}, got {value!r}")
-    return pairs
+    return as_pairs(value)
+
+
+def _is_share(value: object) -> bool:
+    """Whether a value is a finite number above 0; a truth value is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < inf
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Demonstration sets of a recipe: valid and invalid entries."""
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,11 @@ def test_a_mixed_set_stores_no_activations() -> None:
 
 def test_a_mixed_set_may_have_a_number_of_demonstrations() -> None:
     assert the_entry("mixed", samples=9, shares="equal").samples == 9
+
+
+@pytest.mark.parametrize("share", [True, math.inf, 0, "0.5"])
+def test_a_share_is_a_finite_number_above_0(share: object) -> None:
+    refused("mapping of parts to numbers above 0", repr(share), kind="mixed", shares={"en": share})
 
 
 def test_every_example_of_the_documentation_is_a_valid_entry() -> None:
