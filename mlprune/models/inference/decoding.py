@@ -94,7 +94,7 @@ class _Session:
     running: Tensor
     """[b] bool, True for rows whose continuation is not complete."""
     outputs: list[list[int]]
-    sampling: Sampling | None = None
+    sampling: Sampling | None
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     n_steps: int = 0
 
@@ -126,20 +126,7 @@ def greedy_decode(
     ends: Ends = lambda _: False,
     batches: Sequence[Sequence[int]] | None = None,
 ) -> list[list[int]]:
-    """Continue prompts with the likeliest token at each step.
-
-    Args:
-        chain: the model.
-        prompts: token ids, at least one each; with the new tokens they must fit in the model's positions.
-        max_new_tokens: maximum number of tokens to append to a prompt.
-        stop_id: the token that ends a continuation.
-        pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
-        ends: whether a continuation is complete with these new tokens.
-        batches: for each batch, the indices of its prompts; by default all prompts are one batch.
-    Returns: the new tokens of each prompt, without the stop token.
-    Raises:
-        BadInputError: a prompt is empty.
-    """
+    """Continue prompts with the likeliest token at each step; see `decode`."""
     return decode(
         chain,
         prompts,
@@ -171,8 +158,8 @@ def decode(
         stop_id: the token that ends a continuation.
         pad_id: pads short prompts on the left and finished rows on the right; real tokens never attend to it.
         ends: whether a continuation is complete with these new tokens.
-        sampling: how tokens are drawn, keyed by the index of the prompt; None: the likeliest ones.
         batches: for each batch, the indices of its prompts; by default all prompts are one batch.
+        sampling: how tokens are drawn, keyed by the index of the prompt; None: the likeliest ones.
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
@@ -189,9 +176,8 @@ def decode(
         while waiting_batches or active:
             while waiting_batches and len(active) < n_threads():
                 rows = waiting_batches.popleft()
-                session = _open_session(chain, prompts, rows, pad_id=pad_id, prefix=(prefix_key, prefix_length))
-                session.sampling = sampling
-                active.append(session)
+                prefix = prefix_key, prefix_length
+                active.append(_open_session(chain, prompts, rows, pad_id=pad_id, prefix=prefix, sampling=sampling))
             steps = chain.stream(DecodingVisitor, [session.step for session in active])
             for session, chosen in zip(active, steps, strict=True):
                 session.append(chosen, stop_id=stop_id, pad_id=pad_id, ends=ends)
@@ -223,13 +209,19 @@ def _run_prefix(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> 
 
 
 def _open_session(
-    chain: Chain, prompts: Sequence[Sequence[int]], rows: Sequence[int], *, pad_id: int, prefix: tuple[str, int]
+    chain: Chain,
+    prompts: Sequence[Sequence[int]],
+    rows: Sequence[int],
+    *,
+    pad_id: int,
+    prefix: tuple[str, int],
+    sampling: Sampling | None,
 ) -> _Session:
     """Begin the session of a batch; it continues the shared prefix, if the model has run it."""
     prefix_key, prefix_length = prefix
     token_ids, mask = _padded_left([prompts[row] for row in rows], pad_id)
     running = torch.ones(len(rows), dtype=torch.bool)
-    session = _Session(rows, token_ids[:, prefix_length:], mask, running, [[] for _ in rows])
+    session = _Session(rows, token_ids[:, prefix_length:], mask, running, [[] for _ in rows], sampling)
     if prefix_length:
         chain.everywhere(Shard.continue_prefix, prefix_key, session.key, (~mask).sum(dim=1))
     return session
