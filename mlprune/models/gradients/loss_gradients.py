@@ -118,9 +118,8 @@ def _of_hidden(runner: BlockRunner, hidden: Tensor, batch: TokenBatch) -> Tensor
 def _of_states(runner: BlockRunner, states: Tensor, targets: Tensor, shares: Tensor) -> Tensor:
     """Return the gradients of weighted losses by the states that predict the targets, [k, d]."""
     leaf = states.requires_grad_()
-    logits = functional.linear(leaf, runner.head.weight, runner.head.bias).to(torch.float32)
-    if runner.logit_softcap is not None:
-        logits = runner.logit_softcap * torch.tanh(logits / runner.logit_softcap)
+    logits = functional.linear(leaf, runner.head.weight, runner.head.bias)
+    logits = runner.cap_logits(logits.to(torch.float32))
     losses = functional.cross_entropy(logits, targets.to(logits.device), reduction="none")
     (gradient,) = torch.autograd.grad((losses * shares.to(losses)).sum(), leaf)
     return gradient

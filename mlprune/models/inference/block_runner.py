@@ -122,6 +122,11 @@ class BlockRunner:
         normed: Tensor = self._final_norm(hidden)
         return normed.to(self.head.weight.device)
 
+    def cap_logits(self, logits: Tensor) -> Tensor:
+        """Return logits of the head as the model caps them; unchanged if it does not."""
+        cap = self.logit_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
 
 def _device_of(module: nn.Module) -> torch.device:
     """Return the device of a block; an offloaded one runs on the CPU."""

@@ -70,10 +70,10 @@ class DecodingVisitor:
     def finish(self, runner: BlockRunner, states: States) -> Tensor:
         """Return the likeliest or the drawn next token of each row."""
         logits: Tensor = runner.head(runner.apply_final_norm(states[0].hidden[:, -1]))
-        draw, cap = self.step.draw, runner.logit_softcap
+        draw = self.step.draw
         if draw is None:
             return logits.float().argmax(dim=1).cpu()
-        capped = logits.float() if cap is None else cap * torch.tanh(logits.float() / cap)
+        capped = runner.cap_logits(logits.float())
         return draw_tokens(capped, draw.uniforms, temperature=draw.temperature, banned=draw.banned)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
