@@ -9,7 +9,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from mlprune.errors import ModelError, statistics_context
+from mlprune.errors import statistics_context
+from mlprune.models.families.checks import check_run
 from mlprune.models.families.records import Family
 from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
 from mlprune.numeric.activations.counted_tokens import CountedTokens
@@ -132,8 +133,5 @@ class InputSums:
         Raises:
             ModelError: the block did not run a layer.
         """
-        missing = [name for name in self._family.input_names if name not in self._sums]
-        if missing:
-            message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
-            raise ModelError(message, family=self._family.name, missing=missing)
+        check_run(self._family, self._family.input_names, self._sums)
         return {name: self._sums[name] for name in self._family.input_names}

@@ -3,6 +3,7 @@
 All other modules work with blocks, layers and inputs, and never with a model class.
 """
 
+from collections.abc import Container, Iterable
 from dataclasses import fields
 
 from torch import Tensor, nn
@@ -33,6 +34,21 @@ def family_of(model_type: str) -> Family:
 def oriented(weight: Tensor, family: Family) -> Tensor:
     """Return a view of a stored weight as [out, in], so that y = x @ view.T."""
     return weight.T if family.transposed else weight
+
+
+def check_run(family: Family, expected: Iterable[str], observed: Container[str]) -> None:
+    """Check that a block ran all layers of its family's record.
+
+    Args:
+        expected: layers, or inputs of layers.
+        observed: what a listener received.
+    Raises:
+        ModelError: the block did not run a layer.
+    """
+    missing = [name for name in expected if name not in observed]
+    if missing:
+        message = f"a block did not run layers that its record in {RECORDS} lists"
+        raise ModelError(message, family=family.name, missing=missing)
 
 
 def check_frame(model: nn.Module, family: Family) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlprune.errors import ModelError, statistics_context
+from mlprune.errors import statistics_context
+from mlprune.models.families.checks import check_run
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.gradient_squares import Flow, GradientSquares
 
@@ -56,10 +57,7 @@ def run_backward(
         hidden = states.hidden.clone().requires_grad_()
         with runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
             after = runner.step(block, HiddenStates(hidden, {block: call})).hidden
-        missing = [layer for layer in family.layers if layer not in recorded.outputs]
-        if missing:
-            message = "a block did not run layers that its record in mlprune/models/families/records.py lists"
-            raise ModelError(message, family=family.name, missing=missing)
+        check_run(family, family.layers, recorded.outputs)
         targets = [*(recorded.outputs[layer] for layer in family.layers), *([hidden] if wants_input else [])]
         gradients = torch.autograd.grad(after, targets, gradient_of(after.detach()))
     flows: dict[str, list[Flow]] = {}
