@@ -1,5 +1,6 @@
 """Checks that the keys of a variant of a recipe fit together."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mlprune.methods import REFINERS, Score, StatisticsName
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients", "loss_gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
+_WITH_ANY_KIND = {"name", "against", "bits", "quantisation_group"}
+"""Keys that also entries without a score may have."""
 
 
 def check_kind(entry: "VariantFields") -> None:
@@ -21,12 +24,11 @@ def check_kind(entry: "VariantFields") -> None:
         ValueError: it is nothing of that, or has keys of several.
     """
     if entry.neurons is not None:
-        refused = sorted(entry.model_fields_set - {"name", "neurons", "against", "bits", "quantisation_group"})
+        refused = sorted(entry.model_fields_set - {"neurons", *_WITH_ANY_KIND})
         if refused:
             raise ValueError(f"neurons goes with name, against, bits and quantisation_group, and not {refused}")
     elif entry.combine or entry.of:
-        allowed = {"name", "combine", "of", "against", "bits", "quantisation_group"}
-        refused = sorted(entry.model_fields_set - allowed)
+        refused = sorted(entry.model_fields_set - {"combine", "of", *_WITH_ANY_KIND})
         if not (entry.combine and entry.of):
             raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
         if refused:
@@ -58,11 +60,9 @@ def check_structure(entry: "VariantFields", score: Score) -> None:
     """
     is_plugin = entry.structure_source is not None
     if is_plugin and not score.changes_weights and {"matrix", entry.group} & set(score.structures):
-        if entry.removes != "lowest":
-            raise ValueError(f"structure {entry.group} is a plug-in and needs removes: lowest, got {entry.removes}")
-    elif ("N:M" if ":" in entry.group else entry.group) not in score.structures:
-        expected = " or ".join(score.structures)
-        raise ValueError(f"score {entry.score} takes structure {expected}, got {entry.group}")
+        _require_lowest(entry, f"structure {entry.group} is a plug-in and")
+    else:
+        _require_structure(entry, f"score {entry.score}", score.structures)
 
 
 def check_refiner(entry: "VariantFields") -> None:
@@ -74,15 +74,12 @@ def check_refiner(entry: "VariantFields") -> None:
     check_owners(entry, "refine", REFINERS, entry.refine)
     if entry.refine is None or entry.score is None or not entry.sparsity:
         return
-    structures = refiner_named(entry.refine).structures
-    if ("N:M" if ":" in entry.group else entry.group) not in structures:
-        raise ValueError(f"refine {entry.refine} takes structure {' or '.join(structures)}, got {entry.group}")
+    _require_structure(entry, f"refine {entry.refine}", refiner_named(entry.refine).structures)
     if score_named(entry.score).changes_weights:
         raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
     if entry.permute:
         raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
-    if entry.removes != "lowest":
-        raise ValueError(f"refine {entry.refine} needs removes: lowest, got {entry.removes}")
+    _require_lowest(entry, f"refine {entry.refine}")
 
 
 def check_units(entry: "VariantFields") -> None:
@@ -128,8 +125,8 @@ def check_choice_of_demonstrations(entry: "VariantFields") -> None:
     per_set = [name for name in entry.needs if name in STORED_PER_SET and entry.reads_statistics]
     chosen = [key for key in ("samples", "resample") if getattr(entry, key) is not None]
     if per_set and chosen:
-        methods = f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
-        raise ValueError(f"{methods} reads {' and '.join(per_set)} of whole sets: leave {' and '.join(chosen)} out")
+        read = " and ".join(per_set)
+        raise ValueError(f"{named_methods(entry)} reads {read} of whole sets: leave {' and '.join(chosen)} out")
 
 
 def check_permuted(entry: "VariantFields", score: Score) -> None:
@@ -142,8 +139,7 @@ def check_permuted(entry: "VariantFields", score: Score) -> None:
         raise ValueError(f"permute needs structure N:M, as in 2:4, got {entry.group}")
     if score.changes_weights:
         raise ValueError(f"permute needs a score that keeps weights as they are, got {entry.score}")
-    if entry.removes != "lowest":
-        raise ValueError(f"permute needs removes: lowest, got {entry.removes}")
+    _require_lowest(entry, "permute")
 
 
 def check_changed_weights(entry: "VariantFields") -> None:
@@ -152,8 +148,22 @@ def check_changed_weights(entry: "VariantFields") -> None:
     Raises:
         ValueError: they do not fit.
     """
-    if entry.removes != "lowest":
-        raise ValueError(f"score {entry.score} needs removes: lowest, got {entry.removes}")
+    _require_lowest(entry, f"score {entry.score}")
     if entry.over and entry.aggregate != "mean":
         expected = "aggregate: mean, which adds their Gram matrices"
         raise ValueError(f"score {entry.score} over several sets needs {expected}, got {entry.aggregate}")
+
+
+def named_methods(entry: "VariantFields") -> str:
+    """Return the score and the refiner of an entry, for messages."""
+    return f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
+
+
+def _require_lowest(entry: "VariantFields", what: str) -> None:
+    if entry.removes != "lowest":
+        raise ValueError(f"{what} needs removes: lowest, got {entry.removes}")
+
+
+def _require_structure(entry: "VariantFields", what: str, structures: Sequence[str]) -> None:
+    if ("N:M" if ":" in entry.group else entry.group) not in structures:
+        raise ValueError(f"{what} takes structure {' or '.join(structures)}, got {entry.group}")

@@ -25,6 +25,7 @@ from mlprune.recipe.variant_checks import (
     check_refiner,
     check_structure,
     check_units,
+    named_methods,
 )
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
@@ -200,8 +201,8 @@ class VariantFields(Model):
     @model_validator(mode="after")
     def _sets_fit_score(self) -> "VariantFields":
         if self.reads_statistics and (self.demonstrations is None) != bool(self.over):
-            methods = f"score {self.score}" + (f" with refine {self.refine}" if self.refine else "")
-            raise ValueError(f"{methods} needs demonstrations, or over with several sets, and not both")
+            message = "needs demonstrations, or over with several sets, and not both"
+            raise ValueError(f"{named_methods(self)} {message}")
         has_contrast = self.score is not None and method_names.score_named(self.score).has_contrast
         if has_contrast != (self.contrast is not None):
             raise ValueError("score contrast needs contrast, and no other score takes it")
@@ -243,7 +244,7 @@ class VariantFields(Model):
 if TYPE_CHECKING:
 
     class VariantConfig(VariantFields):
-        """`VariantFields` with a key for every parameter of a score or aggregation."""
+        """`VariantFields` with a key for every parameter of a score, refiner or aggregation."""
 
 else:
     VariantConfig = with_options("VariantConfig", VariantFields, score=SCORES, refine=REFINERS, aggregate=AGGREGATIONS)
