@@ -89,40 +89,35 @@ def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
 
 
 def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]]) -> Panel:
-    values = [row["outlier_ratio"] for rows in ratios.values() for row in rows]
     bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
-    span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
-    return Panel(
-        label=f"Scores above {bounds} times the block's mean, by block: {span}",
-        size=_SIZE,
-        draw=partial(_draw_ratios, ratios=ratios),
+    return _line_panel(
+        f"Scores above {bounds} times the block's mean, by block",
+        [_by_block(rows, "outlier_ratio") for rows in ratios.values()],
+        title="fraction of scores that are outliers",
     )
-
-
-def _draw_ratios(axes: Axes, *, ratios: Mapping[tuple[str, float], Sequence[Row]]) -> None:
-    for rows in ratios.values():
-        by_block = {row["block"]: row["outlier_ratio"] for row in rows}
-        axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
-    largest = max(row["outlier_ratio"] for rows in ratios.values() for row in rows)
-    _finish(axes, title="fraction of scores that are outliers", largest=largest)
 
 
 def _value_panel(name: str, rows: Sequence[Row]) -> Panel:
-    values = [row["block_value"] for row in rows]
     title = f"{name.replace('_', ' ')} of a block"
+    lines = [_by_block(of_record, "block_value") for _, of_record in grouped(rows, "block_values_id")]
+    return _line_panel(f"{title[0].upper()}{title[1:]}", lines, title=title)
+
+
+def _by_block(rows: Sequence[Row], column: str) -> dict[int, float]:
+    return {row["block"]: row[column] for row in rows}
+
+
+def _line_panel(label: str, lines: Sequence[Mapping[int, float]], *, title: str) -> Panel:
+    values = [value for by_block in lines for value in by_block.values()]
     span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
-    return Panel(
-        label=f"{title[0].upper()}{title[1:]}: {span}",
-        size=_SIZE,
-        draw=partial(_draw_values, title=title, lines=[rows for _, rows in grouped(rows, "block_values_id")]),
-    )
+    draw = partial(_draw_lines, lines=lines, title=title, largest=max(values))
+    return Panel(label=f"{label}: {span}", size=_SIZE, draw=draw)
 
 
-def _draw_values(axes: Axes, *, title: str, lines: Sequence[Sequence[Row]]) -> None:
-    for rows in lines:
-        by_block = {row["block"]: row["block_value"] for row in rows}
+def _draw_lines(axes: Axes, *, lines: Sequence[Mapping[int, float]], title: str, largest: float) -> None:
+    for by_block in lines:
         axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
-    _finish(axes, title=title, largest=max(row["block_value"] for rows in lines for row in rows))
+    _finish(axes, title=title, largest=largest)
 
 
 def _finish(axes: Axes, *, title: str, largest: float) -> None:
