@@ -9,7 +9,7 @@
 WITH means AS (
     SELECT
         e.variant_id, e.demonstration_set_id,
-        (avg(e.error::DECIMAL(28, 15)))::DOUBLE AS mean_error, -- decimals add up to the same in any order
+        avg(e.error::DECIMAL(28, 15)) AS mean_error, -- decimals add up to the same in any order
         median(e.error) AS median_error,
         max(e.error) AS worst_error,
         first(e.block ORDER BY e.error DESC, e.block, e.layer) AS worst_block,

@@ -22,7 +22,7 @@ WITH errors AS (
 means AS (
     SELECT
         base_model_id, sparsity, structure, demonstration_set_id, variant_id,
-        (avg(error::DECIMAL(28, 15)))::DOUBLE AS mean_error, -- decimals add up to the same in any order
+        avg(error::DECIMAL(28, 15)) AS mean_error, -- decimals add up to the same in any order
         count(*) FILTER (WHERE is_best) AS n_best,
         count(*) AS n_layers
     FROM errors
