@@ -1,6 +1,7 @@
 """Parameters of plug-ins in an entry of a recipe: the key `parameters`, checked against the plug-ins of the entry."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -36,7 +37,7 @@ def method_parameters(entry: Model, lookup: MethodLookup[AnyMethod], name: str) 
     method, source = lookup.find(name)
     if source is None:
         return chosen_parameters(entry, method)
-    return PluginParameters.of(_checked(dict(_pairs(entry)), {name: method}, ignores_others=True)[name])
+    return PluginParameters.of(_typed(dict(_pairs(entry)), method))
 
 
 def check_parameters(entry: Model, methods: Mapping[str, tuple[Method, PluginSource | None]]) -> None:
@@ -45,15 +46,20 @@ def check_parameters(entry: Model, methods: Mapping[str, tuple[Method, PluginSou
     Args:
         methods: name -> method and source.
     Raises:
-        PydanticCustomError: no plug-in of the entry has such a parameter, or its value is wrong.
+        PydanticCustomError: no plug-in of the entry has such a parameter, or its value is wrong for one of them.
     """
     values = dict(_pairs(entry))
     plugins = {name: method for name, (method, source) in methods.items() if source is not None}
-    if plugins:
-        _checked(values, plugins)
-    elif values:
+    if values and not plugins:
         expected = "keys of the entry itself for methods of mlprune"
         raise with_context(RecipeError("parameters are those of plug-ins", expected=expected, got=sorted(values)))
+    known = dict.fromkeys(field.name for method in plugins.values() for field in fields(method.parameters))
+    for name in values:
+        if name not in known:
+            error = unknown("parameter of a plug-in", name, known, error=RecipeError, plugin=" or ".join(plugins))
+            raise with_context(error)
+    for method in plugins.values():
+        _typed(values, method)
 
 
 def _pairs(entry: Model) -> tuple[tuple[str, object], ...]:
@@ -61,26 +67,18 @@ def _pairs(entry: Model) -> tuple[tuple[str, object], ...]:
     return pairs
 
 
-def _checked(
-    values: Mapping[str, object], plugins: Mapping[str, Method], *, ignores_others: bool = False
-) -> dict[str, Parameters]:
-    """Return name -> parameters of each plug-in.
+def _typed(values: Mapping[str, object], plugin: Method) -> Parameters:
+    """Return the parameters of a plug-in from values among which those of other plug-ins may be.
 
-    Args:
-        ignores_others: whether values of other plug-ins are among the values.
+    Raises:
+        PydanticCustomError: a value is wrong.
     """
-    config_type = with_options("PluginOptions", Model, plugin=plugins)
-    known = config_type.model_fields
-    given = {name: value for name, value in values.items() if name in known or not ignores_others}
-    for name in given:
-        if name not in known:
-            error = unknown("parameter of a plug-in", name, known, error=RecipeError, plugin=" or ".join(plugins))
-            raise with_context(error)
+    options = with_options("PluginOptions", Model, plugin={"plugin": plugin})
     try:
-        config = config_type.model_validate(given)
+        config = options.model_validate({name: value for name, value in values.items() if name in options.model_fields})
     except ValidationError as err:
         first = err.errors(include_url=False)[0]
         expected = first["msg"].removeprefix("Input should be ")
         context = {"parameter": str(first["loc"][0]), "expected": expected, "got": first["input"]}
         raise with_context(RecipeError("a parameter of a plug-in is wrong", context)) from err
-    return {name: chosen_parameters(config, method) for name, method in plugins.items()}
+    return chosen_parameters(config, plugin)

@@ -29,12 +29,30 @@ class Listed(Parameters):
 LISTED = ScorePlugin("for a test", name="listed", parameters=Listed, function=lambda inputs, parameters: inputs.weight)
 '''
 
+STEEP = '''
+from dataclasses import dataclass
+
+from mlprune.plugins import Parameters, StructurePlugin, parameter
+
+
+@dataclass(frozen=True)
+class Steep(Parameters):
+    """Parameters of structure steep."""
+
+    power: float = parameter(2.0, "exponent of the share", above=1)
+
+
+STEEP = StructurePlugin("for a test", name="steep", parameters=Steep, function=lambda scores, *_: scores > 0)
+'''
+
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path) -> Iterator[None]:
     with on_path(tmp_path) as site:
         names = {"cubic": "cubic_keys:CUBIC", "listed": "listed_keys:LISTED"}
-        write_distribution(site, {"cubic_keys.py": CUBIC, "listed_keys.py": LISTED}, {"mlprune.scores": names})
+        modules = {"cubic_keys.py": CUBIC, "listed_keys.py": LISTED, "steep_keys.py": STEEP}
+        structures = {"steep": "steep_keys:STEEP"}
+        write_distribution(site, modules, {"mlprune.scores": names, "mlprune.structures": structures})
         yield
 
 
@@ -86,6 +104,13 @@ def test_a_mistake_is_one_line_with_the_entry(keys: dict[str, Any], expected: st
         parse(**keys)
     assert "\n" not in str(raised.value)
     assert str(raised.value.context["key"]).startswith("variants.0")
+
+
+def test_a_parameter_that_plugins_share_has_the_bounds_of_each() -> None:
+    assert named(parse(score="cubic", structure="steep", parameters={"power": 1.5})) == [{"power": 1.5}]
+    for power, expected in ((0.5, "greater than 1"), (0, "greater than 0")):
+        with pytest.raises(RecipeError, match=expected):
+            parse(score="cubic", structure="steep", parameters={"power": power})
 
 
 def test_a_search_tries_the_parameters_of_a_plugin_and_names_a_wrong_one() -> None:
