@@ -138,14 +138,16 @@ class Recipe(Model):
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         check_questions(self.questions, self.evaluations, entries=evaluated)
-        late = (*(name for entry in self.baselines for name in entry.against), *self.analyses.neuron_variants)
-        check_searched_schedules(self.variants, self.searches, self.questions, names=late)
+        errors = self.analyses.layer_errors
+        compared = (name for entry in self.baselines for name in entry.against)
+        read = (*compared, *self.analyses.neuron_variants, *(errors.variants if errors else ()))
+        check_searched_schedules(self.variants, self.searches, self.questions, names=read)
         check_searches(self.searches, self.evaluations, sets=self.demonstrations, entries=evaluated)
         names = [*evaluated, *(search.name for search in self.searches)]
         check_sensitivity(self.sensitivity, self.evaluations, sets=self.demonstrations, entries=names)
         _require_known("analyses.neurons", self.analyses.neurons, sets)
         _require_known("analyses.neuron_variants", self.analyses.neuron_variants, entries)
-        if (errors := self.analyses.layer_errors) is not None:
+        if errors is not None:
             _require_known("analyses.layer_errors.demonstrations", errors.demonstrations, sets)
             _require_known("analyses.layer_errors.variants", errors.variants, entries)
         return self

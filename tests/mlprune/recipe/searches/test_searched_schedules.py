@@ -60,6 +60,10 @@ def test_nothing_but_evaluations_names_an_entry_that_comes_later() -> None:
     for other in ({**plain, "against": ["again"]}, {"name": "u", "combine": "union", "of": ["plain", "again"]}):
         with pytest.raises(RecipeError, match="only evaluations can name it"):
             parse(recipe_with(SEARCHED, plain, {**other, "name": "other"}))
+    errors = {"demonstrations": ["mt"], "variants": ["again"]}
+    for analyses in ({"neuron_variants": ["again"]}, {"layer_errors": errors}):
+        with pytest.raises(RecipeError, match="only evaluations can name it"):
+            parse(recipe_with(SEARCHED, plain, analyses=analyses))
     assert parse(recipe_with({**SEARCHED, "against": ["plain"]}, plain)).variants
 
 
