@@ -73,10 +73,11 @@ def _largest(sizes: Sequence[int], shares: SharesName | NumericShares) -> tuple[
     """
     if isinstance(shares, str):
         return (min(sizes),) * len(sizes) if shares == "equal" else tuple(sizes)
-    quotas = ((size + 1) / share for size, share in zip(sizes, exact_shares(shares), strict=True))
+    exact = exact_shares(shares)
+    quotas = ((size + 1) / share for size, share in zip(sizes, exact, strict=True))
     bound = min(sum(sizes), ceil(min(quotas)) - 1)  # a quota of size + 1 takes more than the part has
     for samples in range(bound, 0, -1):
-        counts = _counts(samples, sizes, shares)
+        counts = _by_largest_remainder(samples, exact)
         if all(count <= size for count, size in zip(counts, sizes, strict=True)):
             return part_counts(sizes, shares=shares, samples=samples)
     raise CorpusError("the parts of a mixed set are too small for its shares", shares=_text(shares), got=list(sizes))
