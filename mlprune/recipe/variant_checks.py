@@ -113,7 +113,7 @@ def check_propagation(entry: "VariantFields") -> None:
         ValueError: they are not.
     """
     if entry.reads_statistics and "loss_gradients" in entry.needs and entry.propagation != "dense":
-        raise ValueError(f"score {entry.score} needs propagation: dense, got {entry.propagation}")
+        raise ValueError(f"{named_methods(entry)} needs propagation: dense, got {entry.propagation}")
 
 
 def check_choice_of_demonstrations(entry: "VariantFields") -> None:
