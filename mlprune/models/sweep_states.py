@@ -15,7 +15,6 @@ from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.observed_block import check_inputs, observe_inputs, run_keeping_tokens
 from mlprune.models.messages import (
     ONLY_SQUARES,
-    HiddenStates,
     SweepObservation,
     SweepStates,
     TokenBatch,
@@ -116,7 +115,7 @@ class ResidentStates:
             found = _Observed(listener.sums(), listener.tokens)
             if wanted.magnitudes:
                 run = {0: batch.states, 1: after} if block == 0 else {block + 1: after}
-                found.magnitudes = {n_blocks_run: _magnitudes(states, counted) for n_blocks_run, states in run.items()}
+                found.magnitudes = {n: submit_hidden_magnitudes(of.hidden, counted) for n, of in run.items()}
         if wanted.sums:
             found.feature_sums = {name: feature_sums(rows) for name, rows in found.tokens.items()}
         return found
@@ -238,10 +237,6 @@ class ResidentStates:
 def set_of(key: Hashable) -> Hashable:
     """Return the set of a batch: the first part of its key if that is a tuple, otherwise None."""
     return key[0] if isinstance(key, tuple) else None
-
-
-def _magnitudes(states: HiddenStates, counted: CountedTokens) -> Tensor:
-    return submit_hidden_magnitudes(states.hidden, counted)
 
 
 def _groups(keys: Sequence[Hashable], size: int) -> Iterator[Sequence[Hashable]]:

@@ -44,7 +44,7 @@ class KeptUnits:
     @property
     def indices(self) -> tuple[int, ...]:
         """The units that remain, ascending."""
-        return tuple(self.kept.nonzero().flatten().tolist())
+        return tuple(_where(self.kept).tolist())
 
     @property
     def slices(self) -> dict[str, LayerSlice]:
