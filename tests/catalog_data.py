@@ -898,7 +898,7 @@ def _run_files(store: Store, variants: list[Variant]) -> None:
     for n, variant in enumerate(variants[:4]):
         job = {"run_id": "run-1", "job_id": f"job-{n}", "step": "prune", "record_kind": "variants"}
         job["record_id"] = variant.id
-        times: dict[str, Any] = {"started_at": STARTED, "elapsed_s": 1.5 + n, "peak_memory_gib": 0.25}
+        times: dict[str, Any] = {"started_at": STARTED, "elapsed_s": 1.5 + n, "cpu_s": 1.0, "peak_memory_gib": 0.25}
         done = {
             **job,
             "status": "failed" if n == 3 else "done",

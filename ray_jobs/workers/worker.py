@@ -54,6 +54,8 @@ class Outcome:
     peak_memory_gib: float
     """Largest resident memory of the worker's process."""
     failure: Failure | None = None
+    cpu_s: float | None = None
+    """CPU seconds of all threads of the worker's process; shards in other processes and helpers are not counted."""
     peak_is_of_job: bool = False
     """Whether the peak was measured from the start of the job; otherwise from the start of the process."""
     n_tokens: int = 0
@@ -72,10 +74,11 @@ def lost_outcome(job: Job, worker: str, failure: Failure) -> Outcome:
 
 
 class Stopwatch:
-    """Measures time and peak memory, from its creation until an outcome is requested."""
+    """Measures time, CPU time and peak memory, from its creation until an outcome is requested."""
 
     def __init__(self) -> None:
         self._started_at, self._started = datetime.now(UTC), time.monotonic()
+        self._cpu_started = time.process_time()
         self._peak = PeakMemory()
 
     def outcome(
@@ -90,6 +93,7 @@ class Stopwatch:
             worker=worker,
             started_at=timestamp(self._started_at),
             elapsed_s=round(elapsed_s, 4),
+            cpu_s=round(time.process_time() - self._cpu_started, 4),
             peak_memory_gib=round(self._peak.gib(), 3),
             failure=failure,
             peak_is_of_job=self._peak.is_of_job,

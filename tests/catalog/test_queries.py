@@ -340,3 +340,44 @@ def test_an_empty_question_is_an_error_with_the_possible_questions(catalog: Cata
 def test_a_missing_query_file_is_an_error_with_its_path(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=r"cannot be read.*missing\.sql"):
         run_user_query(catalog, str(tmp_path / "missing.sql"))
+
+
+def test_methods_are_ranked_by_perplexity_with_their_layer_errors_and_cost(catalog: Catalog, rows: Rows) -> None:
+    found = answers(catalog, "methods_compared")
+    evaluated = {row["evaluation_id"]: row for row in rows["metrics"] if row["metric"] == "perplexity"}
+    assert {row["evaluation_id"] for row in found} == set(evaluated)
+    variants, errors = variants_of(rows), defaultdict(list)
+    for row in rows["layer_errors"]:
+        errors[row["variant_id"]].append(row["error"])
+    alike = defaultdict(list)
+    for row in evaluated.values():
+        variant = variants[row["variant_id"]]
+        alike[row["language"], variant["sparsity"], variant.get("structure")].append(row["value"])
+    dense = {row["evaluation_id"]: row for row in to_dense(rows, task="perplexity", metric="perplexity")}
+    for row in found:
+        values = alike[row["language"], row["sparsity"], row["structure"]]
+        assert row["rank"] == 1 + sum(value < row["perplexity"] for value in values)
+        assert row["ratio_to_best"] == pytest.approx(row["perplexity"] / min(values))
+        compared = dense.get(row["evaluation_id"])
+        log_ratio = math.log(row["ratio_to_dense"])
+        assert log_ratio == pytest.approx(compared["difference"] if compared else 0, abs=1e-9)
+        assert row["ratio_ci_low"] == (pytest.approx(math.exp(compared["ci_low"])) if compared else None)
+        own = errors.get(row["variant_id"])
+        assert row["layer_error"] == (pytest.approx(statistics.fmean(own)) if own else None)
+    assert any(row["layer_error"] is not None for row in found)
+    assert {row["prune_cpu_s"] for row in found} > {None}
+
+
+def test_pairs_of_variants_of_a_recipe_are_compared_without_dense(catalog: Catalog, rows: Rows) -> None:
+    dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
+    wanted = {"task": "facts", "metric": "accuracy", "split": "test", "language": "sw"}
+    stored = {
+        (row["variant_id"], row["baseline_id"]): row["difference"]
+        for row in rows["comparison_results"]
+        if wanted.items() <= row.items() and row["baseline_id"] != dense
+    }
+    found = answers(catalog, "variants_compared", "language=sw")
+    assert {(row["variant_id"], row["baseline_id"]): row["difference"] for row in found} == stored
+    assert stored
+    assert {row["ratio"] for row in found} == {None}
+    assert not answers(catalog, "variants_compared", "task=perplexity", "metric=perplexity")

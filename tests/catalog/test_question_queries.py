@@ -137,6 +137,7 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store:
     for n, (kind, record_id, elapsed_s, memory) in enumerate(made):
         job = {"run_id": "run-9", "job_id": str(n), "step": "any", "record_kind": kind, "record_id": record_id}
         job |= {"status": "done", "started_at": STARTED, "elapsed_s": elapsed_s, "peak_memory_gib": memory}
+        job["cpu_s"] = elapsed_s / 2
         full_store.write_run_file("run-9", f"job-{n}", job)
     with Catalog.open(full_store) as catalog:
         catalog.fold()
@@ -146,8 +147,9 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store:
     assert n_sharing == len(found) > 1
     assert (row["own_s"], row["shared_s"], row["evaluate_s"]) == (2.0, 9.0 / n_sharing, 5.0)
     assert row["total_s"] == pytest.approx(7.0 + 9.0 / n_sharing)
+    assert (row["prune_cpu_s"], row["evaluate_cpu_s"]) == (1.0 + 4.5 / n_sharing, 2.5)
     assert (row["peak_memory_gib"], row["n_tries"]) == (1.5, 4)
-    assert [(one["n_tries"], one["elapsed_s"]) for one in steps] == [(4, 16.0)]
+    assert [(one["n_tries"], one["elapsed_s"], one["cpu_s"]) for one in steps] == [(4, 16.0, 8.0)]
 
 
 def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:

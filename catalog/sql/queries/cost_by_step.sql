@@ -1,4 +1,5 @@
--- cost_by_step: one row per run and step: number of attempts at jobs by status, seconds and memory.
+-- cost_by_step: one row per run and step: number of attempts at jobs by status, seconds, CPU seconds and
+-- memory.
 -- $run_id VARCHAR = NULL
 SELECT
     run_id, step,
@@ -6,6 +7,7 @@ SELECT
     count(*) FILTER (WHERE status = 'done') AS n_done,
     count(*) FILTER (WHERE status <> 'done') AS n_not_done,
     sum(elapsed_s ORDER BY elapsed_s) AS elapsed_s,
+    sum(cpu_s ORDER BY cpu_s) AS cpu_s,
     max(elapsed_s) AS longest_s,
     max(peak_memory_gib) AS peak_memory_gib,
     sum(n_tokens) AS n_tokens,

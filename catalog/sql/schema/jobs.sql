@@ -12,6 +12,7 @@ CREATE OR REPLACE TABLE jobs (
     worker VARCHAR,          -- worker process it ran in
     started_at TIMESTAMP,    -- start time, UTC
     elapsed_s DOUBLE,        -- duration
+    cpu_s DOUBLE,            -- CPU seconds of all threads of the worker's process, without shards and helpers in other processes; NULL if the worker died
     peak_memory_gib DOUBLE,  -- largest resident memory of a process that worked on it
     peak_is_of_job BOOLEAN,  -- whether the peak is the job's own; false: the peak since the start of the process, where the OS cannot reset it
     n_tokens BIGINT,         -- number of tokens that the model processed, padding included; 0 if the job runs no model

@@ -1,5 +1,6 @@
 """Workers: the failures they report and the model they load for a job."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,3 +244,17 @@ def test_the_bytes_of_files_are_counted_for_each_job(tmp_path: Path) -> None:
     worker = Worker(str(tmp_path), lambda *_, **__: None, name="worker-0")  # type: ignore[arg-type, return-value]
     outcomes = [worker.run(job) for job in (WritingJob(), StubJob(), WritingJob())]
     assert [(outcome.failure, outcome.n_bytes) for outcome in outcomes] == [(None, 5), (None, 0), (None, 5)]
+
+
+def test_the_cpu_time_of_a_job_is_what_it_computes_and_not_what_it_waits(tmp_path: Path) -> None:
+    def compute() -> None:
+        end = time.process_time() + 0.02
+        while time.process_time() < end:
+            pass
+
+    worker = Worker(str(tmp_path), lambda *_, **__: None, name="worker-0")  # type: ignore[arg-type, return-value]
+    computed, waited = (worker.run(CountingJob(action)) for action in (compute, lambda: time.sleep(0.05)))
+    assert computed.cpu_s is not None
+    assert computed.cpu_s >= 0.02
+    assert waited.cpu_s is not None
+    assert waited.cpu_s < 0.04 < 0.05 <= waited.elapsed_s
