@@ -7,7 +7,7 @@ from mlprune.counted import counted
 from mlprune.plan import Plan
 from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.plan import PlannedQuestion
-from mlprune.steps.questions.power import CHANGED_SHARE, Power, points, power_of
+from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
 from mlprune.store.store import Store
 
 
@@ -48,7 +48,7 @@ def describe_question(power: Power) -> str:
     tests = counted(question.n_tests, "test") if question.criterion.over == "each" else _mean_of(question)
     languages = counted(power.n_languages, "language")
     items = f"{counted(power.n_answers, 'item')} in {languages} ({counted(power.n_clusters, 'cluster')})"
-    return f"{question.name}: {_claim(question)}; {tests}, {items}; {', '.join(_findings(power))}"
+    return f"{question.name}: {_claim(power)}; {tests}, {items}; {', '.join(_findings(power))}"
 
 
 def _mean_of(question: PlannedQuestion) -> str:
@@ -56,9 +56,9 @@ def _mean_of(question: PlannedQuestion) -> str:
     return f"1 test of the mean of {counted(len(question.comparisons), 'comparison')}{seeds}"
 
 
-def _claim(question: PlannedQuestion) -> str:
-    criterion = question.criterion
-    margin = "" if criterion.margin is None else f" within {points(criterion.margin)}"
+def _claim(power: Power) -> str:
+    criterion = power.question.criterion
+    margin = "" if criterion.margin is None else f" within {power.amount(criterion.margin)}"
     return f"{criterion.claim}{margin} in {criterion.metric}, {criterion.group.text}"
 
 
@@ -68,12 +68,12 @@ def _findings(power: Power) -> Iterator[str]:
     basis = f"from {counted(power.n_stored, 'stored result')}" if power.n_stored else basis
     if power.question.criterion.margin is None:
         if power.smallest_significant is not None:
-            yield f"smallest significant gain {points(power.smallest_significant)}"
-        yield _known("gain found with 80 % power", power.detectable, basis)
+            yield f"smallest significant gain {power.amount(power.smallest_significant)}"
+        yield _known(power, "gain found with 80 % power", power.detectable, basis)
     else:
         basis = "if no right answer is lost" if power.is_of_items and not power.n_stored else basis
-        yield _known("testable margin", power.testable_margin, basis)
+        yield _known(power, "testable margin", power.testable_margin, basis)
 
 
-def _known(what: str, value: float | None, basis: str) -> str:
-    return f"{what} {points(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"
+def _known(power: Power, what: str, value: float | None, basis: str) -> str:
+    return f"{what} {power.amount(value)} ({basis})" if value is not None else f"{what} cannot be said ({basis})"

@@ -58,8 +58,14 @@ class Power:
 
     @property
     def is_of_items(self) -> bool:
-        """Whether the margin is that of the items of one language, which hold without an assumption."""
-        return self.n_languages == 1 and self.question.criterion.over == "each"
+        """Whether the margin is that of right and wrong items of one language, which hold without an assumption."""
+        return self.is_binary and self.n_languages == 1 and self.question.criterion.over == "each"
+
+    def amount(self, value: float) -> str:
+        """Format a difference of the metric: points, or percent of perplexity, whose differences are log ratios."""
+        if self.question.criterion.metric == "perplexity":
+            return f"{100 * math.expm1(value):.1f} % of perplexity"
+        return f"{100 * value:.1f} points"
 
     def warnings(self) -> Iterator[str]:
         """Yield what the question cannot answer, one line each."""
@@ -77,12 +83,13 @@ class Power:
         if self.is_of_items:
             needed = items_for_margin(margin, alpha=ALPHA / self.question.n_tests)
             yield (
-                f"a margin of {points(margin)} needs about {needed} independent items{self._family}, "
+                f"a margin of {self.amount(margin)} needs about {needed} independent items{self._family}, "
                 f"{self.question.criterion.group.text} has {self._units}: "
-                f"the smallest testable margin is {points(testable)}"
+                f"the smallest testable margin is {self.amount(testable)}"
             )
         else:
-            yield f"a margin of {points(margin)} is too small: {points(testable)} can be shown with 80 % power"
+            shown = self.amount(testable)
+            yield f"a margin of {self.amount(margin)} is too small: {shown} can be shown with 80 % power"
 
     def _gain_warnings(self) -> Iterator[str]:
         smallest, group = self.smallest_significant, self.question.criterion.group.text
@@ -90,9 +97,9 @@ class Power:
             return
         if smallest > LARGE_GAIN:
             n_items = f"{group} has {self.n_answers} items"
-            yield f"no gain below {points(smallest)} can be significant{self._family}: {n_items}"
+            yield f"no gain below {self.amount(smallest)} can be significant{self._family}: {n_items}"
         if self.headroom is not None and self.headroom < smallest:
-            yield f"the baseline is {points(self.headroom)} below the best value: no gain can be significant"
+            yield f"the baseline is {self.amount(self.headroom)} below the best value: no gain can be significant"
 
     @property
     def _family(self) -> str:
@@ -142,7 +149,7 @@ def power_of(question: PlannedQuestion, store: Store) -> Power:
 
 def _testable_margin(power: Power, clusters: Counter[str], error: float | None) -> float | None:
     alpha = ALPHA / power.question.n_tests
-    if power.is_of_items and power.is_binary:
+    if power.is_of_items:
         n_effective = clusters.total() ** 2 / sum(size**2 for size in clusters.values())
         return testable_margin(n_effective, alpha=alpha)
     if error is None:
@@ -180,8 +187,3 @@ def _stored_errors(question: PlannedQuestion, store: Store) -> list[float]:
         found = (find_row(record, question.criterion) for record in records if record is not None)
         rows = [row for row in found if row is not None]
     return [as_float(row["standard_error"]) for row in rows if row.get("standard_error") is not None]
-
-
-def points(value: float) -> str:
-    """Format a difference of shares."""
-    return f"{100 * value:.1f} points"

@@ -1,5 +1,6 @@
 """What questions can find before their run."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,20 @@ def test_the_margin_of_a_mean_is_that_of_its_standard_error(tiny_inputs: Path, s
         pytest.approx(kernels.testable_margin_of_estimate(0.001, is_two_sided=True)),
     )
     assert not any("too small" in text for text in known.warnings())
+
+
+def test_margins_of_perplexity_are_ratios_and_need_results(tiny_inputs: Path, store: Store) -> None:
+    corpus = {**FACTS, "task": "perplexity", "path": "corpus", "limit": 4}
+    question = {**IN_ENGLISH, "task": "perplexity", "claim": "noninferior", "margin": 0.02}
+    plan = plan_of(tiny_inputs, question, variants=[MAGNITUDE], evaluations=[corpus])
+    asked = plan.questions[0]
+    assert power_of(asked, store).testable_margin is None
+    row = {"language": "en", "metric": "perplexity", "standard_error": 0.02}
+    store.write_record(asked.comparisons[0].identity.record(rows={"comparison_results": [row]}))
+    known = power_of(asked, store)
+    expected = kernels.testable_margin_of_estimate(0.02, is_two_sided=False)
+    assert known.testable_margin == pytest.approx(expected)
+    assert known.amount(0.02) == "2.0 % of perplexity"
+    assert known.amount(math.log(1.5)) == "50.0 % of perplexity"
+    (warning,) = known.warnings()
+    assert f"2.0 % of perplexity is too small: {known.amount(expected)} can be shown" in warning
