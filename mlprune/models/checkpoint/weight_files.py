@@ -22,7 +22,7 @@ from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.models.checkpoint.import_advice import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
-from mlprune.models.families.checks import family_of, oriented
+from mlprune.models.families.checks import family_of_config, oriented
 from mlprune.models.families.records import Family
 from mlprune.vocabulary import DtypeName
 
@@ -57,9 +57,9 @@ def family_at(path: Path) -> Family:
     """Return the family of the model in a folder.
 
     Raises:
-        ModelError: its config cannot be read, or its type has no record.
+        ModelError: its config cannot be read, its type has no record, or it is a mixture of experts.
     """
-    return family_of(str(read_json_object(path / "config.json").get("model_type", "")))
+    return family_of_config(read_json_object(path / "config.json"))
 
 
 class WeightFiles:

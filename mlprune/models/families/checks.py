@@ -9,12 +9,34 @@ from dataclasses import fields
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, unknown
+from mlprune.json_values import JsonObject
 from mlprune.models.families.records import FAMILIES, Family
 
 RECORDS = "mlprune/models/families/records.py"
 """File of the records, for error messages."""
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Keys of a config with the number of experts of a block."""
 TRANSPOSED = "Conv1D"
 """Name of the class of GPT-2's linear layers; importing the class would import all of transformers."""
+
+
+def family_of_config(config: JsonObject) -> Family:
+    """Return the family of the model that a config describes.
+
+    Raises:
+        ModelError: its type has no record, or could not have one, because it is a mixture of experts.
+    """
+    model_type = str(config.get("model_type", ""))
+    experts = {key: n for key in EXPERT_COUNTS if isinstance(n := config.get(key), int) and n > 1}
+    if experts and model_type not in FAMILIES:
+        raise ModelError(
+            "mixtures of experts cannot be pruned: the weights of all experts of a block are one stack, and every "
+            "expert reads the tokens that are routed to it",
+            model_type=model_type,
+            expected="a dense model (docs/models.md)",
+            got=experts,
+        )
+    return family_of(model_type)
 
 
 def family_of(model_type: str) -> Family:

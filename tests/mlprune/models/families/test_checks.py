@@ -6,7 +6,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError
-from mlprune.models.families.checks import check_frame, check_layers, family_of, oriented
+from mlprune.models.families.checks import check_frame, check_layers, family_of, family_of_config, oriented
 from mlprune.models.families.records import FAMILIES
 from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, tiny_model
 
@@ -61,8 +61,18 @@ def test_a_mixture_of_experts_is_rejected_under_the_record_of_its_dense_sibling(
     check_frame(model, FAMILIES["mistral"])
     with pytest.raises(ModelError, match=r"block=0, got=\['mlp\.experts\.down_proj \(4, 16, 8\)', 'mlp\.experts"):
         check_layers(model.model.layers[0], FAMILIES["mistral"], block=0)
-    with pytest.raises(ModelError, match=r"unknown model type.*got='mixtral'.*nearest='mistral'"):
-        family_of("mixtral")
+    config = {**settings, "model_type": "mixtral"}
+    with pytest.raises(ModelError, match=r"mixtures of experts cannot be pruned.*got=\{'num_local_experts': 4\}"):
+        family_of_config(config)
+
+
+@pytest.mark.parametrize("key", ["num_experts", "n_routed_experts"])
+def test_a_config_with_experts_is_rejected_as_such_and_not_as_a_type_that_lacks_a_record(key):
+    with pytest.raises(ModelError, match=rf"dense model.*'{key}': 64"):
+        family_of_config({"model_type": "olmoe", key: 64})
+    with pytest.raises(ModelError, match=r"unknown model type.*got='olmoe'"):
+        family_of_config({"model_type": "olmoe"})
+    assert family_of_config({"model_type": "llama", key: 0}) is FAMILIES["llama"]
 
 
 def test_a_parameter_of_one_dimension_needs_no_record():
