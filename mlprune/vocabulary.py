@@ -18,19 +18,6 @@ NeuronActionName = Literal["remove", "only", "random"]
 InterventionName = Literal["lrp2", "self_translate"]
 SharesName = Literal["equal", "proportional"]
 DemonstrationKind = Literal["translation", "monolingual", "code", "mixed", "text", "task", "generated"]
-TaskName = Literal[
-    "facts",
-    "translation",
-    "perplexity",
-    "xnli",
-    "marc",
-    "marc_five",
-    "xcopa",
-    "paws_x",
-    "xstory_cloze",
-    "xwinograd",
-    "belebele",
-]
 RuleName = Literal["mean", "candidate_mean", "candidate_sum", "pmi"]
 PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
@@ -62,6 +49,8 @@ TaskReads = Literal["candidates", "sentences", "pairs"]
 class TaskTraits:
     """Traits of a task on which recipes and plans depend."""
 
+    module: str
+    """Name of its module in `mlprune/evaluation/tasks/builtin/`, which recipes and plans do not import."""
     reads: TaskReads = "candidates"
     """Candidates of which one is right, sentences whose likelihood is measured, or pairs to be translated."""
     has_native_prompts: bool = False
@@ -74,19 +63,27 @@ class TaskTraits:
 
 
 TASK_TRAITS: Mapping[str, TaskTraits] = {
-    "facts": TaskTraits(),
-    "translation": TaskTraits(reads="pairs"),
-    "perplexity": TaskTraits(reads="sentences"),
-    "xnli": TaskTraits(has_native_prompts=True),
-    "marc": TaskTraits(),
-    "marc_five": TaskTraits(),
-    "xcopa": TaskTraits(has_native_prompts=True),
-    "paws_x": TaskTraits(),
-    "xstory_cloze": TaskTraits(),
-    "xwinograd": TaskTraits(),
-    "belebele": TaskTraits(),
+    "xnli": TaskTraits("xnli", has_native_prompts=True),
+    "marc": TaskTraits("marc"),
+    "marc_five": TaskTraits("marc"),
+    "xcopa": TaskTraits("xcopa", has_native_prompts=True),
+    "paws_x": TaskTraits("paws_x"),
+    "xstory_cloze": TaskTraits("xstory_cloze"),
+    "xwinograd": TaskTraits("xwinograd"),
+    "belebele": TaskTraits("belebele"),
+    "sib200": TaskTraits("sib200"),
+    "multiblimp": TaskTraits("multiblimp"),
+    "global_mmlu": TaskTraits("exam_questions"),
+    "include": TaskTraits("exam_questions"),
+    "xquad_spans": TaskTraits("xquad_spans"),
+    "facts": TaskTraits("facts"),
+    "translation": TaskTraits("parallel_text", reads="pairs"),
+    "perplexity": TaskTraits("parallel_text", reads="sentences"),
 }
-"""Traits of the built-in tasks."""
+"""The built-in tasks by name: the one list of them."""
+
+OF_A_RECIPE = TaskTraits("")
+"""Traits of a task that a recipe describes."""
 
 
 @dataclass(frozen=True)

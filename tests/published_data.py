@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 WORDS = {"en": "cats", "fr": "chats", "sw": "paka", "zh": "猫", "my": "ကြောင်", "ko": "고양이"}
 LABELS = ("entailment", "neutral", "contradiction")
 N = 6
@@ -24,6 +27,10 @@ class Published(NamedTuple):
     """Language -> splits."""
     ids: tuple[str, ...] = tuple(map(str, range(N)))
     """Ids of every language and split; `{language}` stands for the language."""
+    right: Callable[[str, int], str] | None = None
+    """(language, number) -> part of the text with the right candidate, if the test of layouts does not have it."""
+    is_text: bool = True
+    """Whether the files are text, which may have a byte-order mark and be compressed."""
 
 
 def write_text(path: Path, text: str) -> None:
@@ -253,6 +260,98 @@ def belebele(folder: Path) -> None:
         json_lines(folder / f"Belebele/{name}.jsonl", rows)
 
 
+SIB_TOPICS = (
+    "science/technology",
+    "travel",
+    "politics",
+    "sports",
+    "health",
+    "entertainment",
+    "geography",
+)
+
+
+def sib200(folder: Path) -> None:
+    """SIB-200's tables, whose quotes are doubled as a writer of CSV does."""
+    for name, language in (("fra_Latn", "fr"), ("zho_Hant", "zh")):
+        for split in ("train", "dev", "test"):
+            rows = [[100 + n, SIB_TOPICS[n], f'{n} "{WORDS[language]}".'] for n in range(N)]
+            path = folder / f"data/annotated/{name}/{split}.tsv"
+            csv_tabs(path, [["index_id", "category", "text"], *rows])
+    write_text(folder / "data/annotated/labels.txt", "\n".join(SIB_TOPICS))
+
+
+MULTIBLIMP_COLUMNS = ["sen", "verb", "child", "metadata", "prefix", "wrong_sen", "phenomenon", "lang"]
+"""Some of the 34 columns."""
+
+
+def multiblimp(folder: Path) -> None:
+    for code in ("fra", "fas"):
+        rows = [
+            [f'{n // 2} "{code}" sees.', "sees", n, "{'text': '\"\"'}", n, f'{n // 2} "{code}" see {n}.', "SV-#", code]
+            for n in range(N)
+        ]
+        csv_tabs(folder / f"{code}/data.tsv", [MULTIBLIMP_COLUMNS, *rows])
+    write_text(folder / "README.md", "MultiBLiMP\n")
+
+
+def parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write a Parquet file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(list(rows)), path)
+
+
+def global_mmlu(folder: Path) -> None:
+    for language in ("en", "zh"):
+        for split in ("dev", "test"):
+            rows = [
+                {"sample_id": f"anatomy/{split}/{n}", "subject": "anatomy", "subject_category": "STEM"}
+                | {"question": f"{WORDS[language]} {n}?", **{f"option_{letter}": f"{letter}{n}" for letter in "abcd"}}
+                | {"answer": "ABCD"[n % 4], "cultural_sensitivity_label": "CA", "is_annotated": False}
+                for n in range(N)
+            ]
+            if split == "test":
+                rows.append({**rows[0], "sample_id": "anatomy/test/99", "option_c": " "})
+            parquet(folder / f"{language}/{split}-00000-of-00001.parquet", rows)
+
+
+def include(folder: Path) -> None:
+    for name, language in (("French", "fr"), ("North Macedonian", "mk")):
+        for split in ("validation", "test"):
+            rows = [
+                {"language": name, "country": "x", "domain": "Driving License", "subject": "y", "level": "z"}
+                | {"regional_feature": "explicit", "question": f"{language} {n}?", "answer": n % 4}
+                | {f"option_{letter}": f"{letter}{n}" for letter in "abcd"}
+                for n in range(N)
+            ]
+            parquet(folder / f"{name}/{split}-00000-of-00001.parquet", rows)
+
+
+def xquad_questions(language: str) -> list[dict[str, Any]]:
+    """Six questions on two paragraphs; two questions of the first one have the same answer."""
+    return [
+        {"id": f"5{n}", "context": f"{WORDS[language]} a0 a1 a2 ({n // 3})", "question": f"{WORDS[language]} {n}?"}
+        | {"answers": {"text": [f"a{n % 3 if n else 2}"], "answer_start": [4]}}
+        for n in range(N)
+    ]
+
+
+def xquad(folder: Path) -> None:
+    for language in ("en", "zh"):
+        paragraphs: dict[str, Any] = {}
+        for row in [*xquad_questions(language), {**xquad_questions(language)[0], "id": "99", "context": "one answer"}]:
+            paragraph = paragraphs.setdefault(row["context"], {"context": row["context"], "qas": []})
+            answers = [{"text": row["answers"]["text"][0], "answer_start": 4}]
+            paragraph["qas"].append({"id": row["id"], "question": row["question"], "answers": answers})
+        document = {"data": [{"paragraphs": list(paragraphs.values())}], "version": "1.1"}
+        write_text(folder / f"xquad/xquad.{language}.json", json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def xquad_hub(folder: Path) -> None:
+    for language in ("en", "zh"):
+        parquet(folder / f"xquad.{language}/validation-00000-of-00001.parquet", xquad_questions(language))
+
+
 BOTH, DEV, TEST = ("dev", "test"), ("dev",), ("test",)
 XNLI_IDS = tuple(str(number) for prompt in (0, 2) for number in range(3 * prompt + 1, 3 * prompt + 4))
 """Ids of dev."""
@@ -299,5 +398,56 @@ PUBLISHED: Mapping[str, Published] = {
         belebele,
         dict.fromkeys(("fr", "zh"), TEST),
         tuple(f"https://x.org/a#{n}" for n in range(N)),
+    ),
+    "sib200": Published(
+        "sib200",
+        ("sib200",),
+        sib200,
+        dict.fromkeys(("fr", "zh-Hant"), ("dev", "test", "train")),
+        tuple(str(100 + n) for n in range(N)),
+        lambda language, n: f'". The topic is {SIB_TOPICS[n].replace("/", " and ")}',
+    ),
+    "multiblimp": Published(
+        "multiblimp",
+        ("multiblimp",),
+        multiblimp,
+        dict.fromkeys(("fa", "fr"), TEST),
+        tuple(f"{{language}}:{n}" for n in range(N)),
+        lambda language, n: '" sees.',
+    ),
+    "global-mmlu": Published(
+        "global_mmlu",
+        ("global_mmlu",),
+        global_mmlu,
+        dict.fromkeys(("en", "zh"), BOTH),
+        tuple(f"anatomy/{{split}}/{n}" for n in range(N)),
+        lambda language, n: f"{n}? {'abcd'[n % 4]}{n}",
+        is_text=False,
+    ),
+    "include": Published(
+        "include",
+        ("include",),
+        include,
+        dict.fromkeys(("fr", "mk"), BOTH),
+        tuple(f"{{language}}:{n}" for n in range(N)),
+        lambda language, n: f"{n}? {'abcd'[n % 4]}{n}",
+        is_text=False,
+    ),
+    "xquad": Published(
+        "xquad",
+        ("xquad_spans",),
+        xquad,
+        dict.fromkeys(("en", "zh"), TEST),
+        tuple(f"5{n}" for n in range(N)),
+        lambda language, n: f"{n}? a{n % 3 if n else 2}",
+    ),
+    "xquad-hub": Published(
+        "xquad",
+        ("xquad_spans",),
+        xquad_hub,
+        dict.fromkeys(("en", "zh"), TEST),
+        tuple(f"5{n}" for n in range(N)),
+        lambda language, n: f"{n}? a{n % 3 if n else 2}",
+        is_text=False,
     ),
 }

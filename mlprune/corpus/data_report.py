@@ -28,6 +28,8 @@ class DataRow:
     """The first sentence or example."""
     labels: Mapping[str, int] = field(default_factory=dict)
     """Right answer -> number of examples; empty for sentences."""
+    chance: float | None = None
+    """Accuracy of guessing; None for sentences."""
 
 
 @dataclass(frozen=True)

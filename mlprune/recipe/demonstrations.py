@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName, TaskName
+from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs, unknown_name
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -101,7 +101,7 @@ class DemonstrationConfig(Model):
     path: str | None = None
     """code: folder whose `**/*.py` are used. text: a `.txt` file, a folder of them, or a table (`.jsonl`, `.jsonl.gz`,
     `.parquet`) with a field `text`. task: folder of task files, `corpus` for the built-in facts, or `hub:NAME`."""
-    task: TaskName | None = None
+    task: str | None = None
     """task: its items are the demonstrations, each with the right answer; not translation or perplexity."""
     split: Annotated[str, Field(min_length=1)] | None = None
     """task: split of the task files (`dev`)."""
@@ -160,6 +160,13 @@ class DemonstrationConfig(Model):
         if kind != "mixed" and filled.get("samples") is None and filled.get("token_budget") is None:
             filled["samples"] = DEFAULT_SAMPLES
         return filled
+
+    @field_validator("task")
+    @classmethod
+    def _task_is_known(cls, value: str | None) -> str | None:
+        if value is not None and value not in TASK_TRAITS:
+            raise unknown_name("task", value, TASK_TRAITS)
+        return value
 
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "DemonstrationConfig":

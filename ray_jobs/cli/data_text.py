@@ -1,6 +1,6 @@
 """Text of `mlprune data check`: one table per recognised layout, a line for the recipe, problems and notes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import wrap
 
@@ -101,12 +101,22 @@ def _cell(text: str, width: int, *, is_number: bool = False) -> str:
 
 
 def _answers(rows: Sequence[DataRow]) -> list[str]:
-    """One line per different number of right answers, with the languages and splits that have it."""
+    """One line per different count of right answers and chance level, with the languages and splits that have it."""
+    counts = {_place(row): ", ".join(f"{label} {n:,}" for label, n in row.labels.items()) for row in rows}
+    chances = {_place(row): f"{row.chance:.3f}" for row in rows if row.chance is not None}
+    return [*_by_value("right answers", counts), *_by_value("chance level", chances)]
+
+
+def _place(row: DataRow) -> str:
+    return f"{row.language} {row.split}"
+
+
+def _by_value(what: str, values: Mapping[str, str]) -> list[str]:
+    """One line per different value, with the places that have it."""
     places: dict[str, list[str]] = {}
-    for row in rows:
-        counts = ", ".join(f"{label} {n:,}" for label, n in row.labels.items())
-        if counts:
-            places.setdefault(counts, []).append(f"{row.language} {row.split}")
+    for place, value in values.items():
+        if value:
+            places.setdefault(value, []).append(place)
     if len(places) == 1:
-        return [f"right answers: {next(iter(places))} in every file"]
-    return [f"right answers: {counts} in {', '.join(names)}" for counts, names in places.items()]
+        return [f"{what}: {next(iter(places))} in every file"]
+    return [f"{what}: {value} in {', '.join(names)}" for value, names in places.items()]

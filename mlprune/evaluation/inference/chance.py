@@ -7,6 +7,7 @@ import numpy as np
 from mlprune.evaluation.inference.estimates import SIGNIFICANCE, MetricValue
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import Metric
+from mlprune.numeric.evaluation.metrics import guess_credit
 from mlprune.numeric.statistics.clusters import Array, cluster_codes
 from mlprune.numeric.statistics.proportions import chance_p_value
 
@@ -37,11 +38,8 @@ def chance_of(metric: Metric, predictions: object) -> Chance | None:
 def chances_of(predictions: Predictions) -> Array:
     """Return the credit that guessing is expected to have on each item, [n]."""
     sizes = np.diff(predictions.starts)
-    n = len(sizes)
     first = predictions.candidates[: int(sizes[0])]
-    if n > 1 and predictions.candidates == first * n:
-        return np.full(n, np.bincount(predictions.gold).max() / n)
-    return np.asarray(1.0 / sizes)
+    return guess_credit(sizes, predictions.gold, labelled=predictions.candidates == first * len(sizes))
 
 
 def limit_reached(metric: Metric, value: MetricValue, chance: Chance | None) -> str | None:

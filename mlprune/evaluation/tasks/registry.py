@@ -1,40 +1,30 @@
-"""Registry of the built-in tasks and of the published data sets with their rows."""
+"""Registry of the built-in tasks and of the published data sets with their rows.
 
-from collections.abc import Mapping
+`TASK_TRAITS` in the vocabulary lists the tasks, because recipes need their names without their code. The modules are
+found by that list.
+"""
 
-from mlprune.evaluation.tasks.builtin import (
-    belebele,
-    facts,
-    marc,
-    parallel_text,
-    paws_x,
-    xcopa,
-    xnli,
-    xstory_cloze,
-    xwinograd,
-)
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from mlprune.evaluation.tasks import builtin
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.task import Task
+from mlprune.vocabulary import TASK_TRAITS
+
+
+def _declared(module: str) -> Iterator[Task]:
+    """Yield the tasks that a module of `builtin` declares."""
+    values = vars(import_module(f"{builtin.__name__}.{module}")).values()
+    return (value for value in values if isinstance(value, Task))
+
 
 TASKS: Mapping[str, Task] = {
-    task.name: task
-    for task in (
-        xnli.TASK,
-        marc.TASK,
-        marc.FIVE_LABELS,
-        xcopa.TASK,
-        paws_x.TASK,
-        xstory_cloze.TASK,
-        xwinograd.TASK,
-        belebele.TASK,
-        facts.TASK,
-        parallel_text.TRANSLATION,
-        parallel_text.PERPLEXITY,
-    )
+    name: next(task for task in _declared(traits.module) if task.name == name) for name, traits in TASK_TRAITS.items()
 }
 """Built-in tasks by name."""
 
 HUB_SETS: Mapping[str, HubSet] = {
-    data.name: data for data in (*(task.dataset for task in TASKS.values() if task.dataset), *marc.COPIES)
+    data.name: data for task in TASKS.values() for data in (*([task.dataset] if task.dataset else []), *task.copies)
 }
 """Published data sets by name. Their keys are those of the tasks."""

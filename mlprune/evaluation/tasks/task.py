@@ -9,7 +9,8 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER, RowGroups, no_groups
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.vocabulary import TASK_TRAITS, PromptName, TaskReads, TaskTraits
+from mlprune.evaluation.tasks.layouts.layout import TaskLayout
+from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, PromptName, TaskReads, TaskTraits
 
 LABEL_METRICS = (
     "accuracy",
@@ -53,11 +54,15 @@ class Task:
     """Paper that introduced the task."""
     dataset: HubSet | None = field(default=None, compare=False)
     """Published data set with the rows of the task."""
+    copies: tuple[HubSet, ...] = field(default=(), compare=False)
+    """Other published data sets with its rows."""
+    layouts: tuple[TaskLayout, ...] = field(default=(), compare=False)
+    """Layouts of its published files that no other task has; `TASK_LAYOUTS` lists all layouts."""
 
     @property
     def traits(self) -> TaskTraits:
         """Traits of the built-in task of this name; default traits for a task that a recipe describes."""
-        return TASK_TRAITS.get(self.name, TaskTraits())
+        return TASK_TRAITS.get(self.name, OF_A_RECIPE)
 
     @property
     def has_labels(self) -> bool:

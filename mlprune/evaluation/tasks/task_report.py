@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mlprune.corpus.data_report import DataReport, DataRow
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem
@@ -11,6 +13,7 @@ from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task_files import read_items
+from mlprune.numeric.evaluation.metrics import guess_credit
 
 
 def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
@@ -45,7 +48,7 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
             continue
         items = [item for item in data.items if isinstance(item, ChoiceItem)]
         first = " ".join(items[0].texts[items[0].gold].split())
-        rows.append(DataRow(language, "", name, len(items), first, _answers(items)))
+        rows.append(DataRow(language, "", name, len(items), first, _answers(items), _chance(items)))
         n_repeated = len(items) - len({item.texts for item in items})
         if n_repeated:
             notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
@@ -69,7 +72,17 @@ def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, s
 
 def _answers(items: Sequence[ChoiceItem]) -> dict[str, int]:
     """The number of examples of each right answer: labels, or positions if the candidates differ between examples."""
-    is_labelled = len({item.candidates for item in items}) == 1
+    is_labelled = _is_labelled(items)
     answers = Counter(item.gold for item in items)
     names = items[0].candidates if is_labelled else [f"candidate {gold + 1}" for gold in range(max(answers) + 1)]
     return {names[gold]: answers[gold] for gold in sorted(answers)}
+
+
+def _is_labelled(items: Sequence[ChoiceItem]) -> bool:
+    return len({item.candidates for item in items}) == 1
+
+
+def _chance(items: Sequence[ChoiceItem]) -> float:
+    """Return the accuracy of guessing."""
+    sizes, gold = np.array([(len(item.candidates), item.gold) for item in items]).T
+    return float(guess_credit(sizes, gold, labelled=_is_labelled(items)).mean())

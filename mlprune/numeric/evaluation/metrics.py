@@ -39,6 +39,22 @@ def shared_credit(scores: Array, gold: NDArray[np.int64]) -> Array:
     return np.asarray(top[np.arange(len(top)), gold] / top.sum(axis=1), dtype=np.float64)
 
 
+def guess_credit(sizes: NDArray[np.int64], gold: NDArray[np.int64], *, labelled: bool) -> Array:
+    """Return the credit that guessing is expected to have on each item, [n].
+
+    It is 1 / number of candidates. With the same labels for all items, always answering with one label is as good as
+    its share, so it is the share of the most frequent right label.
+
+    Args:
+        sizes: [n], number of candidates of each item.
+        gold: [n], index of the right candidate.
+        labelled: whether all items have the same candidates.
+    """
+    if labelled and len(gold) > 1:
+        return np.full(len(gold), np.bincount(gold).max() / len(gold))
+    return np.asarray(1.0 / sizes)
+
+
 def confidence(scores: Array) -> Array:
     """Return the highest probability in the softmax of each item's scores, [items].
 

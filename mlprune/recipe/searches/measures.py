@@ -9,7 +9,7 @@ from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.questions.question_checks import evaluated_languages
 from mlprune.recipe.searches.search import SearchConfig
 from mlprune.search.objective.measure import RANK_CONSISTENCY, Group, Measure
-from mlprune.vocabulary import METRIC_TRAITS, TASK_TRAITS, TaskReads, TaskTraits, is_higher_better
+from mlprune.vocabulary import METRIC_TRAITS, OF_A_RECIPE, TASK_TRAITS, TaskReads, is_higher_better
 
 DEFAULT_METRICS: Mapping[TaskReads, str] = {"candidates": "accuracy", "sentences": "perplexity", "pairs": "chrf"}
 """Metric of a measure that names none, by what its task reads."""
@@ -144,7 +144,7 @@ def _without_languages(entry: EvaluationConfig) -> EvaluationConfig:
 
 
 def _reads(task: str) -> TaskReads:
-    return TASK_TRAITS.get(task, TaskTraits()).reads
+    return TASK_TRAITS.get(task, OF_A_RECIPE).reads
 
 
 def _languages_in(group: Group, languages: Sequence[str], *, reads: TaskReads) -> list[str]:

@@ -25,7 +25,7 @@ from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
-from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName, TaskName
+from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName
 
 DEFAULT_TEMPLATES: Mapping[str, str] = {
     "translation": LABELLED,
@@ -61,7 +61,7 @@ class SetSpec:
     template: str | None = None
     """None for the default of the kind."""
     token_budget: int | None = None
-    task: TaskName | None = None
+    task: str | None = None
     split: str | None = None
     part_kinds: tuple[DemonstrationKind, ...] = ()
     """Kinds of demonstrations in a mixed set."""

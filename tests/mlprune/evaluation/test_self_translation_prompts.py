@@ -23,6 +23,10 @@ ROWS: dict[str, dict[str, Any]] = {
     "xwinograd": {"sentence": "Le _ dort", "option1": "chat", "option2": "chien", "answer": "1"},
     "belebele": {"flores_passage": "Texte", "question": "Quoi ?", "correct_answer_num": "3"}
     | {f"mc_answer{n}": f"Choix {n}" for n in range(1, 5)},
+    "sib200": {"text": "Il skie", "category": "sports"},
+    "multiblimp": {"sen": "Ils voient", "wrong_sen": "Ils voit"},
+    "global_mmlu": {"question": "Combien ?", **{f"option_{x}": f"Option {x}" for x in "abcd"}, "answer": "C"},
+    "xquad_spans": {"context": "Anne voit Luc", "question": "Qui ?", "candidates": ["Luc", "Anne"], "answer": "Anne"},
     "facts": {"prompt": "Paris est en <mask>.", "candidates": ["France", "Italie"], "answer": "France"},
 }
 

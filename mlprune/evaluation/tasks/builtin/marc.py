@@ -58,6 +58,7 @@ TASK = Task(
     most_words=MARC_WORDS,
     groups=marc_groups,
     citation=CITATION,
+    copies=COPIES,
 )
 FIVE_LABELS = Task(
     "marc_five",

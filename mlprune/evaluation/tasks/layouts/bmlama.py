@@ -25,7 +25,7 @@ SUBJECT = "[X]"
 """Stands for the subject in the name of a relation, as in mLAMA."""
 
 
-def candidate_order(example_id: int, n: int) -> list[int]:
+def candidate_order(example_id: int | str, n: int) -> list[int]:
     """Return the published positions of n candidates in the order of the SHA-256 of "example_id:position"."""
     return sorted(range(n), key=lambda position: hashlib.sha256(f"{example_id}:{position}".encode()).digest())
 

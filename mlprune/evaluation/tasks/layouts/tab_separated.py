@@ -1,4 +1,7 @@
-"""Published tables with columns separated by tabs, whose quotes are bare in some files and enclose values in others."""
+"""Published tables with columns separated by tabs, whose quotes are bare in some files and enclose values in others.
+
+Also the beginnings of files in other formats, by which layouts recognise them.
+"""
 
 import csv
 import logging
@@ -6,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from mlprune.corpus.row_files import parquet_columns
 from mlprune.corpus.text_files import open_text, read_lines
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.json_values import JsonValue, parse_json
@@ -62,6 +66,14 @@ def first_object(path: Path) -> Mapping[str, JsonValue]:
     except (CorpusError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def first_columns(path: Path) -> tuple[str, ...]:
+    """Return the columns of a Parquet file; none if it is not one."""
+    try:
+        return tuple(parquet_columns(path))
+    except CorpusError:
+        return ()
 
 
 def cells(row: Sequence[str], n: int, *, line: int) -> Sequence[str]:

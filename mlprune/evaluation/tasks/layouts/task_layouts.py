@@ -39,9 +39,11 @@ TASK_LAYOUTS: Mapping[str, TaskLayout] = {
         mlama.LAYOUT,
         xstory_cloze.LAYOUT,
         belebele.LAYOUT,
+        *(layout for task in TASKS.values() for layout in task.layouts),
     )
 }
-"""Layouts by name: the project's own first, then those in which data sets are published."""
+"""Layouts by name: the project's own first, then those in which data sets are published; last those of one task, which
+its module declares."""
 
 
 class FoundRows(NamedTuple):

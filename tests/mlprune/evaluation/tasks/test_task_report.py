@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mlprune.evaluation.tasks.task_report import task_reports
 
 XNLI = {"premise": "p", "hypothesis": "h"}
@@ -21,6 +23,7 @@ def test_examples_and_labels_are_counted_and_wrong_rows_are_problems(tmp_path: P
         ("en", "dev", 1, {"1": 1}),
         ("fr", "dev", 5, {"0": 3, "1": 2}),
     ]
+    assert [row.chance for row in report.rows] == [pytest.approx(1 / 3), pytest.approx(0.6)]
     assert len(report.problems) == 1
     assert "wrong label" in report.problems[0]
     assert report.notes == ("fr dev: repeated examples: 4",)
@@ -38,4 +41,5 @@ def test_answers_of_tasks_with_their_own_candidates_are_positions(tmp_path: Path
     (report,) = task_reports(tmp_path)
     assert list(report.rows[0].labels.items()) == [("candidate 2", 2), ("candidate 10", 1)]
     assert "task: facts" in report.recipe
+    assert report.rows[0].chance == pytest.approx(0.1)
     assert task_reports(tmp_path / "none") == []

@@ -15,6 +15,7 @@ from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.published_data import PUBLISHED, WORDS, N, Published, csv_tabs, fact_row, json_lines, xcopa, xnli_archive
 
 MARK = b"\xef\xbb\xbf"
+TEXT = {name: published for name, published in PUBLISHED.items() if published.is_text}
 EVERY = pytest.mark.parametrize("published", PUBLISHED.values(), ids=PUBLISHED)
 
 
@@ -49,7 +50,7 @@ def test_a_published_layout_is_read_as_it_is(tmp_path: Path, published: Publishe
         ids = tuple(item.example_id for item in data.items)
         assert len(ids) == N
         if published.layout != "xnli_archive" or split == "dev":
-            assert ids == tuple(name.format(language=language) for name in published.ids)
+            assert ids == tuple(name.format(language=language, split=split) for name in published.ids)
         assert Path(data.path).is_file()
 
 
@@ -73,13 +74,15 @@ def test_the_right_candidate_is_the_published_one(tmp_path: Path, published: Pub
             right = item.texts[item.gold]  # type: ignore[union-attr]
             if published.layout == "bmlama":
                 assert right == f"{number} = {fact_row(language, number)[1]}."
+            elif published.right is not None:
+                assert published.right(language, number) in right
             elif published.layout == "mlama":
                 assert right == f"{WORDS[language]} {number} = {number % 3} ."
             else:
                 assert right_part(published.tasks[0], number) in right
 
 
-@EVERY
+@pytest.mark.parametrize("published", TEXT.values(), ids=TEXT)
 @pytest.mark.parametrize("form", FORMS)
 def test_marks_line_ends_and_compression_change_no_item(tmp_path: Path, published: Published, form: str) -> None:
     published.write(tmp_path / "plain")
@@ -106,17 +109,21 @@ def test_an_archive_is_read_without_unpacking_it(tmp_path: Path, published: Publ
 
 
 def test_incomplete_rows_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    for name in ("paws-x", "bmlama", "mlama"):
+    for name in ("paws-x", "bmlama", "mlama", "global-mmlu", "xquad"):
         PUBLISHED[name].write(tmp_path / name)
     with caplog.at_level(logging.WARNING):
         read_items("paws_x", tmp_path / "paws-x", language="fr", split="dev")
         read_items("facts", tmp_path / "bmlama", language="fr", split="test")
         read_items("facts", tmp_path / "mlama", language="fr", split="test")
+        read_items("global_mmlu", tmp_path / "global-mmlu", language="en", split="test")
+        read_items("xquad_spans", tmp_path / "xquad", language="en", split="test")
     texts = [record.getMessage() for record in caplog.records]
     assert texts == [
         "paws-x/x-final/fr/dev_2k.tsv: 3 rows skipped: no sentence or label",
         "bmlama/BMLAMA17/fr.tsv: 1 rows skipped: a single candidate",
         "mlama/mlama1.1/fr/templates.jsonl: relations without a template or two objects skipped: P20, P30",
+        "global-mmlu/en/test-00000-of-00001.parquet: 1 rows skipped: an empty question or option",
+        "xquad/xquad/xquad.en.json: 1 rows skipped: a paragraph with one answer",
     ]
 
 
@@ -158,6 +165,31 @@ def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: P
         with pytest.raises(TaskFileError, match="several files") as caught:
             call()
         assert "BMLAMA53" in str(caught.value)
+
+
+def test_questions_on_a_paragraph_share_its_different_answers_and_are_a_cluster(tmp_path: Path) -> None:
+    for name in ("xquad", "xquad-hub"):
+        PUBLISHED[name].write(tmp_path / name)
+        items = read_items("xquad_spans", tmp_path / name, language="zh", split="test").items
+        assert [item.cluster for item in items] == ["50"] * 3 + ["53"] * 3
+        assert [item.candidates for item in items[::3]] == [("a2", "a1"), ("a0", "a1", "a2")]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"data": [{}]}', '{"data": [{"paragraphs": [{"qas": [{"answers": []}]}]}]}']
+)
+def test_a_file_that_is_not_in_the_format_of_squad_is_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "xquad.en.json").write_text(text)
+    with pytest.raises(TaskFileError, match="format of SQuAD") as caught:
+        read_items("xquad_spans", tmp_path, language="en", split="test")
+    assert caught.value.context["file"] == str(tmp_path / "xquad.en.json")
+
+
+def test_pairs_of_one_sentence_are_a_cluster_and_the_phenomenon_a_category(tmp_path: Path) -> None:
+    PUBLISHED["multiblimp"].write(tmp_path)
+    items = read_items("multiblimp", tmp_path, language="fas", split="test").items
+    assert [item.cluster for item in items] == [f"fa:{number // 2 * 2}" for number in range(N)]
+    assert {item.category for item in items} == {"SV-#"}
 
 
 def test_a_missing_language_or_split_names_the_ones_there_are(tmp_path: Path) -> None:

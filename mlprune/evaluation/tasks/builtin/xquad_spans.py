@@ -1,0 +1,117 @@
+"""Choice of a span of XQuAD: which answer of a paragraph answers a question (Artetxe et al. 2019, arXiv:1910.11856).
+
+XQuAD asks several questions about a paragraph, and the answer of each is a span of it. The candidates of a question are
+the different answers of its paragraph. The paper extracts the span instead.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from mlprune.corpus.row_files import read_parquet
+from mlprune.corpus.text_files import read_text
+from mlprune.errors import CorpusError, TaskFileError
+from mlprune.evaluation.tasks.item_groups import CLUSTER
+from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
+from mlprune.evaluation.tasks.layouts.file_tree import FileTree
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
+from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, without_skipped
+from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
+from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
+
+COLUMNS = {"id", "context", "question", "answers"}
+"""Columns of the hub's Parquet files."""
+
+
+class Question(NamedTuple):
+    """One question."""
+
+    example_id: str
+    context: str
+    question: str
+    answer: str
+
+
+def xquad_item(example_id: str, row: Row) -> ChoiceItem:
+    """`{context} {question} {candidate}` with each of the candidates."""
+    context, question = (text_of(row, key).strip() for key in ("context", "question"))
+    candidates = texts_of(row, "candidates")
+    gold = index_of(row, "answer", candidates)
+    return choice_item(example_id, candidates, context=f"{context} {question} ", parts=candidates, gold=gold)
+
+
+def _find(tree: FileTree) -> Iterator[TaskFile]:
+    yield from files_named(tree, rf"xquad\.{LANGUAGE}\.json", splits={})
+    for file in files_named(tree, rf"xquad\.{LANGUAGE}/validation-00000-of-00001\.parquet", splits={}):
+        if set(first_columns(tree.file(file.name))) >= COLUMNS:
+            yield file
+
+
+def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+    path = tree.file(file.name)
+    try:
+        if path.suffix == ".parquet":
+            questions = [_of_row(row) for row in read_parquet(path)]
+        else:
+            questions = list(_of_squad(parse_json(read_text(path))))
+    except (KeyError, IndexError, TypeError, ValueError) as err:
+        raise CorpusError("a file is not in the format of SQuAD", file=str(path), reason=repr(err)) from err
+    return without_skipped(_rows(questions), what="a paragraph with one answer", file=file.name)
+
+
+def _of_row(row: Mapping[str, JsonValue]) -> Question:
+    texts = as_list(as_object(row["answers"])["text"])
+    return Question(as_str(row["id"]), as_str(row["context"]), as_str(row["question"]), as_str(texts[0]))
+
+
+def _of_squad(document: JsonValue) -> Iterator[Question]:
+    """Yield the questions of a document in the format of SQuAD 1.1, of which the first answer is read."""
+    for article in as_list(as_object(document)["data"]):
+        for paragraph in map(as_object, as_list(as_object(article)["paragraphs"])):
+            for question in map(as_object, as_list(paragraph["qas"])):
+                answer = as_object(as_list(question["answers"])[0])
+                yield Question(
+                    as_str(question["id"]),
+                    as_str(paragraph["context"]),
+                    as_str(question["question"]),
+                    as_str(answer["text"]),
+                )
+
+
+def _rows(questions: Sequence[Question]) -> Iterator[Row | None]:
+    """Yield the row of each question, or None if its paragraph has one answer.
+
+    Candidates are in the order of their first questions, which is that of all languages. A paragraph is a cluster,
+    named by its first question.
+    """
+    answers: dict[str, dict[str, None]] = {}
+    names: dict[str, str] = {}
+    for question in questions:
+        if not question.answer.strip():
+            raise TaskFileError("an empty answer", example=question.example_id, expected="a text", got=question.answer)
+        answers.setdefault(question.context, {})[question.answer.strip()] = None
+        names.setdefault(question.context, question.example_id)
+    for example_id, context, text, answer in questions:
+        candidates = list(answers[context])
+        row = {"id": example_id, "context": context, "question": text, "candidates": candidates}
+        yield {**row, "answer": answer.strip(), CLUSTER: names[context]} if len(candidates) > 1 else None
+
+
+TASK = Task(
+    "xquad_spans",
+    CHOICE_METRICS,
+    ("context", "question", "candidates", "answer"),
+    xquad_item,
+    ties="shared",
+    texts=("context", "question", "candidates"),
+    answer="answer",
+    citation="Artetxe et al. 2019, arXiv:1910.11856",
+    layouts=(
+        TaskLayout(
+            "xquad",
+            ("xquad_spans",),
+            "xquad.es.json, or xquad.es/validation-00000-of-00001.parquet",
+            _find,
+            _read,
+        ),
+    ),
+)
