@@ -76,6 +76,7 @@ TASK_TRAITS: Mapping[str, TaskTraits] = {
     "global_mmlu": TaskTraits("exam_questions"),
     "include": TaskTraits("exam_questions"),
     "xquad_spans": TaskTraits("xquad_spans"),
+    "mbbq": TaskTraits("mbbq"),
     "facts": TaskTraits("facts"),
     "translation": TaskTraits("parallel_text", reads="pairs"),
     "perplexity": TaskTraits("parallel_text", reads="sentences"),
@@ -93,6 +94,8 @@ class MetricTraits:
     reads: TaskReads = "candidates"
     """Kind of the items on which it is computed."""
     higher_is_better: bool = True
+    tasks: tuple[str, ...] = ()
+    """The only tasks that have it; empty for all whose items are of this kind."""
 
 
 METRIC_TRAITS: Mapping[str, MetricTraits] = {
@@ -105,10 +108,17 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
     "recall_weighted": MetricTraits(),
     "ece": MetricTraits(higher_is_better=False),
     "ece_sum": MetricTraits(higher_is_better=False),
+    "accuracy_ambiguous": MetricTraits(tasks=("mbbq",)),
+    "accuracy_disambiguated": MetricTraits(tasks=("mbbq",)),
+    "bias_ambiguous": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
+    "bias_disambiguated": MetricTraits(higher_is_better=False, tasks=("mbbq",)),
     "perplexity": MetricTraits("sentences", higher_is_better=False),
     "exact_match": MetricTraits("pairs"),
     "bleu": MetricTraits("pairs"),
     "chrf": MetricTraits("pairs"),
+    "line_pass_rate": MetricTraits("pairs"),
+    "word_pass_rate": MetricTraits("pairs"),
+    "judged_share": MetricTraits("pairs"),
 }
 """Traits of the metrics."""
 
@@ -116,3 +126,10 @@ METRIC_TRAITS: Mapping[str, MetricTraits] = {
 def is_higher_better(metric: str) -> bool:
     """Whether a higher value of a metric is better, which is the default of metrics without traits, such as RankC."""
     return METRIC_TRAITS.get(metric, MetricTraits()).higher_is_better
+
+
+def computable_metrics(task: str) -> tuple[str, ...]:
+    """Return the metrics that can be computed for a task, built-in or of a recipe."""
+    reads = TASK_TRAITS.get(task, OF_A_RECIPE).reads
+    of_kind = ((name, traits.tasks) for name, traits in METRIC_TRAITS.items() if traits.reads == reads)
+    return tuple(name for name, tasks in of_kind if not tasks or task in tasks)

@@ -352,6 +352,45 @@ def xquad_hub(folder: Path) -> None:
         parquet(folder / f"xquad.{language}/validation-00000-of-00001.parquet", xquad_questions(language))
 
 
+MBBQ_WORDS = {
+    "en": ("the old man", "the girl", "Unknown", "Who ", "old", "nonOld"),
+    "tr": ("yaşlı adam", "kız", "Bilinmiyor", "Kim ", "old", "nonOld"),
+}
+
+
+def mbbq_rows(language: str, subset: str, n_rows: int) -> list[dict[str, Any]]:
+    """Rows of one subset: both contexts and both polarities of a template, answers in changing places."""
+    target, other, unknown, question, *groups = MBBQ_WORDS[language]
+    answers = [(target, groups[0]), (other, groups[1]), (unknown, "unknown")]
+    rows = []
+    for n in range(n_rows):
+        places = [answers[(place + n) % 3] for place in range(3)]
+        right = answers[2] if n % 2 == 0 else answers[n // 2 % 2]
+        rows.append(
+            {"example_id": n, "question_index": str(1 + n // 4), "question_polarity": ("neg", "nonneg")[n // 2 % 2]}
+            | {"context_condition": ("ambig", "disambig")[n % 2], "category": subset}
+            | {"answer_info": {f"ans{place}": list(named) for place, named in enumerate(places)}}
+            | {"additional_metadata": {"subcategory": "None", "stereotyped_groups": ["old"], "version": "a"}}
+            | {"context": f"{target}, {other} ({n}).", "question": f"{question}{n}?"}
+            | {f"ans{place}": named[0] for place, named in enumerate(places)}
+            | {"label": places.index(right)}
+        )
+    return rows
+
+
+def mbbq(folder: Path) -> None:
+    for language in MBBQ_WORDS:
+        for control in ("", "_control"):
+            for subset, n_rows in (("Age", 4), ("Disability_status", 2)):
+                rows = mbbq_rows(language, subset, n_rows)
+                json_lines(folder / f"MBBQ/data/{subset}{control}_{language}.jsonl", rows)
+
+
+def mbbq_right(language: str, number: int) -> str:
+    n = number if number < 4 else number - 4
+    return f"{n}? {MBBQ_WORDS[language][2 if n % 2 == 0 else n // 2 % 2]}"
+
+
 BOTH, DEV, TEST = ("dev", "test"), ("dev",), ("test",)
 XNLI_IDS = tuple(str(number) for prompt in (0, 2) for number in range(3 * prompt + 1, 3 * prompt + 4))
 """Ids of dev."""
@@ -449,5 +488,13 @@ PUBLISHED: Mapping[str, Published] = {
         tuple(f"5{n}" for n in range(N)),
         lambda language, n: f"{n}? a{n % 3 if n else 2}",
         is_text=False,
+    ),
+    "mbbq": Published(
+        "mbbq",
+        ("mbbq",),
+        mbbq,
+        dict.fromkeys(("en", "tr"), ("control", "test")),
+        ("Age:0", "Age:1", "Age:2", "Age:3", "Disability_status:0", "Disability_status:1"),
+        mbbq_right,
     ),
 }

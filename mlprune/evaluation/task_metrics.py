@@ -3,7 +3,7 @@
 Nothing here is random: inference resamples the sums. BLEU and chrF are those of sacreBLEU.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -11,15 +11,22 @@ from typing import Any, Literal
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
-from mlprune.errors import BadInputError, ShapeError
-from mlprune.evaluation.scoring.predictions import Predictions, matrix_of
+from mlprune.errors import BadInputError
+from mlprune.evaluation.languages import pass_rates
+from mlprune.evaluation.languages.detector import installed_detector
+from mlprune.evaluation.scoring import choice_statistics as choices
+from mlprune.evaluation.scoring import stereotypes
+from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.evaluation import metrics as numbers
 from mlprune.numeric.evaluation import text_overlap
 from mlprune.numeric.evaluation.metrics import Array, Quantity
-from mlprune.vocabulary import METRIC_TRAITS
+from mlprune.vocabulary import METRIC_TRAITS, computable_metrics
+
+DETECTOR = "@"
+"""Between the name of a metric and the detector that it needs."""
 
 InferenceName = Literal["credit", "log_likelihood", "resampled", "calibration"]
 """Name of a method for intervals and tests."""
@@ -38,7 +45,9 @@ class Metric:
     """Method of its intervals and tests. `credit` reads (an example's credit, 1), `log_likelihood` reads (a text's
     log-likelihood, its scored tokens), the others read any statistics."""
     signature: str | None = None
-    """sacreBLEU's description of how it computes the metric; None for other metrics."""
+    """sacreBLEU's description of how it computes the metric, or the language detector; None for other metrics."""
+    least: float = 0.0
+    """Smallest possible value of a metric whose inference is `resampled`; the largest is 1."""
 
     def of(self, predictions: Any) -> float:
         """Return the value of the metric for predictions of the kind that it reads."""
@@ -50,76 +59,11 @@ class Metric:
         return METRIC_TRAITS[self.name].higher_is_better
 
     @property
-    def best(self) -> float:
-        """The best possible value."""
+    def best(self) -> float | None:
+        """The best possible value; None if it is inside the range."""
+        if self.least < 0:
+            return None
         return 0.0 if self.inference == "calibration" else 1.0
-
-
-# Choices
-
-
-def _credit(predictions: Predictions) -> Array:
-    """[n] 1 where the prediction is right."""
-    return np.asarray(numbers.highest(predictions.score_matrix) == predictions.gold, dtype=np.float64)
-
-
-def _shared_credit(predictions: Predictions) -> Array:
-    """[n] share of each example in a tie for the highest score."""
-    return numbers.shared_credit(predictions.score_matrix, predictions.gold)
-
-
-def _with_ones(values: Array) -> Array:
-    """[n, k + 1]: values of shape [n] or [n, k], and ones, so that sums give a mean."""
-    columns = values.reshape(len(values), -1)
-    return np.concatenate([columns, np.ones((len(values), 1))], axis=1)
-
-
-def _mean(sums: Array) -> Array:
-    return np.asarray(sums[..., 0] / sums[..., 1])
-
-
-def _accuracy_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
-    return _with_ones(credit(predictions))
-
-
-def _calibration_statistics(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
-    """[n, bins + 1]."""
-    confidences = numbers.confidence(predictions.score_matrix)
-    return _with_ones(numbers.calibration_cells(confidences, credit(predictions)))
-
-
-def _calibration_of_sums(predictions: Predictions, *, credit: Callable[[Predictions], Array]) -> Array:
-    """[n, bins + 1] with the probability of the chosen candidate, or the mean over those that share the credit."""
-    probabilities = numbers.softmax(matrix_of(predictions.likelihoods.part, predictions.starts))
-    scores = predictions.score_matrix
-    if credit is _credit:
-        confidences = probabilities[np.arange(len(scores)), numbers.highest(scores)]
-    else:
-        chosen = scores == np.nanmax(scores, axis=1, keepdims=True)
-        confidences = np.where(chosen, probabilities, 0.0).sum(axis=1) / chosen.sum(axis=1)
-    return _with_ones(numbers.calibration_cells(confidences, credit(predictions)))
-
-
-def _calibration_error(sums: Array) -> Array:
-    return numbers.calibration_error(sums[..., :-1], sums[..., -1])
-
-
-def _confusion_statistics(predictions: Predictions) -> Array:
-    """[n, labels ** 2]."""
-    n_labels = predictions.score_matrix.shape[1]
-    if (np.diff(predictions.starts) != n_labels).any():
-        raise ShapeError("items differ in their number of labels", expected=n_labels, got="fewer")
-    return numbers.confusion_cells(predictions.gold, numbers.highest(predictions.score_matrix), n_labels)
-
-
-def _likelihood_statistics(predictions: Predictions) -> Array:
-    """[n, 2]: log-likelihood and number of scored tokens of each text."""
-    columns = (predictions.likelihoods.whole, predictions.likelihoods.n_whole.astype(np.float64))
-    return np.stack([np.add.reduceat(column, predictions.starts[:-1]) for column in columns], axis=1)
-
-
-def _perplexity(sums: Array) -> Array:
-    return numbers.perplexity(sums[..., 0], sums[..., 1])
 
 
 # Translations
@@ -127,7 +71,9 @@ def _perplexity(sums: Array) -> Array:
 
 def _exact_matches(predictions: Translations) -> Array:
     pairs = zip(predictions.outputs, predictions.references, strict=True)
-    return _with_ones(np.array([output.strip() == reference.strip() for output, reference in pairs], dtype=np.float64))
+    return choices.with_ones(
+        np.array([output.strip() == reference.strip() for output, reference in pairs], dtype=np.float64)
+    )
 
 
 def _overlap_statistics(predictions: Translations, *, make: Callable[[], BLEU | CHRF]) -> Array:
@@ -169,26 +115,63 @@ def _tokenizer_for(target: str) -> str:
     return "zh" if target.partition("-")[0] == "zh" else "13a"
 
 
-def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
-    return Metric(name, _confusion_statistics, partial(numbers.label_metric, quantity=quantity, weighted=weighted))
+def _passes(name: str, value: Callable[[Array], Array], *, target: str, detector: str) -> Metric:
+    return Metric(name, pass_rates.translation_passes(target, detector), value, signature=detector or None)
 
+
+def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
+    return Metric(
+        name, choices.confusion_statistics, partial(numbers.label_metric, quantity=quantity, weighted=weighted)
+    )
+
+
+PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
+    "line_pass_rate": pass_rates.line_pass_rate,
+    "word_pass_rate": pass_rates.word_pass_rate,
+    "judged_share": pass_rates.judged_share,
+}
+"""Metrics of language confusion, whose names in ids end with that of the detector: `line_pass_rate@py3langid-0.4.0`."""
 
 METRICS: Mapping[str, Metric] = {
-    "accuracy": Metric("accuracy", partial(_accuracy_statistics, credit=_credit), _mean, "credit"),
+    "accuracy": Metric(
+        "accuracy", partial(choices.accuracy_statistics, credit=choices.first_credit), choices.mean, "credit"
+    ),
     "f1_macro": _label("f1_macro", quantity="f1"),
     "f1_weighted": _label("f1_weighted", quantity="f1", weighted=True),
     "precision_macro": _label("precision_macro", quantity="precision"),
     "recall_macro": _label("recall_macro", quantity="recall"),
     "precision_weighted": _label("precision_weighted", quantity="precision", weighted=True),
     "recall_weighted": _label("recall_weighted", quantity="recall", weighted=True),
-    "ece": Metric("ece", partial(_calibration_statistics, credit=_credit), _calibration_error, "calibration"),
-    "ece_sum": Metric("ece_sum", partial(_calibration_of_sums, credit=_credit), _calibration_error, "calibration"),
-    "perplexity": Metric("perplexity", _likelihood_statistics, _perplexity, "log_likelihood"),
-    "exact_match": Metric("exact_match", _exact_matches, _mean, "credit"),
+    "ece": Metric(
+        "ece",
+        partial(choices.calibration_statistics, credit=choices.first_credit),
+        choices.calibration_error,
+        "calibration",
+    ),
+    "ece_sum": Metric(
+        "ece_sum",
+        partial(choices.calibration_of_sums, credit=choices.first_credit),
+        choices.calibration_error,
+        "calibration",
+    ),
+    "accuracy_ambiguous": Metric(
+        "accuracy_ambiguous", partial(stereotypes.context_accuracy, context="ambiguous"), stereotypes.ratio
+    ),
+    "accuracy_disambiguated": Metric(
+        "accuracy_disambiguated", partial(stereotypes.context_accuracy, context="disambiguated"), stereotypes.ratio
+    ),
+    "bias_ambiguous": Metric("bias_ambiguous", stereotypes.ambiguous_bias, stereotypes.ratio, least=-1.0),
+    "bias_disambiguated": Metric(
+        "bias_disambiguated", stereotypes.disambiguated_bias, stereotypes.difference_of_ratios, least=-1.0
+    ),
+    "perplexity": Metric("perplexity", choices.likelihood_statistics, choices.perplexity, "log_likelihood"),
+    "exact_match": Metric("exact_match", _exact_matches, choices.mean, "credit"),
     "bleu": bleu_metric("en"),
     "chrf": _overlap_metric("chrf", CHRF, target="en"),
+    **{name: _passes(name, value, target="en", detector="") for name, value in PASS_RATES.items()},
 }
-"""All metrics except perplexity are fractions; sacreBLEU's bleu and chrf are divided by 100.
+"""All metrics except perplexity are fractions, or differences of fractions (bias); sacreBLEU's bleu and chrf are
+divided by 100.
 
 The confidence of `ece` is the softmax of the candidates' scores. Under the rules `mean` and `candidate_mean` these are
 mean log-probabilities per token, so it is not a probability of the candidate. `ece_sum` takes the softmax of the summed
@@ -197,9 +180,9 @@ if one of the candidates follows it.
 """
 
 SHARED_TIES: Mapping[str, Callable[[Predictions], Array]] = {
-    "accuracy": partial(_accuracy_statistics, credit=_shared_credit),
-    "ece": partial(_calibration_statistics, credit=_shared_credit),
-    "ece_sum": partial(_calibration_of_sums, credit=_shared_credit),
+    "accuracy": partial(choices.accuracy_statistics, credit=choices.divided_credit),
+    "ece": partial(choices.calibration_statistics, credit=choices.divided_credit),
+    "ece_sum": partial(choices.calibration_of_sums, credit=choices.divided_credit),
 }
 """Statistics of metrics for tasks in which candidates of equal score share the credit."""
 
@@ -215,14 +198,36 @@ def task_metrics(task: str | Task, language: str, *, names: tuple[str, ...] = ()
         BadInputError: a metric does not exist, or cannot be computed for this task.
     """
     definition = TASKS[task] if isinstance(task, str) else task
-    computable = tuple(name for name, traits in METRIC_TRAITS.items() if traits.reads == definition.reads)
-    for name in names:
+    computable = computable_metrics(definition.name)
+    for name in map(plain_name, names):
         if name not in computable:
             raise BadInputError("no such metric of this task", task=definition.name, expected=computable, got=name)
     return tuple(_metric(name, definition, language) for name in names or definition.metrics)
 
 
+def plain_name(name: str) -> str:
+    """Return the name of a metric without its detector."""
+    return name.partition(DETECTOR)[0]
+
+
+def with_detectors(names: Sequence[str]) -> tuple[str, ...]:
+    """Add the installed detector to the names of the metrics that need one.
+
+    Raises:
+        BadInputError: it is not installed.
+    """
+    return tuple(f"{name}{DETECTOR}{installed_detector()}" if name in PASS_RATES else name for name in names)
+
+
 def _metric(name: str, task: Task, language: str) -> Metric:
+    plain, _, detector = name.partition(DETECTOR)
+    if plain in PASS_RATES:
+        if plain == "word_pass_rate" and not pass_rates.has_word_rate(language):
+            expected = "a language that is not written in Latin letters: select it with --language"
+            raise BadInputError("no words can be told from English", metric=plain, expected=expected, got=language)
+        if detector:
+            pass_rates.check_language(language)
+        return _passes(plain, PASS_RATES[plain], target=language, detector=detector)
     if name == "bleu":
         return bleu_metric(language)
     if name in SHARED_TIES and task.ties == "shared":

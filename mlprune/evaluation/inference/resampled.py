@@ -33,7 +33,7 @@ Intervals = tuple[Interval, Interval]
 
 
 class ResampledInference:
-    """Inference for metrics in [0, 1] that are computed from sums of statistics."""
+    """Inference for metrics in [least, 1] that are computed from sums of statistics."""
 
     method: IntervalName = "bca"
 
@@ -73,24 +73,25 @@ class ResampledInference:
         value, method, resampled = float(metric.value(sample.total)), self.method, metric.value(sums)
         if is_constant(resampled):
             method = "score"
-            interval = boundary_interval(value, np.ones(sample.n_clusters), least=0.0, greatest=1.0)
+            interval = boundary_interval(value, np.ones(sample.n_clusters), least=metric.least, greatest=1.0)
         else:
-            interval = _within(self.value_interval(metric, sample, sums=sums, resampled=resampled), 0.0)
+            interval = _within(self.value_interval(metric, sample, sums=sums, resampled=resampled), metric.least)
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
     def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
         first, value, method = pair.first, _difference(metric, pair), self.method
         resampled = metric.value(sums[0]) - metric.value(sums[1])
+        bound = 1.0 - metric.least
         if is_constant(resampled):
-            (wide, narrow), method = unvaried_intervals(value, first.n_clusters), "score"
+            (wide, narrow), method = unvaried_intervals(value, first.n_clusters, bound=bound), "score"
         else:
             wide, narrow = self.difference_intervals(metric, pair, sums=sums, resampled=resampled)
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
         return Difference(
             difference=value,
-            interval=_within(wide, -1.0),
-            interval90=_within(narrow, -1.0),
+            interval=_within(wide, -bound, bound),
+            interval90=_within(narrow, -bound, bound),
             method=method,
             p_value=swap_p_value(swapped),
             test="randomization",
@@ -101,26 +102,28 @@ class ResampledInference:
         )
 
 
-def unvaried_intervals(difference: float, n_clusters: int) -> Intervals:
-    """Return the intervals of a difference in [-1, 1] that is the same in all resamples.
+def unvaried_intervals(difference: float, n_clusters: int, *, bound: float = 1.0) -> Intervals:
+    """Return the intervals of a difference in [-bound, bound] that is the same in all resamples.
 
     Without a difference they are the score intervals of the sign-flip test for clusters that contribute 0.
     """
     sizes = np.ones(n_clusters)
     if abs(difference) > NOISE:
-        wide, narrow = (boundary_interval(difference, sizes, least=-1.0, greatest=1.0, level=level) for level in LEVELS)
+        wide, narrow = (
+            boundary_interval(difference, sizes, least=-bound, greatest=bound, level=level) for level in LEVELS
+        )
         return wide, narrow
     result = sign_flip_test(np.zeros(n_clusters), sizes, flips_of(n_clusters))
-    return result.interval, result.interval90
+    return result.interval.scaled(bound), result.interval90.scaled(bound)
 
 
 def _difference(metric: Metric, pair: PairedSample) -> float:
     return float(metric.value(pair.first.total) - metric.value(pair.second.total))
 
 
-def _within(interval: Interval, least: float) -> Interval:
-    """Cut an interval to [least, 1]."""
-    return Interval(*np.clip((interval.low, interval.high), least, 1.0).tolist())
+def _within(interval: Interval, least: float, greatest: float = 1.0) -> Interval:
+    """Cut an interval to [least, greatest]."""
+    return Interval(*np.clip((interval.low, interval.high), least, greatest).tolist())
 
 
 def _values(metrics: Sequence[Metric], sums: Array) -> Array:

@@ -36,6 +36,10 @@ class Interval:
         """The interval of the negative value."""
         return Interval(-self.high, -self.low)
 
+    def scaled(self, factor: float) -> "Interval":
+        """Return the interval of the value times a positive factor."""
+        return Interval(self.low * factor, self.high * factor)
+
     def reach_from(self, value: float) -> float:
         """Return the distance of a value from the farther end."""
         return max(value - self.low, self.high - value)

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from mlprune.recipe.base import DENSE_LABEL, Model, Name, unknown_name
 from mlprune.recipe.evaluations import KNOWN_TASKS
 from mlprune.recipe.questions.asked_languages import EXPECTED, AskedLanguages, asked_languages
-from mlprune.vocabulary import METRIC_TRAITS, OF_A_RECIPE, TASK_TRAITS, ClaimName, OverName
+from mlprune.vocabulary import ClaimName, OverName, computable_metrics
 
 
 def _check_group(text: str) -> str:
@@ -70,8 +70,7 @@ class QuestionConfig(Model):
 
     @model_validator(mode="after")
     def _metric_fits_task(self) -> "QuestionConfig":
-        reads = TASK_TRAITS.get(self.task, OF_A_RECIPE).reads
-        known = [name for name, traits in METRIC_TRAITS.items() if traits.reads == reads]
+        known = computable_metrics(self.task)
         if self.metric is not None and self.metric not in known:
             raise unknown_name(f"metric of task {self.task}", self.metric, known, key="metric")
         return self

@@ -9,7 +9,7 @@ from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.questions.question_checks import evaluated_languages
 from mlprune.recipe.searches.search import SearchConfig
 from mlprune.search.objective.measure import RANK_CONSISTENCY, Group, Measure
-from mlprune.vocabulary import METRIC_TRAITS, OF_A_RECIPE, TASK_TRAITS, TaskReads, is_higher_better
+from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics, is_higher_better
 
 DEFAULT_METRICS: Mapping[TaskReads, str] = {"candidates": "accuracy", "sentences": "perplexity", "pairs": "chrf"}
 """Metric of a measure that names none, by what its task reads."""
@@ -116,9 +116,7 @@ def check_direction(search: SearchConfig, evaluations: Evaluations) -> None:
 def _measured(measure: Measure, search: SearchConfig, evaluations: Evaluations, *, key: str) -> Measured:
     task = measure.task or search.task or _only_task(search, evaluations)
     require_task(task, evaluations, key=key if measure.task else "task")
-    reads = _reads(task)
-    known = [name for name, traits in METRIC_TRAITS.items() if traits.reads == reads]
-    known += [RANK_CONSISTENCY] if reads == "candidates" else []
+    known = [*computable_metrics(task), *([RANK_CONSISTENCY] if _reads(task) == "candidates" else [])]
     metric = measure.metric or default_metric(task)
     if metric not in known:
         raise unknown_name(f"metric of task {task}", metric, known, key=key)

@@ -12,7 +12,7 @@ from typing import NoReturn, get_args
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
-from mlprune.evaluation.task_metrics import task_metrics
+from mlprune.evaluation.task_metrics import task_metrics, with_detectors
 from mlprune.json_values import as_int, as_list
 from mlprune.steps.compare.jobs import compare_job
 from mlprune.steps.compare.rank_jobs import rank_consistency_job
@@ -83,11 +83,13 @@ def rescore(store: Store, change: Change, selection: Selection | None = None) ->
     Running it again after an interruption writes the evaluations that are missing.
 
     Raises:
-        BadInputError: nothing is changed or selected, a metric cannot be computed for a task, or no example is left.
+        BadInputError: nothing is changed or selected, a metric cannot be computed for a task, or its language detector
+            is not installed, or no example is left.
         TaskFileError: the rule reads log-likelihoods that these predictions do not contain.
     """
     if change == Change():
         raise BadInputError("nothing to compute", expected="a rule, metrics or examples", got=None)
+    change = replace(change, metrics=with_detectors(change.metrics))
     records = list(store.records("evaluations"))
     current = [record for record in records if record.step_version == RECORD_KINDS["evaluations"].version]
     selected = list(_selected(current, change, selection or Selection()))

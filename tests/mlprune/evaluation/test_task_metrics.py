@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from mlprune.errors import BadInputError, ShapeError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
-from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES, Metric, bleu_metric, signature, task_metrics
+from mlprune.evaluation.task_metrics import (
+    METRICS,
+    PASS_RATES,
+    SHARED_TIES,
+    Metric,
+    bleu_metric,
+    signature,
+    task_metrics,
+)
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.vocabulary import METRIC_TRAITS
 from tests.example_predictions import whole_texts, with_scores
@@ -171,7 +179,10 @@ def test_signatures_name_the_tokenizer() -> None:
 def test_a_task_has_its_own_metrics_or_those_that_are_asked_for() -> None:
     for name, task in TASKS.items():
         assert tuple(metric.name for metric in task_metrics(name, "en")) == task.metrics
-    assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS) - {"ece_sum"}
+    assert {metric.name for name in TASKS for metric in task_metrics(name, "zh")} == set(METRICS) - {
+        "ece_sum",
+        *PASS_RATES,
+    }
     assert [metric.name for metric in task_metrics("facts", "en", names=("f1_weighted", "ece"))] == [
         "f1_weighted",
         "ece",
@@ -194,7 +205,13 @@ def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> N
 
 def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:
     assert set(METRICS) == set(METRIC_TRAITS)
-    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {"perplexity", "ece", "ece_sum"}
+    assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {
+        "perplexity",
+        "ece",
+        "ece_sum",
+        "bias_ambiguous",
+        "bias_disambiguated",
+    }
 
 
 def test_the_metrics_of_a_task_can_be_computed_on_its_items() -> None:

@@ -122,6 +122,17 @@ def test_japanese_xwinograd_has_another_name_and_languages_share_no_id(hub: Hub)
     assert ids_by_language == {"ja": ["ja:0", "ja:1"], "fr": ["fr:0", "fr:1"]}
 
 
+def test_exam_questions_are_read_under_codes_or_names_of_languages(hub: Hub) -> None:
+    row = {"question": "1 + 1?", **{f"option_{letter}": letter for letter in "abcd"}}
+    rows = [{"sample_id": f"maths/test/{n}", **row, "answer": "ABCD"[n]} for n in (2, 0)]
+    hub.push("CohereLabs/Global-MMLU", {"sw/test-00000-of-00001.parquet": parquet(rows)})
+    data = items_of("global_mmlu", "hub:CohereLabs/Global-MMLU", language="sw")
+    assert (ids(data), [item.gold for item in data.items]) == (["maths/test/2", "maths/test/0"], [2, 0])
+    hub.push("CohereLabs/include-base-44", {"North Macedonian/validation-0.parquet": parquet([{**row, "answer": 3}])})
+    data = items_of("include", "hub:CohereLabs/include-base-44", language="mk", split="dev")
+    assert (ids(data), [item.gold for item in data.items]) == (["mk:0"], [3])
+
+
 def test_belebele_is_found_under_the_flores_code_and_its_ids_do_not_follow_the_rows(hub: Hub) -> None:
     rows = [{"link": LINK, "question_number": n, **QUESTION, "correct_answer_num": str(n)} for n in (1, 2)]
     hub.push(
@@ -252,6 +263,7 @@ def test_published_data_sets_fit_their_records(name: str) -> None:
     task |= dict.fromkeys(
         ("amazon_reviews_multi", "amazon_reviews_multi_{config}", "AmazonReviewsClassification"), "marc"
     )
+    task |= {"Global-MMLU": "global_mmlu", "include-base-44": "include"}
     language = "sw" if name in ("cambridgeltl/xcopa", "juletxara/xstory_cloze") else "fr"
     data = items_of(task.get(name.partition("/")[2], "xstory_cloze"), f"hub:{name}", language=language)
     assert len(data.items) >= 80

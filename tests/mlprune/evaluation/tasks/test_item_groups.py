@@ -13,7 +13,7 @@ from mlprune.evaluation.tasks.item_groups import ItemGroup, groups_sha256, runs
 from mlprune.evaluation.tasks.task import Task
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
 from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
-from tests.published_data import PUBLISHED, N, csv_tabs
+from tests.published_data import PUBLISHED, SIB_TOPICS, N, csv_tabs
 
 PREMISES = ["0", "0", "0", "3", "3", "3"]
 """Clusters of `published_data.pair`: the id of the first of three rows."""
@@ -35,8 +35,15 @@ GROUPS: Mapping[str, tuple[Sequence[str], Sequence[str]]] = {
     "mlama": (["Q1"] * N, ["P19"] * N),
     "xstory-cloze": (OWN, NONE),
     "belebele": (["https://x.org/a"] * N, ["x.org"] * N),
+    "sib200": (OWN, SIB_TOPICS[:N]),
+    "multiblimp": ([f"{{language}}:{number // 2 * 2}" for number in range(N)], ["SV-#"] * N),
+    "global-mmlu": (OWN, ["STEM"] * N),
+    "include": (OWN, ["Driving License"] * N),
+    "xquad": (["50"] * 3 + ["53"] * 3, NONE),
+    "xquad-hub": (["50"] * 3 + ["53"] * 3, NONE),
+    "mbbq": (["Age:1"] * 4 + ["Disability_status:1"] * 2, ["Age"] * 4 + ["Disability_status"] * 2),
 }
-"""Published layout -> clusters and categories of its items in dev, or in test without dev, in every language."""
+"""Published layout -> clusters and categories of its items in its first split, in every language."""
 
 
 def groups(data: TaskData) -> list[tuple[str, str]]:
@@ -57,7 +64,9 @@ def test_published_files_tell_clusters_and_categories_equally_in_all_languages(t
     published.write(tmp_path)
     for language, splits in published.splits.items():
         data = read_items(published.tasks[0], tmp_path, language=language, split=splits[0])
-        assert groups(data) == list(zip(*GROUPS[name], strict=True)), language
+        clusters, categories = GROUPS[name]
+        named = [cluster.format(language=language) for cluster in clusters]
+        assert groups(data) == list(zip(named, categories, strict=True)), language
         assert bool(data.groups_sha256) == any(map(any, groups(data)))
 
 

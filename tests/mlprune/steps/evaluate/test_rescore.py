@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, TaskFileError
+from mlprune.evaluation.languages import detector
+from mlprune.evaluation.languages.detector import installed_detector
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
 from mlprune.steps.evaluate.rescore import Change, Rescored, Selection, rescore
 from mlprune.store.records import Record, identity
@@ -167,3 +169,23 @@ def test_translations_and_perplexities_keep_their_scoring_rule(tiny_run: Finishe
     record = store.require("evaluations", rescored.evaluation_ids[0])
     assert record.rows["evaluations"][0]["scoring_rule"] == "greedy"
     assert list(store.read_table(record.artefacts[0])) == list(TRANSLATION_SCHEMA)
+
+
+def test_pass_rates_of_translations_name_their_detector_in_the_id(
+    tiny_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = copy_of(tiny_run.store, tmp_path / "store")
+    with pytest.raises(BadInputError, match="no words can be told"):
+        rescore(store, Change(metrics=("word_pass_rate",)), Selection(task="translation"))
+    rescored = rescore(store, Change(metrics=("line_pass_rate", "judged_share")), Selection(task="translation"))
+    assert rescored.n_compared > 0
+    for evaluation_id in rescored.evaluation_ids:
+        record = store.require("evaluations", evaluation_id)
+        names = ["line_pass_rate", "judged_share"]
+        assert record.parameters["metrics"] == [f"{name}@{installed_detector()}" for name in names]
+        rows = record.rows["metrics"]
+        assert [row["metric"] for row in rows] == names
+        assert all(0 <= row["value"] <= 1 and row["signature"] == installed_detector() for row in rows)
+    monkeypatch.setattr(detector, "version", lambda package: "9.9")
+    other = rescore(store, Change(metrics=("judged_share",)), Selection(task="translation"))
+    assert not set(other.evaluation_ids) & set(rescored.evaluation_ids)
