@@ -12,7 +12,7 @@ from catalog.ingest.table_files import foreign_keys
 from catalog.ingest.view_files import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
-from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError
+from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError, RetiredArtefactError
 from mlprune.store.parquet import columns_of
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, one_line, record_path
@@ -104,6 +104,8 @@ def _differing_copies(store: Store, kind: str, record_id: str, *, segments: tupl
 def _artefact_damages(store: Store, artefact: Artefact) -> Iterator[Damage]:
     try:
         data = store.read_bytes(artefact)
+    except RetiredArtefactError:
+        return
     except DamagedArtefactError as err:
         context = err.context
         yield Damage(err.message, artefact.path, str(context.get("expected", "")), str(context.get("got", "")))

@@ -72,6 +72,10 @@ class StoreError(BadInputError):
     """The store cannot be used as requested."""
 
 
+class RetiredArtefactError(StoreError):
+    """A retention rule removed a file. A run of its recipe with --remake makes it again."""
+
+
 class QueryError(BadInputError):
     """A catalog query or one of its parameters is wrong."""
 

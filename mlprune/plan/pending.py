@@ -1,13 +1,18 @@
-"""Pending jobs: the jobs of a plan without complete records and artefacts in the store."""
+"""Pending jobs: the jobs of a plan without complete records and artefacts in the store.
 
-from collections.abc import Iterable
+Artefacts that were retired count as complete, unless the run makes them again.
+"""
 
+from collections.abc import Collection, Iterable
+
+from mlprune.plan.retired_files.survey import Survey
 from mlprune.steps.job import Job, RecordKey
+from mlprune.store.repair import copy_to_quarantine
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
 
 
-def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> list[Job]:
+def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, remake: Collection[str] = ()) -> list[Job]:
     """The jobs that have to run, in the order of the plan.
 
     A job is pending if one of its records is missing, or if an artefact is missing or does not have the recorded size.
@@ -18,12 +23,14 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
       everything computed from it is quarantined. Plan again after such a run.
 
     Args:
-        repair: quarantine records with damaged artefacts, so that their jobs run again.
+        repair: quarantine records with damaged artefacts, so that their jobs run again. Records with retired artefacts
+            stay in place and are copied to the quarantine, so that the new version is compared with them.
+        remake: retired groups of files whose jobs have to run again.
     """
     keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
     present = set(store.record_names())
     known = present | quarantined_copies(store).keys()
-    survey = _Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present))
+    survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
     pending: list[Job] = []
     unmade: set[RecordKey] = set()
     for job, makes, needs in keys_of_jobs:
@@ -32,18 +39,13 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
             missing_needs = [key for key in missing_needs if not _made_meanwhile(store, key)]
         has_new_needs = any(key not in known for key in missing_needs)
         outdated = set(makes) - set(job.also_made_elsewhere) if has_new_needs else set()
-        if (
-            job.artefact_record is not None
-            and job.artefact_record in present
-            and not survey.is_sound(job.artefact_record)
-        ):
+        files_record = job.artefact_record if job.artefact_record in present else None
+        is_remade = files_record is not None and survey.is_remade(files_record)
+        if files_record is not None and not survey.is_sound(files_record) and (files_record in makes or not is_remade):
             outdated = set(makes)
         stale = [key for key in makes if key in present and (key in outdated or not survey.is_sound(key))]
-        if repair:
-            for key in stale:
-                record = store.read_record(*key)
-                if record is not None:
-                    store.quarantine(record)
+        for key in stale if repair else ():
+            _set_aside(store, key, stays=is_remade or survey.is_remade(key))
         unfinished = [key for key in makes if key in stale or key not in present]
         if has_new_needs or unfinished:
             pending.append(job)
@@ -51,44 +53,21 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False) -> 
     return pending
 
 
-class _Survey:
-    """Records that can be read and whose artefacts have the right size. Each record is examined once.
-
-    An object store reads many records at a time, and lists folders to get the sizes of files.
-    """
-
-    def __init__(self, store: Store, keys: Iterable[RecordKey]) -> None:
-        self._store = store
-        self._records = {} if store.is_local else store.read_records(keys)
-        self._sizes: dict[str, dict[str, int]] = {}
-        self._is_sound: dict[RecordKey, bool] = {}
-
-    def is_sound(self, key: RecordKey) -> bool:
-        """Whether a record can be read and its artefacts exist with the right sizes."""
-        if key not in self._is_sound:
-            self._is_sound[key] = self._examine(key)
-        return self._is_sound[key]
-
-    def _examine(self, key: RecordKey) -> bool:
-        if self._store.is_local:
-            return _is_sound(self._store, key)
-        record = self._records.get(key)
-        return record is not None and all(
-            self._size(artefact.path) == artefact.n_bytes for artefact in record.artefacts
-        )
-
-    def _size(self, path: str) -> int | None:
-        folder = path.partition("/")[0]
-        if folder not in self._sizes:
-            self._sizes[folder] = self._store.sizes(folder)
-        return self._sizes[folder].get(path)
+def _set_aside(store: Store, key: RecordKey, *, stays: bool) -> None:
+    """Move a record to the quarantine, or copy it there if it stays until it is replaced."""
+    record = store.read_record(*key)
+    if record is not None and stays:
+        copy_to_quarantine(store, record)
+    elif record is not None:
+        store.quarantine(record)
 
 
 def _made_meanwhile(store: Store, key: RecordKey) -> bool:
     """Whether another run has made a record since the listing. The records that depend on it are then sound."""
-    return store.has_record(*key) and _is_sound(store, key)
+    return store.has_record(*key) and is_made(store, key)
 
 
-def _is_sound(store: Store, key: RecordKey) -> bool:
+def is_made(store: Store, key: RecordKey) -> bool:
+    """Return whether a record is sound and all its artefacts exist with their sizes."""
     record = store.read_record(*key)
     return record is not None and store.is_complete(record)

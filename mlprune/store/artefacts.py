@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Sequence
 
-from mlprune.errors import DamagedArtefactError
+from mlprune.errors import DamagedArtefactError, RetiredArtefactError
 from mlprune.json_values import JsonValue, parse_json
 from mlprune.store.backend.store_files import StoreFiles
 from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
 from mlprune.store.records import Artefact, Record
+from mlprune.store.retired import group_of, read_marker, remake_command
 
 
 def sha256_of(data: bytes) -> str:
@@ -34,16 +35,25 @@ class ArtefactStore(StoreFiles):
 
         Raises:
             DamagedArtefactError: it is missing or differs from its record.
+            RetiredArtefactError: it is missing because a retention rule removed it.
         """
         try:
             data = self._read(artefact.path)
         except OSError as err:  # an object store raises OSError only for "not found"
+            self._raise_if_retired(artefact.path)
             raise DamagedArtefactError("an artefact is missing", path=artefact.path) from err
         if sha256_of(data) != artefact.sha256:
             raise DamagedArtefactError(
                 "an artefact is damaged", path=artefact.path, expected=artefact.sha256, got=sha256_of(data)
             )
         return data
+
+    def _raise_if_retired(self, path: str) -> None:
+        marker = read_marker(self, group_of(path))
+        if marker is not None:
+            raise RetiredArtefactError(
+                "a file was retired to save space", path=path, **marker, next=remake_command(self.uri)
+            )
 
     def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> dict[str, Values]:
         """Read all or some columns of a Parquet artefact; see `read_bytes` for the error."""
@@ -54,13 +64,20 @@ class ArtefactStore(StoreFiles):
         sizes = self.sizes_of([artefact.path for artefact in record.artefacts])
         return sizes == [artefact.n_bytes for artefact in record.artefacts]
 
-    def is_intact(self, record: Record) -> bool:
-        """Return whether every artefact of a record exists, byte for byte; reads all of them."""
-        try:
-            for artefact in record.artefacts:
+    def is_intact(self, record: Record, *, may_be_retired: bool = False) -> bool:
+        """Return whether every artefact of a record exists, byte for byte; reads all of them.
+
+        Args:
+            may_be_retired: whether artefacts may also be missing because they were retired.
+        """
+        for artefact in record.artefacts:
+            try:
                 self.read_bytes(artefact)
-        except DamagedArtefactError:
-            return False
+            except DamagedArtefactError:
+                return False
+            except RetiredArtefactError:
+                if not may_be_retired:
+                    return False
         return True
 
     def write_run_file(self, run_id: str, name: str, value: JsonValue) -> None:

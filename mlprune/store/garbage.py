@@ -72,7 +72,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
         StoreError: a run is writing to the store, a record or a segment cannot be read, or the folder is read-only.
     """
     store.require_writable()
-    now = _store_time(store)
+    now = store_time(store)
     if claims := living_claims(store, now=now):
         raise StoreError(
             "a run is writing to the store",
@@ -89,7 +89,7 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
     return n_files
 
 
-def _store_time(store: Store) -> float:
+def store_time(store: Store) -> float:
     """Return the time by the clock of the machine that keeps the files; this machine's clock may be wrong."""
     path = f"{CLOCK}gc-{file_tag()}-{uuid.uuid4().hex[:8]}"
     store.write_bytes(path, b"\n")

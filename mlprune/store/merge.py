@@ -2,16 +2,18 @@
 
 Equal work has equal ids, so a record that is in both stores is kept as it is in this one, even if another machine
 computed other bytes for its artefacts. Artefacts are verified and copied before their record. Claims, the quarantine
-and the catalog are not copied.
+and the catalog are not copied. Files that were retired here stay retired; of files that were retired there, the marker
+is copied with the record.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from mlprune.errors import DamagedArtefactError, StoreError
+from mlprune.errors import DamagedArtefactError, RetiredArtefactError, StoreError
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey, parent_ids, record_path
+from mlprune.store.retired import group_of, marker_path, only_retired, retired_groups
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ class Merge:
     """Paths of records that were not copied. The record is wrong, or it or one of its artefacts is damaged, or it
     was computed from such a record, or a record of this store lists other bytes under the path of an artefact, which
     another machine may have computed."""
+    n_retired: int = 0
+    """Groups of files of copied records that were retired in the other store."""
 
 
 def _trust(_store: Store, _record: Record) -> Iterable[str]:
@@ -56,10 +60,11 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
         raise StoreError("a store cannot be merged into itself", store=store.uri)
     existing = {(record.kind, record.id): record for record in store.records()}
     referenced = {artefact.path: artefact.sha256 for record in existing.values() for artefact in record.artefacts}
+    retired_here, markers = retired_groups(store), _Markers(other, store)
     refused: list[str] = []
     n_records = n_files = n_known = 0
     for key in _parents_first(other.record_names()):
-        if key in existing and store.is_complete(existing[key]):
+        if key in existing and _is_accounted_for(store, existing[key], retired_here):
             n_known += 1
             continue
         try:
@@ -67,14 +72,49 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
             if record is None:  # it was removed since it was listed
                 continue
             _require_trust(other, record, examine=examine, refused=refused)
-            n_files += sum(_copy(other, store, artefact, referenced=referenced) for artefact in record.artefacts)
+            for artefact in record.artefacts:
+                try:
+                    n_files += _copy(other, store, artefact, referenced=referenced)
+                except RetiredArtefactError:
+                    markers.copy(artefact, is_known=key in existing)
         except DamagedArtefactError as err:
             logger.warning("%s is not copied: %s", record_path(*key), err)
             refused.append(record_path(*key))
             continue
         store.write_record(record)
         n_records += 1
-    return Merge(n_records, n_files + _copy_run_files(other, store), n_known, tuple(refused))
+    return Merge(n_records, n_files + _copy_run_files(other, store), n_known, tuple(refused), len(markers.copied))
+
+
+def _is_accounted_for(store: Store, record: Record, retired: Collection[str]) -> bool:
+    """Whether every artefact of a record exists with its size or was retired."""
+    sizes = store.sizes_of([artefact.path for artefact in record.artefacts])
+    return only_retired(record, sizes, groups=retired) is not None
+
+
+class _Markers:
+    """Copies the markers of retired files, each once."""
+
+    def __init__(self, other: Store, store: Store) -> None:
+        self._other, self._store = other, store
+        self.copied: dict[str, None] = {}
+        """Groups whose markers were copied."""
+
+    def copy(self, artefact: Artefact, *, is_known: bool) -> None:
+        """Copy the marker of an artefact that was retired in the other store.
+
+        Args:
+            is_known: whether this store has the record of the artefact, and so is missing the file by damage.
+        Raises:
+            DamagedArtefactError: it does.
+        """
+        group = group_of(artefact.path)
+        marker = self._other.read_file(marker_path(group))
+        if is_known or marker is None:
+            raise DamagedArtefactError("an artefact was retired in the other store", path=artefact.path)
+        if group not in self.copied:
+            self._store.write(marker_path(group), marker)
+            self.copied[group] = None
 
 
 def _parents_first(names: Iterable[RecordKey]) -> list[RecordKey]:
@@ -104,6 +144,7 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
         referenced: path -> SHA-256 of the artefacts that records of `store` list.
     Raises:
         DamagedArtefactError: it is missing or damaged in `other`, or a record of `store` lists other bytes.
+        RetiredArtefactError: it was retired in `other`.
     """
     expected = referenced.get(artefact.path, artefact.sha256)
     if expected != artefact.sha256:
@@ -111,6 +152,8 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
         raise DamagedArtefactError(message, path=artefact.path, expected=expected, got=artefact.sha256)
     try:
         store.read_bytes(artefact)
+    except RetiredArtefactError:
+        return False
     except DamagedArtefactError:
         store.write_bytes(artefact.path, other.read_bytes(artefact), n_rows=artefact.n_rows)
         return True

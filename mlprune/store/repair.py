@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.store.records import RecordKey
+from mlprune.store.backend.quarantine import quarantine_path
+from mlprune.store.records import Record, RecordKey
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,18 @@ def quarantine_records_of(store: Store, paths: Collection[str]) -> list[str]:
     return [record.path for record in concerned]
 
 
+def copy_to_quarantine(store: Store, record: Record) -> None:
+    """Keep a copy of a record that stays in its place until it is made again.
+
+    If the new record differs from the copy, everything computed from the old one is made again, too.
+    """
+    store.write_bytes(quarantine_path(record.path), record.to_json().encode())
+
+
 def scrub(store: Store, keys: Iterable[RecordKey]) -> int:
     """Read every artefact of some records and quarantine the records with a damaged one; return how many.
+
+    Artefacts that were retired are no damage.
 
     Args:
         store: opened with `quarantine=True`.
@@ -51,7 +62,7 @@ def scrub(store: Store, keys: Iterable[RecordKey]) -> int:
     n_damaged = 0
     for key in keys:
         record = store.read_record(*key)
-        if record is not None and not store.is_intact(record):
+        if record is not None and not store.is_intact(record, may_be_retired=True):
             logger.warning("an artefact of %s %s is damaged and will be made again", *key)
             store.quarantine(record)
             n_damaged += 1

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlprune.counted import counted
+from mlprune.hub import format_size
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import GIB
+from mlprune.plan.retired_files.remake import RetiredFiles
+from mlprune.plan.retired_files.work import find_retired
 from mlprune.plan.searches.search_costs import search_costs
 from mlprune.plan.searches.sensitivity_costs import sensitivity_costs
 from mlprune.recipe import Recipe
@@ -19,6 +22,7 @@ from mlprune.steps.job_cost import block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass.jobs import ObserveBlocksJob
 from mlprune.steps.questions.declarations import declarations
+from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
 from ray_jobs.cli.search_text import search_lines, sensitivity_lines
@@ -65,6 +69,7 @@ def describe_plan(
     store = Store(store_uri)
     plan = extend_plan(build_plan(recipe, nodes or [local_node()]), store)
     pending = pending_jobs(plan.jobs, store)
+    retired = find_retired(plan.jobs, pending, store)
     adopted = adopted_evaluations(pending, store)
     needs = needs_of(plan, pending, adopted=adopted)
     require_room(needs, store)
@@ -72,6 +77,7 @@ def describe_plan(
         *_job_lines(plan, pending),
         *_observation_lines(pending, needs),
         *_adoption_lines(len(adopted)),
+        *_retired_lines(retired, store),
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
@@ -115,6 +121,18 @@ def _adoption_lines(n_adopted: int) -> list[str]:
     if not n_adopted:
         return []
     return [f"adopted: {counted(n_adopted, 'evaluation')} with the predictions of an earlier version; no model runs"]
+
+
+def _retired_lines(retired: RetiredFiles, store: Store) -> list[str]:
+    """One line on retired files, if the recipe has any, and one if pending jobs need them."""
+    if not retired.files:
+        return []
+    size = format_size(retired.n_bytes)
+    lines = [f"retired: {counted(len(retired.files), 'group')} of files, {size}, which count as done"]
+    if retired.needed:
+        n_needed = counted(len(retired.needed), "group")
+        lines.append(f"retired: jobs to do need {n_needed} of them: {remake_command(store.uri)}")
+    return lines
 
 
 def _needs_lines(plan: Plan, needs: Needs, nodes: Sequence[Node]) -> list[str]:

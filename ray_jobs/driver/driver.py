@@ -9,9 +9,10 @@ aside and checked again until its records exist or its claim is stale.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
+from mlprune.plan.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
@@ -41,12 +42,7 @@ class Driver:
     """Runs the jobs of one run.
 
     Args:
-        store: where the records go.
-        run_id: the run.
         round_: how often the run was planned again, from 0.
-        workers: run the jobs.
-        metrics: count the jobs.
-        progress: shows every finished job.
         claims: prevent other runs in this store from doing the same jobs; None for a run that is alone.
         next_jobs: plans the jobs that follow from a result; they join the run.
         search_states: how far the searches are, for `mlprune status`.
@@ -76,13 +72,14 @@ class Driver:
         self._has_logged_wait = False
         self._catalog = CatalogSync(store)
 
-    def run(self, jobs: Iterable[Job], *, present: set[RecordKey]) -> RunResult:
+    def run(self, jobs: Iterable[Job], *, present: set[RecordKey], replaced: Collection[RecordKey] = ()) -> RunResult:
         """Run all jobs, each after the jobs it needs.
 
         Args:
-            present: records that already exist.
+            present: records that already exist and stay.
+            replaced: records that exist until they are replaced, because their files were retired.
         """
-        state = RunState(waiting=list(jobs), done=set(present))
+        state = RunState(waiting=list(jobs), done=set(present), replaced=frozenset(replaced))
         self._log.start(state.waiting)
         self._log.log_searches(self._search_states())
         result: RunResult | None = None
@@ -160,14 +157,17 @@ class Driver:
         if self._claims.take(key) or (key in state.check_claim_at and self._is_done_elsewhere(state, job)):
             state.check_claim_at.pop(key, None)
             return False
-        state.check_claim_at[key] = time.monotonic() + POLL_INTERVAL_S
+        state.note_claimed_elsewhere(key, check_at=time.monotonic() + POLL_INTERVAL_S)
         return True
 
     def _is_done_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has made the job's records since the plan; the plan removed invalid records."""
-        if self._claims is None or not self._claims.may_have_peers or job.makes[-1] in state.n_attempts:
+        key = job.makes[-1]
+        if self._claims is None or not self._claims.may_have_peers or key in state.n_attempts:
             return False
-        return all(self._store.has_record(*key) for key in reversed(job.makes))
+        if state.replaced.issuperset(job.makes):
+            return key in state.claimed_elsewhere and all(is_made(self._store, made) for made in job.makes)
+        return all(self._store.has_record(*made) for made in reversed(job.makes))
 
     def _settle_elsewhere(self, state: RunState, job: Job) -> None:
         """Record a job that another run has done; the log of that run has its details."""

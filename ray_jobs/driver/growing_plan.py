@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.plan import Plan, extend_plan, pending_jobs
+from mlprune.plan.retired_files.remake import NO_REMAKE, Remake, RetiredFiles, remove_outdated_markers
+from mlprune.plan.retired_files.work import pending_work
 from mlprune.search.method import ItemBudget
 from mlprune.search.trials import winner
 from mlprune.steps.job import Job, RecordKey
@@ -42,11 +44,15 @@ class GrowingPlan:
     Args:
         plan: as it was built, without batches of searches.
         store: where the results are.
+        remake: which retired files the run makes again.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store, remake: Remake = NO_REMAKE) -> None:
         self._built = plan
         self._store = store
+        self._remake = remake
+        self._retired: list[RetiredFiles] = []
+        """Retired files of what was planned."""
         self._limits: dict[str, SearchLimits] = {}
         """Search -> what it needs at most, which takes time to compute."""
         self.plan = extend_plan(plan, store)
@@ -54,6 +60,20 @@ class GrowingPlan:
     def plan_again(self) -> None:
         """Plan the searches from their start, after records were moved to quarantine."""
         self.plan = extend_plan(self._built, self._store)
+
+    def pending(self, *, repair: bool = False) -> list[Job]:
+        """Return the jobs that have to run; see `pending_work`."""
+        return self._pending(self.plan.jobs, repair=repair)
+
+    def _pending(self, jobs: Sequence[Job], *, repair: bool) -> list[Job]:
+        work = pending_work(jobs, self._store, self._remake, repair=repair)
+        self._retired.append(work.retired)
+        return work.jobs
+
+    def remove_markers(self) -> None:
+        """Remove the markers of the retired files that exist again."""
+        for retired in self._retired:
+            remove_outdated_markers(self._store, retired)
 
     def next_jobs(self, job: Job) -> Sequence[Job]:
         """Return the jobs that a finished job makes possible, without those that the store has done.
@@ -65,7 +85,10 @@ class GrowingPlan:
         n_planned = len(self.plan.jobs)
         self.plan = extend_plan(self.plan, self._store)
         self.declare()
-        return pending_jobs(self.plan.jobs[n_planned:], self._store, repair=True)
+        jobs = self.plan.jobs[n_planned:]
+        if not self._remake.is_wanted:  # a job that needs a retired file fails and names the command
+            return pending_jobs(jobs, self._store, repair=True)
+        return self._pending(jobs, repair=True)
 
     @property
     def search_states(self) -> tuple[SearchState, ...]:

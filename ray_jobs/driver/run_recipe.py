@@ -9,11 +9,13 @@ from typing import NamedTuple
 from rich.console import Console
 
 from mlprune.errors import BadInputError, StoreError, TransientError
-from mlprune.plan import build_plan, pending_jobs
+from mlprune.plan import Plan, build_plan
 from mlprune.plan.estimate import adopted_evaluations, needs_of
+from mlprune.plan.retired_files.remake import NO_REMAKE, Remake
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job
 from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.variant_names import find_variants
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.repair import scrub
@@ -47,6 +49,7 @@ def run_recipe(
     changes: RecipeChanges = NO_CHANGES,
     allow_import: bool = False,
     scrubs: bool = False,
+    remake: Remake = NO_REMAKE,
     stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
@@ -55,19 +58,20 @@ def run_recipe(
         changes: of the recipe, such as fewer demonstrations and items.
         allow_import: import the models that the recipe asks to import.
         scrubs: read all artefacts of this recipe first, and make the damaged ones again.
+        remake: which retired files to make again; its variants are given by id or name.
         stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
-        StoreError: an object store stopped answering; finished jobs are kept.
+        StoreError: an object store stopped answering; finished jobs are kept. Or the run needs retired files that it
+            is not asked to make again; nothing is written.
     """
     try:
         _require_absolute(store_uri, address)
         recipe = load_changed_recipe(recipe_path, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:
-            return _run_recipe(
-                recipe, store_uri, address=address, available=available, scrubs=scrubs, stale_after_s=stale_after_s
-            )
+            options = _Options(address, scrubs, remake, stale_after_s)
+            return _run_recipe(recipe, store_uri, available=available, options=options)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
         raise StoreError(err.message, context) from err
@@ -87,22 +91,32 @@ def _require_absolute(store_uri: str, address: str) -> None:
         )
 
 
-def _run_recipe(
-    recipe: Recipe, store_uri: str, *, address: str, available: Machines, scrubs: bool, stale_after_s: float
-) -> RunSummary:
+class _Options(NamedTuple):
+    """Options of a run."""
+
+    address: str
+    scrubs: bool
+    remake: Remake
+    stale_after_s: float
+
+
+def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options: _Options) -> RunSummary:
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    store = Store(store_uri, quarantine=True)
-    growing = GrowingPlan(build_plan(recipe, available.nodes), store)
-    if scrubs:
+    store, address = Store(store_uri, quarantine=True), options.address
+    built = build_plan(recipe, available.nodes)
+    growing = GrowingPlan(built, store, _with_ids(options.remake, built, store))
+    if options.scrubs:
         n_damaged = scrub(store, growing.records)
         console.print(f"scrub: {n_damaged} records with damaged artefacts moved to quarantine/")
         growing.plan_again()
     plan = growing.plan
-    pending = pending_jobs(plan.jobs, store)
+    pending = growing.pending()
     declared = declarations(plan.questions, store)
     record = plan.record_with(declared)
     if not pending and store.read_record(record.kind, record.id) and not growing.undeclared():
         console.print(f"nothing to do: all {len(plan.jobs)} jobs of this recipe are done")
+        if options.remake.is_wanted:
+            growing.remove_markers()
         fold(store, publish=True)
         return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
     store.require_writable()
@@ -113,7 +127,6 @@ def _run_recipe(
         console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
         for line in question_lines(plan, store, declared):
             console.print(line, markup=False)
-        jobs = pending_jobs(plan.jobs, store, repair=True)
         store.write_record(record)
         growing.declare()
         run_id = begin_run(
@@ -124,15 +137,33 @@ def _run_recipe(
             recipe_id=record.id,
             models={model.base_model_id: model.path for model in plan.models},
         )
-        with Claims(store, run_id, stale_after_s=stale_after_s) as claims:
+        with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:
+            claims.take(("runs", run_id))  # from now on, no file of the store is retired
+            jobs = growing.pending(repair=True)
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
             services = _Services(workers, claims, metrics, console)
             result = _run_rounds(growing, store, jobs, run_id=run_id, services=services)
+            growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
     summary = summarise(result, next_commands(plan.recipe, store_uri))
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     return summary
+
+
+def _with_ids(remake: Remake, plan: Plan, store: Store) -> Remake:
+    """Return what to remake with the ids of its variants.
+
+    Raises:
+        StoreError: a variant is not in the store, or not in the recipe.
+    """
+    ids = find_variants(store, remake.variants) if remake.variants else []
+    planned = {variant.id for variant in plan.variants.values()}
+    if other := [variant_id for variant_id in ids if variant_id not in planned]:
+        raise StoreError(
+            "a variant to remake is not in this recipe", got=other[0], expected=f"a variant of {plan.recipe.name}"
+        )
+    return replace(remake, variants=tuple(ids))
 
 
 class _Services(NamedTuple):
@@ -166,15 +197,16 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
                 next_jobs=growing.next_jobs,
                 search_states=lambda: growing.search_states,
             )
-            remade = {key for job in jobs for key in job.makes}
-            result = driver.run(jobs, present=set(store.record_names()) - remade)
+            made = {key for job in jobs for key in job.makes}
+            present = set(store.record_names())
+            result = driver.run(jobs, present=present - made, replaced=present & made)
             n_done += result.n_done
         if result.found_damage:
             scrub(store, growing.records)
         elif n_quarantined(store) == n_copies:  # if not, results of another version were set aside meanwhile
             break
         growing.plan_again()
-        jobs = [] if result.problem else pending_jobs(growing.plan.jobs, store, repair=True)
+        jobs = [] if result.problem else growing.pending(repair=True)
         if not jobs:
             break
     else:

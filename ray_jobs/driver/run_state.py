@@ -31,6 +31,10 @@ class RunState:
     """Transient failures per job, except those that continue with less memory."""
     check_claim_at: dict[RecordKey, float] = field(default_factory=dict)
     """Job claimed by another run -> when to check its claim again, on the monotonic clock."""
+    replaced: frozenset[RecordKey] = frozenset()
+    """Records that exist until this run, or another one, replaces them."""
+    claimed_elsewhere: set[RecordKey] = field(default_factory=set)
+    """Jobs that another run had claimed at some time."""
     n_elsewhere: int = 0
     """Jobs that another run has done."""
     n_jobs: int = 0
@@ -68,6 +72,11 @@ class RunState:
     def note_submitted(self, job: Job) -> None:
         """Note that a job was given to a worker."""
         self.running[job.makes[-1]] = job
+
+    def note_claimed_elsewhere(self, key: RecordKey, *, check_at: float) -> None:
+        """Note that another run has claimed a job, and when to check its claim again."""
+        self.check_claim_at[key] = check_at
+        self.claimed_elsewhere.add(key)
 
     def mark_done(self, keys: Iterable[RecordKey]) -> None:
         """Note that records exist."""

@@ -12,6 +12,7 @@ from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
 from mlprune.store.merge import Merge, merge
 from mlprune.store.records import Record
+from mlprune.store.retired import group_of, retired_groups, write_marker
 from mlprune.store.store import Store
 from tests.records import made_up_record, record_text
 
@@ -169,3 +170,41 @@ def test_a_record_that_says_something_wrong_and_what_was_computed_from_it_are_re
     assert done.n_records == 1
     assert f"{wrong.path} is not copied: wrong by hand" in caplog.text
     assert f"{result.path} is not copied: it was computed from" in caplog.text
+
+
+def retire(store: Store, record: Record) -> str:
+    """Retire the file of a record; return its group."""
+    group = group_of(record.artefacts[0].path)
+    write_marker(store, group, retired_at="2026-11-26", reason="space")
+    store.delete(record.artefacts[0].path)
+    return group
+
+
+def numbered(store: Store, number: int) -> Record:
+    return next(record for record in store.records() if record.parameters["number"] == number)
+
+
+def test_of_files_that_were_retired_there_the_record_and_the_marker_are_copied(target: Store, source: Store) -> None:
+    record = numbered(source, 2)
+    group = retire(source, record)
+    assert merge(source, target) == Merge(n_records=2, n_files=2, n_known=1, refused=(), n_retired=1)
+    assert target.read_record(*(record.kind, record.id)) == record
+    assert retired_groups(target) == {group}
+    assert target.is_intact(record, may_be_retired=True)
+
+
+def test_files_that_were_retired_here_stay_retired(target: Store, source: Store) -> None:
+    record = numbered(target, 1)
+    group = retire(target, record)
+    assert merge(source, target).n_known == 1
+    assert retired_groups(target) == {group}
+    assert not target.list(record.artefacts[0].path)
+    assert not target.is_complete(record)
+
+
+def test_a_marker_of_another_store_does_not_hide_damage_here(target: Store, source: Store) -> None:
+    retire(source, numbered(source, 1))
+    record = numbered(target, 1)
+    target.delete(record.artefacts[0].path)
+    assert merge(source, target).refused == (record.path,)
+    assert retired_groups(target) == frozenset()

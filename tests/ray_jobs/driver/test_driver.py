@@ -4,7 +4,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -35,10 +35,11 @@ def run(
     present: set[RecordKey] | None = None,
     claims: Claims | None = None,
     metrics: Metrics = NO_METRICS,
+    replaced: Collection[RecordKey] = (),
 ) -> RunResult:
     with Progress(jobs) as progress:
         driver = Driver(store, "run", workers=workers, progress=progress, claims=claims, metrics=metrics)
-        return driver.run(jobs, present=present or set())
+        return driver.run(jobs, present=present or set(), replaced=replaced)
 
 
 @pytest.fixture
@@ -286,6 +287,45 @@ def test_a_job_that_another_run_finished_between_plan_and_start_is_not_done_agai
     workers = ScriptedWorkers()
     result = run([NamedJob("a")], workers, store, present={("masks", "a")}, claims=ours)
     assert (workers.submitted, result.n_elsewhere) == ([], 1)
+
+
+def test_a_job_whose_record_stays_until_it_is_replaced_is_done_unless_another_run_has_just_done_it(
+    store: Store, ours: Claims
+) -> None:
+    record = made_up_record("masks", artefacts=[store.write_bytes("masks/a/block-000.parquet", b"12345")])
+    store.write_record(record)
+    job, key = NamedJob(record.id), (record.kind, record.id)
+    workers = ScriptedWorkers()
+    result = run([job], workers, store, claims=ours, replaced={key})
+    assert (workers.submitted, result.n_elsewhere) == ([record.id], 0)
+
+
+@pytest.mark.usefixtures("short_poll_interval")
+@pytest.mark.parametrize("is_made", [True, False])
+def test_a_job_that_another_run_replaces_is_done_when_its_files_exist(
+    store: Store, ours: Claims, theirs: Claims, caplog: pytest.LogCaptureFixture, *, is_made: bool
+) -> None:
+    artefact = store.write_bytes("masks/a/block-000.parquet", b"12345")
+    record = made_up_record("masks", artefacts=[artefact])
+    store.write_record(record)
+    store.delete(artefact.path)
+    job, key = NamedJob(record.id), (record.kind, record.id)
+    assert theirs.take(key)
+
+    def finish_theirs() -> None:
+        deadline = time.monotonic() + 300
+        while "theirs" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if is_made:
+            store.write_bytes(artefact.path, b"12345")
+        theirs.release(key)
+
+    other_run = threading.Thread(target=finish_theirs)
+    other_run.start()
+    workers = ScriptedWorkers()
+    result = run([job], workers, store, claims=ours, replaced={key})
+    other_run.join()
+    assert (workers.submitted, result.n_elsewhere) == ([], 1) if is_made else ([record.id], 0)
 
 
 def test_a_permanent_failure_ends_a_run_with_claims(store: Store, ours: Claims) -> None:

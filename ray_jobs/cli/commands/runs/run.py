@@ -33,6 +33,17 @@ def run(
             "record.",
         ),
     ] = False,
+    remake: Annotated[
+        bool, typer.Option("--remake", help="Make the retired files of this recipe again, see mlprune gc.")
+    ] = False,
+    remake_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remake-only",
+            metavar="VARIANT",
+            help="Like --remake, only for this variant (id or name) and for what unfinished jobs need; repeatable.",
+        ),
+    ] = None,
 ) -> None:
     """Run a recipe. After an interruption or a failure, rerun the same command: finished jobs are skipped.
 
@@ -40,13 +51,18 @@ def run(
     Examples:
       mlprune run recipe.yaml --store runs/ --address local
       mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
+      mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
     show_start(f"planning {recipe}: reading its model and texts")
-    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - commands import lazily
+    from mlprune.plan.retired_files.remake import Remake  # noqa: PLC0415 - commands import lazily
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
-    summary = run_recipe(recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub)
+    wanted = Remake(remake or bool(remake_only), tuple(remake_only or ()))
+    summary = run_recipe(
+        recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
+    )
     for position, command in enumerate(summary.next_commands):
         typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
     raise typer.Exit(summary.exit_code)

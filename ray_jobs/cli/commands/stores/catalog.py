@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catalog.visible_text import visible
+from mlprune.counted import counted
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store, install_command
 
@@ -63,12 +64,15 @@ def check(
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
     from catalog.deep_check import deep_check  # noqa: PLC0415
+    from mlprune.store.retired import remake_command, retired_groups  # noqa: PLC0415
 
     opened = existing_store(store)
     damages, notes = check_store(opened)
     if deep or (repair and damages):
         wrong, unchecked = deep_check(opened, sample=sample if deep else None, seed=seed, with_masks=deep)
         damages, notes = [*damages, *wrong], [*notes, *unchecked]
+    if retired := retired_groups(opened):
+        notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
     for note in notes:
         typer.echo(visible(f"note: {note}"), err=True)
     for damage in damages:
@@ -118,6 +122,8 @@ def merge(
     with Catalog.open(target) as catalog:
         catalog.fold()
     typer.echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
+    if result.n_retired:
+        typer.echo(f"{result.n_retired} groups of files were retired in the other store: only their records are copied")
     for path in result.refused:
         typer.echo(f"not copied (damaged, wrong, or in conflict with the same record here): {visible(path)}")
     if result.refused:

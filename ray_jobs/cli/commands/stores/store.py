@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from catalog.visible_text import visible
-from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.commands.stores.retention import RetentionOptions, apply_retention
+from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
 
 MAX_LISTED_FILES = 50
 """Files that `gc` lists by name."""
@@ -29,13 +30,53 @@ def gc(
         bool, typer.Option("--delete", help="Delete the files; without it they are only listed.")
     ] = False,
     min_age_hours: Annotated[float, typer.Option(min=0, help="Skip files written in the last N hours.")] = 24.0,
+    keep_best: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-best", metavar="N", min=0, help="Retire masks and weights, except those of the best N variants."
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option("--by", metavar="METRIC", help="Metric on dev that ranks the variants; repeatable."),
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Rank the variants by this task only.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Rank the variants by this language only, not by the mean over languages.")
+    ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(metavar="D", min=0, help="Retire masks and weights, except those of the last D days."),
+    ] = None,
+    quota: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Retire only until the store has this size, such as 200GB: first what is made again from stored "
+            "statistics.",
+        ),
+    ] = None,
+    format_: FormatOption = "table",
 ) -> None:
     """List, or delete, files that no record references. Files that a running job may still need are skipped.
 
     Scratch folders that killed processes left on this machine are included.
 
-    Example: mlprune gc --store runs/ --delete
+    With --keep-best, --keep-days or --quota, files of masks and changed weights are retired instead: they are removed,
+    their records and all results stay, and mlprune run --remake makes them again. Variants that were chosen on dev or
+    won a search are kept. Without --delete, the table says what would be retired.
+
+    \b
+    Examples:
+      mlprune gc --store runs/ --delete
+      mlprune gc --store runs/ --keep-best 20 --by accuracy --keep-days 90
+      mlprune gc --store runs/ --quota 200GB --delete
     """
+    retention = RetentionOptions(keep_best, tuple(by or ()), task, language, keep_days, quota)
+    if retention.is_wanted:
+        opened = existing_store(store)
+        apply_retention(opened, retention, min_age_hours=min_age_hours, delete=delete, format_name=format_)
+        return
     from mlprune.store.garbage import find_garbage, remove_garbage  # noqa: PLC0415 - commands import lazily
     from mlprune.store.scratch import abandoned_folders, remove_abandoned  # noqa: PLC0415
 

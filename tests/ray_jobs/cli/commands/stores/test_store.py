@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from mlprune.errors import StoreError
+from mlprune.errors import BadInputError, StoreError
 from mlprune.processes.process_identity import this_process
 from mlprune.store.scratch import OWNER, PREFIX
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
+from ray_jobs.cli.commands.stores.retention import parse_size
 
 
 def mlprune(*arguments: str) -> Result:
@@ -63,3 +64,33 @@ def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) 
     result = mlprune(*command, "--store", str(tmp_path / "nothing"))
     assert isinstance(result.exception, StoreError)
     assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--keep-best", "2"],
+        ["--by", "accuracy"],
+        ["--task", "facts", "--keep-days", "3"],
+        ["--language", "fr"],
+        ["--quota", "many"],
+        ["--quota", "5 parsec"],
+    ],
+)
+def test_retention_options_that_do_not_fit_together_are_refused(store: Store, options: list[str]) -> None:
+    result = mlprune("gc", "--store", store.uri, *options)
+    assert isinstance(result.exception, BadInputError)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("200GB", 200 * 10**9), ("1.5 TiB", 3 * 2**39), ("12MB", 12 * 10**6), ("7B", 7), ("2kB", 2000), ("1 KiB", 1024)],
+)
+def test_sizes_have_decimal_and_binary_units(text: str, n_bytes: int) -> None:
+    assert parse_size(text) == n_bytes
+
+
+def test_a_quota_that_cannot_be_met_is_a_warning(store: Store) -> None:
+    result = mlprune("gc", "--store", store.uri, "--quota", "1B")
+    assert result.exit_code == 0
+    assert "above the quota" in result.stderr

@@ -1,0 +1,56 @@
+"""Ranks of variants on dev, and the variants whose files are kept whatever their rank."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from catalog.sql_files import statement
+from catalog.store import Catalog
+from mlprune.errors import BadInputError, unknown
+from mlprune.store.retention.rules import Ranking
+
+
+@dataclass(frozen=True)
+class RankingRequest:
+    """By what variants are ranked."""
+
+    metrics: Sequence[str] = ()
+    """Metrics on dev; a variant among the best by one of them is kept."""
+    keep_best: int | None = None
+    """Number of variants kept per metric, base model, task and way of evaluation."""
+    task: str | None = None
+    """Only this task."""
+    language: str | None = None
+    """Only this language; otherwise the mean over languages."""
+
+
+def rank_variants(catalog: Catalog, request: RankingRequest) -> Ranking:
+    """Rank the variants of a store.
+
+    Raises:
+        BadInputError: the store has no value on dev of a metric, the task or the language.
+    """
+    _require_values(catalog, request)
+    reasons = {str(row["variant_id"]): str(row["reason"]) for row in catalog.query(statement("retention", "kept"))}
+    ranks: dict[str, int] = {}
+    for metric in request.metrics:
+        values = {"metric": metric, "task": request.task, "language": request.language}
+        for row in catalog.query(statement("retention", "ranks"), values):
+            variant_id, rank = str(row["variant_id"]), int(row["position"])
+            ranks[variant_id] = min(rank, ranks.get(variant_id, rank))
+            if request.keep_best is not None and rank <= request.keep_best and variant_id not in reasons:
+                reasons[variant_id] = f"rank {rank} of {row['n_variants']} by {metric} on dev: {row['task']}"
+    return Ranking(reasons, ranks)
+
+
+def _require_values(catalog: Catalog, request: RankingRequest) -> None:
+    """Check that there is something to rank by.
+
+    Raises:
+        BadInputError: there is not.
+    """
+    rows = catalog.query(statement("retention", "metrics_on_dev")) if request.metrics else []
+    for option, wanted in (("metric", request.metrics), ("task", [request.task]), ("language", [request.language])):
+        known = sorted({str(row[option]) for row in rows})
+        for name in wanted if request.metrics else ():
+            if name is not None and name not in known:
+                raise unknown(f"{option} of values on dev", name, known, error=BadInputError, store=catalog.store.uri)

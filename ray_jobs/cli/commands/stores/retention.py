@@ -1,0 +1,124 @@
+"""Retention rules of `mlprune gc`: what they keep, printed as a table with sizes, and the removal of the others."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import typer
+
+from mlprune.counted import counted
+from mlprune.errors import BadInputError
+from ray_jobs.cli.result_output import format_result
+
+if TYPE_CHECKING:
+    from mlprune.store.retention.rules import Decision
+    from mlprune.store.store import Store
+
+MAX_LISTED_ROWS = 40
+"""Rows of the table; the formats json and csv have all."""
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True)
+class RetentionOptions:
+    """Options of `mlprune gc` that ask for retention."""
+
+    keep_best: int | None = None
+    by: Sequence[str] = ()
+    task: str | None = None
+    language: str | None = None
+    keep_days: float | None = None
+    quota: str | None = None
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any of them was given."""
+        return self != RetentionOptions()
+
+    def require_consistent(self) -> None:
+        """Check that the options fit together.
+
+        Raises:
+            BadInputError: they do not.
+        """
+        if (self.keep_best is None) != (not self.by):
+            missing = "--by METRIC" if self.keep_best is not None else "--keep-best N"
+            raise BadInputError("the best variants are those by a metric on dev", expected=f"also {missing}")
+        if (self.task or self.language) and not self.by:
+            raise BadInputError("a task or language says what variants are compared by", expected="also --by METRIC")
+        if self.keep_best is None and self.keep_days is None and self.quota is None:
+            raise BadInputError("no rule says what is kept", expected="--keep-best, --keep-days or --quota")
+
+
+def parse_size(text: str) -> int:
+    """Parse a size such as `200GB` or `1.5 TiB`.
+
+    Raises:
+        BadInputError: it has another form.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise BadInputError("not a size", option="--quota", expected="a number and a unit, such as 200GB", got=text)
+    number, prefix, binary = match.groups()
+    return int(float(number) * (1024 if binary else 1000) ** _POWERS[prefix.lower()])
+
+
+def apply_retention(
+    store: "Store", options: RetentionOptions, *, min_age_hours: float, delete: bool, format_name: str
+) -> None:
+    """Print what the rules keep and retire, and remove what is retired if `delete` is set.
+
+    Raises:
+        BadInputError: the options do not fit together, or the store has no such values on dev.
+        StoreError: a run is using the store.
+    """
+    from catalog.retention import RankingRequest, decision_table, rank_variants  # noqa: PLC0415 - commands import lazily
+    from catalog.store import Catalog  # noqa: PLC0415
+    from mlprune.store.retention.mask_files import mask_files  # noqa: PLC0415
+    from mlprune.store.retention.retire import retire  # noqa: PLC0415
+    from mlprune.store.retention.rules import RetentionRules, decide  # noqa: PLC0415
+
+    options.require_consistent()
+    quota = None if options.quota is None else parse_size(options.quota)
+    keep_days = max(options.keep_days or 0.0, min_age_hours / 24)
+    rules = RetentionRules(keep_days, quota, requires_rank=bool(options.by))
+    request = RankingRequest(options.by, options.keep_best, options.task, options.language)
+    store_bytes = sum(file.n_bytes for file in store.files(""))
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        ranking = rank_variants(catalog, request)
+        decisions = decide(mask_files(store), ranking, rules, store_bytes=store_bytes)
+        table = decision_table(catalog, decisions)
+        n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if format_name == "table" else 0
+        if n_hidden:
+            table = replace(table, rows=table.rows[:MAX_LISTED_ROWS])
+        typer.echo(format_result(catalog, table, format_name=format_name, may_omit=False))
+    if n_hidden:
+        typer.echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
+    n_bytes = retire(store, decisions) if delete else 0
+    for line in summary_lines(decisions, store_bytes=store_bytes, quota=quota, is_done=delete):
+        typer.echo(line, err=True)
+    if delete and n_bytes:
+        typer.echo(f"next: mlprune run RECIPE --remake --store {store.uri} makes retired files again", err=True)
+
+
+def summary_lines(decisions: "Sequence[Decision]", *, store_bytes: int, quota: int | None, is_done: bool) -> list[str]:
+    """Return what is kept, what is retired, and what remains, one line each."""
+    from mlprune.hub import format_size  # noqa: PLC0415 - commands import lazily
+
+    retired = sum(one.masks.n_bytes for one in decisions if one.is_retired)
+    kept = sum(one.masks.n_bytes for one in decisions if not one.is_retired)
+    n_retired = sum(one.is_retired for one in decisions)
+    lines = [
+        f"{'retired' if is_done else 'to retire'}: files of {counted(n_retired, 'ordering')}, {format_size(retired)}",
+        f"kept: files of {counted(len(decisions) - n_retired, 'ordering')}, {format_size(kept)}",
+        f"store: {format_size(store_bytes)}, then {format_size(store_bytes - retired)}",
+    ]
+    if quota is not None and store_bytes - retired > quota:
+        excess = format_size(store_bytes - retired - quota)
+        lines.append(f"warning: {excess} above the quota of {format_size(quota)}; everything else is kept by a rule")
+    if not is_done and n_retired:
+        lines.append("nothing was removed: add --delete to retire these files")
+    return lines
