@@ -1,22 +1,25 @@
 """Named queries and their parameters, and the queries of a user: a name, SQL, or a file."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.ids import complete_ids
-from catalog.query_parameters import Parameter, ParameterValue, parse_default, parse_parameters
+from catalog.query_parameters import Parameter, ParameterValue, check_values, parse_default, parse_parameters
 from catalog.result_formats import render
 from catalog.results import QueryResult
 from catalog.sql_files import SqlFile, sql_files
 from catalog.store import Catalog
+from catalog.store.artefact_tables import ArrowTable
 from catalog.store_values import explain_no_rows, store_defaults
 from mlprune.errors import QueryError, unknown
 
 __all__ = [
     "Answer",
+    "ArrowAnswer",
     "NamedQuery",
+    "answer_named_query",
     "answer_user_query",
     "find_query",
     "is_sql",
@@ -78,6 +81,32 @@ class Answer:
     """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
     is_named: bool = False
     """Whether the columns are those of a named query, and not chosen by the user."""
+
+
+@dataclass(frozen=True)
+class ArrowAnswer:
+    """The result of a named query as an Arrow table."""
+
+    table: ArrowTable
+    sql: str
+    values: Mapping[str, ParameterValue]
+    """Value of each parameter, with defaults."""
+    notes: tuple[str, ...]
+    """As in `Answer`."""
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A query with everything that it needs to run."""
+
+    query: NamedQuery
+    values: Mapping[str, ParameterValue]
+    tables: Mapping[str, ArrowTable]
+    notes: tuple[str, ...]
+
+    def no_rows(self, catalog: Catalog) -> str:
+        """Return the reason for an empty result."""
+        return explain_no_rows(catalog, self.values, summary=self.query.summary)
 
 
 def list_queries() -> list[NamedQuery]:
@@ -147,16 +176,49 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     query = read_query(Path(name)) if is_file else find_query(name)
     values = parse_parameters(pairs, query.parameters, query=query.name)
     given = {pair.partition("=")[0] for pair in pairs}
+    ready = _prepared(catalog, query, values, given=given, may_follow_store=not is_file)
+    result = catalog.select(query.sql, query.bound(ready.values), tables=ready.tables)
+    notes = ready.notes if result.rows else (*ready.notes, ready.no_rows(catalog))
+    return Answer(result, notes, is_named=not is_file)
+
+
+def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, ParameterValue]) -> ArrowAnswer:
+    """Run a named query with values of a program; see `answer_user_query` for defaults and errors.
+
+    Args:
+        values: parameter -> value; None is NULL.
+    """
+    query = find_query(name)
+    checked = check_values(values, query.parameters, query=name)
+    ready = _prepared(catalog, query, checked, given=values, may_follow_store=True)
+    table = catalog.arrow(query.sql, query.bound(ready.values), tables=ready.tables)
+    notes = ready.notes if table.num_rows else (*ready.notes, ready.no_rows(catalog))
+    return ArrowAnswer(table, query.sql, ready.values, notes)
+
+
+def _prepared(
+    catalog: Catalog,
+    query: NamedQuery,
+    values: Mapping[str, ParameterValue],
+    *,
+    given: Collection[str],
+    may_follow_store: bool,
+) -> _Prepared:
+    """Complete the values of a query, and read the tables that it needs.
+
+    Args:
+        given: parameters whose values the user gave.
+        may_follow_store: whether other defaults may follow from the store.
+    """
     is_ranking = "FROM rank_consistency" in query.sql and "FROM metrics" not in query.sql
-    replaced = {} if is_file else store_defaults(catalog, values, given=given, is_ranking=is_ranking)
-    values = complete_ids(catalog, values | replaced)
+    replaced = store_defaults(catalog, values, given=given, is_ranking=is_ranking) if may_follow_store else {}
+    completed = complete_ids(catalog, {**values, **replaced})
     reason = "that has rank consistencies" if is_ranking else "in the store"
-    notes = [f"{name}={value}: the only {name} {reason}" for name, value in replaced.items()]
-    tables = {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}
-    result = catalog.select(query.sql, query.bound(values), tables=tables)
-    if not result.rows:
-        notes.append(explain_no_rows(catalog, values, summary=query.summary))
-    return Answer(result, tuple(notes), is_named=not is_file)
+    notes = tuple(f"{name}={value}: the only {name} {reason}" for name, value in replaced.items())
+    tables = {
+        table.name: catalog.artefact_table(table.folder, str(completed[table.parameter])) for table in query.reads
+    }
+    return _Prepared(query, completed, tables, notes)
 
 
 def _parse(file: SqlFile) -> NamedQuery:

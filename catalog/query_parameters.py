@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from mlprune.errors import QueryError
+from mlprune.errors import QueryError, unknown
 
 ParameterValue: TypeAlias = str | float | bool | None
 
@@ -66,6 +66,38 @@ def _convert_all(
     }
 
 
+def check_values(
+    values: Mapping[str, ParameterValue], declared: Sequence[Parameter], *, query: str
+) -> dict[str, ParameterValue]:
+    """Check the values that a program gives to the parameters of a query; the others get their defaults.
+
+    Args:
+        values: parameter -> value; None is NULL, and a text is converted as on the command line.
+        query: name of the query, for messages.
+    Raises:
+        QueryError: a name is unknown or missing, or a value has another type.
+    """
+    parameters = {parameter.name: parameter for parameter in declared}
+    for name in values:
+        if name not in parameters:
+            raise unknown("parameter", name, parameters, error=QueryError, query=query)
+    missing = [name for name, parameter in parameters.items() if parameter.required and values.get(name) is None]
+    if missing:
+        raise QueryError("a parameter is missing", query=query, expected=missing, got=sorted(values))
+    return {
+        name: _checked(values[name], parameter) if name in values else parameter.default
+        for name, parameter in parameters.items()
+    }
+
+
+def _checked(value: ParameterValue, parameter: Parameter) -> ParameterValue:
+    if isinstance(value, str):
+        return _convert(value, parameter)
+    if value is None or type(value) in PYTHON_TYPES[parameter.type]:
+        return value
+    raise QueryError("a parameter has the wrong type", name=parameter.name, expected=parameter.type, got=value)
+
+
 def _boolean(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
@@ -77,6 +109,13 @@ CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
     "BOOLEAN": _boolean,
 }
 """Type in a query file -> conversion of a user's text."""
+PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "VARCHAR": (),
+    "DOUBLE": (int, float),
+    "INTEGER": (int,),
+    "BOOLEAN": (bool,),
+}
+"""Type in a query file -> types of a program's values, other than text."""
 
 
 def _convert(text: str, parameter: Parameter) -> ParameterValue:

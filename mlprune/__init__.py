@@ -1,3 +1,27 @@
-"""Prune multilingual language models with translation demonstrations: the science, without Ray and without DuckDB."""
+"""Prune multilingual language models with translation demonstrations: the science, without Ray and without DuckDB.
+
+`open`, `plan` and `run` are the Python interface; `docs/python.md` describes it. They are loaded on first access, so
+that `import mlprune` loads none of their libraries.
+"""
+
+import importlib
+from collections.abc import Sequence
 
 __version__ = "0.2.0"
+
+_INTERFACE = ("open", "run")
+"""Functions of `mlprune.api`."""
+_CALLABLE_PACKAGE = "plan"
+"""The package `mlprune.plan`, which can be called as the function of this name."""
+
+
+def __getattr__(name: str) -> object:
+    if name in _INTERFACE:
+        return getattr(importlib.import_module("mlprune.api"), name)
+    if name == _CALLABLE_PACKAGE:
+        return importlib.import_module("mlprune.plan")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> Sequence[str]:
+    return sorted({*globals(), *_INTERFACE, _CALLABLE_PACKAGE})

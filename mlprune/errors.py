@@ -84,6 +84,10 @@ class UnreadableFileError(QueryError):
     """A file that a query reads is missing or damaged."""
 
 
+class JobsFailedError(PermanentError):
+    """Some jobs of a run failed, or were not tried; the results of the others are kept."""
+
+
 class ShapeError(PermanentError):
     """The shapes of two arrays do not fit."""
 

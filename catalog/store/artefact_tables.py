@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,8 @@ from catalog.results import Row
 from mlprune.errors import DamagedArtefactError, QueryError
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+ArrowTable: TypeAlias = pa.Table
 
 
 def artefact_table(store: Store, files: Sequence[Row], *, folder: str, record_id: str) -> pa.Table:

@@ -22,8 +22,8 @@ from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
-from catalog.store.answer_calls import MACRO, TABLE, answer_calls
 from catalog.store.artefact_tables import artefact_table
+from catalog.store.called_answers import called_answers
 from catalog.store.connections import connect, is_damage, is_locked, one_line, run_query, run_query_in_arrow
 from catalog.store.database_file import FILE_NAME, put_aside_unless_file, quarantine_file
 from catalog.store.reader import Reader
@@ -95,6 +95,10 @@ class Catalog:
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    def release(self) -> None:
+        """Close the connection to the file, so that other processes can write to it. Copies and memory stay open."""
+        self._reader.release()
+
     def fold(self) -> FoldResult:
         """Bring the catalog up to date with its store.
 
@@ -164,7 +168,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have the same name.
         """
-        read = {**self._answers(sql, parameters or {}), **(tables or {})}
+        read = {**called_answers(sql, parameters or {}, store=self.store, query=self.query), **(tables or {})}
         return self.use_connection(lambda connection: run_query(connection, sql, parameters or {}, tables=read))
 
     def query(self, sql: str, parameters: Mapping[str, Value] | None = None) -> list[dict[str, Value]]:
@@ -179,22 +183,10 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        read = {**self._answers(sql, parameters or {}), **(tables or {})}
+        read = {**called_answers(sql, parameters or {}, store=self.store, query=self.query), **(tables or {})}
         return self.use_connection(
             lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=read)
         )
-
-    def _answers(self, sql: str, parameters: Mapping[str, Value]) -> dict[str, pa.Table]:
-        """Return the table of answers that the calls of macro `item_answers` in a statement read, if there are any."""
-        if MACRO not in sql:
-            return {}
-        from catalog.store.item_answers import loaded_answers  # noqa: PLC0415 - loads the scoring rules
-
-        calls = answer_calls(str(self.query(statement("answers", "parse"), {"sql": sql})[0]["tree"]), parameters)
-        found = [self.query(statement("answers", "answered"), vars(call)) for call in calls]
-        evaluations = {row["evaluation_id"]: row for rows in found for row in rows}
-        items = {row["id"]: row for row in self.query(statement("answers", "items"))} if evaluations else {}
-        return {TABLE: loaded_answers(self.store, evaluations.values(), items=items)} if calls else {}
 
     def artefact_table(self, folder: str, record_id: str) -> pa.Table:
         """Read and check the Parquet files of a record in one folder of the store, as one table.

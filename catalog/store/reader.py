@@ -24,6 +24,8 @@ class Reader:
         """None if no connection is open."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         """Folder of the copy."""
+        self._reads_file = False
+        """Whether the connection is to the catalog file itself."""
 
     @property
     def reads_copy(self) -> bool:
@@ -36,7 +38,8 @@ class Reader:
             self.connection = connect(path, read_only=True)
         except duckdb.Error as err:
             logger.warning("the catalog file cannot be read: %s", one_line(err))
-        return self.connection is not None
+        self._reads_file = self.connection is not None
+        return self._reads_file
 
     def open_copy(self, path: Path) -> bool:
         """Open a copy of a file that is not available, which is much faster than reading all records again.
@@ -57,8 +60,14 @@ class Reader:
         self.connection = connection
         return result
 
+    def release(self) -> None:
+        """Close the connection if it is to the catalog file itself."""
+        if self._reads_file:
+            self.close()
+
     def close(self) -> None:
         """Close the connection and delete the copy."""
+        self._reads_file = False
         if self.connection is not None:
             self.connection.close()
             self.connection = None

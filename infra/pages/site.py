@@ -22,6 +22,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
 """Path below docs/ -> function that makes the page."""
 
 WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
+    "python.md": ("demo",),
     "quick-start.md": ("demo",),
     "study.md": ("study",),
 }
@@ -31,7 +32,12 @@ WITH_ANSWERS: Mapping[str, tuple[str, ...]] = {
 def wanted_pages() -> dict[Path, str]:
     """Return path -> expected text of every such page."""
     pages = {DOCS / name: make() for name, make in PAGES.items()}
-    return pages | {DOCS / name: _with_answers(DOCS / name, stores) for name, stores in WITH_ANSWERS.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        for store in sorted({store for stores in WITH_ANSWERS.values() for store in stores}):
+            thaw(archive_of(store), Path(folder) / f"{store}-store")
+        (Path(folder) / "docs").symlink_to(DOCS)
+        answered = {DOCS / name: refreshed((DOCS / name).read_text("utf-8"), Path(folder)) for name in WITH_ANSWERS}
+    return pages | answered
 
 
 def write_pages() -> list[Path]:
@@ -45,11 +51,3 @@ def write_pages() -> list[Path]:
 
 def _is_current(path: Path, text: str) -> bool:
     return path.exists() and path.read_text("utf-8") == text
-
-
-def _with_answers(page: Path, stores: tuple[str, ...]) -> str:
-    with tempfile.TemporaryDirectory() as name:
-        for store in stores:
-            thaw(archive_of(store), Path(name) / f"{store}-store")
-        (Path(name) / "docs").symlink_to(DOCS)
-        return refreshed(page.read_text("utf-8"), Path(name))

@@ -1,8 +1,10 @@
-"""Answers on hand-written pages: a `text` block is the output of the `sh` block directly before it."""
+"""Answers on hand-written pages: a `text` block is the output of the `sh` or `python` block directly before it."""
 
+import io
+import os
 import re
 import shlex
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -12,6 +14,9 @@ from ray_jobs.cli.application import app
 WIDTH = 100
 """Characters of a line in an answer."""
 _TRANSCRIPT = re.compile(r"(```sh\n(?P<block>(?:(?!```).)*)```\n\n```text\n)(?:(?!```).)*(```)", re.DOTALL)
+_PYTHON = re.compile(
+    r"(```python\n(?P<block>(?:(?!```).)*)```\n)(?:\n```text\n(?P<answer>(?:(?!```).)*)```)?", re.DOTALL
+)
 
 
 def commands(block: str) -> list[str]:
@@ -29,13 +34,39 @@ def commands(block: str) -> list[str]:
 
 
 def refreshed(page: str, folder: Path) -> str:
-    """Replace the answers on a page by the output of its commands in a folder.
+    """Replace the answers on a page by the output of its commands, and of its Python, in a folder.
+
+    The Python of a page is one program; it runs up to the last block with an answer.
 
     Raises:
         ValueError: a command before an answer is not an mlprune command, or fails.
     """
     with chdir(folder):
-        return _TRANSCRIPT.sub(lambda match: f"{match[1]}{_printed(match['block'])}{match[3]}", page)
+        answered = _TRANSCRIPT.sub(lambda match: f"{match[1]}{_printed(match['block'])}{match[3]}", page)
+        end = max((match.end() for match in _PYTHON.finditer(answered) if match["answer"] is not None), default=0)
+        namespace: dict[str, object] = {}
+        return _PYTHON.sub(lambda match: _answered(match, namespace), answered[:end]) + answered[end:]
+
+
+def _answered(match: re.Match[str], namespace: dict[str, object]) -> str:
+    """Run a block of Python, and return it with its answer if it has one."""
+    printed = python_output(match["block"], namespace)
+    return match[0] if match["answer"] is None else f"{match[1]}\n```text\n{printed}```"
+
+
+def python_output(block: str, namespace: dict[str, object]) -> str:
+    """Run a block of Python that continues earlier ones, and return what it prints."""
+    printed, width = io.StringIO(), os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(WIDTH)
+    try:
+        with redirect_stdout(printed):
+            exec(compile(block, "<page>", "exec"), namespace)  # noqa: S102 - our own pages
+    finally:
+        if width is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = width
+    return printed.getvalue()
 
 
 def _printed(block: str) -> str:

@@ -1,8 +1,8 @@
 """Text of `mlprune plan`: jobs, device, and what the jobs need."""
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mlprune.counted import counted
 from mlprune.hub import format_size
@@ -27,7 +27,7 @@ from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs
 from ray_jobs.cli.search_text import search_lines, sensitivity_lines
 from ray_jobs.driver.capacity_checks import local_ray_node, require_room
-from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
+from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe
 from ray_jobs.driver.model_imports import (
     ALLOW_IMPORT,
     RequestedImport,
@@ -40,8 +40,20 @@ from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
 
 
+@dataclass(frozen=True)
+class DescribedPlan:
+    """What a recipe would run."""
+
+    text: str
+    """Jobs, device, and what the jobs need, as lines."""
+    n_variants: int = 0
+    """0 if models have to be imported first."""
+    steps: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Step -> number of its jobs, and of those that are not done; empty if models have to be imported first."""
+
+
 def describe_plan(
-    recipe_path: Path,
+    source: RecipeSource,
     store_uri: str,
     *,
     changes: RecipeChanges = NO_CHANGES,
@@ -49,19 +61,35 @@ def describe_plan(
     nodes: Sequence[Node] = (),
     address: str = "local",
 ) -> str:
-    """Describe what a recipe would run and what it needs, as lines of text. Writes nothing but imported models.
+    """Describe a plan as text; see `described_plan`."""
+    return described_plan(
+        source, store_uri, changes=changes, allow_import=allow_import, nodes=nodes, address=address
+    ).text
+
+
+def described_plan(
+    source: RecipeSource,
+    store_uri: str,
+    *,
+    changes: RecipeChanges = NO_CHANGES,
+    allow_import: bool = False,
+    nodes: Sequence[Node] = (),
+    address: str = "local",
+) -> DescribedPlan:
+    """Describe what a recipe would run and what it needs. Writes nothing but imported models.
 
     Args:
+        source: the recipe file, or its content.
         allow_import: import the models that the recipe asks to import; otherwise those imports are described.
         nodes: described machines; empty for those at the address.
         address: `local` for this machine, or the address of a cluster.
     Raises:
         BadInputError: the recipe cannot be run, or does not fit on the machines, or the cluster cannot be reached.
     """
-    recipe = load_changed_recipe(recipe_path, changes)
+    recipe = load_changed_recipe(source, changes)
     requested = requested_imports(recipe, store_uri=store_uri, address="local")
     if not allow_import and (missing := pending_imports(requested)):
-        return "\n".join(_describe_imports(recipe, missing))
+        return DescribedPlan("\n".join(_describe_imports(recipe, missing)))
     recipe = import_requested(recipe, requested, is_allowed=allow_import)
     if not nodes and address not in LOCAL_ADDRESSES:
         with machines(address, recipe.compute.node_labels) as available:
@@ -84,7 +112,9 @@ def describe_plan(
         *question_lines(plan, store, declarations(plan.questions, store)),
         *_needs_lines(plan, needs, nodes),
     ]
-    return "\n".join(lines)
+    n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))
+    steps = {step: (n, n_pending[step]) for step, n in n_total.items()}
+    return DescribedPlan("\n".join(lines), len(plan.variants), steps)
 
 
 def _job_lines(plan: Plan, pending: Sequence[Job]) -> list[str]:

@@ -1,15 +1,19 @@
 """Load the recipe of a command line, with the changes that its options `--shrink` and `--model` ask for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import mlprune.demo
 from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model, resolve_model
-from mlprune.recipe import Recipe, load_recipe, shrink, with_model
+from mlprune.recipe import Recipe, load_recipe, parse_recipe, shrink, with_model
 
 DEMO = "demo"
 """The embedded model, as a value of `--model`."""
+RecipeSource: TypeAlias = Path | Mapping[str, object]
+"""A recipe file, or the content of one, whose relative paths start at the current folder."""
 DEMO_MODEL = Path(mlprune.demo.__file__).parent / "xglm-cldr-2m"
 
 
@@ -28,7 +32,7 @@ class RecipeChanges:
 NO_CHANGES = RecipeChanges()
 
 
-def load_changed_recipe(path: Path, changes: RecipeChanges) -> Recipe:
+def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
     """Load a recipe and change it.
 
     Raises:
@@ -37,7 +41,10 @@ def load_changed_recipe(path: Path, changes: RecipeChanges) -> Recipe:
     """
     if changes.model is not None and not changes.model.strip():
         raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
-    recipe = load_recipe(path, allowed_plugins=changes.allowed_plugins)
+    if isinstance(source, Path):
+        recipe = load_recipe(source, allowed_plugins=changes.allowed_plugins)
+    else:
+        recipe = parse_recipe(source, folder=Path.cwd(), allowed_plugins=changes.allowed_plugins)
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)
     if changes.model is not None:

@@ -23,7 +23,7 @@ from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
-from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, load_changed_recipe
+from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.model_imports import with_imported_models
@@ -42,7 +42,7 @@ MAX_ROUNDS = 5
 
 
 def run_recipe(
-    recipe_path: Path,
+    source: RecipeSource,
     store_uri: str,
     *,
     address: str = "local",
@@ -55,6 +55,7 @@ def run_recipe(
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
     Args:
+        source: the recipe file, or its content.
         changes: of the recipe, such as fewer demonstrations and items.
         allow_import: import the models that the recipe asks to import.
         scrubs: read all artefacts of this recipe first, and make the damaged ones again.
@@ -67,7 +68,7 @@ def run_recipe(
     """
     try:
         _require_absolute(store_uri, address)
-        recipe = load_changed_recipe(recipe_path, changes)
+        recipe = load_changed_recipe(source, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:
             options = _Options(address, scrubs, remake, stale_after_s)

@@ -3,7 +3,7 @@
 import pytest
 
 from catalog.queries import find_query, run_user_query
-from catalog.query_parameters import Parameter, parse_parameters
+from catalog.query_parameters import Parameter, check_values, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 
@@ -54,3 +54,24 @@ def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog)
     }
     sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
     assert run_user_query(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
+
+
+def test_values_of_a_program_keep_their_types_and_null() -> None:
+    declared = (
+        Parameter("task", "VARCHAR", "facts"),
+        Parameter("alpha", "DOUBLE", 0.05),
+        Parameter("n", "INTEGER", required=True),
+        Parameter("all", "BOOLEAN", default=False),
+    )
+    values = check_values({"n": "3", "alpha": 1, "all": True, "task": None}, declared, query="q")
+    assert values == {"task": None, "alpha": 1, "n": 3, "all": True}
+    assert check_values({"n": 2}, declared, query="q") == {"task": "facts", "alpha": 0.05, "n": 2, "all": False}
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"n": None}, {"n": 1, "tsk": "x"}, {"n": 1.5}, {"n": True}, {"n": 1, "alpha": True}, {"n": "x"}]
+)
+def test_wrong_values_of_a_program_are_refused(values: dict[str, float | str | None]) -> None:
+    declared = (Parameter("n", "INTEGER", required=True), Parameter("alpha", "DOUBLE", 0.05))
+    with pytest.raises(QueryError, match="parameter"):
+        check_values(values, declared, query="q")

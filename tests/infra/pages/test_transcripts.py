@@ -34,3 +34,9 @@ def test_an_answer_is_what_the_commands_right_before_it_print(tmp_path: Path) ->
 def test_a_command_that_fails_is_an_error(command: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="failed"):
         refreshed(f"```sh\n{command}\n```\n\n```text\n```\n", tmp_path)
+
+
+def test_python_of_a_page_is_one_program_up_to_the_last_answer(tmp_path: Path) -> None:
+    page = "```python\nx = 2\n```\n\n```python\nprint(x + 1)\n```\n\n```text\nstale\n```\n\n```python\nnot run\n```\n"
+    fresh = refreshed(page, tmp_path)
+    assert fresh == page.replace("stale", "3")

@@ -1,0 +1,248 @@
+"""An open store: the public object for reading results, masks, models and files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from mlprune.api import stored_files, stored_models
+from mlprune.api.html import facts_html
+from mlprune.api.named_queries import NamedQueries
+from mlprune.api.reading import CatalogReader
+from mlprune.api.relation import Relation, Value
+from mlprune.api.variant import Variant
+from mlprune.errors import BadInputError, StoreError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from mlprune.store.store import Store
+    from mlprune.vocabulary import TokenScope
+
+
+class OpenStore:
+    """A store that is open for reading; `mlprune.open` returns one. No method changes a result.
+
+    Variants are named by their label, such as `wanda fr-en 0.5`, by a name that a recipe gives them, by their id, or
+    by a unique beginning of one of these. The same holds for demonstration sets.
+
+    Args:
+        store: a store with records.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        self._store = store
+        self._reader = CatalogReader(store)
+        self.queries = NamedQueries(self._reader)
+        """The named queries as functions: `store.queries.best_by_language(task="xnli")`."""
+
+    @property
+    def uri(self) -> str:
+        """The folder or the URI of the store."""
+        return self._store.uri
+
+    def refresh(self) -> int:
+        """Read what runs have added since the store was opened or refreshed; return the number of new records."""
+        return self._reader.refresh()
+
+    def close(self) -> None:
+        """Delete temporary files. A store that is not closed keeps no file open that a run needs."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Relations
+
+    def variants(self, **filters: Value) -> Relation:
+        """Return one row per variant, by sparsity.
+
+        Args:
+            filters: column -> value, or list of values; None is NULL. `variant` takes names.
+        Raises:
+            QueryError: there is no such column, or a text occurs in no row of it.
+        """
+        return self._reader.rows("variants", filters, order="base_model_id, sparsity, label")
+
+    def metrics(self, **filters: Value) -> Relation:
+        """Return one row per value of a metric, with its 95 % interval and the dense model's value; see `variants`.
+
+        Evaluations that a larger or later one replaces are left out, and so is the profile `paper`. The order of the
+        rows is not defined.
+        """
+        return self._reader.rows("metrics", filters)
+
+    def evaluations(self, **filters: Value) -> Relation:
+        """Return one row per evaluation, with its id for `predictions`; see `variants` for the filters."""
+        return self._reader.rows("evaluations", filters, order="task, split, language, label, evaluation_id")
+
+    def layers(self, **filters: Value) -> Relation:
+        """Return one row per variant and pruned layer, with the density of its mask; see `variants` for the filters."""
+        return self._reader.rows("layers", filters, order="label, variant_id, block, layer")
+
+    def sets(self, **filters: Value) -> Relation:
+        """Return one row per demonstration set; see `variants` for the filters."""
+        return self._reader.rows("sets", filters, order="label, demonstration_set_id")
+
+    def table(self, name: str, **filters: Value) -> Relation:
+        """Return the rows of a table or view of the catalog; see `variants` for the filters.
+
+        Raises:
+            QueryError: there is no such table, view or column, or a text occurs in no row of the column.
+        """
+        return self._reader.table(name, filters)
+
+    def query(self, name: str, /, **parameters: Value) -> Relation:
+        """Run a named query; `store.queries` lists them. If `variant_id` is a parameter, it may be any name.
+
+        Raises:
+            QueryError: there is no such query or parameter, or a value has the wrong type.
+        """
+        return self._reader.named(name, parameters)
+
+    def sql(self, text: str, parameters: Mapping[str, Value] | None = None) -> Relation:
+        """Run one SQL statement that only reads the catalog.
+
+        Args:
+            text: the statement, with `$name` for each parameter.
+            parameters: a value for each `$name`.
+        Raises:
+            QueryError: DuckDB refuses the statement, it does not only read, or a parameter is missing or unknown.
+        """
+        return self._reader.sql(text, parameters)
+
+    # Variants
+
+    def __getitem__(self, name: str) -> Variant:
+        """Return a variant.
+
+        Raises:
+            StoreError: there is no such variant, or the name refers to several.
+        """
+        return Variant(self, self._reader.one_id("variant", name))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return [str(label) for label in self.variants()["label"]]
+
+    def load(
+        self,
+        variant: str | Variant,
+        *,
+        dtype: str | None = None,
+        device: "str | torch.device | None" = None,
+        model: str | Path | None = None,
+    ) -> "PreTrainedModel":
+        """Load a variant as a transformers model with its masks, new weights and quantisation; nothing is exported.
+
+        Args:
+            dtype: float32, bfloat16 or float16; by default the one in which the variant was made.
+            device: such as `cuda`; by default the CPU.
+            model: folder of the base model, if it has moved since the run.
+        Raises:
+            StoreError: there is no such variant.
+            BadInputError: the dtype or device is unknown, the base model is not where a run used it, or the variant has
+                an intervention at run time.
+        """
+        variant_id = self._reader.one_id("variant", variant)
+        return stored_models.load(self._store, variant_id, dtype=dtype, device=device, folder=model)
+
+    def tokenizer(
+        self, variant: str | Variant = "dense", *, model: str | Path | None = None
+    ) -> "PreTrainedTokenizerBase":
+        """Load the tokenizer of the base model of a variant; see `load`."""
+        return stored_models.tokenizer(self.model_folder(variant) if model is None else Path(model))
+
+    def model_folder(self, variant: str | Variant = "dense") -> Path:
+        """Return the newest folder where a run used the base model of a variant, and where it still is, unchanged.
+
+        Raises:
+            BadInputError: there is no such folder.
+        """
+        return stored_models.model_folder(self._store, self._reader.one_id("variant", variant))
+
+    def mask(self, variant: str | Variant, block: int, layer: str) -> "torch.Tensor":
+        """Return the keep mask of a layer, bool [out, in]: True where a weight stays.
+
+        Raises:
+            StoreError: there is no such variant, block or layer, or the variant has no masks.
+        """
+        return stored_files.mask(self._store, self._reader.one_id("variant", variant), block, layer)
+
+    # Files
+
+    def predictions(self, evaluation: str | None = None, **filters: Value) -> Relation:
+        """Return the stored predictions of an evaluation: one row per example and candidate, or per translation.
+
+        Args:
+            evaluation: an id, or the unique beginning of one.
+            filters: columns of `evaluations` instead, such as `variant`, `task`, `language` and `split`; they have to
+                select one evaluation.
+        Raises:
+            QueryError: there is no such evaluation, or several.
+        """
+        evaluation_id = self._evaluation_id(evaluation, filters)
+        return self.query("predictions_of_evaluation", evaluation_id=evaluation_id)
+
+    def _evaluation_id(self, evaluation: str | None, filters: Mapping[str, Value]) -> str:
+        if evaluation is not None:
+            return evaluation
+        if not filters:
+            expected = "the id of an evaluation, or filters such as variant, task, language and split"
+            raise BadInputError("no evaluation is named", expected=expected)
+        found = self.evaluations(**filters)
+        if len(found) != 1:
+            columns = ("label", "task", "language", "split", "scoring_rule", "evaluation_id")
+            got = [" ".join(str(row[column]) for column in columns) for _, row in zip(range(5), found, strict=False)]
+            raise StoreError("the filters do not select one evaluation", expected=1, got=len(found), first=got)
+        return str(found.row()["evaluation_id"])
+
+    def demonstrations(self, set_name: str) -> Relation:
+        """Return the demonstrations of a set: one row each, with its text, its tokens and their sides and shots.
+
+        Raises:
+            StoreError: there is no such set, or several.
+        """
+        return stored_files.demonstrations(self._reader, self._reader.one_id("demonstration_set", set_name))
+
+    def statistics(
+        self, set_name: str, block: int, *, tokens: "TokenScope | None" = None
+    ) -> "Mapping[str, torch.Tensor]":
+        """Return the activation statistics of a block of the dense model over a set.
+
+        Args:
+            tokens: token scope; needed if the set was observed with several.
+        Returns: input of a layer -> [demonstrations, features] float32, the sum of squares of each feature.
+        Raises:
+            StoreError: there is no such set, block or token scope, or the set was not observed.
+        """
+        set_id = self._reader.one_id("demonstration_set", set_name)
+        return stored_files.statistics(self._store, self._reader, set_id, block=block, tokens=tokens)
+
+    # Views
+
+    def __repr__(self) -> str:
+        row = self._reader.rows("content", {}).row()
+        counts = [f"{value} {name.removeprefix('n_')}" for name, value in row.items() if name.startswith("n_")]
+        return f"<mlprune store {self.uri}: {', '.join(counts)}>"
+
+    def _repr_html_(self) -> str:
+        row = self._reader.rows("content", {}).row()
+        return facts_html(
+            f"mlprune store {self.uri}", [(name.removeprefix("n_"), value) for name, value in row.items()]
+        )
+
+
+def open_store(uri: str | Path) -> OpenStore:
+    """Open a store; see `mlprune.api.open`."""
+    from mlprune.store.store import Store  # noqa: PLC0415 - the interface loads libraries when they are used
+
+    store = Store(uri)
+    if not store.list("records"):
+        raise StoreError("the store has no records", store=str(uri), expected="a store that a run wrote to", got="none")
+    return OpenStore(store)

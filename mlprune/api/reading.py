@@ -1,0 +1,192 @@
+"""Read the catalog of an open store: tables with filters, queries by name, SQL."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from mlprune.api.names import Kind, StoredName, found_ids
+from mlprune.api.relation import Relation, Value
+from mlprune.errors import QueryError, StoreError, unknown
+
+if TYPE_CHECKING:
+    from catalog.store import Catalog
+    from mlprune.store.store import Store
+
+Answer = TypeVar("Answer")
+
+VARIANT = "variant"
+"""Filter by the name of a variant, instead of by a column."""
+VARIANT_ID = "variant_id"
+
+
+class CatalogReader:
+    """The catalog of a store, which is open only while a query runs, so that a run can write to it.
+
+    Args:
+        store: a store with records.
+    """
+
+    def __init__(self, store: "Store") -> None:
+        from catalog.store import Catalog  # noqa: PLC0415 - the interface loads libraries when they are used
+
+        self._catalog = Catalog.open(store)
+        self._lock = threading.RLock()
+        self._depth = 0
+        """Calls of `use` that are running: one inside another keeps the file open."""
+
+    def refresh(self) -> int:
+        """Add the records to the catalog that it lacks; return their number."""
+        return self.use(lambda catalog: catalog.fold().n_records)
+
+    def close(self) -> None:
+        """Close the catalog and delete temporary files."""
+        with self._lock:
+            self._catalog.close()
+
+    def use(self, function: "Callable[[Catalog], Answer]") -> Answer:
+        """Call a function with the catalog, then let other processes write to its file."""
+        with self._lock:
+            self._depth += 1
+            try:
+                return function(self._catalog)
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    self._catalog.release()
+
+    def sql(self, text: str, parameters: Mapping[str, Value] | None = None) -> Relation:
+        """Run one SQL statement that only reads, with `$name` for each parameter.
+
+        Raises:
+            QueryError: the text is not such a statement, or a parameter is missing or unknown.
+        """
+        table = self.use(lambda catalog: catalog.arrow(text, parameters))
+        return Relation(table, sql=text, parameters=parameters)
+
+    def named(self, name: str, values: Mapping[str, Value]) -> Relation:
+        """Run a named query; `variant_id` may also be a name or a label.
+
+        Raises:
+            QueryError: there is no such query or parameter, or a value has the wrong type.
+        """
+        from catalog.queries import answer_named_query, find_query  # noqa: PLC0415
+
+        has_variant = VARIANT_ID in {parameter.name for parameter in find_query(name).parameters}
+
+        def answered(catalog: "Catalog") -> Relation:
+            given = values.get(VARIANT_ID) if has_variant else None
+            ids = {} if given is None else {VARIANT_ID: self.one_id("variant", given)}
+            answer = answer_named_query(catalog, name, _plain({**values, **ids}))
+            return Relation(answer.table, sql=answer.sql, parameters=answer.values, notes=answer.notes)
+
+        return self.use(answered)
+
+    def rows(self, file: str, filters: Mapping[str, Value], *, order: str = "") -> Relation:
+        """Return the rows of a statement in the folder `api`, that agree with all filters.
+
+        Args:
+            filters: column -> value, list of values, or None for NULL; `variant` is an id, name or label.
+            order: columns to sort by.
+        Raises:
+            QueryError: there is no such column, or a text occurs in no row of it.
+        """
+        from catalog.sql_files import statement  # noqa: PLC0415
+
+        rows = statement("api", file).rstrip().removesuffix(";")
+        return self.use(lambda _: self._filtered(rows, filters, order=order))
+
+    def table(self, name: str, filters: Mapping[str, Value]) -> Relation:
+        """Return the rows of a table or view of the catalog; see `rows`.
+
+        Raises:
+            QueryError: there is no such table or view.
+        """
+        from catalog.store.export import relations  # noqa: PLC0415
+
+        names = relations()
+        if name not in names:
+            raise unknown("table or view", name, names, error=QueryError)
+        return self.use(lambda _: self._filtered(f"FROM {name}", filters))
+
+    def _filtered(self, rows: str, filters: Mapping[str, Value], *, order: str = "") -> Relation:
+        columns = self.sql(f"FROM (\n{rows}\n) LIMIT 0").columns if filters else ()
+        filters = self._by_id(filters, columns)
+        for name in filters:
+            if name not in columns:
+                known = [*columns, VARIANT] if VARIANT_ID in columns else columns
+                raise unknown("column", name, known, error=QueryError)
+        conditions, parameters = [], {}
+        for name, value in filters.items():
+            values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+            names = {f"{name}_{number}": one for number, one in enumerate(values) if one is not None}
+            parameters.update(names)
+            alternatives = [f'"{name}" IN ({", ".join(f"${key}" for key in names)})'] if names else []
+            alternatives += [f'"{name}" IS NULL'] if None in values else []
+            conditions.append(f"({' OR '.join(alternatives) or 'false'})")
+        where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
+        by = f"\nORDER BY {order}" if order else ""
+        relation = self.sql(f"SELECT *\nFROM (\n{rows}\n){where}{by}", parameters)
+        if not relation:
+            self._require_known(rows, filters)
+        return relation
+
+    def _by_id(self, filters: Mapping[str, Value], columns: Sequence[str]) -> dict[str, Value]:
+        """Replace the filter `variant` by one of ids."""
+        if VARIANT not in filters or VARIANT in columns or VARIANT_ID not in columns:
+            return dict(filters)
+        given = filters[VARIANT]
+        names = given if isinstance(given, list | tuple) else [given]
+        ids = [one for name in names for one in self.ids("variant", name)]
+        return {name: value for name, value in filters.items() if name != VARIANT} | {VARIANT_ID: ids}
+
+    def _require_known(self, rows: str, filters: Mapping[str, Value]) -> None:
+        """Check that the texts of filters occur, after nothing was found.
+
+        Raises:
+            QueryError: one does not.
+        """
+        from catalog.sql_files import statement  # noqa: PLC0415
+
+        for name, value in filters.items():
+            texts = [text for text in (value if isinstance(value, list | tuple) else [value]) if isinstance(text, str)]
+            if texts:
+                known = self.sql(statement("api", "distinct_values", column=f'"{name}"', rows=rows))["value"]
+                for text in texts:
+                    if text not in known:
+                        raise unknown(name, text, map(str, known), error=QueryError)
+
+    def ids(self, kind: Kind, name: Value) -> list[str]:
+        """Return the ids of the variants or sets with a name; see `found_ids`."""
+        given = getattr(name, "id", name)
+        if not isinstance(given, str):
+            raise StoreError(f"a {kind} is named by a text", expected="an id, a name or a label", got=given)
+        return found_ids(kind, given, self._stored_names)
+
+    def one_id(self, kind: Kind, name: Value) -> str:
+        """Return the id of the one variant or set with a name.
+
+        Raises:
+            StoreError: there is none, or there are several.
+        """
+        ids = self.ids(kind, name)
+        if len(ids) > 1:
+            labels = [self._label(kind, one) for one in ids]
+            raise StoreError(f"several {kind}s have this name", got=name, expected=f"one of {', '.join(labels)}")
+        return ids[0]
+
+    def _label(self, kind: Kind, record_id: str) -> str:
+        return next(stored.name for stored in self._stored_names(kind, "") if stored.id == record_id)
+
+    def _stored_names(self, kind: Kind, beginning: str) -> list[StoredName]:
+        from catalog.sql_files import statement  # noqa: PLC0415
+
+        rows = self.sql(statement("api", "named_ids"), {"kind": kind, "beginning": beginning})
+        return [StoredName(str(row["name"]), str(row["id"])) for row in rows]
+
+
+def _plain(values: Mapping[str, Value]) -> dict[str, str | float | bool | None]:
+    """Check the types of values for a named query."""
+    for name, value in values.items():
+        if not isinstance(value, str | int | float | bool | None):
+            raise QueryError("a parameter has the wrong type", name=name, expected="a text or a number", got=value)
+    return {name: value for name, value in values.items() if isinstance(value, str | int | float | bool | None)}

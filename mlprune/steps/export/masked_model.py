@@ -1,0 +1,98 @@
+"""Load a variant as a transformers model in memory, without an export.
+
+Weights that are stored in the wanted dtype are mapped from the files of the base model, not copied. Masks and new
+weights are then written in place, so the model takes the memory of its base model. The mapping is private: no change
+reaches the files.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from mlprune.errors import BadInputError
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
+from mlprune.models.masks.masking import MaskedBlocks
+from mlprune.models.meta_model import MetaModel, checked_blocks, source_of
+from mlprune.models.shard_loader import stored_weights
+from mlprune.pruning.weight_files import StoredChanges
+from mlprune.steps.base_model import require_base_model
+from mlprune.steps.export.export import variant_record
+from mlprune.steps.prune.stored_changes import stored_changes
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+from mlprune.vocabulary import DtypeName
+
+DEFAULT_DTYPE: DtypeName = "float32"
+"""Dtype of a dense model without variants."""
+GENERATION_CONFIG = "generation_config.json"
+
+
+def load_masked_model(
+    store: Store, variant_id: str, folder: Path, *, dtype: DtypeName | None = None, device: torch.device | None = None
+) -> PreTrainedModel:
+    """Load a variant with its masks, new weights, new biases and quantisation.
+
+    Args:
+        variant_id: a variant of the store; the dense one is allowed.
+        folder: folder of its base model.
+        dtype: dtype of the weights; by default the one in which the variant was made.
+        device: the CPU by default.
+    Returns: the model in evaluation mode; in the default dtype it has the weights that the run evaluated.
+    Raises:
+        StoreError: the store has no such variant.
+        BadInputError: the folder contains another model, or the variant has an intervention at run time.
+        DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
+        ModelError: the model cannot be read.
+    """
+    variant = variant_record(store, variant_id)
+    intervention = variant.rows["variants"][0]["intervention"]
+    if intervention:
+        message = "a variant with an intervention at run time has no weights of its own"
+        raise BadInputError(message, variant_id=variant_id, got=intervention)
+    require_base_model(folder, variant.parent("base_model"))
+    meta = MetaModel(folder, dtype or variant_dtype(store, variant))
+    _load_weights(meta, device)
+    changes = stored_changes(store, variant_id)
+    if changes is not None:
+        _apply(meta, changes)
+    if (folder / GENERATION_CONFIG).is_file():
+        meta.model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
+    meta.model.name_or_path = str(folder)
+    return meta.model.requires_grad_(True)
+
+
+def variant_dtype(store: Store, variant: Record) -> DtypeName:
+    """Return the dtype in which a variant was made; of a dense model, the one of another variant of the same model."""
+    same_model = (
+        other
+        for _, other_id in store.record_names("variants")
+        if (other := store.read_record("variants", other_id)) is not None
+        and other.parents.get("base_model") == variant.parents.get("base_model")
+    )
+    for record in (variant, *([] if "dtype" in variant.parameters else same_model)):
+        dtype: DtypeName | None = next((name for name in DTYPES if name == record.parameters.get("dtype")), None)
+        if dtype is not None:
+            return dtype
+    return DEFAULT_DTYPE
+
+
+def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
+    """Load all parameters: mapped if they are stored in the model's dtype, otherwise converted piece by piece."""
+    files = WeightFiles(meta.path, meta.family)
+    names = [name for name, _ in meta.model.named_parameters(remove_duplicate=False)]
+    dtypes = {files.dtype(source_of(name, meta.model, files)) for name in names}
+    meta.load(names, device=device, copies=dtypes != {DTYPES[meta.dtype]})
+    if device is not None:
+        meta.model.to(device)  # the buffers
+
+
+def _apply(meta: MetaModel, changes: StoredChanges) -> None:
+    blocks = dict(enumerate(checked_blocks(meta.model, meta.family)))
+    masked = MaskedBlocks(
+        blocks,
+        meta.family,
+        lambda block, layers: stored_weights(meta.path, meta.family, block, layers=layers),
+    )
+    with torch.no_grad():
+        masked.exchange(changes)

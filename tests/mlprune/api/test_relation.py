@@ -1,0 +1,68 @@
+"""Relations give the same rows to pandas, polars, Arrow, a terminal and a notebook."""
+
+import polars
+import pyarrow as pa
+import pytest
+
+from mlprune.api.relation import SHOWN_ROWS, Relation
+from mlprune.errors import QueryError
+
+TABLE = pa.table({"label": ["a", None, "<b>\x1b[0m"], "value": [0.25, None, 1.0], "n": [1, 2, 3]})
+
+
+@pytest.fixture
+def relation() -> Relation:
+    return Relation(TABLE, sql="SELECT $x", parameters={"x": 1}, notes=["a note"])
+
+
+def test_rows_columns_and_frames_are_those_of_the_table(relation: Relation) -> None:
+    assert relation.columns == ("label", "value", "n")
+    assert len(relation) == 3
+    assert next(iter(relation)) == {"label": "a", "value": 0.25, "n": 1}
+    assert relation["value"] == [0.25, None, 1.0]
+    assert relation.arrow() is TABLE
+    assert relation.pl().rows() == [("a", 0.25, 1), (None, None, 2), ("<b>\x1b[0m", 1.0, 3)]
+    assert relation.df()["n"].tolist() == [1, 2, 3]
+    assert polars.DataFrame(relation).equals(relation.pl())
+    assert relation._ipython_key_completions_() == ["label", "value", "n"]
+    assert (relation.sql, relation.parameters) == ("SELECT $x", {"x": 1})
+
+
+def test_a_row_is_the_only_one(relation: Relation) -> None:
+    assert Relation(TABLE.slice(0, 1), sql="").row() == {"label": "a", "value": 0.25, "n": 1}
+    with pytest.raises(QueryError, match="exactly one"):
+        relation.row()
+    assert not Relation(TABLE.slice(0, 0), sql="")
+
+
+def test_names_of_columns_are_unique_and_known(relation: Relation) -> None:
+    with pytest.raises(QueryError, match="same name"):
+        Relation(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]), sql="")
+    with pytest.raises(QueryError, match="label"):
+        relation["labl"]
+
+
+def test_views_escape_texts_and_show_the_first_rows(relation: Relation) -> None:
+    html = relation._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert "<b>" not in html
+    assert "\x1b" not in html + repr(relation)
+    assert "a note" in html
+    assert "a note" in repr(relation)
+    many = Relation(pa.table({"n": range(100)}), sql="")
+    assert many._repr_html_().count("<tr>") == SHOWN_ROWS + 1
+    assert f"{SHOWN_ROWS} of 100 rows" in repr(many)
+
+
+def test_a_wide_relation_has_one_line_per_row_and_names_the_other_columns() -> None:
+    table = pa.table({f"column_{number:03d}": ["x" * 30, "y\nz"] for number in range(40)})
+    lines = repr(Relation(table, sql="")).splitlines()
+    assert len(lines[1]) <= 120
+    assert "column_039" in " ".join(lines)
+    assert sum(line.startswith("x") for line in lines) == 1
+
+
+def test_an_empty_relation_names_its_columns() -> None:
+    text = repr(Relation(TABLE.slice(0, 0), sql="", notes=["why"]))
+    assert "label, value, n" in text
+    assert text.endswith("why")
