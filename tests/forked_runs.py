@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class ForkedRun:
         gate: where its jobs wait.
         stale_after_s: how long its claims are respected after it stops renewing them.
         environment: additional environment variables.
+        allowed_plugins: files of plug-ins that the recipe may name.
+        site: folder with distributions that only this process sees.
     """
 
     def __init__(
@@ -73,10 +75,13 @@ class ForkedRun:
         gate: Gate | None = None,
         stale_after_s: float = 60.0,
         environment: Mapping[str, str] | None = None,
+        allowed_plugins: Sequence[Path] = (),
+        site: Path | None = None,
     ) -> None:
         self.log = log
-        settings = {"address": address, "stale_after_s": stale_after_s}
-        arguments = (recipe, str(store), log, settings, gate, dict(environment or {}))
+        settings = {"address": address, "stale_after_s": stale_after_s, "allowed_plugins": tuple(allowed_plugins)}
+        settings |= {"gate": gate, "site": site}
+        arguments = (recipe, str(store), log, settings, dict(environment or {}))
         self._process = CONTEXT.Process(target=_run, args=arguments)
         self._process.start()
 
@@ -160,19 +165,22 @@ def _command(words: list[str], folder: Path, cwd: Path, environment: dict[str, s
         (folder / "modules").write_text("\n".join(sys.modules), encoding="utf-8")
 
 
-def _run(
-    recipe: Path, store: str, log: Path, settings: dict[str, Any], gate: Gate | None, environment: dict[str, str]
-) -> None:
+def _run(recipe: Path, store: str, log: Path, settings: dict[str, Any], environment: dict[str, str]) -> None:
     """Main function of a run's process."""
+    gate, site = settings.pop("gate"), settings.pop("site")
+    if site is not None:
+        sys.path.insert(0, str(site))
     os.environ.update(environment)
     stream = log.open("w", encoding="utf-8")
     os.dup2(stream.fileno(), 2)
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - the server has imported it, the tests need not
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415 - the server has imported it
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - the tests need not import it
 
+    changes = RecipeChanges(allowed_plugins=settings.pop("allowed_plugins"))
     if gate is not None:
         hold = _hold_here if settings["address"] == "none" else _hold_on_ray
         hold(gate)
-    sys.exit(run_recipe(recipe, store, **settings).exit_code)
+    sys.exit(run_recipe(recipe, store, changes=changes, **settings).exit_code)
 
 
 def _hold_here(gate: Gate) -> None:

@@ -61,6 +61,9 @@ class Cluster:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mlp-"))  # short, because socket paths are limited to 107 bytes
+        self.site = self.folder / "site"
+        """On the path of all nodes: a test may install distributions there."""
+        self.site.mkdir()
         self.token = secrets.token_hex(16)
         self.nodes: list[Node] = []
         self.dashboard = f"http://{LOOPBACK}:{free_ports(1)[0]}"
@@ -79,7 +82,7 @@ class Cluster:
             **self.settings,
             **HEALTH,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{self.site}",
             "NO_COLOR": "1",
         }
 

@@ -95,13 +95,14 @@ class CommandModel:
         nodes = self._ray_nodes()
         from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
         from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
+        from ray_jobs.workers.nodes.requirements import Requirements  # noqa: PLC0415
         from ray_jobs.workers.placement_groups import ReplicaPlacement  # noqa: PLC0415
         from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
 
         self._of_model.close()
         self._n_loads += 1
         if self._address != "local":
-            node_checks.require_models([model_files(Path(model.path))], nodes)
+            node_checks.require_on_nodes(Requirements((model_files(Path(model.path)),)), nodes)
         pool = needs.pool([node.resources for node in nodes])
         name = f"{self._command} of {os.uname().nodename}, process {os.getpid()}, load {self._n_loads}"
         placement = ReplicaPlacement(pool, name=name)

@@ -10,13 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlprune.methods.plugins import required_plugins
 from mlprune.plan import Plan
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
+from mlprune.recipe.plugins.called_methods import called_methods
 from mlprune.store.store import Store
 from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool
 from ray_jobs.workers.node_resources import local_node
+from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, RayMetrics
 
@@ -64,7 +67,7 @@ def open_workers(
     Args:
         cluster_nodes: lists the nodes of the cluster; None for this machine.
     Raises:
-        BadInputError: the model does not fit there, or a node of the cluster does not have it.
+        BadInputError: the model does not fit there, or a node of the cluster lacks it or a plug-in.
     """
     if address == "none":
         from ray_jobs.workers.in_process import InProcessWorkers  # noqa: PLC0415
@@ -78,24 +81,31 @@ def open_workers(
         prefer_loopback()
     from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
     from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
 
     with nullcontext() if cluster_nodes else cluster.connected(address):
         node_list = cluster_nodes or NodeList()
         nodes = node_list.required()
-        files = tuple(model_files(Path(model.path)) for model in plan.models) if cluster_nodes else ()
+        requirements = _requirements(plan) if cluster_nodes else NONE
         if cluster_nodes:
-            node_checks.require_models(files, nodes)
+            node_checks.require_on_nodes(requirements, nodes)
         pool = needs.pool([node.resources for node in nodes])
         is_fixed = needs.compute.replicas != "auto"
         scaling = Scaling(pool, cluster_nodes, is_fixed=is_fixed)
-        workers = ray_pool.RayWorkers(store.uri, plan.model, pool, files=files, scaling=scaling)
+        workers = ray_pool.RayWorkers(store.uri, plan.model, pool, needs=requirements, scaling=scaling)
         try:
             yield workers, pool
         finally:
             workers.close()
+
+
+def _requirements(plan: Plan) -> Requirements:
+    """Return what every node of a cluster must have for a run."""
+    from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
+
+    files = tuple(model_files(Path(model.path)) for model in plan.models)
+    return Requirements(files, tuple(required_plugins(called_methods(plan.recipe))))
 
 
 def prefer_loopback() -> None:

@@ -15,7 +15,7 @@ from mlprune.models.chain import Arguments, Chain
 from mlprune.models.inference.visitor import Result
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.nodes.required_files import ModelFiles, require_here
+from ray_jobs.workers.nodes.requirements import NONE, Requirements, require_here
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.sharing.offers import Offers
@@ -49,11 +49,17 @@ class ShardActor(NodeActor):
     """A process that has some blocks of a model, and runs jobs that do not run the model."""
 
     def __init__(
-        self, store_uri: str, model: ModelRef, pool: Pool, *, files: Sequence[ModelFiles] = (), number: int
+        self,
+        store_uri: str,
+        model: ModelRef,
+        pool: Pool,
+        *,
+        needs: Requirements = NONE,
+        number: int,
     ) -> None:
         from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
 
-        require_here(files)
+        require_here(needs)
         self._pool = pool
         self._peak = PeakMemory()
         self._shard: Shard | None = None
@@ -113,12 +119,12 @@ class WorkerActor(NodeActor):
         pool: Pool,
         *,
         shards: Sequence[ActorHandle] = (),
-        files: Sequence[ModelFiles] = (),
+        needs: Requirements = NONE,
         number: int,
     ) -> None:
         from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
 
-        require_here(files)
+        require_here(needs)
         self._model = model
         self._pool = pool
         self._shards = tuple(shards)

@@ -1,12 +1,10 @@
 """Workers on Ray: a pool of replicas that run jobs. If an actor dies, its replica is replaced and its job returned.
 
 A worker that dies, whose device stopped working, or that cannot load the model may pause before it is replaced. After
-too many failures in a row it is not used any more.
-
-A worker gets jobs as soon as its actor runs. Idle workers share a job of another one until it has ended or further jobs
-need them. If the cluster has no room for a worker, because a node is lost or others use it, that worker waits and the
-others continue. A run without any worker waits up to an hour. Workers are added when nodes join; those on a node that
-is about to leave get no further jobs.
+too many failures in a row it is not used any more. A worker gets jobs as soon as its actor runs. Idle workers share a
+job of another one until it has ended or further jobs need them. If the cluster has no room for a worker, because a node
+is lost or others use it, that worker waits and the others continue. A run without any worker waits up to an hour.
+Workers are added when nodes join; those on a node that is about to leave get no further jobs.
 """
 
 import time
@@ -18,13 +16,14 @@ from ray import ObjectRef
 
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
+from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, START_WAIT_S, RoomWait
 from ray_jobs.workers.nodes.scaling import Scaling
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
-from ray_jobs.workers.replica_actors import Files, ReplicaActors
+from ray_jobs.workers.replica_actors import ReplicaActors
 from ray_jobs.workers.sharing.shared_jobs import SharedJobs
 from ray_jobs.workers.worker import Outcome, lost_outcome
 
@@ -36,16 +35,16 @@ class RayWorkers:
         store_uri: the store; every node must reach it under this name.
         model: the base model; every node must have it at the same path.
         pool: number of actors and their resources.
-        files: of the models; a node that lacks those of a hub model downloads them.
+        needs: each actor checks it; a node that lacks files of a hub model downloads them.
         scaling: adapts the number of actors to the nodes; by default it stays as planned.
     """
 
     def __init__(
-        self, store_uri: str, model: ModelRef, pool: Pool, *, files: Files = (), scaling: Scaling | None = None
+        self, store_uri: str, model: ModelRef, pool: Pool, *, needs: Requirements = NONE, scaling: Scaling | None = None
     ) -> None:
         self._pool = pool
         self._scaling = scaling or Scaling(pool)
-        self._arguments = (store_uri, model, pool, tuple(files))
+        self._arguments = (store_uri, model, pool, needs)
         self._failures = FailureClassifier()
         self._health = WorkerHealth(pool.n_workers)
         self._n_starts: Counter[int] = Counter()

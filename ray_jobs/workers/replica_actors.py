@@ -5,7 +5,6 @@ orderings of blocks, run on the shards, one on each, preferably on the shard tha
 """
 
 from collections.abc import Iterable
-from typing import TypeAlias
 
 import ray
 from ray import ObjectRef
@@ -15,10 +14,8 @@ from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.actors import ShardActor, WorkerActor, actor_class
-from ray_jobs.workers.nodes.required_files import ModelFiles
+from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.placement_groups import ReplicaPlacement
-
-Files: TypeAlias = tuple[ModelFiles, ...]
 
 
 class ReplicaActors:
@@ -28,13 +25,20 @@ class ReplicaActors:
         store_uri: the store; every node must reach it under this name.
         model: the base model; every node must have it at the same path.
         pool: resources of the actors.
-        files: of the models; each actor checks them, and downloads those of hub models that are missing on its node.
+        needs: each actor checks it, and downloads files of hub models that are missing on its node.
         number: number of the worker.
         name: name in Ray's dashboard.
     """
 
     def __init__(
-        self, store_uri: str, model: ModelRef, pool: Pool, files: Files = (), *, number: int, name: str
+        self,
+        store_uri: str,
+        model: ModelRef,
+        pool: Pool,
+        needs: Requirements = NONE,
+        *,
+        number: int,
+        name: str,
     ) -> None:
         self.number = number
         self.name = name
@@ -44,11 +48,11 @@ class ReplicaActors:
         self._placement = ReplicaPlacement(pool, name=name)
         n_shard_actors = pool.n_shards if pool.n_shards > 1 else 0
         self._shards = start_shards(
-            n_shard_actors, store_uri, model, pool, files, placement=self._placement, name=name, number=number
+            n_shard_actors, store_uri, model, pool, needs, placement=self._placement, name=name, number=number
         )
         options = actor_class(WorkerActor).options(max_restarts=0, name=name, **self._placement.worker_options())
         self._worker: ActorHandle = options.remote(
-            store_uri, model, pool, shards=self._shards, files=files, number=number
+            store_uri, model, pool, shards=self._shards, needs=needs, number=number
         )
         self._slots: dict[ObjectRef, frozenset[int]] = {}
         """Reference that is available after some work -> the shards that the work uses."""
@@ -142,7 +146,7 @@ def start_shards(
     store_uri: str,
     model: ModelRef,
     pool: Pool,
-    files: Files = (),
+    needs: Requirements = NONE,
     *,
     placement: ReplicaPlacement,
     name: str,
@@ -152,7 +156,7 @@ def start_shards(
 
     Args:
         n: number of actors.
-        files: of the models; each actor checks them.
+        needs: each actor checks it.
         placement: resources of the actors.
         name: beginning of their names in Ray's dashboard.
         number: number of the worker that they belong to.
@@ -160,7 +164,7 @@ def start_shards(
     return tuple(
         actor_class(ShardActor)
         .options(max_restarts=0, name=f"{name}, shard {shard}", **placement.shard_options(shard))
-        .remote(store_uri, model, pool, files=files, number=number)
+        .remote(store_uri, model, pool, needs=needs, number=number)
         for shard in range(n)
     )
 

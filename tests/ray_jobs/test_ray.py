@@ -1,27 +1,34 @@
 """A recipe on real Ray gives the same bytes as in one process, whichever process is killed."""
 
 import os
+import pickle
+import shutil
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from mlprune.plan import pending_jobs
+from mlprune.methods.plugins import provided_files
+from mlprune.plan import build_plan, pending_jobs
+from mlprune.recipe import load_recipe
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.prune.variant import block_identity
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
-from tests.forked_runs import ForkedRun, Gate
+from tests.forked_runs import CONTEXT, ForkedRun, Gate
+from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.ray_cluster import ROOT, Cluster, Node
 from tests.tiny_recipes import (
     FinishedRun,
+    copied_inputs,
     copy_of,
-    finished_run,
-    plan_of,
     results,
+    run_jobs,
+    run_plan,
     shared_results,
     small_recipe,
     write_baseline_inputs,
@@ -33,12 +40,16 @@ ELSEWHERE = {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(ROOT)}
 """An environment whose RAY_ADDRESS the addresses `local` and `none` must ignore."""
 
 Start = Callable[..., ForkedRun]
+PLUGIN_FILE = "my_score.py"
 
 
 def ray_recipe(**compute: int) -> dict[str, Any]:
-    """The small recipe with every use of a model: statistics, likelihoods and generated text, and with two baselines:
-    one shifts hidden states at run time, the other is another model."""
+    """The small recipe with every use of a model: statistics, likelihoods and generated text; with the score of a
+    plug-in file; and with two baselines: one shifts hidden states at run time, the other is another model."""
     recipe = small_recipe()
+    recipe["plugins"] = [PLUGIN_FILE]
+    cubic = {"name": "cubic", "score": "cubic", "demonstrations": "mt", "sparsity": 0.5}
+    recipe["variants"].append({**cubic, "propagation": ["dense", "sequential"]})
     more = {"path": "corpus", "limit": 2, "variants": ["ordering"]}
     recipe["corpus"]["leave_out_evaluated"] = True
     recipe["evaluations"] += [
@@ -54,11 +65,25 @@ def ray_recipe(**compute: int) -> dict[str, Any]:
     return {**recipe, "compute": {"batch_tokens": 128, **compute}}
 
 
+def run_in_process(recipe_path: Path, store: Path) -> FinishedRun:
+    """Run a recipe in this process."""
+    plan = build_plan(load_recipe(recipe_path, allowed_plugins=[recipe_path.parent / PLUGIN_FILE]))
+    run_plan(plan, Store(store))
+    return FinishedRun(recipe_path, plan, Store(store))
+
+
+@pytest.fixture
+def start(start: Start, expected: FinishedRun) -> Start:
+    """Start a run that may run the code of the plug-in file."""
+    return partial(start, allowed_plugins=[expected.folder / PLUGIN_FILE])
+
+
 @pytest.fixture(scope="module")
 def expected(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     """The recipe run in this process."""
     folder = write_baseline_inputs(tiny_inputs, tmp_path_factory.mktemp("over-ray") / "inputs")
-    return finished_run(folder, ray_recipe(), name="over-ray")
+    (folder / PLUGIN_FILE).write_text(CUBIC, encoding="utf-8")
+    return run_in_process(write_recipe(folder, ray_recipe()), folder / "store")
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +152,8 @@ def test_a_model_of_two_shards_gives_the_same_records_even_if_a_shard_is_killed(
     gate.open()
     run.finish()
     store = Store(tmp_path / "store")
-    assert pending_jobs(plan_of(one_worker_of_shards).jobs, store) == []
+    allowed = [one_worker_of_shards.parent / PLUGIN_FILE]
+    assert pending_jobs(build_plan(load_recipe(one_worker_of_shards, allowed_plugins=allowed)).jobs, store) == []
     rows = attempts(store)
     assert any(row["status"] == "lost" for row in rows)
     blocks = {record_id for _, record_id in store.record_names("mask_blocks")}
@@ -161,11 +187,10 @@ def test_a_sweep_that_loses_a_worker_that_shares_it_gives_the_same_records(
     expected: FinishedRun, tmp_path: Path, cluster: Cluster, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
     store = copy_of(expected.store, tmp_path / "store")
-    for job in expected.plan.jobs:
-        if isinstance(job, SweepJob):
-            blocks = [block_identity(job.variant.id, n, parents={"variant": job.variant.id}).key for n in range(3)]
-            for key in (*job.makes, *blocks):
-                (tmp_path / "store" / record_path(*key)).unlink(missing_ok=True)
+    job = next(job for job in expected.plan.jobs if isinstance(job, SweepJob))
+    blocks = [block_identity(job.variant.id, n, parents={"variant": job.variant.id}).key for n in range(3)]
+    for key in (*job.makes, *blocks):
+        (tmp_path / "store" / record_path(*key)).unlink(missing_ok=True)
     gate = Gate.closed(tmp_path / "gate", "sweep")
     run = start(expected.recipe_path, tmp_path / "store", gate=gate, **on_cluster)
     run.until(gate.waiting)
@@ -242,3 +267,56 @@ def test_a_killed_run_without_ray_is_resumed(step: str, expected: FinishedRun, t
     assert 0 < len(results(store)) < len(results(expected.store))
     start(expected.recipe_path, store).finish()
     assert results(store) == results(expected.store)
+
+
+def _run_pickled(jobs: bytes, store: Path) -> None:
+    """Main function of a process that was given no plug-in file: run pickled jobs, which need no model."""
+    assert provided_files() == ()
+    run_jobs(pickle.loads(jobs), Store(store), model=None)  # type: ignore[arg-type]
+
+
+def test_a_pickled_job_brings_its_plugin_file_to_a_fresh_process(expected: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(expected.store, tmp_path / "store")
+    jobs = [job for job in expected.plan.jobs if job.step == "prune" and b"my_score.py" in pickle.dumps(job)]
+    jobs = [job for job in jobs if not job.needs_chain]
+    made = [key for job in jobs for key in job.makes]
+    assert {kind for kind, _ in made} >= {"variants"}
+    for key in made:
+        (tmp_path / "store" / record_path(*key)).unlink()
+    process = CONTEXT.Process(target=_run_pickled, args=(pickle.dumps(jobs), tmp_path / "store"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    assert results(store) == results(expected.store)
+
+
+def clear(folder: Path) -> None:
+    """Remove what a folder contains."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def test_a_distribution_that_nodes_lack_is_refused_by_name_and_works_once_they_have_it(
+    expected: FinishedRun, cluster: Cluster, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    """The driver alone has the distribution, then the nodes have another version of it, then the same one."""
+    folder = copied_inputs(expected.folder, tmp_path / "inputs")
+    recipe = {**small_recipe(), "evaluations": [], "compute": {"batch_tokens": 128, "replicas": 1}}
+    recipe["variants"] = [{"score": "cubed", "demonstrations": "mt", "sparsity": 0.5, "propagation": "dense"}]
+    path = write_recipe(folder, recipe)
+    text, points = CUBIC.replace('name="cubic"', 'name="cubed"'), {"mlprune.scores": {"cubed": "cubed_scores:CUBIC"}}
+    install = partial(write_distribution, entry_points=points, name="cubed-scores")
+    with on_path(tmp_path / "site") as site:
+        install(site, {"cubed_scores.py": text}, version="1.1")
+        alone = run_in_process(path, tmp_path / "alone")
+    for got in ("not installed", "cubed-scores 1.0"):
+        with pytest.raises(AssertionError) as refused:
+            start(path, tmp_path / "store", site=site, **on_cluster).finish()
+        for words in (got, "score='cubed'", "cubed-scores 1.1", "node=", "pip install"):
+            assert words in str(refused.value)
+        assert not (tmp_path / "store" / "records").exists()
+        clear(cluster.site)
+        install(cluster.site, {"cubed_scores.py": text}, version="1.0" if got == "not installed" else "1.1")
+    start(path, tmp_path / "store", site=site, **on_cluster).finish()
+    clear(cluster.site)
+    assert results(tmp_path / "store") == results(alone.store)

@@ -23,6 +23,7 @@ from mlprune.methods.plugins.plugin import (
     ScorePlugin,
     StructurePlugin,
 )
+from mlprune.methods.plugins.required import RequiredPlugin, required_plugins
 from mlprune.methods.plugins.schedule_inputs import LayerSize, ScheduleInputs
 from mlprune.methods.plugins.source import PluginSource
 
@@ -40,6 +41,7 @@ __all__ = [
     "PluginParameters",
     "PluginSource",
     "RefinerPlugin",
+    "RequiredPlugin",
     "ScheduleInputs",
     "SchedulePlugin",
     "ScorePlugin",
@@ -47,6 +49,7 @@ __all__ = [
     "installed_plugins",
     "provide_file",
     "provided_files",
+    "required_plugins",
     "typed_parameters",
     "withdraw_files",
 ]

@@ -78,10 +78,14 @@ class MethodLookup(Generic[AnyMethod]):
             if name not in plugins:
                 raise unknown(f"{self.kind} of a plug-in file", name, tuple(plugins), error=PluginError)
             return plugins[name]
-        return self._installed(name, source)
+        return self.load(self.locate(name, source))
 
-    def _installed(self, name: str, source: PluginSource) -> AnyMethod:
-        """Return an installed plug-in if it has this source."""
+    def locate(self, name: str, source: PluginSource) -> InstalledPlugin:
+        """Return the entry point of an installed plug-in with exactly this source; nothing is imported.
+
+        Raises:
+            PluginError: it is missing here, or its version or source differs.
+        """
         context = {self.kind: name, "expected": source.label, "node": socket.gethostname(), "next": source.advice}
         of_name = [plugin for plugin in installed_plugins(self.group) if plugin.name == name]
         matching = [plugin for plugin in of_name if plugin.distribution == source.distribution]
@@ -93,7 +97,7 @@ class MethodLookup(Generic[AnyMethod]):
             expected, got = f"{source.label}, SHA-256 {source.sha256}", f"{here.label}, SHA-256 {here.sha256}"
             message = "a plug-in differs from the one that the result names"
             raise PluginError(message, {**context, "expected": expected}, got=got)
-        return self.load(matching[0])
+        return matching[0]
 
     def of_files(self) -> Iterator[tuple[str, AnyMethod, PluginSource]]:
         """Yield the plug-ins of the files that this process was given, with their names and files."""

@@ -1,4 +1,4 @@
-"""Check that every node of a cluster has the models of a run, before any worker starts."""
+"""Check that every node of a cluster has the models and plug-ins of a run, before any worker starts."""
 
 import logging
 import time
@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from ray_jobs.workers.nodes.node_list import ClusterNode
-from ray_jobs.workers.nodes.required_files import ModelFiles, problem_here
+from ray_jobs.workers.nodes.requirements import Requirements, problem_here
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +21,14 @@ CHECK_TIMEOUT_S = 3600.0
 """Time that the nodes have to answer; they may have to download models first."""
 
 
-def require_models(models: Sequence[ModelFiles], nodes: Sequence[ClusterNode]) -> None:
-    """Check the files of some models on every node that can run jobs. Nodes without a hub model download it.
+def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -> None:
+    """Check plug-ins and files of models on every node that can run jobs. Nodes without a hub model download it.
 
     Raises:
-        BadInputError: a node does not have a model, cannot check it, or does not answer.
+        BadInputError: a node lacks a model or a plug-in, has another one, cannot check them, or does not answer.
     """
     working = [node for node in nodes if node.resources.n_cpus > 0 and node.leaves_in_s is None]
-    waiting = {_check_on(node, models): node for node in working}
+    waiting = {_check_on(node, requirements): node for node in working}
     deadline = time.monotonic() + CHECK_TIMEOUT_S
     while waiting:
         answered, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=LOG_INTERVAL_S)
@@ -37,16 +37,16 @@ def require_models(models: Sequence[ModelFiles], nodes: Sequence[ClusterNode]) -
         if waiting:
             hosts = ", ".join(node.host for node in waiting.values())
             if time.monotonic() >= deadline:
-                message = "nodes of the cluster did not answer while their models were checked"
+                message = "nodes of the cluster did not answer while their models and plug-ins were checked"
                 raise BadInputError(message, nodes=hosts, waited=f"{CHECK_TIMEOUT_S / 60:.0f} minutes")
-            logger.warning("waiting for nodes that check or download the models of the run: %s", hosts)
+            logger.warning("waiting for nodes that check plug-ins, and check or download models: %s", hosts)
 
 
-def _check_on(node: ClusterNode, models: Sequence[ModelFiles]) -> ObjectRef:
+def _check_on(node: ClusterNode, requirements: Requirements) -> ObjectRef:
     """Start the check on a node."""
     on_node = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
     task = ray.remote(problem_here).options(num_cpus=0, scheduling_strategy=on_node, max_retries=0)
-    return task.remote(list(models))
+    return task.remote(requirements)
 
 
 def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
@@ -55,9 +55,9 @@ def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
     except RayError as err:
         if node.node_id in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
             reason = str(err).strip().rpartition("\n")[2]
-            message = "a node of the cluster cannot check the models of the run"
+            message = "a node of the cluster cannot check the models and plug-ins of the run"
             raise BadInputError(message, node=node.host, reason=reason) from err
-        logger.warning("node %s left before its models were checked", node.host)
+        logger.warning("node %s left before it was checked", node.host)
         return
     if problem is not None:
         message, context = problem

@@ -1,7 +1,6 @@
 """Check that a machine has the files of models as the driver has them.
 
-Files of a hub model that are missing are downloaded: to the same path, at the same commit. The check is a task of its
-own on each node. Its process loads this module, and no tensor library.
+Files of a hub model that are missing are downloaded: to the same path, at the same commit.
 """
 
 import socket
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE
-from mlprune.errors import HubError, MlpruneError, ModelError
+from mlprune.errors import HubError, ModelError
 from mlprune.hub import fetch_into, snapshot_origin
 from mlprune.models.checkpoint.content_hashes import file_sha256
 
@@ -26,7 +25,7 @@ class ModelFiles:
     """File -> SHA-256, of all files but the weights."""
 
 
-def require_here(models: Sequence[ModelFiles]) -> None:
+def require_files_here(models: Sequence[ModelFiles]) -> None:
     """Check that this machine has the files of some models; those of the hub are downloaded if they are missing.
 
     Raises:
@@ -36,15 +35,6 @@ def require_here(models: Sequence[ModelFiles]) -> None:
         _fetch_missing(model)
         for name, size in model.sizes.items():
             _require_equal(model, name, size)
-
-
-def problem_here(models: Sequence[ModelFiles]) -> tuple[str, dict[str, object]] | None:
-    """Return the message and the context of the error if this machine does not have some models."""
-    try:
-        require_here(models)
-    except MlpruneError as err:
-        return err.message, dict(err.context)
-    return None
 
 
 def _fetch_missing(model: ModelFiles) -> None:

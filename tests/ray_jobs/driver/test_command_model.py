@@ -54,7 +54,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     nodes = [ClusterNode(name, name, Node(1.0, 2**33)) for name in "abcd"]
     monkeypatch.setattr(NodeList, "required", lambda _: nodes)
     monkeypatch.setattr(model_files, "model_files", lambda folder: folder)
-    monkeypatch.setattr(node_checks, "require_models", lambda _, nodes: seen.append(f"checked on {len(nodes)}"))
+    monkeypatch.setattr(node_checks, "require_on_nodes", lambda _, nodes: seen.append(f"checked on {len(nodes)}"))
     monkeypatch.setattr(placement_groups, "ReplicaPlacement", Placement)
     monkeypatch.setattr(shard_chain, "start_chain", start_chain)
     return seen

@@ -9,9 +9,10 @@ from ray.exceptions import RayError
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Node
 from ray_jobs.workers.nodes import node_checks
-from ray_jobs.workers.nodes.node_checks import require_models
+from ray_jobs.workers.nodes.node_checks import require_on_nodes
 from ray_jobs.workers.nodes.node_list import ClusterNode
-from ray_jobs.workers.nodes.required_files import ModelFiles, problem_here
+from ray_jobs.workers.nodes.required_files import ModelFiles
+from ray_jobs.workers.nodes.requirements import Requirements, problem_here
 from tests.ray_jobs.workers.fake_ray import Reference
 
 LOST = object()
@@ -62,7 +63,7 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Any:
             ClusterNode("head", "host-head", Node(0.0, 2**30)),
             ClusterNode("leaving", "host-leaving", Node(4.0, 2**30), 30.0),
         ]
-        require_models([ModelFiles("/models/xglm", {}, {})], nodes)
+        require_on_nodes(Requirements((ModelFiles("/models/xglm", {}, {}),)), nodes)
 
     return require
 

@@ -1,17 +1,15 @@
 """The files of a model on another node than the driver's; hub models on a hub on loopback."""
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mlprune.errors import BadInputError, ModelError
+from mlprune.errors import ModelError
 from mlprune.models.loading import resolve_model
 from ray_jobs.workers.nodes.model_files import model_files
-from ray_jobs.workers.nodes.required_files import ModelFiles, problem_here, require_here
+from ray_jobs.workers.nodes.required_files import ModelFiles, require_files_here
 from tests.hub import Hub, folder_files, serving, use_hub
 from tests.tiny_models import save_tiny_model
 
@@ -45,10 +43,10 @@ def test_a_file_that_is_missing_or_differs_is_named(
     name: str, damage: Callable[[Path], object], reason: str, copied: tuple[ModelFiles, Path]
 ) -> None:
     files, folder = copied
-    require_here([files])
+    require_files_here([files])
     damage(folder / name)
     with pytest.raises(ModelError) as caught:
-        require_here([files])
+        require_files_here([files])
     assert caught.value.context["path"] == str(folder / name)
     assert reason in str(caught.value.context["reason"])
     assert "MLPRUNE_MODEL_CACHE" in str(caught.value.context["next"])
@@ -67,11 +65,11 @@ def test_a_node_downloads_a_hub_model_at_the_commit_and_path_of_the_driver(model
     files = model_files(folder)
     hub.push("some/model", {"config.json": b"{}"})  # the branch moves on
     shutil.rmtree(folder.parents[1])
-    require_here([files])
+    require_files_here([files])
     assert folder.name == commit
     assert {path.name for path in folder.iterdir()} == files.sizes.keys()
     n_requests = len(hub.requests)
-    require_here([files])
+    require_files_here([files])
     assert len(hub.requests) == n_requests
 
 
@@ -82,21 +80,5 @@ def test_a_node_that_cannot_download_says_why(model: Path, hub: Hub, monkeypatch
     shutil.rmtree(folder.parents[1])
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ModelError, match="cannot be reached") as caught:
-        require_here([files])
+        require_files_here([files])
     assert "HF_HOME" in str(caught.value.context["next"])
-
-
-def test_the_check_loads_no_tensor_library() -> None:
-    """On every node a process of its own makes it, which would need seconds to load one."""
-    code = "import sys, ray_jobs.workers.nodes.required_files; print({'torch', 'transformers'} & sys.modules.keys())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"
-
-
-def test_a_problem_of_this_machine_is_returned_as_plain_values(tmp_path: Path) -> None:
-    problem = problem_here([ModelFiles(str(tmp_path), {"config.json": 2}, {})])
-    assert problem is not None
-    message, context = problem
-    assert context["path"] == str(tmp_path / "config.json")
-    assert isinstance(ModelError(message, context), BadInputError)
-    assert problem_here([]) is None
