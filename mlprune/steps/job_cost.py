@@ -32,6 +32,11 @@ SetSizes = Mapping[str, SetSize]
 EMPTY_SET = SetSize(0, 0)
 
 
+def most_demonstrations(sets: SetSizes) -> int:
+    """Return the number of demonstrations of the largest of some sets."""
+    return max((size.n_demonstrations for size in sets.values()), default=0)
+
+
 @dataclass(frozen=True)
 class JobCost:
     """What one job needs from the worker that runs it."""

@@ -45,7 +45,9 @@ def _lines(cost: SearchCost, seconds: Seconds) -> Iterator[str]:
     if cost.n_searched:
         entries = counted(cost.n_searched, "variant entry", "variant entries")
         has_no_winner = cost.search.is_finished and feasible_winner(cost.search.history) is None
-        later = "not made: the search has no winner" if has_no_winner else "planned when the search has finished"
+        time_words = "" if cost.searched is None else f"{_about(seconds(cost.searched))}, "
+        planned = f"{time_words}planned when the search has finished"
+        later = "not made: the search has no winner" if has_no_winner else planned
         yield f"  {entries} with the winner's levels: {later}"
 
 

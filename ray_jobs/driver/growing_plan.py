@@ -15,6 +15,7 @@ from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import orderings_of
 from mlprune.steps.search.forecast import forecast_batches
 from mlprune.steps.search.history import SIGN
+from mlprune.steps.search.searched_schedules import searched_jobs
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -129,11 +130,15 @@ class GrowingPlan:
 def expected_jobs(plan: Plan, pending: Sequence[Job]) -> list[Job]:
     """Return jobs like those that unfinished searches will add: the plan has enough memory for them from the start.
 
-    These are the jobs of the models that were evaluated already, if nothing pending is evaluated.
+    These are the jobs of the models that were evaluated already, if nothing pending is evaluated, and those of the
+    entries whose schedule is the winner.
     """
-    if not any(search.is_waiting for search in plan.searches) or any(job.needs_chain for job in pending):
+    waiting = [search.spec for search in plan.searches if search.is_waiting]
+    if not waiting or plan.common is None:
         return []
-    return [job for job in plan.jobs if job.needs_chain]
+    evaluated = () if any(job.needs_chain for job in pending) else plan.jobs
+    later = [job for spec in waiting for job in searched_jobs(plan.recipe, plan.common, spec)]
+    return [job for job in (*evaluated, *later) if job.needs_chain]
 
 
 def _state_of(search: PlannedSearch, limits: SearchLimits) -> SearchState:

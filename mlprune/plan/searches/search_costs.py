@@ -9,16 +9,19 @@ from mlprune.plan.estimate import Needs, estimate_duration
 from mlprune.plan.plan import Plan
 from mlprune.plan.pool import Pool
 from mlprune.plan.rates import Rates
-from mlprune.recipe import EvaluationConfig
+from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.recipe.searches.searched_schedules import searched_entries
 from mlprune.steps.demonstrate.cost import set_sizes
+from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.plan import evaluation_jobs, plan_evaluations
 from mlprune.steps.job_cost import JobCost, SetSizes
 from mlprune.steps.prune.plan import plan_variants
 from mlprune.steps.prune.plan_jobs import variant_jobs
+from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import SearchInputs, derive_recipe
 from mlprune.steps.search.forecast import forecast_batches
+from mlprune.steps.search.searched_schedules import searched_jobs
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.steps.search.trial_entries import trial_entry
 
@@ -42,6 +45,8 @@ class RungCost:
     """Evaluations of one trial."""
     sweeps: tuple[JobCost, ...] = ()
     """Passes of the model that make the masks of sampled trials; empty if no trial needs one."""
+    n_dense: int = 1
+    """Evaluations of the dense model in the first batch."""
 
     @property
     def n_trials(self) -> int:
@@ -66,7 +71,7 @@ class RungCost:
             duration = estimate_duration(replace(needs, costs=costs), pool, rates)
             return None if duration is None else duration.total_s
 
-        each = [batch_seconds(size + (index == 0), size) for index, size in enumerate(self.batches)]
+        each = [batch_seconds(size + self.n_dense * (index == 0), size) for index, size in enumerate(self.batches)]
         return total_seconds(each)
 
 
@@ -87,6 +92,8 @@ class SearchCost:
     """Evaluations of the winner and its comparators on the other split, as one batch; None if nothing is reported."""
     n_searched: int = 0
     """Entries of variants whose schedule is the winner; they are planned when the search has finished."""
+    searched: RungCost | None = None
+    """Their masks and evaluations, as one batch, as if the last point had won; None if there are none."""
 
     @property
     def n_trials(self) -> int:
@@ -104,9 +111,14 @@ def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
     if common is None:
         return ()
     sets = set_sizes(plan.jobs)
-    costs = (_search_cost(common, search, sizes=sizes, sets=sets) for search in plan.searches)
-    entries = plan.recipe.variants
-    return tuple(replace(cost, n_searched=len(searched_entries(entries, cost.search.spec.name))) for cost in costs)
+    return tuple(
+        replace(
+            _search_cost(common, search, sizes=sizes, sets=sets),
+            n_searched=len(searched_entries(plan.recipe.variants, search.spec.name)),
+            searched=_searched_cost(plan.recipe, common, search.spec, sizes=sizes, sets=sets),
+        )
+        for search in plan.searches
+    )
 
 
 def _search_cost(common: SearchInputs, search: PlannedSearch, *, sizes: Footprint, sets: SetSizes) -> SearchCost:
@@ -126,6 +138,25 @@ def _search_cost(common: SearchInputs, search: PlannedSearch, *, sizes: Footprin
         cost = _evaluation_cost(common, spec.report_evaluations, sizes=sizes, sets=sets)
         report = RungCost(None, (1 + len(spec.compare),), 0, cost)
     return SearchCost(search, tuple(rungs), report)
+
+
+def _searched_cost(
+    given: Recipe, common: SearchInputs, spec: SearchSpec, *, sizes: Footprint, sets: SetSizes
+) -> RungCost | None:
+    """Return the cost of the variants that will have the winner's levels; None without such entries.
+
+    The evaluations of each are counted as those of the variant with the most.
+    """
+    jobs = searched_jobs(given, common, spec)
+    costs = [(job, job.cost(sizes, sets)) for job in jobs if job.needs_chain]
+    evaluations = [cost for job, cost in costs if isinstance(job, EvaluateJob)]
+    sweeps = tuple(cost for job, cost in costs if isinstance(job, SweepJob))
+    n_variants = len({key for job in jobs for key in job.makes if key[0] == "variants"})
+    if not n_variants:
+        return None
+    trial = max(evaluations, key=lambda cost: cost.flops, default=JobCost("evaluate"))
+    n_without = n_variants - len(sweeps) if sweeps else 0
+    return RungCost(None, (n_variants,), 0, trial, (*sweeps, *[NO_SWEEP] * n_without), n_dense=0)
 
 
 def _evaluation_cost(

@@ -15,6 +15,8 @@ from mlprune.steps.job_cost import (
 )
 from mlprune.steps.observe.block_pass.cost import GRADIENT_PASSES
 
+SUMS_BYTES = 16
+"""Bytes per feature and demonstration of the sums of features of a block: a sum and a deviation in float64."""
 LEVEL_BYTES = 1
 """Bytes per weight of the levels of one block until they are written."""
 
@@ -29,6 +31,8 @@ class MethodCost:
     changes_weights: bool = False
     bytes_per_weight: int = 0
     """Memory per weight of a layer while the score works on it."""
+    n_demonstrations: int = 0
+    """Of the largest set, at most; the sums of features of a set are in memory until its moments are known."""
 
     def fixed_bytes(self, sizes: Footprint) -> int:
         """Memory of the statistics of one block, of each set and combined, and of its new weights."""
@@ -36,7 +40,8 @@ class MethodCost:
         products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
         n_gradients = len({"gradients", "loss_gradients"}.intersection(self.needs))
         gradients = 4 * n_gradients * (self.n_sets + 1) * sum(sizes.prunable)
-        return products + gradients + self.changed_bytes(sizes)
+        sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
+        return products + gradients + sums + self.changed_bytes(sizes)
 
     def changed_bytes(self, sizes: Footprint) -> int:
         """Size of the new weights of one block, float32."""
@@ -98,9 +103,14 @@ def spectra_cost(step: str, sizes: Footprint) -> JobCost:
     )
 
 
-def units_cost(step: str, sizes: Footprint) -> JobCost:
-    """Cost of choosing heads and neurons of all blocks and writing their masks, block by block."""
+def units_cost(step: str, sizes: Footprint, *, method: MethodCost = ONLY_SCORES) -> JobCost:
+    """Cost of choosing heads and neurons of all blocks and writing their masks, block by block.
+
+    Args:
+        method: of the variant; every thread reads the statistics of its block.
+    """
     thread_bytes = max(sizes.prunable) * (8 + LEVEL_BYTES) + sum(sizes.prunable) * 2 * LEVEL_BYTES
+    thread_bytes += method.fixed_bytes(sizes)
     return JobCost(step, thread_bytes=thread_bytes, disk_bytes=n_block_weights(sizes) / 8)
 
 

@@ -22,7 +22,7 @@ from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job_cost import JobCost, SetSizes, most_demonstrations
 from mlprune.steps.loss_records import loss_keys, losses_of
 from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
 from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
@@ -150,7 +150,8 @@ class OrderBlockJob(RecordJob):
         ordering, score = self.ordering, self.ordering.score
         needs = tuple(name for name, _ in ordering.observations)
         n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
-        method = MethodCost(needs, n_sets, changes, score.method.bytes_per_weight)
+        bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, most_demonstrations(sets)
+        method = MethodCost(needs, n_sets, changes, bytes_per_weight, n_demonstrations)
         n_sparsities, group = len(ordering.sparsities), score.permuted_group
         return ordering_cost(self.step, sizes, n_sparsities=n_sparsities, permuted_group=group, method=method)
 

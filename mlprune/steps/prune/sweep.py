@@ -87,7 +87,12 @@ class SweepJob(ModelJob):
             batch_tokens=self.batch_tokens,
             score=self.variant.score,
             changes_weights=self.variant.weights_changed,
-            method=MethodCost(self.variant.needs, len(calibration.set_ids), self.variant.weights_changed),
+            method=MethodCost(
+                self.variant.needs,
+                len(calibration.set_ids),
+                self.variant.weights_changed,
+                n_demonstrations=size.n_demonstrations,
+            ),
         )
 
     def run(self, store: Store, chain: ChainLoader) -> None:

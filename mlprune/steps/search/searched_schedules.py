@@ -11,14 +11,17 @@ from mlprune.errors import RecipeError
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.recipe.searches.searched_schedules import evaluations_of_searched, searched_entries
 from mlprune.steps.compare.plan import comparison_jobs
-from mlprune.steps.evaluate.plan import plan_evaluations
+from mlprune.steps.evaluate.plan import evaluation_jobs, plan_evaluations
+from mlprune.steps.job import Job
 from mlprune.steps.prune.plan import plan_variants
+from mlprune.steps.prune.plan_jobs import variant_jobs
 from mlprune.steps.questions.jobs import answer_jobs
 from mlprune.steps.questions.plan import asked_baselines, plan_questions
 from mlprune.steps.search.batches import PlannedSearch
 from mlprune.steps.search.derived import SearchInputs, derive_recipe, levels_of, missing_jobs
 from mlprune.steps.search.final import PlannedFinal
 from mlprune.steps.search.history import feasible_winner
+from mlprune.steps.search.spec import SearchSpec
 from mlprune.steps.search.trial_entries import SPARSITY_DIGITS, trial_entry
 
 
@@ -52,6 +55,24 @@ def plan_searched(
     named = ((entry.name, key) for key, variant in variants.items() for entry in entries if entry in variant.entries)
     names = tuple((name, key) for name, key in named if name)
     return PlannedFinal((*jobs, *answer_jobs(questions)), questions, names)
+
+
+def searched_jobs(given: Recipe, common: SearchInputs, spec: SearchSpec) -> list[Job]:
+    """Return jobs like those of the entries that wait for a search: as if the last point of its space had won.
+
+    Args:
+        given: the whole recipe.
+    """
+    waiting = searched_entries(given.variants, spec.name)
+    if not waiting:
+        return []
+    winner = trial_entry(spec, spec.space.at(spec.space.n_points - 1))
+    entries = [with_levels(entry.model_copy(update={"sparsity": None}), winner) for entry in waiting]
+    derived = derive_recipe(common.recipe, entries, evaluations_of_searched(given, entries))
+    planned = plan_variants(derived, common.inputs, common.sets.by_profile)
+    variants = {key: variant for key, variant in planned.items() if not variant.is_dense}
+    evaluations = plan_evaluations(derived, common.inputs, variants)
+    return [*variant_jobs(derived, common.inputs, variants), *evaluation_jobs(derived, variants, evaluations)]
 
 
 def with_levels(entry: VariantConfig, winner: VariantConfig) -> VariantConfig:

@@ -33,6 +33,9 @@ def test_a_search_is_described_rung_by_rung(cost: SearchCost) -> None:
 def test_variants_with_the_levels_of_a_winner_come_later(cost: SearchCost) -> None:
     later = "  1 variant entry with the winner's levels: planned when the search has finished"
     assert search_lines([replace(cost, n_searched=1)], lambda _rung: None)[-1] == later
+    costed = replace(cost, n_searched=1, searched=replace(cost.rungs[0], batches=(2,)))
+    line = search_lines([costed], lambda rung: 60.0 * rung.n_trials)[-1]
+    assert line.endswith("levels: about 2 min, planned when the search has finished")
     finished = replace(cost, n_searched=2, search=replace(cost.search, is_finished=True))
     assert search_lines([finished], lambda _rung: None)[-1].endswith("not made: the search has no winner")
 

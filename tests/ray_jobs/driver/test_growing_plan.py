@@ -8,13 +8,18 @@ import pytest
 
 from catalog.check import check
 from catalog.store import Catalog
+from mlprune.plan import extend_plan
+from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.store import Store
+from ray_jobs.driver.growing_plan import expected_jobs
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.driver.status.run_status import store_status
 from ray_jobs.driver.status.search_state import SearchState
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
-from tests.tiny_recipes import copied_inputs, copy_of, results, write_recipe
+from tests.search_recipes import BASE
+from tests.search_recipes import search_recipe as search_of_blocks
+from tests.tiny_recipes import copied_inputs, copy_of, plan_of, results, write_recipe
 
 SPARSITIES: dict[str, Any] = {
     "name": "sparsities",
@@ -110,3 +115,14 @@ def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches
         "sparsities", 3, 3, rows[-1]["n_items_so_far"], rows[-1]["n_items_so_far"], 1, 1, None, best["number"],
         best["objective"], is_feasible=best["is_feasible"], is_finished=True,
     )  # fmt: skip
+
+
+def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inputs: Path, tmp_path: Path) -> None:
+    entry = {**BASE, "name": "swept", "propagation": "sequential", "schedule": {"kind": "search", "from": "blocks"}}
+    path = write_recipe(tiny_inputs, {**search_of_blocks(), "variants": [entry]}, name="later.yaml")
+    plan = extend_plan(plan_of(path), Store(tmp_path))
+    assert not any(isinstance(job, SweepJob) for job in plan.jobs)
+    expected = expected_jobs(plan, plan.jobs)
+    assert [type(job) for job in expected if isinstance(job, SweepJob)] == [SweepJob]
+    without = extend_plan(plan_of(write_recipe(tiny_inputs, search_of_blocks(), name="later.yaml")), Store(tmp_path))
+    assert expected_jobs(without, without.jobs) == []

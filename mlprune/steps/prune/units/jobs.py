@@ -10,8 +10,8 @@ from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.pruning.weight_files import biases_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.cost import units_cost
+from mlprune.steps.job_cost import JobCost, SetSizes, most_demonstrations
+from mlprune.steps.prune.cost import MethodCost, units_cost
 from mlprune.steps.prune.ordering import Ordering, stored_inputs
 from mlprune.steps.prune.units.choice import (
     ReadMoments,
@@ -54,7 +54,9 @@ class UnitsJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
-        return units_cost(self.step, sizes)
+        needs = tuple(name for name, _ in self.ordering.observations)
+        method = MethodCost(needs, len(self.ordering.statistics), n_demonstrations=most_demonstrations(sets))
+        return units_cost(self.step, sizes, method=method)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Choose the units, write the files of all blocks, then the records."""

@@ -69,6 +69,19 @@ def test_masks_with_sequential_propagation_cost_a_pass_each(tiny_inputs: Path) -
     assert sorted(sweep.flops > 0 for sweep in cost.rungs[0].sweeps) == [False, False, True, True]
 
 
+def test_entries_with_the_levels_of_the_winner_cost_their_masks_and_evaluations(tiny_inputs: Path, plan: Plan) -> None:
+    schedule = {"schedule": {"kind": "search", "from": "blocks"}}
+    swept = {**BASE, "name": "swept", "propagation": "sequential", **schedule}
+    entries = [swept, {"name": "drawn", "score": "random", "seed": [0, 1], **schedule}]
+    recipe = {**search_recipe(), "variants": entries}
+    (without,), (cost,) = costs_of(plan), costs_of(plan_of(write_recipe(tiny_inputs, recipe, name="searched.yaml")))
+    assert (without.n_searched, without.searched) == (0, None)
+    assert cost.searched is not None
+    assert (cost.n_searched, cost.searched.n_trials, cost.searched.n_dense) == (3, 3, 0)
+    assert cost.searched.trial.flops > cost.rungs[0].trial.flops  # on dev and on test
+    assert sorted(sweep.flops > 0 for sweep in cost.searched.sweeps) == [False, False, True]
+
+
 def test_batches_run_one_after_another_and_their_trials_on_all_workers(needs: Needs) -> None:
     def seconds(*batches: int, n_workers: int = 1, sweeps: tuple[JobCost, ...] = ()) -> float:
         rung = RungCost(None, batches, 10, JobCost("evaluate", flops=1e9), sweeps)

@@ -12,7 +12,7 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, SetSize, block_flops
 from mlprune.steps.prune.block_values.outliers import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
-from mlprune.steps.prune.cost import MethodCost, ordering_cost, sweep_cost
+from mlprune.steps.prune.cost import MethodCost, ordering_cost, sweep_cost, units_cost
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.steps.prune.sweep import SweepJob
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
@@ -72,6 +72,23 @@ def test_gradients_of_each_set_and_their_combination_are_in_memory(tiny_inputs: 
         ordering_cost("prune", sizes, n_sparsities=1, method=MethodCost(needs, n_sets=2)) for needs in ((), (name,))
     )
     assert with_gradients.fixed_bytes - plain.fixed_bytes == 4 * 3 * sum(sizes.prunable)
+
+
+def test_the_sums_of_features_of_a_set_are_in_memory_until_its_moments_are_known(tiny_inputs: Path) -> None:
+    """Two float64 per feature and demonstration, in an ordering, a sweep and the choice of units."""
+    sizes, needs = footprint(tiny_inputs / "model", "float32"), ("sums",)
+    expected = 2 * 8 * 50 * sizes.inputs
+    without, of_sums = (MethodCost(names, n_demonstrations=50) for names in ((), needs))
+    orderings = [ordering_cost("prune", sizes, n_sparsities=1, method=method) for method in (without, of_sums)]
+    assert orderings[1].fixed_bytes - orderings[0].fixed_bytes == expected
+    units = [units_cost("prune", sizes, method=method) for method in (without, of_sums)]
+    assert units[1].thread_bytes - units[0].thread_bytes == expected
+    size, score = SetSize(10, 50), ScoreSpec("wanda")
+    sweeps = [
+        sweep_cost("sweep", sizes, size, batch_tokens=1, score=score, changes_weights=False, method=method)
+        for method in (without, of_sums)
+    ]
+    assert sweeps[1].fixed_bytes - sweeps[0].fixed_bytes == expected
 
 
 def test_ordering_outliers_and_combinations_need_memory_per_thread(method_plan: Plan) -> None:
