@@ -82,9 +82,10 @@ def _row(kind: str, name: str, method: Method, source: str) -> MethodRow:
         parameters=", ".join(defaults) or None,
         citation=method.citation,
     )
+    if isinstance(method, Score | Refiner | Schedule):
+        row = replace(row, needs=", ".join(method.needs) or None)
     if isinstance(method, Score | Refiner):
-        needs, structures = ", ".join(method.needs) or None, ", ".join(method.structures)
-        return replace(row, formula=method.formula or None, needs=needs, structures=structures)
+        row = replace(row, formula=method.formula or None, structures=", ".join(method.structures))
     return row
 
 

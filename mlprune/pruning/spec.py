@@ -13,6 +13,7 @@ from mlprune.methods import (
     Refiner,
     Score,
     Structure,
+    pattern_of,
     structure_of,
 )
 from mlprune.methods.plugins import (
@@ -70,7 +71,8 @@ class ScoreSpec:
     @property
     def permuted_group(self) -> int | None:
         """M of N:M if the inputs are permuted first; None otherwise."""
-        return int(self.structure.partition(":")[2]) if self.permute else None
+        pattern = pattern_of(self.structure) if self.permute else None
+        return pattern[1] if pattern else None
 
     @property
     def compensates(self) -> bool:

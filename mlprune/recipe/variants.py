@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, StatisticsName
+from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, StatisticsName, pattern_of
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
@@ -175,10 +175,10 @@ class VariantFields(Model):
     def _sparsity_of_n_m(cls, values: object) -> object:
         if not isinstance(values, dict) or ":" not in str(values.get("structure", "")):
             return values
-        n, _, m = str(values["structure"]).partition(":")
-        if not (n.isdigit() and m.isdigit() and 0 < int(n) < int(m)):
+        pattern = pattern_of(str(values["structure"]))
+        if pattern is None or not 0 < pattern[0] < pattern[1]:
             raise ValueError(f"structure N:M needs 0 < N < M, got {values['structure']}")
-        share = int(n) / int(m)
+        share = pattern[0] / pattern[1]
         given = values.get("sparsity", share)
         if given != share:
             raise ValueError(f"structure {values['structure']} has sparsity {share}, got {given}")

@@ -15,9 +15,9 @@ from mlprune.json_values import JsonValue
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.masks.changed_weights import changed_weights
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.weights.layer_errors import layer_error
-from mlprune.numeric.weights.quantisation import quantise
 from mlprune.processes.parallel import parallel_map
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, PlannedSets
@@ -91,24 +91,6 @@ def block_errors(
         return layer_error(weights[layer], changed[layer], products[family.input_of(layer)])
 
     return dict(zip(weights, parallel_map(error, weights), strict=True))
-
-
-def changed_weights(weights: Mapping[str, Tensor], changes: BlockChanges) -> dict[str, Tensor]:
-    """Return layer -> [out, in] as a variant has them: new weights, masks, rounding, in this order.
-
-    Args:
-        weights: layer -> [out, in] of the dense model; they stay as they are.
-    """
-    changed = {}
-    for layer, dense in weights.items():
-        weight = changes.weights.get(layer, dense).to(dense.dtype)
-        if layer in changes.masks:
-            weight = weight * changes.masks[layer].unpack()
-        if changes.quantisation is not None:
-            weight = weight.clone()
-            quantise(weight, changes.quantisation)
-        changed[layer] = weight
-    return changed
 
 
 def analysed_sets(recipe: Recipe, sets: PlannedSets) -> list[PlannedSet]:

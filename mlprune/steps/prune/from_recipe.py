@@ -5,7 +5,7 @@ from math import fsum
 from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
-from mlprune.methods import GivenParameters, SensitivityParameters, structure_of
+from mlprune.methods import GivenParameters, SensitivityParameters, pattern_of, structure_of
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
@@ -205,9 +205,10 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     """
     if entry.structure_source is None and structure_of(entry.group).of_model and entry.sparsity:
         _check_heads(inputs)
-    if ":" not in entry.group:
+    pattern = pattern_of(entry.group)
+    if pattern is None:
         return
-    group = int(entry.group.partition(":")[2])
+    _, group = pattern
     for layer, d_in in _input_sizes(inputs).items():
         if d_in % group and (not chosen.layers or layer in chosen.layers):
             raise RecipeError(

@@ -8,11 +8,8 @@ from torch import Tensor
 from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.loading import inspect_model
-from mlprune.numeric.weights.quantisation import quantise
-from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.pruning.weight_files import read_block_weights
-from mlprune.steps.prune.stored_masks import StoredMasks, stored_masks
-from mlprune.steps.quantise.rows import quantisation_in
+from mlprune.models.masks.changed_weights import changed_weights
+from mlprune.steps.prune.stored_changes import stored_changes
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -27,21 +24,9 @@ def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterat
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: the folder is not a model that can be read.
     """
-    quantisation = quantisation_in(variant)
-    if quantisation is None:
+    changes = stored_changes(store, variant.id)
+    if changes is None or changes.quantisation is None:
         raise BadInputError("the variant is not quantised", variant_id=variant.id)
-    stored = stored_masks(store, variant)
     for block in range(inspect_model(model_path).n_blocks):
-        for layer, weight in _block_weights(store, stored, block, model_path=model_path).items():
-            quantise(weight, quantisation)
+        for layer, weight in changed_weights(read_block(model_path, block), changes(block)).items():
             yield (block, layer), weight
-
-
-def _block_weights(store: Store, stored: StoredMasks | None, block: int, *, model_path: Path) -> dict[str, Tensor]:
-    """Return layer -> weight with the masks and new weights of a variant, float32."""
-    weights = read_block(model_path, block)
-    if stored is None:
-        return weights
-    changed = read_block_weights(store, stored.weights[block]) if stored.weights else {}
-    masks = read_keep_masks(store.uri, *stored.files[block])
-    return {layer: changed.get(layer, weight).float() * masks[layer] for layer, weight in weights.items()}

@@ -25,7 +25,7 @@ def test_every_built_in_method_has_a_row_with_a_cost() -> None:
     assert all(row.cost and row.summary for row in rows)
     by_name = {row.name: row for row in rows}
     assert by_name["ria"].parameters == "power=0.5"
-    assert by_name["wanda"].needs == "squares"
+    assert by_name["wanda"].needs == by_name["owl"].needs == "squares"
 
 
 def test_costs_follow_from_what_a_method_reads() -> None:

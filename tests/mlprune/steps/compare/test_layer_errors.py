@@ -11,12 +11,13 @@ from torch import Tensor
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.masks.changed_weights import changed_weights
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantised
 from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
 from mlprune.recipe import parse_recipe
-from mlprune.steps.compare.layer_errors import LayerErrorsJob, changed_weights
+from mlprune.steps.compare.layer_errors import LayerErrorsJob
 from mlprune.steps.prune.stored_masks import require_masks
 from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, reference_model, small_recipe
 
