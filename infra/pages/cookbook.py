@@ -1,4 +1,4 @@
-"""The cookbook page: questions in `docs/cookbook/`, their SQL, and the answers of the frozen demo store."""
+"""The cookbook page: questions in `docs/cookbook/`, their SQL, and the answers of frozen stores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,8 @@ from infra.pages.page import page
 from infra.pages.transcripts import WIDTH
 
 FOLDER = Path(__file__).parents[2] / "docs" / "cookbook"
+REFINED = "refined"
+"""Folder of the questions about a second store, and the name of this store."""
 LAYOUT = TableOptions(width=WIDTH)
 
 OPENING = """
@@ -32,6 +34,9 @@ tar -xJf docs/stores/demo.tar.xz -C demo-store
 The numbers are those of a model of two million parameters that was trained for an hour ([demo.md](demo.md)); the
 questions apply to any model. A named query answers the same question without SQL: `mlprune query NAME --store
 demo-store`, parameters in [the reference](reference/catalog.md#queries).
+
+The last four questions are about refined masks, rounded weights and missing neurons. Their answers are those of
+`docs/stores/refined.tar.xz`, a run of [`refined.yaml`](../infra/recipes/refined.yaml) on the same model.
 """
 
 
@@ -43,32 +48,35 @@ class Question:
     title: str
     explanation: str
     sql: str
+    store: str
+    """Name of the frozen store that answers it."""
 
 
-def questions() -> list[Question]:
-    """Return all questions, in the order of their numbers."""
-    return [_parsed(path) for path in sorted(FOLDER.glob("*.sql"))]
+def questions(store: str | None = None) -> list[Question]:
+    """Return the questions of one frozen store, or of all, in the order of their numbers."""
+    found = [_parsed(path, "demo") for path in sorted(FOLDER.glob("*.sql"))]
+    found += [_parsed(path, REFINED) for path in sorted((FOLDER / REFINED).glob("*.sql"))]
+    return [question for question in found if store in (None, question.store)]
 
 
 def cookbook() -> str:
     """Return the whole page."""
-    all_questions = questions()
-    with thawed("demo") as store, Catalog.in_memory(store) as catalog:
-        answers = [render(catalog.select(question.sql), "table", options=LAYOUT) for question in all_questions]
     parts = [OPENING.strip()]
-    for question, answer in zip(all_questions, answers, strict=True):
-        parts += [
-            f"## {question.number}. {question.title}",
-            question.explanation,
-            f"```sql\n{question.sql}\n```",
-            f"```text\n{answer}\n```",
-        ]
-    return page("Cookbook", parts, source="`docs/cookbook/` and `docs/stores/demo.tar.xz`")
+    for name in ("demo", REFINED):
+        with thawed(name) as store, Catalog.in_memory(store) as catalog:
+            for question in questions(name):
+                parts += [
+                    f"## {question.number}. {question.title}",
+                    question.explanation,
+                    f"```sql\n{question.sql}\n```",
+                    f"```text\n{render(catalog.select(question.sql), 'table', options=LAYOUT)}\n```",
+                ]
+    return page("Cookbook", parts, source="`docs/cookbook/` and `docs/stores/`")
 
 
-def _parsed(path: Path) -> Question:
+def _parsed(path: Path, store: str) -> Question:
     """Parse a file whose opening comment has the question on its first line, then an explanation."""
     file = SqlFile(path.stem, path.read_text("utf-8"))
     title, *explanation = file.comment
     sql = "\n".join(file.text.splitlines()[len(file.comment) :])
-    return Question(int(path.stem.partition("-")[0]), title, "\n".join(explanation), sql)
+    return Question(int(path.stem.partition("-")[0]), title, "\n".join(explanation), sql, store)

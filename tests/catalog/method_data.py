@@ -47,6 +47,8 @@ def add_methods(store: Store) -> Methods:
     for name in made.ids:
         _add_accuracy(store, made, name)
     _add_lrp2(store, made)
+    _add_quantised(store, made)
+    _add_without_neurons(store, made)
     names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
     write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
@@ -251,21 +253,50 @@ def _add_lrp2(store: Store, made: Methods) -> None:
     choice = {"lrp2_choices": [{"choice_id": "@id", "variant_id": lrp2, "n_trials": 2, **tried[1]}]}
     write_rows(store, "lrp2_choices", parameters={}, parents={"variant": lrp2, "trials": trials}, rows=choice)
     (ours,) = evaluation_of(store, lrp2, task="facts", language="fr", split="test", values={"accuracy": 0.7})
+    _compare(store, ours, dense)
+
+
+def _compare(store: Store, ours: dict[str, Any], baseline_id: str) -> None:
+    """Compare an evaluation with that of another variant."""
+    what = ("language", "split", "metric")
     theirs = next(
         row
         for record in store.records("evaluations")
         for row in record.rows["metrics"]
-        if (row["variant_id"], row["language"], row["split"], row["metric"]) == (dense, "fr", "test", "accuracy")
+        if row["variant_id"] == baseline_id and all(row[key] == ours[key] for key in what)
     )
-    keys = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", "language", "split", "metric")}
+    keys = {key: ours[key] for key in ("variant_id", "evaluation_id", "task", *what)}
     keys |= {"baseline_id": theirs["variant_id"], "baseline_evaluation_id": theirs["evaluation_id"]}
     difference = ours["value"] - theirs["value"]
     found = {**keys, "difference": difference, "ci_low": 0.0, "ci_high": 0.2, "p_value": 0.2, "test": "tango"}
     parents = {"evaluations": [ours["evaluation_id"]], "baseline_evaluations": [theirs["evaluation_id"]]}
-    write_rows(
-        store,
-        "comparisons",
-        parameters={},
-        parents=parents,
-        rows={"comparison_results": [{"comparison_id": "@id", **found}]},
-    )
+    rows = {"comparison_results": [{"comparison_id": "@id", "profile": "corrected", **found}]}
+    write_rows(store, "comparisons", parameters={}, parents=parents, rows=rows)
+
+
+def _add_quantised(store: Store, made: Methods) -> None:
+    """The plain variant with 4 bits, compared with its parent in French."""
+    row = {**made.rows["plain"], "bits": 4, "quantisation_group": 128, "weights_changed": True}
+    link = {"variant_id": "@id", "parent_variant_id": made.ids["plain"], "role": "unquantised"}
+    parents = {"variant": made.ids["plain"]}
+    rows = {"variants": [row], "variant_parents": [link]}
+    quantised = write_rows(store, "variants", parameters={"bits": 4}, parents=parents, rows=rows)
+    (ours,) = evaluation_of(store, quantised, task="facts", language="fr", split="test", values={"accuracy": 0.25})
+    _compare(store, ours, made.ids["plain"])
+
+
+def _add_without_neurons(store: Store, made: Methods) -> None:
+    """A variant without the neurons of French, and two without as many random ones, compared with dense in French."""
+    rows_of = {one.id: one.rows["variants"][0] for one in store.records("variants")}
+    dense = next(one for one, row in rows_of.items() if row["sparsity"] == 0 and row.get("intervention") is None)
+    of_french = {"of": "fr", "share": 0.02}
+    actions = [("remove", {}, 0.2), ("random", {"seed": 0}, 0.5), ("random", {"seed": 1}, 0.6)]
+    for action, seed, accuracy in actions:
+        neurons = {"action": action, **of_french}
+        row = {"variant_id": "@id", "base_model_id": made.base_id, "sparsity": 0.02, "achieved_sparsity": 0.02}
+        row |= {"neurons": neurons, "weights_changed": False, **seed}
+        base = {"base_model": made.base_id}
+        variant = write_rows(store, "variants", parameters={**neurons, **seed}, parents=base, rows={"variants": [row]})
+        values = {"accuracy": accuracy}
+        (ours,) = evaluation_of(store, variant, task="facts", language="fr", split="test", values=values)
+        _compare(store, ours, dense)

@@ -99,7 +99,7 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def test_the_quick_start_runs_in_a_shell_and_its_demo_gives_the_frozen_answers(typed: Callable[[str], Path]) -> None:
     folder = typed("quick-start.md")
     with thawed("demo") as frozen, Catalog.open(Store(folder / "demo-store")) as new, Catalog.in_memory(frozen) as old:
-        for question in questions():
+        for question in questions("demo"):
             assert new.select(question.sql).columns == old.select(question.sql).columns
             if question.number in (1, 4, 8):  # contents, and accuracies by language and by score
                 assert_close(new.select(question.sql), old.select(question.sql))

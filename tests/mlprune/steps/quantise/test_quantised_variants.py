@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from catalog.queries import run_user_query
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.shard import Shard
@@ -27,8 +28,6 @@ from tests.derived_recipe import derived_recipe
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import COLOURS, FinishedRun, chain_of, fact, reference_model
 
-PAGE = (Path(__file__).parents[4] / "docs" / "quantisation.md").read_text("utf-8")
-SQL_OF_THE_PAGE = PAGE.split('--store runs/ "')[1].split('"')[0]
 LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
 
 
@@ -211,7 +210,7 @@ def test_the_default_group_of_a_recipe_is_that_of_the_quantiser() -> None:
 def test_the_catalog_describes_quantised_variants(derived_run: FinishedRun) -> None:
     with Catalog.in_memory(derived_run.store) as catalog:
         rows = {row["variant_id"]: row for row in catalog.query("FROM described_variants")}
-        costs = catalog.query(SQL_OF_THE_PAGE)
+        costs = run_user_query(catalog, "quantisation_cost").as_dicts()
     found = {name: rows[the(derived_run, name, 4).id] for name in ("wanda-bits", "dense-bits", "union-bits")}
     assert [row["label"] for row in found.values()] == [
         "wanda fr-en 0.5, 4 bits",

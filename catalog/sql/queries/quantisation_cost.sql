@@ -1,0 +1,35 @@
+-- quantisation_cost: one row per quantised variant, language, scoring rule and protocol: what rounding the weights costs
+-- the language. The difference is the quantised variant minus the same masks with unrounded weights, on the same
+-- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
+-- p_holm is corrected over the family of the comparison.
+-- $task VARCHAR = 'facts'
+-- $metric VARCHAR = 'accuracy'
+-- $split VARCHAR = 'test'
+-- $bits INTEGER = NULL
+-- $variant_id VARCHAR = NULL
+WITH costs AS (
+    SELECT
+        c.*, n.value AS unquantised_value, m.value, v.label, v.bits, v.quantisation_group, v.sparsity, v.base_model_id,
+        p.parent_variant_id, q.protocol,
+        rank() OVER (
+            PARTITION BY c.variant_id, c.scoring_rule, c.protocol_id
+            ORDER BY CASE WHEN m.higher_is_better THEN c.difference ELSE -c.difference END
+        ) AS rank
+    FROM comparisons AS c
+    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
+    JOIN variant_parents AS p
+        ON p.variant_id = c.variant_id AND p.parent_variant_id = c.baseline_id AND p.role = 'unquantised'
+    JOIN described_variants AS v ON v.variant_id = c.variant_id
+    JOIN metrics AS m ON m.evaluation_id = c.evaluation_id AND m.metric = c.metric
+    JOIN metrics AS n ON n.evaluation_id = c.baseline_evaluation_id AND n.metric = c.metric
+    LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
+    WHERE c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split
+        AND ($bits::INTEGER IS NULL OR v.bits = $bits::INTEGER)
+        AND ($variant_id::VARCHAR IS NULL OR c.variant_id = $variant_id::VARCHAR)
+)
+SELECT
+    label, bits, language, rank, difference, ci_low, ci_high, p_value, p_holm, unquantised_value, value, n, n_clusters,
+    scale, sparsity, quantisation_group, scoring_rule, protocol, base_model_id, variant_id, parent_variant_id,
+    evaluation_id, baseline_evaluation_id
+FROM costs
+ORDER BY base_model_id, sparsity, label, variant_id, scoring_rule, protocol NULLS FIRST, rank, language, evaluation_id;
