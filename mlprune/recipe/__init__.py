@@ -15,6 +15,7 @@ from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.import_key import IMPORT_KEY, wants_import
 from mlprune.recipe.loading.combinations import expand_entry
 from mlprune.recipe.loading.loader import load_recipe, parse_recipe
+from mlprune.recipe.loading.recipe_file import read_recipe_file
 from mlprune.recipe.models import (
     BaseModelConfig,
     CorpusConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "load_recipe",
     "pair_languages",
     "parse_recipe",
+    "read_recipe_file",
     "shrink",
     "wants_import",
     "with_model",

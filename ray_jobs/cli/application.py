@@ -26,7 +26,7 @@ from ray_jobs.cli.commands.data import check_data
 from ray_jobs.cli.commands.results import methods, mixed_model, query, report, rescore, tables
 from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
-from ray_jobs.cli.commands.variants import export_variant, harness, verify_variant
+from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
@@ -60,6 +60,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "mixed-model": mixed_model.mixed_model,
     "data check": check_data.check,
     "export": export_variant.export,
+    "publish": publish.publish,
+    "apply": publish.apply,
     "verify": verify_variant.verify,
     "harness": harness.harness,
     "gc": store.gc,

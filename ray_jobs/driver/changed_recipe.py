@@ -1,14 +1,17 @@
 """Load the recipe of a command line, with the changes that its options `--shrink` and `--model` ask for."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+import yaml
+
 import mlprune.demo
 from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model, resolve_model
-from mlprune.recipe import Recipe, load_recipe, parse_recipe, shrink, with_model
+from mlprune.recipe import Recipe, load_recipe, parse_recipe, read_recipe_file, shrink, with_model
 
 DEMO = "demo"
 """The embedded model, as a value of `--model`."""
@@ -54,3 +57,16 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
         info = inspect_model(resolve_model(model))
         recipe = with_model(recipe, model, label=changes.model, max_positions=info.max_positions)
     return recipe
+
+
+def recipe_text(source: RecipeSource, changes: RecipeChanges) -> str:
+    """Return a recipe as one YAML text, with the sections of its base; options that change it are in a comment.
+
+    Raises:
+        RecipeError: the file cannot be read.
+    """
+    options = [("--shrink", changes.shrink), ("--model", changes.model)]
+    given = " ".join(f"{option} {json.dumps(value)}" for option, value in options if value is not None)
+    comment = f"# run with {given}\n" if given else ""
+    content = read_recipe_file(source) if isinstance(source, Path) else json.loads(json.dumps(source, default=str))
+    return comment + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -182,6 +182,7 @@ def begin_run(
     address: str = "none",
     recipe: str | None = None,
     recipe_id: str | None = None,
+    recipe_yaml: str | None = None,
     models: Mapping[str, str] | None = None,
 ) -> str:
     """Write who runs what, where and with which code; returns the id of the run.
@@ -189,7 +190,7 @@ def begin_run(
     Args:
         command: name of the command.
         address: address of the workers.
-        recipe: name of the recipe; None for a command without one, like `recipe_id`.
+        recipe: name of the recipe; None for a command without one, like `recipe_id` and `recipe_yaml`.
         models: base model id -> folder.
     """
     started = datetime.now(UTC)
@@ -207,7 +208,7 @@ def begin_run(
         "environment_id": environment.id if is_written else None,
     }
     if recipe is not None:
-        row |= {"recipe": recipe, "recipe_id": recipe_id, "models": models}
+        row |= {"recipe": recipe, "recipe_id": recipe_id, "recipe_yaml": recipe_yaml, "models": models}
     store.write_run_file(run_id, "run", row)
     return run_id
 

@@ -23,7 +23,7 @@ from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, require_room
 from ray_jobs.driver.catalog_sync import fold
-from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe
+from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe, recipe_text
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.model_imports import with_imported_models
@@ -71,7 +71,7 @@ def run_recipe(
         recipe = load_changed_recipe(source, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:
-            options = _Options(address, scrubs, remake, stale_after_s)
+            options = _Options(recipe_text(source, changes), address, scrubs, remake, stale_after_s)
             return _run_recipe(recipe, store_uri, available=available, options=options)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
@@ -95,6 +95,7 @@ def _require_absolute(store_uri: str, address: str) -> None:
 class _Options(NamedTuple):
     """Options of a run."""
 
+    recipe_yaml: str
     address: str
     scrubs: bool
     remake: Remake
@@ -136,6 +137,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             address=address,
             recipe=plan.recipe.name,
             recipe_id=record.id,
+            recipe_yaml=options.recipe_yaml,
             models={model.base_model_id: model.path for model in plan.models},
         )
         with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:

@@ -1,4 +1,4 @@
-"""Edit tensors of a safetensors file in place: overwrite all values or zero chosen ones, and verify the result.
+"""Edit tensors of a safetensors file in place: overwrite all values or zero chosen ones.
 
 Name, shape, dtype and position of a tensor do not change, nor do any other bytes of the file. Only one tensor is in
 memory at a time.
@@ -25,22 +25,17 @@ def overwrite_tensor(file: Path, name: str, values: Tensor) -> None:
         ShapeError: the values do not fit the tensor.
         ModelError: a value is not finite, or is too large for the stored dtype.
     """
-    rounded = _rounded(values, _stored_tensor(file, name), name)
+    data = stored_bytes(rounded_as(values, _stored_tensor(file, name), name))
     stored = tensor_slice(file, name)
-    data = rounded.contiguous().flatten().view(torch.uint8).numpy()
     assert data.nbytes == stored.n_bytes, "tensors of equal shape and dtype have equal sizes"
     with file.open("r+b") as stream:
         stream.seek(stored.begin)
-        stream.write(data.data)
+        stream.write(data)
 
 
-def has_values(file: Path, name: str, values: Tensor) -> bool:
-    """Whether a tensor, as the safetensors library reads it, is what `overwrite_tensor` stores for the values.
-
-    Args and Raises: as for `overwrite_tensor`.
-    """
-    stored = _stored_tensor(file, name)
-    return torch.equal(stored, _rounded(values, stored, name))
+def stored_bytes(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor as a file stores it: row-major, in its dtype."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def zero_weights(file: Path, name: str, removed: Tensor) -> None:
@@ -63,18 +58,6 @@ def zero_weights(file: Path, name: str, removed: Tensor) -> None:
         stream.write(data.numpy().data)
 
 
-def count_zeroed(file: Path, name: str, removed: Tensor) -> int:
-    """Count the chosen weights that are 0 in a file, as the safetensors library reads it.
-
-    Args: as for `zero_weights`.
-    Raises:
-        ShapeError: the mask does not fit the tensor.
-    """
-    weight = _stored_tensor(file, name)
-    _check_mask(removed, tuple(weight.shape), name)
-    return int(torch.count_nonzero((weight == 0) & removed))
-
-
 def _stored_tensor(file: Path, name: str) -> Tensor:
     """Read a tensor with the safetensors library."""
     with safe_open(str(file), framework="pt") as opened:
@@ -82,8 +65,13 @@ def _stored_tensor(file: Path, name: str) -> Tensor:
     return tensor
 
 
-def _rounded(values: Tensor, stored: Tensor, name: str) -> Tensor:
-    """Round the values to the dtype of a stored tensor."""
+def rounded_as(values: Tensor, stored: Tensor, name: str) -> Tensor:
+    """Round values to the dtype of a stored tensor, to nearest, ties to even.
+
+    Raises:
+        ShapeError: the values do not fit the tensor.
+        ModelError: a value is not finite, or is too large for the stored dtype.
+    """
     if values.shape != stored.shape:
         expected, got = tuple(stored.shape), tuple(values.shape)
         raise ShapeError("new values do not fit the stored tensor", tensor=name, expected=expected, got=got)

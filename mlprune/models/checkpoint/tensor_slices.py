@@ -1,17 +1,21 @@
 """Byte ranges of tensors in a safetensors file, and reads that copy them without mapping the file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
 
+METADATA = "__metadata__"
+"""Entry of a header that is not a tensor."""
 _LENGTH_BYTES = 8
 """Size of the number at the start of a file: the length of its header. The tensors follow the header."""
 _CACHE_LINE_BYTES = 64
@@ -39,6 +43,8 @@ class TensorSlice:
     shape: tuple[int, ...]
     dtype: torch.dtype | None
     """None if it is not a plain float type."""
+    type_name: str
+    """Dtype as the header names it, such as BF16."""
 
 
 def tensor_slice(file: Path, name: str) -> TensorSlice:
@@ -47,17 +53,53 @@ def tensor_slice(file: Path, name: str) -> TensorSlice:
     Raises:
         ModelError: the file cannot be read, is not a safetensors file, or has no such tensor.
     """
+    with _reading(file, tensor=name):
+        header, start = _header(file)
+        return _slice(header[name], start)
+
+
+def tensor_slices(file: Path) -> dict[str, TensorSlice]:
+    """Read the byte ranges of all tensors from the header of a file, in the order of the header.
+
+    Raises:
+        ModelError: the file cannot be read, or is not a safetensors file.
+    """
+    with _reading(file):
+        header, start = _header(file)
+        return {name: _slice(entry, start) for name, entry in header.items() if name != METADATA}
+
+
+def _header(file: Path) -> tuple[Mapping[str, Any], int]:
+    """Return the header of a file, and the position after it."""
+    with file.open("rb") as stream:
+        n_header = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
+        return json.loads(stream.read(n_header)), _LENGTH_BYTES + n_header
+
+
+def _slice(entry: Mapping[str, Any], start: int) -> TensorSlice:
+    begin, end = entry["data_offsets"]
+    name = str(entry["dtype"])
+    return TensorSlice(start + begin, end - begin, tuple(entry["shape"]), _TYPES.get(name), name)
+
+
+@contextmanager
+def _reading(file: Path, **context: object) -> Iterator[None]:
+    """Translate errors of a header that cannot be read."""
     try:
-        with file.open("rb") as stream:
-            n_header = int.from_bytes(stream.read(_LENGTH_BYTES), "little")
-            entry = json.loads(stream.read(n_header))[name]
-        begin, end = entry["data_offsets"]
-        shape, dtype = tuple(entry["shape"]), _TYPES.get(entry["dtype"])
-    except (OSError, ValueError, KeyError, TypeError, MemoryError, OverflowError, RecursionError) as err:
+        yield
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        MemoryError,
+        OverflowError,
+        RecursionError,
+    ) as err:
         reason = getattr(err, "strerror", None) or f"{type(err).__name__}: {err}"
         message = "the header of a weight file cannot be read"
-        raise ModelError(message, path=str(file), tensor=name, reason=reason) from err
-    return TensorSlice(_LENGTH_BYTES + n_header + begin, end - begin, shape, dtype)
+        raise ModelError(message, path=str(file), **context, reason=reason) from err
 
 
 def copy_tensor(file: Path, stored: TensorSlice, dtype: torch.dtype) -> Tensor:

@@ -1,11 +1,13 @@
 """Title and first paragraph of a model card, from the catalog rows of a variant and its base model."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mlprune.steps.export.markdown import cell
 
 Row = Mapping[str, Any]
+Form = Literal["zeros", "smaller", "published"]
+"""Content of the folder: dense weights with zeros, weights without the removed units, or masks without weights."""
 
 
 def method(row: Row) -> str | None:
@@ -28,12 +30,8 @@ def title(row: Row, base: Row) -> str:
     return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
 
 
-def introduction(row: Row, base: Row, *, smaller: bool) -> str:
-    """What was removed and rounded, and what stayed.
-
-    Args:
-        smaller: whether the removed units are cut out of the weights.
-    """
+def introduction(row: Row, base: Row, *, form: Form) -> str:
+    """What was removed and rounded, and what stayed."""
     source, quantised = cell(base["source"]), _quantisation_text(row)
     if not method(row):
         return f"The dense model `{source}` with {'quantised' if quantised else 'its original'} weights.{quantised}\n"
@@ -51,12 +49,12 @@ def introduction(row: Row, base: Row, *, smaller: bool) -> str:
     )
     if row.get("biases_changed"):
         changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
-    if smaller:
+    if form == "smaller":
         return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
+    stored = "" if form == "published" else " The weights are stored densely, with zeros."
     return (
         f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
-        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model. The weights "
-        "are stored densely, with zeros.\n"
+        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model.{stored}\n"
     )
 
 

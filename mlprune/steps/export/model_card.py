@@ -13,7 +13,7 @@ import yaml
 from mlprune.json_values import as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.methods.citations import LAPE, PLUG_AND_PLAY
-from mlprune.steps.export.introduction import introduction, is_permuted, method, title
+from mlprune.steps.export.introduction import Form, introduction, is_permuted, method, title
 from mlprune.steps.export.lineage import lineage_table, with_ancestors
 from mlprune.steps.export.markdown import rows_table, section, table
 from mlprune.steps.prune.variant_text import value_words
@@ -61,7 +61,7 @@ _CHOICES = (
     "mask_sha256",
 )
 """Properties of a variant, in the order of the card. Older records lack newer properties."""
-_METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n")
+_METRIC_COLUMNS = ("task", "language", "split", "metric", "value", "ci_low", "ci_high", "n", "chance")
 _TAG = re.compile(r"[a-z]{2,3}(?:-[A-Z][a-z]{3})?")
 """A stored language tag: a code, with a script if it is not the default of the language."""
 _CITED: Mapping[str, Mapping[str, Method]] = {
@@ -74,11 +74,9 @@ _CITED: Mapping[str, Mapping[str, Method]] = {
 """Column of a variant -> the registry of its values."""
 
 
-def model_card(store: Store, variant: Record, *, smaller: bool = False) -> str:
-    """The README of an exported variant: YAML front matter, then Markdown.
+def model_card(store: Store, variant: Record, *, form: Form = "zeros") -> str:
+    """The README of an exported or published variant: YAML front matter, then Markdown.
 
-    Args:
-        smaller: whether heads and neurons that are removed as a whole are cut out of the weights.
     Raises:
         StoreError: the store lacks a record that the variant depends on.
         DamagedArtefactError: the file of a demonstration set is missing or damaged.
@@ -90,9 +88,9 @@ def model_card(store: Store, variant: Record, *, smaller: bool = False) -> str:
     metrics = [metric for record in evaluations for metric in record.rows.get("metrics", [])]
     lineage = with_ancestors(store, [variant, *evaluations])
     parts = (
-        _front_matter(row, base, _languages(sets, metrics)),
+        _front_matter(row, base, _languages(sets, metrics), form=form),
         f"# {title(row, base)}\n",
-        introduction(row, base, smaller=smaller),
+        introduction(row, base, form=form),
         *section("Properties", table(("property", "value"), list(_properties(row, base)))),
         *section("Removed weights by layer", _layers_table(variant.rows.get("variant_layers", []))),
         *section(
@@ -148,12 +146,12 @@ def _languages(sets: Sequence[Row], metrics: Sequence[Row]) -> list[str]:
     return sorted({tag for text in (*shown, *evaluated) for tag in _TAG.findall(text)})
 
 
-def _front_matter(row: Row, base: Row, languages: list[str]) -> str:
-    """Metadata for a model hub, with ids under the key `mlprune`."""
+def _front_matter(row: Row, base: Row, languages: list[str], *, form: Form) -> str:
+    """Metadata for a model hub, with ids under the key `mlprune`. No library loads a published folder as it is."""
     names = ("variant_id", "base_model_id", *_CHOICES)
     value = {
         "base_model": base["source"],
-        "library_name": "transformers",
+        "library_name": [] if form == "published" else "transformers",
         "pipeline_tag": "text-generation",
         "language": languages,
         "tags": ["mlprune", *(["pruned"] if method(row) else []), *(["quantised"] if row.get("bits") else [])],

@@ -6,7 +6,8 @@ import pytest
 
 from mlprune.errors import ModelError
 from mlprune.plan import build_plan
-from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe
+from mlprune.recipe import load_recipe
+from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
 from tests.tiny_recipes import small_recipe, write_recipe
 
 
@@ -50,3 +51,16 @@ def test_an_empty_model_is_not_the_working_directory(own_inputs: Path) -> None:
     path = write_recipe(own_inputs, small_recipe())
     with pytest.raises(ModelError, match=r"no model is named.*--model"):
         load_changed_recipe(path, RecipeChanges(model=""))
+
+
+def test_the_text_of_a_recipe_contains_its_base_and_the_options_that_changed_it(own_inputs: Path) -> None:
+    write_recipe(own_inputs, {**small_recipe(), "name": "of the base"}, name="base.yaml")
+    variants = [{"name": "n-m", "score": "magnitude", "structure": "2:4"}]
+    path = write_recipe(own_inputs, {"base": "base.yaml", "name": "own", "variants": variants})
+    text = recipe_text(path, RecipeChanges(shrink=2, model="demo"))
+    assert text.startswith('# run with --shrink 2 --model "demo"\n')
+    (own_inputs / "copy.yaml").write_text(text)
+    assert load_recipe(own_inputs / "copy.yaml") == load_recipe(path)
+    assert (
+        recipe_text({"name": "n", "path": Path("x"), "of": ("a", 1)}, NO_CHANGES) == "name: n\npath: x\nof:\n- a\n- 1\n"
+    )

@@ -40,10 +40,12 @@ def log_done(run_log: RunLog, name: str) -> None:
 
 
 def test_a_run_begins_with_its_command_address_recipe_and_environment(store: Store) -> None:
-    run_id = begin_run(store, "run", address="auto", recipe="tiny", recipe_id="0" * 20, models={"model": "/model"})
+    recipe = {"recipe": "tiny", "recipe_id": "0" * 20, "recipe_yaml": "name: tiny\n"}
+    run_id = begin_run(store, "run", address="auto", models={"model": "/model"}, **recipe)
     (row,) = read(store, "run")
     assert (row["run_id"], row["command"], row["address"]) == (run_id, "run", "auto")
-    assert (row["recipe"], row["recipe_id"], row["models"]) == ("tiny", "0" * 20, {"model": "/model"})
+    assert {name: row[name] for name in recipe} == recipe
+    assert row["models"] == {"model": "/model"}
     assert row["environment_id"] == this_environment().id
     assert [environment["environment_id"] for environment in read(store, "environment")] == [row["environment_id"]]
 

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import shutil
 
@@ -9,9 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, PermanentError, StoreError
 from mlprune.models.checkpoint.edit import overwrite_tensor
+from mlprune.models.checkpoint.tensor_hashes import HASHES_FILE, read_hashes, tensor_hashes
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
-from mlprune.steps.export.export import export_variant
+from mlprune.steps.export.export import copy_files, export_variant
 from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.store.store import Store
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
@@ -109,7 +111,7 @@ def test_config_generation_config_tokenizer_and_licence_are_copied_byte_for_byte
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     names = {path.name for path in one.model.iterdir()}
     assert {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE"} <= names
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"README.md"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"README.md", HASHES_FILE}
     for name in names - {"model.safetensors"}:
         assert (tmp_path / "out" / name).read_bytes() == (one.model / name).read_bytes()
 
@@ -120,6 +122,36 @@ def test_the_dense_variant_is_exported_as_copies_of_the_base_files(made, name, t
     export_variant(one.store, one.dense, one.model, tmp_path / "out")
     for path in one.model.iterdir():
         assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_an_export_lists_the_hash_of_every_tensor(made, tmp_path):
+    one = made["bloom"]
+    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    base, written = tensor_hashes(one.model), load_file(tmp_path / "out" / "model.safetensors")
+    listed = read_hashes(tmp_path / "out")
+    assert set(listed) == set(base) == set(written)
+    for name, tensor in written.items():
+        data = tensor.flatten().view(torch.uint8).numpy().tobytes()
+        assert listed[name].sha256 == hashlib.sha256(data).hexdigest()
+        assert (listed[name].dtype, listed[name].shape) == ("BF16", tuple(tensor.shape))
+    changed = {name for name in base if listed[name] != base[name]}
+    assert len(changed) == 3 * len(FAMILIES["bloom"].layers)
+
+
+def damaged_copies(model, target):
+    copy_files(model, target)
+    data = bytearray((target / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (target / "model.safetensors").write_bytes(data)
+
+
+@pytest.mark.parametrize(("name", "fault"), [("zero_weights", lambda *_: None), ("copy_files", damaged_copies)])
+def test_an_export_whose_files_differ_from_what_was_computed_is_refused(made, tmp_path, monkeypatch, name, fault):
+    one = made["gpt2"]
+    monkeypatch.setattr(f"mlprune.steps.export.export.{name}", fault)
+    with pytest.raises(PermanentError, match="exported weights differ"):
+        export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def in_several_files(model):

@@ -1,0 +1,1 @@
+"""Publish variants without their base model, and apply published variants to it."""

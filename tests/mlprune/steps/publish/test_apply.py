@@ -1,0 +1,236 @@
+"""Applying published variants: other base models and damaged folders are refused, and the loader needs little."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoConfig, XGLMForCausalLM
+
+from mlprune.errors import BadInputError, MlpruneError, ModelError, PermanentError, StoreError
+from mlprune.steps.publish import apply as applying
+from mlprune.steps.publish import apply_published as loader
+from mlprune.steps.publish.apply import apply_published
+from tests.mlprune.steps.publish.publications import publish, weights_of
+from tests.tiny_recipes import FinishedRun
+
+ALONE = """
+import runpy, sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"ray", "duckdb", "transformers", "mlprune", "catalog", "ray_jobs"}:
+            raise ImportError(name)
+
+sys.meta_path.insert(0, Refuse())
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+LAYER = "model.layers.1.fc1.weight"
+Tensors = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def published(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shared") / "published"
+    publish(small_run.store, [small_run.named("ordering")[0].id], small_run.folder / "model", folder)
+    return folder
+
+
+def changed_copy(folder: Path, target: Path, change: Callable[[Tensors], None], *, file: str) -> Path:
+    """A copy of a folder in which the tensors of a file are changed."""
+    shutil.copytree(folder, target)
+    tensors = load_file(folder / file)
+    change(tensors)
+    save_file(tensors, target / file, metadata={"format": "pt"})
+    return target
+
+
+def add_to(name: str) -> Callable[[Tensors], None]:
+    def change(tensors: Tensors) -> None:
+        tensors[name] = tensors[name] + 1
+
+    return change
+
+
+def rename(tensors: Tensors) -> None:
+    tensors["other"] = tensors.pop(LAYER)
+
+
+def widen(tensors: Tensors) -> None:
+    tensors[LAYER] = tensors[LAYER].double()
+
+
+def reshape(tensors: Tensors) -> None:
+    tensors[LAYER] = tensors[LAYER].flatten()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (add_to(LAYER), LAYER),
+        (add_to("model.layer_norm.bias"), "model.layer_norm.bias"),
+        (add_to("model.embed_tokens.weight"), "model.embed_tokens.weight"),
+        (widen, LAYER),
+        (reshape, LAYER),
+        (lambda tensors: tensors.pop(LAYER), LAYER),
+        (rename, "other"),
+    ],
+)
+def test_another_base_model_is_refused_by_the_name_of_the_tensor(
+    small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Tensors], None], name: str
+) -> None:
+    base = changed_copy(small_run.folder / "model", tmp_path / "base", change, file="model.safetensors")
+    with pytest.raises(BadInputError, match=f"another base model.* {name}"):
+        apply_published(str(base), published, tmp_path / "out")
+    with pytest.raises(ValueError, match=f"another base model.* {name}"):
+        loader.write(base, tmp_path / "out", published)
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_another_config_or_tokenizer_is_refused(
+    small_run: FinishedRun, published: Path, tmp_path: Path, name: str
+) -> None:
+    shutil.copytree(small_run.folder / "model", tmp_path / "base")
+    value = json.loads((tmp_path / "base" / name).read_text())
+    (tmp_path / "base" / name).write_text(json.dumps({**value, "other": 1}))
+    with pytest.raises(BadInputError, match=f"another base model.*{name}"):
+        apply_published(str(tmp_path / "base"), published, tmp_path / "out")
+    (tmp_path / "base" / name).unlink()
+    with pytest.raises(BadInputError, match=name):
+        apply_published(str(tmp_path / "base"), published, tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def flip(tensors: Tensors) -> None:
+    tensors[LAYER][0] ^= 1
+
+
+def shorten(tensors: Tensors) -> None:
+    tensors[LAYER] = tensors[LAYER][:-1]
+
+
+@pytest.mark.parametrize("change", [flip, shorten, lambda tensors: tensors.pop(LAYER)])
+def test_damaged_masks_are_refused(
+    small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Tensors], None]
+) -> None:
+    damaged = changed_copy(published, tmp_path / "damaged", change, file="masks.safetensors")
+    with pytest.raises(BadInputError, match="cannot be applied") as caught:
+        apply_published(str(small_run.folder / "model"), damaged, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
+def set_format(manifest: Any) -> None:
+    manifest["format"] = "mlprune-published/2"
+
+
+def leave_the_folder(manifest: Any) -> None:
+    manifest["base_model"]["files"]["../secret"] = "0" * 64
+
+
+def drop_tensors(manifest: Any) -> None:
+    del manifest["tensors"]
+
+
+def number(manifest: Any) -> None:
+    manifest["tensors"][LAYER] = 3
+
+
+@pytest.mark.parametrize("change", [set_format, leave_the_folder, drop_tensors, number])
+def test_a_manifest_with_another_content_is_refused(
+    small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    shutil.copytree(published, tmp_path / "wrong")
+    manifest = json.loads((published / "published.json").read_text())
+    change(manifest)
+    (tmp_path / "wrong" / "published.json").write_text(json.dumps(manifest))
+    with pytest.raises(BadInputError, match=r"published\.json"):
+        apply_published(str(small_run.folder / "model"), tmp_path / "wrong", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["wrong"]
+
+
+def test_the_folder_of_several_variants_is_refused_with_their_names(small_run: FinishedRun, tmp_path: Path) -> None:
+    ids = [variant.id for variant in small_run.named("ordering")]
+    publish(small_run.store, ids, small_run.folder / "model", tmp_path / "several")
+    with pytest.raises(BadInputError, match=ids[1]):
+        apply_published(str(small_run.folder / "model"), tmp_path / "several", tmp_path / "out")
+    apply_published(str(small_run.folder / "model"), tmp_path / "several" / ids[1], tmp_path / "out")
+
+
+def test_places_that_do_not_exist_or_are_not_empty_are_refused(
+    small_run: FinishedRun, published: Path, tmp_path: Path
+) -> None:
+    base = str(small_run.folder / "model")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    cases: list[tuple[str, Path, Path, type[MlpruneError]]] = [
+        (base, published, tmp_path / "full", StoreError),
+        (base, tmp_path / "empty", tmp_path / "out", BadInputError),
+        (str(tmp_path / "nowhere"), published, tmp_path / "out", ModelError),
+        (str(tmp_path / "empty"), published, tmp_path / "out", MlpruneError),
+    ]
+    for base_folder, folder, out, error in cases:
+        with pytest.raises(error) as caught:
+            apply_published(base_folder, folder, out)
+        assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+def test_a_file_that_was_not_written_as_computed_is_noticed(
+    small_run: FinishedRun, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(base: Path, out: Path, folder: Path) -> None:
+        loader.write(base, out, folder)
+        data = bytearray((out / "model.safetensors").read_bytes())
+        data[-1] ^= 1
+        (out / "model.safetensors").write_bytes(data)
+
+    monkeypatch.setattr(applying, "write", write)
+    with pytest.raises(PermanentError, match="published hash"):
+        apply_published(str(small_run.folder / "model"), published, tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_tensors_load_into_a_model_without_a_folder_for_it(small_run: FinishedRun, published: Path) -> None:
+    base = small_run.folder / "model"
+    tensors = loader.load(base, published)
+    variant = small_run.named("ordering")[0]
+    for (block, layer), kept in small_run.keep_masks(variant.id).items():
+        name = f"model.layers.{block}.{layer}.weight"
+        assert torch.equal(tensors[name], load_file(base / "model.safetensors")[name].masked_fill(~kept, 0))
+    model = XGLMForCausalLM.from_pretrained(None, config=AutoConfig.from_pretrained(base), state_dict=tensors)
+    assert torch.equal(model.get_parameter(LAYER), tensors[LAYER])
+
+
+def test_the_published_loader_runs_without_mlprune_ray_duckdb_and_transformers(
+    small_run: FinishedRun, published: Path, tmp_path: Path
+) -> None:
+    base = small_run.folder / "model"
+    script = published / "apply_published.py"
+    command = [sys.executable, "-I", "-c", ALONE, str(script), str(base), str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    apply_published(str(base), published, tmp_path / "applied")
+    assert weights_of(tmp_path / "out") == weights_of(tmp_path / "applied")
+    others = {path.name for path in (tmp_path / "applied").iterdir()} - {"tensor_hashes.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == others
+
+
+def test_the_loader_is_short_and_imports_torch_and_safetensors_only() -> None:
+    source = Path(loader.__file__).read_text("utf-8")
+    imports = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {"torch", "safetensors"}
+    assert len(source.splitlines()) < 80

@@ -1,0 +1,66 @@
+"""Entries in the layout of the hub are those that its library reads, for benchmarks that were read from the hub."""
+
+from typing import Any
+
+import pytest
+import yaml
+from huggingface_hub import parse_eval_result_entries
+
+from mlprune.steps.publish.eval_results import eval_results
+
+COMMITS = {"facebook/xnli": "a" * 40, "facebook/belebele": "b" * 40}
+
+
+def row(task: str, language: str, **more: object) -> dict[str, Any]:
+    return {
+        "task": task,
+        "language": language,
+        "split": "test",
+        "metric": "accuracy",
+        "value": 0.4412345678901234,
+        "ci_low": 0.41,
+        "ci_high": 0.47,
+        "chance": 1 / 3,
+        "n": 5010,
+        "scoring_rule": "mean",
+        "prompt_language": "en",
+        "example_limit": None,
+        "protocol": None,
+        "evaluated_at": "2026-11-26T18:00:00",
+        **more,
+    }
+
+
+def test_the_library_of_the_hub_reads_the_entries() -> None:
+    rows = [row("xnli", "fr"), row("xnli", "sw", ci_low=None, ci_high=None), row("belebele", "fr", chance=0.25)]
+    files = eval_results(rows, COMMITS)
+    assert list(files) == ["mlprune-belebele.yaml", "mlprune-xnli.yaml"]
+    xnli = parse_eval_result_entries(yaml.safe_load(files["mlprune-xnli.yaml"]))
+    assert [(one.dataset_id, one.task_id, one.dataset_revision) for one in xnli] == [
+        ("facebook/xnli", "fr", "a" * 40),
+        ("facebook/xnli", "sw", "a" * 40),
+    ]
+    assert xnli[0].value == rows[0]["value"]
+    assert xnli[0].date == "2026-11-26T18:00:00"
+    notes = str(xnli[0].notes)
+    assert all(part in notes for part in ("n 5010", "0.4100 to 0.4700", "chance 0.3333", "scoring rule mean"))
+    assert "interval" not in str(xnli[1].notes)
+    (belebele,) = parse_eval_result_entries(yaml.safe_load(files["mlprune-belebele.yaml"]))
+    assert belebele.task_id == "fra_Latn"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"split": "dev"},
+        {"metric": "f1_macro"},
+        {"example_limit": 100},
+        {"protocol": "native prompts"},
+        {"task": "facts"},
+        {"task": "xcopa"},
+        {"task": "of a recipe"},
+    ],
+    ids=str,
+)
+def test_other_values_are_not_those_of_a_benchmark(changes: dict[str, object]) -> None:
+    assert eval_results([{**row("xnli", "fr"), **changes}], COMMITS) == {}
