@@ -33,6 +33,9 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         folders=("generated",),
         tables={"generated_texts": "generated_texts_id"},
     ),
+    "text_pass_rates": RecordKind(
+        1, "set of generated texts, metrics and detector", tables={"text_pass_rates": "text_pass_rates_id"}
+    ),
     "demonstration_sets": RecordKind(
         2,
         "demonstration set",

@@ -22,11 +22,11 @@ from mlprune.errors import BadInputError
 from mlprune.evaluation.languages.detector import detected_languages, language_detector
 from mlprune.evaluation.languages.scripts import (
     WITHOUT_SPACES,
+    expected_script,
     is_in_script_of,
     script_suffices,
 )
 from mlprune.evaluation.scoring.translation import Translations
-from mlprune.languages import script_of
 from mlprune.numeric.evaluation.metrics import Array
 
 LEAST_WORDS = 5
@@ -43,7 +43,7 @@ def judged_lines(text: str, language: str) -> list[str]:
 
 def _is_long(line: str, language: str) -> bool:
     n_words = sum(any(map(str.isalpha, word)) for word in line.split())
-    if script_of(language) in WITHOUT_SPACES:
+    if expected_script(language) in WITHOUT_SPACES:
         return max(sum(map(str.isalpha, line)), 2 * n_words) >= 2 * LEAST_WORDS
     return n_words >= LEAST_WORDS
 
@@ -102,7 +102,7 @@ def translation_passes(language: str, detector: str) -> Callable[[Translations],
 
 def has_word_rate(language: str) -> bool:
     """Whether English words can be told from those of a language by their letters."""
-    return script_of(language) != "Latn"
+    return expected_script(language) != "Latn"
 
 
 def line_pass_rate(sums: Array) -> Array:

@@ -57,15 +57,21 @@ def main_scripts(text: str) -> tuple[str, ...]:
     return tuple(script for script in fitting if script not in wrong)
 
 
+def expected_script(language: str) -> str:
+    """Return the script of a language; the region of a tag such as `pt-BR` is not one."""
+    script = script_of(language)
+    return script if len(script) == len("Latn") else script_of(language.partition("-")[0])
+
+
 def is_in_script_of(text: str, language: str) -> bool:
     """Whether most letters of a text belong to the script of a language; true for scripts that are not in the table."""
-    script = script_of(language)
+    script = expected_script(language)
     return script not in SCRIPTS or script in main_scripts(text)
 
 
 def script_suffices(language: str) -> bool:
     """Whether the script of a text identifies a language."""
-    return script_of(language) in OF_ONE_LANGUAGE
+    return expected_script(language) in OF_ONE_LANGUAGE
 
 
 def _name(character: str) -> str:

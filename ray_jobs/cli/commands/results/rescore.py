@@ -1,5 +1,6 @@
 """`mlprune rescore` and `mlprune ranks`: new results from stored evaluations, without running a model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -31,6 +32,9 @@ def rescore(
     split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
     variant: Annotated[str | None, typer.Option(help="Only evaluations of the variant with this id.")] = None,
     from_rule: Annotated[str | None, typer.Option(help="Only evaluations made with this scoring rule.")] = None,
+    generated: Annotated[
+        bool, typer.Option("--generated", help="Instead of evaluations, the language of generated texts.")
+    ] = False,
 ) -> None:
     """Recompute stored evaluations with another scoring rule, other metrics or a subset of the examples.
 
@@ -43,6 +47,10 @@ def rescore(
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
     from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
 
+    if generated:
+        unused = {"rule": rule, "examples": examples, "task": task, "split": split, "variant": variant}
+        _rate_generated(store, tuple(metric or ()), language=language, unused={**unused, "from-rule": from_rule})
+        return
     selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
     stored = existing_store(store)
@@ -52,6 +60,31 @@ def rescore(
     for evaluation_id in result.evaluation_ids:
         typer.echo(evaluation_id)
     typer.echo(_format_summary(result), err=True)
+
+
+def _rate_generated(
+    store: str, metrics: tuple[str, ...], *, language: str | None, unused: Mapping[str, object]
+) -> None:
+    """Compute pass rates of generated texts.
+
+    Raises:
+        BadInputError: an option of evaluations is given.
+    """
+    from mlprune.steps.demonstrate.generated_languages import rate_generated_texts  # noqa: PLC0415
+    from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
+    from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
+
+    for option, value in unused.items():
+        if value is not None:
+            expected = "--metric and --language only"
+            raise BadInputError("an option does not apply to generated texts", expected=expected, got=f"--{option}")
+    stored = existing_store(store)
+    stored.require_writable()
+    with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
+        result = rate_generated_texts(opened, metrics, language=language)
+    for record_id in result.record_ids:
+        typer.echo(record_id)
+    typer.echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
 
 
 def ranks(

@@ -30,6 +30,7 @@ def test_a_language_is_expected_in_its_usual_script_or_that_of_its_tag() -> None
     assert is_in_script_of("Mačka spava.", "sr-Latn")
     assert not is_in_script_of("Mačka spava.", "sr")
     assert is_in_script_of("anything", "xx-Brai")
+    assert not is_in_script_of("Кошка спит.", "pt-BR")
 
 
 def test_scripts_of_several_languages_do_not_suffice() -> None:

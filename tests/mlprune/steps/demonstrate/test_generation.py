@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 
-from mlprune.errors import CorpusError, RecipeError
+from mlprune.errors import BadInputError, CorpusError, RecipeError
+from mlprune.evaluation.languages import detector
+from mlprune.evaluation.languages.pass_rates import pass_sums
+from mlprune.evaluation.task_metrics import PASS_RATES
 from mlprune.recipe import parse_recipe
+from mlprune.steps.demonstrate.generated_languages import RatedTexts, rate_generated_texts
 from mlprune.steps.demonstrate.generation import GenerateJob, prompt_ids
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
-from tests.tiny_recipes import contents, plan_of, run_jobs, tiny_recipe, write_recipe
+from tests.tiny_recipes import contents, copy_of, plan_of, run_jobs, tiny_recipe, write_recipe
 
 OWN: dict[str, Any] = {"name": "own", "kind": "generated", "language": ["fr", "sw"], "samples": 3, "max_tokens": 24}
 WANDA = {"name": "pruned", "score": "wanda", "demonstrations": "own", "sparsity": 0.5, "propagation": "dense"}
@@ -57,6 +61,43 @@ def test_every_text_has_the_tokens_that_the_prompt_leaves_and_no_special_one(
         row["language"]: row for record in store.records("generated_texts") for row in record.rows["generated_texts"]
     }
     assert (rows["fr"]["prompt"], rows["fr"]["n_texts"], rows["fr"]["n_distinct"]) == ("français:", 3, 3)
+
+
+def test_the_language_of_generated_texts_is_rated_once(
+    finished: tuple[Store, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, tables = copy_of(finished[0], tmp_path / "copy"), finished[1]
+    rated = rate_generated_texts(store, ())
+    assert (rated.n_new, len(rated.record_ids)) == (2, 2)
+    assert rate_generated_texts(store, ()) == RatedTexts(rated.record_ids, 0)
+    rows = [row for one in store.records("text_pass_rates") for row in one.rows["text_pass_rates"]]
+    assert {(row["language"], row["metric"]) for row in rows} == {
+        (language, metric) for language in tables for metric in ("line_pass_rate", "judged_share")
+    }
+    for row in rows:
+        sums = pass_sums(tables[row["language"]]["text"], row["language"], detector=row["detector"]).sum(axis=0)
+        assert row["value"] == float(PASS_RATES[row["metric"]](sums))
+        assert (row["n"], row["ci_low"] <= row["value"] <= row["ci_high"]) == (3, True)
+    only = rate_generated_texts(store, ("line_pass_rate",), language="swh_Latn")
+    assert (only.n_new, len(only.record_ids)) == (1, 1)
+    monkeypatch.setattr(detector, "version", lambda package: "9.9")
+    assert rate_generated_texts(store, ("line_pass_rate",), language="sw").n_new == 1
+
+
+@pytest.mark.parametrize(
+    ("metrics", "language", "message"),
+    [
+        (("bleu",), None, "not a metric of generated texts"),
+        ((), "zh", "no generated texts are stored"),
+        (("word_pass_rate",), "fr", "no words can be told"),
+    ],
+)
+def test_texts_that_cannot_be_rated_are_refused(
+    finished: tuple[Store, dict[str, Any]], metrics: tuple[str, ...], language: str | None, message: str
+) -> None:
+    with pytest.raises(BadInputError, match=message):
+        rate_generated_texts(finished[0], metrics, language=language)
+    assert not list(finished[0].records("text_pass_rates"))
 
 
 def test_demonstrations_are_the_texts_and_a_variant_reads_them(finished: tuple[Store, dict[str, Any]]) -> None:
