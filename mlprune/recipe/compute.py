@@ -50,6 +50,13 @@ class ComputeConfig(Model):
     """Nodes of a cluster that may be used, by their labels in Ray, such as `{ray.io/accelerator-type: H100}`. A value
     is `VALUE`, `!VALUE`, `in(A, B)` or `!in(A, B)`."""
 
+    object_store_gib: Annotated[float, Field(ge=0.1)] | Auto = "auto"
+    """Memory of the object store of the Ray that a run starts on this machine, through which its actors exchange data;
+    `auto`: a tenth of the free memory, at most 1."""
+    spill_dir: str | None = None
+    """Folder where that Ray writes objects that do not fit in its object store, such as a local disk with much space;
+    by default a folder of the session below /tmp/ray."""
+
     @model_validator(mode="after")
     def _gpus_are_whole_or_a_part(self) -> "ComputeConfig":
         gpus = self.gpus_per_actor

@@ -170,7 +170,7 @@ def _needs_lines(plan: Plan, needs: Needs, nodes: Sequence[Node]) -> list[str]:
     searches, analyses = search_costs(plan, needs.sizes), sensitivity_costs(plan, needs.sizes)
     if nodes:
         return describe_needs(needs, needs.pool(nodes), nodes, is_here=False, searches=searches, analyses=analyses)
-    here = local_ray_node()
+    here = local_ray_node(needs.compute)
     if needs.model.device == "cuda" and not here.gpus:
         lines = [*search_lines(searches, lambda _: None), *sensitivity_lines(analyses, lambda _: None)]
         return [*lines, "pool:   none on this machine, which has no accelerator: describe the machines with --cluster"]

@@ -8,6 +8,7 @@ from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
+from mlprune.recipe import ComputeConfig
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import local_node, local_ray_bytes
 
@@ -31,12 +32,17 @@ def local_ray_pool(needs: Needs) -> Pool:
     Raises:
         BadInputError: the model does not fit on the machine, or the recipe needs more than the machine has.
     """
-    return needs.pool([local_ray_node()])
+    return needs.pool([local_ray_node(needs.compute)])
 
 
-def local_ray_node() -> Node:
-    """Measure this machine as the node of a local Ray."""
-    return replace(local_node(), memory_bytes=local_ray_bytes()[0])
+def local_ray_node(compute: ComputeConfig) -> Node:
+    """Measure this machine as the node of a local Ray with the object store of a recipe."""
+    return replace(local_node(), memory_bytes=local_ray_bytes(object_store_gib(compute))[0])
+
+
+def object_store_gib(compute: ComputeConfig) -> float | None:
+    """Return the size of the object store that a recipe asks for; None for the default."""
+    return None if compute.object_store_gib == "auto" else compute.object_store_gib
 
 
 def require_room(needs: Needs, store: Store) -> None:

@@ -3,6 +3,7 @@
 Ray and model code are imported only where they are used.
 """
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -10,21 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlprune.errors import BadInputError
 from mlprune.methods.plugins import required_plugins
 from mlprune.plan import Plan
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
 from mlprune.plan.pool import Pool
+from mlprune.recipe import Recipe
 from mlprune.recipe.plugins.called_methods import called_methods
 from mlprune.store.store import Store
-from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool
-from ray_jobs.workers.node_resources import local_node
+from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool, object_store_gib
+from ray_jobs.workers.node_resources import LocalRay, local_node
 from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, RayMetrics
 
 if TYPE_CHECKING:
     from ray_jobs.workers.nodes.node_list import NodeList
+
+logger = logging.getLogger(__name__)
 
 LOCAL_ADDRESSES = ("none", "local")
 """Addresses of this machine; others name a cluster."""
@@ -75,6 +80,7 @@ def open_workers(
         pool = in_process_pool(needs)
         yield InProcessWorkers(store.uri, plan.model, pool), pool
         return
+    settings = local_ray_settings(plan.recipe, address=address)
     if address == "local":
         needs = replace(needs, compute=needs.compute.model_copy(update={"node_labels": {}}))
         local_ray_pool(needs)
@@ -84,7 +90,7 @@ def open_workers(
     from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
 
-    with nullcontext() if cluster_nodes else cluster.connected(address):
+    with nullcontext() if cluster_nodes else cluster.connected(address, settings):
         node_list = cluster_nodes or NodeList()
         nodes = node_list.required()
         requirements = _requirements(plan) if cluster_nodes else NONE
@@ -106,6 +112,44 @@ def _requirements(plan: Plan) -> Requirements:
 
     files = tuple(model_files(Path(model.path)) for model in plan.models)
     return Requirements(files, tuple(required_plugins(called_methods(plan.recipe))))
+
+
+def local_ray_settings(recipe: Recipe, *, address: str) -> LocalRay:
+    """Return the settings of a Ray that starts on this machine, and create its folder of spilled objects.
+
+    Raises:
+        BadInputError: the folder cannot be created or written.
+    """
+    compute = recipe.compute
+    if address != "local":
+        if compute.spill_dir is not None or compute.object_store_gib != "auto":
+            logger.warning("compute.spill_dir and object_store_gib are those of ray start on the nodes of a cluster")
+        return LocalRay()
+    folder = None if compute.spill_dir is None else recipe.resolve(compute.spill_dir)
+    if folder is not None:
+        _require_folder(folder)
+    return LocalRay(object_store_gib(compute), folder)
+
+
+def _require_folder(folder: Path) -> None:
+    """Create a folder for spilled objects.
+
+    Raises:
+        BadInputError: it cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(folder, os.W_OK) else "it is read-only"
+    except OSError as err:
+        reason = str(err.strerror)
+    if reason:
+        raise BadInputError(
+            "Ray cannot write to its folder of spilled objects",
+            key="compute.spill_dir",
+            path=str(folder),
+            reason=reason,
+            next="choose a folder on a local disk, or leave the key out",
+        )
 
 
 def prefer_loopback() -> None:

@@ -18,7 +18,7 @@ from mlprune.network import connection_problem
 from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
-from ray_jobs.workers.node_resources import local_ray_bytes, n_cpus
+from ray_jobs.workers.node_resources import LocalRay, local_ray_bytes, n_cpus
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,7 @@ CLIENT_PORT, GCS_PORT = 10001, 6379
 CONNECT_TIMEOUT_S = 3.0
 """Time in which a cluster has to accept a connection."""
 LOOPBACK = "127.0.0.1"
+DEFAULTS = LocalRay()
 GPU_PROBE_TIMEOUT_S = 60.0
 """Time that a node has to report the memory of its GPUs."""
 
@@ -40,12 +41,14 @@ class RayNode(TypedDict):
 
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, settings: LocalRay = DEFAULTS) -> Iterator[None]:
     """Connect to Ray. `local` starts it here (loopback only, no dashboard); other addresses name a cluster.
 
     Workers of a cluster import this project from where it is installed, or from the working directory of a submitted
     job.
 
+    Args:
+        settings: of a Ray that starts here.
     Raises:
         BadInputError: the cluster cannot be reached, or Ray does not start here.
     """
@@ -56,7 +59,7 @@ def connected(address: str) -> Iterator[None]:
     options: dict[str, object] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
     try:
         with preserve_signal_handlers():
-            ray.init(**(_local_options() if address == "local" else {"address": address}), **options)
+            ray.init(**(_local_options(settings) if address == "local" else {"address": address}), **options)
     except Exception as err:  # Ray raises many types, even a bare Exception for a node that starts too slowly
         with ignore_signals():
             ray.shutdown()  # ends the processes that were already started
@@ -106,11 +109,13 @@ def protect_token() -> None:
             path.chmod(0o600)
 
 
-def _local_options() -> dict[str, object]:
+def _local_options(settings: LocalRay) -> dict[str, object]:
     """Options of a new local Ray, even if another Ray runs here or RAY_ADDRESS is set."""
-    actor_bytes, object_store_bytes = local_ray_bytes()
+    actor_bytes, object_store_bytes = local_ray_bytes(settings.object_store_gib)
     address = {"address": "local", "_node_ip_address": LOOPBACK, "include_dashboard": False}
-    return {**address, "num_cpus": n_cpus(), "_memory": actor_bytes, "object_store_memory": object_store_bytes}
+    spilling = {} if settings.spill_dir is None else {"object_spilling_directory": str(settings.spill_dir)}
+    memory = {"_memory": actor_bytes, "object_store_memory": object_store_bytes}
+    return {**address, "num_cpus": n_cpus(), **memory, **spilling}
 
 
 def _not_connected(address: str, reason: str) -> BadInputError:

@@ -1,9 +1,11 @@
 """Resources of this machine: CPUs of this process, free memory and accelerators. Does not use Ray."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.plan.node_capacity import Node
+from mlprune.plan.pool import GIB
 from ray_jobs.process.gpus import visible_gpus
 
 MEMINFO = Path("/proc/meminfo")
@@ -22,11 +24,23 @@ def local_node() -> Node:
     return Node(float(n_cpus()), free_memory_bytes(), visible_gpus())
 
 
-def local_ray_bytes() -> tuple[int, int]:
-    """(memory for actors, memory of the object store) of a Ray that starts on this machine."""
+@dataclass(frozen=True)
+class LocalRay:
+    """Settings of a Ray that starts on this machine."""
+
+    object_store_gib: float | None = None
+    """Memory of the object store; None for a tenth of the free memory, at most 1 GiB."""
+    spill_dir: Path | None = None
+    """Folder for objects that do not fit in the object store; None for Ray's own."""
+
+
+def local_ray_bytes(object_store_gib: float | None = None) -> tuple[int, int]:
+    """(memory for actors, memory of the object store) of a Ray that starts on this machine; see `LocalRay`."""
     free = free_memory_bytes()
     store = int(min(OBJECT_STORE_BYTES, free * OBJECT_STORE_SHARE))
-    return free - store - int(min(SYSTEM_BYTES, free * SYSTEM_SHARE)), store
+    if object_store_gib is not None:
+        store = int(object_store_gib * GIB)
+    return max(0, free - store - int(min(SYSTEM_BYTES, free * SYSTEM_SHARE))), store
 
 
 def n_cpus() -> int:

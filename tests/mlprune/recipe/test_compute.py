@@ -10,7 +10,7 @@ from tests.valid_recipe import changed, parse
 
 
 def test_everything_is_auto_unless_something_is_said() -> None:
-    assert set(ComputeConfig().model_dump(exclude={"tf32", "node_labels"}).values()) == {"auto"}
+    assert set(ComputeConfig().model_dump(exclude={"tf32", "node_labels", "spill_dir"}).values()) == {"auto"}
     assert not ComputeConfig().tf32
     assert ComputeConfig().node_labels == {}
 
@@ -73,3 +73,13 @@ def test_nodes_are_selected_by_their_labels(selector: str) -> None:
 def test_a_label_or_selector_that_ray_does_not_know_is_refused(labels: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="node_labels"):
         parse(changed("compute.node_labels", labels))
+
+
+@pytest.mark.parametrize(("size", "is_valid"), [("auto", True), (0.5, True), (0.01, False), ("2GB", False)])
+def test_the_object_store_has_a_size_that_ray_accepts(size: object, *, is_valid: bool) -> None:
+    value = changed("compute.object_store_gib", size)
+    if is_valid:
+        assert parse(value).compute.object_store_gib == size
+    else:
+        with pytest.raises(RecipeError, match="object_store_gib"):
+            parse(value)

@@ -10,6 +10,7 @@ from mlprune.plan.node_capacity import Gpu
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.workers import cluster
 from ray_jobs.workers.cluster import node_of
+from ray_jobs.workers.node_resources import LocalRay
 from tests.hub import silent_address
 
 
@@ -151,3 +152,17 @@ def test_a_token_of_the_environment_is_left_alone(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
     cluster.protect_token()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_local_ray_gets_the_object_store_and_the_folder_of_a_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, object] = {}
+    monkeypatch.setattr(cluster.ray, "init", lambda **options: given.update(options))
+    monkeypatch.setattr(cluster, "protect_token", lambda: None)
+    with cluster.connected("local", LocalRay(2, tmp_path)):
+        assert given["object_store_memory"] == 2 * 2**30
+        assert given["object_spilling_directory"] == str(tmp_path)
+    given.clear()
+    with cluster.connected("local"):
+        assert "object_spilling_directory" not in given

@@ -4,7 +4,9 @@ import os
 from pathlib import Path
 
 import psutil
+import pytest
 
+from ray_jobs.workers import node_resources
 from ray_jobs.workers.node_resources import free_memory_bytes, local_node, local_ray_bytes, n_cpus
 
 GIB = 2**30
@@ -50,3 +52,11 @@ def test_a_local_ray_leaves_memory_to_its_own_processes() -> None:
     for_actors, for_objects = local_ray_bytes()
     assert 0 < for_objects <= GIB
     assert for_actors + for_objects < free_memory_bytes() + GIB // 4
+
+
+def test_the_object_store_of_a_recipe_is_taken_from_the_memory_of_actors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_resources, "free_memory_bytes", lambda: 16 * GIB)
+    for_actors, for_objects = local_ray_bytes(4)
+    assert for_objects == 4 * GIB
+    assert for_actors == local_ray_bytes()[0] + local_ray_bytes()[1] - 4 * GIB
+    assert local_ray_bytes(100)[0] == 0
