@@ -16,7 +16,6 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
-from rich.logging import RichHandler
 from typer.core import TyperCommand
 
 from catalog.visible_text import visible
@@ -24,7 +23,7 @@ from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
 from ray_jobs.cli.commands.results import methods, mixed_model, query, report, rescore, tables
-from ray_jobs.cli.commands.runs import demo, import_model, plan, run, status
+from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
 from ray_jobs.process.signals import GracefulShutdown
@@ -50,6 +49,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "plan": plan.plan,
     "run": run.run,
     "status": status.status,
+    "doctor": doctor.doctor,
     "methods": methods.methods,
     "query": query.query,
     "report": report.report,
@@ -96,7 +96,6 @@ def build_application() -> typer.Typer:
         name="mlprune",
         callback=global_options,
         no_args_is_help=True,
-        add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         help="Prune multilingual language models with translation demonstrations, evaluate every variant in many "
@@ -170,6 +169,25 @@ class VisibleFormatter(logging.Formatter):
         return visible(super().format(record))
 
 
+class TerminalHandler(logging.Handler):
+    """Writes log lines to stderr through rich, which is loaded when there is a line to write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handler: logging.Handler | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line."""
+        if self._handler is None:
+            from rich.logging import RichHandler  # noqa: PLC0415 - most commands log nothing
+
+            handler = RichHandler(show_path=False, show_time=False, markup=False)
+            handler.console.stderr = True
+            handler.setFormatter(VisibleFormatter("%(message)s"))
+            self._handler = handler
+        self._handler.emit(record)
+
+
 def show_usage_error(err: Any) -> None:
     """Write an error of the command line as one line that names the command's help; without arguments, write the help.
 
@@ -189,10 +207,7 @@ def show_usage_error(err: Any) -> None:
 
 def main() -> None:
     """Run the command line; bad input becomes one line and exit code 2."""
-    handler = RichHandler(show_path=False, show_time=False, markup=False)
-    handler.console.stderr = True
-    handler.setFormatter(VisibleFormatter("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[TerminalHandler()])
     with GracefulShutdown() as shutdown:
         try:
             _check_arguments(sys.argv)

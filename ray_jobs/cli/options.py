@@ -9,6 +9,7 @@ import typer
 
 from mlprune.errors import BadInputError, StoreError, unknown
 from mlprune.vocabulary import DtypeName
+from ray_jobs.cli.completion import complete_store, complete_variant
 
 if TYPE_CHECKING:
     from mlprune.store.store import Store
@@ -16,10 +17,19 @@ if TYPE_CHECKING:
 DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 VariantArgument = Annotated[
-    str, typer.Argument(help="Variant id, a name that a recipe gives it, or a unique beginning of one of these.")
+    str,
+    typer.Argument(
+        help="Variant id, a name that a recipe gives it, or a unique beginning of one of these.",
+        autocompletion=complete_variant,
+    ),
 ]
 StoreOption = Annotated[
-    str, typer.Option("--store", help="Store with records and artefacts: a folder or an object-store URI.")
+    str,
+    typer.Option(
+        "--store",
+        help="Store with records and artefacts: a folder or an object-store URI.",
+        autocompletion=complete_store,
+    ),
 ]
 ModelOption = Annotated[Path | None, typer.Option("--model", help="Base model folder, if it has moved.")]
 ShrinkOption = Annotated[
@@ -88,11 +98,6 @@ def is_path(source: str) -> bool:
     """Whether the source of a model is a path, and not an id on the hub."""
     path = Path(source).expanduser()
     return os.path.lexists(path) or path.is_absolute() or source.startswith(".") or source.count("/") > 1
-
-
-def install_command(extra: str) -> str:
-    """Return how to install an optional extra of this package, which is on no package index."""
-    return f"pip install -e '.[{extra}]' in the checkout, or pip install 'PATH_OF_THE_WHEEL[{extra}]'"
 
 
 def parse_dtype(name: str) -> DtypeName:

@@ -4,12 +4,15 @@ from typing import Annotated
 
 import typer
 
+from ray_jobs.cli.completion import complete_query
 from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
 from ray_jobs.cli.result_output import format_report, format_result, format_text
 
 
 def query(
-    sql_or_name: Annotated[str, typer.Argument(help="SQL, a .sql file, or the name of a built-in query.")] = "",
+    sql_or_name: Annotated[
+        str, typer.Argument(help="SQL, a .sql file, or the name of a built-in query.", autocompletion=complete_query)
+    ] = "",
     *,
     store: StoreOption = "./demo-store",
     param: Annotated[
@@ -33,13 +36,15 @@ def query(
       mlprune query significant_changes --store runs/ --wide --digits 5
       mlprune query my-question.sql --store runs/
     """
-    from catalog.queries import answer_user_query, list_queries  # noqa: PLC0415 - commands import lazily
-    from catalog.store import Catalog  # noqa: PLC0415
-
     if list_:
+        from catalog.named_queries import list_queries  # noqa: PLC0415 - commands import lazily
+
         for built_in in list_queries():
             typer.echo(format_report(f"{built_in.name}: {built_in.summary}"))
         return
+    from catalog.queries import answer_user_query  # noqa: PLC0415
+    from catalog.store import Catalog  # noqa: PLC0415
+
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         answer = answer_user_query(catalog, sql_or_name, param or [])

@@ -9,7 +9,8 @@ import typer
 from catalog.visible_text import visible
 from mlprune.counted import counted
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption, existing_store, install_command
+from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.process.install_command import install_command
 
 if TYPE_CHECKING:
     from catalog.check import Damage

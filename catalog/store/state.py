@@ -1,0 +1,34 @@
+"""State of the catalog file of a store, without changing it."""
+
+from dataclasses import dataclass
+
+import duckdb
+
+from catalog.store.connections import one_line
+from catalog.store.database_file import FILE_NAME
+from catalog.store.update import n_missing
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class CatalogState:
+    """The catalog file of a local store."""
+
+    exists: bool
+    n_missing: int | None = None
+    """Records that it lacks; None if its schema is of another version, or it cannot be read."""
+    problem: str = ""
+    """Why it cannot be read, such as another process that has it open."""
+
+
+def catalog_state(store: Store) -> CatalogState | None:
+    """Examine the catalog file; None for an object store, whose catalog is in the cache of each machine."""
+    if store.local_root is None:
+        return None
+    path = store.local_root / FILE_NAME
+    if not path.exists():
+        return CatalogState(exists=False)
+    try:
+        return CatalogState(exists=True, n_missing=n_missing(path, store))
+    except (duckdb.Error, OSError) as err:
+        return CatalogState(exists=True, problem=one_line(err))

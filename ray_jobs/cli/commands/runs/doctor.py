@@ -1,0 +1,51 @@
+"""`mlprune doctor`: what this machine, Ray, the GPUs, a store and a recipe lack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_jobs.cli.options import AddressOption, AllowPluginsOption, show_start
+
+
+def doctor(
+    *,
+    store: Annotated[str | None, typer.Option("--store", help="Also examine this store.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Also examine what this recipe needs.")] = None,
+    address: AddressOption = "local",
+    allow_plugins: AllowPluginsOption = None,
+    json_: Annotated[bool, typer.Option("--json", help="Write a JSON array instead of lines.")] = False,
+) -> None:
+    """Say what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps.
+
+    Nothing is changed. A line says ok, warning (works with limits) or missing (does not work). The exit code is 1 if
+    something is missing.
+
+    \b
+    Examples:
+      mlprune doctor
+      mlprune doctor --store runs/ --recipe recipe.yaml
+      mlprune doctor --address ray://head:10001 --json
+    """
+    show_start("examining this machine")
+    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily
+    from ray_jobs.doctor.findings import is_healthy, to_json, to_text  # noqa: PLC0415
+    from ray_jobs.doctor.gpu import examine_gpus  # noqa: PLC0415
+    from ray_jobs.doctor.machine import examine_machine  # noqa: PLC0415
+    from ray_jobs.doctor.ray_cluster import examine_ray  # noqa: PLC0415
+
+    findings = [*examine_machine(), *examine_gpus(), *examine_ray(address)]
+    if store is not None:
+        from ray_jobs.doctor.store import examine_store  # noqa: PLC0415
+
+        findings += examine_store(store)
+    if recipe is not None:
+        from ray_jobs.doctor.recipe import examine_recipe  # noqa: PLC0415
+
+        used_store = store or "./runs"
+        findings += examine_recipe(
+            recipe, store_uri=used_store, address=address, allowed_plugins=tuple(allow_plugins or ())
+        )
+    typer.echo(to_json(findings) if json_ else visible(to_text(findings)))
+    if not is_healthy(findings):
+        raise typer.Exit(1)

@@ -1,0 +1,138 @@
+"""Examination of this machine: Python and libraries, CPUs, memory, disk and limits of the operating system."""
+
+import platform
+import re
+import resource
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import TypeAlias
+
+from packaging.requirements import Requirement
+
+from ray_jobs.doctor.findings import Finding, missing, ok, warning
+from ray_jobs.process.install_command import install_command
+from ray_jobs.workers.node_resources import free_memory_bytes, n_cpus
+
+SUBJECT = "machine"
+PACKAGE = "mlprune"
+GIB = 2**30
+LEAST_FREE_BYTES = 2 * GIB
+"""Free memory, and free space on the disk of temporary files, below which there is a warning."""
+LEAST_OPEN_FILES = 4096
+"""Limit of open files below which there is a warning: Ray and object stores open many."""
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Ray keeps its objects
+LEAST_SHARED_BYTES = GIB // 8
+"""Free shared memory below which there is a warning."""
+
+DEVELOPMENT = ("dev", "real")
+"""Extras for the development of this package."""
+_EXTRA = re.compile(r"extra == [\"'](\w+)[\"']")
+
+VersionOf: TypeAlias = Callable[[str], str | None]
+"""Name of a package -> its version, None if it is not installed."""
+
+
+def examine_machine() -> list[Finding]:
+    """Examine this machine."""
+    return [
+        ok(SUBJECT, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"),
+        *library_findings(_requirements(), installed_version),
+        *extra_findings(_requirements(), installed_version),
+        ok(SUBJECT, f"{n_cpus()} CPUs"),
+        memory_finding(free_memory_bytes()),
+        *disk_findings(Path(tempfile.gettempdir()), SHARED_MEMORY),
+        open_files_finding(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+    ]
+
+
+def _requirements() -> list[str]:
+    """Return the requirements of this package; empty if it is not installed."""
+    try:
+        return requires(PACKAGE) or []
+    except PackageNotFoundError:
+        return []
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def library_findings(requirements: Iterable[str], installed: VersionOf) -> Iterator[Finding]:
+    """Compare installed libraries with the ranges that this package requires.
+
+    Args:
+        requirements: as in the metadata of a package; those of extras are compared only if they are installed.
+        installed: returns the version of a package, None if it is not installed.
+    """
+    parsed = [Requirement(text) for text in requirements]
+    if not parsed:
+        yield warning(SUBJECT, f"{PACKAGE} is not installed as a package: versions are not checked", "pip install -e .")
+        return
+    n_fitting = 0
+    for requirement in parsed:
+        got = installed(requirement.name)
+        is_extra = requirement.marker is not None and not requirement.marker.evaluate({"extra": ""})
+        if got is None and not is_extra:
+            yield missing(
+                SUBJECT,
+                f"{requirement.name} is not installed",
+                f"pip install '{requirement.name}{requirement.specifier}'",
+            )
+        elif got is not None and not requirement.specifier.contains(got, prereleases=True):
+            text = f"{requirement.name} {got} is not in the range {requirement.specifier}"
+            yield (warning if is_extra else missing)(
+                SUBJECT, text, f"pip install '{requirement.name}{requirement.specifier}'"
+            )
+        else:
+            n_fitting += not is_extra
+    yield ok(SUBJECT, f"{n_fitting} required libraries in range")
+
+
+def extra_findings(requirements: Iterable[str], installed: VersionOf) -> Iterator[Finding]:
+    """Say which optional libraries are not installed; nothing is missing as long as no command needs them."""
+    lacking: dict[str, list[str]] = {}
+    for requirement in map(Requirement, requirements):
+        match = _EXTRA.search(str(requirement.marker or ""))
+        if match and match[1] not in DEVELOPMENT and installed(requirement.name) is None:
+            lacking.setdefault(match[1], []).append(requirement.name)
+    for extra, names in lacking.items():
+        yield ok(SUBJECT, f"optional: {', '.join(names)} not installed; {install_command(extra)}")
+
+
+def memory_finding(free_bytes: int) -> Finding:
+    """Judge the free memory."""
+    text = f"{free_bytes / GIB:.1f} GiB of free memory"
+    if free_bytes >= LEAST_FREE_BYTES:
+        return ok(SUBJECT, text)
+    return warning(SUBJECT, text, "close other programs, or compute: {memory_gib_per_actor: 1} in the recipe")
+
+
+def disk_findings(temporary: Path, shared: Path) -> Iterator[Finding]:
+    """Judge the free space for temporary files and, if there is such a folder, for Ray's objects in shared memory."""
+    free = shutil.disk_usage(temporary).free
+    text = f"{free / GIB:.1f} GiB free for temporary files in {temporary}"
+    help_ = "export TMPDIR=/a/larger/disk, and compute: {spill_dir: /a/larger/disk} in the recipe"
+    yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
+    if shared.is_dir():
+        free = shutil.disk_usage(shared).free
+        text = f"{free / GIB:.1f} GiB of shared memory for Ray's objects"
+        help_ = "docker run --shm-size 2g, or compute: {object_store_gib: 0.1} in the recipe"
+        yield ok(SUBJECT, text) if free >= LEAST_SHARED_BYTES else warning(SUBJECT, text, help_)
+
+
+def open_files_finding(limit: int) -> Finding:
+    """Judge the limit of open files of a process.
+
+    Args:
+        limit: -1 for none.
+    """
+    if limit in (-1, resource.RLIM_INFINITY) or limit >= LEAST_OPEN_FILES:
+        return ok(SUBJECT, "open files: no limit" if limit < 0 else f"at most {limit} open files")
+    return warning(SUBJECT, f"at most {limit} open files", "ulimit -n 65536")

@@ -1,0 +1,139 @@
+"""Examination of a store: access, space, catalog, damaged and missing files, earlier versions, and leftovers."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from catalog.store.state import CatalogState, catalog_state
+from mlprune.counted import counted
+from mlprune.errors import DamagedRecordError, StoreError
+from mlprune.hub import format_size
+from mlprune.store.garbage import find_garbage
+from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.retired import only_retired, remake_command, retired_groups
+from mlprune.store.store import Store
+from mlprune.store.succession import n_quarantined
+from ray_jobs.doctor.findings import Finding, missing, ok, warning
+
+SUBJECT = "store"
+LEAST_FREE_BYTES = 5 * 2**30
+"""Free space on the disk of a store below which there is a warning."""
+MANY_RECORD_FILES = 20_000
+"""Record files of a store from which a compaction helps."""
+
+
+def examine_store(uri: str) -> list[Finding]:
+    """Examine a store; nothing in it is changed."""
+    try:
+        store = Store(uri)
+        return [*_access_findings(store), *_content_findings(store)]
+    except StoreError as err:
+        return [missing(SUBJECT, str(err), str(err.context.get("next", "check --store")))]
+
+
+def _access_findings(store: Store) -> Iterator[Finding]:
+    try:
+        store.require_writable()
+        yield ok(SUBJECT, f"{store.uri} is writable" if store.is_local else f"{store.uri} answers")
+    except StoreError as err:
+        yield missing(SUBJECT, str(err), f"chmod -R u+w {store.uri}, or another --store")
+    if store.local_root is not None:
+        existing = next(folder for folder in (store.local_root, *store.local_root.parents) if folder.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{format_size(free)} free on its disk"
+        help_ = f"mlprune gc --store {store.uri}, or mlprune gc --quota SIZE --store {store.uri}"
+        yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
+
+
+@dataclass
+class _Contents:
+    """What the records of a store say."""
+
+    n_records: int = 0
+    damaged: list[str] = field(default_factory=list)
+    """Records that cannot be read, and artefacts that are missing or have another size."""
+    n_outdated: int = 0
+    """Records whose numbers the catalog does not show any more."""
+
+
+def _content_findings(store: Store) -> Iterator[Finding]:
+    if not store.list("records"):
+        yield ok(SUBJECT, "no records yet")
+        return
+    contents = _read(store)
+    yield ok(SUBJECT, counted(contents.n_records, "record"))
+    yield from _catalog_findings(catalog_state(store), store.uri)
+    if contents.damaged:
+        text = f"{counted(len(contents.damaged), 'damaged or missing file')}, such as {contents.damaged[0]}"
+        yield missing(SUBJECT, text, f"mlprune catalog check --repair --store {store.uri}, then the recipe again")
+    else:
+        yield ok(SUBJECT, "all files exist with their sizes (mlprune catalog check also reads them)")
+    if contents.n_outdated:
+        text = f"{counted(contents.n_outdated, 'record')} of earlier versions, which no table shows"
+        yield warning(SUBJECT, text, f"mlprune run RECIPE --store {store.uri} computes them again without the model")
+    if groups := retired_groups(store):
+        yield ok(SUBJECT, f"{counted(len(groups), 'group')} of files retired; {remake_command(store.uri)}")
+    yield from _leftover_findings(store)
+
+
+def _read(store: Store) -> _Contents:
+    """Read all records, and compare their artefacts with the sizes of the files."""
+    contents, retired = _Contents(), retired_groups(store)
+    sizes: dict[str, dict[str, int]] = {}
+    for kind, record_id in store.record_names():
+        contents.n_records += 1
+        try:
+            record = store.peek_record(kind, record_id)
+        except (DamagedRecordError, OSError):
+            contents.damaged.append(f"records/{kind}/{record_id}.json")
+            continue
+        if record is None:
+            continue
+        contents.n_outdated += kind in RECORD_KINDS and record.step_version < RECORD_KINDS[kind].shown_since
+        for artefact in record.artefacts:
+            folder = artefact.path.partition("/")[0]
+            if folder not in sizes:
+                sizes[folder] = store.sizes(folder)
+        found = [sizes[one.path.partition("/")[0]].get(one.path, -1) for one in record.artefacts]
+        if only_retired(record, found, groups=retired) is None:
+            wrong = (one.path for one, size in zip(record.artefacts, found, strict=True) if size != one.n_bytes)
+            contents.damaged.append(next(wrong))
+    contents.damaged += [path for kind in store.compacted.kinds() for path in store.compacted.damaged(kind)]
+    return contents
+
+
+def _catalog_findings(state: CatalogState | None, uri: str) -> Iterator[Finding]:
+    if state is None:
+        return
+    if not state.exists:
+        yield ok(SUBJECT, "no catalog yet: the first query builds it")
+    elif state.problem:
+        yield warning(
+            SUBJECT, f"the catalog cannot be read now: {state.problem}", f"mlprune catalog rebuild --store {uri}"
+        )
+    elif state.n_missing is None:
+        yield warning(
+            SUBJECT, "the catalog has the schema of another version", f"mlprune catalog rebuild --store {uri}"
+        )
+    elif state.n_missing:
+        text = f"the catalog lacks {counted(state.n_missing, 'record')}: the next query adds them"
+        yield warning(SUBJECT, text, f"mlprune query runs --store {uri}")
+    else:
+        yield ok(SUBJECT, "the catalog has all records")
+
+
+def _leftover_findings(store: Store) -> Iterator[Finding]:
+    n_copies = n_quarantined(store)
+    if n_copies:
+        text = f"{counted(n_copies, 'record')} in quarantine"
+        yield warning(SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune gc --delete")
+    try:
+        garbage = find_garbage(store)
+    except StoreError:
+        return  # damage is reported already
+    if garbage.files:
+        text = f"{counted(len(garbage.files), 'file')} that no record references, {format_size(garbage.n_bytes)}"
+        yield warning(SUBJECT, text, f"mlprune gc --delete --store {store.uri}")
+    files = sum(len(ids) for ids in store.list_records().record_files.values())
+    if files >= MANY_RECORD_FILES:
+        yield warning(SUBJECT, f"{files:,} record files", f"mlprune store compact --store {store.uri}")

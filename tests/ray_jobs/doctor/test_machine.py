@@ -1,0 +1,72 @@
+"""The machine: versions in range, and limits that are too low."""
+
+from pathlib import Path
+
+import pytest
+
+from ray_jobs.doctor import machine
+from ray_jobs.doctor.findings import Finding, Level
+from ray_jobs.doctor.machine import (
+    disk_findings,
+    examine_machine,
+    extra_findings,
+    library_findings,
+    memory_finding,
+    open_files_finding,
+)
+
+REQUIREMENTS = ["numpy>=2.2", "duckdb>=1.4", "lm-eval>=0.4; extra == 'harness'", "pytest>=8; extra == 'dev'"]
+
+
+def found(**versions: str) -> dict[str, Level]:
+    """Level of every library that a finding names."""
+    installed = {name.replace("_", "-"): version for name, version in versions.items()}
+    findings = list(library_findings(REQUIREMENTS, installed.get))
+    return {finding.text.split()[0]: finding.level for finding in findings if finding.level is not Level.OK}
+
+
+def test_libraries_in_their_range_are_counted() -> None:
+    (finding,) = library_findings(REQUIREMENTS, {"numpy": "2.3", "duckdb": "1.4.1"}.get)
+    assert (finding.level, finding.text.split()[0]) == (Level.OK, "2")
+
+
+def test_missing_and_old_libraries_are_named_with_the_command() -> None:
+    assert found(duckdb="1.3") == {"numpy": Level.MISSING, "duckdb": Level.MISSING}
+    finding = next(one for one in library_findings(REQUIREMENTS, {"duckdb": "1.4"}.get) if one.level is Level.MISSING)
+    assert finding.help == "pip install 'numpy>=2.2'"
+
+
+def test_an_old_optional_library_is_a_warning_and_a_missing_one_is_mentioned() -> None:
+    assert found(numpy="2.2", duckdb="1.4", lm_eval="0.3") == {"lm-eval": Level.WARNING}
+    (finding,) = extra_findings(REQUIREMENTS, {}.get)
+    assert (finding.level, "lm-eval" in finding.text, "harness" in finding.text) == (Level.OK, True, True)
+    assert list(extra_findings(REQUIREMENTS, {"lm-eval": "1"}.get)) == []
+
+
+def test_without_metadata_nothing_is_known_about_versions() -> None:
+    (finding,) = library_findings([], {}.get)
+    assert finding.level is Level.WARNING
+
+
+@pytest.mark.parametrize(("limit", "level"), [(1024, Level.WARNING), (65536, Level.OK), (-1, Level.OK)])
+def test_a_low_limit_of_open_files_is_a_warning(limit: int, level: Level) -> None:
+    assert open_files_finding(limit).level is level
+
+
+@pytest.mark.parametrize(("free", "level"), [(2**30, Level.WARNING), (2**34, Level.OK)])
+def test_little_free_memory_is_a_warning(free: int, level: Level) -> None:
+    assert memory_finding(free).level is level
+
+
+def test_disks_with_little_space_are_warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(list(disk_findings(tmp_path, tmp_path / "no-shared-memory"))) == 1
+    monkeypatch.setattr(machine, "LEAST_FREE_BYTES", 2**70)
+    monkeypatch.setattr(machine, "LEAST_SHARED_BYTES", 2**70)
+    findings = list(disk_findings(tmp_path, tmp_path))
+    assert [one.level for one in findings] == [Level.WARNING] * 2
+    assert all(one.help for one in findings)
+
+
+def test_this_machine_has_what_this_package_requires() -> None:
+    findings: list[Finding] = examine_machine()
+    assert all(finding.level is not Level.MISSING for finding in findings)
