@@ -99,6 +99,11 @@ class ClaimEntry:
     renewed_at: datetime | None
     stale_after_s: float
 
+    @property
+    def is_of_work(self) -> bool:
+        """Whether it is a claim on a record, and not the one by which a run uses the store."""
+        return not self.record.startswith("runs/")
+
     @classmethod
     def parse(cls, path: str, value: JsonObject) -> "ClaimEntry":
         """Parse the path and the content of the file."""

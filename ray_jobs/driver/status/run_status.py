@@ -172,7 +172,7 @@ def _status(
         steps=_steps(log),
         failures=tuple(f"{failure.step} {failure.record_id}: {failure.message}" for failure in log.failures),
         workers=Counter(attempt.worker for attempt in log.attempts),
-        working_on=tuple(sorted(claim.record for claim in claims)) if state == "running" else (),
+        working_on=tuple(sorted(claim.record for claim in claims if claim.is_of_work)) if state == "running" else (),
         n_retried=sum(attempt.status == "lost" for attempt in log.attempts),
         searches=log.searches,
     )
