@@ -86,8 +86,13 @@ def _score(score: ScoreSpec, source: SeedSource) -> Hashable:
 
 
 def _set(planned: PlannedSet, source: SeedSource) -> Hashable:
-    """Return the set's id or, without its seed, its description; a mixed set has that of its name."""
+    """Return the set's id or, without its seed, its description; a mixed set has that of its name.
+
+    The number of demonstrations that fill a token budget depends on the seed, so it is not part of the description.
+    """
     if source != "demonstrations":
         return planned.id
-    name = planned.name if planned.spec.kind == "mixed" else ""
-    return replace(planned.spec, seed=0), name, tuple(sorted(planned.identity.contents.items()))
+    spec = planned.spec
+    name = planned.name if spec.kind == "mixed" else ""
+    described = replace(spec, seed=0, samples=0 if spec.token_budget else spec.samples)
+    return described, name, tuple(sorted(planned.identity.contents.items()))

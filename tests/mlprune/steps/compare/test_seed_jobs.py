@@ -1,5 +1,6 @@
 """Groups of seeds and their stored components, compared with plain computation."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,25 @@ def test_variants_that_differ_in_the_seed_of_their_demonstrations_are_a_group(ti
         assert [seed for seed, _ in variants] == [0, 1, 2]
         texts = {label.replace(f" seed {seed}", "") for seed, label in variants}
         assert len(texts) == 1
+
+
+def test_sets_of_one_token_budget_are_a_group_whatever_number_of_demonstrations_fills_it(tiny_inputs: Path) -> None:
+    recipe = {**tiny_recipe(), "evaluations": []}
+    options = {"samples": None, "token_budget": 100, "seed": [0, 1, 2]}
+    recipe["demonstrations"] = [{**recipe["demonstrations"][0], "source": "fr", **options}]
+    recipe["variants"] = [{"name": "w", "demonstrations": "mt", **WANDA, "sparsity": 0.5}]
+    plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
+    variants = list(plan.variants.values())
+    of_other_sizes = [
+        replace(
+            variant, sets=tuple(replace(planned, spec=replace(planned.spec, samples=4 + number)) for planned in sets)
+        )
+        for number, variant in enumerate(variants)
+        if (sets := variant.sets)
+    ]
+    for planned in (variants, of_other_sizes):
+        (group,) = seed_groups(planned)
+        assert [seed for seed, _ in group.variants] == [0, 1, 2]
 
 
 def test_seeds_of_scores_bootstraps_and_combinations_are_groups_of_their_own(tiny_inputs: Path) -> None:
