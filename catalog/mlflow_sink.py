@@ -4,6 +4,7 @@ MLflow is optional (`pip install -e '.[mlflow]'`). Results are never read back f
 its existing run.
 """
 
+import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,14 +18,22 @@ from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
+from mlprune.hashing import digest
 from mlprune.network import connection_problem
 
 METRICS_AT_ONCE = 900
 """Number of metrics in one request; the limit of the server is 1,000."""
 CONNECT_TIMEOUT_S = 5.0
 DEFAULT_PORTS = {"http": 80, "https": 443}
+MAX_NAME = 250
+"""Longest name of a run or metric, in characters, in MLflow's databases."""
 MAX_REASON = 300
 """Longest reason, in characters, that is repeated from MLflow's messages."""
+ALLOW_FOLDER = "MLFLOW_ALLOW_FILE_STORE"
+"""Variable without which MLflow refuses folders, which it no longer develops. A user who names a folder wants one."""
+QUIET = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+"""Variable without which MLflow writes the name of every run that it ends, with emojis, to stdout: the results of the
+command are there, and a stdout that is not UTF-8 raises an error."""
 ID_TAG = "mlprune.id"
 """Tag that identifies a run: `<recipe>` for a parent run, `<recipe>/<variant id>` for the run of a variant."""
 SNAPSHOT = "mlprune.snapshot_id"
@@ -43,6 +52,9 @@ def send_to_mlflow(catalog: Catalog, *, tracking_uri: str, experiment: str) -> i
         BadInputError: the tracking URI is wrong or not available, or its server refuses a request.
     """
     _check_uri(tracking_uri)
+    os.environ.setdefault(QUIET, "true")
+    if urlsplit(tracking_uri).scheme in ("", "file"):
+        os.environ.setdefault(ALLOW_FOLDER, "true")
     try:
         return _send(catalog, MlflowClient(tracking_uri=tracking_uri), experiment)
     except (MlflowException, ImportError, OSError) as err:
@@ -108,7 +120,7 @@ class _Sink:
         """Return the id of the run of a key; create the run if it does not exist."""
         if key not in self._runs:
             all_tags = {**tags, ID_TAG: key}
-            self._runs[key] = self._client.create_run(self._experiment_id, run_name=name, tags=all_tags)
+            self._runs[key] = self._client.create_run(self._experiment_id, run_name=_cut(name), tags=all_tags)
         return str(self._runs[key].info.run_id)
 
     def write(self, run_id: str, variant: Row, metrics: Sequence[Row]) -> None:
@@ -140,7 +152,12 @@ def _metric_name(row: Row) -> str:
         row["limit"],
         row["protocol"],
     )
-    return "/".join(re.sub(r"[^\w\-. :]", " ", str(part)) for part in parts if part is not None)
+    return _cut("/".join(re.sub(r"[^\w\-. :]", " ", str(part)) for part in parts if part is not None))
+
+
+def _cut(name: str) -> str:
+    """Return a name that MLflow's databases can hold; names that differ stay different."""
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 9]} {digest(name)[:8]}"
 
 
 def _grouped_by(rows: Sequence[Row], name: str) -> dict[str, list[Row]]:

@@ -149,9 +149,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"lrp2_trials": "trial_id"},
     ),
     "lrp2_choices": RecordKind(
-        2,
-        "LRP2 search: the range of layers with the best trial",
-        tables={"lrp2_choices": "choice_id"},
+        2, "LRP2 search: the range of layers with the best trial", tables={"lrp2_choices": "choice_id"}
     ),
     "self_translations": RecordKind(
         2,
@@ -160,10 +158,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"self_translations": "translations_id"},
     ),
     "task_items": RecordKind(
-        1,
-        "task, language and split whose items were evaluated",
-        folders=("items",),
-        tables={"tasks": "items_id"},
+        1, "task, language and split whose items were evaluated", folders=("items",), tables={"tasks": "items_id"}
     ),
     "evaluations": RecordKind(
         6,
@@ -223,6 +218,12 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         "variant and task of the lm-evaluation-harness",
         folders=("harness",),
         tables={"harness_evaluations": "harness_id", "harness_results": "harness_id"},
+    ),
+    "external_results": RecordKind(
+        1,
+        "task of results that were computed elsewhere, and variant that they are attributed to",
+        folders=("external",),
+        tables={"external_evaluations": "external_id", "external_results": "external_id"},
     ),
     "recipes": RecordKind(
         1,

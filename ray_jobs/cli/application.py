@@ -22,7 +22,7 @@ from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
-from ray_jobs.cli.commands.results import methods, mixed_model, query, report, rescore, tables
+from ray_jobs.cli.commands.results import methods, mixed_model, query, report, rescore, share, tables
 from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
@@ -55,6 +55,8 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "report": report.report,
     "figures": report.figures,
     "tables": tables.tables,
+    "results export": share.export,
+    "results import": share.import_,
     "rescore": rescore.rescore,
     "ranks": rescore.ranks,
     "mixed-model": mixed_model.mixed_model,
@@ -77,6 +79,8 @@ GROUPS: Mapping[str, str] = {
     "data": "Check data that a recipe reads.\n\nExample: mlprune data check flores200_dataset",
     "catalog": "Rebuild, check, merge or export the catalog of a store.\n\n"
     "Example: mlprune catalog check --store runs/",
+    "results": "Write results in standard formats, or import results that were computed elsewhere.\n\n"
+    "Example: mlprune results export --format every_eval_ever --to shared/ --store runs/",
     "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",
 }
 """Group of commands -> its help text."""

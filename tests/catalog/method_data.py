@@ -49,6 +49,7 @@ def add_methods(store: Store) -> Methods:
     _add_lrp2(store, made)
     _add_quantised(store, made)
     _add_without_neurons(store, made)
+    _add_external(store, made)
     names = [{"recipe": "methods", "kind": "variant", "name": name, "id": key} for name, key in made.ids.items()]
     write_rows(store, "recipes", parameters={"name": "methods"}, rows={"names": names})
     return made
@@ -283,6 +284,15 @@ def _add_quantised(store: Store, made: Methods) -> None:
     quantised = write_rows(store, "variants", parameters={"bits": 4}, parents=parents, rows=rows)
     (ours,) = evaluation_of(store, quantised, task="facts", language="fr", split="test", values={"accuracy": 0.25})
     _compare(store, ours, made.ids["plain"])
+
+
+def _add_external(store: Store, made: Methods) -> None:
+    """A result of another program about the plain variant."""
+    evaluation = {"external_id": "@id", "variant_id": made.ids["plain"], "model": "exported/", "task": "xnli_fr"}
+    evaluation |= {"tool": "lm-evaluation-harness", "has_samples": False, "source_file": "results.json"}
+    result = {"external_id": "@id", "metric": "acc", "filter": "none", "value": 0.5}
+    rows = {"external_evaluations": [evaluation], "external_results": [result]}
+    write_rows(store, "external_results", parameters={}, parents={"variant": made.ids["plain"]}, rows=rows)
 
 
 def _add_without_neurons(store: Store, made: Methods) -> None:

@@ -1,0 +1,180 @@
+"""Results files of lm-evaluation-harness: `results_*.json` as versions 0.3 to 0.4 write them.
+
+A file has the results of several tasks of one model. Averages over groups of tasks are left out: they follow from the
+members, which are in the same file.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mlprune.errors import BadInputError
+from mlprune.hashing import digest
+from mlprune.json_values import JsonObject, JsonValue, parse_json
+
+NO_FILTER = "none"
+_STDERR = "_stderr"
+_MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
+"""Keys of the model's arguments that name it, in the order in which the harness reads them."""
+_NOT_METRICS = ("alias", "samples", "sample_len", "sample_count", "name")
+
+
+@dataclass(frozen=True)
+class ReportedMetric:
+    """One number of a task."""
+
+    name: str
+    filter: str
+    """Filter that answers pass before; `none` without one."""
+    value: float
+    stderr: float | None
+    higher_is_better: bool | None
+
+    @property
+    def key(self) -> str:
+        """Name and filter as in the file."""
+        return f"{self.name},{self.filter}"
+
+
+@dataclass(frozen=True)
+class ReportedTask:
+    """The results of one task, and what the file says of how they were made."""
+
+    name: str
+    metrics: tuple[ReportedMetric, ...]
+    model: str
+    """Name or path of the model, as the harness was given it."""
+    version: str | None
+    """Version of the task."""
+    n_shots: int | None
+    n_documents: int | None
+    """Evaluated documents."""
+    limit: float | None
+    """Documents, or a share of them, that were asked for; None for all."""
+    harness_version: str | None
+    evaluated_at: str | None
+    """ISO 8601, UTC."""
+    provenance: JsonObject
+    """Everything else that the file says of the model, the task and the machine."""
+
+    @property
+    def content(self) -> str:
+        """Hash of the results and their provenance, whatever the file is called and how it is indented."""
+        return digest([self.name, self.provenance])
+
+
+def read_results(path: Path) -> tuple[ReportedTask, ...]:
+    """Read the tasks of a results file.
+
+    Raises:
+        BadInputError: the file cannot be read, or is not a results file of the harness.
+    """
+    try:
+        content = parse_json(path.read_bytes())
+    except OSError as err:
+        raise BadInputError("a results file cannot be read", path=str(path), reason=err.strerror or str(err)) from err
+    except (ValueError, UnicodeDecodeError) as err:
+        raise _not_results(path, "no JSON") from err
+    if not isinstance(content, Mapping) or not isinstance(content.get("results"), Mapping):
+        raise _not_results(path, "no key `results`")
+    tasks = tuple(_tasks(content, path))
+    if not tasks:
+        raise _not_results(path, "no task with a number")
+    return tasks
+
+
+def _not_results(path: Path, got: str) -> BadInputError:
+    expected = "results_*.json of lm-evaluation-harness (lm_eval --output_path)"
+    return BadInputError("not a results file of lm-evaluation-harness", path=str(path), expected=expected, got=got)
+
+
+def _tasks(content: JsonObject, path: Path) -> Iterator[ReportedTask]:
+    groups = {name for name, members in _object(content, "group_subtasks").items() if members}
+    for name, values in _object(content, "results").items():
+        if not isinstance(values, Mapping):
+            raise _not_results(path, f"results of {name} that are no mapping")
+        metrics = tuple(_metrics(values, _object(_object(content, "higher_is_better"), name)))
+        if name not in groups and metrics:
+            yield _task(content, name, metrics)
+
+
+def _task(content: JsonObject, name: str, metrics: tuple[ReportedMetric, ...]) -> ReportedTask:
+    config, own = _object(content, "config"), _object(_object(content, "configs"), name)
+    sizes = _object(_object(content, "n-samples"), name)
+    version = _object(content, "versions").get(name)
+    shots = _object(content, "n-shot").get(name, own.get("num_fewshot", config.get("num_fewshot")))
+    whole = (
+        "lm_eval_version",
+        "git_hash",
+        "transformers_version",
+        "date",
+        "model_name",
+        "model_source",
+        "chat_template_sha",
+    )
+    provenance: dict[str, JsonValue] = {
+        key: content[key] for key in (*whole, "system_instruction_sha") if key in content
+    }
+    provenance |= {"config": config, "task": own, "results": _object(content, "results")[name]}
+    if (hashes := _object(content, "task_hashes")).get(name):
+        provenance["task_hash"] = hashes[name]
+    return ReportedTask(
+        name,
+        metrics,
+        model=_model(content, config),
+        version=None if version is None else str(version),
+        n_shots=shots if isinstance(shots, int) else None,
+        n_documents=_whole_number(sizes.get("effective", _object(content, "results")[name].get("sample_len"))),  # type: ignore[union-attr]
+        limit=_number(config.get("limit")),
+        harness_version=str(content["lm_eval_version"]) if content.get("lm_eval_version") else None,
+        evaluated_at=_moment(content.get("date")),
+        provenance=provenance,
+    )
+
+
+def _metrics(values: JsonObject, better: JsonObject) -> Iterator[ReportedMetric]:
+    """Yield the numbers of a task; those that the harness could not compute are texts or not finite."""
+    for key, value in values.items():
+        name, _, filter_name = key.partition(",")
+        number = _number(value)
+        if number is None or name in _NOT_METRICS or name.endswith(_STDERR):
+            continue
+        error = _number(values.get(f"{name}{_STDERR},{filter_name}" if filter_name else f"{name}{_STDERR}"))
+        higher = better.get(name)
+        yield ReportedMetric(
+            name, filter_name or NO_FILTER, number, error, higher if isinstance(higher, bool) else None
+        )
+
+
+def _model(content: JsonObject, config: JsonObject) -> str:
+    arguments = config.get("model_args")
+    if isinstance(arguments, str):
+        arguments = dict(re.findall(r"(\w+)=([^,]*)", arguments))
+    if isinstance(arguments, Mapping):
+        for key in _MODEL_KEYS:
+            if key in arguments:
+                return str(arguments[key])
+    return str(content.get("model_name") or config.get("model") or "unknown")
+
+
+def _object(values: JsonObject, key: str) -> JsonObject:
+    found = values.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _number(value: JsonValue) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def _whole_number(value: JsonValue) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _moment(value: JsonValue) -> str | None:
+    seconds = _number(value)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

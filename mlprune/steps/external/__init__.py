@@ -1,0 +1,1 @@
+"""Step `external`: results that were computed elsewhere."""
