@@ -11,12 +11,13 @@ from mlprune.errors import BadInputError, PermanentError, StoreError, reason_of
 from mlprune.json_values import JsonObject, as_list, as_object, as_str, parse_json
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes, write_hashes
+from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import resolve_model
 from mlprune.steps.export.export import require_free
 from mlprune.steps.publish.apply_published import write
 from mlprune.steps.publish.delta import FORMAT
 from mlprune.steps.publish.publish import INDEX
-from mlprune.steps.publish.variant_folder import MANIFEST
+from mlprune.steps.publish.variant_folder import CARD, MANIFEST
 
 
 class Manifest(NamedTuple):
@@ -46,6 +47,7 @@ def apply_published(base: str, published: Path, out: Path) -> None:
     """
     manifest = read_manifest(published)
     model_path = resolve_model(base, manifest.revision or "main")
+    WeightFiles(model_path, family_at(model_path))  # the errors of its index and its config say what is missing
     target = out.expanduser().resolve()
     require_free(target)
     try:
@@ -70,9 +72,9 @@ def read_manifest(published: Path) -> Manifest:
         BadInputError: the folder is not that of one published variant, or the file has another content.
     """
     path = published / MANIFEST
-    if not path.exists():
+    if missing := [name for name in (MANIFEST, CARD) if not (published / name).exists()]:
         folders = _folders_of_index(published)
-        expected = f"one of its folders: {', '.join(folders)}" if folders else f"a folder with {MANIFEST}"
+        expected = f"one of its folders: {', '.join(folders)}" if folders else f"a folder with {missing[0]}"
         raise BadInputError("not the folder of a published variant", path=str(published), expected=expected)
     try:
         value = as_object(parse_json(path.read_text(encoding="utf-8")))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError
@@ -65,8 +66,28 @@ def test_the_loader_is_short_and_needs_torch_and_transformers_only() -> None:
     names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
     packages = {name.partition(".")[0] for name in names}
-    assert packages == {"collections", "copy", "json", "pathlib", "safetensors", "torch", "transformers", "typing"}
+    assert packages == {"copy", "json", "pathlib", "safetensors", "torch", "transformers", "typing"}
     assert len(source.splitlines()) <= 80
+
+
+def test_the_loader_never_makes_a_weight_of_the_original_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_tiny_model(tmp_path, "xglm", blocks=2)
+    removed = list(removed_neurons(tmp_path, "xglm", per_block=(3, 5)))
+    zeroed(tmp_path, "xglm", removed)
+    make_smaller(tmp_path, FAMILIES["xglm"], removed)
+    made: list[tuple[int, ...]] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, _: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if isinstance(result, Tensor) and result.device.type != "meta":
+                made.append(tuple(result.shape))
+            return result
+
+    with Watch():
+        model = loaded_by_its_own_loader(tmp_path)
+    assert model.model.layers[0].fc1.weight.shape == (61, 16)
+    assert (64, 16) not in made
 
 
 def test_a_variant_without_whole_units_is_refused(tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_places_that_do_not_exist_or_are_not_empty_are_refused(
         (base, published, tmp_path / "full", StoreError),
         (base, tmp_path / "empty", tmp_path / "out", BadInputError),
         (str(tmp_path / "nowhere"), published, tmp_path / "out", ModelError),
-        (str(tmp_path / "empty"), published, tmp_path / "out", MlpruneError),
+        (str(tmp_path / "empty"), published, tmp_path / "out", ModelError),
     ]
     for base_folder, folder, out, error in cases:
         with pytest.raises(error) as caught:

@@ -1,6 +1,8 @@
 """FLAP from recipe to export: the chosen units against plain loops, masks, biases, rows, and smaller folders."""
 
 import copy
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +184,39 @@ def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
     card = (tmp_path / "smaller" / "README.md").read_text("utf-8")
     assert "2312.11983" in card
     assert "Smaller model" in card
+
+
+OWN = {"mlprune", "catalog", "ray_jobs"}
+
+
+class Refuse:
+    """A finder that refuses the packages of this project."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name.partition(".")[0] in OWN:
+            raise ImportError(name)
+
+
+def test_both_kinds_of_smaller_exports_load_where_mlprune_cannot_be_imported(
+    flap_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("equal", "one"):
+        variant_id, base = flap_run.named(name)[-1].id, flap_run.folder / "model"
+        export_variant(flap_run.store, variant_id, base, tmp_path / f"{name} whole")
+        export_variant(flap_run.store, variant_id, base, tmp_path / name, smaller=True)
+    assert [(tmp_path / name / CHANGES).exists() for name in ("equal", "one")] == [False, True]
+    with monkeypatch.context() as patch:
+        for module in [name for name in sys.modules if name.partition(".")[0] in OWN]:
+            patch.delitem(sys.modules, module)
+        patch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
+        with pytest.raises(ImportError):
+            importlib.import_module("mlprune")
+        plain = AutoModelForCausalLM.from_pretrained(tmp_path / "equal")
+        unequal = loaded_by_its_own_loader(tmp_path / "one")
+    for name, model in (("equal", plain), ("one", unequal)):
+        whole = AutoModelForCausalLM.from_pretrained(tmp_path / f"{name} whole")
+        assert model.num_parameters() < whole.num_parameters()
+        torch.testing.assert_close(logits(model), logits(whole), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["one", "equal", "alone"])
