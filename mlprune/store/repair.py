@@ -6,8 +6,9 @@ from contextlib import contextmanager
 
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.store.backend.quarantine import quarantine_path
-from mlprune.store.records import Record, RecordKey
+from mlprune.store.records import Record, RecordKey, record_path
 from mlprune.store.store import Store
+from mlprune.store.succession import quarantined_copies
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,18 @@ def copy_to_quarantine(store: Store, record: Record) -> None:
     If the new record differs from the copy, everything computed from the old one is made again, too.
     """
     store.write_bytes(quarantine_path(record.path), record.to_json().encode())
+
+
+def remove_equal_copies(store: Store) -> int:
+    """Remove the records in quarantine that equal those that were made again in their place; return how many."""
+    n_removed = 0
+    for key, copies in quarantined_copies(store).items():
+        text = store.read_file(record_path(*key))
+        for copy in copies if text is not None else ():
+            if store.read_file(copy.path) == text:
+                store.delete(copy.path)
+                n_removed += 1
+    return n_removed
 
 
 def scrub(store: Store, keys: Iterable[RecordKey]) -> int:

@@ -18,6 +18,7 @@ from mlprune.steps.search.history import SIGN
 from mlprune.steps.search.searched_schedules import searched_jobs
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.store.records import Record
+from mlprune.store.repair import remove_equal_copies
 from mlprune.store.store import Store
 from ray_jobs.driver.status.search_state import SearchState
 
@@ -72,9 +73,11 @@ class GrowingPlan:
         return work.jobs
 
     def remove_markers(self) -> None:
-        """Remove the markers of the retired files that exist again."""
+        """Remove the markers of the retired files that exist again, and the copies of their unchanged records."""
         for retired in self._retired:
             remove_outdated_markers(self._store, retired)
+        if self._remake.is_wanted:
+            remove_equal_copies(self._store)
 
     def next_jobs(self, job: Job) -> Sequence[Job]:
         """Return the jobs that a finished job makes possible, without those that the store has done.

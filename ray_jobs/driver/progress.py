@@ -1,9 +1,10 @@
-"""Progress on stderr: bars in a terminal, plain lines otherwise."""
+"""Progress on stderr: bars in a terminal and in a Jupyter notebook with ipywidgets, plain lines otherwise."""
 
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import TracebackType
 
 from rich import progress as bars
@@ -37,7 +38,7 @@ class Progress:
         self._started = self._printed_at = time.monotonic()
         self._console = Console(stderr=True)
         self._bars: bars.Progress | None = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() or _has_widgets(self._console):
             self._bars = bars.Progress(
                 bars.TextColumn("{task.description:12}"),
                 bars.BarColumn(),
@@ -100,3 +101,8 @@ class Progress:
         left_s = remaining_s(self._total, self._done, self._spent, elapsed_s=elapsed_s)
         left = f", about {left_s:.0f} s left" if left_s is not None else ""
         self._console.print(f"{elapsed_s:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _has_widgets(console: Console) -> bool:
+    """Return whether this is a Jupyter notebook in which rich can update what it has printed."""
+    return console.is_jupyter and find_spec("ipywidgets") is not None

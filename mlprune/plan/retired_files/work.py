@@ -30,9 +30,12 @@ def pending_work(jobs: Sequence[Job], store: Store, remake: Remake = NO_REMAKE, 
     if not retired_groups(store):
         return PendingWork(pending_jobs(jobs, store, repair=repair))
     survey = RetiredSurvey(jobs, store)
-    retired = survey.find(pending_jobs(jobs, store))
+    pending = pending_jobs(jobs, store)
+    retired = survey.find(pending)
     groups = groups_to_remake(survey, retired, remake, store=store)
-    return PendingWork(pending_jobs(jobs, store, repair=repair, remake=groups), retired, groups)
+    if repair or groups:
+        pending = pending_jobs(jobs, store, repair=repair, remake=groups)
+    return PendingWork(pending, retired, groups)
 
 
 def find_retired(jobs: Sequence[Job], pending: Sequence[Job], store: Store) -> RetiredFiles:

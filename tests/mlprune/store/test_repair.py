@@ -1,12 +1,13 @@
 """Repair: damage that a command meets quarantines the records concerned and names the next step."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mlprune.errors import StoreError
 from mlprune.store.records import Artefact, Record
-from mlprune.store.repair import quarantine_on_damage, scrub
+from mlprune.store.repair import copy_to_quarantine, quarantine_on_damage, remove_equal_copies, scrub
 from mlprune.store.store import Store
 from tests.records import made_up_record
 
@@ -60,3 +61,15 @@ def test_a_scrub_quarantines_the_records_with_damage_that_keeps_the_size(store: 
     assert scrub(store, [*keys, ("variants", "missing")]) == 1
     assert store.record_names() == keys[1:]
     assert scrub(store, keys) == 0
+
+
+def test_copies_of_records_that_were_made_again_are_removed_if_they_are_equal(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store", quarantine=True)
+    same, changed, gone = (made_up_record("masks", {"number": number}) for number in range(3))
+    for record in (same, changed, gone):
+        store.write_record(record)
+        copy_to_quarantine(store, record)
+    store.write_record(replace(changed, rows={"orderings": [{"n_bytes": 1}]}))
+    store.delete(gone.path)
+    assert remove_equal_copies(store) == 1
+    assert sorted(path.split("-")[2][:20] for path in store.list("quarantine")) == sorted([changed.id, gone.id])

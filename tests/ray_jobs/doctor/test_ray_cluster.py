@@ -1,9 +1,13 @@
 """Ray: versions on nodes, the port for jobs, and addresses that do not answer."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
+import ray
+from ray.exceptions import GetTimeoutError
 
 from ray_jobs.doctor.findings import Level
 from ray_jobs.doctor.ray_cluster import examine_ray, local_findings, port_finding, this_versions, version_findings
@@ -46,3 +50,34 @@ def test_a_cluster_that_does_not_answer_is_missing() -> None:
     finding = examine_ray(f"127.0.0.1:{number}")[-1]
     assert finding.level is Level.MISSING
     assert "ray start" in finding.help
+
+
+@pytest.mark.parametrize(("address", "host"), [("auto", "10.0.0.1"), ("ray://head:10001", "head"), ("head:1", "head")])
+def test_the_live_nodes_of_a_cluster_and_the_port_of_its_head_are_examined(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str
+) -> None:
+    def task(function: Callable[[], object]) -> SimpleNamespace:
+        def options(*, num_cpus: int, scheduling_strategy: SimpleNamespace, max_retries: int) -> SimpleNamespace:
+            assert (num_cpus, max_retries) == (0, 0)
+            return SimpleNamespace(remote=lambda: (scheduling_strategy.node_id, function))
+
+        return SimpleNamespace(options=options)
+
+    def get(reference: tuple[str, Callable[[], object]], *, timeout: float) -> object:
+        if reference[0] == "b" * 56:
+            raise GetTimeoutError("no answer")
+        return reference[1]()
+
+    nodes = [{"NodeID": letter * 56, "NodeManagerHostname": letter, "Alive": letter != "c"} for letter in "abc"]
+    asked: list[str] = []
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "remote", task)
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr("ray_jobs.workers.cluster.connected", lambda _: nullcontext())
+    monkeypatch.setattr("ray_jobs.doctor.ray_cluster.connection_problem", lambda name, *_, **__: asked.append(name))
+    findings = examine_ray(address)
+    assert [one.level for one in findings] == [Level.OK, Level.MISSING, Level.OK, Level.OK]
+    assert "node b" in findings[1].text
+    assert findings[2].text.startswith("1 of 2 nodes")
+    assert asked == [host]

@@ -109,3 +109,13 @@ def test_many_failures_are_not_all_listed(capsys: pytest.CaptureFixture[str]) ->
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("failed: ")]
     assert len(lines) == MAX_FAILURES + 1
     assert "mlprune query failures" in lines[-1]
+
+
+@pytest.mark.parametrize(("is_jupyter", "has_widgets"), [(True, True), (True, False), (False, True)])
+def test_a_notebook_has_bars_if_it_can_update_them(
+    monkeypatch: pytest.MonkeyPatch, *, is_jupyter: bool, has_widgets: bool
+) -> None:
+    monkeypatch.setattr(progress_module, "find_spec", lambda _: object() if has_widgets else None)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: is_jupyter)
+    shown = Progress([])
+    assert (shown._bars is not None) == (is_jupyter and has_widgets)
