@@ -273,10 +273,10 @@ SIB_TOPICS = (
 
 def sib200(folder: Path) -> None:
     """SIB-200's tables, whose quotes are doubled as a writer of CSV does."""
-    for name, language in (("fra_Latn", "fr"), ("zho_Hant", "zh")):
+    for name, language in (("annotated/fra_Latn", "fr"), ("annotated/zho_Hant", "zh"), ("eng", "en")):
         for split in ("train", "dev", "test"):
             rows = [[100 + n, SIB_TOPICS[n], f'{n} "{WORDS[language]}".'] for n in range(N)]
-            path = folder / f"data/annotated/{name}/{split}.tsv"
+            path = folder / f"data/{name}/{split}.tsv"
             csv_tabs(path, [["index_id", "category", "text"], *rows])
     write_text(folder / "data/annotated/labels.txt", "\n".join(SIB_TOPICS))
 

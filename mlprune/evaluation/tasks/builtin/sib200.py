@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, text_of
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
+from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout, files_named
 from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, tab_separated
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -19,6 +19,8 @@ TOPICS: Mapping[str, str] = {
     "geography": "geography",
 }
 """Topic in the files -> its words in the template."""
+CODE = r"(?P<language>[a-z]{3}_[A-Z][a-z]{3})"
+"""Code of a language in FLORES-200; the folder `eng` has the English annotations once more."""
 HEADER = ["index_id", "category", "text"]
 SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 
@@ -35,7 +37,7 @@ def sib200_item(example_id: str, row: Row) -> ChoiceItem:
 
 
 def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{LANGUAGE}/(?P<split>train|dev|test)\.tsv", splits=SPLITS):
+    for file in files_named(tree, rf"{CODE}/(?P<split>train|dev|test)\.tsv", splits=SPLITS):
         if first_cells(tree.file(file.name)) == [HEADER]:
             yield file
 
