@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from mlprune.api import stored_files, stored_models
 from mlprune.api.html import facts_html
 from mlprune.api.named_queries import NamedQueries
-from mlprune.api.reading import CatalogReader
+from mlprune.api.reading import VARIANT_COLUMNS, CatalogReader
 from mlprune.api.relation import Relation, Value
 from mlprune.api.variant import Variant
 from mlprune.errors import BadInputError, StoreError
@@ -76,7 +76,7 @@ class OpenStore:
         Evaluations that a larger or later one replaces are left out, and so is the profile `paper`. The order of the
         rows is not defined.
         """
-        return self._reader.rows("metrics", filters)
+        return self._reader.rows("metrics", filters, late=VARIANT_COLUMNS)
 
     def evaluations(self, **filters: Value) -> Relation:
         """Return one row per evaluation, with its id for `predictions`; see `variants` for the filters."""

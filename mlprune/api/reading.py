@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from mlprune.api.late_columns import LateColumns
 from mlprune.api.names import Kind, StoredName, found_ids
 from mlprune.api.relation import Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
@@ -17,6 +18,19 @@ Answer = TypeVar("Answer")
 VARIANT = "variant"
 """Filter by the name of a variant, instead of by a column."""
 VARIANT_ID = "variant_id"
+
+
+class Late(NamedTuple):
+    """Columns of a statement that another statement has, once per value of a key."""
+
+    file: str
+    """The other statement in the folder `api`."""
+    key: str
+    """Integer column of the first statement: a row of the second one, from 0."""
+
+
+VARIANT_COLUMNS = Late("variant_columns", "variant_number")
+"""Texts of variants, for statements with the number of the variant."""
 
 
 class CatalogReader:
@@ -81,19 +95,20 @@ class CatalogReader:
 
         return self.use(answered)
 
-    def rows(self, file: str, filters: Mapping[str, Value], *, order: str = "") -> Relation:
+    def rows(self, file: str, filters: Mapping[str, Value], *, order: str = "", late: Late | None = None) -> Relation:
         """Return the rows of a statement in the folder `api`, that agree with all filters.
 
         Args:
             filters: column -> value, list of values, or None for NULL; `variant` is an id, name or label.
             order: columns to sort by.
+            late: columns that are looked up in the result of another statement.
         Raises:
             QueryError: there is no such column, or a text occurs in no row of it.
         """
         from catalog.sql_files import statement  # noqa: PLC0415
 
         rows = statement("api", file).rstrip().removesuffix(";")
-        return self.use(lambda _: self._filtered(rows, filters, order=order))
+        return self.use(lambda _: self._filtered(rows, filters, order=order, late=late))
 
     def table(self, name: str, filters: Mapping[str, Value]) -> Relation:
         """Return the rows of a table or view of the catalog; see `rows`.
@@ -108,27 +123,37 @@ class CatalogReader:
             raise unknown("table or view", name, names, error=QueryError)
         return self.use(lambda _: self._filtered(f"FROM {name}", filters))
 
-    def _filtered(self, rows: str, filters: Mapping[str, Value], *, order: str = "") -> Relation:
-        columns = self.sql(f"FROM (\n{rows}\n) LIMIT 0").columns if filters else ()
+    def _filtered(
+        self, rows: str, filters: Mapping[str, Value], *, order: str = "", late: Late | None = None
+    ) -> Relation:
+        hidden = late.key if late else None
+        found = self.sql(f"FROM (\n{rows}\n) LIMIT 0").columns if filters or late else ()
+        columns = tuple(name for name in found if name != hidden)
         filters = self._by_id(filters, columns)
         for name in filters:
             if name not in columns:
                 known = [*columns, VARIANT] if VARIANT_ID in columns else columns
                 raise unknown("column", name, known, error=QueryError)
-        conditions, parameters = [], {}
-        for name, value in filters.items():
-            values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
-            names = {f"{name}_{number}": one for number, one in enumerate(values) if one is not None}
-            parameters.update(names)
-            alternatives = [f'"{name}" IN ({", ".join(f"${key}" for key in names)})'] if names else []
-            alternatives += [f'"{name}" IS NULL'] if None in values else []
-            conditions.append(f"({' OR '.join(alternatives) or 'false'})")
-        where = f"\nWHERE {' AND '.join(conditions)}" if conditions else ""
+        where, parameters = _conditions(filters)
         by = f"\nORDER BY {order}" if order else ""
-        relation = self.sql(f"SELECT *\nFROM (\n{rows}\n){where}{by}", parameters)
+        rest = f"\nFROM (\n{rows}\n){where}{by}"
+        relation = (
+            self.sql(f"SELECT *{rest}", parameters)
+            if late is None
+            else self._with_late(rest, parameters, columns, late)
+        )
         if not relation:
             self._require_known(rows, filters)
         return relation
+
+    def _with_late(self, rest: str, parameters: Mapping[str, Value], columns: tuple[str, ...], late: Late) -> Relation:
+        """Run a statement without the columns that are looked up."""
+        from catalog.sql_files import statement  # noqa: PLC0415
+
+        values = self.sql(statement("api", late.file)).arrow()
+        table = self.sql(f"SELECT * EXCLUDE ({', '.join(values.column_names)}){rest}", parameters).arrow()
+        sql = f"SELECT * EXCLUDE ({late.key}){rest}"
+        return Relation(table, sql=sql, parameters=parameters, late=LateColumns(late.key, values, columns))
 
     def _by_id(self, filters: Mapping[str, Value], columns: Sequence[str]) -> dict[str, Value]:
         """Replace the filter `variant` by one of ids."""
@@ -182,6 +207,20 @@ class CatalogReader:
 
         rows = self.sql(statement("api", "named_ids"), {"kind": kind, "beginning": beginning})
         return [StoredName(str(row["name"]), str(row["id"])) for row in rows]
+
+
+def _conditions(filters: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
+    """Return the WHERE clause of filters by columns, and the values of its parameters."""
+    conditions: list[str] = []
+    parameters: dict[str, Value] = {}
+    for name, value in filters.items():
+        values = list(value) if isinstance(value, list | tuple) else [value]
+        names = {f"{name}_{number}": one for number, one in enumerate(values) if one is not None}
+        parameters.update(names)
+        alternatives = [f'"{name}" IN ({", ".join(f"${key}" for key in names)})'] if names else []
+        alternatives += [f'"{name}" IS NULL'] if None in values else []
+        conditions.append(f"({' OR '.join(alternatives) or 'false'})")
+    return f"\nWHERE {' AND '.join(conditions)}" if conditions else "", parameters
 
 
 def _plain(values: Mapping[str, Value]) -> dict[str, str | float | bool | None]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from importlib.util import find_spec
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TypeAlias
 
 from mlprune.api.html import table_html
-from mlprune.errors import QueryError, unknown
+from mlprune.api.late_columns import LateColumns
+from mlprune.errors import BadInputError, QueryError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +36,21 @@ class Relation:
         sql: the statement that they come from.
         parameters: values of its parameters.
         notes: what the user should know: defaults that follow from the store, or why there are no rows.
+        late: columns that are not in the table; None if it has all.
     Raises:
         QueryError: two columns have the same name.
     """
 
     def __init__(
-        self, table: "pa.Table", *, sql: str, parameters: Mapping[str, Value] | None = None, notes: Sequence[str] = ()
+        self,
+        table: "pa.Table",
+        *,
+        sql: str,
+        parameters: Mapping[str, Value] | None = None,
+        notes: Sequence[str] = (),
+        late: LateColumns | None = None,
     ) -> None:
-        self.columns: tuple[str, ...] = tuple(table.column_names)
+        self.columns: tuple[str, ...] = tuple(table.column_names) if late is None else late.order
         """Names of the columns."""
         self.sql = sql
         """The statement that the rows come from."""
@@ -50,37 +59,44 @@ class Relation:
         self.notes = tuple(notes)
         """Defaults that follow from the store, and why there are no rows."""
         self._table = table
+        self._late = late
         duplicates = sorted({name for name in self.columns if self.columns.count(name) > 1})
         if duplicates:
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
     def arrow(self) -> "pa.Table":
-        """Return the rows as a `pyarrow.Table`, without a copy."""
-        return self._table
+        """Return the rows as a `pyarrow.Table`."""
+        return self._whole
+
+    @cached_property
+    def _whole(self) -> "pa.Table":
+        return self._table if self._late is None else self._late.in_arrow(self._table)
 
     def df(self) -> "pd.DataFrame":
         """Return the rows as a `pandas.DataFrame`.
 
         Raises:
-            ImportError: pandas is not installed.
+            BadInputError: pandas is not installed.
         """
-        return self._table.to_pandas()
+        _require("pandas")
+        return self._whole.to_pandas()
 
     def pl(self) -> "pl.DataFrame":
         """Return the rows as a `polars.DataFrame`.
 
         Raises:
-            ImportError: polars is not installed.
+            BadInputError: polars is not installed.
         """
+        _require("polars")
         import polars  # noqa: PLC0415 - optional
 
-        frame = polars.from_arrow(self._table)
-        assert isinstance(frame, polars.DataFrame), "a table becomes a frame"
-        return frame
+        if self._late is not None:
+            return self._late.in_polars(self._table)
+        return polars.DataFrame(polars.from_arrow(self._table))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Give the rows to another library, such as `polars.DataFrame(relation)`."""
-        return self._table.__arrow_c_stream__(requested_schema)
+        return self._whole.__arrow_c_stream__(requested_schema)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -89,7 +105,7 @@ class Relation:
         return len(self) > 0
 
     def __iter__(self) -> Iterator[Row]:
-        for batch in self._table.to_batches():
+        for batch in self._whole.to_batches():
             yield from batch.to_pylist()
 
     def __getitem__(self, column: str) -> list[Value]:
@@ -100,7 +116,8 @@ class Relation:
         """
         if column not in self.columns:
             raise unknown("column", column, self.columns, error=QueryError)
-        values: list[Value] = self._table[column].to_pylist()
+        found = self._table[column] if self._late is None else self._late.column(self._table, column)
+        values: list[Value] = found.to_pylist()
         return values
 
     def row(self) -> Row:
@@ -118,7 +135,8 @@ class Relation:
 
     @cached_property
     def _first_rows(self) -> list[Row]:
-        rows: list[Row] = self._table.slice(0, SHOWN_ROWS).to_pylist()
+        first = self._table.slice(0, SHOWN_ROWS)
+        rows: list[Row] = (first if self._late is None else self._late.in_arrow(first)).to_pylist()
         return rows
 
     def __repr__(self) -> str:
@@ -133,3 +151,13 @@ class Relation:
         return table_html(
             self.columns, [list(row.values()) for row in self._first_rows], n_rows=len(self), notes=self.notes
         )
+
+
+def _require(library: str) -> None:
+    """Check that an optional library is installed.
+
+    Raises:
+        BadInputError: it is not.
+    """
+    if find_spec(library) is None:
+        raise BadInputError(f"{library} is not installed", expected=f"pip install {library}", got="no such module")

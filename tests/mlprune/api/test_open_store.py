@@ -42,6 +42,14 @@ def test_metrics_are_those_of_the_catalog_with_the_variants_description(opened: 
     assert {row["label"]: row["score"] for row in metrics} == labels
 
 
+def test_metrics_are_the_rows_of_the_statement_that_they_name(opened: OpenStore) -> None:
+    relation = opened.metrics(language=["en", "fr"], score="wanda")
+    by_sql = opened.sql(relation.sql, relation.parameters)
+    assert by_sql.columns == relation.columns
+    assert sorted(map(str, by_sql)) == sorted(map(str, relation))
+    assert len(relation) > 0
+
+
 def test_a_variant_is_named_by_label_name_id_and_beginning(opened: OpenStore, filled_folder: Path) -> None:
     sweep = opened.variants(propagation="sequential").row()
     names = [sweep["label"], "sweep", "tiny/sweep", sweep["variant_id"], str(sweep["variant_id"])[:6], "swee"]

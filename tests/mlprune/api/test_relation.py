@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from mlprune.api.relation import SHOWN_ROWS, Relation
-from mlprune.errors import QueryError
+from mlprune.errors import BadInputError, QueryError
 
 TABLE = pa.table({"label": ["a", None, "<b>\x1b[0m"], "value": [0.25, None, 1.0], "n": [1, 2, 3]})
 
@@ -60,6 +60,13 @@ def test_a_wide_relation_has_one_line_per_row_and_names_the_other_columns() -> N
     assert len(lines[1]) <= 120
     assert "column_039" in " ".join(lines)
     assert sum(line.startswith("x") for line in lines) == 1
+
+
+def test_a_library_that_is_not_installed_is_named(relation: Relation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlprune.api.relation.find_spec", lambda _: None)
+    for name, call in {"polars": relation.pl, "pandas": relation.df}.items():
+        with pytest.raises(BadInputError, match=f"pip install {name}"):
+            call()
 
 
 def test_an_empty_relation_names_its_columns() -> None:
