@@ -44,90 +44,85 @@ def flip(path: Path, index: int) -> None:
     path.write_bytes(data)
 
 
-def flip_a_metric(store: Store) -> str:
-    """Change one bit of a digit of a metric; return the path of the record."""
-    record = first(store, "evaluations")
+def flip_a_metric(store: Store, record: Record) -> None:
+    """Change one bit of a digit of a metric."""
     file = root(store) / record.path
     flip(file, file.read_bytes().index(b'"value":0.') + len(b'"value":0.'))
-    return record.path
 
 
-def swap_records(store: Store) -> str:
-    """Move two sound records onto each other's names; return the path of one."""
-    one, other = [record.path for record in store.records("evaluations")][:2]
-    names = root(store) / one, root(store) / other
+def swap_records(store: Store, *records: Record) -> None:
+    """Move two sound records onto each other's names."""
+    names = [root(store) / record.path for record in records]
     texts = [path.read_bytes() for path in names]
     for path, text in zip(names, reversed(texts), strict=True):
         path.write_bytes(text)
-    return one
 
 
-def reshape(store: Store) -> str:
+def reshape(store: Store, record: Record) -> None:
     """Give a record rows of another shape, with a checksum that matches."""
-    record = first(store, "evaluations")
     file = root(store) / record.path
     file.write_bytes(record_text({**json.loads(file.read_text()), "rows": {"metrics": 5}}))
-    return record.path
 
 
-def put_folder(store: Store) -> str:
-    """Put a folder in place of a record."""
-    record = first(store, "recipes")
-    (root(store) / record.path).unlink()
-    (root(store) / record.path).mkdir()
-    return record.path
+def put_folder(path: Path) -> None:
+    """Put a folder with a folder in it in place of a file."""
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
 
 
-def put_loop(store: Store) -> str:
-    """Put a link to itself in place of a record."""
-    path = root(store) / first(store, "evaluations").path
+def put_loop(path: Path) -> None:
+    """Put a link to itself in place of a file."""
     path.unlink()
     path.symlink_to(path.name)
-    return path.relative_to(root(store)).as_posix()
 
 
-DAMAGE = [flip_a_metric, swap_records, reshape, put_loop]
+def damaged_in_every_way(store: Store) -> list[Record]:
+    """Damage records of a store, each in another way; return the damaged ones."""
+    flipped, swapped, swapped_with, looped, *_ = store.records("evaluations")
+    (reshaped,) = store.records("demonstration_sets")
+    flip_a_metric(store, flipped)
+    swap_records(store, swapped, swapped_with)
+    put_loop(root(store) / looped.path)
+    reshape(store, reshaped)
+    return [flipped, swapped, swapped_with, looped, reshaped]
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_record_is_named_by_answers_that_move_nothing_and_repaired_by_a_run(
-    small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture, damage: Callable[[Store], str]
+def test_damaged_records_are_named_by_answers_that_move_nothing_and_repaired_by_a_run(
+    small_run: FinishedRun, store: Store, here: Here, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = results(store)
-    path = damage(store)
-    name = Path(path).stem
+    records = damaged_in_every_way(store)
     damaged = sorted(store.list(""))
     checked = here("catalog", "check", "--store", store.uri)
     assert checked.code == 1
-    assert [line for line in checked.out.splitlines() if line.startswith(f"{path}: the record is damaged")]
-    report = ("report", "--out", str(root(store).parent / "report.html"))
+    for record in records:
+        assert [line for line in checked.out.splitlines() if line.startswith(f"{record.path}: the record is damaged")]
     for command in (
         ("query", "SELECT count(*) FROM metrics"),
-        *([report] if damage is flip_a_metric else []),  # a report folds the catalog as a query does
+        ("report", "--out", str(root(store).parent / "report.html")),
         ("plan", str(small_run.recipe_path)),
     ):
         caplog.clear()
         done = here(*command, "--store", store.uri)
         assert done.code == 0, done.err
-        assert name in caplog.text
+        for record in records:
+            assert record.id in caplog.text, command
     assert [path for path in sorted(store.list("")) if not path.startswith("catalog.")] == damaged
     assert run(here, small_run, store).code == 0
     assert results(store) == before
     assert here("catalog", "check", "--store", store.uri).out == "sound\n"
 
 
-@pytest.mark.parametrize(
-    ("kind", "is_artefact"),
-    [("recipes", False), ("evaluations", False), ("masks", False), ("evaluations", True), ("masks", True)],
-)
-def test_a_run_heals_a_folder_in_place_of_a_file(
-    small_run: FinishedRun, store: Store, here: Here, kind: str, *, is_artefact: bool
-) -> None:
+def test_a_run_heals_folders_in_place_of_files(small_run: FinishedRun, store: Store, here: Here) -> None:
+    """Of records of several kinds, and of artefacts of others."""
     before = results(store)
-    record = first(store, kind)
-    path = root(store) / (record.artefacts[0].path if is_artefact else record.path)
-    path.unlink()
-    (path / "inside").mkdir(parents=True)
+    evaluation, other_evaluation, *_ = store.records("evaluations")
+    ordering, *_ = store.records("masks")
+    statistics, *_ = store.records("statistics")
+    paths = [record.path for record in (first(store, "recipes"), evaluation, ordering)]
+    paths += [record.artefacts[0].path for record in (other_evaluation, statistics)]
+    for path in paths:
+        put_folder(root(store) / path)
     assert run(here, small_run, store).code == 0
     assert results(store) == before
     assert here("catalog", "check", "--store", store.uri).code == 0
