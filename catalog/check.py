@@ -13,7 +13,7 @@ from catalog.ingest.view_files import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError, RetiredArtefactError
-from mlprune.store.parquet import columns_of
+from mlprune.store.parquet import n_rows_of
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, one_line, record_path
 from mlprune.store.store import Store
@@ -119,7 +119,7 @@ def _artefact_damages(store: Store, artefact: Artefact) -> Iterator[Damage]:
 def _n_rows(data: bytes) -> str:
     """Return the number of rows of a Parquet file, or the reason why it is not one."""
     try:
-        return str(max((len(values) for values in columns_of(data).values()), default=0))
+        return str(n_rows_of(data))
     except (ValueError, OSError) as err:
         return f"not a Parquet file: {err}"
 

@@ -174,6 +174,15 @@ def columns_of(data: bytes, columns: Sequence[str] | None = None, *, rows: range
     return {name: _values(table.column(name).combine_chunks()) for name in table.column_names}
 
 
+def n_rows_of(data: bytes) -> int:
+    """Return the number of rows of a Parquet file, as its footer states it.
+
+    Raises:
+        ValueError: the bytes are not a Parquet file.
+    """
+    return int(pq.ParquetFile(pa.BufferReader(data)).metadata.num_rows)
+
+
 def _some_rows(data: bytes, columns: list[str] | None, rows: range) -> pa.Table:
     """Decode consecutive rows of a file, which is read in batches of as many rows."""
     file = pq.ParquetFile(pa.BufferReader(data))
