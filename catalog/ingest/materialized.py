@@ -64,10 +64,11 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
 
 
 def refresh_all(connection: Connection) -> None:
-    """Compute the materialized tables from all rows, old and new."""
+    """Compute the materialized tables from all rows, old and new; nothing follows from tables without rows."""
     rows = connection.execute(statement("fold", "change_keys")).fetchall()
     every_table = frozenset(table for tables in dependencies().values() for table in tables)
-    refresh(connection, changed=every_table, ids={str(row_id) for (row_id,) in rows})
+    filled = {name for name in every_table if connection.execute(statement("fold", "first_row", table=name)).fetchall()}
+    refresh(connection, changed=filled, ids={str(row_id) for (row_id,) in rows})
 
 
 def read_state(connection: Connection, name: str) -> str | None:

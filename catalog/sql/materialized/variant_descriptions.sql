@@ -55,7 +55,7 @@ scored AS (
     FROM variants AS v
     LEFT JOIN sets_read AS r ON r.variant_id = v.variant_id
 ),
-own AS (
+own AS MATERIALIZED (
     SELECT
         *,
         nullif(concat_ws(
@@ -167,7 +167,7 @@ described AS (
     LEFT JOIN demonstration_sets AS d ON d.demonstration_set_id = v.demonstration_set_id
     LEFT JOIN parents AS p ON p.variant_id = v.variant_id
 ),
-worded AS (
+worded AS MATERIALIZED (
     SELECT
         v.*,
         CASE WHEN (SELECT count(*) FROM base_models) > 1 THEN b.source END AS model,
