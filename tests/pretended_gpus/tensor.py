@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn
+from functools import cache
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -114,13 +115,30 @@ def _numbered(value: Any) -> Any:
     return resolved(value) if isinstance(value, torch.device) or (isinstance(value, str) and value == "cuda") else value
 
 
+class Signature(NamedTuple):
+    """What a run needs to know of an operation; torch builds a new description at each access."""
+
+    name: str
+    arguments: tuple[str, ...]
+    is_mutable: bool
+
+
+@cache
+def _signature(func: Any) -> Signature:
+    schema = func._schema
+    return Signature(schema.name, tuple(argument.name for argument in schema.arguments), schema.is_mutable)
+
+
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """Run an operation as its devices demand."""
-    name = func._schema.name
+    signature = _signature(func)
+    name = signature.name
     tensors = list(_tensors_in((*args, *kwargs.values())))
-    named = {argument.name: value for argument, value in zip(func._schema.arguments, args, strict=False)} | kwargs
-    requested = None if named.get("device") is None else resolved(named["device"])
     pretended = [tensor for tensor in tensors if isinstance(tensor, PretendedTensor)]
+    if not pretended and "device" not in signature.arguments and not is_pinning(name):
+        return func(*args, **kwargs)
+    named = dict(zip(signature.arguments, args, strict=False)) | kwargs
+    requested = None if named.get("device") is None else resolved(named["device"])
     if is_pinning(name):
         return False if name == "aten::is_pinned" else named["self"]
     if not pretended and (requested is None or requested.type != "cuda"):
@@ -138,9 +156,9 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if requested is not None:
         inner_kwargs["device"] = CPU
     output = func(*_mapped(args, _inner), **inner_kwargs)
-    Session.ledger.count_operation(name, starts_work=_starts_work(func, output, pretended))
+    Session.ledger.count_operation(name, starts_work=_starts_work(signature, output, pretended))
     owners = {id(tensor.inner): tensor for tensor in pretended}
-    for tensor in pretended if func._schema.is_mutable else ():
+    for tensor in pretended if signature.is_mutable else ():
         assert tensor.shape == tensor.inner.shape, f"{name} changed the shape of a tensor in place: not pretended"
     if device.type != "cuda":
         return output
@@ -202,14 +220,14 @@ def _count_indexing(name: str, args: Any) -> None:
         Session.ledger.count_wait(f"{name} by a mask")
 
 
-def _starts_work(func: Any, output: Any, pretended: list[PretendedTensor]) -> bool:
+def _starts_work(signature: Signature, output: Any, pretended: list[PretendedTensor]) -> bool:
     """Whether an operation did more than look at its operands in another way."""
-    if func._schema.name in WITHOUT_WORK:
+    if signature.name in WITHOUT_WORK:
         return False
-    if func._schema.is_mutable:
+    if signature.is_mutable:
         return True
     outputs = list(_tensors_in(output))
     if not outputs:
-        return reason_to_wait(func._schema.name) is not None
+        return reason_to_wait(signature.name) is not None
     shared = {tensor.inner.untyped_storage()._cdata for tensor in pretended}
     return any(tensor.untyped_storage()._cdata not in shared for tensor in outputs)
