@@ -226,7 +226,14 @@ def case(cases, family):
     return cases(family)
 
 
-EVERY_FAMILY = pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
+BY_DEFAULT = (*FAMILY_NAMES, "llama", MIXED_WINDOWS, "phi3")
+"""The paper's families, and one each of gated blocks, of two kinds of blocks, and of fused projections. The code that
+chooses masks is the same for all families, and the values it reads are compared with transformers for every one of them
+(test_families_against_transformers), so the others are slow tests."""
+EVERY_FAMILY = pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in ALL_FAMILY_NAMES],
+)
 
 
 def exported_zeros(case, store, variant_id):
@@ -350,7 +357,7 @@ def test_exported_zeros_are_those_of_the_definition_in_float64(case):
     check_all_variants(case, MANY_BATCHES_SHARDED)
 
 
-@pytest.mark.parametrize("family", ["bloom", "llama"])
+@pytest.mark.parametrize("family", ["bloom", pytest.param("llama", marks=pytest.mark.slow)])
 def test_exported_zeros_are_the_same_when_all_demonstrations_are_one_batch(case):
     check_all_variants(case, ONE_BATCH)
 
@@ -361,7 +368,7 @@ def test_the_dense_export_has_no_zeros(case):
     assert not any(mask.any() for mask in exported_zeros(case, store, next(iter(plan.variants))).values())
 
 
-@pytest.mark.parametrize("family", ["xglm", "bloom", MIXED_WINDOWS])
+@pytest.mark.parametrize("family", ["xglm", pytest.param("bloom", marks=pytest.mark.slow), MIXED_WINDOWS])
 def test_one_shard_and_several_write_the_same_bytes(case):
     stores = [case.run(execution)[1] for execution in (MANY_BATCHES_SHARDED, MANY_BATCHES_ONE_SHARD)]
     first, second = ({path: (store.local_root / path).read_bytes() for path in store.list("")} for store in stores)
