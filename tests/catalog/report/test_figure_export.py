@@ -3,6 +3,7 @@ import io
 import re
 from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from catalog.report import FigureSelection, write_figures
@@ -42,6 +43,17 @@ def test_every_figure_of_the_report_is_a_file_with_its_sql_and_data(written: lis
         assert related_file(path, ".sql").exists()
         assert len(related_file(path, "").name) <= MAX_NAME_LENGTH
     assert len(set(written)) == len(written)
+
+
+def test_figures_are_equal_bytes_whatever_matplotlib_is_set_to(
+    written: list[Path], catalog: Catalog, tmp_path: Path
+) -> None:
+    settings = {"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}
+    with mpl.rc_context(settings):
+        again = list(write_figures(catalog, tmp_path, FigureSelection(format="svg", figures=("curves",))))
+        assert mpl.rcParams["font.size"] == 30
+    assert len(again) == len(drawn_by(written, "curves")) > 0
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in drawn_by(written, "curves")]
 
 
 def test_the_data_of_a_figure_are_its_rows_of_the_query(written: list[Path], catalog: Catalog) -> None:

@@ -196,9 +196,11 @@ def test_a_language_of_any_spelling_is_written_into_its_figure_unchanged(attacke
     assert any(label.startswith(f"Difference of accuracy from dense in {ATTACK} against") for label in labels)
 
 
+@pytest.mark.slow
 def test_equal_catalogs_give_equal_bytes_whatever_matplotlib_is_set_to(
     page: str, filled: Store, tmp_path: Path
 ) -> None:
+    """Slow because it draws every figure once more; `test_figure_export` compares some by default."""
     with (
         mpl.rc_context({"font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}),
         Catalog.in_memory(filled) as other,
