@@ -123,7 +123,13 @@ def swept(chain, *, with_products):
     return seen + after[0], after[1]
 
 
-@pytest.mark.parametrize("name", NAMES)
+BY_DEFAULT = ("xglm", "bloom", "gemma2")
+"""Absolute positions, ALiBi and rotary ones, the last with two kinds of blocks; the other families are slow."""
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in NAMES]
+)
 def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
     expected = all_results(local_chain(folders[name]))
     for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
