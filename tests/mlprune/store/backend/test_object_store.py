@@ -45,7 +45,9 @@ ID = record().id
 OTHER = record(sparsity=0.7)
 
 
+@pytest.mark.slow
 def test_a_recipe_writes_the_same_bytes_as_in_a_folder(small_run, server: ObjectStoreServer) -> None:
+    """Slow because the next test compares the same bytes, after a run with claims and a log."""
     from tests.tiny_recipes import contents, run_plan  # noqa: PLC0415 - the other tests need no torch
 
     remote = Store(STORE)
