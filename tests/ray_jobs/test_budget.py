@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tests.tiny_recipes import plan_of, results, small_recipe, write_recipe, wri
 pytestmark = pytest.mark.ray
 TIMEOUT_S = 900
 POLL_INTERVAL_S = 0.02
+LOOK_INTERVAL_S = 1.0
+"""Time between two searches for processes, each of which reads all processes of the machine."""
 PLENTY = [Node(1.0, 64 * GIB)] * 2
 MARGIN = 0.02
 
@@ -50,8 +53,12 @@ class Watch(threading.Thread):
         self.join()
 
     def run(self) -> None:
+        found: list[tuple[str, psutil.Process]] = []
+        looked_at = float("-inf")
         while not self._over.wait(POLL_INTERVAL_S):
-            for kind, process in self._look():
+            if time.monotonic() - looked_at > LOOK_INTERVAL_S:
+                found, looked_at = list(self._look()), time.monotonic()
+            for kind, process in found:
                 try:
                     n_bytes = process.memory_info().rss
                 except psutil.Error:

@@ -218,9 +218,11 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_run_continues_on_other_nodes_after_a_raylet_is_killed(
     expected: FinishedRun, third_node: Node, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
 ) -> None:
+    """Slow because it starts a node and three workers; by default a worker, a shard and a driver are killed."""
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
     run = start(expected.recipe_path, store, gate=gate, **on_cluster)
     run.until(lambda: held_on(third_node, gate))
@@ -257,7 +259,7 @@ def test_a_node_that_joins_gets_a_worker_which_ends_after_its_job_when_the_node_
     assert results(store) == results(expected.store)
 
 
-@pytest.mark.parametrize("step", ["observe", "evaluate"])
+@pytest.mark.parametrize("step", [pytest.param("observe", marks=pytest.mark.slow), "evaluate"])
 def test_a_killed_run_without_ray_is_resumed(step: str, expected: FinishedRun, tmp_path: Path, start: Start) -> None:
     store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", step)
     killed = start(expected.recipe_path, store, gate=gate, environment=ELSEWHERE)
