@@ -23,6 +23,9 @@ else
 fi
 export PATH="$tools:$PATH"
 
+# The tests start dozens of processes that import the same modules: keep what they compile.
+unset PYTHONDONTWRITEBYTECODE
+
 step() {
     printf '\n== %s\n' "$*"
     "$@"
