@@ -29,7 +29,7 @@ def export_results(
     Raises:
         BadInputError: there is no such format, the folder is not empty or cannot be written, or there are no results
             to write.
-        DamagedArtefactError: predictions are missing or damaged.
+        UnreadableFileError: predictions are missing or damaged.
     """
     if format not in FORMATS:
         raise unknown("format of results", format, tuple(FORMATS), error=BadInputError, option="--format")

@@ -1,19 +1,21 @@
 """Lines of single items for every_eval_ever, from the predictions and items of the store."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import get_args
 
 from catalog.sql_files import statement
 from catalog.standards.evaluated import EvaluatedVariant
 from catalog.store import Catalog
+from catalog.store.artefact_tables import artefact_of, read_columns
+from mlprune.errors import PermanentError, UnreadableFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.standards.answered_items import Columns, answered_choices, answered_translations
 from mlprune.standards.evaluated import EvaluatedMetric
-from mlprune.standards.every_eval_ever_samples import METRICS, SampleKeys, sample_lines
-from mlprune.store.records import Artefact
+from mlprune.standards.every_eval_ever_samples import METRICS, AnsweredItem, SampleKeys, sample_lines
 from mlprune.vocabulary import RuleName
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
+ADVICE = "mlprune catalog check --deep, or --no-samples to write the results only"
 
 
 class SampleReader:
@@ -22,10 +24,7 @@ class SampleReader:
     def __init__(self, catalog: Catalog) -> None:
         self._store = catalog.store
         rows = catalog.query(statement("standards", "files"))
-        self._files = {
-            str(row["id"]): Artefact(str(row["path"]), row["n_bytes"], str(row["sha256"]), row["n_rows"])
-            for row in rows
-        }
+        self._files = {str(row["id"]): artefact_of(row) for row in rows}
         self._items: dict[str, Columns] = {}
 
     def lines(self, variant: EvaluatedVariant, metric: EvaluatedMetric, *, log_id: str) -> Iterator[str]:
@@ -34,36 +33,43 @@ class SampleReader:
         Args:
             log_id: id of the log that the lines belong to.
         Raises:
-            DamagedArtefactError: a file is missing or damaged, or does not give the metric.
+            UnreadableFileError: a file is missing or damaged, or does not give the metric.
         """
-        file = self._files.get(metric.evaluation_id)
-        if metric.metric not in METRICS or file is None:
+        if metric.metric not in METRICS or metric.evaluation_id not in self._files:
             return
-        predictions, items = self._store.read_table(file), self._items_of(variant.items, metric)
         rule = metric.settings.get("scoring_rule", "mean")
-        if metric.metric == "accuracy":
-            read = Predictions.from_columns(
-                predictions,
-                rule=next(name for name in RULES if name == rule),
-                profile="paper" if variant.profiles[metric.evaluation_id] == "paper" else "corrected",
-            )
-            answered = answered_choices(read, items, accuracy=metric.value, evaluation_id=metric.evaluation_id)
-            method = f"candidate with the highest score, rule {rule}"
-        else:
-            answered, method = answered_translations(predictions, items), "greedy decoding"
+        try:
+            answered = self._answered(variant, metric, rule)
+        except UnreadableFileError as err:
+            raise UnreadableFileError(err.message, {**err.context, "next": ADVICE}) from err
+        except (PermanentError, KeyError) as err:
+            path = self._files[metric.evaluation_id].path
+            raise UnreadableFileError("predictions cannot be used", path=path, reason=str(err), next=ADVICE) from err
+        is_choice = metric.metric == "accuracy"
         keys = SampleKeys(
             evaluation_id=log_id,
             model_id=variant.model.base_model,
             name=f"{metric.task}.{metric.language}.{metric.split}",
             result_id=metric.result_id,
-            method=method,
+            method=f"candidate with the highest score, rule {rule}" if is_choice else "greedy decoding",
         )
         yield from sample_lines(answered, keys)
 
-    def _items_of(self, of_evaluations: Mapping[str, str], metric: EvaluatedMetric) -> Columns:
-        items_id = of_evaluations.get(metric.evaluation_id, "")
+    def _answered(self, variant: EvaluatedVariant, metric: EvaluatedMetric, rule: str) -> list[AnsweredItem]:
+        columns = read_columns(self._store, self._files[metric.evaluation_id])
+        items = self._items_of(variant.items.get(metric.evaluation_id, ""))
+        if metric.metric != "accuracy":
+            return answered_translations(columns, items)
+        predictions = Predictions.from_columns(
+            columns,
+            rule=next(name for name in RULES if name == rule),
+            profile="paper" if variant.profiles[metric.evaluation_id] == "paper" else "corrected",
+        )
+        return answered_choices(predictions, items, accuracy=metric.value, evaluation_id=metric.evaluation_id)
+
+    def _items_of(self, items_id: str) -> Columns:
         if items_id not in self._files:
             return {}
         if items_id not in self._items:
-            self._items[items_id] = self._store.read_table(self._files[items_id])
+            self._items[items_id] = read_columns(self._store, self._files[items_id])
         return self._items[items_id]

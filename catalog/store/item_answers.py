@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 
 from catalog.results import Row
-from mlprune.errors import DamagedArtefactError, PermanentError, QueryError, UnreadableFileError
+from catalog.store.artefact_tables import artefact_of, read_columns
+from mlprune.errors import PermanentError, QueryError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 
 TEXTS = ("evaluation_id", "example_id", "cluster", "category", "chosen", "gold", "question")
@@ -34,24 +34,16 @@ def loaded_answers(store: Store, evaluations: Iterable[Row], *, items: Mapping[s
     for row in evaluations:
         items_id = row["items_id"]
         if items_id not in questions:
-            questions[items_id] = _questions(_read(store, items[items_id])) if items_id in items else {}
-        answers = _answers(_read(store, row), row)
+            questions[items_id] = (
+                _questions(read_columns(store, artefact_of(items[items_id]))) if items_id in items else {}
+            )
+        answers = _answers(read_columns(store, artefact_of(row)), row)
         if answers:
             texts = [questions[items_id].get(example) for example in answers["example_id"]]
             n_items = len(texts)
             filled = {**answers, "evaluation_id": [row["evaluation_id"]] * n_items, "question": texts}
             pieces.append(pa.Table.from_pydict({name: filled[name] for name in SCHEMA.names}, schema=SCHEMA))
     return pa.concat_tables(pieces)
-
-
-def _read(store: Store, file: Row) -> Columns:
-    artefact = Artefact(file["path"], file["n_bytes"], file["sha256"], file["n_rows"])
-    try:
-        return store.read_table(artefact)
-    except (DamagedArtefactError, OSError, ValueError) as err:
-        raise UnreadableFileError(
-            "a file that the query reads cannot be used", path=artefact.path, reason=str(err)
-        ) from err
 
 
 def _questions(columns: Columns) -> dict[str, str]:

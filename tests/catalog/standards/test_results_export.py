@@ -12,7 +12,7 @@ import yaml
 
 from catalog.standards import Request, export_results
 from catalog.store import Catalog
-from mlprune.errors import BadInputError, DamagedArtefactError
+from mlprune.errors import BadInputError, UnreadableFileError
 from mlprune.standards.every_eval_ever import Submission
 from mlprune.store.store import Store
 from tests.catalog_data import evaluation_of, write_base_and_sets, write_rows
@@ -155,12 +155,15 @@ def test_unusable_folders_and_formats_are_refused(catalog: Catalog, tmp_path: Pa
     assert not (tmp_path / "new").exists()
 
 
-def test_predictions_that_do_not_give_the_accuracy_stop_the_export(tmp_path: Path) -> None:
+def test_missing_predictions_and_those_of_another_accuracy_stop_the_export(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     base_id, _ = write_base_and_sets(store, ())
     row = {"variant_id": "@id", "base_model_id": base_id, "sparsity": 0.0, "achieved_sparsity": 0.0}
     dense = write_rows(store, "variants", parameters={}, rows={"variants": [row]})
     evaluation_of(store, dense, task="facts", language="fr", split="test", values={"accuracy": 0.123})
-    with Catalog.in_memory(store) as catalog, pytest.raises(DamagedArtefactError, match="accuracy"):
+    with Catalog.in_memory(store) as catalog, pytest.raises(UnreadableFileError, match="--no-samples"):
+        export_results(catalog, tmp_path / "out", format="every_eval_ever", request=REQUEST)
+    next((tmp_path / "store" / "predictions").iterdir()).unlink()
+    with Catalog.in_memory(store) as catalog, pytest.raises(UnreadableFileError, match="--no-samples"):
         export_results(catalog, tmp_path / "out", format="every_eval_ever", request=REQUEST)
     assert not (tmp_path / "out").exists()
