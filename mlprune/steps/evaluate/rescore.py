@@ -12,7 +12,7 @@ from typing import NoReturn, get_args
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
-from mlprune.evaluation.task_metrics import task_metrics, with_detectors
+from mlprune.evaluation.task_metrics import PASS_RATES, plain_name, task_metrics, with_detectors
 from mlprune.json_values import as_int, as_list
 from mlprune.steps.compare.jobs import compare_job
 from mlprune.steps.compare.rank_jobs import rank_consistency_job
@@ -106,9 +106,12 @@ def rescore(store: Store, change: Change, selection: Selection | None = None) ->
 
 
 def _selected(records: list[Record], change: Change, selection: Selection) -> Iterator[tuple[Record, TaskSpec]]:
-    """Yield the selected evaluations to which the change applies."""
+    """Yield the selected evaluations to which the change applies: a pass rate applies to translations alone."""
+    is_rate = any(plain_name(name) in PASS_RATES for name in change.metrics)
     for record in records:
         spec = task_spec(record.parameters)
+        if is_rate and spec.definition.reads != "pairs":
+            continue
         has_rules = change.rule is None or (spec.definition.reads == "candidates" and spec.profile == "corrected")
         if has_rules and selection.matches(spec, str(record.parents["variant"])) and not _is_part(spec, change):
             yield record, spec

@@ -177,7 +177,9 @@ def test_pass_rates_of_translations_name_their_detector_in_the_id(
     store = copy_of(tiny_run.store, tmp_path / "store")
     with pytest.raises(BadInputError, match="no words can be told"):
         rescore(store, Change(metrics=("word_pass_rate",)), Selection(task="translation"))
-    rescored = rescore(store, Change(metrics=("line_pass_rate", "judged_share")), Selection(task="translation"))
+    rescored = rescore(store, Change(metrics=("line_pass_rate", "judged_share")))
+    with pytest.raises(BadInputError, match="no such evaluation"):
+        rescore(store, Change(metrics=("judged_share",)), Selection(task="facts"))
     assert rescored.n_compared > 0
     for evaluation_id in rescored.evaluation_ids:
         record = store.require("evaluations", evaluation_id)
