@@ -45,6 +45,11 @@ class NamedQuery:
         return {name: value for name, value in values.items() if re.search(rf"\${name}\b", statement)}
 
     @property
+    def is_ranking(self) -> bool:
+        """Whether the query reads rank consistencies, which not every task has."""
+        return "FROM rank_consistency" in self.sql and "FROM metrics" not in self.sql
+
+    @property
     def summary(self) -> str:
         """The first sentence of the description."""
         return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
@@ -52,7 +57,7 @@ class NamedQuery:
 
 def list_queries() -> list[NamedQuery]:
     """Return all named queries, sorted by name."""
-    return [_parse(file) for file in sql_files("queries")]
+    return [parse_query(file.name, file.text) for file in sql_files("queries")]
 
 
 def find_query(name: str) -> NamedQuery:
@@ -79,16 +84,18 @@ def read_query(path: Path) -> NamedQuery:
         QueryError: the file cannot be read.
     """
     try:
-        return _parse(SqlFile(path.stem, path.read_text("utf-8")))
+        return parse_query(path.stem, path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as err:
         raise QueryError("the query file cannot be read", path=str(path), reason=str(err)) from err
 
 
-def _parse(file: SqlFile) -> NamedQuery:
+def parse_query(name: str, text: str) -> NamedQuery:
+    """Parse the text of a query; its opening comment may declare parameters as in the files of the package."""
+    file = SqlFile(name, text)
     parameters = []
     for line in file.comment:
         if match := _PARAMETER.match(line):
-            name, kind, default = match.groups()
-            parameters.append(Parameter(name, kind, parse_default(default), required=default is None))
+            key, kind, default = match.groups()
+            parameters.append(Parameter(key, kind, parse_default(default), required=default is None))
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
     return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)

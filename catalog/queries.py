@@ -25,6 +25,7 @@ __all__ = [
     "is_sql",
     "list_queries",
     "named_query",
+    "read_artefact_tables",
     "read_query",
     "render",
     "run_user_query",
@@ -137,12 +138,19 @@ def _prepared(
         given: parameters whose values the user gave.
         may_follow_store: whether other defaults may follow from the store.
     """
-    is_ranking = "FROM rank_consistency" in query.sql and "FROM metrics" not in query.sql
-    replaced = store_defaults(catalog, values, given=given, is_ranking=is_ranking) if may_follow_store else {}
+    replaced = store_defaults(catalog, values, given=given, is_ranking=query.is_ranking) if may_follow_store else {}
     completed = complete_ids(catalog, {**values, **replaced})
-    reason = "that has rank consistencies" if is_ranking else "in the store"
+    reason = "that has rank consistencies" if query.is_ranking else "in the store"
     notes = tuple(f"{name}={value}: the only {name} {reason}" for name, value in replaced.items())
-    tables = {
-        table.name: catalog.artefact_table(table.folder, str(completed[table.parameter])) for table in query.reads
-    }
-    return _Prepared(query, completed, tables, notes)
+    return _Prepared(query, completed, read_artefact_tables(catalog, query, completed), notes)
+
+
+def read_artefact_tables(
+    catalog: Catalog, query: NamedQuery, values: Mapping[str, ParameterValue]
+) -> dict[str, ArrowTable]:
+    """Return name -> table of the artefact tables that a query reads.
+
+    Raises:
+        QueryError: a record has no such files, or one is missing or damaged.
+    """
+    return {table.name: catalog.artefact_table(table.folder, str(values[table.parameter])) for table in query.reads}

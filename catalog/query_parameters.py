@@ -24,6 +24,15 @@ class Parameter:
     def __str__(self) -> str:
         return f"${self.name} {self.type}" + ("" if self.required else f" = {json.dumps(self.default)}")
 
+    @property
+    def declaration(self) -> str:
+        """The parameter as a query file declares it; `parse_default` reads its default."""
+        if self.required:
+            return f"${self.name} {self.type}"
+        default = "NULL" if self.default is None else json.dumps(self.default)
+        text = f"'{self.default}'" if isinstance(self.default, str) else default
+        return f"${self.name} {self.type} = {text}"
+
 
 def parse_parameters(
     pairs: Sequence[str], declared: Sequence[Parameter] | None = None, *, query: str = ""

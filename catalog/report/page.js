@@ -1,11 +1,14 @@
 // Show the elements that match the chosen filters, and hide all others. Without this script the page stays in its first
 // state: it shows means over the pairs, and no single pairs.
 "use strict";
-{
+
+/** Start the filters of a page. Returns a function that ends them, for a page whose content is replaced. */
+function startFilters(main) {
   const FILTERS = ["model", "task", "score", "pair"];
-  const bar = document.getElementById("filters");
+  const ended = new AbortController();
+  const bar = main.querySelector("#filters");
   const boxes = [...bar.querySelectorAll("input")];
-  const sections = [...document.querySelectorAll("main > section")];
+  const sections = [...main.querySelectorAll("section")];
   const marked = new Map(sections.map((section) => [section, [...section.querySelectorAll("*")].filter(isMarked)]));
 
   function isMarked(element) {
@@ -79,25 +82,33 @@
     requestAnimationFrame(() => setTimeout(() => document.body.classList.remove("busy")));
   }
 
-  bar.addEventListener("change", filterAtOnce);
-  bar.querySelector("button").addEventListener("click", () => {
+  function on(target, kind, listener) {
+    target.addEventListener(kind, listener, { signal: ended.signal });
+  }
+
+  on(bar, "change", filterAtOnce);
+  on(bar.querySelector("button"), "click", () => {
     for (const box of boxes) box.checked = false;
     filterAtOnce();
   });
-  document.addEventListener("click", (event) => {
+  on(document, "click", (event) => {
     for (const facet of bar.querySelectorAll("details[open]")) if (!facet.contains(event.target)) facet.open = false;
   });
-  document.addEventListener("keydown", (event) => {
+  on(document, "keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const facet of bar.querySelectorAll("details[open]")) {
       if (facet.contains(document.activeElement)) facet.querySelector("summary").focus();
       facet.open = false;
     }
   });
-  bar.addEventListener("focusout", (event) => {
+  on(bar, "focusout", (event) => {
     const facet = event.target.closest("details");
     if (facet !== null && event.relatedTarget !== null && !facet.contains(event.relatedTarget)) facet.open = false;
   });
   for (const box of boxes) box.checked = false;
   bar.hidden = false;
+  return () => ended.abort();
 }
+
+// only a script inside of the page starts by itself
+if (document.currentScript !== null && !document.currentScript.src) startFilters(document.querySelector("main"));

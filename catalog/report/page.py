@@ -11,8 +11,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from catalog.report.assets import page_script, style_sheet
 from catalog.report.drawing.exhibits import Exhibit, Group, grouped
-from catalog.report.drawing.heatmap import Grid, style_rules
+from catalog.report.drawing.heatmap import Grid
 from catalog.report.drawing.svg import to_svg
 from catalog.report.exhibit_sources import run_exhibit
 from catalog.report.figures import FIGURES
@@ -32,7 +33,7 @@ from mlprune.errors import BadInputError
 
 TITLE = "Effects of pruning with translation demonstrations"
 _FOLDER = Path(__file__).parent
-_TEMPLATE, _SCRIPT = "page.html.j2", "page.js"
+_TEMPLATE = "page.html.j2"
 MAX_TABLE_ROWS = 200
 """Maximum number of rows of a table in the page; the CSV file below it has all rows."""
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -104,14 +105,14 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     )
     environment.filters["attributes"] = lambda facets: Markup(attributes(facets))  # noqa: S704 - escaped there
     environment.filters["numeric_columns"] = numeric_columns
-    script = (_FOLDER / _SCRIPT).read_text("utf-8")
+    script = page_script()
     overview, answers = (run_report_query(catalog, name) for name in ("overview", "answered_questions"))
     models = run_report_query(catalog, "base_models").rows
     return environment.get_template(_TEMPLATE).render(
         title=title,
         script=Markup(script),  # noqa: S704 - a file of this package
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        cell_styles=Markup(style_rules()),  # noqa: S704 - colours of this package
+        style_sheet=Markup(style_sheet()),  # noqa: S704 - a file of this package
         snapshot=catalog.snapshot_id(),
         overview=overview.rows[0],
         overview_source=overview,

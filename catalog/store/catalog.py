@@ -44,7 +44,7 @@ DOWNLOAD_THRESHOLD = 200
 class Catalog:
     """The catalog of one store. Use `open` or `in_memory`; close it, or use it as a context manager."""
 
-    def __init__(self, store: Store, path: Path | None) -> None:
+    def __init__(self, store: Store, path: Path | None, *, settings: Mapping[str, str] | None = None) -> None:
         self.store = store
         self.path = path
         """The catalog file; None if everything is in memory."""
@@ -52,7 +52,7 @@ class Catalog:
         """The uploaded catalog of a remote store."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         """Folder of a catalog file that is deleted when the catalog is closed."""
-        self._reader = Reader(store)
+        self._reader = Reader(store, settings)
         self._last_fold: FoldResult | None = None
 
     @classmethod

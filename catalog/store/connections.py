@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
 from catalog.store.answer_calls import TABLE
+from catalog.store.limits import QueryLimits, interrupt_after
 from mlprune.errors import QueryError, StoreError
 
 logger = logging.getLogger(__name__)
@@ -42,11 +43,12 @@ _DAMAGED = re.compile(
 )
 
 
-def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def connect(path: Path, *, read_only: bool, settings: Mapping[str, str] | None = None) -> duckdb.DuckDBPyConnection:
     """Open the file, and wait up to `LOCK_TIMEOUT_S` while another process has it open.
 
     Args:
         read_only: return a connection that can only read.
+        settings: further settings of a connection that can only read.
     Raises:
         duckdb.Error: the file is still locked, or cannot be read.
     """
@@ -56,7 +58,7 @@ def connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         wait=wait_random(0, MAX_RETRY_INTERVAL_S),
         reraise=True,
     )
-    config = dict(_READ_ONLY) if read_only else {}
+    config = {**_READ_ONLY, **(settings or {})} if read_only else {}
     if not read_only and not path.exists():
         config = {"storage_compatibility_version": READABLE_FROM}
     return retrying(duckdb.connect, str(path), read_only=read_only, config=config)
@@ -91,21 +93,32 @@ def run_query(
     values: Mapping[str, Value],
     *,
     tables: Mapping[str, pa.Table],
+    limits: QueryLimits | None = None,
 ) -> QueryResult:
     """Run one statement that only reads.
 
     Args:
         values: parameter -> value.
         tables: name -> further Arrow table that the statement may read.
+        limits: of time and rows; a result that was cut has one row more than the limit.
     Raises:
+        QueryLimitError: a limit is exceeded.
         QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
             statement, or two columns have the same name.
     """
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
-        cursor.execute(text, dict(values) or None)
-        columns = tuple(column[0] for column in cursor.description or ())
-        rows = tuple(cursor.fetchall())
-    return QueryResult(columns, rows)
+        if limits is None:
+            return _fetch(cursor.execute(text, dict(values) or None))
+        with interrupt_after(cursor, limits.seconds):
+            result = _fetch(cursor.execute(text, dict(values) or None), most=limits.n_rows + 1)
+    limits.check_rows(len(result.rows))
+    return result
+
+
+def _fetch(cursor: duckdb.DuckDBPyConnection, *, most: int | None = None) -> QueryResult:
+    """Return the first rows of the statement that a cursor has run, or all."""
+    columns = tuple(column[0] for column in cursor.description or ())
+    return QueryResult(columns, tuple(cursor.fetchall() if most is None else cursor.fetchmany(most)))
 
 
 def run_query_in_arrow(
@@ -114,10 +127,16 @@ def run_query_in_arrow(
     values: Mapping[str, Value],
     *,
     tables: Mapping[str, pa.Table],
+    limits: QueryLimits | None = None,
 ) -> pa.Table:
     """Run one statement that only reads and return an Arrow table; see `run_query` for arguments and errors."""
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
-        return cursor.sql(text, params=dict(values) or None).to_arrow_table()
+        if limits is None:
+            return cursor.sql(text, params=dict(values) or None).to_arrow_table()
+        with interrupt_after(cursor, limits.seconds):
+            result = cursor.sql(text, params=dict(values) or None).limit(limits.n_rows + 1).to_arrow_table()
+    limits.check_rows(result.num_rows)
+    return result
 
 
 @contextmanager

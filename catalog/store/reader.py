@@ -2,6 +2,7 @@
 
 import logging
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -16,10 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 class Reader:
-    """At most one open connection. Call `close` before opening another one."""
+    """At most one open connection. Call `close` before opening another one.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        settings: of DuckDB, for a connection to the catalog file.
+    """
+
+    def __init__(self, store: Store, settings: Mapping[str, str] | None = None) -> None:
         self._store = store
+        self._settings = settings
         self.connection: duckdb.DuckDBPyConnection | None = None
         """None if no connection is open."""
         self._copy: tempfile.TemporaryDirectory[str] | None = None
@@ -35,7 +41,7 @@ class Reader:
     def open_file(self, path: Path) -> bool:
         """Open the catalog file; return whether that was possible."""
         try:
-            self.connection = connect(path, read_only=True)
+            self.connection = connect(path, read_only=True, settings=self._settings)
         except duckdb.Error as err:
             logger.warning("the catalog file cannot be read: %s", one_line(err))
         self._reads_file = self.connection is not None

@@ -23,7 +23,7 @@ from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
 from ray_jobs.cli.commands.results import methods, mixed_model, notebook, query, report, rescore, share, tables
-from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, status
+from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, serve, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
 from ray_jobs.process.signals import GracefulShutdown
@@ -49,6 +49,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "plan": plan.plan,
     "run": run.run,
     "status": status.status,
+    "serve": serve.serve,
     "doctor": doctor.doctor,
     "methods": methods.methods,
     "query": query.query,

@@ -1,6 +1,7 @@
 """Text of `mlprune status`: the state of a run, its steps, rate, workers and failures."""
 
 import time
+from collections.abc import Mapping
 
 from mlprune.counted import counted
 from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
@@ -8,6 +9,13 @@ from ray_jobs.driver.status.search_state import SearchState
 
 MAX_FAILURES, MAX_CLAIMS = 5, 4
 """Failures and claims that are listed one by one."""
+ADVICE: Mapping[State, str] = {
+    "silent": "if it died, rerun the same command to resume",
+    "died": "rerun the same command to resume",
+    "failed": "rerun the same command to retry the jobs that failed",
+    "stopped": "rerun the same command to resume",
+}
+"""What the user can do about a state."""
 
 
 def format_run(run: RunStatus) -> str:
@@ -17,7 +25,7 @@ def format_run(run: RunStatus) -> str:
     lines = [f"run {run.run_id} of {run.recipe} on {run.host} ({run.address}): {_format_state(run)}"]
     lines.append(f"  {n_done} of {n_jobs} jobs done in {_format_duration(run.elapsed_s)}{_format_rate(run, n_done)}")
     lines += [_format_step(name, step) for name, step in run.steps.items()]
-    lines += [_format_search(search) for search in run.searches]
+    lines += [format_search(search) for search in run.searches]
     if run.n_retried:
         lines.append(f"  {run.n_retried} attempts were repeated")
     if run.working_on:
@@ -35,7 +43,7 @@ def _format_step(name: str, step: StepStatus) -> str:
     return f"  {name:12} {step.n_done:6} done {step.n_left:6} left{failed}{mean}"
 
 
-def _format_search(search: SearchState) -> str:
+def format_search(search: SearchState) -> str:
     """Format a search as one line: trials, items, rung, and the best trial of the rung."""
     if search.is_finished:
         text = f"finished, {counted(search.n_trials, 'trial')}, {search.n_items:,} items"
@@ -56,13 +64,13 @@ def _format_state(run: RunStatus) -> str:
     ago = _format_duration(max(0.0, time.time() - run.last_seen_at.timestamp()))
     texts: dict[State, str] = {
         "running": "running",
-        "silent": f"no sign of life for {ago}; if it died, rerun the same command to resume",
-        "died": "the process died; rerun the same command to resume",
+        "silent": f"no sign of life for {ago}",
+        "died": "the process died",
         "done": f"done {ago} ago",
-        "failed": f"ended {ago} ago, some jobs failed; rerun the same command to retry them",
-        "stopped": f"stopped {ago} ago; rerun the same command to resume",
+        "failed": f"ended {ago} ago, some jobs failed",
+        "stopped": f"stopped {ago} ago",
     }
-    return texts[run.state]
+    return "; ".join(part for part in (texts[run.state], ADVICE.get(run.state)) if part)
 
 
 def _format_rate(run: RunStatus, n_done: int) -> str:

@@ -2,7 +2,7 @@
 
 import pickle
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from tests.catalog_data import SPARSITIES, fill_store
 
 if TYPE_CHECKING:
     from tests.conftest import MakeOnce
+
+PageOnce = Callable[[str, Callable[[], str]], str]
 
 
 def fill_and_fold(folder: Path, sparsities: Sequence[float]) -> None:
@@ -94,3 +96,22 @@ def methods_catalog(with_methods: tuple[Store, Methods]) -> Iterator[Catalog]:
     """The catalog of the store with variants of all other kinds."""
     with Catalog.open(with_methods[0]) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def page_once(make_once: "MakeOnce") -> PageOnce:
+    """A function that renders a page once per test session, even with several pytest workers."""
+
+    def rendered(name: str, render: Callable[[], str]) -> str:
+        folder = make_once(name, lambda made: (made / "page.html").write_text(render(), "utf-8", newline=""))
+        return (folder / "page.html").read_bytes().decode("utf-8")
+
+    return rendered
+
+
+@pytest.fixture(scope="session")
+def page(catalog: Catalog, page_once: PageOnce) -> str:
+    """The report of the filled store."""
+    from catalog.report.page import render_page  # noqa: PLC0415 - loads matplotlib
+
+    return page_once("page", lambda: render_page(catalog))

@@ -15,6 +15,8 @@ TRAVELLING = (
     "catalog/sql/queries/best_by_language.sql",
     "catalog/sql/schema/0017_metrics.sql",
     "catalog/report/page.html.j2",
+    "catalog/report/page.css",
+    "catalog/serve/live.js",
 )
 
 

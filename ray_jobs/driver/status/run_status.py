@@ -5,26 +5,23 @@ live run renews. Clocks of other machines are trusted.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from mlprune.errors import StoreError
-from mlprune.json_values import JsonObject
 from mlprune.processes.process_identity import is_alive, is_gone
 from mlprune.store.claims import STALE_AFTER_S
-from mlprune.store.run_log_files import kind_of, read_run_file, run_files
+from mlprune.store.run_log_files import run_files
 from mlprune.store.store import Store
 from ray_jobs.driver.eta import remaining_s
 from ray_jobs.driver.status.run_log_entries import ClaimEntry, RunEntries
+from ray_jobs.driver.status.run_log_reader import RunLogReader, folder_of, read_files
 from ray_jobs.driver.status.search_state import SearchState
 
 State = Literal["running", "silent", "died", "done", "failed", "stopped"]
 """failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
-
-N_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -82,32 +79,38 @@ class RunStatus:
         return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
 
 
+class StatusReader:
+    """Status of the runs of a store, read again and again; files that never change are read only once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._logs = RunLogReader(store)
+
+    def read(self, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
+        """Read the status of the newest runs and of every run with claims, newest first.
+
+        Args:
+            last: number of newest runs to read, with or without claims.
+            now: the current time, for tests.
+        Raises:
+            StoreError: no run has written to the store.
+        """
+        files = run_files(self._store)
+        paths = [*files.single, *files.packs]
+        names = sorted({folder_of(path) for path in paths}, reverse=True)
+        if not names:
+            raise StoreError("no run has written to the store", store=self._store.uri)
+        claims = _read_claims(self._store)
+        shown = [name for n, name in enumerate(names) if n < last or _run_of(name) in claims]
+        logs = self._logs.read(paths, {*shown, *map(_run_of, shown)})
+        moment = now or datetime.now(UTC)
+        statuses = (_status(name, logs, claims.get(_run_of(name), ()), now=moment) for name in shown)
+        return [status for status in statuses if status is not None]
+
+
 def store_status(store: Store, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
-    """Read the status of the newest runs and of every run with claims, newest first.
-
-    Args:
-        last: number of newest runs to read, with or without claims.
-        now: the current time, for tests.
-    Raises:
-        StoreError: no run has written to the store.
-    """
-    files = run_files(store)
-    paths = [*files.single, *files.packs]
-    names = sorted({_folder_of(path) for path in paths}, reverse=True)
-    if not names:
-        raise StoreError("no run has written to the store", store=store.uri)
-    claims = _read_claims(store)
-    shown = [name for n, name in enumerate(names) if n < last or _run_of(name) in claims]
-    wanted = {*shown, *map(_run_of, shown)}
-    logs = _read_logs(store, [path for path in paths if _folder_of(path) in wanted])
-    moment = now or datetime.now(UTC)
-    statuses = (_status(name, logs, claims.get(_run_of(name), ()), now=moment) for name in shown)
-    return [status for status in statuses if status is not None]
-
-
-def _folder_of(path: str) -> str:
-    """The folder of a run file: a run, or a later round of it."""
-    return path.split("/")[1]
+    """Read the status of the newest runs and of every run with claims once; see `StatusReader.read`."""
+    return StatusReader(store).read(last=last, now=now)
 
 
 def _run_of(folder: str) -> str:
@@ -118,32 +121,11 @@ def _run_of(folder: str) -> str:
 def _read_claims(store: Store) -> dict[str, list[ClaimEntry]]:
     """Run -> its claims."""
     claims: dict[str, list[ClaimEntry]] = defaultdict(list)
-    for path, value in _read_files(store, store.list("claims")):
-        claim = ClaimEntry.parse(path, value)
-        claims[claim.owner].append(claim)
+    for _, contents in read_files(store, store.list("claims")):
+        for path, value in contents:
+            claim = ClaimEntry.parse(path, value)
+            claims[claim.owner].append(claim)
     return claims
-
-
-def _read_logs(store: Store, paths: list[str]) -> dict[str, RunEntries]:
-    """Folder of a run -> its entries."""
-    logs: dict[str, RunEntries] = defaultdict(RunEntries)
-    for path, value in _read_files(store, paths):
-        logs[_folder_of(path)].add(kind_of(path), value)
-    return logs
-
-
-def _read_files(store: Store, paths: list[str]) -> Iterator[tuple[str, JsonObject]]:
-    """(path, content) of each readable file, also inside packs. A live run may delete files in the meantime."""
-
-    def read(path: str) -> list[tuple[str, JsonObject]]:
-        try:
-            return list(read_run_file(store, path))
-        except (OSError, ValueError, TypeError):
-            return []
-
-    with ThreadPoolExecutor(N_READERS) as pool:
-        for files in pool.map(read, paths):
-            yield from files
 
 
 def _status(

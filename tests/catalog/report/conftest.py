@@ -1,7 +1,7 @@
 """Stores for tests of the report: an empty one, and one whose names contain attacks on the page."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,30 +14,11 @@ from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK
 
 if TYPE_CHECKING:
-    from tests.conftest import MakeOnce
-
-PageOnce = Callable[[str, Callable[[], str]], str]
+    from tests.catalog.conftest import PageOnce
 
 
 @pytest.fixture(scope="session")
-def page_once(make_once: "MakeOnce") -> PageOnce:
-    """A function that renders a page once per test session, even with several pytest workers."""
-
-    def rendered(name: str, render: Callable[[], str]) -> str:
-        folder = make_once(name, lambda made: (made / "page.html").write_text(render(), "utf-8", newline=""))
-        return (folder / "page.html").read_bytes().decode("utf-8")
-
-    return rendered
-
-
-@pytest.fixture(scope="session")
-def page(catalog: Catalog, page_once: PageOnce) -> str:
-    """The report of the filled store."""
-    return page_once("page", lambda: render_page(catalog))
-
-
-@pytest.fixture(scope="session")
-def methods_page(methods_catalog: Catalog, page_once: PageOnce) -> str:
+def methods_page(methods_catalog: Catalog, page_once: "PageOnce") -> str:
     """The report of the store with variants of all other kinds."""
     return page_once("methods-page", lambda: render_page(methods_catalog))
 
@@ -64,7 +45,7 @@ def attacked_catalog(filled: Store, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
-def attacked_page(attacked_catalog: Catalog, page_once: PageOnce) -> str:
+def attacked_page(attacked_catalog: Catalog, page_once: "PageOnce") -> str:
     """The report of that catalog."""
     return page_once("attacked-page", lambda: render_page(attacked_catalog, title=ATTACK))
 

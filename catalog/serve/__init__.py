@@ -1,0 +1,5 @@
+"""The live view: a page on loopback that follows the runs of a store and answers SQL. It only reads."""
+
+from catalog.serve.run_progress import RunProgress, StepProgress
+
+__all__ = ["RunProgress", "StepProgress"]

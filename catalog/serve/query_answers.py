@@ -1,0 +1,158 @@
+"""Answers to the SQL that a user types into the page: a table for the page, or a file to download.
+
+A text is one statement or the name of a built-in query. Comments in the form of the built-in queries' declare
+parameters with their values: `-- $task VARCHAR = 'facts'`. The path of a file is never accepted.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from time import monotonic
+
+from catalog.ids import complete_ids
+from catalog.named_queries import NamedQuery, find_query, parse_query
+from catalog.queries import read_artefact_tables
+from catalog.query_parameters import ParameterValue, parse_parameters
+from catalog.results import QueryResult, Value, plain_text, to_csv, to_json
+from catalog.store import Catalog
+from catalog.store.limits import QueryLimitError, QueryLimits
+from catalog.store.live_catalog import LiveCatalog, parquet_limited, select_limited
+from catalog.store_values import store_defaults
+from catalog.visible_text import visible
+from mlprune.errors import QueryError
+from mlprune.json_values import JsonObject, JsonValue
+
+MAX_SECONDS = 10.0
+MAX_ROWS, MAX_FILE_ROWS = 1_000, 100_000
+"""Maximum number of rows in the page, which shows the first ones, and in a file."""
+MAX_CELL_LENGTH = 2_000
+"""Maximum number of characters of a value in the page."""
+MAX_FILE_BYTES = 100_000_000
+MAX_DEPTH = 100
+"""Maximum nesting of brackets: DuckDB's parser takes 2 s for 2,000 brackets, and cannot be interrupted."""
+NAME_LENGTH = 80
+"""Maximum length of the name of a query."""
+
+
+ToBytes = Callable[[Catalog, NamedQuery, QueryLimits], bytes]
+
+
+def answer_table(catalog: LiveCatalog, text: str) -> JsonObject:
+    """Run a query and return its table: columns, the first rows as text, and whether there are more.
+
+    Raises:
+        QueryError: the query is refused or cannot be answered.
+        QueryLimitError: it takes too long.
+    """
+    started, query = monotonic(), _query(text)
+    limits = QueryLimits(MAX_SECONDS, MAX_ROWS, may_cut=True)
+    result = catalog.use(lambda opened: _select(opened, query, limits), wait_s=MAX_SECONDS)
+    rows: list[JsonValue] = [[_cell(value) for value in row] for row in result.rows[:MAX_ROWS]]
+    return {
+        "columns": [visible(name) for name in result.columns],
+        "rows": rows,
+        "is_cut": len(result.rows) > MAX_ROWS,
+        "elapsed_s": round(monotonic() - started, 3),
+    }
+
+
+def answer_file(catalog: LiveCatalog, text: str, file_format: str) -> bytes:
+    """Run a query and return its complete result as a file.
+
+    Args:
+        file_format: a key of `FILE_FORMATS`.
+    Raises:
+        QueryError: see `answer_table`; also if there is no such format.
+        QueryLimitError: the query takes too long, or its result is too large.
+    """
+    if file_format not in FILE_FORMATS:
+        raise QueryError("no such format", expected=sorted(FILE_FORMATS), got=file_format[:NAME_LENGTH])
+    query, limits = _query(text), QueryLimits(MAX_SECONDS, MAX_FILE_ROWS)
+    to_bytes = FILE_FORMATS[file_format].to_bytes
+    content = catalog.use(lambda opened: to_bytes(opened, query, limits), wait_s=MAX_SECONDS)
+    if len(content) > MAX_FILE_BYTES:
+        expected = f"at most {MAX_FILE_BYTES:,} bytes"
+        raise QueryLimitError("the file is too large", expected=expected, got=len(content), next="add LIMIT")
+    return content
+
+
+def editable_query(catalog: LiveCatalog, name: str) -> str:
+    """Return the SQL of a built-in query. Its defaults are those of the store, as in `mlprune query`.
+
+    Raises:
+        QueryError: no query has that name.
+    """
+    query = find_query(name[:NAME_LENGTH])
+    given = parse_parameters((), [replace(one, required=False) for one in query.parameters], query=query.name)
+    changed = catalog.use(
+        lambda opened: store_defaults(opened, given, given=(), is_ranking=query.is_ranking), wait_s=MAX_SECONDS
+    )
+    text = query.sql
+    for parameter in query.parameters:
+        if parameter.name in changed:
+            new = replace(parameter, default=changed[parameter.name])
+            text = text.replace(f"-- {parameter.declaration}\n", f"-- {new.declaration}\n")
+    return text
+
+
+def _query(text: str) -> NamedQuery:
+    """Return the query that a text asks for: a built-in one if it is a single word, otherwise the text itself."""
+    name = text.strip()
+    if not name:
+        raise QueryError("the query is empty", expected="SQL, or the name of a query")
+    if name.isidentifier() and len(name) <= NAME_LENGTH:
+        return find_query(name)
+    if _depth(text) > MAX_DEPTH:
+        raise QueryError("brackets are nested too deeply", expected=f"at most {MAX_DEPTH}")
+    return parse_query("typed", text)
+
+
+def _depth(text: str) -> int:
+    """Return how deeply the brackets of a statement are nested, including those in its texts and comments."""
+    steps = ((character in "([{") - (character in ")]}") for character in text)
+    return max(accumulate(steps), default=0)
+
+
+def _values(catalog: Catalog, query: NamedQuery) -> Mapping[str, ParameterValue]:
+    """Return the values of all parameters: those that the text declares."""
+    return complete_ids(catalog, parse_parameters((), query.parameters, query=query.name))
+
+
+def _select(catalog: Catalog, query: NamedQuery, limits: QueryLimits) -> QueryResult:
+    values = _values(catalog, query)
+    tables = read_artefact_tables(catalog, query, values)
+    return select_limited(catalog, query.sql, query.bound(values), tables=tables, limits=limits)
+
+
+def _parquet_file(catalog: Catalog, query: NamedQuery, limits: QueryLimits) -> bytes:
+    values = _values(catalog, query)
+    tables = read_artefact_tables(catalog, query, values)
+    return parquet_limited(catalog, query.sql, query.bound(values), tables=tables, limits=limits)
+
+
+def _cell(value: Value) -> str | None:
+    """Return a value as text for the page, shortened; None for NULL."""
+    if value is None:
+        return None
+    text = visible(plain_text(value))
+    return text if len(text) <= MAX_CELL_LENGTH else f"{text[: MAX_CELL_LENGTH - 1]}…"
+
+
+def _text_file(to_text: Callable[[QueryResult], str]) -> ToBytes:
+    return lambda catalog, query, limits: f"{to_text(_select(catalog, query, limits))}\n".encode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files to download."""
+
+    media_type: str
+    to_bytes: ToBytes
+
+
+FILE_FORMATS: Mapping[str, FileFormat] = {
+    "csv": FileFormat("text/csv; charset=utf-8", _text_file(to_csv)),
+    "json": FileFormat("application/json", _text_file(to_json)),
+    "parquet": FileFormat("application/vnd.apache.parquet", _parquet_file),
+}
+"""Format, also the suffix of the file -> how it is made."""

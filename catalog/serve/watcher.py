@@ -1,0 +1,196 @@
+"""Follow a store while a page is open: the runs, the catalog and the report, each at its own pace.
+
+A page asks for news all the time. Without such requests for `WATCHED_S` nothing is read, so a forgotten server costs
+nothing. A part that takes long is read more rarely, so that the server never uses much of a machine that also runs a
+driver.
+"""
+
+import asyncio
+import gzip
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from typing import TypeVar
+
+from catalog.report.query_results import run_report_query
+from catalog.serve.best_variants import best_tables
+from catalog.serve.live_state import LiveState
+from catalog.serve.report_child import RenderReport
+from catalog.serve.run_progress import RunProgress
+from catalog.store import Catalog
+from catalog.store.live_catalog import LiveCatalog
+from catalog.visible_text import visible
+from mlprune.errors import MlpruneError, reason_of
+from mlprune.json_values import JsonValue
+from mlprune.timestamps import timestamp
+
+logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+WATCHED_S = 60.0
+"""Time after a request for which the store is still followed."""
+AFTER_ERROR_S = 5.0
+CATALOG_WAIT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often a part is read."""
+
+    every_s: float
+    cost_factor: float
+    """The pause is at least this many times as long as the reading took."""
+
+    def pause_s(self, elapsed_s: float) -> float:
+        """Return the pause after a reading that took some seconds."""
+        return max(self.every_s, self.cost_factor * elapsed_s)
+
+
+RUNS, CATALOG, REPORT = Pace(0.4, 4.0), Pace(0.5, 4.0), Pace(20.0, 8.0)
+
+
+@dataclass(frozen=True)
+class ReportPage:
+    """The newest report."""
+
+    version: str
+    compressed: bytes
+    """The HTML, compressed with gzip."""
+
+
+class Watcher:
+    """Reads the parts of the state in threads. Belongs to one event loop.
+
+    Args:
+        read_runs: returns the newest runs; called in a thread.
+        render_report: called in a thread.
+        folder: a folder for temporary files.
+    """
+
+    def __init__(
+        self,
+        catalog: LiveCatalog,
+        state: LiveState,
+        *,
+        read_runs: Callable[[], Sequence[RunProgress]],
+        render_report: RenderReport,
+        folder: Path,
+    ) -> None:
+        self._catalog, self._state = catalog, state
+        self._read_runs, self._render_report = read_runs, render_report
+        self._folder = folder
+        self._threads = ThreadPoolExecutor(3, thread_name_prefix="serve-watch")
+        self._asked_at = float("-inf")
+        self._asked = asyncio.Event()
+        self._stopped = Event()
+        self._snapshot = ""
+        """Of the catalog."""
+        self._rendered = ""
+        """Snapshot of the catalog from which the report was rendered."""
+        self.report: ReportPage | None = None
+
+    def note_request(self) -> None:
+        """Note that a page is open."""
+        self._asked_at = monotonic()
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Follow the store until the task is cancelled."""
+        followed = (
+            self._follow("runs", self._update_runs, RUNS),
+            self._follow("catalog", self._update_catalog, CATALOG),
+            self._follow("report", self._update_report, REPORT),
+        )
+        try:
+            await asyncio.gather(*followed)
+        finally:
+            self._stopped.set()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _follow(self, name: str, update: Callable[[], Awaitable[bool]], pace: Pace) -> None:
+        """Update one part again and again, while a page is open.
+
+        Args:
+            update: returns whether it did anything; otherwise the next update follows soon.
+        """
+        while True:
+            await self._wait_until_watched()
+            started = monotonic()
+            try:
+                has_worked = await update()
+            except (MlpruneError, OSError, ValueError, RuntimeError) as err:
+                logger.info("%s cannot be read now: %s", name, err)
+                text = str(err) if isinstance(err, MlpruneError) else reason_of(err)
+                await self._state.put(f"{name}_error", visible(text))
+                await asyncio.sleep(AFTER_ERROR_S)
+                continue
+            await self._state.put(f"{name}_error", None)
+            await asyncio.sleep(pace.pause_s(monotonic() - started) if has_worked else RUNS.every_s)
+
+    async def _wait_until_watched(self) -> None:
+        while monotonic() - self._asked_at > WATCHED_S:
+            self._asked.clear()
+            await self._asked.wait()
+
+    async def _in_thread(self, function: Callable[..., Answer], *arguments: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    async def _update_runs(self) -> bool:
+        runs = await self._in_thread(self._read_runs)
+        content: list[JsonValue] = [run.to_json() for run in runs]
+        estimates: dict[str, JsonValue] = {
+            visible(run.run_id): run.remaining_s for run in runs if run.remaining_s is not None
+        }
+        await self._state.put("runs", content, estimates=estimates)
+        return True
+
+    async def _update_catalog(self) -> bool:
+        if self._snapshot == "":
+            await self._state.put("catalog", {"is_ready": False})
+        if not await self._in_thread(self._catalog.refresh) and self._snapshot:
+            return True
+        snapshot, overview, best = await self._in_thread(self._read_results)
+        self._snapshot = snapshot
+        await self._state.put("best", best)
+        await self._state.put("catalog", {"is_ready": True, "snapshot": snapshot, "overview": overview})
+        return True
+
+    def _read_results(self) -> tuple[str, JsonValue, JsonValue]:
+        def read(catalog: Catalog) -> tuple[str, JsonValue, JsonValue]:
+            (overview,) = run_report_query(catalog, "overview").rows
+            counts = {name: int(overview[name]) for name in ("n_models", "n_variants", "n_evaluations", "n_failures")}
+            return catalog.snapshot_id(), counts, best_tables(run_report_query(catalog, "best_on_dev").rows)
+
+        return self._catalog.use(read, wait_s=CATALOG_WAIT_S)
+
+    async def _update_report(self) -> bool:
+        snapshot = self._snapshot
+        if snapshot in ("", self._rendered):
+            return False
+        await self._state.put("report_is_rendering", True)
+        try:
+            self.report = await self._in_thread(self._render)
+        finally:
+            await self._state.put("report_is_rendering", False)
+        self._rendered = snapshot
+        now = timestamp(datetime.now(UTC))
+        await self._state.put("report", {"version": self.report.version, "made_at": now})
+        return True
+
+    def _render(self) -> ReportPage:
+        out = self._folder / "report.html"
+        try:
+            self._render_report(out, self._stopped)
+            content = out.read_bytes()
+        finally:
+            with suppress(OSError):
+                out.unlink()
+        return ReportPage(hashlib.sha256(content).hexdigest()[:20], gzip.compress(content, compresslevel=5, mtime=0))

@@ -1,0 +1,64 @@
+"""The application of a live page about the small filled store, without a socket."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from catalog.serve.access import Token
+from catalog.serve.application import Live, create_application
+from catalog.serve.live_state import LiveState
+from catalog.serve.run_progress import RunProgress, StepProgress
+from catalog.serve.watcher import Watcher
+from catalog.store.live_catalog import LiveCatalog
+from mlprune.store.store import Store
+from tests.catalog.serve.asgi import Client
+
+STARTED = datetime(2026, 2, 3, 22, 15, tzinfo=UTC)
+
+
+def a_run(
+    run_id: str = "run", *, n_done: int = 3, state: str = "running", failures: tuple[str, ...] = ()
+) -> RunProgress:
+    """A run of ten jobs."""
+    return RunProgress(
+        run_id=run_id, name="study", host="node", state=state, advice="", started_at=STARTED,
+        last_seen_at=None if state == "running" else STARTED, steps=(StepProgress("prune", 10, n_done, len(failures)),),
+        failures=failures, searches=(), working_on=(), n_retried=0, remaining_s=60.0,
+    )  # fmt: skip
+
+
+def write_page(out: Path, _: Event) -> None:
+    """Stand in for the report."""
+    out.write_text("<!DOCTYPE html><title>r</title><nav></nav><main><section>all results</section></main>")
+
+
+@pytest.fixture(scope="session")
+def token() -> Token:
+    return Token()
+
+
+@pytest.fixture(scope="session")
+def live_catalog(small_filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveCatalog]:
+    """The private catalog of the small filled store, which has been read."""
+    catalog = LiveCatalog(small_filled, tmp_path_factory.mktemp("live"))
+    assert catalog.refresh()
+    yield catalog
+    catalog.close()
+
+
+@pytest.fixture
+def live(live_catalog: LiveCatalog, small_filled: Store, tmp_path: Path) -> Live:
+    state = LiveState()
+    watcher = Watcher(live_catalog, state, read_runs=lambda: [a_run()], render_report=write_page, folder=tmp_path)
+    return Live(small_filled.uri, live_catalog, state, watcher)
+
+
+@pytest.fixture
+def client(live: Live, token: Token) -> Iterator[Client]:
+    """A client that has the cookie."""
+    made = Client(create_application(live, token), f"{token.cookie}={token.text}")
+    with made.runner:
+        yield made

@@ -1,0 +1,163 @@
+"""Following a store: runs, catalog and report while a page is open, and nothing otherwise."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from catalog.serve import watcher as watcher_module
+from catalog.serve.live_state import LiveState
+from catalog.serve.watcher import Pace, Watcher
+from catalog.store.live_catalog import LiveCatalog
+from mlprune.errors import StoreError
+from mlprune.store.store import Store
+from tests.catalog.serve.conftest import a_run, write_page
+from tests.catalog.store_processes import small_record
+
+PATIENCE_S = 120.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read everything again at once."""
+    for name in ("RUNS", "CATALOG", "REPORT"):
+        monkeypatch.setattr(watcher_module, name, Pace(0.01, 0.0))
+    monkeypatch.setattr(watcher_module, "AFTER_ERROR_S", 0.01)
+
+
+class Followed:
+    """A watcher that follows a store, and its state."""
+
+    def __init__(self, catalog: LiveCatalog, folder: Path, **options: Any) -> None:
+        self.state = LiveState()
+        chosen = {"read_runs": lambda: [a_run()], "render_report": write_page} | options
+        self.watcher = Watcher(catalog, self.state, folder=folder, **chosen)
+
+    async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until the state meets a condition; return it."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition(content := dict(self.state.content)):
+                self.watcher.note_request()
+                await asyncio.sleep(0.01)
+        return content
+
+
+def follow(followed: Callable[[], Followed], check: Callable[[Followed], Any]) -> None:
+    """Run a watcher, and meanwhile a check."""
+
+    async def run() -> None:
+        made = followed()
+        task = asyncio.create_task(made.watcher.run())
+        try:
+            await check(made)
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run())
+
+
+def test_runs_results_and_report_become_part_of_the_state(live_catalog: LiveCatalog, tmp_path: Path) -> None:
+    async def check(made: Followed) -> None:
+        content = await made.until(lambda content: "report" in content)
+        assert content["runs"][0]["steps"] == [{"name": "prune", "n_jobs": 10, "n_done": 3, "n_failed": 0}]
+        assert content["estimates"] == {"runs": {"run": 60.0}}
+        assert content["catalog"]["is_ready"]
+        assert content["catalog"]["overview"]["n_variants"] > 0
+        assert any("accuracy, dev split" in table["title"] for table in content["best"])
+        assert made.watcher.report is not None
+        assert content["report"]["version"] == made.watcher.report.version
+        assert list(tmp_path.iterdir()) == []
+
+    follow(lambda: Followed(live_catalog, tmp_path), check)
+
+
+def test_new_records_change_the_results_and_the_report(tmp_path: Path) -> None:
+    store, folder = Store(tmp_path / "store"), tmp_path / "live"
+    folder.mkdir()
+    catalog = LiveCatalog(store, folder)
+    rendered: list[str] = []
+
+    def render(out: Path, _: Event) -> None:
+        rendered.append("once")
+        out.write_text(f"<main>{len(rendered)}</main>")
+
+    async def check(made: Followed) -> None:
+        content = await made.until(lambda content: "report" in content)
+        assert content["catalog"]["overview"]["n_models"] == 0
+        version = content["report"]["version"]
+        store.write_record(small_record(1))
+        await made.until(lambda content: content["report"]["version"] != version)
+        assert made.state.content["catalog"]["overview"]["n_models"] == 1  # type: ignore[index, call-overload]
+        assert len(rendered) == 2
+        await asyncio.sleep(0.1)
+        assert len(rendered) == 2
+
+    follow(lambda: Followed(catalog, folder, render_report=render), check)
+    catalog.close()
+    assert not (tmp_path / "store" / "catalog.duckdb").exists()
+
+
+def test_an_error_is_shown_until_it_is_gone(live_catalog: LiveCatalog, tmp_path: Path) -> None:
+    outcomes: list[Any] = [StoreError("the store does not answer\x1b"), OSError(5, "lost"), []]
+
+    def read() -> Any:
+        outcome = outcomes[0] if len(outcomes) == 1 else outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def check(made: Followed) -> None:
+        content = await made.until(lambda content: content.get("runs_error"))
+        assert "\x1b" not in content["runs_error"]
+        content = await made.until(lambda content: "runs" in content and content["runs_error"] is None)
+        assert content["runs"] == []
+
+    follow(lambda: Followed(live_catalog, tmp_path, read_runs=read), check)
+
+
+def test_a_report_that_fails_leaves_the_rest(live_catalog: LiveCatalog, tmp_path: Path) -> None:
+    def fail(out: Path, _: Event) -> None:
+        out.write_text("half")
+        raise StoreError("the report cannot be rendered")
+
+    async def check(made: Followed) -> None:
+        content = await made.until(lambda content: content.get("report_error") and "best" in content)
+        assert "rendered" in content["report_error"]
+        assert content["report_is_rendering"] is False
+        assert made.watcher.report is None
+
+    follow(lambda: Followed(live_catalog, tmp_path, render_report=fail), check)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_read_while_no_page_is_open(
+    live_catalog: LiveCatalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "WATCHED_S", 0.1)
+    calls: list[str] = []
+
+    def read() -> list[Any]:
+        calls.append("read")
+        return []
+
+    async def check(made: Followed) -> None:
+        await asyncio.sleep(0.05)
+        assert calls == []
+        await made.until(lambda content: "runs" in content)
+        await asyncio.sleep(0.3)
+        n_calls = len(calls)
+        await asyncio.sleep(0.1)
+        assert len(calls) == n_calls > 0
+
+    follow(lambda: Followed(live_catalog, tmp_path, read_runs=read), check)
+
+
+def test_a_slow_part_is_read_more_rarely() -> None:
+    assert Pace(0.5, 4.0).pause_s(0.01) == 0.5
+    assert Pace(0.5, 4.0).pause_s(2.0) == 8.0

@@ -1,0 +1,67 @@
+"""Reading the logs of runs again and again."""
+
+from pathlib import Path
+
+import pytest
+
+from mlprune.store.run_log_files import run_files, write_pack
+from mlprune.store.store import Store
+from ray_jobs.driver.status import run_log_reader
+from ray_jobs.driver.status.run_log_reader import RunLogReader
+
+JOB = {"step": "prune", "status": "done", "host": "h", "worker": "w", "elapsed_s": 1.0}
+
+
+def paths(store: Store) -> list[str]:
+    files = run_files(store)
+    return [*files.single, *files.packs]
+
+
+def test_files_that_do_not_change_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, was_read = Store(tmp_path), []
+    read = run_log_reader.read_run_file
+    monkeypatch.setattr(run_log_reader, "read_run_file", lambda store, path: was_read.append(path) or read(store, path))
+    for name, value in {"run": {"recipe": "r"}, "planned": {"jobs": {"prune": 9}}, "environment-e": {}}.items():
+        store.write_run_file("run", name, value)
+    store.write_run_file("run", "job-0", JOB)
+    reader = RunLogReader(store)
+    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 1
+    store.write_run_file("run", "job-1", JOB)
+    store.write_run_file("run", "planned", {"jobs": {"prune": 12}})
+    was_read.clear()
+    entries = reader.read(paths(store), ["run"])["run"]
+    assert was_read == ["runs/run/job-1.json", "runs/run/planned.json", "runs/run/run.json"]
+    assert len(entries.attempts) == 2
+    assert entries.planned.n_jobs == {"prune": 12}
+
+
+def test_a_file_counts_once_when_it_is_packed(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    files = [(f"job-{n}", JOB) for n in range(4)]
+    for name, row in files[:3]:
+        store.write_run_file("run", name, row)
+    reader = RunLogReader(store)
+    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 3
+    write_pack(store, "run", files)
+    for _ in range(2):
+        assert len(reader.read(paths(store), ["run"])["run"].attempts) == 4
+    assert reader._known == {"run": {"runs/run/packed-0-3.jsonl.zst"}}
+
+
+def test_a_damaged_file_is_read_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_bytes("runs/run/job-0.json", b"{")
+    reader = RunLogReader(store)
+    assert reader.read(paths(store), ["run"])["run"].attempts == []
+    store.write_run_file("run", "job-0", JOB)
+    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 1
+
+
+def test_runs_that_are_no_longer_asked_for_are_forgotten(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name in ("a", "b"):
+        store.write_run_file(name, "job-0", JOB)
+    reader = RunLogReader(store)
+    assert set(reader.read(paths(store), ["a", "b"])) == {"a", "b"}
+    assert set(reader.read(paths(store), ["b"])) == {"b"}
+    assert set(reader._known) == {"b"}
