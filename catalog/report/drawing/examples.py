@@ -1,4 +1,4 @@
-"""Lists of examples: items whose answers changed, as text in the page."""
+"""Examples as text in the page: items whose answers changed, and generated texts side by side."""
 
 from dataclasses import dataclass, field
 
@@ -31,3 +31,23 @@ class ExampleList:
     """Language of the questions, for screen readers and fonts."""
     examples: tuple[Example, ...]
     facets: Facets = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TextCell:
+    """A text in a table of texts."""
+
+    text: str
+    language: str = ""
+    """Language of the text, for screen readers and fonts; empty for the language of the page."""
+    is_same: bool = False
+    """Whether it equals the output of the dense model."""
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Texts side by side, one item per row, which the page opens on demand."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[TextCell, ...], ...]

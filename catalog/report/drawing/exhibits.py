@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.examples import ExampleList
+from catalog.report.drawing.examples import ExampleList, SideBySide
 from catalog.report.drawing.heatmap import Grid, Scale
 from catalog.report.filters import Facets
 from catalog.report.style import SeriesStyle
@@ -76,6 +76,8 @@ class Group:
     """A sentence below the heading in the page, such as how much could have been found."""
     examples: tuple[ExampleList, ...] = ()
     """Lists of examples as text, after the panels; figure files do not have them."""
+    texts: tuple[SideBySide, ...] = ()
+    """Tables of generated texts, after the panels; figure files do not have them."""
 
 
 @dataclass(frozen=True)

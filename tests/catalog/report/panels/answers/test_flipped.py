@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from tests.catalog.report.reading import ATTACK, Reader
 from tests.catalog.report.rows import TASK
 
-(FLIPPED,) = EXAMPLES
+FLIPPED = EXAMPLES[0]
 ROW: dict[str, Any] = {**TASK, "label": "wanda fr-en 0.5", "score": "wanda", "change": "lost", "n_flipped": 25}
 ROW |= {"example_id": "city:FR", "category": "city", "question": "Où ?", "english_question": "Where?", "gold": "ici"}
 ROW |= {"dense_chosen": "ici", "chosen": "là", "dense_margin": 0.2, "margin": -0.05}
