@@ -25,6 +25,8 @@ export PATH="$tools:$PATH"
 
 # The tests start dozens of processes that import the same modules: keep what they compile.
 unset PYTHONDONTWRITEBYTECODE
+# The tests already use every core, and threads of a tiny product would only wait for each other.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 step() {
     printf '\n== %s\n' "$*"
