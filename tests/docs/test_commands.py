@@ -1,10 +1,11 @@
 """The commands on the quick start, the command line page and the study work, and so does the Python page.
 
-By default, blocks marked `sh slow` are skipped and runs do not use Ray. Everything else runs as written, in a folder
-that looks like a clone. `pytest -m slow tests/docs` runs everything in a real shell.
+By default, blocks marked `sh slow` and those with an answer are skipped, and runs do not use Ray. Everything else runs
+as written, in a folder that looks like a clone. `pytest -m slow tests/docs` runs everything in a real shell.
 """
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,8 +28,18 @@ TOLERANCE = 0.05
 """Largest allowed difference of an accuracy from the frozen one, on another machine."""
 
 
+ANSWERED = re.compile(r"```sh\n((?:(?!```).)*)```\n\n```text\n", re.DOTALL)
+
+
 def blocks_of(page: str, *words: str) -> list[Block]:
     return [block for block in blocks(ROOT / "docs" / page) if block.words in words]
+
+
+def blocks_without_answer(page: str) -> list[Block]:
+    """The blocks that run by default, without those whose output is on the page: `tests/infra/pages` runs and compares
+    them."""
+    answered = ANSWERED.findall((ROOT / "docs" / page).read_text("utf-8"))
+    return [block for block in blocks_of(page, "sh") if block.text not in answered]
 
 
 @pytest.fixture
@@ -60,7 +71,7 @@ def test_the_quick_start_the_command_line_and_the_python_page_run_and_make_their
     shell: Shell, clone: Path
 ) -> None:
     for page in ("quick-start.md", "command-line.md"):
-        for block in blocks_of(page, "sh"):
+        for block in blocks_without_answer(page):
             shell.run(block.text)
     program = "".join(block.text for block in blocks_of("python.md", "python"))
     exec(compile(program, "python.md", "exec"), {})  # it opens the stores of the clone, and runs nothing again
@@ -69,7 +80,7 @@ def test_the_quick_start_the_command_line_and_the_python_page_run_and_make_their
 
 
 def test_the_study_draws_its_figure(shell: Shell, clone: Path) -> None:
-    for block in blocks_of("study.md", "sh"):
+    for block in blocks_without_answer("study.md"):
         shell.run(block.text)
     drawn = (clone / "swahili.svg").read_text(encoding="utf-8")
     assert "<svg" in drawn
