@@ -62,19 +62,18 @@ def write_comments() -> Iterator[WriteComments]:
 
 
 LONGEST_FILES = (
-    "tests/ray_jobs/test_damage.py",
     "tests/docs/test_commands.py",
-    "tests/pretended_gpus/test_recipes.py",
-    "tests/test_masks_against_float64.py",
     "tests/ray_jobs/test_faults.py",
     "tests/ray_jobs/test_paper_recipes.py",
     "tests/catalog/report/test_page.py",
-    "tests/catalog/test_check.py",
     "tests/test_golden.py",
     "tests/catalog/test_store.py",
-    "tests/pretended_gpus/test_operations.py",
+    "tests/test_masks_against_float64.py",
+    "tests/ray_jobs/test_damage.py",
+    "tests/catalog/test_check.py",
     "tests/mlprune/models/test_offload.py",
     "tests/mlprune/store/backend/test_object_store.py",
+    "tests/pretended_gpus/test_operations.py",
     "tests/catalog/test_concurrency.py",
     "tests/test_families_against_transformers.py",
     "tests/mlprune/steps/prune/test_sweep.py",
@@ -82,6 +81,7 @@ LONGEST_FILES = (
     "tests/mlprune/steps/questions/test_estimates.py",
     "tests/ray_jobs/cli/test_application.py",
     "tests/ray_jobs/test_two_drivers.py",
+    "tests/pretended_gpus/test_recipes.py",
     "tests/ray_jobs/cli/commands/results/test_mixed_model.py",
 )
 """Files that several pytest workers start first, so that none of them runs alone at the end."""
