@@ -44,7 +44,7 @@ def test_attributes_are_escaped() -> None:
     assert unescape(value) == ATTACK
 
 
-@settings(max_examples=30)
+@settings(max_examples=25)
 @given(st.dictionaries(st.sampled_from(["score", "pair", "detail"]), st.text()))
 def test_an_id_is_read_back_as_it_was_written(facets: dict[str, str]) -> None:
     name = to_id(facets)

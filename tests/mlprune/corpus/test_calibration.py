@@ -201,7 +201,7 @@ def test_batches_have_demonstrations_of_similar_length_longest_first_and_equal_o
     assert found == [((5,), (1, 20)), ((3,), (1, 6)), ((0, 1, 2), (3, 3)), ((4, 6), (2, 1))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(lengths=st.lists(st.integers(1, 12), max_size=20), batch_tokens=st.integers(1, 40), data=st.data())
 def test_every_demonstration_is_in_one_batch_with_its_counted_tokens(
     lengths: Sequence[int], batch_tokens: int, data: st.DataObject

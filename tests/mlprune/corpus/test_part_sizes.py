@@ -36,7 +36,7 @@ def test_proportional_shares_go_by_largest_remainder(sizes: list[int], samples: 
     assert part_counts(sizes, shares="proportional", samples=samples) == taken
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6), data=st.data())
 def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequence[int], data: st.DataObject) -> None:
     samples = data.draw(st.integers(1, sum(sizes)))
@@ -85,7 +85,7 @@ def test_numeric_shares_go_by_largest_remainder(
     assert part_counts([100, 100, 100], shares=shares, samples=samples) == taken
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(shares=st.lists(st.floats(0.01, 5), min_size=1, max_size=5), samples=st.integers(200, 400))
 def test_numeric_shares_add_up_and_are_within_one_of_the_exact_quota(shares: list[float], samples: int) -> None:
     try:

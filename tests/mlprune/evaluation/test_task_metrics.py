@@ -26,7 +26,7 @@ from tests.example_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 MEANS = ("macro", "weighted")
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 OUTPUTS = (
     "the cat sat on the mat",

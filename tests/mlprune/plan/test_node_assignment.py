@@ -80,7 +80,7 @@ JOB = JobCost("observe", flops=1e12, fixed_bytes=128 * MIB, thread_bytes=128 * M
 NODES = st.builds(node, st.integers(1, 12), n_cpus=st.sampled_from([0.0, 1.0, 2.0, 5.0]), n_gpus=st.integers(0, 2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(nodes=st.lists(NODES, min_size=1, max_size=4), n_jobs=st.integers(1, 6), gpus=st.sampled_from([0, 0.5, 1]))
 def test_every_planned_pool_can_be_assigned(nodes: list[Node], n_jobs: int, gpus: float) -> None:
     try:

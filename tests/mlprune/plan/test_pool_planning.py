@@ -279,7 +279,7 @@ SECTIONS = st.fixed_dictionaries(
 CLUSTERS = st.lists(st.builds(node, st.integers(0, 4), st.floats(0.5, 12)), min_size=1, max_size=3)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(CLUSTERS, SECTIONS, st.sampled_from([MANY, (OBSERVE, ORDER), (ORDER,)]))
 def test_every_pool_has_room_and_every_shard_fits_its_budget(
     nodes: list[Node], compute: dict[str, object], costs: tuple[JobCost, ...]
@@ -308,7 +308,7 @@ GPU_NODES = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(GPU_NODES, min_size=1, max_size=2), st.sampled_from(["auto", 0, 0.5, 1, 2]))
 def test_every_pool_with_accelerators_is_one_that_the_loader_can_load(nodes: list[Node], gpus: float | str) -> None:
     try:
@@ -343,7 +343,7 @@ def rank(found: Pool) -> tuple[bool, int, int]:
     return not found.is_offloaded, found.threads, sum(found.resident)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(CLUSTERS, st.floats(0.1, 4))
 @example([Node(4.0, 1692253788), Node(2.0, 2169418378)], 0.2081341783854048)
 def test_more_memory_never_makes_a_worse_pool(nodes: list[Node], more: float) -> None:
@@ -354,7 +354,7 @@ def test_more_memory_never_makes_a_worse_pool(nodes: list[Node], more: float) ->
     assert rank(pool(with_more_memory(nodes, more), shards=1, replicas=1)) >= rank(before)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.builds(node, st.integers(1, 4), st.floats(0.5, 12)), st.floats(0.1, 4))
 def test_more_memory_of_one_node_never_makes_a_pool_of_fewer_blocks_in_memory(alone: Node, more: float) -> None:
     try:

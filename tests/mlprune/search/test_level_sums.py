@@ -10,7 +10,7 @@ from mlprune.search.level_sums import LevelSums, reachable_sums
 WEIGHTS = st.lists(st.sampled_from([1, 2, 5]), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(WEIGHTS, st.integers(1, 4), st.integers(0, 30))
 def test_ranks_number_exactly_the_combinations_with_the_sum(weights: list[int], n_levels: int, target: int) -> None:
     sums = LevelSums(weights, n_levels, target=target)
@@ -26,7 +26,7 @@ def test_ranks_number_exactly_the_combinations_with_the_sum(weights: list[int], 
         assert numbered == listed
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(WEIGHTS, st.integers(1, 4))
 def test_reachable_sums_are_those_of_some_levels(weights: list[int], n_levels: int) -> None:
     for first, bits in enumerate(reachable_sums(weights, n_levels)):

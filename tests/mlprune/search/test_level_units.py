@@ -17,7 +17,7 @@ def units(n_weights: tuple[int, ...], levels: tuple[float, ...] = LEVELS, *, tot
     return LevelUnits(tuple(map(str, range(len(n_weights)))), n_weights, levels, total)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.lists(st.sampled_from([100, 300]), min_size=1, max_size=4), st.sampled_from(LEVELS))
 def test_combinations_with_a_total_have_exactly_this_mean(n_weights: list[int], total: float) -> None:
     chosen = units(tuple(n_weights), total=total)

@@ -20,7 +20,7 @@ def units(total: float | None) -> LevelUnits:
     return LevelUnits(tuple("abcde"), WEIGHTS, LEVELS, total)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 5), st.sampled_from([0.6, 0.7, None]))
 def test_changes_stay_in_the_space_and_keep_the_total(number: int, max_changes: int, total: float | None) -> None:
     space = Space((AXIS,), units(total))

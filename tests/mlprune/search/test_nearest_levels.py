@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlprune.search.nearest_levels import nearest_levels
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(st.data())
 def test_the_nearest_levels_are_those_of_a_complete_search(data: st.DataObject) -> None:
     n_units, n_levels = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))

@@ -25,7 +25,7 @@ def test_the_cost_of_a_group_counts_the_items_of_each_rung_once() -> None:
     assert group_cost(1, SETTINGS, eta=4) == 2000
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(
     st.integers(0, 200_000), st.floats(1.01, 8), st.booleans(), st.sets(st.integers(1, 3000), min_size=1, max_size=4)
 )

@@ -39,7 +39,7 @@ def read_back(planned: TextBatch) -> dict[int, list[tuple[tuple[int, ...], int]]
     return scored
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(texts=TEXTS, batch_tokens=st.integers(1, 40))
 def test_every_scored_token_follows_all_tokens_before_it(texts: list[ScoredText], batch_tokens: int) -> None:
     batches = plan_texts(texts, batch_tokens=batch_tokens)
@@ -50,7 +50,7 @@ def test_every_scored_token_follows_all_tokens_before_it(texts: list[ScoredText]
             assert pairs == [(tokens[:position], tokens[position]) for position in range(first, len(tokens))]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(texts=TEXTS)
 def test_padding_is_before_prefixes_and_after_continuations(texts: list[ScoredText]) -> None:
     for planned in plan_texts(texts, batch_tokens=30):
@@ -74,7 +74,7 @@ def test_the_order_of_the_texts_does_not_change_the_batches() -> None:
     ]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(texts=TEXTS, batch_tokens=st.integers(1, 60))
 def test_only_a_long_prefix_exceeds_the_batch_tokens(texts: list[ScoredText], batch_tokens: int) -> None:
     for planned in plan_texts(texts, batch_tokens=batch_tokens):

@@ -20,7 +20,7 @@ def n_run(groups: list[PrefixGroup]) -> int:
     return sum(len(group.prefix) + sum(group.continuation_lengths) for group in groups)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(texts=TEXTS)
 def test_every_text_is_in_one_group_and_begins_with_its_prefix(texts: list[ScoredText]) -> None:
     groups = shared_prefixes(texts)

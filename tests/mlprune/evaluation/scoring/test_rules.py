@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.scoring.rules import RULES, Likelihoods, ranks, rule_scores
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 NUMBER = st.floats(-50, 0)
 ROWS = st.lists(st.tuples(NUMBER, st.integers(1, 9), NUMBER, st.integers(1, 9), NUMBER), min_size=1, max_size=9)
 

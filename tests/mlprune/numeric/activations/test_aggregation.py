@@ -14,7 +14,7 @@ from mlprune.numeric.activations.aggregation import aggregated
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.numeric.weights.scores import wanda_scores
 
-PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 NAMES = tuple(AGGREGATIONS)
 
 

@@ -12,7 +12,7 @@ from mlprune.numeric.activations.packed_triangle import mirrored
 from mlprune.processes.parallel import set_worker_threads
 from tests.pretended_gpus import pretended_gpus
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 CPU = torch.device("cpu")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.activations.language_neurons import language_neurons, random_neurons
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 LANGUAGES = ("en", "fr", "sw")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.activations.outlier_ratios import outlier_ratio, owl_sparsities
 
-PROPERTY = settings(max_examples=100, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 RATIOS = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 

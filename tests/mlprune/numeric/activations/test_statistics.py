@@ -18,7 +18,7 @@ from mlprune.numeric.activations.statistics import (
     token_sums,
 )
 
-PROPERTY = settings(max_examples=40, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

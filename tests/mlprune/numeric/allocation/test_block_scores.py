@@ -50,7 +50,7 @@ def test_scores_that_are_missing_negative_or_not_finite_are_errors() -> None:
                 block_score(layers, statistic)  # type: ignore[arg-type]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(scores=st.lists(st.floats(0.1, 10), min_size=2, max_size=8, unique=True), sparsity=st.floats(0.4, 0.6))
 def test_sparsities_are_those_of_the_published_formula(scores: list[float], sparsity: float) -> None:
     result = dlp_sparsities(scores, sparsity, n_weights=[7] * len(scores))

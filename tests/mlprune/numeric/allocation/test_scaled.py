@@ -8,7 +8,7 @@ from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.allocation.scaled import scaled_sparsities
 from tests.mlprune.numeric.allocation.allocation_checks import check_allocation
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 LLAMA2_7B = (
     *(2.13563367, 2.7064359, 3.12323141, 3.12369503, 3.1421864, 3.13326877, 3.01261122, 3.07200663, 2.80807533),
     *(2.90998619, 2.71361412, 2.67604865, 2.84377592, 3.01278792, 3.05158918, 3.12148353, 3.43874274, 3.6877376),

@@ -8,7 +8,7 @@ from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.allocation.shifted import shifted_sparsities
 from tests.mlprune.numeric.allocation.allocation_checks import check_allocation
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 PARTS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 100)), min_size=1, max_size=6)
 
 

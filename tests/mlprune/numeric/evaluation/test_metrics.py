@@ -22,7 +22,7 @@ from mlprune.numeric.evaluation.metrics import (
 )
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def keys_of(item: int, n: int) -> list[str]:

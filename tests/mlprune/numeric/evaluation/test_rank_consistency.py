@@ -19,7 +19,7 @@ from mlprune.numeric.evaluation.rank_consistency import (
     item_consistency,
 )
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def padded(rows: list[list[float]]) -> Array:

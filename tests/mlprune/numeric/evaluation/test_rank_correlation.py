@@ -19,13 +19,13 @@ def plain_ranks(values: list[int]) -> list[float]:
     return [sum(other < one for other in values) + (values.count(one) - 1) / 2 for one in values]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(values=FEW)
 def test_equal_values_have_the_mean_of_their_ranks(values: list[int]) -> None:
     assert ranks_with_ties(np.array(values, dtype=float)).tolist() == plain_ranks(values)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=25)
 @given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=8))
 def test_the_correlation_is_that_of_scipy_for_every_row(pairs: list[tuple[int, int]]) -> None:
     first, second = np.array(pairs, dtype=float).T

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlprune.errors import BadInputError, ShapeError
 from mlprune.numeric.masks.keep_masks import combined_masks, jaccard_removed
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 @PROPERTY

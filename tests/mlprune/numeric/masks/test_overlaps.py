@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.masks.overlaps import top_bottom_overlap, top_features
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 MAGNITUDES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=15)
 
 

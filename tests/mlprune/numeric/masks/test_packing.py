@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mlprune.errors import ShapeError
 from mlprune.numeric.masks.packing import kept_bits, pack_levels, unpack_flags, unpack_levels
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 @PROPERTY

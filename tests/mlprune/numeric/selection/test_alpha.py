@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.selection.alpha import alpha_counts
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def looped_counts(scores: np.ndarray, sparsity: float, *, highest: bool = False) -> list[int]:

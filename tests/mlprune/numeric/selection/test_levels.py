@@ -16,7 +16,7 @@ from mlprune.numeric.masks.keep_masks import combined_masks
 from mlprune.numeric.selection.levels import alpha_levels, levels_of, matrix_levels, n_m_levels, n_removed, row_levels
 from tests.level_masks import keep_mask, removed_counts
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 SPARSITIES = st.lists(st.integers(0, 99).map(lambda percent: percent / 100), min_size=1, max_size=6).map(sorted)
 
 

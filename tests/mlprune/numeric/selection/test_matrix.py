@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mlprune.numeric.selection.matrix import select_in_matrix
 
-PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def sorted_levels(scores: np.ndarray, counts: np.ndarray, *, highest: bool = False) -> np.ndarray:

@@ -14,7 +14,7 @@ from mlprune.numeric.selection.levels import levels_of, permuted_levels
 from mlprune.numeric.selection.permutation import column_order, kept_sum
 from mlprune.processes.parallel import set_worker_threads
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def kept_by_loops(scores: list[list[float]], order: list[int], n: int, m: int) -> float:

@@ -13,7 +13,7 @@ from mlprune.numeric.selection.rows import select_in_rows
 from mlprune.numeric.selection.sortable_bits import compiled
 from mlprune.processes.parallel import set_worker_threads
 
-PROPERTY = settings(max_examples=80, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 WIDTHS = [1, 2, 3, 7, 32, 33, 64, 1000, 4097, 16384]
 VALUES = st.sampled_from([0.0, -0.0, 1e-45, 1e-40, 1.0, np.nextafter(np.float32(1), np.float32(2)), 2.0, 3e38, -1.0])
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mlprune.numeric.selection.sortable_bits import flip_of, key_of, row_chunks
 
-PROPERTY = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 

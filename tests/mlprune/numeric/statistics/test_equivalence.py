@@ -15,7 +15,7 @@ from mlprune.numeric.statistics.equivalence import (
 )
 from mlprune.numeric.statistics.paired_proportions import tango_interval, tango_scores
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 OUTCOMES = [(0, 0, 150), (0, 1, 150), (3, 0, 150), (10, 12, 150), (1, 7, 21), (0, 21, 21), (30, 20, 50)]
 
 

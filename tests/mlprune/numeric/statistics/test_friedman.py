@@ -11,7 +11,7 @@ from scipy import stats
 from mlprune.errors import PermanentError, ShapeError
 from mlprune.numeric.statistics.friedman import average_ranks, friedman
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 VALUES = st.integers(2, 6).flatmap(
     lambda k: st.lists(st.lists(st.integers(0, 4), min_size=k, max_size=k), min_size=2, max_size=8)
 )

@@ -13,7 +13,7 @@ from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips
 from tests.mlprune.numeric.statistics.test_sign_flips import example
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.02, 0.04, 0.3, 0.7, 1.0]), max_size=8)
 
 

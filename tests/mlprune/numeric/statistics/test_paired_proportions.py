@@ -22,7 +22,7 @@ from mlprune.numeric.statistics.paired_proportions import (
     tango_scores,
 )
 
-PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 @st.composite

@@ -9,7 +9,7 @@ from torch import Tensor
 from mlprune.numeric.weights import quantisation
 from mlprune.numeric.weights.quantisation import Quantisation, quantise, quantised
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 CASES = st.builds(
     lambda seed, rows, inputs, share, bits, group: (
         drawn(rows, inputs, seed=seed, share=share),

@@ -18,7 +18,7 @@ from tests.mlprune.numeric.weights.reconstruction_checks import (
     drawn,
 )
 
-PROPERTY = settings(max_examples=30, deadline=None, derandomize=True, database=None)
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
 
 def correlated(d_in: int, n_tokens: int = 64, seed: int = 9) -> Tensor:

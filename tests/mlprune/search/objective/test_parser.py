@@ -29,7 +29,7 @@ def nodes() -> st.SearchStrategy[Node]:
     return st.recursive(leaves, operations, max_leaves=8)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(nodes())
 def test_the_canonical_text_is_parsed_to_the_same_expression(node: Node) -> None:
     expression = Expression(Operation("add", (Share("kept"), node)))

@@ -29,7 +29,7 @@ def read(data: bytes, record_id: str) -> bytes:
     return block_lines(block, data[block.start : block.start + block.n_bytes])[start:end]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=30), st.integers(1, 200))
 def test_every_record_is_read_back_whatever_the_size_of_blocks(texts: list[str], block_bytes: int) -> None:
     lines = [line(f"{n:020x}", text) for n, text in enumerate(texts)]
