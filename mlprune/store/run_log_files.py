@@ -1,6 +1,6 @@
 """Files of runs: their names, and packs, each of which replaces many small files.
 
-    runs/<run_id>/run.json                         command, user, host and start time
+    runs/<run_id>/run.json                         command, recipe, host and start time
     runs/<run_id>/planned.json, ended.json         the jobs to be done, and how the run ended
     runs/<run_id>/searches.json                    how far its searches are
     runs/<run_id>/environment-<id>.json            code, libraries and hardware that its jobs used

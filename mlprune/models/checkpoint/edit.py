@@ -53,7 +53,7 @@ def zero_weights(file: Path, name: str, removed: Tensor) -> None:
     with file.open("r+b") as stream:
         stream.seek(stored.begin)
         data = torch.frombuffer(bytearray(stream.read(stored.n_bytes)), dtype=torch.uint8)
-        data.view(removed.numel(), -1)[removed.flatten()] = 0
+        data.view(removed.numel(), -1).masked_fill_(removed.reshape(-1, 1), 0)
         stream.seek(stored.begin)
         stream.write(data.numpy().data)
 

@@ -7,6 +7,7 @@ A mask has one bit per weight, row-major, eight per byte, the lowest bit first; 
 """
 
 import json
+import mmap
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,19 +16,18 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 HERE, INDEX = Path(__file__).parent, "model.safetensors.index.json"
 TYPES = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "BOOL": "bool"}
 
 
-def load(base: Path | str, published: Path | str = HERE) -> dict[str, Tensor]:
+def load(base: Path | str, published: Path | str = HERE) -> dict[str, torch.Tensor]:
     """Return the tensors of the pruned model, by their names in the files of the base model."""
     return {name: tensor for _, _, tensors in files(Path(base), Path(published)) for name, tensor in tensors.items()}
 
 
 def write(base: Path, out: Path, published: Path = HERE) -> None:
-    """Write the pruned model to a new folder. One weight file is in memory at a time."""
+    """Write the pruned model to a new folder. The changed tensors of one file are in memory at a time."""
     out.mkdir(parents=True)
     try:
         for name, data, _ in files(base, published):
@@ -42,14 +42,15 @@ def write(base: Path, out: Path, published: Path = HERE) -> None:
         raise
 
 
-def files(base: Path, published: Path) -> Iterator[tuple[str, bytearray, dict[str, Tensor]]]:
-    """Yield the name, the bytes and the tensors of each weight file of the pruned model."""
+def files(base: Path, published: Path) -> Iterator[tuple[str, mmap.mmap, dict[str, torch.Tensor]]]:
+    """Yield the name, the bytes and the tensors of each weight file; files are mapped, and their changes private."""
     left = json.loads((published / "published.json").read_text("utf-8"))["tensors"]
     parts = [published / name for name in ("masks.safetensors", "changed.safetensors")]
     masks, values = (load_file(part) if part.exists() else {} for part in parts)
     index = json.loads((base / INDEX).read_text("utf-8"))["weight_map"] if (base / INDEX).exists() else {}
     for file in sorted(set(index.values())) or ["model.safetensors"]:
-        data, tensors = bytearray((base / Path(file).name).read_bytes()), {}
+        with (base / Path(file).name).open("rb") as stream:
+            data, tensors = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY), {}
         start = 8 + int.from_bytes(data[:8], "little")
         for name, stored in json.loads(data[8:start]).items():
             if name == "__metadata__" or index.get(name, file) != file:

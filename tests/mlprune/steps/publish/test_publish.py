@@ -10,7 +10,7 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
+from mlprune.errors import BadInputError, DamagedArtefactError, RetiredArtefactError, StoreError
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.numeric.masks.packing import unpack_flags
 from mlprune.pruning.mask_files import fingerprint
@@ -19,6 +19,7 @@ from mlprune.steps.publish import delta
 from mlprune.steps.publish import publish as publishing
 from mlprune.steps.publish.publication import Publication
 from mlprune.steps.publish.publish import publish_variants
+from mlprune.store.retired import group_of, write_marker
 from tests.composed_variants import Both
 from tests.mlprune.steps.publish.publications import publish, require_equal_models
 from tests.tiny_models import save_tiny_model
@@ -188,6 +189,12 @@ def test_damage_and_an_interruption_leave_nothing_behind(
     mask = require_masks(store, ids[1]).masks[2]
     (tmp_path / "store" / mask.path).write_bytes(b"damaged")
     with pytest.raises(DamagedArtefactError):
+        publish(store, ids, kinds.folder / "model", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+    (tmp_path / "store" / mask.path).unlink()
+    write_marker(store, group_of(mask.path), retired_at="2026-11-26T18:00:00", reason="a rule")
+    with pytest.raises(RetiredArtefactError):
         publish(store, ids, kinds.folder / "model", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
