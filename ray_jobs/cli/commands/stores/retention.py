@@ -52,6 +52,14 @@ class RetentionOptions:
             raise BadInputError("no rule says what is kept", expected="--keep-best, --keep-days or --quota")
 
 
+@dataclass(frozen=True)
+class RetentionOutput:
+    """How the table is printed."""
+
+    format_name: str = "table"
+    is_wide: bool = False
+
+
 def parse_size(text: str) -> int:
     """Parse a size such as `200GB` or `1.5 TiB`.
 
@@ -66,7 +74,7 @@ def parse_size(text: str) -> int:
 
 
 def apply_retention(
-    store: "Store", options: RetentionOptions, *, min_age_hours: float, delete: bool, format_name: str
+    store: "Store", options: RetentionOptions, *, min_age_hours: float, delete: bool, output: RetentionOutput
 ) -> None:
     """Print what the rules keep and retire, and remove what is retired if `delete` is set.
 
@@ -91,10 +99,12 @@ def apply_retention(
         ranking = rank_variants(catalog, request)
         decisions = decide(mask_files(store), ranking, rules, store_bytes=store_bytes)
         table = decision_table(catalog, decisions)
-        n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if format_name == "table" else 0
+        n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if output.format_name == "table" else 0
         if n_hidden:
             table = replace(table, rows=table.rows[:MAX_LISTED_ROWS])
-        typer.echo(format_result(catalog, table, format_name=format_name, may_omit=False))
+        typer.echo(
+            format_result(catalog, table, format_name=output.format_name, may_omit=False, is_wide=output.is_wide)
+        )
     if n_hidden:
         typer.echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
     n_bytes = retire(store, decisions) if delete else 0

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from catalog.visible_text import visible
-from ray_jobs.cli.commands.stores.retention import RetentionOptions, apply_retention
-from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
+from ray_jobs.cli.commands.stores.retention import RetentionOptions, RetentionOutput, apply_retention
+from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, existing_store
 
 MAX_LISTED_FILES = 50
 """Files that `gc` lists by name."""
@@ -57,6 +57,7 @@ def gc(
         ),
     ] = None,
     format_: FormatOption = "table",
+    wide: WideOption = False,
 ) -> None:
     """List, or delete, files that no record references. Files that a running job may still need are skipped.
 
@@ -75,7 +76,8 @@ def gc(
     retention = RetentionOptions(keep_best, tuple(by or ()), task, language, keep_days, quota)
     if retention.is_wanted:
         opened = existing_store(store)
-        apply_retention(opened, retention, min_age_hours=min_age_hours, delete=delete, format_name=format_)
+        output = RetentionOutput(format_, is_wide=wide)
+        apply_retention(opened, retention, min_age_hours=min_age_hours, delete=delete, output=output)
         return
     from mlprune.store.garbage import find_garbage, remove_garbage  # noqa: PLC0415 - commands import lazily
     from mlprune.store.scratch import abandoned_folders, remove_abandoned  # noqa: PLC0415
