@@ -3,13 +3,16 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError
 from mlprune.json_values import JsonValue, parse_json
 from mlprune.store.backend.store_files import StoreFiles
-from mlprune.store.parquet import Columns, Schema, Values, columns_of, parquet_bytes
 from mlprune.store.records import Artefact, Record
 from mlprune.store.retired import group_of, read_marker, remake_command
+
+if TYPE_CHECKING:
+    from mlprune.store.parquet import Columns, Schema, Values
 
 
 def sha256_of(data: bytes) -> str:
@@ -25,8 +28,10 @@ class ArtefactStore(StoreFiles):
         self.write(path, data)
         return Artefact(path=path, n_bytes=len(data), sha256=sha256_of(data), n_rows=n_rows)
 
-    def write_table(self, path: str, columns: Columns, schema: Schema) -> Artefact:
+    def write_table(self, path: str, columns: "Columns", schema: "Schema") -> Artefact:
         """Write columns as a Parquet file; equal columns give equal bytes."""
+        from mlprune.store.parquet import parquet_bytes  # noqa: PLC0415 - loads pyarrow, which `status` does not need
+
         data, n_rows = parquet_bytes(columns, schema)
         return self.write_bytes(path, data, n_rows=n_rows)
 
@@ -55,8 +60,10 @@ class ArtefactStore(StoreFiles):
                 "a file was retired to save space", path=path, **marker, next=remake_command(self.uri)
             )
 
-    def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> dict[str, Values]:
+    def read_table(self, artefact: Artefact, columns: Sequence[str] | None = None) -> "dict[str, Values]":
         """Read all or some columns of a Parquet artefact; see `read_bytes` for the error."""
+        from mlprune.store.parquet import columns_of  # noqa: PLC0415
+
         return columns_of(self.read_bytes(artefact), columns)
 
     def is_complete(self, record: Record) -> bool:

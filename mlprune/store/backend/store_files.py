@@ -9,8 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import pyarrow.fs as pafs
+from typing import TYPE_CHECKING
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
@@ -26,6 +25,9 @@ from mlprune.store.backend.local_files import (
     read_local,
 )
 from mlprune.store.backend.quarantine import StoreQuarantine
+
+if TYPE_CHECKING:
+    pass
 
 PART_BYTES = 8 << 20
 """Bytes of a large file that are in memory at a time."""
@@ -58,6 +60,8 @@ class StoreFiles(StoreQuarantine):
         full = [self._full(path) for path in paths]
         if self.is_local:
             return [file_size(path) for path in full]
+        import pyarrow.fs as pafs  # noqa: PLC0415 - a folder does not need it
+
         infos = self._request(lambda: self._files.get_file_info(full)) if full else []
         return [info.size if info.type == pafs.FileType.File else -1 for info in infos]
 
@@ -160,6 +164,8 @@ class StoreFiles(StoreQuarantine):
 
     def file_info(self, path: str) -> FileInfo | None:
         """Return size and time of a file without reading it; None if it does not exist."""
+        import pyarrow.fs as pafs  # noqa: PLC0415
+
         info = self._request(lambda: self._files.get_file_info(self._full(path)))
         if info.type != pafs.FileType.File:
             return None
@@ -187,7 +193,7 @@ class StoreFiles(StoreQuarantine):
             entries = entries_in(full, on_unreadable_name=self._on_unreadable_name)
             infos: Iterable[FileInfo] = file_infos(entry for entry in entries if entry.name.startswith(prefix))
         else:
-            listed = self._infos(pafs.FileSelector(full, recursive=False, allow_not_found=True))
+            listed = self._infos(full, recursive=False)
             infos = (info for info in listed if info.path.rpartition("/")[2].startswith(prefix))
         return [replace(info, path=self._relative(info.path)) for info in infos]
 
@@ -197,13 +203,16 @@ class StoreFiles(StoreQuarantine):
         if self.is_local:
             infos: Iterable[FileInfo] = file_infos(entries_below(full, on_unreadable_name=self._on_unreadable_name))
         else:
-            infos = self._infos(pafs.FileSelector(full, recursive=True, allow_not_found=True))
+            infos = self._infos(full, recursive=True)
         for info in infos:
             if unfinished or UNFINISHED not in info.path:
                 yield replace(info, path=self._relative(info.path))
 
-    def _infos(self, selector: pafs.FileSelector) -> Iterator[FileInfo]:
-        """Yield the files of an object store that match a selector."""
+    def _infos(self, folder: str, *, recursive: bool) -> Iterator[FileInfo]:
+        """Yield the files of a folder of an object store."""
+        import pyarrow.fs as pafs  # noqa: PLC0415
+
+        selector = pafs.FileSelector(folder, recursive=recursive, allow_not_found=True)
         for info in self._request(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
                 yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)

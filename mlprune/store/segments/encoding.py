@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-import pyarrow as pa
-
 BLOCK_BYTES = 1 << 20
 """Uncompressed size at which a block ends, after the record that reaches it."""
 PREFACE_BYTES = 8
@@ -66,6 +64,8 @@ def segment_bytes(lines: Sequence[tuple[str, bytes]]) -> bytes:
         lines: (id, JSON text on one line, without its line break) of each record.
     """
     groups = list(_groups(lines))
+    import pyarrow as pa  # noqa: PLC0415 - a store without segments does not need it
+
     codec = pa.Codec(_CODEC, compression_level=_LEVEL)
     raws = [b"".join(line + b"\n" for _, line in group) for group in groups]
     frames = [codec.compress(raw, asbytes=True) for raw in raws]
@@ -153,6 +153,8 @@ def block_lines(block: Block, frame: bytes) -> bytes:
     Raises:
         ValueError: the block is damaged.
     """
+    import pyarrow as pa  # noqa: PLC0415
+
     try:
         raw = pa.decompress(frame, block.n_raw, _CODEC, asbytes=True)
     except (pa.ArrowException, OSError) as err:

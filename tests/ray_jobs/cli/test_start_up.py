@@ -43,5 +43,5 @@ def test_help_and_lists_load_no_heavy_library(loaded: dict[str, list[str]], step
     assert loaded[step] == []
 
 
-def test_the_status_of_runs_loads_what_reads_a_store(loaded: dict[str, list[str]]) -> None:
-    assert loaded["status --store"] == ["numpy", "pyarrow"]
+def test_the_status_of_runs_in_a_folder_loads_no_heavy_library(loaded: dict[str, list[str]]) -> None:
+    assert loaded["status --store"] == []

@@ -326,7 +326,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
         raise TransientError("the object store does not answer")
 
     monkeypatch.setattr(store, "_get", unwell)
-    monkeypatch.setattr("mlprune.store.backend.connection.with_retries", lambda action, *, store: action())
+    monkeypatch.setattr("mlprune.store.backend.object_store.with_retries", lambda action, *, store: action())
     for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", ID)):
         with pytest.raises(TransientError):
             fails()
