@@ -1,10 +1,12 @@
 """Serve the live page of a store on loopback, until the process is stopped."""
 
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -37,7 +39,7 @@ class Sources:
 
 
 class LiveServer(uvicorn.Server):
-    """A server for one store. `run` returns after SIGINT or SIGTERM, and raises that signal again.
+    """A server for one store. `run` returns after SIGINT or SIGTERM, which is its normal end.
 
     Args:
         sources: see `Sources`.
@@ -90,6 +92,11 @@ class LiveServer(uvicorn.Server):
             super().run(sockets or [self._listener])
         finally:
             self._catalog.close()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a second SIGINT does not wait for answers that are being sent. The signal is not raised again."""
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let requests stop waiting for news, and stop."""

@@ -126,8 +126,8 @@ class Watcher:
             started = monotonic()
             try:
                 has_worked = await update()
-            except (MlpruneError, OSError, ValueError, RuntimeError) as err:
-                logger.info("%s cannot be read now: %s", name, err)
+            except Exception as err:  # the page shows it, and the store is followed all night
+                logger.info("%s cannot be read now", name, exc_info=True)
                 text = str(err) if isinstance(err, MlpruneError) else reason_of(err)
                 await self._state.put(f"{name}_error", visible(text))
                 await asyncio.sleep(AFTER_ERROR_S)

@@ -89,12 +89,14 @@ SELECT id_of('comparison', concat_ws(' ', e.n, task, split)) AS comparison_id, e
 FROM e JOIN (SELECT * FROM e WHERE sparsity = 0) AS d USING (task, language, split)
 WHERE e.sparsity > 0 AND task <> 'perplexity';
 INSERT INTO rank_consistency BY NAME
+SELECT * RENAME (ranked AS value) FROM (
 SELECT e.variant_id, task, e.language, r.language AS reference_language, split, 1000 AS n_items, 0 AS n_skipped,
-    0.5 + 0.4 * noise(e.evaluation_id || r.language) AS value, value - 0.05 AS ci_low, value + 0.05 AS ci_high,
+    0.5 + 0.4 * noise(e.evaluation_id || r.language) AS ranked, ranked - 0.05 AS ci_low, ranked + 0.05 AS ci_high,
     0.3 AS chance, 'mean' AS scoring_rule, e.evaluation_id,
     r.evaluation_id AS reference_evaluation_id, task AS protocol_id
 FROM e JOIN e AS r USING (variant_id, task, split)
-WHERE task = 'facts' AND e.language <> 'en' AND (r.language = 'en' OR e.language < r.language);
+WHERE task = 'facts' AND e.language <> 'en' AND (r.language = 'en' OR e.language < r.language)
+);
 INSERT INTO mask_overlaps BY NAME
 SELECT least(a.variant_id, b.variant_id) AS variant_a, greatest(a.variant_id, b.variant_id) AS variant_b,
     block::INTEGER AS block, layer, 0.7 + 0.3 * noise(concat_ws(' ', a.n, b.n, block)) AS jaccard
@@ -112,5 +114,5 @@ SELECT id_of('statistics', set_id) AS statistics_id, base_model_id, set_id AS de
 FROM sets, base, range(25) AS r(block), range(1, 21) AS q(place);
 INSERT INTO feature_overlaps BY NAME
 SELECT base_model_id, a.set_id AS set_a, b.set_id AS set_b, block::INTEGER AS depth, 0.3 AS share,
-    0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value
+    0.1 + 0.1 * noise(a.set_id || b.set_id || block) AS value, 'corrected' AS profile
 FROM sets AS a, sets AS b, base, range(25) AS r(block);

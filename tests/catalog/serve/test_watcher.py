@@ -104,7 +104,7 @@ def test_new_records_change_the_results_and_the_report(tmp_path: Path) -> None:
 
 
 def test_an_error_is_shown_until_it_is_gone(live_catalog: LiveCatalog, tmp_path: Path) -> None:
-    outcomes: list[Any] = [StoreError("the store does not answer\x1b"), OSError(5, "lost"), []]
+    outcomes: list[Any] = [StoreError("the store does not answer\x1b"), OSError(5, "lost"), LookupError("odd"), []]
 
     def read() -> Any:
         outcome = outcomes[0] if len(outcomes) == 1 else outcomes.pop(0)

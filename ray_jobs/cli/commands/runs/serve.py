@@ -46,7 +46,5 @@ def serve(
             "the address there. Ctrl+C stops the server.",
             err=True,
         )
-        try:
-            server.run()
-        except KeyboardInterrupt:
-            typer.echo("stopped", err=True)
+        server.run()
+        typer.echo("stopped", err=True)

@@ -1,5 +1,6 @@
 """`mlprune serve`: what it prints, and how it ends."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from catalog.serve.server import LiveServer, listen
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.runs.serve import serve
+from ray_jobs.process.signals import GracefulShutdown
 
 
 def test_it_prints_the_address_and_ends_quietly(
@@ -15,12 +17,16 @@ def test_it_prints_the_address_and_ends_quietly(
 ) -> None:
     addresses: list[str] = []
 
-    def interrupted(server: LiveServer) -> None:
-        addresses.append(server.address)
-        raise KeyboardInterrupt
+    async def tick(server: LiveServer, _: int) -> bool:
+        if not addresses:
+            addresses.append(server.address)
+            signal.raise_signal(signal.SIGINT)
+        return server.should_exit
 
-    monkeypatch.setattr(LiveServer, "run", interrupted)
-    serve(store=str(tmp_path / "store"), port=0)
+    monkeypatch.setattr(LiveServer, "on_tick", tick)
+    with GracefulShutdown() as shutdown:
+        serve(store=str(tmp_path / "store"), port=0)
+    assert shutdown.number is None
     out, err = capsys.readouterr()
     assert out.splitlines() == addresses
     assert addresses[0].startswith("http://127.0.0.1:")
