@@ -58,9 +58,9 @@ def add_rows(record: Record, rows: Rows) -> None:
     Of a record of an earlier version, whose statistics are not comparable with today's, only the latter are added.
     """
     keys = {"kind": record.kind, "id": record.id}
-    rows.setdefault("records", []).append(
-        {**keys, "step_version": record.step_version, "n_artefacts": len(record.artefacts)}
-    )
+    about = {"step_version": record.step_version, "n_artefacts": len(record.artefacts)}
+    ordering_id = record.parameters.get("ordering") if record.kind == "mask_blocks" else None
+    rows.setdefault("records", []).append({**keys, **about, "ordering_id": ordering_id})
     rows.setdefault("record_parents", []).extend(
         {**keys, "role": role, "parent_id": parent}
         for role, value in record.parents.items()

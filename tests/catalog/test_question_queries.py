@@ -12,7 +12,7 @@ from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import answers
-from tests.catalog_data import STARTED
+from tests.catalog_data import STARTED, write_rows
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -128,9 +128,11 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store:
     ordering_ids = {row["variant_id"]: row["ordering_id"] for row in rows["ordering_variants"]}
     ordering_id = ordering_ids[variant["variant_id"]]
     n_sharing = sum(other == ordering_id for other in ordering_ids.values())
+    block_id = write_rows(full_store, "mask_blocks", parameters={"ordering": ordering_id, "block": 0}, rows={})
     made = (
         ("variants", variant["variant_id"], 2.0, 0.5),
-        ("masks", ordering_id, 9.0, 1.5),
+        ("masks", ordering_id, 3.0, 0.5),
+        ("mask_blocks", block_id, 6.0, 1.5),
         ("evaluations", evaluation["evaluation_id"], 4.0, 1.0),
         ("evaluations", evaluation["evaluation_id"], 1.0, 1.0),
     )
@@ -148,8 +150,8 @@ def test_the_cost_of_a_shared_ordering_is_divided_among_its_variants(full_store:
     assert (row["own_s"], row["shared_s"], row["evaluate_s"]) == (2.0, 9.0 / n_sharing, 5.0)
     assert row["total_s"] == pytest.approx(7.0 + 9.0 / n_sharing)
     assert (row["prune_cpu_s"], row["evaluate_cpu_s"]) == (1.0 + 4.5 / n_sharing, 2.5)
-    assert (row["peak_memory_gib"], row["n_tries"]) == (1.5, 4)
-    assert [(one["n_tries"], one["elapsed_s"], one["cpu_s"]) for one in steps] == [(4, 16.0, 8.0)]
+    assert (row["peak_memory_gib"], row["n_tries"]) == (1.5, 5)
+    assert [(one["n_tries"], one["elapsed_s"], one["cpu_s"]) for one in steps] == [(5, 16.0, 8.0)]
 
 
 def test_lineage_has_every_file_that_a_number_was_made_from(catalog: Catalog, filled: Store, rows: Rows) -> None:

@@ -4,5 +4,6 @@ CREATE OR REPLACE TABLE records (
     id VARCHAR,            -- 20 hex digits, a hash of everything that determines the result
     step_version INTEGER,  -- version of the step that made it
     n_artefacts BIGINT,    -- number of its files in the store
+    ordering_id VARCHAR,   -- id of the ordering or sweep of which it is a block; NULL for other kinds than mask_blocks
     PRIMARY KEY (kind, id)
 );

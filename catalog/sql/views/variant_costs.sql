@@ -27,9 +27,9 @@ pieces AS (
     UNION ALL
     SELECT variant_id, 'masks', ordering_id, 'shared', n_sharing FROM orderings_of
     UNION ALL
-    SELECT o.variant_id, 'mask_blocks', p.parent_id, 'shared', o.n_sharing
+    SELECT o.variant_id, r.kind, r.id, 'shared', o.n_sharing
     FROM orderings_of AS o
-    JOIN record_parents AS p ON p.kind = 'masks' AND p.id = o.ordering_id
+    JOIN records AS r ON r.kind = 'mask_blocks' AND r.ordering_id = o.ordering_id
     UNION ALL
     SELECT variant_id, 'evaluations', evaluation_id, 'evaluate', 1 FROM evaluations
 )

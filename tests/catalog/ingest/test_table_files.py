@@ -11,7 +11,7 @@ HASHES = {
     4: "cfa0fd8a9362f7e92bc3dda420385ad6d7520f692ebded7b965e825307b1fa60",
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
     6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
-    7: "46c96a2845edb2b819884a9c9cc7d7addce84be8252c8f0008d3e744d9faf5f1",
+    7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
