@@ -88,7 +88,7 @@ def magnitude_run(folder: Path, family: str, dtype: torch.dtype, *, in_several_f
 
 @pytest.mark.parametrize(
     ("family", "dtype", "in_several_files"),
-    [("gpt2", torch.float32, False), ("bloom", torch.bfloat16, True), ("gpt2", torch.bfloat16, True)],
+    [("bloom", torch.float32, False), ("gpt2", torch.bfloat16, True)],
 )
 def test_families_dtypes_and_sharded_checkpoints(
     family: str, dtype: torch.dtype, in_several_files: bool, tmp_path: Path
