@@ -15,5 +15,5 @@ SELECT
 FROM variant_parents AS p
 JOIN described_variants AS v ON v.variant_id = p.variant_id
 JOIN described_variants AS o ON o.variant_id = p.parent_variant_id
-WHERE $variant_id::VARCHAR IS NULL OR p.variant_id = $variant_id::VARCHAR
+WHERE v.combination IS NOT NULL AND ($variant_id::VARCHAR IS NULL OR p.variant_id = $variant_id::VARCHAR)
 ORDER BY v.base_model_id, v.label, p.variant_id, length(p.role), p.role, p.parent_variant_id;
