@@ -155,7 +155,11 @@ def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
 
 def test_a_combination_of_different_scores_is_not_a_dense_model_in_the_curves(methods_catalog: Catalog) -> None:
     sql = "SELECT DISTINCT settings, n_variants FROM sparsity_curve WHERE score IS NULL AND sparsity > 0"
-    assert methods_catalog.query(sql) == [{"settings": "intersection of wanda on fr-en and magnitude", "n_variants": 1}]
+    assert {row["settings"]: row["n_variants"] for row in methods_catalog.query(sql)} == {
+        "intersection of wanda on fr-en and magnitude": 1,
+        "without the neurons of fr, share 0.02": 1,
+        "without as many random neurons as of fr, share 0.02": 2,
+    }
 
 
 def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(

@@ -281,6 +281,7 @@ def test_a_rebuild_is_refused_while_a_process_writes(store: Store) -> None:
 def remote_like(store: Store) -> Store:
     """The same files through a file system that is not the local one."""
     store._files = pafs.SubTreeFileSystem("/", pafs.LocalFileSystem())
+    store.is_local = False
     store._root = store._root.lstrip("/")
     assert store.local_root is None
     return store

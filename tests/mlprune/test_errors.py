@@ -64,7 +64,13 @@ def test_errors_that_a_user_can_fix_are_bad_input_errors() -> None:
         if issubclass(error_class, BadInputError) and error_class is not BadInputError
     }
     of_inputs = {"RecipeError", "CorpusError", "TaskFileError", "ModelError", "HubError"}
-    assert fixable == of_inputs | {"StoreError", "QueryError", "PluginError", "UnreadableFileError"}
+    assert fixable == of_inputs | {
+        "StoreError",
+        "QueryError",
+        "PluginError",
+        "UnreadableFileError",
+        "RetiredArtefactError",
+    }
     assert issubclass(errors.WorkerLostError, TransientError)
 
 
