@@ -126,7 +126,9 @@ def _leftover_findings(store: Store) -> Iterator[Finding]:
     n_copies = n_quarantined(store)
     if n_copies:
         text = f"{counted(n_copies, 'record')} in quarantine"
-        yield warning(SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune gc --delete")
+        yield warning(
+            SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune gc --delete --store {store.uri}"
+        )
     try:
         garbage = find_garbage(store)
     except StoreError:
