@@ -84,14 +84,24 @@ def only_retired(record: Record, sizes: Iterable[int], *, groups: Collection[str
         sizes: of the record's artefacts, in their order; -1 for a missing one.
         groups: those with a marker.
     """
-    missing: set[str] = set()
+    found = list(sizes)
+    if first_damaged(record, found, groups=groups) is not None:
+        return None
+    missing = (artefact for artefact, size in zip(record.artefacts, found, strict=True) if size == -1)
+    return frozenset(group_of(artefact.path) for artefact in missing)
+
+
+def first_damaged(record: Record, sizes: Iterable[int], *, groups: Collection[str]) -> str | None:
+    """Return the path of the first file of a record that is missing or has another size, and was not retired.
+
+    Args:
+        sizes, groups: as for `only_retired`.
+    """
     for artefact, size in zip(record.artefacts, sizes, strict=True):
-        if size == artefact.n_bytes:
-            continue
-        if size != -1 or group_of(artefact.path) not in groups:
-            return None
-        missing.add(group_of(artefact.path))
-    return frozenset(missing)
+        is_retired = size == -1 and group_of(artefact.path) in groups
+        if size != artefact.n_bytes and not is_retired:
+            return artefact.path
+    return None
 
 
 def remove_markers_of_complete(store: MarkerFiles, artefacts: Iterable[Artefact]) -> None:

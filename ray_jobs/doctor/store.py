@@ -10,7 +10,7 @@ from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.hub import format_size
 from mlprune.store.garbage import find_garbage
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.retired import only_retired, remake_command, retired_groups
+from mlprune.store.retired import first_damaged, remake_command, retired_groups
 from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
@@ -95,9 +95,8 @@ def _read(store: Store) -> _Contents:
             if folder not in sizes:
                 sizes[folder] = store.sizes(folder)
         found = [sizes[one.path.partition("/")[0]].get(one.path, -1) for one in record.artefacts]
-        if only_retired(record, found, groups=retired) is None:
-            wrong = (one.path for one, size in zip(record.artefacts, found, strict=True) if size != one.n_bytes)
-            contents.damaged.append(next(wrong))
+        if (damaged := first_damaged(record, found, groups=retired)) is not None:
+            contents.damaged.append(damaged)
     contents.damaged += [path for kind in store.compacted.kinds() for path in store.compacted.damaged(kind)]
     return contents
 

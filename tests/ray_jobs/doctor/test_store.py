@@ -50,6 +50,16 @@ def test_a_missing_file_is_named_unless_it_was_retired(store: Store) -> None:
     assert any("--remake" in finding.text for finding in examine_store(store.uri))
 
 
+def test_the_damaged_file_of_a_record_is_named_and_not_the_retired_one(store: Store) -> None:
+    artefacts = [store.write_bytes(f"{folder}/b/block-000.safetensors", b"12345") for folder in ("masks", "weights")]
+    store.write_record(made_up_record("masks", {"n": 2}, artefacts=artefacts, step_version=3))
+    for artefact in artefacts:
+        store.delete(artefact.path)
+    write_marker(store, group_of(artefacts[0].path), retired_at="", reason="")
+    (finding,) = problems(store)
+    assert (finding.level, artefacts[1].path in finding.text) == (Level.MISSING, True)
+
+
 def test_a_damaged_record_is_named(store: Store) -> None:
     (key,) = store.record_names()
     store.write(f"records/{key[0]}/{key[1]}.json", b"{}")
