@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
@@ -25,9 +24,6 @@ from mlprune.store.backend.local_files import (
     read_local,
 )
 from mlprune.store.backend.quarantine import StoreQuarantine
-
-if TYPE_CHECKING:
-    pass
 
 PART_BYTES = 8 << 20
 """Bytes of a large file that are in memory at a time."""
