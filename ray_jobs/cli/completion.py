@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 MAX_RECIPES = 50
-"""Recipes of a store whose names are read."""
+"""Most recipes of a store whose names are read: the first ones in the order of their ids."""
 
 
 def complete_query(incomplete: str) -> list[tuple[str, str]]:
@@ -59,7 +59,7 @@ def complete_variant(ctx: typer.Context, incomplete: str) -> list[str]:
 
 
 def _variant_names(folder: Path) -> Iterator[str]:
-    """Yield the names that the recipes of a store give to variants, those of the newest recipes first."""
+    """Yield the names that the recipes of a store give to variants."""
     from mlprune.store.store import Store  # noqa: PLC0415 - loads pyarrow
 
     store = Store(folder)
