@@ -68,4 +68,4 @@ def _resource_findings(plan: Plan, store_uri: str, address: str) -> Iterator[Fin
         pool = in_process_pool(needs) if address == "none" else local_ray_pool(needs)
         yield ok(SUBJECT, f"memory: {format_pool(pool)} on {format_node(local_node())}")
     except BadInputError as err:
-        yield missing(SUBJECT, str(err), "see expected; or --address of a larger machine")
+        yield missing(SUBJECT, str(err), "change the recipe as the message says, or --address of a larger machine")

@@ -123,7 +123,7 @@ def local_ray_settings(recipe: Recipe, *, address: str) -> LocalRay:
     compute = recipe.compute
     if address != "local":
         if compute.spill_dir is not None or compute.object_store_gib != "auto":
-            logger.warning("compute.spill_dir and object_store_gib are those of ray start on the nodes of a cluster")
+            logger.warning("compute.spill_dir and object_store_gib are ignored on a cluster: give them to ray start")
         return LocalRay()
     folder = None if compute.spill_dir is None else recipe.resolve(compute.spill_dir)
     if folder is not None:
