@@ -5,13 +5,16 @@ nothing on GPUs.
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import pynvml
 import torch
 
 from mlprune.plan.node_capacity import Gpu
 from mlprune.steps.devices import BFLOAT16_CAPABILITY, has_bfloat16
+
+Answer = TypeVar("Answer")
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Variable with the indices or UUIDs of the GPUs that a process may use."""
@@ -51,14 +54,26 @@ def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
     Args:
         visible: value of `CUDA_VISIBLE_DEVICES`; None for all GPUs.
     """
+
+    def measured(handles: Sequence[object]) -> tuple[Gpu, ...] | None:
+        numbers = visible_numbers(visible, [pynvml.nvmlDeviceGetUUID(handle) for handle in handles])
+        return None if numbers is None else tuple(_measure(handles[number]) for number in numbers)
+
+    return ask_nvml(measured)
+
+
+def ask_nvml(question: Callable[[Sequence[object]], Answer]) -> Answer | None:
+    """Return the answer of NVML to a question; None if there is no driver, or it does not answer.
+
+    Args:
+        question: gets the handles of all GPUs, which are valid until it returns.
+    """
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
         return None
     try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        numbers = visible_numbers(visible, [pynvml.nvmlDeviceGetUUID(handle) for handle in handles])
-        return None if numbers is None else tuple(_measure(handles[number]) for number in numbers)
+        return question([pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())])
     except pynvml.NVMLError:
         return None
     finally:

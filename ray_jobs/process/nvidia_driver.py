@@ -1,8 +1,11 @@
 """The NVIDIA driver and the GPUs that it sees, whether torch can use them or not, read through NVML."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pynvml
+
+from ray_jobs.process.gpus import ask_nvml
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,13 @@ class NvidiaDriver:
 
 def nvidia_driver() -> NvidiaDriver | None:
     """Ask the driver; None if there is none, or it does not answer."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return None
-    try:
-        cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(number) for number in range(pynvml.nvmlDeviceGetCount())]
-        return NvidiaDriver(
-            str(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10), tuple(map(_seen, handles))
-        )
-    except pynvml.NVMLError:
-        return None
-    finally:
-        pynvml.nvmlShutdown()
+    return ask_nvml(_driver)
+
+
+def _driver(handles: Sequence[object]) -> NvidiaDriver:
+    cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+    version = str(pynvml.nvmlSystemGetDriverVersion())
+    return NvidiaDriver(version, (cuda // 1000, cuda % 1000 // 10), tuple(map(_seen, handles)))
 
 
 def _seen(handle: object) -> SeenGpu:
