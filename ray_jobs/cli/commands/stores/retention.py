@@ -87,6 +87,7 @@ def apply_retention(
     from mlprune.store.retention.mask_files import mask_files  # noqa: PLC0415
     from mlprune.store.retention.retire import retire  # noqa: PLC0415
     from mlprune.store.retention.rules import RetentionRules, decide  # noqa: PLC0415
+    from mlprune.store.retired import remake_command  # noqa: PLC0415
 
     options.require_consistent()
     quota = None if options.quota is None else parse_size(options.quota)
@@ -111,7 +112,7 @@ def apply_retention(
     for line in summary_lines(decisions, store_bytes=store_bytes, quota=quota, is_done=delete):
         typer.echo(line, err=True)
     if delete and n_bytes:
-        typer.echo(f"next: mlprune run RECIPE --remake --store {store.uri} makes retired files again", err=True)
+        typer.echo(f"next: {remake_command(store.uri)} makes retired files again", err=True)
 
 
 def summary_lines(decisions: "Sequence[Decision]", *, store_bytes: int, quota: int | None, is_done: bool) -> list[str]:
