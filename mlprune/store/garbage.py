@@ -69,17 +69,11 @@ def remove_garbage(store: Store, garbage: Garbage) -> int:
     """Remove the listed files, except those that a record references by now; return how many were removed.
 
     Raises:
-        StoreError: a run is writing to the store, a record or a segment cannot be read, or the folder is read-only.
+        StoreError: a run is using the store, a record or a segment cannot be read, or the folder is read-only.
     """
     store.require_writable()
     now = store_time(store)
-    if claims := living_claims(store, now=now):
-        raise StoreError(
-            "a run is writing to the store",
-            store=store.uri,
-            got=f"{len(claims)} claims, such as {claims[0]}",
-            next="wait for its end; claims of a dead run are ignored after an hour",
-        )
+    require_no_claims(store, now=now)
     referenced = _referenced(store)
     n_files = 0
     for file in garbage.files:
@@ -98,13 +92,30 @@ def store_time(store: Store) -> float:
     return file.modified_at if file is not None else time.time()
 
 
-def living_claims(store: Store, *, now: float) -> list[str]:
-    """Return the paths of claims that may belong to a running job."""
-    return [
+def require_no_claims(store: Store, *, now: float, own: str | None = None) -> None:
+    """Check that no claim may belong to a running job.
+
+    Args:
+        now: time by the store's clock.
+        own: path of a claim of this process, or of another one that does the same work.
+    Raises:
+        StoreError: one may.
+    """
+    claims = [
         claim.path
         for claim in store.files("claims")
-        if not claim.path.startswith(CLOCK) and not _is_old(store, claim, now=now, min_age_s=CLAIM_ALIVE_S)
+        if claim.path != own
+        and not claim.path.startswith(CLOCK)
+        and not _is_old(store, claim, now=now, min_age_s=CLAIM_ALIVE_S)
     ]
+    if claims:
+        raise in_use(store, got=f"{len(claims)} claims, such as {claims[0]}")
+
+
+def in_use(store: Store, *, got: str) -> StoreError:
+    """Return the error of a command that has to wait until nothing else uses the store."""
+    advice = "wait for its end; claims of a dead run are ignored after an hour"
+    return StoreError("a run is using the store", store=store.uri, got=got, next=advice)
 
 
 def _is_old(store: Store, file: FileInfo, *, now: float, min_age_s: float) -> bool:

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from mlprune.errors import StoreError
 from mlprune.store.claims import Claims
 from mlprune.store.claims.claims import claim_path
-from mlprune.store.garbage import living_claims, store_time
+from mlprune.store.garbage import in_use, require_no_claims, store_time
 from mlprune.store.retention.rules import Decision
 from mlprune.store.retired import marker_path, retired_groups, write_marker
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
@@ -51,15 +51,9 @@ def _require_unused(store: Store, claims: Claims) -> None:
     Raises:
         StoreError: one has.
     """
-    own = claim_path(*CLAIM)
-    others = [path for path in living_claims(store, now=store_time(store)) if path != own]
-    if others or not claims.take(CLAIM):
-        raise StoreError(
-            "a run is using the store",
-            store=store.uri,
-            got=f"{len(others)} claims, such as {others[0]}" if others else "another mlprune gc",
-            next="wait for its end; claims of a dead run are ignored after an hour",
-        )
+    require_no_claims(store, now=store_time(store), own=claim_path(*CLAIM))
+    if not claims.take(CLAIM):
+        raise in_use(store, got="another mlprune gc")
 
 
 def _mark(store: Store, retired: Iterable[Decision]) -> list[str]:
