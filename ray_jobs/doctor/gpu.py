@@ -5,13 +5,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from mlprune.plan.pool import GIB
 from mlprune.steps.devices import BFLOAT16_CAPABILITY
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.process.gpus import VISIBLE
 from ray_jobs.process.nvidia_driver import NvidiaDriver, SeenGpu, nvidia_driver
 
 SUBJECT = "gpu"
-GIB = 2**30
 LEAST_FREE_SHARE = 0.5
 """Share of a GPU's memory below which there is a warning: another process uses it."""
 _ARCHITECTURE = re.compile(r"(sm|compute)_(\d+)(\d)[a-z]?")

@@ -3,7 +3,6 @@
 import platform
 import re
 import resource
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -12,13 +11,13 @@ from typing import TypeAlias
 
 from packaging.requirements import Requirement
 
+from mlprune.plan.pool import GIB
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.process.install_command import install_command
-from ray_jobs.workers.node_resources import free_memory_bytes, n_cpus
+from ray_jobs.workers.node_resources import free_disk_bytes, free_memory_bytes, n_cpus
 
 SUBJECT = "machine"
 PACKAGE = "mlprune"
-GIB = 2**30
 LEAST_FREE_BYTES = 2 * GIB
 """Free memory, and free space on the disk of temporary files, below which there is a warning."""
 LEAST_OPEN_FILES = 4096
@@ -116,12 +115,12 @@ def memory_finding(free_bytes: int) -> Finding:
 
 def disk_findings(temporary: Path, shared: Path) -> Iterator[Finding]:
     """Judge the free space for temporary files and, if there is such a folder, for Ray's objects in shared memory."""
-    free = shutil.disk_usage(temporary).free
+    free = free_disk_bytes(temporary)
     text = f"{free / GIB:.1f} GiB free for temporary files in {temporary}"
     help_ = "export TMPDIR=/a/larger/disk, and compute: {spill_dir: /a/larger/disk} in the recipe"
     yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
     if shared.is_dir():
-        free = shutil.disk_usage(shared).free
+        free = free_disk_bytes(shared)
         text = f"{free / GIB:.1f} GiB of shared memory for Ray's objects"
         help_ = "docker run --shm-size 2g, or compute: {object_store_gib: 0.1} in the recipe"
         yield ok(SUBJECT, text) if free >= LEAST_SHARED_BYTES else warning(SUBJECT, text, help_)

@@ -1,6 +1,5 @@
 """Examination of a store: access, space, catalog, damaged and missing files, earlier versions, and leftovers."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from mlprune.store.retired import first_damaged, remake_command, retired_groups
 from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
+from ray_jobs.workers.node_resources import free_disk_bytes
 
 SUBJECT = "store"
 LEAST_FREE_BYTES = 5 * 2**30
@@ -38,8 +38,7 @@ def _access_findings(store: Store) -> Iterator[Finding]:
     except StoreError as err:
         yield missing(SUBJECT, str(err), f"chmod -R u+w {store.uri}, or another --store")
     if store.local_root is not None:
-        existing = next(folder for folder in (store.local_root, *store.local_root.parents) if folder.exists())
-        free = shutil.disk_usage(existing).free
+        free = free_disk_bytes(store.local_root)
         text = f"{format_size(free)} free on its disk"
         help_ = f"mlprune gc --store {store.uri}, or mlprune gc --quota SIZE --store {store.uri}"
         yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)

@@ -1,16 +1,15 @@
 """Checks before a run starts: the pool fits on the machines, and the results fit in the store."""
 
-import shutil
 from dataclasses import replace
 
 from mlprune.counted import counted
 from mlprune.errors import BadInputError
 from mlprune.plan.estimate import Needs
 from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import Pool
+from mlprune.plan.pool import GIB, Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.store.store import Store
-from ray_jobs.workers.node_resources import local_node, local_ray_bytes
+from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
 
 
 def in_process_pool(needs: Needs) -> Pool:
@@ -54,8 +53,7 @@ def require_room(needs: Needs, store: Store) -> None:
     root = store.local_root
     if root is None:
         return
-    existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    free_gib = shutil.disk_usage(existing).free / 2**30
+    free_gib = free_disk_bytes(root) / GIB
     if needs.disk_gib > free_gib:
         raise BadInputError(
             "not enough free space on the disk of the store",
@@ -69,5 +67,5 @@ def format_pool(pool: Pool) -> str:
     """Format a pool as one line."""
     shards = counted(pool.n_shards, "shard") + ("" if pool.n_shards == 1 else " each")
     gpus = f", {pool.n_gpus:g} GPU" if pool.n_gpus else ""
-    actor = f"{counted(pool.threads, 'thread')}, {pool.memory_bytes / 2**30:.2f} GiB{gpus}"
+    actor = f"{counted(pool.threads, 'thread')}, {pool.memory_bytes / GIB:.2f} GiB{gpus}"
     return f"{counted(pool.n_workers, 'replica')} of {shards}; each actor has {actor}"

@@ -1,6 +1,7 @@
-"""Resources of this machine: CPUs of this process, free memory and accelerators. Does not use Ray."""
+"""Resources of this machine: CPUs of this process, free memory and disk space, and accelerators. Does not use Ray."""
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def local_ray_bytes(object_store_gib: float | None = None) -> tuple[int, int]:
 def n_cpus() -> int:
     """Number of CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_disk_bytes(folder: Path) -> int:
+    """Free space on the disk of a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def free_memory_bytes(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int:
