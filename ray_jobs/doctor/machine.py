@@ -5,7 +5,7 @@ import re
 import resource
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from mlprune.plan.pool import GIB
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.process.install_command import install_command
+from ray_jobs.process.installed_version import installed_version
 from ray_jobs.workers.node_resources import free_disk_bytes, free_memory_bytes, n_cpus
 
 SUBJECT = "machine"
@@ -53,14 +54,6 @@ def _requirements() -> list[str]:
         return requires(PACKAGE) or []
     except PackageNotFoundError:
         return []
-
-
-def installed_version(name: str) -> str | None:
-    """Return the version of an installed package; None if it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def library_findings(requirements: Iterable[str], installed: VersionOf) -> Iterator[Finding]:

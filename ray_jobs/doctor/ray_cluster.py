@@ -3,12 +3,12 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
+from ray_jobs.process.installed_version import installed_version
 
 SUBJECT = "ray"
 JOB_PORT = 8265
@@ -23,9 +23,8 @@ Versions = Mapping[str, str]
 
 def examine_ray(address: str) -> list[Finding]:
     """Examine Ray on this machine, or the cluster at an address."""
-    try:
-        installed = version("ray")
-    except PackageNotFoundError:
+    installed = installed_version("ray")
+    if installed is None:
         return [missing(SUBJECT, "Ray is not installed", "pip install 'ray[default]', or use --address none")]
     findings = [ok(SUBJECT, f"Ray {installed}")]
     if address == "none":
@@ -86,14 +85,9 @@ def _versions_on_nodes() -> dict[str, Versions | str]:
 
 def this_versions() -> Versions:
     """Return the versions in this process: of Python and of the libraries that are compared."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in COMPARED[1:]}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"
+    return {"python": platform.python_version()} | {
+        name: installed_version(name) or "not installed" for name in COMPARED[1:]
+    }
 
 
 def version_findings(here: Versions, nodes: Mapping[str, Versions | str]) -> Iterator[Finding]:
