@@ -52,21 +52,6 @@ class DescribedPlan:
     """Step -> number of its jobs, and of those that are not done; empty if models have to be imported first."""
 
 
-def describe_plan(
-    source: RecipeSource,
-    store_uri: str,
-    *,
-    changes: RecipeChanges = NO_CHANGES,
-    allow_import: bool = False,
-    nodes: Sequence[Node] = (),
-    address: str = "local",
-) -> str:
-    """Describe a plan as text; see `described_plan`."""
-    return described_plan(
-        source, store_uri, changes=changes, allow_import=allow_import, nodes=nodes, address=address
-    ).text
-
-
 def described_plan(
     source: RecipeSource,
     store_uri: str,

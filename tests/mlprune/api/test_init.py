@@ -12,7 +12,7 @@ import mlprune.plan
 from mlprune.api import RecipePlan
 from mlprune.errors import BadInputError, JobsFailedError, RecipeError
 from mlprune.store.store import Store
-from ray_jobs.cli.plan_text import describe_plan
+from ray_jobs.cli.plan_text import described_plan
 from ray_jobs.driver.run_state import SOME_FAILED, RunSummary
 from tests.tiny_recipes import results, small_recipe, write_recipe
 
@@ -50,7 +50,7 @@ def test_the_package_plan_can_be_called_and_stays_a_package(tiny_inputs: Path, t
     recipe = write_recipe(tiny_inputs, small_recipe(), name="small.yaml")
     planned = mlprune.plan(recipe, store=tmp_path / "store", cluster="1x(4 CPU, 16 GiB)")
     assert isinstance(planned, RecipePlan)
-    lines = describe_plan(recipe, str(tmp_path / "store")).splitlines()
+    lines = described_plan(recipe, str(tmp_path / "store")).text.splitlines()
     n_steps = len(planned.steps)
     assert planned.text.splitlines()[: n_steps + 1] == lines[: n_steps + 1]
     assert "4 CPU" in planned.text

@@ -11,9 +11,13 @@ from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan import pending_jobs
 from mlprune.plan.estimate import adopted_evaluations, needs_of
 from mlprune.plan.node_capacity import Gpu, Node
-from ray_jobs.cli.plan_text import describe_plan
+from ray_jobs.cli.plan_text import described_plan
 from tests.earlier_versions import to_version_4
 from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
+
+
+def plan_text(recipe: Path, store: str, *, nodes: Sequence[Node] = ()) -> str:
+    return described_plan(recipe, store, nodes=nodes).text
 
 
 def with_activations(folder: Path, quota_gib: float) -> Path:
@@ -24,25 +28,25 @@ def with_activations(folder: Path, quota_gib: float) -> Path:
 
 def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
-    text = describe_plan(with_activations(own_inputs, 0.25), store)
+    text = plan_text(with_activations(own_inputs, 0.25), store)
     assert "raw activations of mt: at most 0.000 GiB, quota 0.25 GiB" in text.splitlines()
-    assert "raw activations" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
+    assert "raw activations" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
 
 
 def test_the_plan_shows_what_gram_matrices_of_a_set_cost(own_inputs: Path, tmp_path: Path) -> None:
     recipe, store = small_recipe(), str(tmp_path / "store")
     recipe["variants"] = [{**recipe["variants"][0], "sparsity": 0.5, "refine": ["gram_swaps", "dsnot"]}]
-    text = describe_plan(write_recipe(own_inputs, recipe, name="swaps.yaml"), store)
+    text = plan_text(write_recipe(own_inputs, recipe, name="swaps.yaml"), store)
     (line,) = (line for line in text.splitlines() if line.startswith("observed block by block"))
     assert line.startswith("observed block by block: fr-en: squares, sums, products: ")
     # 3 x 16^2 + 64^2 products of features, against 4 x 16^2 + 2 x 16 x 64 weights of a block, twice
     assert line.endswith(f"{1 + 4864 / 6144:.1f} times the operations of a pass for squares alone")
-    assert "block by block" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
+    assert "block by block" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
 
 
 def test_a_plan_above_the_quota_is_refused_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="quota_gib") as caught:
-        describe_plan(with_activations(own_inputs, 1e-6), str(tmp_path / "store"))
+        plan_text(with_activations(own_inputs, 1e-6), str(tmp_path / "store"))
     assert "\n" not in str(caught.value)
 
 
@@ -50,9 +54,9 @@ def test_evaluations_of_an_earlier_version_are_adopted_and_need_no_model(
     small_run: FinishedRun, tmp_path: Path
 ) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
-    assert "adopted" not in describe_plan(small_run.recipe_path, store.uri)
+    assert "adopted" not in plan_text(small_run.recipe_path, store.uri)
     n_evaluations = len(to_version_4(store))
-    (line,) = (line for line in describe_plan(small_run.recipe_path, store.uri).splitlines() if "adopted" in line)
+    (line,) = (line for line in plan_text(small_run.recipe_path, store.uri).splitlines() if "adopted" in line)
     assert line.startswith(f"adopted: {n_evaluations} evaluations ")
     pending = pending_jobs(small_run.plan.jobs, store)
     adopted = adopted_evaluations(pending, store)
@@ -68,11 +72,11 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     recipe = small_recipe()
     options = {"propagation": ["dense", "sequential"], "samples": 2, "demonstrations": "mt"}
     recipe["variants"] = [{"score": ["wanda", "magnitude"], "sparsity": 0.5, **options}]
-    text = describe_plan(write_recipe(own_inputs, recipe, name="ignored.yaml"), str(tmp_path / "store"))
+    text = plan_text(write_recipe(own_inputs, recipe, name="ignored.yaml"), str(tmp_path / "store"))
     warnings = [line for line in text.splitlines() if line.startswith("warning")]
     assert len(warnings) == 1
     assert all(word in warnings[0] for word in ("magnitude", "propagation", "samples"))
-    assert "warning" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
+    assert "warning" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
 def test_the_split_of_a_corpus_is_shown_if_it_has_splits(own_inputs: Path, tmp_path: Path) -> None:
@@ -81,29 +85,29 @@ def test_the_split_of_a_corpus_is_shown_if_it_has_splits(own_inputs: Path, tmp_p
         (own_inputs / "flores" / "dev" / file.name).write_bytes(file.read_bytes())
     recipe = small_recipe()
     recipe["corpus"]["path"] = "flores"
-    text = describe_plan(write_recipe(own_inputs, recipe, name="flores.yaml"), str(tmp_path / "store"))
+    text = plan_text(write_recipe(own_inputs, recipe, name="flores.yaml"), str(tmp_path / "store"))
     assert "corpus: flores, split dev, chosen by default" in text.splitlines()
-    assert "corpus:" not in describe_plan(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
+    assert "corpus:" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
 def test_the_object_store_is_shown_only_for_a_plan_with_shards(own_inputs: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
-    assert "object store" not in describe_plan(write_recipe(own_inputs, small_recipe()), store)
+    assert "object store" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
     sharded = {**small_recipe(), "compute": {"replicas": 1, "shards": 2}}
-    assert "object store" in describe_plan(write_recipe(own_inputs, sharded, name="sharded.yaml"), store)
+    assert "object store" in plan_text(write_recipe(own_inputs, sharded, name="sharded.yaml"), store)
 
 
 def test_a_recipe_is_planned_for_a_cluster_that_is_described(own_inputs: Path, tmp_path: Path) -> None:
     recipe, store = write_recipe(own_inputs, small_recipe()), str(tmp_path / "store")
-    lines = describe_plan(recipe, store, nodes=[Node(8, 2**34)] * 3).splitlines()
+    lines = plan_text(recipe, store, nodes=[Node(8, 2**34)] * 3).splitlines()
     assert [line for line in lines if line.startswith("pool:")] != [
-        line for line in describe_plan(recipe, store).splitlines() if line.startswith("pool:")
+        line for line in plan_text(recipe, store).splitlines() if line.startswith("pool:")
     ]
-    with_gpus = describe_plan(recipe, store, nodes=[Node(8, 2**34, (Gpu(2**36),) * 2)])
+    with_gpus = plan_text(recipe, store, nodes=[Node(8, 2**34, (Gpu(2**36),) * 2)])
     assert "accelerators: 3 of 3 blocks" in with_gpus
     assert "accelerators:" not in "\n".join(lines)
     with pytest.raises(BadInputError, match="does not fit"):
-        describe_plan(recipe, store, nodes=[Node(8, 2**20)])
+        plan_text(recipe, store, nodes=[Node(8, 2**20)])
 
 
 GPU_NODE = Node(8, 2**34, (Gpu(2**34),) * 2)
@@ -126,14 +130,14 @@ def test_a_plan_shows_the_device_and_dtype_of_the_machines_of_the_run(
     recipe["model"] |= model
     recipe["compute"] |= compute
     path = write_recipe(own_inputs, recipe, name="device.yaml")
-    lines = describe_plan(path, str(tmp_path / "store"), nodes=nodes).splitlines()
+    lines = plan_text(path, str(tmp_path / "store"), nodes=nodes).splitlines()
     assert f"{line}, batches of 128 tokens" in lines
 
 
 @pytest.mark.usefixtures("no_accelerator")
 def test_a_recipe_for_accelerators_is_planned_on_a_machine_without_one(own_inputs: Path, tmp_path: Path) -> None:
     recipe = {**small_recipe(), "compute": {"device": "cuda"}}
-    lines = describe_plan(write_recipe(own_inputs, recipe, name="cuda.yaml"), str(tmp_path / "store")).splitlines()
+    lines = plan_text(write_recipe(own_inputs, recipe, name="cuda.yaml"), str(tmp_path / "store")).splitlines()
     assert "device: cuda, bfloat16, batches of 8192 tokens" in lines
     assert "--cluster" in lines[-1]
 
@@ -147,7 +151,7 @@ def test_one_job_of_a_step_is_in_the_singular(own_inputs: Path, tmp_path: Path) 
     recipe = small_recipe()
     recipe["demonstrations"] = recipe["demonstrations"][:1]
     recipe["variants"], recipe["evaluations"] = [], []
-    text = describe_plan(write_recipe(own_inputs, recipe, name="one.yaml"), str(tmp_path / "store"))
+    text = plan_text(write_recipe(own_inputs, recipe, name="one.yaml"), str(tmp_path / "store"))
     assert "1 variant," in text
     assert "1 job " in text
     assert "1 jobs" not in text

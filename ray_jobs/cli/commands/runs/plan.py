@@ -53,10 +53,10 @@ def plan(
     if model is None:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or ())
     from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
-    from ray_jobs.cli.plan_text import describe_plan  # noqa: PLC0415
+    from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
-    described = () if cluster is None else parse_cluster(cluster)
-    text = describe_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=described, address=address)
-    typer.echo(format_report(text))
+    nodes = () if cluster is None else parse_cluster(cluster)
+    described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
+    typer.echo(format_report(described.text))
