@@ -75,6 +75,8 @@ def run(
     allow_import: bool = False,
     allow_plugins: Sequence[str | Path] = (),
     scrub: bool = False,
+    remake: bool = False,
+    remake_only: Sequence[str] = (),
 ) -> OpenStore:
     """Run a recipe like the command `mlprune run`, and open its store. Finished jobs are skipped.
 
@@ -87,8 +89,11 @@ def run(
             without Ray.
         shrink, model, allow_import, allow_plugins: as for `plan`.
         scrub: first read every artefact of the recipe's results, and make the damaged ones again.
+        remake: make the retired files of this recipe again, see `mlprune gc`.
+        remake_only: like `remake`, only for these variants (ids or names) and for what unfinished jobs need.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit.
+        StoreError: the run needs retired files that it is not asked to make again.
         JobsFailedError: some jobs failed; the others are kept.
     """
     from mlprune.api.recipe_run import run_and_open  # noqa: PLC0415 - loads Ray's driver
@@ -102,4 +107,6 @@ def run(
         allow_import=allow_import,
         allow_plugins=allow_plugins,
         scrub=scrub,
+        remake=remake,
+        remake_only=remake_only,
     )

@@ -18,9 +18,12 @@ def run_and_open(
     allow_import: bool,
     allow_plugins: Sequence[str | Path],
     scrub: bool,
+    remake: bool,
+    remake_only: Sequence[str],
 ) -> OpenStore:
     """Run a recipe and open its store; see `mlprune.api.run`."""
-    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - loads torch
+    from mlprune.plan.retired_files.remake import requested_remake  # noqa: PLC0415 - loads torch
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     summary = run_recipe(
         source_of_recipe(recipe),
@@ -29,6 +32,7 @@ def run_and_open(
         changes=recipe_changes(shrink, model, allow_plugins),
         allow_import=allow_import,
         scrubs=scrub,
+        remake=requested_remake(is_of_all=remake, variants=remake_only),
     )
     if summary.exit_code != 0:
         message = "jobs of the run failed; the others are kept"

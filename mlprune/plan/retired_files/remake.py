@@ -28,6 +28,16 @@ class Remake:
 NO_REMAKE = Remake()
 
 
+def requested_remake(*, is_of_all: bool, variants: Sequence[str]) -> Remake:
+    """Return what the options of a run ask for.
+
+    Args:
+        is_of_all: whether all retired files are made again; with `variants`, only theirs are.
+        variants: ids or names.
+    """
+    return Remake(is_of_all or bool(variants), tuple(variants))
+
+
 @dataclass(frozen=True)
 class RetiredFiles:
     """Retired files of the jobs of a plan."""

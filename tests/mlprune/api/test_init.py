@@ -4,6 +4,7 @@ import subprocess
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,9 +12,10 @@ import mlprune
 import mlprune.plan
 from mlprune.api import RecipePlan
 from mlprune.errors import BadInputError, JobsFailedError, RecipeError
+from mlprune.plan.retired_files.remake import NO_REMAKE, Remake
 from mlprune.store.store import Store
 from ray_jobs.cli.plan_text import described_plan
-from ray_jobs.driver.run_state import SOME_FAILED, RunSummary
+from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunSummary
 from tests.tiny_recipes import results, small_recipe, write_recipe
 
 ROOT = Path(__file__).parents[3]
@@ -106,6 +108,30 @@ def test_failed_jobs_and_interruptions_reach_the_script(
     with pytest.raises(JobsFailedError) as error:
         mlprune.run(tiny_inputs / "small.yaml", store=tmp_path / "store")
     assert error.value.context["failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, NO_REMAKE),
+        ({"remake": True}, Remake(is_wanted=True)),
+        ({"remake_only": ["wanda-50"]}, Remake(is_wanted=True, variants=("wanda-50",))),
+    ],
+)
+def test_a_run_makes_retired_files_again_if_asked(
+    filled_folder: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], expected: Remake
+) -> None:
+    from ray_jobs.driver import run_recipe  # noqa: PLC0415 - replaced here
+
+    given: list[object] = []
+
+    def run(*_: object, remake: Remake, **__: object) -> RunSummary:
+        given.append(remake)
+        return RunSummary(DONE, 0, 0, 0)
+
+    monkeypatch.setattr(run_recipe, "run_recipe", run)
+    mlprune.run({}, store=filled_folder, **options).close()
+    assert given == [expected]
 
 
 def test_an_interrupted_run_raises_and_the_same_call_resumes_it(

@@ -54,12 +54,12 @@ def run(
       mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
     show_start(f"planning {recipe}: reading its model and texts")
-    from mlprune.plan.retired_files.remake import Remake  # noqa: PLC0415 - commands import lazily
+    from mlprune.plan.retired_files.remake import requested_remake  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
-    wanted = Remake(remake or bool(remake_only), tuple(remake_only or ()))
+    wanted = requested_remake(is_of_all=remake, variants=remake_only or ())
     summary = run_recipe(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
     )
