@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from catalog.queries import named_query
 from catalog.results import QueryResult, to_json
 from catalog.sql_files import statement
+from catalog.standards.evaluated import data_set_commits
 from catalog.store import Catalog
 from mlprune.json_values import JsonObject, as_object, as_str
 from mlprune.steps.publish.publication import Publication
@@ -22,7 +23,7 @@ def publications_of(store: Store, variant_ids: Sequence[str]) -> list[Publicatio
 
 def described(catalog: Catalog, store: Store, variant_ids: Sequence[str]) -> list[Publication]:
     """Describe variants from an open catalog of a store."""
-    data_sets = _data_sets(store)
+    data_sets = data_set_commits(catalog)
     return [_publication(catalog, store, variant_id, data_sets=data_sets) for variant_id in variant_ids]
 
 
@@ -78,13 +79,3 @@ def _recipe(store: Store, origins: Sequence[JsonObject]) -> str | None:
         if isinstance(text, str):
             return text
     return None
-
-
-def _data_sets(store: Store) -> dict[str, str]:
-    """Return repository -> commit of the data sets of a hub that recipes read; not of those read at several commits."""
-    commits: dict[str, list[str]] = defaultdict(list)
-    for record in store.records("recipes"):
-        for row in record.rows.get("names", ()):
-            if row["kind"] == "data_set":
-                commits[as_str(row["name"]).partition("@")[0]].append(as_str(row["id"]))
-    return {name: ids[0] for name, ids in sorted(commits.items()) if len(set(ids)) == 1}
