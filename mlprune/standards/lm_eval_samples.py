@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError
+from mlprune.evaluation.harness.rows import text_or_json
 from mlprune.evaluation.inference.credit import CreditInference
 from mlprune.evaluation.inference.estimates import MetricValue
 from mlprune.evaluation.inference.samples import Sample
@@ -111,14 +112,10 @@ def _sample(row: JsonObject) -> DocumentSample:
     return DocumentSample(
         doc_id=int(str(row["doc_id"])),
         filter=str(row.get("filter", NO_FILTER)),
-        target=_text(row.get("target")),
+        target=text_or_json(row.get("target")),
         document=json.dumps(row.get("doc"), sort_keys=True, ensure_ascii=False),
         metrics={name: row.get(name) for name in known},
     )
-
-
-def _text(value: JsonValue) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def _with_ones(credit: NDArray[np.float64]) -> NDArray[np.float64]:

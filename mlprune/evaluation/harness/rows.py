@@ -8,15 +8,24 @@ import numpy as np
 
 from mlprune.json_values import JsonValue
 
+DOCUMENTS_SCHEMA = {
+    "doc_id": "int64",
+    "filter": "string",
+    "target": "string",
+    "document": "string",
+    "metrics": "string",
+}
+"""Columns of a file with documents; document and metrics are JSON."""
+
 
 def document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Row of one document after one filter, with its metrics."""
     return {
         "doc_id": int(sample["doc_id"]),
         "filter": str(sample["filter"]),
-        "target": _text(sample["target"]),
-        "document": _text(plain_value(sample["doc"])),
-        "metrics": _text(plain_value({name: sample[name] for name in sample["metrics"]})),
+        "target": text_or_json(sample["target"]),
+        "document": text_or_json(plain_value(sample["doc"])),
+        "metrics": text_or_json(plain_value({name: sample[name] for name in sample["metrics"]})),
     }
 
 
@@ -29,14 +38,14 @@ def request_row(request: Any) -> dict[str, JsonValue]:
         "request_index": int(request.idx),
         "kind": str(request.request_type),
         "context": str(request.args[0]),
-        "continuation": _text(plain_value(request.args[1])) if len(request.args) > 1 else None,
+        "continuation": text_or_json(plain_value(request.args[1])) if len(request.args) > 1 else None,
         "log_likelihood": None if is_text else float(answer[0] if is_pair else answer),
         "is_greedy": bool(answer[1]) if is_pair else None,
         "output": answer if is_text else None,
     }
 
 
-def _text(value: object) -> str:
+def text_or_json(value: object) -> str:
     """Return a text unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.adapter import ChainModel
+from mlprune.evaluation.harness.rows import DOCUMENTS_SCHEMA
 from mlprune.evaluation.harness.task_requests import HarnessRun, HarnessTask, harness_version, requests_sha256, run_task
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.loading import load_tokenizer
@@ -29,14 +30,7 @@ REQUESTS_SCHEMA = {
     "is_greedy": "bool",
     "output": "string",
 }
-DOCUMENTS_SCHEMA = {
-    "doc_id": "int64",
-    "filter": "string",
-    "target": "string",
-    "document": "string",
-    "metrics": "string",
-}
-"""Columns of the files with requests and documents."""
+"""Columns of the file with requests."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.errors import BadInputError
+from mlprune.evaluation.harness.rows import DOCUMENTS_SCHEMA
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonValue
 from mlprune.standards.lm_eval_results import ReportedMetric, ReportedTask, read_results
@@ -19,14 +20,6 @@ from mlprune.store.store import Store
 
 KIND = "external_results"
 TOOL = "lm-evaluation-harness"
-DOCUMENTS_SCHEMA = {
-    "doc_id": "int64",
-    "filter": "string",
-    "target": "string",
-    "document": "string",
-    "metrics": "string",
-}
-"""Columns of the file with documents; document and metrics are JSON."""
 
 Row = dict[str, JsonValue]
 
