@@ -168,7 +168,7 @@ class Catalog:
             QueryError: the text is not one reading statement, a parameter is missing or unknown, DuckDB refuses the
                 statement, or two columns have the same name.
         """
-        read = {**called_answers(sql, parameters or {}, store=self.store, query=self.query), **(tables or {})}
+        read = self.with_answers(sql, parameters or {}, tables)
         return self.use_connection(lambda connection: run_query(connection, sql, parameters or {}, tables=read))
 
     def query(self, sql: str, parameters: Mapping[str, Value] | None = None) -> list[dict[str, Value]]:
@@ -183,10 +183,16 @@ class Catalog:
         Raises:
             QueryError: see `select`.
         """
-        read = {**called_answers(sql, parameters or {}, store=self.store, query=self.query), **(tables or {})}
+        read = self.with_answers(sql, parameters or {}, tables)
         return self.use_connection(
             lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=read)
         )
+
+    def with_answers(
+        self, sql: str, parameters: Mapping[str, Value], tables: Mapping[str, pa.Table] | None
+    ) -> dict[str, pa.Table]:
+        """Return tables that a statement may read, with that of the answers which it calls; see `called_answers`."""
+        return {**called_answers(sql, parameters, store=self.store, query=self.query), **(tables or {})}
 
     def artefact_table(self, folder: str, record_id: str) -> pa.Table:
         """Read and check the Parquet files of a record in one folder of the store, as one table.

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catalog.results import QueryResult, Value
-from catalog.store.called_answers import called_answers
 from catalog.store.catalog import Catalog
 from catalog.store.connections import run_query, run_query_in_arrow
 from catalog.store.database_file import FILE_NAME, snapshot_copy
@@ -123,7 +122,7 @@ def select_limited(
     Raises:
         QueryLimitError: a limit is exceeded.
     """
-    read = {**called_answers(sql, values, store=catalog.store, query=catalog.query), **(tables or {})}
+    read = catalog.with_answers(sql, values, tables)
     return catalog.use_connection(lambda connection: run_query(connection, sql, values, tables=read, limits=limits))
 
 
@@ -136,7 +135,7 @@ def parquet_limited(
     tables: Mapping[str, pa.Table] | None = None,
 ) -> bytes:
     """Run one statement that only reads, within limits, and return a Parquet file; see `select_limited`."""
-    read = {**called_answers(sql, values, store=catalog.store, query=catalog.query), **(tables or {})}
+    read = catalog.with_answers(sql, values, tables)
     table = catalog.use_connection(
         lambda connection: run_query_in_arrow(connection, sql, values, tables=read, limits=limits)
     )
