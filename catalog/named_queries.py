@@ -66,10 +66,10 @@ def find_query(name: str) -> NamedQuery:
     Raises:
         QueryError: no query has that name.
     """
-    queries = {query.name: query for query in list_queries()}
-    if name not in queries:
-        raise unknown("query", name, sorted(queries), error=QueryError)
-    return queries[name]
+    texts = {file.name: file.text for file in sql_files("queries")}
+    if name not in texts:
+        raise unknown("query", name, texts, error=QueryError)
+    return parse_query(name, texts[name])
 
 
 def named_query(name: str) -> str:

@@ -60,7 +60,7 @@ class SqlFile:
 
 def sql_files(folder: str) -> list[SqlFile]:
     """Return all files of one folder in `sql/`, sorted by name."""
-    return [SqlFile(path.stem, path.read_text("utf-8")) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
+    return [SqlFile(path.stem, _text(folder, path.stem)) for path in sorted((SQL_FOLDER / folder).glob("*.sql"))]
 
 
 @cache
