@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 
 from catalog.results import Row
@@ -43,12 +44,12 @@ class EvaluatedVariant:
         names = dict.fromkeys(metric.task for metric in self.metrics)
         return {name: tuple(metric for metric in self.metrics if metric.task == name) for name in names}
 
-    @property
+    @cached_property
     def profiles(self) -> dict[str, str]:
         """Evaluation -> its profile."""
         return {str(row["evaluation_id"]): str(row["profile"]) for row in self.rows}
 
-    @property
+    @cached_property
     def items(self) -> dict[str, str]:
         """Evaluation -> id of its items, where it is known."""
         return {str(row["evaluation_id"]): str(row["items_id"]) for row in self.rows if row["items_id"]}
@@ -62,14 +63,13 @@ def evaluated_variants(catalog: Catalog, variant_ids: Collection[str] = ()) -> I
     """
     commits = data_set_commits(catalog)
     rows: dict[str, list[Row]] = {}
-    for row in catalog.query(statement("standards", "metrics")):
+    chosen = {"variant_ids": list(variant_ids)}
+    for row in catalog.query(statement("standards", "metrics"), chosen):
         rows.setdefault(str(row["variant_id"]), []).append(row)
-    for variant in catalog.query(statement("standards", "variants")):
-        variant_id = str(variant["variant_id"])
-        if not variant_ids or variant_id in variant_ids:
-            own = tuple(rows.get(variant_id, ()))
-            finite = [row for row in own if row["value"] is not None and isfinite(row["value"])]
-            yield EvaluatedVariant(_model(variant), tuple(_metric(row, commits) for row in finite), own)
+    for variant in catalog.query(statement("standards", "variants"), chosen):
+        own = tuple(rows.get(str(variant["variant_id"]), ()))
+        finite = [row for row in own if row["value"] is not None and isfinite(row["value"])]
+        yield EvaluatedVariant(_model(variant), tuple(_metric(row, commits) for row in finite), own)
 
 
 def data_set_commits(catalog: Catalog) -> dict[str, str]:

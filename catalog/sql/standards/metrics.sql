@@ -1,4 +1,5 @@
--- metrics: one row per metric of an evaluation, with how it was evaluated, its files, and when the last job made it
+-- metrics: one row per metric of an evaluation of $variant_ids, or of all variants if there are none, with how it was
+-- evaluated, its items, and when the last job made it
 WITH made AS (
     SELECT r.record_id, max(j.started_at + to_milliseconds((1000 * j.elapsed_s)::BIGINT)) AS ended_at
     FROM job_records AS r
@@ -15,4 +16,5 @@ ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
 JOIN evaluations AS e ON e.evaluation_id = m.evaluation_id
 LEFT JOIN protocols AS q ON q.protocol_id = m.protocol_id
 LEFT JOIN made AS d ON d.record_id = m.evaluation_id
+WHERE len($variant_ids::VARCHAR[]) = 0 OR list_contains($variant_ids::VARCHAR[], m.variant_id)
 ORDER BY m.variant_id, m.task, m.language, m.split, m.evaluation_id, m.metric;
