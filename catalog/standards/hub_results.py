@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 from catalog.standards.evaluated import EvaluatedVariant, data_set_commits
 from catalog.standards.request import Request, ResultsExport
 from catalog.store import Catalog
-from mlprune.steps.publish.eval_results import FOLDER, eval_results
+from mlprune.steps.publish.eval_results import FOLDER, benchmark_entries, yaml_text
 
 NOT_EXPRESSED = "results that are not accuracies on whole test splits of a data set of the hub"
 
@@ -19,13 +17,13 @@ def write_hub_results(
     """Write the files of one model repository per variant."""
     done, commits = ResultsExport(), data_set_commits(catalog)
     for variant in variants:
-        files = eval_results(variant.rows, commits)
-        n_results = sum(len(yaml.safe_load(text)) for text in files.values())
+        files = benchmark_entries(variant.rows, commits)
+        n_results = sum(map(len, files.values()))
         done.leave_out(NOT_EXPRESSED, len(variant.rows) - n_results)
-        for name, text in files.items():
+        for name, entries in files.items():
             target = folder / variant.model.variant_id / FOLDER
             target.mkdir(parents=True, exist_ok=True)
-            (target / name).write_text(text, encoding="utf-8")
+            (target / name).write_text(yaml_text(entries), encoding="utf-8")
             done.n_files += 1
         done.n_results += n_results
     return done

@@ -23,10 +23,15 @@ Entry = dict[str, object]
 
 
 def eval_results(metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> dict[str, str]:
-    """Return name of a file -> YAML.
+    """Return name of a file -> YAML; see `benchmark_entries` for the arguments."""
+    return {name: yaml_text(entries) for name, entries in benchmark_entries(metrics, commits).items()}
+
+
+def benchmark_entries(metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> dict[str, list[Entry]]:
+    """Return name of a file -> its entries, sorted by name.
 
     Args:
-        metrics: rows of the query `metrics_of_variant`.
+        metrics: rows of the query `metrics_of_variant`, or others with the same columns.
         commits: repository of a data set that was read from the hub -> its commit.
     """
     entries: dict[str, list[Entry]] = {}
@@ -38,7 +43,12 @@ def eval_results(metrics: Sequence[JsonObject], commits: Mapping[str, str]) -> d
         if repository in commits:
             entry = _entry(row, task.dataset, repository, commit=commits[repository])
             entries.setdefault(f"mlprune-{task.name}.yaml", []).append(entry)
-    return {name: yaml.safe_dump(rows, sort_keys=False, allow_unicode=True) for name, rows in sorted(entries.items())}
+    return dict(sorted(entries.items()))
+
+
+def yaml_text(entries: Sequence[Entry]) -> str:
+    """Return the text of a file with some entries."""
+    return yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
 
 
 def _is_benchmark_value(row: JsonObject) -> bool:
