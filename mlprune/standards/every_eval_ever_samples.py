@@ -6,7 +6,7 @@ is right, so the texts of perplexity are left out.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -85,8 +85,3 @@ def _sample(item: AnsweredItem, keys: SampleKeys) -> dict[str, JsonValue]:
         "evaluation": {"score": item.credit, "is_correct": item.credit == 1.0},
         "metadata": {name: value for name, value in metadata.items() if value},
     }
-
-
-def mean_credit(items: Sequence[AnsweredItem]) -> float:
-    """Return the value of the metric that the items give."""
-    return sum(item.credit for item in items) / len(items)
