@@ -40,10 +40,11 @@ def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
         names = list(dict.fromkeys(one.name for one in stored))
         more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
         expected = f"one of {', '.join(names[:MAX_LISTED])}{more}"
-        raise StoreError(f"several names of {_words(kind)}s begin with this", got=name, expected=expected)
+        raise StoreError(f"several names of {words_of(kind)}s begin with this", got=name, expected=expected)
     known = list(dict.fromkeys(one.name for one in lookup(kind, "")))
-    raise unknown(_words(kind), name, known, error=StoreError, n_nearest=3)
+    raise unknown(words_of(kind), name, known, error=StoreError, n_nearest=3)
 
 
-def _words(kind: Kind) -> str:
+def words_of(kind: Kind) -> str:
+    """Return the name of a kind in messages, in the singular."""
     return kind.replace("_", " ")

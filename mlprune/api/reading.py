@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlprune.api.late_columns import LateColumns
-from mlprune.api.names import Kind, StoredName, found_ids
+from mlprune.api.names import Kind, StoredName, found_ids, words_of
 from mlprune.api.relation import Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
 
@@ -184,7 +184,7 @@ class CatalogReader:
         """Return the ids of the variants or sets with a name; see `found_ids`."""
         given = getattr(name, "id", name)
         if not isinstance(given, str):
-            raise StoreError(f"a {kind} is named by a text", expected="an id, a name or a label", got=given)
+            raise StoreError(f"a {words_of(kind)} is named by a text", expected="an id, a name or a label", got=given)
         return found_ids(kind, given, self._stored_names)
 
     def one_id(self, kind: Kind, name: Value) -> str:
@@ -195,12 +195,10 @@ class CatalogReader:
         """
         ids = self.ids(kind, name)
         if len(ids) > 1:
-            labels = [self._label(kind, one) for one in ids]
-            raise StoreError(f"several {kind}s have this name", got=name, expected=f"one of {', '.join(labels)}")
+            first_names = {stored.id: stored.name for stored in reversed(self._stored_names(kind, ""))}
+            expected = f"one of {', '.join(first_names[one] for one in ids)}"
+            raise StoreError(f"several {words_of(kind)}s have this name", got=name, expected=expected)
         return ids[0]
-
-    def _label(self, kind: Kind, record_id: str) -> str:
-        return next(stored.name for stored in self._stored_names(kind, "") if stored.id == record_id)
 
     def _stored_names(self, kind: Kind, beginning: str) -> list[StoredName]:
         from catalog.sql_files import statement  # noqa: PLC0415
