@@ -45,14 +45,9 @@ class EvaluatedVariant:
         return {name: tuple(metric for metric in self.metrics if metric.task == name) for name in names}
 
     @cached_property
-    def profiles(self) -> dict[str, str]:
-        """Evaluation -> its profile."""
-        return {str(row["evaluation_id"]): str(row["profile"]) for row in self.rows}
-
-    @cached_property
-    def items(self) -> dict[str, str]:
-        """Evaluation -> id of its items, where it is known."""
-        return {str(row["evaluation_id"]): str(row["items_id"]) for row in self.rows if row["items_id"]}
+    def evaluations(self) -> dict[str, Row]:
+        """Evaluation -> the row of one of its metrics, whose other columns say how it was evaluated."""
+        return {str(row["evaluation_id"]): row for row in self.rows}
 
 
 def evaluated_variants(catalog: Catalog, variant_ids: Collection[str] = ()) -> Iterator[EvaluatedVariant]:

@@ -1,8 +1,8 @@
 """Lines of single items for every_eval_ever, from the predictions and items of the store."""
 
 from collections.abc import Iterator
-from typing import get_args
 
+from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.standards.evaluated import EvaluatedVariant
 from catalog.store import Catalog
@@ -14,7 +14,6 @@ from mlprune.standards.evaluated import EvaluatedMetric
 from mlprune.standards.every_eval_ever_samples import METRICS, AnsweredItem, SampleKeys, sample_lines
 from mlprune.vocabulary import RuleName
 
-RULES: tuple[RuleName, ...] = get_args(RuleName)
 ADVICE = "mlprune catalog check --deep, or --no-samples to write the results only"
 
 
@@ -37,9 +36,10 @@ class SampleReader:
         """
         if metric.metric not in METRICS or metric.evaluation_id not in self._files:
             return
-        rule = metric.settings.get("scoring_rule", "mean")
+        evaluation = variant.evaluations[metric.evaluation_id]
+        rule: RuleName = evaluation["scoring_rule"] or "mean"
         try:
-            answered = self._answered(variant, metric, rule)
+            answered = self._answered(evaluation, metric, rule=rule)
         except UnreadableFileError as err:
             raise UnreadableFileError(err.message, {**err.context, "next": ADVICE}) from err
         except (PermanentError, KeyError) as err:
@@ -55,20 +55,16 @@ class SampleReader:
         )
         yield from sample_lines(answered, keys)
 
-    def _answered(self, variant: EvaluatedVariant, metric: EvaluatedMetric, rule: str) -> list[AnsweredItem]:
+    def _answered(self, evaluation: Row, metric: EvaluatedMetric, *, rule: RuleName) -> list[AnsweredItem]:
         columns = read_columns(self._store, self._files[metric.evaluation_id])
-        items = self._items_of(variant.items.get(metric.evaluation_id, ""))
+        items = self._items_of(evaluation["items_id"])
         if metric.metric != "accuracy":
             return answered_translations(columns, items)
-        predictions = Predictions.from_columns(
-            columns,
-            rule=next(name for name in RULES if name == rule),
-            profile="paper" if variant.profiles[metric.evaluation_id] == "paper" else "corrected",
-        )
+        predictions = Predictions.from_columns(columns, rule=rule, profile=evaluation["profile"] or "corrected")
         return answered_choices(predictions, items, accuracy=metric.value, evaluation_id=metric.evaluation_id)
 
-    def _items_of(self, items_id: str) -> Columns:
-        if items_id not in self._files:
+    def _items_of(self, items_id: str | None) -> Columns:
+        if items_id is None or items_id not in self._files:
             return {}
         if items_id not in self._items:
             self._items[items_id] = read_columns(self._store, self._files[items_id])
