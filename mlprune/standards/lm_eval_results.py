@@ -19,6 +19,17 @@ NO_FILTER = "none"
 _STDERR = "_stderr"
 _MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Keys of the model's arguments that name it, in the order in which the harness reads them."""
+_PROVENANCE = (
+    "lm_eval_version",
+    "git_hash",
+    "transformers_version",
+    "date",
+    "model_name",
+    "model_source",
+    "chat_template_sha",
+    "system_instruction_sha",
+)
+"""Keys of a file whose values are kept as they are."""
 _NOT_METRICS = ("alias", "samples", "sample_len", "sample_count", "name")
 
 
@@ -103,22 +114,11 @@ def _tasks(content: JsonObject, path: Path) -> Iterator[ReportedTask]:
 
 def _task(content: JsonObject, name: str, metrics: tuple[ReportedMetric, ...]) -> ReportedTask:
     config, own = _object(content, "config"), _object(_object(content, "configs"), name)
-    sizes = _object(_object(content, "n-samples"), name)
+    results, sizes = _object(_object(content, "results"), name), _object(_object(content, "n-samples"), name)
     version = _object(content, "versions").get(name)
     shots = _object(content, "n-shot").get(name, own.get("num_fewshot", config.get("num_fewshot")))
-    whole = (
-        "lm_eval_version",
-        "git_hash",
-        "transformers_version",
-        "date",
-        "model_name",
-        "model_source",
-        "chat_template_sha",
-    )
-    provenance: dict[str, JsonValue] = {
-        key: content[key] for key in (*whole, "system_instruction_sha") if key in content
-    }
-    provenance |= {"config": config, "task": own, "results": _object(content, "results")[name]}
+    provenance: dict[str, JsonValue] = {key: content[key] for key in _PROVENANCE if key in content}
+    provenance |= {"config": config, "task": own, "results": results}
     if (hashes := _object(content, "task_hashes")).get(name):
         provenance["task_hash"] = hashes[name]
     return ReportedTask(
@@ -127,7 +127,7 @@ def _task(content: JsonObject, name: str, metrics: tuple[ReportedMetric, ...]) -
         model=_model(content, config),
         version=None if version is None else str(version),
         n_shots=shots if isinstance(shots, int) else None,
-        n_documents=_whole_number(sizes.get("effective", _object(content, "results")[name].get("sample_len"))),  # type: ignore[union-attr]
+        n_documents=_whole_number(sizes.get("effective", results.get("sample_len"))),
         limit=_number(config.get("limit")),
         harness_version=str(content["lm_eval_version"]) if content.get("lm_eval_version") else None,
         evaluated_at=_moment(content.get("date")),
