@@ -10,6 +10,7 @@ from mlprune.api.relation import Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
 
 if TYPE_CHECKING:
+    from catalog.query_parameters import ParameterValue
     from catalog.store import Catalog
     from mlprune.store.store import Store
 
@@ -221,9 +222,15 @@ def _conditions(filters: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
     return f"\nWHERE {' AND '.join(conditions)}" if conditions else "", parameters
 
 
-def _plain(values: Mapping[str, Value]) -> dict[str, str | float | bool | None]:
-    """Check the types of values for a named query."""
+def _plain(values: Mapping[str, Value]) -> "dict[str, ParameterValue]":
+    """Return the values for a named query.
+
+    Raises:
+        QueryError: one is neither a text nor a number.
+    """
+    plain: dict[str, ParameterValue] = {}
     for name, value in values.items():
         if not isinstance(value, str | int | float | bool | None):
             raise QueryError("a parameter has the wrong type", name=name, expected="a text or a number", got=value)
-    return {name: value for name, value in values.items() if isinstance(value, str | int | float | bool | None)}
+        plain[name] = value
+    return plain
