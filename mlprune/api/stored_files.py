@@ -56,9 +56,7 @@ def statistics(
     if tokens not in scopes:
         raise unknown("token scope", tokens, scopes, error=StoreError, set=set_id)
     artefacts = store.require("statistics", scopes[tokens]).artefacts
-    blocks = sorted(
-        {artefact.path.rpartition("/block-")[2][:3] for artefact in artefacts if "/block-" in artefact.path}
-    )
+    blocks = {artefact.path.rpartition("/block-")[2][:3] for artefact in artefacts if "/block-" in artefact.path}
     return read_block_statistics(store, artefacts, _block(block, len(blocks)))
 
 
