@@ -4,11 +4,13 @@ The dashboard listens on loopback. Other ports of Ray listen on all addresses as
 one node; a token protects them.
 """
 
+import ctypes
 import json
 import os
 import random
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +31,9 @@ STOP_WAIT_S = 20
 MAX_ATTEMPTS = 3
 HEALTH = {"RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "500"}
 """Ray notices a dead node within seconds; a slow node still has ten seconds for each answer."""
+PR_SET_PDEATHSIG = 1
+"""Of `linux/prctl.h`."""
+LIBC = ctypes.CDLL(None)
 
 
 class Node:
@@ -95,8 +100,14 @@ class Cluster:
         assert head.process.poll() is None, head.log.read_text()
         self.address = head.log.read_text().partition("--address='")[2].partition("'")[0]
 
+    def require_nodes(self) -> None:
+        """Fail with the log of a node that has ended, whose loss a test would notice only after a timeout."""
+        for node in self.nodes:
+            assert node.process.poll() is None, node.log.read_text()
+
     def add_node(self) -> Node:
         """Start a node that joins the head."""
+        self.require_nodes()
         node = self._start_node(f"--address={self.address}")
         assert node.process.poll() is None, node.log.read_text()
         return node
@@ -127,10 +138,22 @@ class Cluster:
         quiet = ("--include-log-monitor=false", "--no-monitor", "--disable-usage-stats")
         command = ["ray", "start", "--block", *size, *place, *quiet, *options]
         with log.open("w") as out:
-            process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out, start_new_session=True)
+            process = subprocess.Popen(
+                command,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it only makes a system call
+            )
+        head = self.nodes[0] if self.nodes else None
         node = Node(process, log=log, temp_dir=temp_dir)
         self.nodes.append(node)
-        wait_for(lambda: "--block" in log.read_text() or process.poll() is not None, log.read_text)
+        wait_for(
+            lambda: "--block" in log.read_text() or process.poll() is not None,
+            lambda: "\n".join(one.log.read_text() for one in self.nodes),
+            alive=head and head.process,
+        )
         return node
 
     def close(self) -> None:
@@ -185,6 +208,11 @@ def ray_cluster() -> Iterator[Cluster]:
         yield cluster
     finally:
         cluster.close()
+
+
+def end_with_parent() -> None:
+    """Have this process terminated when the tests end, even if they are killed and run no clean-up."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_nodes(nodes: list[Node]) -> None:

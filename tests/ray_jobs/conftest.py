@@ -28,6 +28,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def on_cluster(cluster: Cluster) -> dict[str, Any]:
     """Options of a run on the cluster."""
+    cluster.require_nodes()
     return {"address": cluster.address, "environment": cluster.settings}
 
 
