@@ -7,7 +7,6 @@ library over HTTP.
 import hashlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import huggingface_hub.constants
 import pytest
+
+from tests.served import answering
 
 Files = dict[str, bytes]
 
@@ -110,15 +111,9 @@ def serving() -> Iterator[Hub]:
     """Run a hub for the duration of the context."""
     hub = Hub()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with answering(server):
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def use_hub(patch: pytest.MonkeyPatch, url: str, cache: Path) -> None:

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.served import answering
 
 PREFIX = "/api/2.0/mlflow/"
 MOST_IN_BATCH = {"metrics": 1000, "params": 100, "tags": 100}
@@ -143,10 +144,7 @@ def tracking_server() -> Iterator[TrackingServer]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
-        server.uri = f"http://127.0.0.1:{http.server_address[1]}"
-        Thread(target=http.serve_forever, daemon=True).start()
-        try:
-            yield server
-        finally:
-            http.shutdown()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.uri = f"http://127.0.0.1:{http.server_address[1]}"
+    with answering(http):
+        yield server

@@ -1,7 +1,6 @@
 """An S3 object store on loopback (moto) that logs its requests and can inject faults."""
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +11,8 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
+
+from tests.served import answering
 
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 """Credentials as a user sets them in the environment."""
@@ -89,15 +90,9 @@ def object_store_server() -> Iterator[ObjectStoreServer]:
         "127.0.0.1", 0, lambda environ, start: store_server.answer(application, environ, start), threaded=True
     )
     store_server.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(server):
         client = store_server.client
         if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
             client.create_bucket(Bucket=BUCKET)
         store_server.clear()  # all servers of one process share their buckets
         yield store_server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
