@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import pytest
 
@@ -31,11 +30,11 @@ class Scene:
     def __init__(self, server: LiveServer, tab: Page, runs: list[RunProgress], report: list[str]) -> None:
         self.server, self.tab, self.runs, self.report = server, tab, runs, report
 
-    def until(self, expression: str) -> Any:
-        """Wait until a JavaScript expression is true; return the seconds it took."""
+    def until(self, condition: str | Callable[[], object]) -> float:
+        """Wait until a JavaScript expression or a condition is true; return the seconds it took."""
         started = time.monotonic()
-        while not self.tab.value(expression):
-            assert time.monotonic() - started < PATIENCE_S, expression
+        while not (self.tab.value(condition) if isinstance(condition, str) else condition()):
+            assert time.monotonic() - started < PATIENCE_S, condition
             time.sleep(0.01)
         return time.monotonic() - started
 
@@ -169,10 +168,9 @@ def test_a_tab_that_is_open_all_night_does_not_grow(scene: Scene, store_changed:
             scene.until(f"document.querySelector('[data-run=one] progress').value === {number % 9}")
             if number % 4 == 0:
                 scene.report[0] = scene.report[0].replace("</h2>", f"</h2><!--{number}-->", 1)
-                version = scene.server._watcher.report.version  # type: ignore[union-attr]
+                old = scene.server._watcher.report
                 store_changed()
-                while scene.server._watcher.report.version == version:  # type: ignore[union-attr]
-                    time.sleep(0.01)
+                scene.until(lambda old=old: scene.server._watcher.report != old)
 
     n_messages = len(tab.console_messages)  # of queries that were refused
     night(4)

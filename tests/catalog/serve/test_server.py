@@ -27,6 +27,7 @@ def running(sources: Sources) -> Iterator[LiveServer]:
         thread.start()
         try:
             while not server.started:
+                assert thread.is_alive(), "the server ended before it listened"
                 time.sleep(0.005)
             yield server
         finally:

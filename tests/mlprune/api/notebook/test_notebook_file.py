@@ -129,8 +129,11 @@ def test_a_notebook_follows_a_store_that_a_run_writes_to(store: Path, tmp_path: 
 
     writer = threading.Thread(target=write)
     writer.start()
-    first = run_marimo(root, tmp_path, {"latest": _Starting(mlprune.open(root), run_continues)})
-    writer.join()
+    try:
+        first = run_marimo(root, tmp_path, {"latest": _Starting(mlprune.open(root), run_continues)})
+    finally:
+        run_continues.set()
+        writer.join()
     assert first["curves"]._repr_html_()
     last = run_marimo(root, tmp_path)
     assert len(last["latest"].evaluations()) == len(records)
