@@ -1,14 +1,12 @@
 """Notebooks run without a screen: on a finished store, with other choices, and while a run writes to the store."""
 
 import ast
-import importlib.util
 import json
 import re
 import shutil
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from mlprune.api import OpenStore, Relation
 from mlprune.api.notebook.notebook_file import CELLS, NotebookKind, jupyter_text, marimo_text, write_notebook
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
+from tests.imported_files import imported_file
 from tests.tiny_recipes import FinishedRun
 
 VIEWS = ("curves", "heat_map", "changes", "flipped", "side_by_side")
@@ -30,22 +29,12 @@ def store(tiny_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return shutil.copytree(tiny_run.store.local_root, tmp_path_factory.mktemp("notebook") / "it's a `store`")
 
 
-def program_of(path: Path) -> Any:
-    """The app of a marimo program."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.app
-
-
 def run_marimo(store: Path, folder: Path, defs: Mapping[str, object] | None = None) -> Mapping[str, Any]:
     """Run a marimo notebook about a store, and return its variables."""
     path = folder / "notebook.py"
     path.unlink(missing_ok=True)
     write_notebook(str(store), path, "marimo")
-    _, found = program_of(path).run(defs=dict(defs or {}))
+    _, found = imported_file(path).app.run(defs=dict(defs or {}))
     return dict(found)
 
 
