@@ -1,20 +1,23 @@
 """Pending work with retired files: what counts as done, what pending jobs need, and what is made again."""
 
+from pathlib import Path
+
 import pytest
 
 from mlprune.errors import StoreError
 from mlprune.plan.retired_files.remake import Remake
 from mlprune.plan.retired_files.work import find_retired, pending_work
 from mlprune.steps.job import Job
+from mlprune.store.records import Record
 from mlprune.store.retired import group_of, retired_groups, write_marker
 from mlprune.store.store import Store
 from tests.tiny_recipes import FinishedRun, copy_of
 
 
 @pytest.fixture
-def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(small_run: FinishedRun, tmp_path: Path) -> Store:
     """A store whose masks are retired."""
-    store = copy_of(small_run.store, tmp_path_factory.mktemp("retired") / "store")
+    store = copy_of(small_run.store, tmp_path / "store")
     for path in store.list("masks"):
         write_marker(store, group_of(path), retired_at="", reason="")
         store.delete(path)
@@ -25,16 +28,20 @@ def jobs_of(small_run: FinishedRun) -> tuple[Job, ...]:
     return small_run.plan.jobs
 
 
-def ordering_group(small_run: FinishedRun) -> str:
-    """The group of the ordering of two sparsities."""
+def shared_ordering(small_run: FinishedRun) -> Record:
+    """The ordering of two sparsities."""
     (masks,) = [one for one in small_run.store.records("masks") if len(one.rows["ordering_variants"]) == 2]
-    return f"masks/{masks.id}"
+    return masks
+
+
+def ordering_group(small_run: FinishedRun) -> str:
+    """The group of its files."""
+    return f"masks/{shared_ordering(small_run).id}"
 
 
 def evaluation_of_ordering(small_run: FinishedRun) -> Job:
     """The first evaluation of a variant of that ordering."""
-    (masks,) = [one for one in small_run.store.records("masks") if len(one.rows["ordering_variants"]) == 2]
-    keys = {("variants", row["variant_id"]) for row in masks.rows["ordering_variants"]}
+    keys = {("variants", row["variant_id"]) for row in shared_ordering(small_run).rows["ordering_variants"]}
     return next(job for job in jobs_of(small_run) if job.step == "evaluate" and keys.intersection(job.needs))
 
 
