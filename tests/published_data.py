@@ -26,7 +26,7 @@ class Published(NamedTuple):
     splits: Mapping[str, tuple[str, ...]]
     """Language -> splits."""
     ids: tuple[str, ...] = tuple(map(str, range(N)))
-    """Ids of every language and split; `{language}` stands for the language."""
+    """Ids of every language and split; `{language}` and `{split}` stand for these."""
     right: Callable[[str, int], str] | None = None
     """(language, number) -> part of the text with the right candidate, if the test of layouts does not have it."""
     is_text: bool = True
