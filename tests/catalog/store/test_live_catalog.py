@@ -132,7 +132,7 @@ def test_refreshes_and_queries_leave_no_open_files(tmp_path: Path, folder: Path)
     live.refresh()
     count(live)
     before = len(list(Path("/proc/self/fd").iterdir()))
-    for number in range(10):
+    for number in range(4):
         store.write_record(small_record(number))
         live.refresh()
         count(live)
