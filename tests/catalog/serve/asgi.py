@@ -9,6 +9,8 @@ from typing import Any
 from starlette.types import ASGIApp
 
 HOST = "127.0.0.1:8123"
+PATIENCE_S = 120.0
+"""Timeout for a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +45,21 @@ class Client:
         return self.runner.run(self.ask(method, target, headers=headers, body=body))
 
     def get(self, target: str, **headers: str) -> Reply:
-        sent = {"Host": HOST, "Cookie": self.cookie} | {name.replace("_", "-"): text for name, text in headers.items()}
-        return self.request("GET", target, headers=sent)
+        return self.request("GET", target, headers=self._with_own(headers))
 
     def post(self, target: str, body: Any, **headers: str) -> Reply:
-        sent = {"Host": HOST, "Cookie": self.cookie} | {name.replace("_", "-"): text for name, text in headers.items()}
         content = body if isinstance(body, bytes | list) else json.dumps(body).encode()
-        return self.request("POST", target, headers=sent, body=content)
+        return self.request("POST", target, headers=self._with_own(headers), body=content)
+
+    def _with_own(self, headers: Mapping[str, str]) -> dict[str, str]:
+        """The headers of a page that has the cookie, and others, whose names are written with underscores."""
+        own = {"Host": HOST, "Cookie": self.cookie}
+        return own | {name.replace("_", "-"): text for name, text in headers.items()}
 
     async def ask(self, method: str, target: str, *, headers: Any = None, body: Any = b"") -> Reply:
         path, _, query = target.partition("?")
-        pairs = (
-            headers.items() if isinstance(headers, Mapping) else headers or [("Host", HOST), ("Cookie", self.cookie)]
-        )
+        headers = headers or self._with_own({})
+        pairs = headers.items() if isinstance(headers, Mapping) else headers
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
             "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
@@ -74,7 +78,8 @@ class Client:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        await self.app(scope, receive, send)
+        async with asyncio.timeout(PATIENCE_S):
+            await self.app(scope, receive, send)
         start = next(message for message in sent if message["type"] == "http.response.start")
         content = b"".join(message.get("body", b"") for message in sent if message["type"] == "http.response.body")
         return Reply(start["status"], {name.decode(): text.decode() for name, text in start["headers"]}, content)

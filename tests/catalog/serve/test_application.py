@@ -11,7 +11,7 @@ from catalog.serve import application
 from catalog.serve.access import Token
 from catalog.serve.application import MAX_BODY_BYTES, Live, create_application
 from catalog.serve.watcher import ReportPage
-from tests.catalog.serve.asgi import HOST, Client
+from tests.catalog.serve.asgi import HOST, PATIENCE_S, Client
 
 
 def test_the_page_loads_only_its_own_files(client: Client) -> None:
@@ -133,8 +133,9 @@ def test_the_store_is_followed_as_long_as_the_application_runs(live: Live, clien
         task = asyncio.create_task(app({"type": "lifespan", "asgi": {}, "state": {}}, receive, send))  # type: ignore[arg-type]
         await steps.put("lifespan.startup")
         live.watcher.note_request()
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE_S):
             while "best" not in live.state.content:
+                assert not task.done()
                 await asyncio.sleep(0.02)
             await steps.put("lifespan.shutdown")
             await task

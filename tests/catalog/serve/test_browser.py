@@ -14,8 +14,9 @@ from catalog.serve.server import LiveServer, Sources
 from catalog.serve.watcher import Pace
 from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK
+from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run
-from tests.catalog.serve.test_server import PATIENCE_S, running
+from tests.catalog.serve.test_server import running
 from tests.chromium import PROGRAM, Chromium, Page
 
 pytestmark = [

@@ -13,10 +13,8 @@ import pytest
 from catalog.serve.server import HOST, LiveServer, Sources, listen, live_server
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
+from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run, write_page
-
-PATIENCE_S = 120.0
-"""Timeout for a busy machine."""
 
 
 @contextmanager
@@ -46,6 +44,14 @@ def ask(server: LiveServer, address: str, **headers: str) -> tuple[int, bytes]:
     return reply.status, content
 
 
+def wait_for_news(server: LiveServer, part: bytes) -> None:
+    """Wait until the news have a part."""
+    deadline = time.monotonic() + PATIENCE_S
+    while part not in (content := ask(server, "/news")[1]):
+        assert time.monotonic() < deadline, content
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> Sources:
     return Sources(Store(tmp_path / "store"), read_runs=lambda: [a_run()], render_report=write_page)
@@ -62,19 +68,13 @@ def test_it_listens_to_loopback_only_and_the_address_has_its_token(sources: Sour
 
 def test_a_store_that_does_not_exist_yet_is_served_and_not_created(sources: Sources, tmp_path: Path) -> None:
     with running(sources) as server:
-        deadline = time.monotonic() + PATIENCE_S
-        while b'"is_ready":true' not in (content := ask(server, "/news")[1]):
-            assert time.monotonic() < deadline, content
-            time.sleep(0.02)
+        wait_for_news(server, b'"is_ready":true')
     assert not (tmp_path / "store").exists()
 
 
 def test_stopping_does_not_wait_for_a_page_that_waits_for_news(sources: Sources) -> None:
     with running(sources) as server:
-        deadline = time.monotonic() + PATIENCE_S
-        while b'"report":' not in ask(server, "/news")[1]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for_news(server, b'"report":')
         version = server._state.version
         waiting = threading.Thread(target=ask, args=(server, "/news?wait=20"), kwargs={"If-None-Match": f'"{version}"'})
         waiting.start()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,10 +14,9 @@ from catalog.serve.watcher import Pace, Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
+from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run, write_page
 from tests.catalog.store_processes import small_record
-
-PATIENCE_S = 120.0
 
 
 @pytest.fixture(autouse=True)
@@ -47,17 +45,14 @@ class Followed:
 
 
 def follow(followed: Callable[[], Followed], check: Callable[[Followed], Any]) -> None:
-    """Run a watcher, and meanwhile a check."""
+    """Run a watcher, and meanwhile a check, which ends if the watcher fails."""
 
     async def run() -> None:
         made = followed()
-        task = asyncio.create_task(made.watcher.run())
-        try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(made.watcher.run())
             await check(made)
-        finally:
             task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
 
     asyncio.run(run())
 
