@@ -4,7 +4,7 @@ Global-MMLU translates MMLU into 42 languages (Singh et al. 2024, arXiv:2412.033
 languages' own regions (Romanou et al. 2024, arXiv:2411.19799). Both are published as Parquet files with the same keys.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlprune.corpus.row_files import read_parquet
@@ -59,34 +59,39 @@ def include_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     return [ItemGroup(category=stated_name(row, "domain")) for row in rows]
 
 
-def _complete(row: Row) -> bool:
-    return all(is_text(row[key]) for key in ("question", *OPTION_KEYS))
+def _find(tree: FileTree, pattern: str, *, splits: Mapping[str, str], column: str) -> Iterator[TaskFile]:
+    """Yield the files of a data set, which alone has a column in addition to the keys."""
+    for file in files_named(tree, pattern, splits=splits):
+        if {*KEYS, column} <= set(first_columns(tree.file(file.name))):
+            yield file
+
+
+def _complete(rows: Iterable[Row], file: TaskFile) -> Sequence[Row]:
+    """Return the rows that have a question and all options."""
+    complete = (row if all(is_text(row[key]) for key in KEYS[:-1]) else None for row in rows)
+    return without_skipped(complete, what="an empty question or option", file=file.name)
 
 
 def _find_mmlu(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{LANGUAGE}/(?P<split>dev|test){FILE}", splits={"dev": "dev", "test": "test"}):
-        if {*KEYS, "sample_id"} <= set(first_columns(tree.file(file.name))):
-            yield file
+    pattern = rf"{LANGUAGE}/(?P<split>dev|test){FILE}"
+    return _find(tree, pattern, splits={"dev": "dev", "test": "test"}, column="sample_id")
 
 
 def _read_mmlu(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     rows = read_parquet(tree.file(file.name))
-    complete = ({**row, "id": row["sample_id"]} if _complete(row) else None for row in rows)
-    return without_skipped(complete, what="an empty question or option", file=file.name)
+    return _complete(({**row, "id": row["sample_id"]} for row in rows), file)
 
 
 def _find_include(tree: FileTree) -> Iterator[TaskFile]:
-    names = rf"(?P<language>{'|'.join(INCLUDE_TAGS)})/(?P<split>test|validation){FILE}"
-    for file in files_named(tree, names, splits={"test": "test", "validation": "dev"}):
-        if {*KEYS, "regional_feature"} <= set(first_columns(tree.file(file.name))):
-            yield replace(file, language=INCLUDE_TAGS[file.name.split("/")[-2]])
+    pattern = rf"(?P<language>{'|'.join(INCLUDE_TAGS)})/(?P<split>test|validation){FILE}"
+    for file in _find(tree, pattern, splits={"test": "test", "validation": "dev"}, column="regional_feature"):
+        yield replace(file, language=INCLUDE_TAGS[file.name.split("/")[-2]])
 
 
 def _read_include(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     """Read the rows; every language has its own questions, so ids contain the language."""
     rows = enumerate(read_parquet(tree.file(file.name)))
-    complete = ({**row, "id": f"{file.language}:{number}"} if _complete(row) else None for number, row in rows)
-    return without_skipped(complete, what="an empty question or option", file=file.name)
+    return _complete(({**row, "id": f"{file.language}:{number}"} for number, row in rows), file)
 
 
 GLOBAL_MMLU = Task(
