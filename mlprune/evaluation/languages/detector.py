@@ -31,8 +31,9 @@ def installed_detector() -> str:
         raise BadInputError(message, package=PACKAGE, expected=INSTALL, got=None) from err
 
 
+@cache
 def language_detector(detector: str) -> Detect:
-    """Return the detector of the given name and version.
+    """Return the detector of the given name and version. The installed version is looked up once per process.
 
     Raises:
         BadInputError: another version is installed, or none.
