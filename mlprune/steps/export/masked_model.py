@@ -5,6 +5,7 @@ weights are then written in place, so the model takes the memory of its base mod
 reaches the files.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -70,7 +71,7 @@ def variant_dtype(store: Store, variant: Record) -> DtypeName:
         if (other := store.read_record("variants", other_id)) is not None
         and other.parents.get("base_model") == variant.parents.get("base_model")
     )
-    for record in (variant, *([] if "dtype" in variant.parameters else same_model)):
+    for record in chain((variant,), () if "dtype" in variant.parameters else same_model):
         dtype: DtypeName | None = next((name for name in DTYPES if name == record.parameters.get("dtype")), None)
         if dtype is not None:
             return dtype
