@@ -97,10 +97,10 @@ def _find(tree: FileTree) -> Iterator[TaskFile]:
     seen: dict[tuple[str, str, str], None] = {}
     for name in tree.names:
         match = FILE.fullmatch(name)
-        if match is None or not set(first_object(tree.file(name))) >= set(KEYS):
+        if match is None:
             continue
         key = (name.rpartition("/")[0], match["language"], match["split"])
-        if key not in seen:
+        if key not in seen and set(first_object(tree.file(name))) >= set(KEYS):
             seen[key] = None
             yield TaskFile(name, language_tag(match["language"]), SPLITS[match["split"]])
 
