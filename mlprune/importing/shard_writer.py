@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
+from mlprune.models.checkpoint.tensor_slices import METADATA
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, SINGLE_FILE
 
 MAX_SHARD_BYTES = 5 * 10**9
@@ -23,6 +24,7 @@ SAFETENSORS_TYPES: Mapping[torch.dtype, str] = {
     torch.bfloat16: "BF16",
     torch.float16: "F16",
 }
+_TYPES: Mapping[torch.dtype, str] = {**SAFETENSORS_TYPES, torch.uint8: "U8"}
 _HEADER_ALIGNMENT = 8
 
 Pieces = Callable[[], Iterator[Tensor]]
@@ -93,7 +95,8 @@ def _write_file(path: Path, tensors: Sequence[OutputTensor], progress: Callable[
     """Write one file. Wider dtypes come first, as the library writes them, so that every tensor is aligned."""
     ordered = sorted(tensors, key=lambda tensor: -tensor.dtype.itemsize)
     with path.open("wb", buffering=0) as stream:
-        stream.write(_header(ordered))
+        described = ((tensor.name, tensor.dtype, tensor.shape) for tensor in ordered)
+        stream.write(header_bytes(described, {"format": "pt"}))
         for tensor in ordered:
             n_written = 0
             for piece in tensor.pieces():
@@ -109,13 +112,18 @@ def _write_file(path: Path, tensors: Sequence[OutputTensor], progress: Callable[
         os.fsync(stream.fileno())
 
 
-def _header(tensors: Sequence[OutputTensor]) -> bytes:
-    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+def header_bytes(tensors: Iterable[tuple[str, torch.dtype, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """Return the beginning of a safetensors file, before its values: the length of the header, and the header.
+
+    Args:
+        tensors: name, dtype (a float dtype of `SAFETENSORS_TYPES` or uint8) and shape, in the order of the values.
+        metadata: text for readers of the file.
+    """
+    entries: dict[str, object] = {METADATA: dict(metadata)}
     begin = 0
-    for tensor in tensors:
-        end = begin + tensor.n_bytes
-        dtype = SAFETENSORS_TYPES[tensor.dtype]
-        entries[tensor.name] = {"dtype": dtype, "shape": tensor.shape, "data_offsets": [begin, end]}
+    for name, dtype, shape in tensors:
+        end = begin + prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": _TYPES[dtype], "shape": shape, "data_offsets": [begin, end]}
         begin = end
     text = json.dumps(entries, separators=(",", ":")).encode()
     text += b" " * (-len(text) % _HEADER_ALIGNMENT)
