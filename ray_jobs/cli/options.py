@@ -23,6 +23,13 @@ VariantArgument = Annotated[
         autocompletion=complete_variant,
     ),
 ]
+VariantsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        help="Variant ids, names that a recipe gives them, or unique beginnings of these.",
+        autocompletion=complete_variant,
+    ),
+]
 StoreOption = Annotated[
     str,
     typer.Option(

@@ -9,21 +9,21 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.completion import complete_variant
-from ray_jobs.cli.options import AddressOption, ModelOption, StoreOption, existing_store, parse_dtype
+from ray_jobs.cli.options import (
+    AddressOption,
+    ModelOption,
+    StoreOption,
+    VariantsArgument,
+    existing_store,
+    parse_dtype,
+)
 from ray_jobs.process.install_command import install_command
 
 DEFAULT_BATCH_TOKENS = 4096
 
 
 def harness(
-    variants: Annotated[
-        list[str],
-        typer.Argument(
-            help="Variant ids, names that a recipe gives them, or unique beginnings of these.",
-            autocompletion=complete_variant,
-        ),
-    ],
+    variants: VariantsArgument,
     *,
     tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],
     store: StoreOption,

@@ -5,13 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import ModelOption, StoreOption, existing_store
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantsArgument, existing_store
 
 
 def publish(
-    variants: Annotated[
-        list[str], typer.Argument(help="Variant ids, names that a recipe gives them, or unique beginnings of these.")
-    ],
+    variants: VariantsArgument,
     *,
     to: Annotated[Path, typer.Option("--to", help="Folder to make; it must be empty or not exist.")],
     store: StoreOption,
