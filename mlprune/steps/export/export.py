@@ -19,8 +19,8 @@ from mlprune.steps.base_model import require_base_model
 from mlprune.steps.export.markdown import section
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.export.smaller import make_smaller, smaller_text
-from mlprune.steps.export.tensor_changes import removed_weights, tensor_changes
-from mlprune.steps.export.verification import RecordCheck, require_hashes
+from mlprune.steps.export.tensor_changes import removed_weights
+from mlprune.steps.export.verification import checked_changes, require_hashes
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -122,15 +122,12 @@ def _write_changes(store: Store, variant: Record, folder: Path, *, model_path: P
     Raises:
         PermanentError: the masks or new weights differ from the record.
     """
-    check = RecordCheck(variant)
     expected = {}
-    for change in tensor_changes(store, variant, model_path):
-        check.note(change)
+    for change in checked_changes(store, variant, model_path):
         file = folder / change.file
         if change.values is not None:
             overwrite_tensor(file, change.name, change.values)
         elif change.removed is not None:
             zero_weights(file, change.name, change.removed)
         expected[change.name] = sha256_of_tensor(change.result)
-    check.finish()
     return expected

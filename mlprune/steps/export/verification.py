@@ -1,16 +1,30 @@
 """Verification of an export: its masks against the variant's record, and every written tensor against its hash."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from mlprune.errors import PermanentError
 from mlprune.json_values import as_int, as_str
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, base_tensor_hashes, tensor_hashes
-from mlprune.steps.export.tensor_changes import LayerKey, TensorChange
+from mlprune.steps.export.tensor_changes import LayerKey, TensorChange, tensor_changes
 from mlprune.store.records import Record
+from mlprune.store.store import Store
 
 
-class RecordCheck:
+def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
+    """Yield the changes of a variant, each after it was compared with the variant's record.
+
+    Raises: as `tensor_changes`, and:
+        PermanentError: the masks or new weights differ from the record, or some are missing after the last change.
+    """
+    check = _RecordCheck(variant)
+    for change in tensor_changes(store, variant, model_path):
+        check.note(change)
+        yield change
+    check.finish()
+
+
+class _RecordCheck:
     """Compare the changes of a variant with its record while they are used. Call `finish` after the last one."""
 
     def __init__(self, variant: Record) -> None:

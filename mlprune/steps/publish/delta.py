@@ -5,7 +5,7 @@ row-major over the stored shape, eight weights per byte, the first in the lowest
 each tensor with new values, those of the kept weights in row-major order, in the stored dtype.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,8 +13,7 @@ import torch
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, sha256_of_tensor
 from mlprune.numeric.masks.packing import pack_flags
-from mlprune.steps.export.tensor_changes import TensorChange, tensor_changes
-from mlprune.steps.export.verification import RecordCheck
+from mlprune.steps.export.verification import checked_changes
 from mlprune.steps.publish.growing_file import GrowingFile
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -27,12 +26,12 @@ def write_delta(store: Store, variant: Record, model_path: Path, folder: Path) -
     """Write the masks and new values of a variant.
 
     Returns: name of each changed tensor -> SHA-256 of the result.
-    Raises: as `tensor_changes`, and `PermanentError` if the masks differ from the variant's record.
+    Raises: as `checked_changes`.
     """
     metadata = {"format": FORMAT, "variant_id": variant.id}
     masks, changed = GrowingFile(folder / MASKS, metadata), GrowingFile(folder / CHANGED, metadata)
     results = {}
-    for change in _checked(store, variant, model_path):
+    for change in checked_changes(store, variant, model_path):
         kept = torch.ones_like(change.base, dtype=torch.bool) if change.removed is None else ~change.removed
         if change.values is None and bool(kept.all()):
             continue
@@ -57,11 +56,3 @@ def described_tensors(base: Mapping[str, TensorHash], results: Mapping[str, str]
         tensor: dict[str, JsonValue] = {"dtype": one.dtype, "shape": list(one.shape), "base_sha256": one.sha256}
         described[name] = {**tensor, "sha256": results[name]} if name in results else tensor
     return described
-
-
-def _checked(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
-    check = RecordCheck(variant)
-    for change in tensor_changes(store, variant, model_path):
-        check.note(change)
-        yield change
-    check.finish()
