@@ -18,13 +18,8 @@ def publications_of(store: Store, variant_ids: Sequence[str]) -> list[Publicatio
     """Describe variants. The catalog is updated first."""
     with Catalog.open(store) as catalog:
         catalog.fold()
-        return described(catalog, store, variant_ids)
-
-
-def described(catalog: Catalog, store: Store, variant_ids: Sequence[str]) -> list[Publication]:
-    """Describe variants from an open catalog of a store."""
-    data_sets = data_set_commits(catalog)
-    return [_publication(catalog, store, variant_id, data_sets=data_sets) for variant_id in variant_ids]
+        data_sets = data_set_commits(catalog)
+        return [_publication(catalog, store, variant_id, data_sets=data_sets) for variant_id in variant_ids]
 
 
 def _publication(catalog: Catalog, store: Store, variant_id: str, *, data_sets: Mapping[str, str]) -> Publication:
