@@ -67,9 +67,8 @@ def variant_dtype(store: Store, variant: Record) -> DtypeName:
     """Return the dtype in which a variant was made; of a dense model, the one of another variant of the same model."""
     same_model = (
         other
-        for _, other_id in store.record_names("variants")
-        if (other := store.read_record("variants", other_id)) is not None
-        and other.parents.get("base_model") == variant.parents.get("base_model")
+        for other in store.records("variants")
+        if other.parents.get("base_model") == variant.parents.get("base_model")
     )
     for record in chain((variant,), () if "dtype" in variant.parameters else same_model):
         dtype: DtypeName | None = next((name for name in DTYPES if name == record.parameters.get("dtype")), None)
