@@ -98,8 +98,7 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
         changed = _write_changes(store, variant, temporary, model_path=model_path)
         hashes = require_hashes(temporary, model_path, changed)
         if smaller:
-            removed = (((block, layer), mask) for block, layer, _, mask in removed_weights(store, variant))
-            model = make_smaller(temporary, family_at(temporary), removed)
+            model = make_smaller(temporary, family_at(temporary), removed_weights(store, variant))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         write_hashes(temporary, hashes)

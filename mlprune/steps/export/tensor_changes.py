@@ -6,11 +6,12 @@ An export writes them into copies of the weight files; a published variant conta
 import heapq
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, famil
 from mlprune.models.families.checks import oriented
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.pruning.weight_files import read_block_weights
-from mlprune.steps.prune.stored_masks import stored_masks
+from mlprune.steps.prune.stored_masks import StoredMasks, stored_masks
 from mlprune.steps.quantise.rows import quantisation_in
 from mlprune.steps.quantise.weights import quantised_weights
 from mlprune.store.records import Artefact, Record
@@ -68,7 +69,13 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
     """
     family = family_at(model_path)
     files = WeightFiles(model_path, family)
-    streams = (removed_weights(store, variant), _changed(store, variant, model_path), _biases(store, variant))
+    stored = stored_masks(store, variant)
+    changed = (
+        _of_files(store, stored.weights if stored else (), "weight")
+        if quantisation_in(variant) is None
+        else _quantised(store, variant, model_path)
+    )
+    streams = (_removed(store, stored), changed, _of_files(store, stored.biases if stored else (), "bias"))
     for block, entries in groupby(heapq.merge(*streams, key=itemgetter(0)), key=itemgetter(0)):
         by_layer: dict[str, dict[str, Tensor]] = defaultdict(dict)
         for _, layer, what, tensor in entries:
@@ -82,32 +89,28 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
                 yield _change(files, (block, layer), bias_name(family, block, layer), values=found["bias"])
 
 
-def removed_weights(store: Store, variant: Record) -> Iterator[_Entry]:
+def removed_weights(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
     """Yield the removed weights of all pruned layers: bool [out, in], True where a weight becomes 0."""
-    stored = stored_masks(store, variant)
+    for block, layer, _, removed in _removed(store, stored_masks(store, variant)):
+        yield (block, layer), removed
+
+
+def _removed(store: Store, stored: StoredMasks | None) -> Iterator[_Entry]:
     for artefact, levels in stored.files if stored else ():
         for layer, kept in read_keep_masks(store.uri, artefact, levels).items():
             yield _block_of(artefact), layer, "removed", ~kept
 
 
-def _changed(store: Store, variant: Record, model_path: Path) -> Iterator[_Entry]:
-    """Yield the new weights of the layers that have some: [out, in]."""
-    if quantisation_in(variant) is not None:
-        for (block, layer), weight in quantised_weights(store, variant, model_path):
-            yield block, layer, "weight", weight
-        return
-    stored = stored_masks(store, variant)
-    for artefact in stored.weights if stored else ():
-        for layer, weight in read_block_weights(store, artefact).items():
-            yield _block_of(artefact), layer, "weight", weight
+def _quantised(store: Store, variant: Record, model_path: Path) -> Iterator[_Entry]:
+    for (block, layer), weight in quantised_weights(store, variant, model_path):
+        yield block, layer, "weight", weight
 
 
-def _biases(store: Store, variant: Record) -> Iterator[_Entry]:
-    """Yield the new biases of the layers that have some: [out]."""
-    stored = stored_masks(store, variant)
-    for artefact in stored.biases if stored else ():
-        for layer, bias in read_block_weights(store, artefact).items():
-            yield _block_of(artefact), layer, "bias", bias
+def _of_files(store: Store, artefacts: Sequence[Artefact], what: Literal["weight", "bias"]) -> Iterator[_Entry]:
+    """Yield the new weights [out, in] or biases [out] of the layers that have some."""
+    for artefact in artefacts:
+        for layer, tensor in read_block_weights(store, artefact).items():
+            yield _block_of(artefact), layer, what, tensor
 
 
 def _block_of(artefact: Artefact) -> int:
