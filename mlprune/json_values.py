@@ -17,6 +17,11 @@ def parse_json(text: str | bytes) -> JsonValue:
     return value
 
 
+def json_text(value: JsonValue) -> str:
+    """Return indented JSON with a final newline, for files that people read too; letters outside ASCII stay."""
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
 def as_str(value: JsonValue) -> str:
     """Return a value that has to be a string; raises TypeError if it is not."""
     if isinstance(value, str):

@@ -4,7 +4,6 @@ The file `tensor_hashes.json` of an exported folder lists them.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.json_values import JsonObject, as_int, as_list, as_object, as_str
+from mlprune.json_values import JsonObject, as_int, as_list, as_object, as_str, json_text
 from mlprune.models.checkpoint.edit import stored_bytes
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, tensor_slices
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at, read_json_object
@@ -69,8 +68,7 @@ def hashes_json(hashes: Mapping[str, TensorHash]) -> JsonObject:
 
 def write_hashes(folder: Path, hashes: Mapping[str, TensorHash]) -> None:
     """Write `tensor_hashes.json`."""
-    text = json.dumps(hashes_json(hashes), indent=1, ensure_ascii=False)
-    (folder / HASHES_FILE).write_text(text + "\n", encoding="utf-8")
+    (folder / HASHES_FILE).write_text(json_text(hashes_json(hashes)), encoding="utf-8")
 
 
 def read_hashes(folder: Path) -> dict[str, TensorHash]:

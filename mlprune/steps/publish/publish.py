@@ -4,14 +4,13 @@ A folder also states the base model with the hash of every tensor, metrics, reci
 `apply_published.py`, which needs torch and safetensors only. Uploading is left to the tools of a hub.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, json_text
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
 from mlprune.steps.export.markdown import section, table
@@ -112,7 +111,7 @@ def _write_index(target: Path, folders: Sequence[PublishedFolder], variants: Seq
         for folder, variant in zip(folders, variants, strict=True)
     ]
     index: JsonObject = {"format": FORMAT, "variants": entries}
-    (target / INDEX).write_text(json.dumps(index, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (target / INDEX).write_text(json_text(index), encoding="utf-8")
     rows = [(f"[{entry['label']}]({entry['folder']}/README.md)", entry["achieved_sparsity"]) for entry in entries]
     text = "Each folder is a variant of its own: its README.md says how to apply it to its base model.\n\n"
     page = section("Published variants", text + table(("variant", "removed fraction"), rows))

@@ -1,12 +1,11 @@
 """The folder of one published variant: its delta, and what it was made from, by and measured with."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 from mlprune import __version__
-from mlprune.json_values import JsonObject, JsonValue, as_str
+from mlprune.json_values import JsonObject, JsonValue, as_str, json_text
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import ModelInfo
@@ -94,4 +93,4 @@ def _lineage_entry(record: Record) -> JsonObject:
 
 
 def _write_json(path: Path, value: JsonValue) -> None:
-    path.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(json_text(value), encoding="utf-8")
