@@ -70,6 +70,7 @@ def test_absolute_paths_stay_absolute(folder: Path) -> None:
         ("mlprune export --store runs wan", ["wanda-50", "wanda-60"]),
         ("mlprune export wan", ["wanda-50", "wanda-60"]),
         ("mlprune harness --store runs den", ["dense"]),
+        ("mlprune publish --store runs wan", ["wanda-50", "wanda-60"]),
         ("mlprune export --store runs-empty wan", []),
         ("mlprune export --store s3://bucket/x wan", []),
         ("mlprune gc --store runs-", ["runs-empty/"]),
