@@ -180,7 +180,10 @@ catalog's view `language_resources` is made of this table."""
 
 
 def script_of(tag: str) -> str:
-    """Return the ISO 15924 code of a language's script: that of the tag, or the usual one."""
+    """Return the ISO 15924 code of a language's script: that of the tag, or the usual one.
+
+    The region of a tag such as `pt-BR` is returned in place of a script. Stored comparisons have groups by this value.
+    """
     code, _, script = tag.partition("-")
     return script or DEFAULT_SCRIPTS.get(code, "Latn")
 
