@@ -7,6 +7,7 @@ from catalog.store.state import CatalogState, catalog_state
 from mlprune.counted import counted
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.hub import format_size
+from mlprune.plan.retired_files.survey import ListedSizes
 from mlprune.store.garbage import find_garbage
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.retired import first_damaged, remake_command, retired_groups
@@ -78,7 +79,7 @@ def _content_findings(store: Store) -> Iterator[Finding]:
 def _read(store: Store) -> _Contents:
     """Read all records, and compare their artefacts with the sizes of the files."""
     contents, retired = _Contents(), retired_groups(store)
-    sizes: dict[str, dict[str, int]] = {}
+    sizes = ListedSizes(store)
     for kind, record_id in store.record_names():
         contents.n_records += 1
         try:
@@ -89,12 +90,7 @@ def _read(store: Store) -> _Contents:
         if record is None:
             continue
         contents.n_outdated += kind in RECORD_KINDS and record.step_version < RECORD_KINDS[kind].shown_since
-        for artefact in record.artefacts:
-            folder = artefact.path.partition("/")[0]
-            if folder not in sizes:
-                sizes[folder] = store.sizes(folder)
-        found = [sizes[one.path.partition("/")[0]].get(one.path, -1) for one in record.artefacts]
-        if (damaged := first_damaged(record, found, groups=retired)) is not None:
+        if (damaged := first_damaged(record, sizes.of(record), groups=retired)) is not None:
             contents.damaged.append(damaged)
     contents.damaged += [path for kind in store.compacted.kinds() for path in store.compacted.damaged(kind)]
     return contents

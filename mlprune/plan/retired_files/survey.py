@@ -11,6 +11,24 @@ from mlprune.store.store import Store
 NONE_RETIRED: frozenset[str] = frozenset()
 
 
+class ListedSizes:
+    """Sizes of the artefacts of records, from listings of their folders, each of which is listed once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folders: dict[str, dict[str, int]] = {}
+
+    def of(self, record: Record) -> list[int]:
+        """Return the sizes of the artefacts of a record, -1 for each that does not exist."""
+        return [self._size(artefact.path) for artefact in record.artefacts]
+
+    def _size(self, path: str) -> int:
+        folder = path.partition("/")[0]
+        if folder not in self._folders:
+            self._folders[folder] = self._store.sizes(folder)
+        return self._folders[folder].get(path, -1)
+
+
 class Survey:
     """Records of a store, each of which is examined once.
 
@@ -25,7 +43,7 @@ class Survey:
         self._store = store
         self._records = {} if store.is_local else store.read_records(keys)
         self._remake = frozenset(remake)
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._sizes = ListedSizes(store)
         self._missing: dict[RecordKey, frozenset[str] | None] = {}
 
     @cached_property
@@ -56,13 +74,7 @@ class Survey:
 
     def _missing_of(self, record: Record) -> frozenset[str] | None:
         paths = [artefact.path for artefact in record.artefacts]
-        sizes = self._store.sizes_of(paths) if self._store.is_local else [self._size(path) for path in paths]
+        sizes = self._store.sizes_of(paths) if self._store.is_local else self._sizes.of(record)
         if sizes == [artefact.n_bytes for artefact in record.artefacts]:
             return NONE_RETIRED
         return only_retired(record, sizes, groups=self.retired)
-
-    def _size(self, path: str) -> int:
-        folder = path.partition("/")[0]
-        if folder not in self._sizes:
-            self._sizes[folder] = self._store.sizes(folder)
-        return self._sizes[folder].get(path, -1)
