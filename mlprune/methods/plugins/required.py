@@ -8,6 +8,8 @@ from mlprune.methods.plugins.lookup import LOOKUPS
 from mlprune.methods.plugins.plugin import PluginKind
 from mlprune.methods.plugins.source import PluginSource
 
+_BY_KIND = {lookup.kind: lookup for lookup in LOOKUPS}
+
 
 @dataclass(frozen=True)
 class RequiredPlugin:
@@ -23,8 +25,7 @@ class RequiredPlugin:
         Raises:
             PluginError: it is missing, or its version or source differs.
         """
-        (lookup,) = (one for one in LOOKUPS if one.kind == self.kind)
-        return lookup.locate(self.name, self.source)
+        return _BY_KIND[self.kind].locate(self.name, self.source)
 
 
 def required_plugins(methods: Iterable[tuple[PluginKind, str]]) -> Iterator[RequiredPlugin]:
@@ -35,9 +36,8 @@ def required_plugins(methods: Iterable[tuple[PluginKind, str]]) -> Iterator[Requ
     Raises:
         PluginError: a plug-in cannot be used.
     """
-    by_kind = {lookup.kind: lookup for lookup in LOOKUPS}
     for kind, name in dict.fromkeys(methods):
-        if name in by_kind[kind].names:
-            _, source = by_kind[kind].find(name)
+        if name in _BY_KIND[kind].names:
+            _, source = _BY_KIND[kind].find(name)
             if source is not None and source.distribution is not None:
                 yield RequiredPlugin(kind, name, source)
