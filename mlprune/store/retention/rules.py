@@ -17,7 +17,7 @@ class Ranking:
     """What is known of variants besides their files."""
 
     reasons: Mapping[str, str]
-    """Variant -> why its files are kept, such as `3. of accuracy on dev: xnli`."""
+    """Variant -> why its files are kept, such as `rank 3 of 40 by accuracy on dev: xnli`."""
     ranks: Mapping[str, int]
     """Variant -> its best rank by the metric, from 1; variants that are not ranked are missing."""
 
