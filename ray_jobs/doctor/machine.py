@@ -123,8 +123,10 @@ def open_files_finding(limit: int) -> Finding:
     """Judge the limit of open files of a process.
 
     Args:
-        limit: -1 for none.
+        limit: -1 or that of the operating system for none.
     """
-    if limit in (-1, resource.RLIM_INFINITY) or limit >= LEAST_OPEN_FILES:
-        return ok(SUBJECT, "open files: no limit" if limit < 0 else f"at most {limit} open files")
+    if limit in (-1, resource.RLIM_INFINITY):
+        return ok(SUBJECT, "open files: no limit")
+    if limit >= LEAST_OPEN_FILES:
+        return ok(SUBJECT, f"at most {limit} open files")
     return warning(SUBJECT, f"at most {limit} open files", "ulimit -n 65536")
