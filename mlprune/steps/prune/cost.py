@@ -103,7 +103,7 @@ def spectra_cost(step: str, sizes: Footprint) -> JobCost:
     )
 
 
-def units_cost(step: str, sizes: Footprint, *, method: MethodCost = ONLY_SCORES) -> JobCost:
+def units_cost(step: str, sizes: Footprint, *, method: MethodCost) -> JobCost:
     """Cost of choosing heads and neurons of all blocks and writing their masks, block by block.
 
     Args:
