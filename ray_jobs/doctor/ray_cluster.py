@@ -67,19 +67,20 @@ def _versions_on_nodes() -> dict[str, Versions | str]:
     """Return host -> versions on the node, or why they are not known."""
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError  # noqa: PLC0415
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
+    from ray_jobs.workers.nodes.node_tasks import reason_of_failure, start_on_node  # noqa: PLC0415
+
+    tasks = {
+        f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})": start_on_node(this_versions, node["NodeID"])
+        for node in ray.nodes()
+        if node["Alive"]
+    }
     found: dict[str, Versions | str] = {}
-    for node in ray.nodes():
-        if not node["Alive"]:
-            continue
-        on_node = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        task = ray.remote(this_versions).options(num_cpus=0, scheduling_strategy=on_node, max_retries=0)
-        host = f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})"
+    for host, task in tasks.items():
         try:
-            found[host] = ray.get(task.remote(), timeout=NODE_TIMEOUT_S)
+            found[host] = ray.get(task, timeout=NODE_TIMEOUT_S)
         except RayError as err:
-            found[host] = str(err).strip().rpartition("\n")[2]
+            found[host] = reason_of_failure(err)
     return found
 
 

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
@@ -19,6 +18,7 @@ from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import LocalRay, local_ray_bytes, n_cpus
+from ray_jobs.workers.nodes.node_tasks import start_on_node
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +144,10 @@ def measured_gpus(node_id: str, n_gpus: int) -> tuple[Gpu, ...]:
 
     A task on the node measures them, because Ray only counts GPUs. It reserves none, so it does not wait for busy ones.
     """
-    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    task = ray.remote(assigned_gpus).options(num_cpus=0, num_gpus=0, scheduling_strategy=on_node, max_retries=0)
+    task = start_on_node(assigned_gpus, node_id, n_gpus)
     reason = "it sees fewer GPUs than Ray assigns"
     try:
-        gpus: tuple[Gpu, ...] = ray.get(task.remote(n_gpus), timeout=GPU_PROBE_TIMEOUT_S)
+        gpus: tuple[Gpu, ...] = ray.get(task, timeout=GPU_PROBE_TIMEOUT_S)
     except RayError as err:
         gpus, reason = (), str(err).partition("\n")[0]
     if len(gpus) == n_gpus:

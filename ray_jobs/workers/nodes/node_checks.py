@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import ray
 from ray import ObjectRef
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from ray_jobs.workers.nodes.node_list import ClusterNode
+from ray_jobs.workers.nodes.node_tasks import reason_of_failure, start_on_node
 from ray_jobs.workers.nodes.requirements import Requirements, problem_here
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -
         BadInputError: a node lacks a model or a plug-in, has another one, cannot check them, or does not answer.
     """
     working = [node for node in nodes if node.resources.n_cpus > 0 and node.leaves_in_s is None]
-    waiting = {_check_on(node, requirements): node for node in working}
+    waiting = {start_on_node(problem_here, node.node_id, requirements): node for node in working}
     deadline = time.monotonic() + CHECK_TIMEOUT_S
     while waiting:
         answered, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=LOG_INTERVAL_S)
@@ -42,21 +42,13 @@ def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -
             logger.warning("waiting for nodes that check plug-ins, and check or download models: %s", hosts)
 
 
-def _check_on(node: ClusterNode, requirements: Requirements) -> ObjectRef:
-    """Start the check on a node."""
-    on_node = NodeAffinitySchedulingStrategy(node.node_id, soft=False)
-    task = ray.remote(problem_here).options(num_cpus=0, scheduling_strategy=on_node, max_retries=0)
-    return task.remote(requirements)
-
-
 def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
     try:
         problem: tuple[str, dict[str, object]] | None = ray.get(task)
     except RayError as err:
         if node.node_id in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
-            reason = str(err).strip().rpartition("\n")[2]
             message = "a node of the cluster cannot check the models and plug-ins of the run"
-            raise BadInputError(message, node=node.host, reason=reason) from err
+            raise BadInputError(message, node=node.host, reason=reason_of_failure(err)) from err
         logger.warning("node %s left before it was checked", node.host)
         return
     if problem is not None:

@@ -57,8 +57,10 @@ def test_the_live_nodes_of_a_cluster_and_the_port_of_its_head_are_examined(
     monkeypatch: pytest.MonkeyPatch, address: str, host: str
 ) -> None:
     def task(function: Callable[[], object]) -> SimpleNamespace:
-        def options(*, num_cpus: int, scheduling_strategy: SimpleNamespace, max_retries: int) -> SimpleNamespace:
-            assert (num_cpus, max_retries) == (0, 0)
+        def options(
+            *, num_cpus: int, num_gpus: int, scheduling_strategy: SimpleNamespace, max_retries: int
+        ) -> SimpleNamespace:
+            assert (num_cpus, num_gpus, max_retries) == (0, 0, 0)
             return SimpleNamespace(remote=lambda: (scheduling_strategy.node_id, function))
 
         return SimpleNamespace(options=options)

@@ -8,7 +8,7 @@ from ray.exceptions import RayError
 
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Node
-from ray_jobs.workers.nodes import node_checks
+from ray_jobs.workers.nodes import node_checks, node_tasks
 from ray_jobs.workers.nodes.node_checks import require_on_nodes
 from ray_jobs.workers.nodes.node_list import ClusterNode
 from ray_jobs.workers.nodes.required_files import ModelFiles
@@ -57,7 +57,8 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def require(cluster: FakeCluster) -> None:
         monkeypatch.setattr(node_checks, "ray", cluster)
-        monkeypatch.setattr(node_checks, "NodeAffinitySchedulingStrategy", lambda node, soft: node)
+        monkeypatch.setattr(node_tasks, "ray", cluster)
+        monkeypatch.setattr(node_tasks, "NodeAffinitySchedulingStrategy", lambda node, soft: node)
         nodes = [ClusterNode(name, f"host-{name}", Node(4.0, 2**30)) for name in cluster.answers]
         nodes += [
             ClusterNode("head", "host-head", Node(0.0, 2**30)),
