@@ -73,16 +73,15 @@ def gc(
       mlprune gc --store runs/ --keep-best 20 --by accuracy --keep-days 90
       mlprune gc --store runs/ --quota 200GB --delete
     """
+    opened = existing_store(store)
     retention = RetentionOptions(keep_best, tuple(by or ()), task, language, keep_days, quota)
     if retention.is_wanted:
-        opened = existing_store(store)
         output = RetentionOutput(format_, is_wide=wide)
         apply_retention(opened, retention, min_age_hours=min_age_hours, delete=delete, output=output)
         return
     from mlprune.store.garbage import find_garbage, remove_garbage  # noqa: PLC0415 - commands import lazily
     from mlprune.store.scratch import abandoned_folders, remove_abandoned  # noqa: PLC0415
 
-    opened = existing_store(store)
     garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
     for file in garbage.files[:MAX_LISTED_FILES]:
         typer.echo(f"{file.n_bytes:12} {visible(file.path)}")
