@@ -1,6 +1,6 @@
 """Scores of candidates: prepare batches of the items once, then score them for every variant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import ModelError, TaskFileError
+from mlprune.errors import ModelError, TaskFileError, work_context
 from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
 from mlprune.evaluation.scoring.predictions import ItemScores
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.evaluation.scoring.rules import RULES, Likelihoods
-from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.scoring.text_scores import TextScores, score_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
 from mlprune.vocabulary import DeviceName, RuleName
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Tokens = tuple[int, ...]
+N_NOTED = 5
+"""Items of a batch that the note of an error names."""
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,28 @@ def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
     n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
-    for scored in score_texts(chain, prepared.batches):
+    for scored in _scored(chain, prepared, prepared.batches):
         rows = list(scored.texts)
         whole[rows] = scored.log_likelihoods
         part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
     return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
+
+
+def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) -> Iterator[TextScores]:
+    """Score batches in order; an error gets a note with the items of the first batch without scores."""
+    n_done = 0
+
+    def describe() -> str:
+        texts = np.array(batches[min(n_done, len(batches) - 1)].texts)
+        numbers = dict.fromkeys((np.searchsorted(prepared.starts, texts, side="right") - 1).tolist())
+        names = [prepared.items[number].example_id for number in numbers]
+        more = f" and {len(names) - N_NOTED} more" if len(names) > N_NOTED else ""
+        return f"batch {n_done + 1} of {len(batches)}, with items {', '.join(names[:N_NOTED])}{more}"
+
+    with work_context(describe):
+        for scored in score_texts(chain, batches):
+            yield scored
+            n_done += 1
 
 
 def run_with_rules(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
@@ -161,7 +180,7 @@ def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
         ModelError: the tokenizer has no start token.
     """
     alone = np.full(len(prepared.texts), np.nan)
-    for scored in score_texts(chain, prepared.batches_alone):
+    for scored in _scored(chain, prepared, prepared.batches_alone):
         alone[list(scored.texts)] = scored.log_likelihoods
     return alone
 

@@ -1,5 +1,6 @@
 """Write and read the results of an evaluation: predictions, catalog row and metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.evaluation.inference.chance import Chance, chance_of, limit_reached
@@ -36,6 +37,17 @@ class TasksJob(ModelJob):
     def makes(self) -> tuple[RecordKey, ...]:
         """The evaluations."""
         return tuple(evaluation.identity.key for evaluation in self.evaluations)
+
+    @property
+    def work(self) -> str:
+        """The evaluations."""
+        return work_text(self.evaluations)
+
+
+def work_text(evaluations: Sequence[EvaluationSpec]) -> str:
+    """Describe evaluations in one line: task, language and split of each."""
+    tasks = (evaluation.task for evaluation in evaluations)
+    return ", ".join(dict.fromkeys(f"{task.task} {task.language} {task.split}" for task in tasks))
 
 
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
