@@ -60,7 +60,7 @@ def _format_report(report: DataReport) -> str:
     ]
     first = _wrapped([f"{report.layout}: {report.example}"], width=width)
     lines = [*first, *_table(report.rows, width=width), *_wrapped(sentences, width=width)]
-    return "\n".join([*lines, f"recipe: {report.recipe}"])
+    return "\n".join([*lines, *([f"recipe: {report.recipe}"] if report.recipe else [])])
 
 
 def _wrapped(sentences: Sequence[str], *, width: int) -> list[str]:
