@@ -64,6 +64,10 @@ class TaskFileError(BadInputError):
     """An evaluation file is unusable."""
 
 
+class BlankTextError(TaskFileError):
+    """A text of a row is blank: the row has no item and is skipped, counted and named."""
+
+
 class HubError(BadInputError):
     """A hub cannot be reached, or does not have the requested file."""
 

@@ -171,7 +171,7 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
         ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe", "entailment"]),
         ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
         ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
-        ({**GOOD_ROW, "premise": " "}, ["empty or missing text", "premise"]),
+        ({**GOOD_ROW, "premise": 5}, ["empty or missing text", "premise"]),
         ({**GOOD_ROW, "id": 0}, ["occurs twice", "first=1"]),
         ({**GOOD_ROW, "id": 1.5}, ["wrong id"]),
         ({"id": 1, "premise": "a", "label": 0}, ["lacks keys", "hypothesis"]),
@@ -187,6 +187,21 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
     assert len(str(caught.value).splitlines()) == 1
     for part in (*parts, "task='xnli', language='fr', split='test'", "fr.test.jsonl"):
         assert part in str(caught.value)
+
+
+def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
+    own_inputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_inputs / "xnli").mkdir()
+    for language, number in (("fr", 3), ("es", 4)):
+        rows = [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
+        (own_inputs / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_of(own_inputs, {**XNLI, "languages": ["fr", "es"]}, {**XNLI, "rule": "pmi"})
+    (job, *_) = (job for job in plan.jobs if isinstance(job, EvaluateJob))
+    tasks = [evaluation.task for evaluation in job.evaluations if evaluation.task.task == "xnli"]
+    assert [[item.example_id for item in task_data(task).items] for task in tasks] == [["1", "2"]] * 3
+    (line,) = (record.getMessage() for record in caplog.records if "skipped" in record.getMessage())
+    assert all(part in line for part in ("2 rows", "fr 3", "es 4"))
 
 
 @pytest.mark.parametrize(
