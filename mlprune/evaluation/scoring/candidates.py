@@ -16,7 +16,7 @@ from mlprune.evaluation.scoring.rules import RULES, Likelihoods
 from mlprune.evaluation.scoring.text_scores import TextScores, score_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
-from mlprune.vocabulary import DeviceName, RuleName
+from mlprune.vocabulary import DeviceName, LongerName, RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,6 +41,8 @@ class PreparedTask:
     batch_tokens: int
     device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
+    longer_ids: tuple[str, ...] = ()
+    """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -73,16 +75,29 @@ def prepare(
     batch_tokens: int,
     max_positions: int | None,
     device: DeviceName = "cpu",
+    longer: LongerName = "refuse",
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
     The candidate part begins with the first token that contains one of its characters.
 
+    Args:
+        longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
+            `_cut_left`.
     Raises:
-        TaskFileError: a text has fewer than two tokens or more than `max_positions`.
+        TaskFileError: a text has fewer than two tokens, or more than `max_positions` if that is refused; or no item is
+            left.
         ModelError: the tokenizer gives no character offsets, and candidates begin within texts.
     """
     token_ids, first_tokens = _tokenised(tokenizer, items)
+    longer_ids: tuple[str, ...] = ()
+    if longer != "refuse" and max_positions is not None:
+        longer_ids = _longer_ids(items, token_ids, max_positions)
+    if longer_ids and longer == "skip":
+        items, token_ids, first_tokens = _without(longer_ids, items, token_ids, first_tokens)
+    elif longer_ids and max_positions is not None:
+        special = tuple(tokenizer("")["input_ids"])
+        _cut_left(items, token_ids, first_tokens, special=special, max_positions=max_positions)
     _check_lengths(items, token_ids, max_positions=max_positions)
     texts = tuple(ScoredText(tokens, 1) for tokens in token_ids)
     return PreparedTask(
@@ -93,7 +108,67 @@ def prepare(
         start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
         device=device,
+        longer_ids=longer_ids,
     )
+
+
+def _text_ranges(items: Sequence[ChoiceItem]) -> Iterator[tuple[ChoiceItem, range]]:
+    """Yield each item with the numbers of its texts."""
+    first = 0
+    for item in items:
+        yield item, range(first, first + len(item.texts))
+        first += len(item.texts)
+
+
+def _longer_ids(items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], max_positions: int) -> tuple[str, ...]:
+    """Return the ids of the items with a text of more tokens than the model has positions."""
+    return tuple(
+        item.example_id
+        for item, numbers in _text_ranges(items)
+        if any(len(token_ids[number]) > max_positions for number in numbers)
+    )
+
+
+def _without(
+    left_out: Sequence[str], items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], first_tokens: Sequence[int]
+) -> tuple[list[ChoiceItem], list[Tokens], list[int]]:
+    """Leave out items, with all of their texts.
+
+    Raises:
+        TaskFileError: no item is left.
+    """
+    ids = set(left_out)
+    kept = [(item, numbers) for item, numbers in _text_ranges(items) if item.example_id not in ids]
+    if not kept:
+        raise TaskFileError("every item is longer than the model", expected="at least one item that fits", got=len(ids))
+    numbers = [number for _, of_item in kept for number in of_item]
+    return [item for item, _ in kept], [token_ids[number] for number in numbers], [first_tokens[n] for n in numbers]
+
+
+def _cut_left(
+    items: Sequence[ChoiceItem],
+    token_ids: list[Tokens],
+    first_tokens: list[int],
+    *,
+    special: Tokens,
+    max_positions: int,
+) -> None:
+    """Cut tokens from the start of the texts of each item that is longer than the model; special tokens there stay.
+
+    All texts of an item lose the same number of tokens, so that they still share their context, as far as the context
+    reaches. A text that is then still too long loses the start of its candidate part, too.
+    """
+    for _, numbers in _text_ranges(items):
+        excess = max(len(token_ids[number]) for number in numbers) - max_positions
+        if excess <= 0:
+            continue
+        n_special = {number: int(token_ids[number][:1] == special[:1] != ()) for number in numbers}
+        n_shared = min(excess, *(max(0, first_tokens[number] - max(1, n_special[number])) for number in numbers))
+        for number in numbers:
+            tokens, begin = token_ids[number], n_special[number]
+            n_cut = max(n_shared, len(tokens) - max_positions)
+            token_ids[number] = (*tokens[:begin], *tokens[begin + n_cut :])
+            first_tokens[number] = max(1, first_tokens[number] - n_cut)
 
 
 def _tokenised(tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:

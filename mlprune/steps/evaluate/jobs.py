@@ -108,7 +108,8 @@ class EvaluateJob(TasksJob):
         for evaluation in evaluations:
             task = evaluation.task
             predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
-            write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
+            n_longer = _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
     def _translate(
         self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
@@ -116,4 +117,10 @@ class EvaluateJob(TasksJob):
         """Translate once, and write the evaluations."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
-            write_evaluation(store, evaluation, self.variant_id, predictions=Translations.from_outputs(outputs))
+            predictions, n_longer = Translations.from_outputs(outputs), _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+
+
+def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
+    """Return the number of items that were left out or cut; None if longer items are refused."""
+    return None if evaluation.task.longer == "refuse" else len(prepared.longer_ids)

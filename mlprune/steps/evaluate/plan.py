@@ -49,6 +49,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         corpus=corpus,
         is_corpus_half=from_corpus,
         split_by=entry.split_by,
+        longer=entry.longer,
         template=_template(recipe, entry),
         folder=location.folder,
         hub=location.hub,

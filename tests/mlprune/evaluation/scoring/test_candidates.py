@@ -138,6 +138,44 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
 
 
+def test_items_with_a_text_longer_than_the_model_can_be_left_out() -> None:
+    fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice_item("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
+    other = choice_item("other", ("a", "b"), context="y", parts=("a", "b"), gold=1)
+    kept = prepare(tiny_tokenizer(), [fits, long, other], batch_tokens=10, max_positions=64, longer="skip")
+    assert (kept.items, kept.longer_ids) == ((fits, other), ("long",))
+    alone = prepare(tiny_tokenizer(), [fits, other], batch_tokens=10, max_positions=64)
+    assert (kept.texts, kept.first_tokens.tolist()) == (alone.texts, alone.first_tokens.tolist())
+    with pytest.raises(TaskFileError):
+        prepare(tiny_tokenizer(), [long], batch_tokens=10, max_positions=64, longer="skip")
+
+
+def test_texts_longer_than_the_model_can_lose_their_start_and_still_share_their_context() -> None:
+    fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice_item("long", ("a", "b"), context=f"{'x' * 40}{'y' * 40}", parts=("a", "bcd"), gold=0)
+    prepared = prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64, longer="truncate_left")
+    assert (prepared.items, prepared.longer_ids) == ((fits, long), ("long",))
+    n_cut = 83 - 64
+    whole = tuple(tuple(tiny_tokenizer()(text)["input_ids"]) for text in long.texts)
+    assert [text.tokens for text in prepared.texts[2:]] == [tokens[n_cut:] for tokens in whole]
+    assert prepared.first_tokens[2:].tolist() == [80 - n_cut] * 2
+
+
+def test_special_tokens_stay_at_the_start_of_a_cut_text() -> None:
+    (text,) = prepare(
+        Marking(), [sentence_item("a", "abcdefgh")], batch_tokens=10, max_positions=5, longer="truncate_left"
+    ).texts
+    whole = Marking()(["abcdefgh"])["input_ids"][0]
+    assert text.tokens == (whole[0], *whole[-4:])
+
+
+def test_a_long_candidate_loses_its_own_start_only_if_the_context_is_too_short() -> None:
+    item = choice_item("long", ("a", "b"), context="xy", parts=("a" * 10, "b"), gold=0)
+    prepared = prepare(tiny_tokenizer(), [item], batch_tokens=10, max_positions=8, longer="truncate_left")
+    assert [len(text.tokens) for text in prepared.texts] == [8, 2]
+    assert prepared.first_tokens.tolist() == [1, 1]
+
+
 @pytest.mark.parametrize("batch_tokens", [60, 2000])
 def test_candidate_parts_and_parts_alone_equal_a_plain_loop(xglm: Path, batch_tokens: int) -> None:
     items = [*some_items(), choice_item("first", ("ab", "abc"), context="", parts=("ab z", "abc z"), gold=0)]
