@@ -142,7 +142,7 @@ def _observation_lines(pending: Sequence[Job], needs: Needs) -> list[str]:
 def _longer_lines(pending: Sequence[Job]) -> list[str]:
     """One line per set and per task with texts that are too long and are therefore left out or cut."""
     lines = [
-        f"longer than max_tokens: {counted(job.n_longer, 'demonstration')} of {job.identity.id}: {job.spec.longer}"
+        f"longer than max_tokens: {counted(job.n_longer, 'demonstration')} of {_set_text(job)}: {job.spec.longer}"
         for job in pending
         if isinstance(job, DemonstrateJob) and job.n_longer
     ]
@@ -162,6 +162,10 @@ def _longer_lines(pending: Sequence[Job]) -> list[str]:
                 f"{longer}: {', '.join(ids[:MAX_LISTED])}{more}"
             )
     return lines
+
+
+def _set_text(job: DemonstrateJob) -> str:
+    return " ".join(filter(None, (job.spec.kind, "-".join(job.spec.languages))))
 
 
 def _adoption_lines(n_adopted: int) -> list[str]:

@@ -91,7 +91,8 @@ def _traceback_of(err: BaseException) -> str:
     """Return the traceback of an error and its causes; of a long one the end, from the start of a line."""
     if err.__traceback__ is None:
         return ""
-    text = "".join(traceback.format_exception(err))
+    lines = "".join(traceback.format_exception(err)).splitlines(keepends=True)
+    text = "".join(line for line in lines if line.strip(" ^~\n"))  # without the lines that only underline code
     start = len(text) - MAX_TRACEBACK
     if start <= 0:
         return text

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, score_items
+from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, run_with_rules, score_items
 from mlprune.evaluation.tasks.builtin.marc import marc_item
 from mlprune.evaluation.tasks.builtin.xnli import xnli_item
 from mlprune.evaluation.tasks.items import ChoiceItem, choice_item, sentence_item
 from mlprune.models.local_chain import local_chain
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,20 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
         log_likelihoods, n_tokens = scores.of(number)
         np.testing.assert_allclose(log_likelihoods, expected, rtol=1e-5, atol=1e-5)
         assert n_tokens.tolist() == [len(text.encode()) - 1 for text in items[number].texts]
+
+
+@pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
+def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, family)
+    assert (AutoConfig.from_pretrained(folder).pad_token_id > 3) == (family != "xglm")
+    (item,) = items = [choice_item("one", ("a", "b"), context="x", parts=("a", "b"), gold=0)]
+    chain, tokenizer = local_chain(folder), tiny_tokenizer()
+    prepared = prepare(tokenizer, items, batch_tokens=64, max_positions=64)
+    scores = run_with_rules(chain, prepared, ["pmi"]).likelihoods
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    start = tokenizer.bos_token_id
+    expected = [plain_log_probs(model, [start, *tokenizer(part)["input_ids"]])[0] for part in item.candidates]
+    assert scores.alone.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> None:
