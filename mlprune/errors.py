@@ -5,7 +5,7 @@ try, for example after a worker died. Command lines print a `BadInputError` as o
 """
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -13,6 +13,10 @@ NEAREST_CUTOFF = 0.3
 """Least similarity of a suggestion: `q_proj` has to find `self_attn.q_proj` (0.55)."""
 MAX_LISTED_NAMES = 100
 """Longest list of expected names that a message spells out."""
+MAX_REASON = 1_000
+"""Most characters of the message of a foreign error; some of them print a whole file."""
+_WORK = "while working on "
+"""Start of the notes that `work_context` adds."""
 
 
 class MlpruneError(Exception):
@@ -58,6 +62,10 @@ class CorpusError(BadInputError):
 
 class TaskFileError(BadInputError):
     """An evaluation file is unusable."""
+
+
+class BlankTextError(TaskFileError):
+    """A text of a row is blank: the row has no item and is skipped, counted and named."""
 
 
 class HubError(BadInputError):
@@ -117,8 +125,25 @@ class WorkerLostError(TransientError):
 
 
 def reason_of(err: BaseException) -> str:
-    """Return the class and the message of a foreign error in one line."""
-    return " ".join(f"{type(err).__name__}: {err}".split())
+    """Return the class and the message of a foreign error in one line, of at most `MAX_REASON` characters."""
+    text = " ".join(f"{type(err).__name__}: {err}".split())
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON - 1]}…"
+
+
+@contextmanager
+def work_context(describe: Callable[[], str]) -> Iterator[None]:
+    """Add a note to any exception that is raised inside: what was being worked on; see `work_of`."""
+    try:
+        yield
+    except Exception as err:
+        err.add_note(_WORK + describe())
+        raise
+
+
+def work_of(err: BaseException) -> str:
+    """Return what `work_context` noted about an exception, the innermost note first; empty for none."""
+    notes = [str(note) for note in getattr(err, "__notes__", ())]
+    return "; ".join(note.removeprefix(_WORK) for note in notes if note.startswith(_WORK))
 
 
 @contextmanager

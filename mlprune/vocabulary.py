@@ -23,6 +23,10 @@ PromptName = Literal["en", "native"]
 SplitName = Literal["dev", "test"]
 HalvesName = Literal["items", "clusters"]
 """What the halves dev and test of a corpus divide; halves of the clusters share no cluster."""
+LongerName = Literal["refuse", "skip", "truncate_left"]
+"""What happens to an evaluated text that is longer than the model."""
+LongerDemonstration = Literal["truncate_right", "refuse", "skip", "truncate_left"]
+"""What happens to a demonstration that is longer than `max_tokens`."""
 DtypeName = Literal["float32", "bfloat16", "float16"]
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]

@@ -37,6 +37,9 @@ ALL_FAMILY_NAMES = (
     "gpt_neox",
 )
 """Every family that has a record."""
+PAD_IDS = {name: 0 if name == "xglm" else VOCABULARY - 1 for name in ALL_FAMILY_NAMES}
+"""`pad_token_id` of each config. Most published models have one near the end of the vocabulary (Phi-3: 32,000 of
+32,064; OLMo 2: 100,277 of 100,352), far above the number of distinct tokens of a batch. XGLM's is small."""
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
@@ -56,7 +59,7 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
 
     If a family has full and sliding attention, odd blocks have sliding attention.
     """
-    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": END, "eos_token_id": END}
+    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD_IDS[family], "bos_token_id": END, "eos_token_id": END}
     mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
     modern = {
         "hidden_size": hidden,

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from catalog.sql_files import SqlFile, sql_files
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Version of all tables together. Raise it with every change of a table or of a materialized table's statement: a
 catalog file of another version is filled again from the records."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import Formatter
 
 from catalog.results import Value
 from catalog.store import Catalog
@@ -161,8 +162,13 @@ def _names(keys: list[tuple[Value, ...]]) -> list[str]:
 
 def _notes(spec: TableSpec, columns: Sequence[str], variants: Sequence[MeasuredVariant]) -> tuple[str, ...]:
     missing = [column for column in spec.columns if column not in columns]
-    empty = [row.label for row in spec.rows if not any(variant.matches(row.where) for variant in variants)]
+    empty = [_fixed_text(row.label) for row in spec.rows if not any(variant.matches(row.where) for variant in variants)]
     return (
         *([f"{spec.name}: no values in the columns {', '.join(missing)}"] if missing else []),
         *([f"{spec.name}: no variants for the rows {'; '.join(empty)}"] if empty else []),
     )
+
+
+def _fixed_text(label: str) -> str:
+    """Return a label without the fields that a variant fills in; the whole label if it has nothing else."""
+    return " ".join("".join(text for text, *_ in Formatter().parse(label)).split()) or label

@@ -1,8 +1,8 @@
 """Tokenised demonstrations and their batches: padding, special tokens and attention masks."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 
@@ -10,7 +10,7 @@ from mlprune.corpus.demonstrations import Demonstration
 from mlprune.corpus.token_roles import NO_SHOT, NO_SIDE, check_scope, scope_mask, scopes_of, token_roles
 from mlprune.errors import CorpusError
 from mlprune.models.messages import TokenBatch
-from mlprune.vocabulary import ProfileName, TokenScope
+from mlprune.vocabulary import LongerDemonstration, ProfileName, TokenScope
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,15 +58,21 @@ class Tokens:
         return Tokens(self.ids[:n], self.sides[:n], self.shots[:n])
 
 
-def tokenise(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, *, max_tokens: int) -> Tokens:
-    """Tokenise a demonstration in one call, with default special tokens, cut on the right to `max_tokens` in total.
+def tokenise(
+    tokenizer: "PreTrainedTokenizerBase",
+    demonstration: Demonstration,
+    *,
+    max_tokens: int,
+    cut: Literal["left", "right"] = "right",
+) -> Tokens:
+    """Tokenise a demonstration in one call, with default special tokens, cut on one side to `max_tokens` in total.
 
     Raises:
         CorpusError: the tokenizer does not give the characters of a token.
     """
     if not tokenizer.is_fast:
         raise CorpusError("the tokenizer has no character offsets", expected="a tokenizer.json", got="a slow tokenizer")
-    tokenizer.truncation_side = "right"
+    tokenizer.truncation_side = cut
     encoding = tokenizer(
         demonstration.text,
         truncation=True,
@@ -80,6 +86,44 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration,
     return Tokens(list(encoding["input_ids"]), sides, shots)
 
 
+def _is_longer(tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, max_tokens: int) -> bool:
+    return len(tokenizer(demonstration.text, truncation=False, verbose=False)["input_ids"]) > max_tokens
+
+
+@dataclass
+class LongerDemonstrations:
+    """What happens to demonstrations of more than `max_tokens`, and how many there are."""
+
+    how: LongerDemonstration = "truncate_right"
+    n: int = 0
+    """Number of those that were read; not counted if their end is cut off."""
+    n_read: int = 0
+    """Number of demonstrations that were read, with those that are skipped."""
+    kept: list[int] = field(default_factory=list)
+    """Numbers of the demonstrations that are not skipped, in the order of reading, from 0."""
+
+    def tokens(
+        self, tokenizer: "PreTrainedTokenizerBase", demonstration: Demonstration, *, max_tokens: int
+    ) -> Tokens | None:
+        """Return the tokens of a demonstration; None if it is skipped.
+
+        Raises:
+            CorpusError: it has more than `max_tokens`, and that is refused.
+        """
+        self.n_read += 1
+        if self.how != "truncate_right" and _is_longer(tokenizer, demonstration, max_tokens):
+            self.n += 1
+            if self.how == "skip":
+                return None
+            if self.how == "refuse":
+                context = {"demonstration": self.n_read - 1, "expected": f"at most {max_tokens} tokens (max_tokens)"}
+                message = "a demonstration is longer than max_tokens"
+                raise CorpusError(message, context, got="more", next="choose another value of longer")
+        self.kept.append(self.n_read - 1)
+        cut: Literal["left", "right"] = "left" if self.how == "truncate_left" else "right"
+        return tokenise(tokenizer, demonstration, max_tokens=max_tokens, cut=cut)
+
+
 def demonstration_columns(
     demonstrations: Iterable[Demonstration],
     tokenizer: "PreTrainedTokenizerBase",
@@ -87,20 +131,28 @@ def demonstration_columns(
     max_tokens: int,
     token_budget: int | None = None,
     profile: ProfileName = "corrected",
+    samples: int | None = None,
+    longer: LongerDemonstrations | None = None,
 ) -> DemonstrationColumns:
     """The artefact of a demonstration set: one row per demonstration, in order.
 
     Args:
         demonstrations: if there is a budget, only as many are read as it takes.
         token_budget: tokens of all demonstrations together. The demonstration that exceeds it is cut on the right.
+        samples: most demonstrations; no further ones are read. None for all.
+        longer: what happens to demonstrations of more than `max_tokens`; counts them. None to cut their end off.
         profile: `paper` pads every demonstration to `max_tokens` and stores the padding, as the published code does.
     Raises:
-        CorpusError: a demonstration has no tokens, or all together have fewer than the budget.
+        CorpusError: a demonstration has no tokens, or is too long if that is refused; or all together have fewer than
+            the budget.
     """
+    longer = longer or LongerDemonstrations()
     rows: list[tuple[Demonstration, Tokens]] = []
     n_tokens = 0
     for demonstration in demonstrations:
-        tokens = tokenise(tokenizer, demonstration, max_tokens=max_tokens)
+        tokens = longer.tokens(tokenizer, demonstration, max_tokens=max_tokens)
+        if tokens is None:
+            continue
         if not tokens.ids:
             raise CorpusError("a demonstration has no tokens", demonstration=len(rows), kind=demonstration.kind)
         if token_budget is not None:
@@ -109,7 +161,7 @@ def demonstration_columns(
         if profile == "paper":
             tokens = _pad_as_published(tokens, tokenizer, max_tokens)
         rows.append((demonstration, tokens))
-        if n_tokens == token_budget:
+        if n_tokens == token_budget or len(rows) == samples:
             break
     if token_budget is not None and n_tokens < token_budget:
         expected = f"{token_budget} tokens (token_budget)"

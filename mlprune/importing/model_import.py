@@ -2,8 +2,6 @@
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from mlprune.hub import format_size
 from mlprune.importing.child_messages import ChildJob, ChildResult
 from mlprune.importing.child_process import Progress, run_child
 from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
-from mlprune.importing.source_folder import source_folder
+from mlprune.importing.source_folder import errors_about, source_folder
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.staging import Staging, staging_folder
@@ -68,7 +66,7 @@ def import_model(
             finished = _finished(folder, target, files, dtype=dtype, report=report)
             if finished is not None:
                 return ImportedModel(target, finished, None)
-            with staging_folder(target) as staging, _errors_about(folder, staging.path):
+            with staging_folder(target) as staging, errors_about(folder, in_place_of=staging.path):
                 _write_config(folder, staging.path, weight_format, dtype=dtype)
                 refuse_quantised(staging.path)
                 _copy_files(folder, staging.path)
@@ -109,19 +107,6 @@ def _write_weights(
     result = run_child(job, lock=staging.lock, report=report, progress=progress)
     check_imported(staging.path)
     return result
-
-
-@contextmanager
-def _errors_about(source: Path, staging: Path) -> Iterator[None]:
-    """Let errors name the source's folder in place of the temporary one, which is removed before they are read."""
-    try:
-        yield
-    except ModelError as err:
-        context = {
-            key: value.replace(str(staging), str(source)) if isinstance(value, str) else value
-            for key, value in err.context.items()
-        }
-        raise ModelError(err.message, context) from err
 
 
 def _finished(

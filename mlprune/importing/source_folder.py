@@ -9,6 +9,19 @@ from mlprune.errors import ModelError
 
 
 @contextmanager
+def errors_about(folder: Path, *, in_place_of: Path) -> Iterator[None]:
+    """Let errors name a folder of the user in place of a temporary one, which is removed before they are read."""
+    try:
+        yield
+    except ModelError as err:
+        context = {
+            key: value.replace(str(in_place_of), str(folder)) if isinstance(value, str) else value
+            for key, value in err.context.items()
+        }
+        raise ModelError(err.message, context) from err
+
+
+@contextmanager
 def source_folder(source: Path) -> Iterator[Path]:
     """Yield the folder of a source.
 
@@ -18,7 +31,7 @@ def source_folder(source: Path) -> Iterator[Path]:
         ModelError: it is neither.
     """
     if source.is_file() and source.suffix == ".gguf":
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, errors_about(source.parent, in_place_of=Path(folder)):
             Path(folder, source.name).symlink_to(source.absolute())
             yield Path(folder)
         return

@@ -1,23 +1,13 @@
 """Names of tensors: from those of a published checkpoint to those of the model."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlprune.errors import ModelError
 from mlprune.importing.sources.weight_format import TensorSpec
+from mlprune.models.checkpoint.weight_files import is_obsolete_buffer
 
-OBSOLETE_BUFFERS = re.compile(
-    r"(^|\.)("
-    r"attn\.bias|attn\.masked_bias"  # GPT-2: the causal mask
-    r"|attention\.bias|attention\.masked_bias"  # GPT-NeoX: the causal mask
-    r"|embed_positions\.weights|embed_positions\._float_tensor"  # XGLM: sinusoidal positions
-    r"|rotary_emb\.inv_freq"  # rotary frequencies
-    r"|position_ids|decoder\.version"
-    r")$"
-)
-"""Tensors that older versions of transformers stored, and that the model computes itself."""
 MAX_LISTED = 5
 
 
@@ -109,7 +99,7 @@ def _assign(specs: Sequence[TensorSpec], layout: ModelLayout, where: Path) -> tu
     for spec in specs:
         name = model_name(spec.name, layout)
         if name is None:
-            is_buffer = OBSOLETE_BUFFERS.search(spec.name) or _is_buffer(spec.name, layout)
+            is_buffer = is_obsolete_buffer(spec.name) or _is_buffer(spec.name, layout)
             (dropped if is_buffer else unexpected).append(spec.name)
         elif name in assigned:
             message = "two tensors of the source are the same parameter of the model"

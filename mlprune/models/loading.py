@@ -4,13 +4,13 @@ The results of an inspection are cached across processes, so planning a finished
 import transformers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlprune.errors import HubError, ModelError
+from mlprune.errors import HubError, ModelError, reason_of
 from mlprune.hub import list_files, snapshot
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, content_hashes
 from mlprune.models.checkpoint.import_advice import import_advice
@@ -20,6 +20,7 @@ from mlprune.models.checkpoint.weight_files import (
     SINGLE_FILE,
     WeightFiles,
     family_at,
+    is_obsolete_buffer,
     read_json_object,
 )
 from mlprune.models.checkpoint.weight_scan import scan_weights
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
+MAX_LISTED = 5
+"""Most tensors that a message names."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _load_tokenizer(path: Path, states: FileStates | None) -> "PreTrainedTokeniz
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as err:  # parsers of the library can raise anything, including a bare Exception
-        raise ModelError("the tokenizer cannot be read", path=str(path), reason=_first_line(err)) from err
+        raise ModelError("the tokenizer cannot be read", path=str(path), reason=reason_of(err)) from err
     if tokenizer.eos_token_id is None:
         raise ModelError("the tokenizer has no end-of-sequence token", path=str(path), expected="an eos_token")
     return tokenizer
@@ -160,6 +163,7 @@ def _inspect(path: Path) -> dict[str, Any]:
     model = build_skeleton(path, DTYPES["float32"])
     blocks = checked_blocks(model, family)
     tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
+    _check_all_read(files, tensors, model=model, path=path)
     hashes = scan_weights(path, {**dict.fromkeys(files.file_names, ()), **tensors})
     config = model.config
     layers = [module.get_submodule(layer) for module in blocks for layer in family.layers]
@@ -210,13 +214,32 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: WeightFiles) 
     return tensors
 
 
+def _check_all_read(
+    files: WeightFiles, read: Mapping[str, Sequence[str]], *, model: "PreTrainedModel", path: Path
+) -> None:
+    """Check that the model of a config reads all weights, except buffers that it computes itself.
+
+    Args:
+        read: file -> the tensors in it that the model reads.
+    Raises:
+        ModelError: tensors stay unread, for example because the config has fewer blocks than the weights.
+    """
+    names_read = {name for names in read.values() for name in names}
+    buffers = {name for name, _ in model.named_buffers()}
+    unread = [
+        name
+        for name in files.names
+        if name not in names_read and not is_obsolete_buffer(name) and not files.names_in_model(name) & buffers
+    ]
+    if unread:
+        message = "the config describes a smaller model than the weights: tensors would stay unread"
+        context = {"path": str(path), "n_unread": len(unread), "unread": unread[:MAX_LISTED]}
+        raise ModelError(message, context, next="use the config.json that was published with these weights")
+
+
 def _max_positions(config: Any) -> int | None:
     longest: int | None = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
     if longest is not None and rope.get("rope_type") == "longrope":
         return min(longest, int(rope["original_max_position_embeddings"]))
     return longest
-
-
-def _first_line(err: Exception) -> str:
-    return str(err).strip().split("\n", maxsplit=1)[0] or type(err).__name__

@@ -3,7 +3,7 @@
 Weights are read from safetensors files only; code in a model folder never runs.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -11,8 +11,10 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, reason_of
+from mlprune.json_values import JsonObject
 from mlprune.models.checkpoint.tensor_slices import tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
 from mlprune.models.families.checks import check_frame, check_layers
@@ -102,7 +104,9 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         ModelError: the model's code rejects the config, or a size in it is absurd.
     """
     try:
-        require_buildable(read_json_object(path / "config.json"))
+        stated = read_json_object(path / "config.json")
+        require_buildable(stated)
+        _check_rope_types(stated)
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
         chosen_here = {"attn_implementation": None, "experts_implementation": None}
         with init_empty_weights(include_buffers=False), no_init_weights():
@@ -110,8 +114,24 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     except ModelError:
         raise
     except Exception as err:  # a wrong config can raise anything in the model's code
-        reason = str(err).strip().partition("\n")[0] or type(err).__name__
-        raise ModelError("the model's config cannot be used", path=str(path), reason=reason) from err
+        raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
+
+
+def _check_rope_types(config: JsonObject) -> None:
+    """Check the kinds of rotary positions in a config, before the library warns of unknown ones on its own lines.
+
+    Raises:
+        ValueError: a kind is unknown.
+    """
+    known = {"default", "su", *ROPE_INIT_FUNCTIONS}  # "su" is Phi-3's earlier name of longrope
+    for key in ("rope_scaling", "rope_parameters"):
+        settings = config.get(key)
+        of_layers = [settings, *settings.values()] if isinstance(settings, Mapping) else []
+        for setting in of_layers:
+            if isinstance(setting, Mapping):
+                name = setting.get("rope_type", setting.get("type", "default"))
+                if name not in known:
+                    raise ValueError(f"unknown kind of rotary positions in {key}: {name!r}; known: {sorted(known)}")
 
 
 def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:

@@ -20,6 +20,8 @@ UNKNOWN_NAME: Final = "unknown_name"
 RECIPE_ERROR: Final = "recipe_error"
 """Type of the errors of `with_context` in pydantic's list of errors."""
 
+MOST_ITEMS = 1_000_000_000
+"""Largest limit of items, far above the items of any task: a larger number is a mistake."""
 MAX_NAME_CHARACTERS = 200
 DENSE_LABEL: Final = "dense"
 

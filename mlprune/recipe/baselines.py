@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from mlprune.recipe.base import EntryName, Model, Seed
+from mlprune.recipe.base import MOST_ITEMS, EntryName, Model, Seed
 from mlprune.recipe.import_key import IMPORT_KEY, MEANING, with_import_key
 from mlprune.vocabulary import DtypeName
 
@@ -57,7 +57,7 @@ class BaselineFields(Model):
     """lrp2: the blocks after which states are moved, from 0; the best of several pairs on `split` is chosen."""
     split: Annotated[str, Field(min_length=1)] = "dev"
     """lrp2: split of the evaluated tasks on which a pair is chosen; never test."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     """lrp2: choose on this many items."""
     seed: Seed = 0
     """lrp2: selects the items of a limit. self_translate: selects the sentences of the corpus in a prompt."""

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs, unknown_name
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, SharesName
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -19,7 +19,7 @@ DEFAULT_PROMPT = "{endonym}:"
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _SHARES = "`equal`, `proportional`, or a mapping of parts to numbers above 0"
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
-_OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temperature")
+_OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temperature", "longer")
 
 
 def _as_shares(value: object) -> object:
@@ -47,7 +47,7 @@ class KindOfSet:
     """Keys about its texts that it needs."""
     may_take: frozenset[str] = frozenset()
     """Keys about its texts that it may also have."""
-    options: frozenset[str] = frozenset(("template", "token_budget", "activations"))
+    options: frozenset[str] = frozenset(("template", "token_budget", "activations", "longer"))
     """Options that apply to it."""
     defaults: Mapping[str, str | int] = field(default_factory=dict)
     """Defaults of this kind only."""
@@ -56,7 +56,7 @@ class KindOfSet:
 KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
     "translation": KindOfSet(frozenset(("source", "target")), may_take=frozenset(("pair",))),
     "monolingual": KindOfSet(frozenset(("language",))),
-    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations"))),
+    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations", "longer"))),
     "mixed": KindOfSet(frozenset(("parts",)), options=frozenset(("shares",))),
     "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
     "generated": KindOfSet(
@@ -127,7 +127,11 @@ class DemonstrationConfig(Model):
     token_budget: Annotated[int, Field(ge=1)] | None = None
     """Instead of `samples`: the exact number of tokens of the set; the last demonstration is truncated."""
     max_tokens: Annotated[int, Field(ge=2)] = 512
-    """Tokens to which longer demonstrations are truncated, including special tokens; at most the model's positions."""
+    """Most tokens of a demonstration, including special tokens (`longer` says what happens to longer ones); at most the
+    model's positions."""
+    longer: LongerDemonstration = "truncate_right"
+    """What happens to a demonstration of more than `max_tokens`: its end is cut off (`truncate_right`), the recipe is
+    refused (`refuse`), the next one is taken instead (`skip`), or its start is cut off (`truncate_left`)."""
     template: Annotated[str, Field(min_length=1)] | None = None
     """Format of one side of a shot, with `{language}`, `{endonym}`, `{text}` and `{end}`
     (`{language}: {text}{end}`; text, task and generated: `{text}{end}`)."""
@@ -189,6 +193,8 @@ class DemonstrationConfig(Model):
                 raise ValueError(f"{option} does not apply to kind {self.kind}, only to {sorted(kinds)}")
         if self.kind == "generated" and self.shots != 1:
             raise ValueError(f"a generated demonstration is one text: leave shots out, got {self.shots}")
+        if self.longer == "skip" and not self.paired:
+            raise ValueError("longer: skip needs paired: true, because other pairs depend on all of them")
         if not self.paired and self.kind != "translation":
             raise ValueError(f"paired does not apply to kind {self.kind}, only to translation")
         if self.samples is not None and self.token_budget is not None:

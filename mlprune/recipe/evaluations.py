@@ -8,8 +8,8 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values, unknown_name
-from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, ProfileName, PromptName, RuleName, SplitName
+from mlprune.recipe.base import MOST_ITEMS, Language, Model, Seed, as_tuple, distinct_values, unknown_name
+from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -67,7 +67,7 @@ class EvaluationConfig(Model):
     split_by: HalvesName = "items"
     """corpus: dev and test are halves of the items, or halves of the `clusters`, so that they share no cluster: no
     territory of the built-in facts, and no document of a parallel text that states its documents."""
-    limit: Annotated[int, Field(ge=1)] | None = None
+    limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     """Number of items to keep, the same items in every language; all of the split if left out."""
     seed: Seed = 0
     """Seed of the items that a limit keeps."""
@@ -87,6 +87,9 @@ class EvaluationConfig(Model):
     profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
     """`paper` evaluates as the published code does, on 1,000 examples unless `limit` is given; needs `rule: mean`. A
     list gives one evaluation each, from one run of the model if both have the same examples."""
+    longer: LongerName = "refuse"
+    """What happens to an item with a text or prompt that is longer than the model: the recipe is refused (`refuse`),
+    the item is left out (`skip`), or the start of its texts is cut off (`truncate_left`)."""
     variants: tuple[str, ...] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
 

@@ -3,7 +3,9 @@
 A job knows the records that it makes and those that it needs. The driver decides when and where it runs.
 """
 
+import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -192,6 +194,14 @@ class Job(ABC):
         """Do the work. Running the job again writes the same bytes."""
 
     @property
+    def work(self) -> str:
+        """What the job works on, in one line for a person who looks for the cause of a failure."""
+        kinds = Counter(kind for kind, _ in self.makes)
+        made = ", ".join(f"{n} {kind}" for kind, n in kinds.items())
+        block = "" if self.reads_block is None else f" of block {self.reads_block}"
+        return f"{made}{block}"
+
+    @property
     def saves_memory(self) -> bool:
         """Whether the job was changed after it ran out of memory."""
         return bool(self.n_halvings or self.offload_level)
@@ -241,6 +251,13 @@ class RecordJob(Job):
     def makes(self) -> tuple[RecordKey, ...]:
         """The one record."""
         return (self.identity.key,)
+
+    @property
+    def work(self) -> str:
+        """The parameters and parents of the record."""
+        values = {**self.identity.parameters, **self.identity.parents}
+        named = (f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items())
+        return " ".join((self.identity.kind, *named))
 
 
 def batch_tokens_of(job: Job) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from mlprune.errors import DamagedArtefactError, PermanentError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.results import evaluation_rows, read_predictions
+from mlprune.steps.evaluate.results import evaluation_rows, read_predictions, stated_n_longer
 from mlprune.steps.evaluate.task_spec import task_spec
 from mlprune.steps.job import Identity
 from mlprune.steps.prune.verify import reads_unstored_statistics, verify_variant
@@ -46,7 +46,8 @@ def _rows_of_predictions(store: Store, record: Record) -> dict[str, list[dict[st
     (artefact,) = record.artefacts
     identity = Identity(record.kind, record.parameters, record.parents, record.contents)
     predictions = read_predictions(store, spec, artefact)
-    return evaluation_rows(EvaluationSpec(identity, spec), record.parent("variant"), predictions=predictions)
+    evaluation, variant_id = EvaluationSpec(identity, spec), record.parent("variant")
+    return evaluation_rows(evaluation, variant_id, predictions=predictions, n_longer=stated_n_longer(record))
 
 
 def _row_differences(table: str, expected: Sequence[JsonObject], actual: Sequence[JsonObject]) -> Iterator[str]:

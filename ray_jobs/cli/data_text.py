@@ -10,6 +10,7 @@ from mlprune.corpus.data_report import DataReport, DataRow, text_report
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError, unknown
+from mlprune.evaluation.tasks.layouts.file_tree import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.task_report import task_reports
 from mlprune.vocabulary import TASK_TRAITS
@@ -17,6 +18,8 @@ from ray_jobs.cli.result_output import screen_width
 
 MOST_CELLS, LEAST_CELLS_OF_TEXT, GAP = 24, 20, 2
 """Widest column of names, narrowest column of texts, and the space between columns."""
+MOST_LISTED = 10
+"""Most names of files that an error lists."""
 
 
 def describe_data(path: Path, *, task: str | None = None, split: str | None = None) -> tuple[str, int]:
@@ -45,9 +48,15 @@ def _text_report(path: Path, *, split: str | None) -> DataReport | None:
     """The report on parallel text; None for data of tasks in an archive, which only tasks read."""
     try:
         return text_report(path, split=split)
-    except CorpusError:
+    except CorpusError as err:
         if any(layout.recognises(path) for layout in TASK_LAYOUTS.values()):
             return None
+        if is_archive(path):
+            names = file_tree(path).names
+            got = [*names[:MOST_LISTED], *([f"and {len(names) - MOST_LISTED} more"] if names[MOST_LISTED:] else [])]
+            message = "no layout of a task is recognised in the archive"
+            next_step = f"if it has parallel text: {err.context.get('expected')}"
+            raise CorpusError(message, path=str(path), expected=[*TASK_LAYOUTS], got=got, next=next_step) from err
         raise
 
 
@@ -60,7 +69,7 @@ def _format_report(report: DataReport) -> str:
     ]
     first = _wrapped([f"{report.layout}: {report.example}"], width=width)
     lines = [*first, *_table(report.rows, width=width), *_wrapped(sentences, width=width)]
-    return "\n".join([*lines, f"recipe: {report.recipe}"])
+    return "\n".join([*lines, *([f"recipe: {report.recipe}"] if report.recipe else [])])
 
 
 def _wrapped(sentences: Sequence[str], *, width: int) -> list[str]:

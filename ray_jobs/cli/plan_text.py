@@ -16,6 +16,10 @@ from mlprune.plan.searches.search_costs import search_costs
 from mlprune.plan.searches.sensitivity_costs import sensitivity_costs
 from mlprune.recipe import Recipe
 from mlprune.steps.corpus_ref import open_corpus
+from mlprune.steps.demonstrate.jobs import DemonstrateJob
+from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.evaluate.prepared_task import prepared_task
+from mlprune.steps.evaluate.task_items import as_run
 from mlprune.steps.inputs import corpus_ref
 from mlprune.steps.job import Job
 from mlprune.steps.job_cost import block_flops
@@ -38,6 +42,9 @@ from ray_jobs.driver.model_imports import (
 from ray_jobs.driver.question_lines import question_lines
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
+
+MAX_LISTED = 5
+"""Most items that one line names."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ def described_plan(
         *_job_lines(plan, pending),
         *_observation_lines(pending, needs),
         *_adoption_lines(len(adopted)),
+        *_longer_lines(pending),
         *_retired_lines(retired, store),
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
@@ -129,6 +137,35 @@ def _observation_lines(pending: Sequence[Job], needs: Needs) -> list[str]:
         for job, cost in zip(pending, needs.costs, strict=True)
         if isinstance(job, ObserveBlocksJob)
     ]
+
+
+def _longer_lines(pending: Sequence[Job]) -> list[str]:
+    """One line per set and per task with texts that are too long and are therefore left out or cut."""
+    lines = [
+        f"longer than max_tokens: {counted(job.n_longer, 'demonstration')} of {_set_text(job)}: {job.spec.longer}"
+        for job in pending
+        if isinstance(job, DemonstrateJob) and job.n_longer
+    ]
+    evaluations = {
+        (as_run(evaluation.task), job.model, job.batch_tokens): evaluation.task.longer
+        for job in pending
+        if isinstance(job, EvaluateJob)
+        for evaluation in job.evaluations
+        if evaluation.task.longer != "refuse"
+    }
+    for (task, model, batch_tokens), longer in evaluations.items():
+        ids = prepared_task(task, model, batch_tokens).longer_ids
+        if ids:
+            more = f" and {len(ids) - MAX_LISTED} more" if len(ids) > MAX_LISTED else ""
+            lines.append(
+                f"longer than the model: {counted(len(ids), 'item')} of {task.task} {task.language} {task.split}: "
+                f"{longer}: {', '.join(ids[:MAX_LISTED])}{more}"
+            )
+    return lines
+
+
+def _set_text(job: DemonstrateJob) -> str:
+    return " ".join(filter(None, (job.spec.kind, "-".join(job.spec.languages))))
 
 
 def _adoption_lines(n_adopted: int) -> list[str]:

@@ -114,6 +114,7 @@ class RunLog:
     def log_failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
         """Write a job that is not retried in this run."""
         row = {**self._names(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
+        row |= {"work": failure.work or None, "traceback": failure.traceback or None}
         self._write_numbered("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
 
     def log_done_elsewhere(self, job: Job) -> None:

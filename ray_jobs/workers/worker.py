@@ -24,7 +24,7 @@ from mlprune.processes.parallel import n_threads, set_worker_threads
 from mlprune.steps.job import WHOLE_MODEL, Job, ModelRef, RecordKey
 from mlprune.timestamps import timestamp
 from ray_jobs.process.environment import Environment, this_environment
-from ray_jobs.workers.recovery.failures import Failure, describe_failure
+from ray_jobs.workers.recovery.failures import MAX_WORK, Failure, describe_failure, shortened
 from ray_jobs.workers.resource_usage import CountingChain, CountingStore, PeakMemory
 
 
@@ -70,6 +70,7 @@ class Outcome:
 
 def lost_outcome(job: Job, worker: str, failure: Failure) -> Outcome:
     """Return the outcome of a job whose worker did not report one."""
+    failure = replace(failure, work=failure.work or shortened(job.work, MAX_WORK))
     return Outcome(job.makes[-1], job.step, "", worker, timestamp(), 0.0, 0.0, failure)
 
 
@@ -173,6 +174,7 @@ class Worker:
             job.run(self._store, chain)
         except Exception as err:  # the driver decides what an error means for the run
             failure = describe_failure(err, at_load=self._is_loading, is_replaceable=self._is_replaceable)
+            failure = replace(failure, work=failure.work or shortened(job.work, MAX_WORK))
         n_tokens = sum(counting.n_tokens for counting in chains)
         chains.clear()
         failure = failure and self._recover(failure)

@@ -6,7 +6,9 @@ CREATE OR REPLACE TABLE demonstration_sets (
     target_language VARCHAR,       -- language that is translated into; NULL unless the kind is translation
     shots INTEGER,                 -- sentences (or sentence pairs) in one demonstration
     samples INTEGER,               -- number of demonstrations
-    max_tokens INTEGER,            -- length at which a demonstration is truncated
+    max_tokens INTEGER,            -- most tokens of a demonstration
+    longer VARCHAR,                -- what happened to longer ones: skip, truncate_left or refuse; NULL if their end was cut off
+    n_longer INTEGER,              -- number of longer ones; NULL if their end was cut off
     n_tokens BIGINT,               -- number of real tokens in all demonstrations
     seed BIGINT,                   -- seed of the order in which sentences are drawn; NULL if they are taken in order
     profile VARCHAR,               -- corrected, or paper: the sentences that the published code takes

@@ -21,6 +21,8 @@ CREATE OR REPLACE TABLE evaluations (
     profile VARCHAR,          -- corrected, or paper: examples, shots and scores of the published code
     items_id VARCHAR,         -- -> tasks: its items, before a rescoring kept a part; NULL for evaluations of version 4
     other_shots BOOLEAN,      -- true if the sentence pairs in the prompt are from another text; NULL otherwise
+    longer VARCHAR,           -- items longer than the model were left out (skip) or cut (truncate_left); NULL if refused
+    n_longer BIGINT,          -- number of these items, which are not in n_examples if they were left out; NULL if refused
     split_by VARCHAR,         -- clusters if the halves dev and test of the corpus share no cluster; NULL otherwise
     PRIMARY KEY (evaluation_id)
 );

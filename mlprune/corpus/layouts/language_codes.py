@@ -58,6 +58,18 @@ def is_known_language(code: str) -> bool:
     return parsed is not None and parsed.language in Locale("en").languages
 
 
+def is_same_language(code: str, other: str) -> bool:
+    """Whether two codes are spellings of one language, script, region and variant: `yo`, `yor`, `yor_Latn`.
+
+    Two codes of three letters are different languages, though CLDR may treat one as the other (`aka` and `twi`).
+    """
+    parsed = parse_code(code)
+    if parsed is None or parsed != parse_code(other):
+        return False
+    languages = {re.split("[-_]", text.lower())[0] for text in (code, other)}
+    return len(languages) == 1 or len({len(language) for language in languages}) == 2
+
+
 def recipe_tags(codes: Sequence[str]) -> dict[str, str]:
     """The tag to write in a recipe for each code of a publisher: the usual one, or the code if that is ambiguous."""
     tags = {code: _usual_tag(code) for code in codes}

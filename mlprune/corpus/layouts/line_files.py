@@ -5,12 +5,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlprune.corpus.layouts.language_codes import is_known_language
+from mlprune.corpus.layouts.language_codes import is_known_language, parse_code
 from mlprune.corpus.layouts.text_layout import SPLITS, TextLayout, TextSource, files_in, split_name
 from mlprune.corpus.text_files import read_lines, uncompressed_name
 
 _FLORES = re.compile(r"(?P<code>[a-z]{3}(_[A-Za-z0-9]+)*)\.(?P<split>dev|devtest|test)")
 _FLORES_PLUS = re.compile(r"(?P<split>dev|devtest)\.(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)")
+OTHER_SUFFIXES = frozenset(
+    (
+        *("ali", "bak", "bin", "bpe", "bz2", "cfg", "csv", "dat", "doc", "htm", "ids", "idx", "img", "jpg", "log"),
+        *("lst", "map", "npy", "npz", "old", "out", "pdf", "pkl", "png", "pos", "raw", "ref", "sgm", "src", "tab"),
+        *("tex", "tgt", "tmp", "tsv", "txt", "url", "vec", "xml", "xls", "yml", "zip", "zst"),
+    )
+)
+"""Extensions of three letters that are no languages next to Moses files, though some are codes of ISO 639-3."""
 _NTREX = re.compile(r"newstest2019-(src|ref)\.(?P<code>[a-z]{3}(-[A-Za-z]+)?)\.txt")
 
 
@@ -51,9 +59,9 @@ def _moses_sources(path: Path) -> list[TextSource]:
     texts: dict[str, list[tuple[Path, str]]] = defaultdict(list)
     for file in files_in(path.parent if is_prefix else path):
         stem, _, code = uncompressed_name(file).rpartition(".")
-        if stem and code and (stem == path.name or not is_prefix) and _is_moses_code(code, stem):
+        if stem and (stem == path.name or not is_prefix) and _may_be_moses_code(code, stem):
             texts[stem].append((file, code))
-    pairs = {stem: files for stem, files in texts.items() if len({code for _, code in files}) > 1}
+    pairs = {stem: files for stem, files in texts.items() if _is_moses_pair([code for _, code in files], stem)}
     return [
         TextSource(file, code, split_name(stem) if is_prefix else stem)
         for stem, files in pairs.items()
@@ -61,9 +69,27 @@ def _moses_sources(path: Path) -> list[TextSource]:
     ]
 
 
-def _is_moses_code(code: str, stem: str) -> bool:
-    """Whether an extension is a known language, or a code that the stem names as in `x.ber-tzm`."""
-    return code not in SPLITS and (is_known_language(code) or code in re.split(r"[.-]", stem))
+def _may_be_moses_code(code: str, stem: str) -> bool:
+    """Whether an extension has the form of a language code, or is named by the stem as in `x.ber-tzm`.
+
+    CLDR has names for a tenth of the languages of ISO 639-3, so a code without a name (`quy`) counts as well.
+    """
+    if code in SPLITS or not code:
+        return False
+    return is_known_language(code) or _is_named(code, stem) or (parse_code(code) is not None and not _is_suffix(code))
+
+
+def _is_suffix(code: str) -> bool:
+    return code.lower() in OTHER_SUFFIXES or (len(code) == 2 and not is_known_language(code))
+
+
+def _is_named(code: str, stem: str) -> bool:
+    return code in re.split(r"[.-]", stem)
+
+
+def _is_moses_pair(codes: Sequence[str], stem: str) -> bool:
+    """Whether the extensions of files of one stem are several languages, at least one of which is certain."""
+    return len(set(codes)) > 1 and any(is_known_language(code) or _is_named(code, stem) for code in codes)
 
 
 PLAIN = TextLayout("plain folder", "fr.txt or fra_Latn.txt", _plain_sources, _read)

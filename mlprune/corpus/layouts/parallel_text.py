@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.corpus.layouts import line_files, text_tables, tmx
-from mlprune.corpus.layouts.language_codes import matching_codes, recipe_tags
+from mlprune.corpus.layouts.language_codes import is_same_language, matching_codes, recipe_tags
 from mlprune.corpus.layouts.text_documents import (
     TextDocument,
     flores_documents,
@@ -169,10 +169,12 @@ class ParallelText:
             CorpusError: several sources match.
         """
         codes = matching_codes(language, list(self._sources.values()))
+        if len(codes) == 1:
+            codes = (*codes, *(code for code in self._sources.values() if is_same_language(code, codes[0])))
         matches = [source for source, code in self._sources.items() if code in codes]
         if len(matches) > 1:
-            distinct = len(set(codes)) > 1
-            expected = f"one of the languages {sorted(codes)}" if distinct else "one file; rename or remove the others"
+            others = {code for code in codes if code != codes[0] and not is_same_language(code, codes[0])}
+            expected = f"one of the languages {sorted(codes)}" if others else "one file; rename or remove the others"
             files = [source.path.name for source in matches]
             raise CorpusError("several texts match a language", language=language, expected=expected, got=files)
         return matches[0] if matches else None

@@ -1,6 +1,6 @@
 """Scores of candidates: prepare batches of the items once, then score them for every variant."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.errors import ModelError, TaskFileError
+from mlprune.errors import ModelError, TaskFileError, work_context
 from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
 from mlprune.evaluation.scoring.predictions import ItemScores
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
 from mlprune.evaluation.scoring.rules import RULES, Likelihoods
-from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.scoring.text_scores import TextScores, score_texts
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
-from mlprune.vocabulary import DeviceName, RuleName
+from mlprune.vocabulary import DeviceName, LongerName, RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Tokens = tuple[int, ...]
+N_NOTED = 5
+"""Items of a batch that the note of an error names."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class PreparedTask:
     batch_tokens: int
     device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
+    longer_ids: tuple[str, ...] = ()
+    """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -71,16 +75,29 @@ def prepare(
     batch_tokens: int,
     max_positions: int | None,
     device: DeviceName = "cpu",
+    longer: LongerName = "refuse",
 ) -> PreparedTask:
     """Tokenise whole texts with the tokenizer's default special tokens, and plan their batches.
 
     The candidate part begins with the first token that contains one of its characters.
 
+    Args:
+        longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
+            `_cut_left`.
     Raises:
-        TaskFileError: a text has fewer than two tokens or more than `max_positions`.
+        TaskFileError: a text has fewer than two tokens, or more than `max_positions` if that is refused; or no item is
+            left.
         ModelError: the tokenizer gives no character offsets, and candidates begin within texts.
     """
     token_ids, first_tokens = _tokenised(tokenizer, items)
+    longer_ids: tuple[str, ...] = ()
+    if longer != "refuse" and max_positions is not None:
+        longer_ids = _longer_ids(items, token_ids, max_positions)
+    if longer_ids and longer == "skip":
+        items, token_ids, first_tokens = _without(longer_ids, items, token_ids, first_tokens)
+    elif longer_ids and max_positions is not None:
+        special = tuple(tokenizer("")["input_ids"])
+        _cut_left(items, token_ids, first_tokens, special=special, max_positions=max_positions)
     _check_lengths(items, token_ids, max_positions=max_positions)
     texts = tuple(ScoredText(tokens, 1) for tokens in token_ids)
     return PreparedTask(
@@ -91,7 +108,67 @@ def prepare(
         start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
         device=device,
+        longer_ids=longer_ids,
     )
+
+
+def _text_ranges(items: Sequence[ChoiceItem]) -> Iterator[tuple[ChoiceItem, range]]:
+    """Yield each item with the numbers of its texts."""
+    first = 0
+    for item in items:
+        yield item, range(first, first + len(item.texts))
+        first += len(item.texts)
+
+
+def _longer_ids(items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], max_positions: int) -> tuple[str, ...]:
+    """Return the ids of the items with a text of more tokens than the model has positions."""
+    return tuple(
+        item.example_id
+        for item, numbers in _text_ranges(items)
+        if any(len(token_ids[number]) > max_positions for number in numbers)
+    )
+
+
+def _without(
+    left_out: Sequence[str], items: Sequence[ChoiceItem], token_ids: Sequence[Tokens], first_tokens: Sequence[int]
+) -> tuple[list[ChoiceItem], list[Tokens], list[int]]:
+    """Leave out items, with all of their texts.
+
+    Raises:
+        TaskFileError: no item is left.
+    """
+    ids = set(left_out)
+    kept = [(item, numbers) for item, numbers in _text_ranges(items) if item.example_id not in ids]
+    if not kept:
+        raise TaskFileError("every item is longer than the model", expected="at least one item that fits", got=len(ids))
+    numbers = [number for _, of_item in kept for number in of_item]
+    return [item for item, _ in kept], [token_ids[number] for number in numbers], [first_tokens[n] for n in numbers]
+
+
+def _cut_left(
+    items: Sequence[ChoiceItem],
+    token_ids: list[Tokens],
+    first_tokens: list[int],
+    *,
+    special: Tokens,
+    max_positions: int,
+) -> None:
+    """Cut tokens from the start of the texts of each item that is longer than the model; special tokens there stay.
+
+    All texts of an item lose the same number of tokens, so that they still share their context, as far as the context
+    reaches. A text that is then still too long loses the start of its candidate part, too.
+    """
+    for _, numbers in _text_ranges(items):
+        excess = max(len(token_ids[number]) for number in numbers) - max_positions
+        if excess <= 0:
+            continue
+        n_special = {number: int(token_ids[number][:1] == special[:1] != ()) for number in numbers}
+        n_shared = min(excess, *(max(0, first_tokens[number] - max(1, n_special[number])) for number in numbers))
+        for number in numbers:
+            tokens, begin = token_ids[number], n_special[number]
+            n_cut = max(n_shared, len(tokens) - max_positions)
+            token_ids[number] = (*tokens[:begin], *tokens[begin + n_cut :])
+            first_tokens[number] = max(1, first_tokens[number] - n_cut)
 
 
 def _tokenised(tokenizer: "PreTrainedTokenizerBase", items: Sequence[ChoiceItem]) -> tuple[list[Tokens], list[int]]:
@@ -141,11 +218,28 @@ def run(chain: Chain, prepared: PreparedTask) -> ItemScores:
     n_rows = len(prepared.texts)
     whole, part, alone = np.full((3, n_rows), np.nan)
     n_whole = np.array([len(text.tokens) - 1 for text in prepared.texts], dtype=np.int64)
-    for scored in score_texts(chain, prepared.batches):
+    for scored in _scored(chain, prepared, prepared.batches):
         rows = list(scored.texts)
         whole[rows] = scored.log_likelihoods
         part[rows] = scored.log_likelihoods_from(prepared.first_tokens[rows] - 1)
     return ItemScores(prepared.starts, Likelihoods(whole, n_whole, part, n_whole + 1 - prepared.first_tokens, alone))
+
+
+def _scored(chain: Chain, prepared: PreparedTask, batches: Sequence[TextBatch]) -> Iterator[TextScores]:
+    """Score batches in order; an error gets a note with the items of the first batch without scores."""
+    n_done = 0
+
+    def describe() -> str:
+        texts = np.array(batches[min(n_done, len(batches) - 1)].texts)
+        numbers = dict.fromkeys((np.searchsorted(prepared.starts, texts, side="right") - 1).tolist())
+        names = [prepared.items[number].example_id for number in numbers]
+        more = f" and {len(names) - N_NOTED} more" if len(names) > N_NOTED else ""
+        return f"batch {n_done + 1} of {len(batches)}, with items {', '.join(names[:N_NOTED])}{more}"
+
+    with work_context(describe):
+        for scored in score_texts(chain, batches):
+            yield scored
+            n_done += 1
 
 
 def run_with_rules(chain: Chain, prepared: PreparedTask, rules: Iterable[RuleName]) -> ItemScores:
@@ -161,7 +255,7 @@ def run_alone(chain: Chain, prepared: PreparedTask) -> NDArray[np.float64]:
         ModelError: the tokenizer has no start token.
     """
     alone = np.full(len(prepared.texts), np.nan)
-    for scored in score_texts(chain, prepared.batches_alone):
+    for scored in _scored(chain, prepared, prepared.batches_alone):
         alone[list(scored.texts)] = scored.log_likelihoods
     return alone
 

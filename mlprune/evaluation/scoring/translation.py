@@ -10,6 +10,7 @@ from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
+from mlprune.vocabulary import LongerName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +48,8 @@ class PreparedTranslation:
     batches: tuple[tuple[int, ...], ...]
     """Indices of the items that are decoded together, long prompts first."""
     max_new_tokens: int
+    longer_ids: tuple[str, ...] = ()
+    """Ids of the items whose prompts are too long, which are left out or cut."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def prepare_translation(
     batch_tokens: int,
     max_positions: int | None,
     max_new_tokens: int = MAX_NEW_TOKENS,
+    longer: LongerName = "refuse",
 ) -> PreparedTranslation:
     """Build and tokenise the prompts, and divide them into batches of similar length.
 
@@ -127,20 +131,54 @@ def prepare_translation(
         shots: (source, target) sentences that are not under evaluation.
         batch_tokens: most tokens of a batch, padding and new tokens included; a single prompt may exceed it.
         max_positions: positions of the model; None if it has no bound.
+        longer: what happens to a prompt that leaves no room for the new tokens: it is refused or left out, or its start
+            is cut off, except a special token there.
     Raises:
         ModelError: the tokenizer has no end-of-sequence token.
-        TaskFileError: a prompt leaves no room for the new tokens.
+        TaskFileError: a prompt leaves no room for the new tokens, if that is refused; or no prompt is left.
     """
     if tokenizer.eos_token is None:
         raise ModelError("the tokenizer has no end-of-sequence token", expected="an eos_token", got=None)
     prompts = translation_prompts(items, shots, source=source, target=target, end=tokenizer.eos_token)
     token_ids = tuple(tuple(tokenizer(prompt, truncation=False, verbose=False)["input_ids"]) for prompt in prompts)
-    for item, tokens in zip(items, token_ids, strict=True):
-        if max_positions is not None and len(tokens) > max_positions - max_new_tokens:
-            expected = f"at most {max_positions - max_new_tokens} tokens"
-            raise TaskFileError("a prompt is too long", example=item.example_id, expected=expected, got=len(tokens))
+    room = None if max_positions is None else max_positions - max_new_tokens
+    longer_ids: tuple[str, ...] = ()
+    if room is not None:
+        longer_ids = tuple(item.example_id for item, ids in zip(items, token_ids, strict=True) if len(ids) > room)
+    if room is not None and longer_ids:
+        if longer == "refuse" or room < 2:
+            n = next(len(ids) for ids in token_ids if len(ids) > room)
+            expected = f"at most {room} tokens"
+            raise TaskFileError("a prompt is too long", example=longer_ids[0], expected=expected, got=n)
+        if longer == "skip":
+            items, prompts, token_ids = _that_fit(items, prompts, token_ids, room=room)
+        else:
+            special = tuple(tokenizer("")["input_ids"])[:1]
+            token_ids = tuple(_cut_left(ids, special, room) for ids in token_ids)
     batches = decoding_batches([len(tokens) + max_new_tokens for tokens in token_ids], batch_tokens)
-    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens)
+    return PreparedTranslation(tuple(items), tuple(prompts), token_ids, batches, max_new_tokens, longer_ids)
+
+
+def _that_fit(
+    items: Sequence[TranslationItem], prompts: Sequence[str], token_ids: Sequence[tuple[int, ...]], *, room: int
+) -> tuple[list[TranslationItem], list[str], tuple[tuple[int, ...], ...]]:
+    """Return the items, prompts and tokens of the prompts that fit.
+
+    Raises:
+        TaskFileError: none does.
+    """
+    rows = [row for row in zip(items, prompts, token_ids, strict=True) if len(row[2]) <= room]
+    if not rows:
+        raise TaskFileError("every prompt is too long", expected=f"one of at most {room} tokens", got=len(items))
+    return [item for item, _, _ in rows], [prompt for _, prompt, _ in rows], tuple(ids for _, _, ids in rows)
+
+
+def _cut_left(ids: tuple[int, ...], special: tuple[int, ...], room: int) -> tuple[int, ...]:
+    """Return the last tokens of a prompt that fit, after the special token at its start, if it has one."""
+    if len(ids) <= room:
+        return ids
+    n_special = len(special) if ids[: len(special)] == special else 0
+    return (*ids[:n_special], *ids[len(ids) - (room - n_special) :])
 
 
 def run_translation(

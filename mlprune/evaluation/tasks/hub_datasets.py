@@ -4,7 +4,6 @@ A built-in task describes its published data set with a `HubSet`; a recipe may d
 commit of the data set's repository. Code in a repository is never run.
 """
 
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +14,10 @@ from typing import cast
 
 from mlprune.corpus.row_files import READABLE_SUFFIXES, read_rows
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
-from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.hub import snapshot
 from mlprune.languages import language_file_stems
 from mlprune.vocabulary import HUB
-
-logger = logging.getLogger(__name__)
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -133,8 +130,10 @@ def pinned(source: HubSource, languages: tuple[str, ...], split: str) -> HubSour
     return replace(source, commits=commits)
 
 
-def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row], str]:
-    """Read the rows of one language and split, each with an `id` and the keys of its task; also return their origin.
+def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row], str, dict[str, int]]:
+    """Read the rows of one language and split, each with an `id` and the keys of its task.
+
+    Also returns their origin, and reason -> number of skipped rows.
 
     Args:
         source: pinned to a commit; files that are not in the local cache are fetched.
@@ -154,7 +153,8 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
     except CorpusError as err:
         raise TaskFileError(err.message, err.context) from err
     names = " ".join(str(path.relative_to(folder)) for path in paths)
-    return list(_renamed(rows, source.data, language=language)), f"{where}/{names}"
+    kept, skipped = split_skipped(_renamed(rows, source.data, language=language))
+    return kept, f"{where}/{names}", skipped
 
 
 def _fetched(source: HubSource, repository: str, patterns: Sequence[str]) -> Path:
@@ -173,24 +173,21 @@ def _matching(folder: Path, patterns: Sequence[str]) -> list[Path]:
 
 
 def _renamed(rows: Sequence[Row], data: HubSet, *, language: str) -> Iterator[Row]:
-    """Give rows the keys of a task and leave out skipped ones; row numbers count all rows.
+    """Give rows the keys of a task, or mark them as skipped; row numbers count all rows.
 
     Raises:
         TaskFileError: a row lacks a column of the id.
     """
-    n_skipped = 0
     for number, row in enumerate(rows):
         missing = [column for column in data.id if column not in row]
         if missing:
             raise TaskFileError("a data set has other columns", name=data.name, expected=data.id, got=sorted(row))
         if data.skips_incomplete and any(map(_is_missing, row.values())):
-            n_skipped += 1
+            yield {SKIPPED: "no text or label"}
             continue
         renamed = {**row, **{key: row[column] for key, column in data.columns if column in row}}
         example_id = _id(row, data, number=number, language=language)
         yield {**renamed, **_label(renamed, data, example=example_id), "id": example_id}
-    if n_skipped:
-        logger.warning("%s, %s: %d rows without a text or label skipped", data.name, language, n_skipped)
 
 
 def _label(row: Row, data: HubSet, *, example: int | str) -> Row:

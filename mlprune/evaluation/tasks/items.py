@@ -1,13 +1,16 @@
 """Items of tasks, and checked access to the values of a row."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from mlprune.errors import TaskFileError
+from mlprune.errors import BlankTextError, TaskFileError
 
 Row = Mapping[str, object]
 """A row of a task file: key -> value as the file has it."""
+SKIPPED = "skipped"
+"""Only key of a row that a layout skips; its value is the reason."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,18 @@ def text_of(row: Row, key: str) -> str:
     """Return a text of a row, unchanged.
 
     Raises:
-        TaskFileError: the value is not a text, or only white space.
+        BlankTextError: the value is missing or only white space.
+        TaskFileError: the value is not a text.
     """
     value = row[key]
     if not is_text(value):
-        raise TaskFileError("an empty or missing text", key=key, expected="a text", got=value)
+        raise _no_text(value)("an empty or missing text", key=key, expected="a text", got=value)
     return str(value)
+
+
+def _no_text(value: object) -> type[TaskFileError]:
+    """Return the class of the error about a value that is not a text with characters other than white space."""
+    return BlankTextError if is_blank(value) else TaskFileError
 
 
 def number_of(row: Row, key: str, allowed: range) -> int:
@@ -105,11 +114,15 @@ def texts_of(row: Row, key: str) -> list[str]:
     """Return a list of texts of a row.
 
     Raises:
+        BlankTextError: a text of the list is missing or only white space.
         TaskFileError: the value is not a list, is empty, or contains something other than texts.
     """
     value = row[key]
-    if not isinstance(value, list) or not value or not all(is_text(each) for each in value):
-        raise TaskFileError(f"wrong {key}", key=key, expected="a list of texts", got=value)
+    wrong = [each for each in value if not is_text(each)] if isinstance(value, list) else []
+    if not isinstance(value, list) or not value or wrong:
+        are_blank = bool(wrong) and all(_no_text(each) is BlankTextError for each in wrong)
+        error = BlankTextError if are_blank else TaskFileError
+        raise error(f"wrong {key}", key=key, expected="a list of texts", got=value)
     return cast("list[str]", value)
 
 
@@ -125,6 +138,23 @@ def index_of(row: Row, key: str, candidates: Sequence[str]) -> int:
     if value not in candidates:
         raise TaskFileError(f"the {key} is not a candidate", key=key, expected=list(candidates), got=value)
     return list(candidates).index(value)
+
+
+def split_skipped(rows: Iterable[Row]) -> tuple[list[Row], dict[str, int]]:
+    """Return the rows that are not skipped, and reason -> number of the others."""
+    kept: list[Row] = []
+    reasons: Counter[str] = Counter()
+    for row in rows:
+        if row.keys() == {SKIPPED}:
+            reasons[str(row[SKIPPED])] += 1
+        else:
+            kept.append(row)
+    return kept, dict(reasons)
+
+
+def is_blank(value: object) -> bool:
+    """Whether a text is missing, empty or only white space."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def is_text(value: object) -> bool:

@@ -1,12 +1,14 @@
 """Read checked items from task files and corpora, and apply limits."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from mlprune.corpus import cldr, cldr_facts
-from mlprune.errors import TaskFileError
+from mlprune.counted import counted
+from mlprune.errors import BlankTextError, TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
 from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of, groups_of, groups_sha256, with_group
@@ -21,6 +23,10 @@ Item: TypeAlias = ChoiceItem | TranslationItem
 
 CORPUS = "corpus"
 """Path of a task that reads the recipe's corpus."""
+BLANK = "with a blank text"
+"""Reason for which rows of every task are skipped."""
+MAX_NAMES = 5
+"""Most names of rows or files in one line about skipped rows."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class TaskData:
     """Id -> row of the items; empty if the items are lines of parallel text."""
     groups_sha256: str = ""
     """Hash of the clusters and categories of all rows or lines that were read; empty if there are none."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> number of rows without an item, except those that the task drops by design."""
+    blank: tuple[str, ...] = ()
+    """Ids of the rows that are skipped because a text is blank."""
 
     def keep(self, items: tuple[Item, ...]) -> "TaskData":
         """The same data with only some of its items."""
@@ -66,23 +76,52 @@ def read_items(
         )
     place = {"task": definition.name, "language": language, "split": split}
     try:
-        rows, where, has_lines = _rows(source, task=definition.name, language=language, split=split)
+        rows, where, skipped, has_lines = _rows(source, task=definition.name, language=language, split=split)
     except TaskFileError as err:
         raise TaskFileError(err.message, {**place, **err.context}) from err
-    lines, ids = _checked(definition, rows, where, has_lines=has_lines, **place)
+    lines, ids, blank = _checked(definition, rows, where, has_lines=has_lines, **place)
     kept = set(ordered_by_hash(seed, ids)[:limit])
     groups = _groups(definition, rows, where, **place)
     made = ((definition.to_item(name, rows[lines[name]]), groups[lines[name]]) for name in ids if name in kept)
     items = tuple(with_group(item, group) for item, group in made if item is not None)
     content = digest([{key: row[key] for key in ("id", *definition.keys)} for row in rows])
     rows_of_items = {item.example_id: rows[lines[item.example_id]] for item in items}
-    return TaskData(items, content, where, lines, rows_of_items, groups_sha256(dict(zip(lines, groups, strict=True))))
+    return TaskData(
+        items,
+        content,
+        where,
+        lines,
+        rows_of_items,
+        groups_sha256(dict(zip(lines, groups, strict=True))),
+        skipped={**skipped, **({BLANK: len(blank)} if blank else {})},
+        blank=tuple(blank),
+    )
+
+
+def skipped_lines(read: Mapping[str, TaskData]) -> list[str]:
+    """Describe the skipped rows of some files in one line per reason, with the number in all and some names.
+
+    Args:
+        read: language, or language and split -> what was read.
+    """
+    totals = Counter({reason: 0 for data in read.values() for reason in data.skipped})
+    for data in read.values():
+        totals.update(data.skipped)
+    lines = []
+    for reason, total in totals.items():
+        places = [place for place, data in read.items() if reason in data.skipped]
+        names = [f"{place} {name}" for place in places for name in read[place].blank] if reason == BLANK else places
+        more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+        lines.append(f"{counted(total, 'row')} skipped, {reason}: {', '.join(names[:MAX_NAMES])}{more}")
+    return lines
 
 
 def _checked(
     definition: Task, rows: Sequence[Row], where: str, *, has_lines: bool, **place: str
-) -> tuple[Mapping[str, int], Sequence[str]]:
-    """Return id -> number of all rows, and the ids of those with an item; items are not kept, as a limit may drop most.
+) -> tuple[Mapping[str, int], Sequence[str], Sequence[str]]:
+    """Return id -> number of all rows, the ids of those with an item, and of those with a blank text.
+
+    Items are not kept, as a limit may drop most.
 
     Args:
         where: the file, for messages.
@@ -93,10 +132,11 @@ def _checked(
     assert definition.to_item is not None, "the task reads rows"
     lines: dict[str, int] = {}
     ids: list[str] = []
+    blank: list[str] = []
     for number, row in enumerate(rows):
         try:
             example_id = _example_id(row, keys=definition.keys, seen=lines)
-            item = definition.to_item(example_id, row)
+            item = _item_of(definition, example_id, row, blank)
         except TaskFileError as err:
             line = {"line": number + 1} if has_lines else {}
             context = {"file": where, **line, "example": row.get("id"), **place, **err.context}
@@ -105,8 +145,19 @@ def _checked(
         if item is not None:
             ids.append(example_id)
     if not ids:
-        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0)
-    return lines, ids
+        n_blank = {"n_blank": len(blank)} if blank else {}
+        raise TaskFileError("the file has no items", file=where, **place, expected="at least one", got=0, **n_blank)
+    return lines, ids, blank
+
+
+def _item_of(definition: Task, example_id: str, row: Row, blank: list[str]) -> ChoiceItem | None:
+    """Return the item of a row; None, with its id in `blank`, if a text is blank."""
+    assert definition.to_item is not None, "the task reads rows"
+    try:
+        return definition.to_item(example_id, row)
+    except BlankTextError:
+        blank.append(example_id)
+        return None
 
 
 def _groups(definition: Task, rows: Sequence[Row], where: str, **place: str) -> list[ItemGroup]:

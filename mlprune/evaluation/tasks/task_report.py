@@ -12,8 +12,11 @@ from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.layouts.layout import TaskLayout
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.evaluation.tasks.task_files import read_items
+from mlprune.evaluation.tasks.task_files import TaskData, read_items, skipped_lines
 from mlprune.numeric.evaluation.metrics import guess_credit
+
+DEFAULT_SPLIT = "test"
+"""Split that an evaluation reads if the recipe names none."""
 
 
 def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
@@ -35,9 +38,8 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
         if split in (None, name)
     ]
     tasks = (task,) if task else _fitting_tasks(layout, path, places)
-    languages = list(dict.fromkeys(language for language, _ in places))
-    recipe = f"evaluations: [{{task: {tasks[0]}, path: {path}, languages: [{', '.join(languages)}]"
     rows: list[DataRow] = []
+    read: dict[str, TaskData] = {}
     problems: list[str] = [] if places else [f"no split {split}"]
     notes = [f"also read by {', '.join(tasks[1:])}"] if tasks[1:] else []
     for language, name in places:
@@ -46,22 +48,34 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
         except TaskFileError as err:
             problems.append(str(err))
             continue
+        read[f"{language} {name}"] = data
         items = [item for item in data.items if isinstance(item, ChoiceItem)]
         first = " ".join(items[0].texts[items[0].gold].split())
         rows.append(DataRow(language, "", name, len(items), first, _answers(items), _chance(items)))
         n_repeated = len(items) - len({item.texts for item in items})
         if n_repeated:
             notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
-    only = {name for _, name in places}
-    recipe += f", split: {only.pop()}}}]" if len(only) == 1 else "}]"
+    notes += skipped_lines(read)
+    recipe = _recipe(tasks[0], path, rows)
     return DataReport(layout.name, layout.summary, recipe, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _recipe(task: str, path: Path, rows: Sequence[DataRow]) -> str:
+    """Return the line of a recipe that reads all languages that can be read; empty if there are none."""
+    splits = list(dict.fromkeys(row.split for row in rows))
+    split = DEFAULT_SPLIT if DEFAULT_SPLIT in splits and len(splits) > 1 else next(iter(splits), None)
+    if split is None:
+        return ""
+    languages = ", ".join(row.language for row in rows if row.split == split)
+    key = "" if split == DEFAULT_SPLIT and len(splits) > 1 else f", split: {split}"
+    return f"evaluations: [{{task: {task}, path: {path}, languages: [{languages}]{key}}}]"
 
 
 def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """The tasks of a layout whose keys the first row has; all of them if there is none."""
     for language, split in places[:1]:
         try:
-            rows, _ = layout.rows(path, language, split)
+            rows = layout.rows(path, language, split).rows
         except TaskFileError:
             break
         keys = set(rows[0]) if rows else set()

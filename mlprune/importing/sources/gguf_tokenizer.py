@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, pre_tokenizers
 
-from mlprune.errors import ModelError, unknown
+from mlprune.errors import ModelError, reason_of, unknown
 from mlprune.importing.sources.gguf_file import GgufHeader
 
 BYTE_LEVEL = "gpt2"
@@ -50,8 +50,8 @@ def write_gguf_tokenizer(header: GgufHeader, target: Path) -> None:
             str(header.path.parent), gguf_file=header.path.name, local_files_only=True
         )
     except Exception as err:  # a damaged file can raise anything in the parser
-        reason = str(err).strip().partition("\n")[0] or type(err).__name__
-        raise ModelError("the tokenizer of a GGUF file cannot be read", path=str(header.path), reason=reason) from err
+        message = "the tokenizer of a GGUF file cannot be read"
+        raise ModelError(message, path=str(header.path), reason=reason_of(err)) from err
     backend = tokenizer.backend_tokenizer
     if kind == BYTE_LEVEL:
         backend.pre_tokenizer = word_splitting(str(name))

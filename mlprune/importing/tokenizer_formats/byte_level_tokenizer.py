@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, reason_of
 from mlprune.json_values import as_int
 from mlprune.models.checkpoint.weight_files import read_json_object
 
@@ -26,9 +26,8 @@ def byte_level_tokenizer(folder: Path, *, add_prefix_space: bool, special: tuple
         merges = _merges((folder / MERGES).read_text(encoding="utf-8"))
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     except Exception as err:  # the library raises a bare Exception for a merge of unknown tokens
-        reason = str(err).partition("\n")[0]
         message = "vocab.json and merges.txt are not a tokenizer"
-        raise ModelError(message, path=str(folder), reason=reason) from err
+        raise ModelError(message, path=str(folder), reason=reason_of(err)) from err
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
     known = [token for token in special if token in entries]

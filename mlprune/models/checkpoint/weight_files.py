@@ -35,6 +35,20 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
 
+OBSOLETE_BUFFERS: Mapping[str, str] = {
+    "attn.bias": "GPT-2: the causal mask",
+    "attn.masked_bias": "GPT-2: the score of masked positions",
+    "attention.bias": "GPT-NeoX: the causal mask",
+    "attention.masked_bias": "GPT-NeoX: the score of masked positions",
+    "embed_positions.weights": "XGLM: sinusoidal positions",
+    "embed_positions._float_tensor": "XGLM: the dtype of the positions",
+    "rotary_emb.inv_freq": "rotary frequencies",
+    "position_ids": "the numbers of the positions",
+    "decoder.version": "OPT: the version of the format",
+}
+"""End of the name of a tensor -> its content. Older versions of transformers stored these tensors, which are not
+weights: the model computes them itself, so they may stay unread."""
+
 
 def read_json_object(path: Path) -> JsonObject:
     """Read a JSON file of a model folder.
@@ -196,6 +210,11 @@ class WeightFiles:
             self._open[file_name] = handle, frozenset(handle.keys())
         return self._open[file_name]
 
+    def names_in_model(self, stored: str) -> set[str]:
+        """Return the names that a stored tensor can have in the model."""
+        prefix = f"{self._family.prefix}."
+        return {stored, stored.removeprefix(prefix), prefix + stored}
+
     def _stored_name(self, name: str) -> str | None:
         """Return the name of a tensor in the checkpoint; None if the checkpoint does not have it."""
         older_names = [stored for current, stored in self._family.renamed if current == name]
@@ -211,6 +230,11 @@ def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
     """Return the entries of an index; None if a value is not the name of a file directly in the model's folder."""
     files = {tensor: file for tensor, file in index.items() if isinstance(file, str) and Path(file).name == file}
     return files if len(files) == len(index) else None
+
+
+def is_obsolete_buffer(name: str) -> bool:
+    """Whether a stored tensor is one that older versions of transformers stored and that the model computes."""
+    return any(name == end or name.endswith(f".{end}") for end in OBSOLETE_BUFFERS)
 
 
 def weight_name(family: Family, block: int, layer: str) -> str:

@@ -3,8 +3,7 @@
 All other modules work with blocks, layers and inputs, and never with a model class.
 """
 
-from collections.abc import Container, Iterable
-from dataclasses import fields
+from collections.abc import Container, Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -16,6 +15,12 @@ RECORDS = "mlprune/models/families/records.py"
 """File of the records, for error messages."""
 EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Keys of a config with the number of experts of a block."""
+OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
+"""Ends of the keys of a config that describe one of several parts of a multimodal model."""
+ENCODER_DECODERS = ("t5", "bart", "m2m_100", "marian", "pegasus", "nllb-moe")
+"""Ends of the types of models with an encoder and a decoder, whose configs may leave `is_encoder_decoder` out."""
+ENCODERS = ("bert", "roberta", "roberta-xl", "electra", "deberta", "deberta-v2", "modernbert", "albert", "xlm")
+"""Ends of the types of models that are encoders."""
 TRANSPOSED = "Conv1D"
 """Name of the class of GPT-2's linear layers; importing the class would import all of transformers."""
 
@@ -24,11 +29,23 @@ def family_of_config(config: JsonObject) -> Family:
     """Return the family of the model that a config describes.
 
     Raises:
-        ModelError: its type has no record, or could not have one, because it is a mixture of experts.
+        ModelError: its type has no record, or could not have one: it is a mixture of experts, reads more than text, or
+            is not a decoder.
     """
     model_type = str(config.get("model_type", ""))
+    if model_type not in FAMILIES:
+        _refuse_other_kinds(config, model_type)
+    return family_of(model_type)
+
+
+def _refuse_other_kinds(config: JsonObject, model_type: str) -> None:
+    """Refuse models of a kind that no record can describe.
+
+    Raises:
+        ModelError: the model is of such a kind.
+    """
     experts = {key: n for key in EXPERT_COUNTS if isinstance(n := config.get(key), int) and n > 1}
-    if experts and model_type not in FAMILIES:
+    if experts:
         raise ModelError(
             "mixtures of experts cannot be pruned: the weights of all experts of a block are one stack, and every "
             "expert reads the tokens that are routed to it",
@@ -36,7 +53,25 @@ def family_of_config(config: JsonObject) -> Family:
             expected="a dense model (docs/models.md)",
             got=experts,
         )
-    return family_of(model_type)
+    parts = sorted(key for key, value in config.items() if key.endswith(OTHER_PARTS) and isinstance(value, Mapping))
+    if parts:
+        raise ModelError(
+            "multimodal models cannot be pruned: their text decoder is one of several parts",
+            model_type=model_type,
+            expected="a model that reads only text, such as the text-only checkpoint of the same size (docs/models.md)",
+            got=parts,
+        )
+    is_encoder_decoder = bool(config.get("is_encoder_decoder")) or model_type.endswith(ENCODER_DECODERS)
+    architectures = config.get("architectures")
+    names = [str(name) for name in architectures] if isinstance(architectures, list) else []
+    is_encoder = model_type.endswith(ENCODERS) or any(name.endswith("ForMaskedLM") for name in names)
+    if is_encoder_decoder or is_encoder:
+        raise ModelError(
+            "only decoders can be pruned: the tasks here score and write texts from left to right",
+            model_type=model_type,
+            expected="a decoder (docs/models.md)",
+            got="an encoder and a decoder" if is_encoder_decoder else "an encoder",
+        )
 
 
 def family_of(model_type: str) -> Family:
@@ -47,9 +82,8 @@ def family_of(model_type: str) -> Family:
     """
     family = FAMILIES.get(model_type)
     if family is None:
-        what = f"model type: it needs a record in {RECORDS} (see docs/models.md)"
-        record = [field.name for field in fields(Family)]
-        raise unknown(what, model_type, sorted(FAMILIES), error=ModelError, record=record)
+        next_step = "docs/models.md lists the supported models, and what an unsupported one needs"
+        raise unknown("model type", model_type, sorted(FAMILIES), error=ModelError, next=next_step)
     return family
 
 

@@ -26,6 +26,7 @@ def read_rows_on_demand(embedding: nn.Embedding, file: Path, stored: TensorSlice
         dtype: dtype of the rows in memory.
     """
     placeholder = embedding.weight
+    embedding.padding_idx = None  # only backward reads it, and torch rejects one above the number of rows in memory
 
     def load_rows(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         token_ids, *remaining = inputs

@@ -19,7 +19,7 @@ from mlprune.steps.choices.criteria import Criterion, balance_of, criteria_of
 from mlprune.steps.choices.rows import Row, criterion_rows, pareto_rows
 from mlprune.steps.choices.split_overlap import Overlap, SplitItems, items_key, overlap_of, read_items
 from mlprune.steps.choices.tested import Evaluations, TestSplit
-from mlprune.steps.compare.jobs import MANY_ITEMS, main_language
+from mlprune.steps.compare.jobs import main_language, most_items
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec
@@ -68,7 +68,7 @@ class ChoiceJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the values of all candidates in all resamples."""
-        limits = [one.task.limit or MANY_ITEMS for one in (*self.dense.dev.values(), *self.dense.test.values())]
+        limits = [most_items(one.task) for one in (*self.dense.dev.values(), *self.dense.test.values())]
         n_values = N_RESAMPLES * len(self.candidates) * len(self.dense.dev)
         n_bytes = BYTES_PER_CLUSTER * max(limits) + BYTES_PER_VALUE * n_values
         return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)

@@ -12,7 +12,7 @@ from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import JsonValue
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
 from mlprune.store.store import Store
 
 Evaluations = Mapping[str, EvaluationSpec]
@@ -49,7 +49,8 @@ class TestSplit:
         return aggregate(sums, [group])[0]
 
     def _predictions(self, language: str, variant: Evaluations) -> tuple[StoredPredictions, StoredPredictions]:
-        return predictions_of(self.store, variant[language]), self._of_baseline[language]
+        predictions = predictions_of(self.store, variant[language])
+        return on_shared_items(variant[language].task, predictions, self._of_baseline[language])
 
 
 def tested_columns(difference: Difference | Aggregate | None) -> dict[str, JsonValue]:

@@ -15,7 +15,8 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.compare.comparison_rows import Row, aggregate_row, comparison_row
 from mlprune.steps.compare.contributions import CONTRIBUTIONS_SCHEMA, contribution_columns
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
+from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey, make_identity
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
@@ -69,7 +70,7 @@ class CompareJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters."""
-        limits = [evaluation.task.limit or MANY_ITEMS for evaluation, _ in self.pairs]
+        limits = [most_items(evaluation.task) for evaluation, _ in self.pairs]
         return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + DRAW_BYTES * max(limits))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
@@ -118,6 +119,13 @@ def compare_job(
     return CompareJob(make_identity("comparisons", parents=parents), variant_id, baseline_id, tuple(pairs))
 
 
+def most_items(task: TaskSpec) -> int:
+    """Return the most items of a task that its limit keeps; for a large limit, as many as there are."""
+    limit = task.limit or MANY_ITEMS
+    is_readable = bool(task.folder or task.hub or task.corpus)
+    return limit if limit <= MANY_ITEMS or not is_readable else min(limit, max(MANY_ITEMS, len(task_data(task).items)))
+
+
 def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:
     """Return the groups whose contributions do not follow from those of single languages and English."""
     return [group for group in groups if group.kind != "gap"]
@@ -131,7 +139,7 @@ def main_language(spec: TaskSpec) -> str:
 
 def _read(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
     spec = evaluation.task
-    predictions = predictions_of(store, evaluation), predictions_of(store, baseline)
+    predictions = on_shared_items(spec, predictions_of(store, evaluation), predictions_of(store, baseline))
     metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
     return Compared(evaluation, baseline, predictions, metrics)
 

@@ -73,6 +73,9 @@ def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequen
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
 
     A quantised variant is also compared with its parent, and one without the neurons of a language with its controls.
+
+    Raises:
+        RecipeError: an entry asks to compare a variant with nothing but itself.
     """
     dense, *others = variants.values()
     named: dict[str, dict[str, PlannedVariant]] = defaultdict(dict)
@@ -83,11 +86,26 @@ def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequen
     pairs |= {(one.id, one.unquantised.id): None for one in others if one.unquantised.id != one.id}
     pairs |= dict.fromkeys(control_pairs(variant.spec for variant in others))
     for variant in others:
+        _refuse_itself(variant, named)
         names = [name for entry in variant.entries for name in (*entry.against, *asked.get(entry.name or "", ()))]
         baselines = {key: baseline for name in names for key, baseline in named[name].items()}
         comparable = (baseline for baseline in baselines.values() if variant.is_comparable_with(baseline))
         pairs |= {(variant.id, baseline.id): None for baseline in comparable}
     yield from pairs
+
+
+def _refuse_itself(variant: PlannedVariant, named: Mapping[str, Mapping[str, PlannedVariant]]) -> None:
+    """Refuse an entry whose `against` names only the variant itself. An entry of several variants may name itself.
+
+    Raises:
+        RecipeError: it does.
+    """
+    for entry in variant.entries:
+        for name in entry.against:
+            if set(named.get(name, ())) == {variant.id}:
+                message = "a variant is compared with itself"
+                expected = "the name of another entry, or no key against: every variant is compared with dense"
+                raise RecipeError(message, entry=entry.name, key="against", expected=expected, got=name)
 
 
 def _compare(variant: str, baseline: str, families: AllFamilies) -> Iterator[CompareJob]:

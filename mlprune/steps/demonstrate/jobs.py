@@ -1,11 +1,18 @@
 """Jobs of the stage demonstrate: write demonstration sets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mlprune.corpus.calibration import SCHEMA, DemonstrationColumns, cut_to_budget, demonstration_columns
+from mlprune.corpus.calibration import (
+    SCHEMA,
+    DemonstrationColumns,
+    LongerDemonstrations,
+    cut_to_budget,
+    demonstration_columns,
+)
+from mlprune.errors import CorpusError
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.steps.corpus_ref import CorpusRef
@@ -22,23 +29,62 @@ if TYPE_CHECKING:
 
 
 def set_columns(
-    spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase", *, samples: int | None
+    spec: SetSpec,
+    texts: SourceTexts,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    samples: int | None,
+    longer: LongerDemonstrations | None = None,
 ) -> DemonstrationColumns:
-    """Draw, write and tokenise the demonstrations of a set.
+    """Draw, write and tokenise the demonstrations of a set. Those that are skipped are replaced by the next ones.
 
     Args:
         samples: number of demonstrations; None if a token budget decides.
+        longer: counts the demonstrations that are longer than `max_tokens`.
     Raises:
         CorpusError: there are too few texts, or their tokens do not fill the budget.
     """
+    longer = longer or LongerDemonstrations(spec.longer)
+    drawn = None if spec.longer == "skip" else samples
     columns = demonstration_columns(
-        texts.demonstrations(spec, samples=samples, end=tokenizer.eos_token),
+        texts.demonstrations(spec, samples=drawn, end=tokenizer.eos_token),
         tokenizer,
+        samples=samples,
+        longer=longer,
         max_tokens=spec.max_tokens,
         token_budget=spec.token_budget if spec.paired else None,
         profile=spec.profile,
     )
+    if samples is not None and len(columns["text"]) < samples:
+        expected, got = f"{samples} demonstrations that fit max_tokens", f"{len(columns['text'])} and {longer.n} longer"
+        raise CorpusError("the corpus is too short", expected=expected, got=got)
     return columns if spec.paired or spec.token_budget is None else cut_to_budget(columns, spec.token_budget)
+
+
+@dataclass(frozen=True)
+class FittingGroups:
+    """The texts of a set whose longer demonstrations are not cut at the end, as the numbers of each demonstration."""
+
+    kept: tuple[tuple[int, ...], ...]
+    read: tuple[tuple[int, ...], ...]
+    """With the demonstrations that are skipped."""
+    n_longer: int = 0
+    """Number of longer demonstrations; 0 if their end is cut off."""
+
+
+def fitting_groups(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase") -> FittingGroups:
+    """Return the texts of the demonstrations of a set. They are tokenised only if longer ones are not cut at the end.
+
+    Raises:
+        CorpusError: there are too few texts, or a demonstration is too long and that is refused.
+    """
+    if spec.longer == "truncate_right":
+        groups = tuple(texts.draw_groups(spec, samples=spec.samples))
+        return FittingGroups(groups, groups)
+    longer = LongerDemonstrations(spec.longer)
+    set_columns(spec, texts, tokenizer, samples=spec.samples, longer=longer)
+    drawn = texts.draw_groups(spec, samples=None if spec.longer == "skip" else spec.samples)
+    return FittingGroups(tuple(drawn[number] for number in longer.kept), tuple(drawn[: longer.n_read]), longer.n)
 
 
 def fit_token_budget(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase") -> SetSpec:
@@ -73,6 +119,8 @@ class DemonstrateJob(SmallJob):
     spec: SetSpec
     generated: str | None = None
     """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""
+    n_longer: int = field(default=0, compare=False)
+    """Number of demonstrations that are longer than `max_tokens`, if it is counted; for people only."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -86,9 +134,10 @@ class DemonstrateJob(SmallJob):
             texts = read_source_texts(self.spec, self.corpus)
         else:
             texts = numbered_texts(self.spec, generated_texts(store, self.generated), unit="generated texts")
-        columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples)
+        longer = LongerDemonstrations(self.spec.longer)
+        columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples, longer=longer)
         check_unknown_tokens(columns["token_ids"], tokenizer)
-        _write_set(store, self.identity, cast("Columns", columns), self.spec)
+        _write_set(store, self.identity, cast("Columns", columns), self.spec, n_longer=longer.n)
 
 
 @dataclass(frozen=True)
@@ -127,6 +176,7 @@ def _write_set(
     columns: Columns,
     spec: SetSpec,
     *,
+    n_longer: int = 0,
     part_rows: Sequence[dict[str, JsonValue]] = (),
 ) -> None:
     """Write the artefact, then the record."""
@@ -146,6 +196,7 @@ def _write_set(
         "token_budget": spec.token_budget,
         "task": spec.task,
         **({} if spec.paired else {"paired": False}),
+        **({} if spec.longer == "truncate_right" else {"longer": spec.longer, "n_longer": n_longer}),
     }
     rows: dict[str, list[dict[str, JsonValue]]] = {"demonstration_sets": [row]}
     if part_rows:

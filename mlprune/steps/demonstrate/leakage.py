@@ -1,5 +1,6 @@
 """Leakage: demonstrations must not contain corpus lines or task items that an evaluation uses."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, lan
 def check_leakage(
     entry: DemonstrationConfig,
     texts: SourceTexts,
-    groups: list[tuple[int, ...]],
+    groups: Sequence[tuple[int, ...]],
     *,
     evaluated: frozenset[int | str],
 ) -> None:

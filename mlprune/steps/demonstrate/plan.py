@@ -12,7 +12,7 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.steps.demonstrate.generated_plan import filled_prompt, generated_jobs
-from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget
+from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob, fit_token_budget, fitting_groups
 from mlprune.steps.demonstrate.leakage import READS_THE_CORPUS, check_leakage, evaluated_keys
 from mlprune.steps.demonstrate.mixed_shares import Part, numeric_shares, shares_in_id
 from mlprune.steps.demonstrate.published_sets import refuse_without_counterpart, with_published_sets
@@ -60,6 +60,7 @@ class PlannedSet:
             f"{spec.token_budget} tokens" if spec.token_budget else "",
             "own template" if spec.template else "",
             f"seed {spec.seed}" if spec.seed else "",
+            "" if spec.longer == "truncate_right" else f"longer: {spec.longer}",
         )
         return " ".join(part for part in parts if part)
 
@@ -158,15 +159,15 @@ def _plan_set(
         texts = read_source_texts(spec, inputs.corpus_ref)
         if spec.token_budget is not None:
             spec = fit_token_budget(spec, texts, load_tokenizer(Path(inputs.model.path)))
-        groups = texts.draw_groups(spec, samples=spec.samples)
+        groups = fitting_groups(spec, texts, load_tokenizer(Path(inputs.model.path)))
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
-    check_leakage(entry, texts, groups, evaluated=held_out)
-    contents = texts.contents([number for numbers in groups for number in numbers])
+    check_leakage(entry, texts, groups.kept, evaluated=held_out)
+    contents = texts.contents([number for numbers in groups.read for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
-    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec)
-    return PlannedSet(entry.name, spec, identity, job, entry.activations, sample_texts(texts, groups))
+    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer)
+    return PlannedSet(entry.name, spec, identity, job, entry.activations, sample_texts(texts, groups.kept))
 
 
 def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
@@ -194,6 +195,7 @@ def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> S
         prompt=filled_prompt(entry) if entry.kind == "generated" else None,
         temperature=(1.0 if entry.temperature is None else entry.temperature) if entry.kind == "generated" else None,
         paired=entry.paired,
+        longer=entry.longer,
         path=location.folder,
         hub=location.hub,
     )

@@ -25,12 +25,14 @@ def refuse_without_counterpart(entry: DemonstrationConfig) -> None:
     """Refuse a set that the published code cannot make.
 
     Raises:
-        RecipeError: it is of another kind than the published three, has a token budget, or is unpaired.
+        RecipeError: it is of another kind than the published three, has a token budget, is unpaired, or does not
+            cut the end of longer demonstrations off.
     """
     for what, absent in (
         (f"kind {entry.kind}", entry.kind in WITHOUT_PUBLISHED_COUNTERPART),
         ("token_budget", entry.token_budget is not None),
         ("paired: false", not entry.paired),
+        (f"longer: {entry.longer}", entry.longer != "truncate_right"),
     ):
         if absent:
             message = "the published code has no such demonstrations"

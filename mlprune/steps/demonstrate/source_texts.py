@@ -25,7 +25,7 @@ from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
-from mlprune.vocabulary import DemonstrationKind, ProfileName, SplitName
+from mlprune.vocabulary import DemonstrationKind, LongerDemonstration, ProfileName, SplitName
 
 DEFAULT_TEMPLATES: Mapping[str, str] = {
     "translation": LABELLED,
@@ -71,6 +71,8 @@ class SetSpec:
     """Temperature of generated texts."""
     paired: bool = True
     """Whether the sides of a shot are translations of each other."""
+    longer: LongerDemonstration = "truncate_right"
+    """What happens to a demonstration of more than `max_tokens`."""
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ class SetSpec:
             "task": self.task,
             "split": self.split,
             **({} if self.paired else {"paired": False}),
+            **({} if self.longer == "truncate_right" else {"longer": self.longer}),
             **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
         }
 

@@ -7,9 +7,11 @@ killed resumes with the missing evaluations.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.errors import work_context
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
@@ -22,7 +24,7 @@ from mlprune.steps.evaluate.cost import tasks_cost
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.interventions import Intervention
 from mlprune.steps.evaluate.prepared_task import prepared_task
-from mlprune.steps.evaluate.results import TasksJob, write_evaluation
+from mlprune.steps.evaluate.results import TasksJob, work_text, write_evaluation
 from mlprune.steps.evaluate.task_items import as_run
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.items.jobs import write_missing_items
@@ -82,12 +84,21 @@ class EvaluateJob(TasksJob):
         model = chain()
         apply_variant(model, store, self.variant_id)
         for (task, intervention), evaluations in groups.items():
-            prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
-            with intervention.active(model, store):
-                if isinstance(prepared, PreparedTask):
-                    self._score(store, model, prepared, evaluations=evaluations)
-                else:
-                    self._translate(store, model, prepared, evaluations=evaluations)
+            with work_context(partial(self._work_of, evaluations)):
+                prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
+                with intervention.active(model, store):
+                    if isinstance(prepared, PreparedTask):
+                        self._score(store, model, prepared, evaluations=evaluations)
+                    else:
+                        self._translate(store, model, prepared, evaluations=evaluations)
+
+    @property
+    def work(self) -> str:
+        """The evaluations and the variant."""
+        return self._work_of(self.evaluations)
+
+    def _work_of(self, evaluations: Sequence[EvaluationSpec]) -> str:
+        return f"{work_text(evaluations)} of variant {self.variant_id}"
 
     def _score(
         self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
@@ -97,7 +108,8 @@ class EvaluateJob(TasksJob):
         for evaluation in evaluations:
             task = evaluation.task
             predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
-            write_evaluation(store, evaluation, self.variant_id, predictions=predictions)
+            n_longer = _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
     def _translate(
         self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
@@ -105,4 +117,10 @@ class EvaluateJob(TasksJob):
         """Translate once, and write the evaluations."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
-            write_evaluation(store, evaluation, self.variant_id, predictions=Translations.from_outputs(outputs))
+            predictions, n_longer = Translations.from_outputs(outputs), _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+
+
+def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
+    """Return the number of items that were left out or cut; None if longer items are refused."""
+    return None if evaluation.task.longer == "refuse" else len(prepared.longer_ids)

@@ -1,11 +1,12 @@
 """Plan the evaluations of all variants, and list the corpus lines that they use."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
 from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.task_files import CORPUS
+from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, skipped_lines
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
@@ -13,12 +14,14 @@ from mlprune.steps.corpus_ref import CorpusRef, is_same_text
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.jobs import EvaluateJob
 from mlprune.steps.evaluate.shots import shot_contents, shot_lines
-from mlprune.steps.evaluate.task_items import item_contents, task_data
+from mlprune.steps.evaluate.task_items import as_run, item_contents, task_data
 from mlprune.steps.evaluate.task_location import TaskLocation, locate_items
 from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile
 from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
+
+logger = logging.getLogger(__name__)
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
@@ -46,6 +49,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         corpus=corpus,
         is_corpus_half=from_corpus,
         split_by=entry.split_by,
+        longer=entry.longer,
         template=_template(recipe, entry),
         folder=location.folder,
         hub=location.hub,
@@ -129,7 +133,18 @@ def plan_evaluations(
                 parents = {"variant": variant.id, **intervention.parents}
                 identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
+    _log_skipped(evaluation.task for evaluations in planned.values() for evaluation in evaluations.values())
     return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}
+
+
+def _log_skipped(tasks: Iterable[TaskSpec]) -> None:
+    """Log the rows of task files that are skipped, once for all languages of a task and split."""
+    read: dict[tuple[str, str, str], dict[str, TaskData]] = {}
+    for task in dict.fromkeys(as_run(task) for task in tasks if task.corpus is None):
+        read.setdefault((task.task, task.split, task.folder), {}).setdefault(task.language, task_data(task))
+    for (name, split, _), of_language in read.items():
+        for line in skipped_lines(of_language):
+            logger.warning("%s %s: %s", name, split, line)
 
 
 def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:

@@ -20,7 +20,7 @@ def prepared_task(spec: TaskSpec, model: ModelRef, batch_tokens: int) -> Prepare
     """Tokenise the items and divide them into batches, for all variants and rules.
 
     Raises:
-        TaskFileError: a text does not fit the model's positions.
+        TaskFileError: a text does not fit the model's positions, if that is refused.
     """
     return _prepared_task(as_run(spec), model, batch_tokens)
 
@@ -42,7 +42,12 @@ def _tokenised(
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         return prepare(
-            tokenizer, choices, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device
+            tokenizer,
+            choices,
+            batch_tokens=batch_tokens,
+            max_positions=model.max_positions,
+            device=model.device,
+            longer=spec.longer,
         )
     source, target = (shot_text(spec).lines(side) for side in spec.sides)
     return prepare_translation(
@@ -54,4 +59,5 @@ def _tokenised(
         batch_tokens=batch_tokens,
         max_positions=model.max_positions,
         max_new_tokens=spec.max_new_tokens,
+        longer=spec.longer,
     )

@@ -9,7 +9,7 @@ from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.hashing import digest, without_defaults
 from mlprune.json_values import JsonValue
 from mlprune.store.records import ID_LENGTH
-from mlprune.vocabulary import HalvesName, ProfileName, PromptName
+from mlprune.vocabulary import HalvesName, LongerName, ProfileName, PromptName
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class EvaluationProtocol:
     """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
     split_by: HalvesName = "items"
     """What the halves dev and test of a corpus divide."""
+    longer: LongerName = "refuse"
+    """What happens to an item that is longer than the model."""
 
     @cached_property
     def id(self) -> str:
@@ -78,6 +80,7 @@ class EvaluationProtocol:
             **profile_column(self.profile),
             **({"other_shots": True} if self.other_shots else {}),
             **({} if self.split_by == "items" else {"split_by": self.split_by}),
+            **({} if self.longer == "refuse" else {"longer": self.longer}),
         }
 
 

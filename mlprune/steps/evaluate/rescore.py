@@ -20,7 +20,7 @@ from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.compare.seed_jobs import SeedEvaluations, seed_components_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset
-from mlprune.steps.evaluate.results import read_predictions, write_evaluation
+from mlprune.steps.evaluate.results import read_predictions, stated_n_longer, write_evaluation
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_spec
 from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.store.record_kinds import RECORD_KINDS
@@ -178,7 +178,8 @@ def _rescore(store: Store, record: Record, new: EvaluationSpec, *, change: Chang
         raise BadInputError("no example is left", task=spec.task, language=spec.language, expected="ids of the task")
     if isinstance(predictions, Predictions):
         predictions = predictions.with_rule(new.task.rule, profile=new.task.profile)
-    write_evaluation(store, new, str(record.parents["variant"]), predictions=predictions)
+    variant_id, n_longer = str(record.parents["variant"]), stated_n_longer(record)
+    write_evaluation(store, new, variant_id, predictions=predictions, n_longer=n_longer)
     return True
 
 

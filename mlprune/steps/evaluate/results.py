@@ -1,5 +1,6 @@
 """Write and read the results of an evaluation: predictions, catalog row and metrics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.evaluation.inference.chance import Chance, chance_of, limit_reached
@@ -37,6 +38,17 @@ class TasksJob(ModelJob):
         """The evaluations."""
         return tuple(evaluation.identity.key for evaluation in self.evaluations)
 
+    @property
+    def work(self) -> str:
+        """The evaluations."""
+        return work_text(self.evaluations)
+
+
+def work_text(evaluations: Sequence[EvaluationSpec]) -> str:
+    """Describe evaluations in one line: task, language and split of each."""
+    tasks = (evaluation.task for evaluation in evaluations)
+    return ", ".join(dict.fromkeys(f"{task.task} {task.language} {task.split}" for task in tasks))
+
 
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
     """Read stored predictions."""
@@ -56,24 +68,53 @@ def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPrediction
     return read_predictions(store, evaluation.task, record.artefacts[0])
 
 
+def on_shared_items(
+    task: TaskSpec, first: StoredPredictions, second: StoredPredictions
+) -> tuple[StoredPredictions, StoredPredictions]:
+    """Return two evaluations of a task on the items that both were evaluated on, paired by their ids.
+
+    If items that are longer than the model are left out, two models can leave out different ones.
+    """
+    if task.longer != "skip" or first.example_ids == second.example_ids:
+        return first, second
+    shared = frozenset(first.example_ids) & frozenset(second.example_ids)
+    return first.select(shared), second.select(shared)
+
+
 def write_evaluation(
-    store: Store, evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
+    store: Store,
+    evaluation: EvaluationSpec,
+    variant_id: str,
+    *,
+    predictions: StoredPredictions,
+    n_longer: int | None = None,
 ) -> Record:
-    """Store predictions, then write and return the record with their metrics."""
+    """Store predictions, then write and return the record with their metrics.
+
+    Args:
+        n_longer: number of items that are longer than the model and were left out or cut; None if that is refused.
+    """
     schema = CHOICE_SCHEMA if isinstance(predictions, Predictions) else TRANSLATION_SCHEMA
     artefact = store.write_table(f"predictions/{evaluation.identity.id}.parquet", predictions.columns(), schema)
-    rows = evaluation_rows(evaluation, variant_id, predictions=predictions)
+    rows = evaluation_rows(evaluation, variant_id, predictions=predictions, n_longer=n_longer)
     record = evaluation.identity.record(artefacts=(artefact,), rows=rows)
     store.write_record(record)
     return record
 
 
+def stated_n_longer(record: Record) -> int | None:
+    """Return the number of longer items that the record of an evaluation states, which predictions do not show."""
+    n_longer = next((row.get("n_longer") for row in record.rows.get("evaluations", ())), None)
+    return n_longer if isinstance(n_longer, int) else None
+
+
 def evaluation_rows(
-    evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions
+    evaluation: EvaluationSpec, variant_id: str, *, predictions: StoredPredictions, n_longer: int | None = None
 ) -> dict[str, list[dict[str, JsonValue]]]:
-    """Return catalog table -> rows that follow from the predictions of an evaluation."""
+    """Return catalog table -> rows that follow from the predictions of an evaluation, and `n_longer` as it is."""
+    row = _row(evaluation, variant_id, n_examples=len(predictions.example_ids))
     return {
-        "evaluations": [_row(evaluation, variant_id, n_examples=len(predictions.example_ids))],
+        "evaluations": [row if n_longer is None else {**row, "n_longer": n_longer}],
         "metrics": _metric_rows(evaluation, variant_id, predictions=predictions),
     }
 

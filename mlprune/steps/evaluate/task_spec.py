@@ -12,7 +12,7 @@ from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.corpus_ref import CorpusRef
 from mlprune.steps.evaluate.protocol import EvaluationProtocol, ExampleSubset
-from mlprune.vocabulary import HalvesName, ProfileName, PromptName, RuleName
+from mlprune.vocabulary import HalvesName, LongerName, ProfileName, PromptName, RuleName
 
 _NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus")
 
@@ -61,6 +61,8 @@ class TaskSpec:
     other_shots: bool = False
     """Translation: whether the sentence pairs in the prompt are from another text, `shot_corpus`."""
     shot_corpus: CorpusRef | None = None
+    longer: LongerName = "refuse"
+    """What happens to an item that is longer than the model."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -123,6 +125,7 @@ class TaskSpec:
             profile=self.profile,
             other_shots=self.other_shots,
             split_by=self.split_by,
+            longer=self.longer,
         )
 
     @property

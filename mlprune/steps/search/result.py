@@ -11,7 +11,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.interval import Interval
 from mlprune.search.trials import EvaluatedTrial
-from mlprune.steps.compare.jobs import MANY_ITEMS
+from mlprune.steps.compare.jobs import most_items
 from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
 from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
 from mlprune.steps.search.batch_result import Row, Scored, batch_values, measuring_bytes, required_records
@@ -65,7 +65,7 @@ class SearchResultJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the resamples of both splits."""
-        limits = [one.task.limit or MANY_ITEMS for one in self.dense.evaluations]
+        limits = [most_items(one.task) for one in self.dense.evaluations]
         n_clusters = max([self.spec.n_items, *limits])
         n_values = (1 + len(self.finalists)) * max(1, len(limits))
         return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + measuring_bytes(n_clusters, n_values=n_values))

@@ -10,7 +10,7 @@ from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.steps.compare.comparison_rows import group_columns
-from mlprune.steps.compare.jobs import DRAW_BYTES, MANY_ITEMS, main_language
+from mlprune.steps.compare.jobs import DRAW_BYTES, main_language, most_items
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import profile_column
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
@@ -65,7 +65,7 @@ class SensitivityJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters, and of the resampled losses."""
-        limits = [evaluation.task.limit or MANY_ITEMS for evaluation in self.dense]
+        limits = [most_items(evaluation.task) for evaluation in self.dense]
         n_values = N_RESAMPLES * len(self.probes) * len(self.dense)
         n_bytes = DRAW_BYTES * max(limits) + BYTES_PER_VALUE * n_values
         return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)

@@ -1,6 +1,7 @@
 """Failures of jobs as plain values: whether to retry, and whether the job, its memory or its worker is the cause."""
 
-from dataclasses import dataclass
+import traceback
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mlprune.errors import (
@@ -12,6 +13,7 @@ from mlprune.errors import (
     TransientError,
     WorkerLostError,
     reason_of,
+    work_of,
 )
 from ray_jobs.workers.recovery.device_errors import first_line, is_device_error
 from ray_jobs.workers.recovery.out_of_memory import is_accelerator_memory, is_out_of_memory
@@ -19,6 +21,11 @@ from ray_jobs.workers.recovery.out_of_memory import is_accelerator_memory, is_ou
 WorkerFault = Literal["broken device", "busy device", "failed load", "lost process"]
 """What is wrong with a worker: its accelerator stopped working in this process, has no room for the model, the model
 cannot be loaded there for another reason, or a process of the worker died."""
+MAX_TRACEBACK = 6_000
+"""Most characters of a traceback that are kept: its end, which has the error and the lines that raised it."""
+MAX_WORK = 600
+"""Most characters of the description of what a job worked on."""
+_LEFT_OUT = "... {n:,} characters left out ...\n"
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,10 @@ class Failure:
     """Whether the model could not be loaded, so that the job itself was not tried."""
     keeps_model: bool = False
     """Whether the worker still has the loaded model, with all of its shards, after this transient failure."""
+    work: str = field(default="", compare=False)
+    """What the job worked on, such as the task, language and split of an evaluation."""
+    traceback: str = field(default="", compare=False)
+    """End of the traceback, in the process that raised the error; empty if the process died."""
 
     @property
     def unloads_model(self) -> bool:
@@ -57,7 +68,7 @@ def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: b
     if isinstance(cause, Exception):
         return describe_failure(cause, at_load=at_load, is_replaceable=is_replaceable)
     fault = _fault_of(err, at_load=at_load, is_replaceable=is_replaceable)
-    err = _own_error(err, fault)
+    raised, err = err, _own_error(err, fault)
     return Failure(
         type(err).__name__,
         _format_error(err),
@@ -66,7 +77,27 @@ def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: b
         is_memory=isinstance(err, OutOfMemoryError),
         worker_fault=fault,
         at_load=at_load,
+        work=shortened(work_of(raised), MAX_WORK),
+        traceback=_traceback_of(raised),
     )
+
+
+def shortened(text: str, n: int) -> str:
+    """Return a text of at most `n` characters, with an ellipsis in place of its end."""
+    return text if len(text) <= n else f"{text[: n - 1]}…"
+
+
+def _traceback_of(err: BaseException) -> str:
+    """Return the traceback of an error and its causes; of a long one the end, from the start of a line."""
+    if err.__traceback__ is None:
+        return ""
+    lines = "".join(traceback.format_exception(err)).splitlines(keepends=True)
+    text = "".join(line for line in lines if line.strip(" ^~\n"))  # without the lines that only underline code
+    start = len(text) - MAX_TRACEBACK
+    if start <= 0:
+        return text
+    line_start = text.find("\n", start) + 1 or start
+    return _LEFT_OUT.format(n=line_start) + text[line_start:]
 
 
 def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerFault | None:

@@ -26,7 +26,8 @@ def add_run(store: Store, n_jobs: int, folder: str = RUN) -> list[tuple[str, dic
     for number in range(n_jobs):
         row = {"job_id": str(number), "step": "prune", "status": "done", "attempt": 1, "environment_id": "e1"}
         files.append((f"job-{number}", {**row, "started_at": "2026-02-03T22:15:00", "elapsed_s": 1.0}))
-    files.append((f"failure-{n_jobs}", {"job_id": str(n_jobs - 1), "error": "ValueError", "attempts": 1}))
+    failure = {"job_id": str(n_jobs - 1), "error": "ValueError", "attempts": 1, "work": "facts fr", "traceback": "at"}
+    files.append((f"failure-{n_jobs}", failure))
     for name, row in files:
         store.write_run_file(folder, name, row)
     return files
@@ -48,6 +49,7 @@ def test_every_file_of_a_run_becomes_its_rows(store: Store) -> None:
     assert [(row["how"], row["round"], row["n_done"]) for row in found["run_ends"]] == [("done", 1, 3)]
     assert [row["environment_id"] for row in found["jobs"]] == ["e1"] * 3
     assert [row["error"] for row in found["failures"]] == ["ValueError"]
+    assert [(row["work"], row["traceback"]) for row in found["failures"]] == [("facts fr", "at")]
     assert {row["package"]: row["version"] for row in packages} == PACKAGES
 
 

@@ -61,7 +61,7 @@ def test_without_a_development_split_every_variant_is_a_row(catalog: Catalog) ->
 
 
 def test_columns_come_in_the_order_of_the_specification_and_empty_ones_are_reported(catalog: Catalog) -> None:
-    rows = (*FACTS.rows, RowSpec("RIA", {"score": ("ria",)}))
+    rows = (*FACTS.rows, RowSpec("RIA {demonstration_label}", {"score": ("ria",)}))
     table = build_table(catalog, replace(FACTS, columns=("sw", "hi", "en"), rows=rows))
     assert table is not None
     assert table.value_columns == ("sw", "en", MACRO)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.corpus.data_report import DataReport, text_report
+from mlprune.corpus.sources import ParallelCorpus
 from mlprune.errors import CorpusError
 from tests.published_text import TEXT_WRITERS, writer
 
@@ -40,6 +41,37 @@ def test_empty_misaligned_unreadable_and_repeated_sentences_are_reported(tmp_pat
     assert report.problems[0] == "fr.txt: 1 of 3 sentences are empty, the first in line 2"
     assert report.problems[2] == "not aligned: 3 sentences, but es 2"
     assert report.notes == ("repeated sentences: en 1",)
+
+
+def test_a_wrong_language_among_others_is_a_note_and_the_recipe_of_the_others_can_be_used(tmp_path: Path) -> None:
+    TEXT_WRITERS["FLORES"](writer(tmp_path))
+    writer(tmp_path)("flores200_dataset/dev/msa_Latn.dev", b"Satu.\n")
+    report = report_on(tmp_path)
+    assert report.problems == ()
+    assert any("msa_Latn 1" in note and "would be refused" in note for note in report.notes)
+    assert report.recipe == f"corpus: {{kind: parallel_text, path: {tmp_path}}}"
+    corpus = ParallelCorpus(tmp_path)
+    assert len(corpus.lines("fr")) == len(corpus.lines("en")) == 3
+    with pytest.raises(CorpusError):
+        corpus.lines("msa")
+
+
+@pytest.mark.parametrize("is_skipping", [True, False])
+def test_there_is_no_recipe_if_every_recipe_would_be_refused(tmp_path: Path, *, is_skipping: bool) -> None:
+    write = writer(tmp_path)
+    write("x.en" if is_skipping else "en.txt", b"one\ntwo\n")
+    write("x.fr" if is_skipping else "fr.txt", b"un\n")
+    report = report_on(tmp_path)
+    assert len(report.problems) == 1
+    assert report.recipe == ""
+
+
+def test_two_files_of_one_language_are_a_problem_with_both_names(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for name in ("yo", "yor_Latn", "en"):
+        write(f"{name}.txt", b"a\n")
+    (problem,) = report_on(tmp_path).problems
+    assert "yo.txt, yor_Latn.txt" in problem
 
 
 def test_skipped_sentences_are_a_note_and_texts_without_a_default_need_a_split(tmp_path: Path) -> None:

@@ -44,3 +44,13 @@ def test_another_path_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(ModelError, match="not a folder"), source_folder(tmp_path / name):
         pass
+
+
+@pytest.mark.parametrize("n_bytes", [3, 100, 5000])
+def test_errors_about_a_gguf_file_name_the_file_and_no_temporary_folder(tmp_path: Path, n_bytes: int) -> None:
+    write_gguf(tmp_path / "tiny.gguf", "qwen2")
+    data = (tmp_path / "tiny.gguf").read_bytes()
+    (tmp_path / "tiny.gguf").write_bytes(data[:n_bytes])
+    with pytest.raises(ModelError) as caught:
+        import_model(tmp_path / "tiny.gguf", tmp_path / "out", report=print)
+    assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")

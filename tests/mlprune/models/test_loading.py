@@ -1,9 +1,11 @@
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
@@ -160,3 +162,52 @@ def test_a_hub_model_with_pickles_only_names_the_command_that_imports_it(hub):
     assert caught.value.context["next"].startswith("mlprune import facebook/xglm-564M models/xglm-564M, ")
     assert "pytorch_model.bin" not in hub.fetched()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["xglm", "llama", "gpt_neox"])
+def test_a_config_with_fewer_blocks_than_the_weights_is_an_error_that_names_tensors(tmp_path, name):
+    path = save_tiny_model(tmp_path, name, blocks=3)
+    key = "num_layers" if name == "xglm" else "num_hidden_layers"
+    edit_json(path / "config.json", **{key: 2})
+    with pytest.raises(ModelError) as caught:
+        inspect_model(path)
+    context = caught.value.context
+    assert f"{FAMILIES[name].blocks}.2." in context["unread"][0]
+    assert context["n_unread"] > len(context["unread"])
+    assert "\n" not in str(caught.value)
+
+
+def test_only_buffers_that_the_model_computes_and_tied_weights_may_stay_unread(tmp_path):
+    path = save_tiny_model(tmp_path, "llama", tie_word_embeddings=True)
+    tensors = load_file(path / "model.safetensors")
+    assert "lm_head.weight" not in tensors
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(tensors, path / "model.safetensors")
+    assert inspect_model(path).n_blocks == 3
+    tensors["score.weight"] = torch.ones(4)
+    save_file(tensors, path / "model.safetensors")
+    with pytest.raises(ModelError) as caught:
+        inspect_model(path)
+    assert (caught.value.context["unread"], caught.value.context["n_unread"]) == (["score.weight"], 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"num_attention_heads": 3}, "num_attention_heads|number of attention heads|hidden size"),
+        ({"rope_parameters": {"rope_type": "nonsense", "rope_theta": 1e4}}, "nonsense"),
+        ({"hidden_size": "wide"}, "wide|hidden_size"),
+    ],
+)
+def test_the_reason_of_an_unusable_config_is_whole_and_one_line(tmp_path, capfd, caplog, changes, cause):
+    path = save_tiny_model(tmp_path / "model", "llama", num_key_value_heads=2)
+    edit_json(path / "config.json", **changes)
+    capfd.readouterr()
+    with pytest.raises(ModelError) as caught:
+        inspect_model(path)
+    reason = caught.value.context["reason"]
+    assert re.search(cause, reason)
+    assert re.match(r"\w+: .*[^:]$", reason)
+    assert "\n" not in str(caught.value)
+    assert (capfd.readouterr().err, caplog.text) == ("", "")

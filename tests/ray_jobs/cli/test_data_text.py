@@ -1,5 +1,6 @@
 """The text of `mlprune data check`, its width and its exit codes."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path
         describe_data(tmp_path, task="xnly")
 
 
+def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("data/notes.md", "notes")
+    with pytest.raises(CorpusError) as caught:
+        describe_data(tmp_path / "x.zip")
+    context = caught.value.context
+    assert context["got"] == ["x.zip/data/notes.md"]
+    assert "unzip x.zip" in str(context["next"])
+
+
 def test_a_task_decides_what_is_looked_for(tmp_path: Path) -> None:
     TEXT_WRITERS["plain folder"](writer(tmp_path))
     assert describe_data(tmp_path, task="perplexity")[1] == 0
@@ -50,5 +61,6 @@ def test_problems_give_exit_code_1(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
     assert result.exit_code == 1
     assert "problem: fr.txt: 1 of 2 sentences are empty" in result.output
+    assert "recipe:" not in result.output
     writer(tmp_path)("fr.txt", b"un\ndeux\n")
     assert CliRunner().invoke(app, ["data", "check", str(tmp_path)]).exit_code == 0

@@ -1,5 +1,6 @@
 """Text of `mlprune plan`."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,21 @@ def test_a_plan_shows_the_device_and_dtype_of_the_machines_of_the_run(
     path = write_recipe(own_inputs, recipe, name="device.yaml")
     lines = plan_text(path, str(tmp_path / "store"), nodes=nodes).splitlines()
     assert f"{line}, batches of 128 tokens" in lines
+
+
+def test_the_plan_names_the_items_and_counts_the_demonstrations_that_are_too_long(
+    own_inputs: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe()
+    (own_inputs / "xnli").mkdir()
+    rows = [{"id": n, "premise": "a" * n, "hypothesis": "b", "label": 0} for n in (1, 2, 60)]
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    xnli = {"task": "xnli", "path": "xnli", "languages": ["fr"], "longer": "skip"}
+    recipe["evaluations"] = [*recipe["evaluations"], xnli]
+    recipe["demonstrations"] = [{**entry, "longer": "truncate_left"} for entry in recipe["demonstrations"]]
+    lines = plan_text(write_recipe(own_inputs, recipe, name="long.yaml"), str(tmp_path / "store")).splitlines()
+    assert "longer than the model: 1 item of xnli fr test: skip: 60" in lines
+    assert any("longer than max_tokens" in line and "truncate_left" in line for line in lines)
 
 
 @pytest.mark.usefixtures("no_accelerator")

@@ -3,6 +3,7 @@
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,13 @@ def test_an_attempt_has_its_outcome_its_number_and_its_memory_level(store: Store
     assert (row["status"], row["attempt"], row["retries"], row["error"]) == ("lost", 2, 1, "ValueError")
     assert (row["batch_tokens"], row["memory_level"], row["makes"]) == (64, "half batches", [["masks", "a"]])
     assert (row["host"], row["worker"], row["elapsed_s"]) == ("host", "worker", 0.5)
+
+
+def test_a_failure_has_what_was_worked_on_and_its_traceback(store: Store) -> None:
+    failure = replace(BROKEN, work="facts fr test", traceback="Traceback ...\nValueError: broken\n")
+    RunLog(store, "run").log_failure(outcome_of(NamedJob("a"), failure), failure, attempts=1)
+    (row,) = read(store, "failure")
+    assert (row["work"], row["traceback"]) == (failure.work, failure.traceback)
 
 
 def test_the_environment_of_a_worker_is_written_once(store: Store) -> None:

@@ -13,7 +13,7 @@ from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, is_text, number_of, text_of
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, without_skipped
+from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, marked_skipped
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 OPTION_KEYS = tuple(f"option_{letter}" for letter in "abcd")
@@ -66,10 +66,10 @@ def _find(tree: FileTree, pattern: str, *, splits: Mapping[str, str], column: st
             yield file
 
 
-def _complete(rows: Iterable[Row], file: TaskFile) -> Sequence[Row]:
+def _complete(rows: Iterable[Row]) -> Sequence[Row]:
     """Return the rows that have a question and all options."""
     complete = (row if all(is_text(row[key]) for key in KEYS[:-1]) else None for row in rows)
-    return without_skipped(complete, what="an empty question or option", file=file.name)
+    return marked_skipped(complete, what="an empty question or option")
 
 
 def _find_mmlu(tree: FileTree) -> Iterator[TaskFile]:
@@ -79,7 +79,7 @@ def _find_mmlu(tree: FileTree) -> Iterator[TaskFile]:
 
 def _read_mmlu(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     rows = read_parquet(tree.file(file.name))
-    return _complete(({**row, "id": row["sample_id"]} for row in rows), file)
+    return _complete({**row, "id": row["sample_id"]} for row in rows)
 
 
 def _find_include(tree: FileTree) -> Iterator[TaskFile]:
@@ -91,7 +91,7 @@ def _find_include(tree: FileTree) -> Iterator[TaskFile]:
 def _read_include(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     """Read the rows; every language has its own questions, so ids contain the language."""
     rows = enumerate(read_parquet(tree.file(file.name)))
-    return _complete(({**row, "id": f"{file.language}:{number}"} for number, row in rows), file)
+    return _complete(({**row, "id": f"{file.language}:{number}"} for number, row in rows))
 
 
 GLOBAL_MMLU = Task(

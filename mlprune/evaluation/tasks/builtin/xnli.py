@@ -62,7 +62,7 @@ def xnli_item(example_id: str, row: Row, *, words: XnliWords = XNLI_WORDS["en"])
 
 def xnli_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     """Adjacent rows with one premise, usually its three hypotheses, are a cluster."""
-    return [ItemGroup(cluster) for cluster in runs(rows, lambda row: " ".join(text_of(row, "premise").split()))]
+    return [ItemGroup(cluster) for cluster in runs(rows, lambda row: " ".join(str(row["premise"]).split()))]
 
 
 TASK = Task(

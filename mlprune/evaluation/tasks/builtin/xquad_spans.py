@@ -14,7 +14,7 @@ from mlprune.evaluation.tasks.item_groups import CLUSTER
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, without_skipped
+from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, marked_skipped
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
 
@@ -55,7 +55,7 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
             questions = list(_of_squad(parse_json(read_text(path))))
     except (KeyError, IndexError, TypeError, ValueError) as err:
         raise CorpusError("a file is not in the format of SQuAD", file=str(path), reason=repr(err)) from err
-    return without_skipped(_rows(questions), what="a paragraph with one answer", file=file.name)
+    return marked_skipped(_rows(questions), what="a paragraph with one answer")
 
 
 def _of_row(row: Mapping[str, JsonValue]) -> Question:

@@ -28,7 +28,7 @@ def xwinograd_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
 
 
 def _options(row: Row) -> frozenset[str]:
-    return frozenset(text_of(row, key).strip().casefold() for key in ("option1", "option2"))
+    return frozenset(str(row[key]).strip().casefold() for key in ("option1", "option2"))
 
 
 TASK = Task(

@@ -15,7 +15,7 @@ from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER, ItemGroup
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, tab_separated, without_skipped
+from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, marked_skipped, tab_separated
 from mlprune.languages import ENGLISH
 
 HEADER = ("Prompt", "Ans", "Candidate")
@@ -41,7 +41,7 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     table = tab_separated(tree.file(file.name))[1:]
     groups = _groups(tree, file, n_rows=len(table))
     rows = (_row(number, values, group) for number, (values, group) in enumerate(zip(table, groups, strict=True)))
-    return without_skipped(rows, what="a single candidate", file=file.name)
+    return marked_skipped(rows, what="a single candidate")
 
 
 def _row(number: int, values: Sequence[str], group: ItemGroup) -> Row | None:

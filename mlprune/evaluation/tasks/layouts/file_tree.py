@@ -2,7 +2,6 @@
 
 import lzma
 import os
-import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -23,6 +22,10 @@ MOST_FILES = 20_000
 """Maximum number of files to examine; mLAMA in all its languages has about 7,000."""
 MOST_LEVELS = 4
 """Maximum depth of folders to search."""
+CHUNK_BYTES = 1 << 20
+"""Bytes that are decompressed at a time."""
+MOST_BYTES = 1 << 28
+"""Maximum size of a member, decompressed: 256 MiB. The largest published file of a task has about 100 MB."""
 ARCHIVE_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, tarfile.TarError, RuntimeError)
 """Errors of archives that are damaged, encrypted or compressed in an unknown way."""
 
@@ -57,7 +60,7 @@ def file_tree(path: Path) -> FileTree:
     """List the files at a path, without hidden ones; there are none if the path does not exist.
 
     Raises:
-        TaskFileError: an archive is damaged.
+        TaskFileError: an archive is damaged, or has a member that is too large.
     """
     if path.is_dir():
         root = path.resolve().name
@@ -99,10 +102,27 @@ def _members(archive: Path, version: tuple[int, int]) -> tuple[str, ...]:
                 names = [info.filename for info in opened.infolist() if not info.is_dir()]
         else:
             with tarfile.open(archive) as tar:
-                names = [member.name.removeprefix("./") for member in tar if member.isfile()]
+                names = [member.name.removeprefix("./") for member in tar if _is_small_file(member, archive)]
     except ARCHIVE_ERRORS as err:
         raise TaskFileError("an archive cannot be read", file=str(archive), reason=str(err)) from err
     return tuple(sorted(name for name in names if not any(map(_is_hidden, name.split("/")))))
+
+
+def _is_small_file(member: tarfile.TarInfo, archive: Path) -> bool:
+    """Whether a member is a file. To find the next one, a compressed archive decompresses it, so its size is bounded.
+
+    Raises:
+        TaskFileError: it is too large.
+    """
+    if member.size > MOST_BYTES:
+        raise _too_large(archive, member.name)
+    return member.isfile()
+
+
+def _too_large(archive: Path, member: str) -> TaskFileError:
+    expected = f"at most {MOST_BYTES:,} bytes"
+    message = "a file in an archive is too large"
+    return TaskFileError(message, file=str(archive), member=member, expected=expected, got="more")
 
 
 @cache
@@ -111,7 +131,12 @@ def _extracted(archive: Path, member: str, version: tuple[int, int]) -> Path:
     target = Path(tempfile.mkdtemp(dir=_scratch().name)) / Path(member).name
     try:
         with _opened_member(archive, member) as content, target.open("wb") as stream:
-            shutil.copyfileobj(content, stream)
+            n_left = MOST_BYTES  # the size that the archive states may be wrong
+            while chunk := content.read(min(CHUNK_BYTES, n_left + 1)):
+                stream.write(chunk)
+                n_left -= len(chunk)
+                if n_left < 0:
+                    raise _too_large(archive, member)
     except ARCHIVE_ERRORS as err:
         raise TaskFileError("an archive cannot be read", file=str(archive), member=member, reason=str(err)) from err
     return target

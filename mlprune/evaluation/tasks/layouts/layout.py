@@ -5,9 +5,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks.items import Row
+from mlprune.evaluation.tasks.items import Row, split_skipped
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree, file_tree, is_archive
 from mlprune.languages import language_tag
 
@@ -39,7 +40,7 @@ class TaskLayout:
     find: Callable[[FileTree], Iterator[TaskFile]]
     """Find the files of this layout in a tree, without those of other layouts."""
     read: Callable[[FileTree, TaskFile], Sequence[Row]]
-    """Read the rows of one language and split, with the keys of the task."""
+    """Read the rows of one language and split, with the keys of the task, or only `SKIPPED`."""
 
     has_lines: bool = False
     """Whether row i is line i + 1 of the file."""
@@ -55,7 +56,7 @@ class TaskLayout:
             splits[file.language].add(file.split)
         return {language: tuple(sorted(splits[language])) for language in sorted(splits)}
 
-    def rows(self, path: Path, language: str, split: str) -> tuple[list[Row], str]:
+    def rows(self, path: Path, language: str, split: str) -> "LayoutRows":
         """Return the rows of a language and split, each with an `id`, and the file they come from.
 
         Raises:
@@ -69,7 +70,7 @@ class TaskLayout:
             raise TaskFileError(message, layout=self.name, language=language, split=split, expected="one file", got=got)
         return self.rows_of(tree, files[0])
 
-    def rows_of(self, tree: FileTree, file: TaskFile) -> tuple[list[Row], str]:
+    def rows_of(self, tree: FileTree, file: TaskFile) -> "LayoutRows":
         """Return the rows of a language and split in a file, and the file's place.
 
         Raises:
@@ -77,10 +78,21 @@ class TaskLayout:
         """
         origin = tree.origin(file.name)
         try:
-            return list(self.read(tree, file)), origin
+            rows, skipped = split_skipped(self.read(tree, file))
         except (CorpusError, TaskFileError) as err:
             place = {} if "file" in err.context and not is_archive(tree.path) else {"file": origin}
             raise TaskFileError(err.message, {**err.context, **place}) from err
+        return LayoutRows(rows, origin, skipped)
+
+
+class LayoutRows(NamedTuple):
+    """The rows of one language and split."""
+
+    rows: Sequence[Row]
+    origin: str
+    """The file."""
+    skipped: Mapping[str, int] = {}
+    """Reason -> number of rows that the layout skips for it."""
 
 
 def files_named(tree: FileTree, pattern: str, *, splits: Mapping[str, str], split: str = "test") -> Iterator[TaskFile]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from mlprune.corpus.row_files import read_json_lines
 from mlprune.evaluation.tasks.builtin.facts import MASK
 from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
-from mlprune.evaluation.tasks.items import Row, text_of
+from mlprune.evaluation.tasks.items import SKIPPED, Row, is_blank, text_of
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
 from mlprune.evaluation.tasks.layouts.tab_separated import first_object
@@ -44,7 +44,9 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     for name in _relations(tree, file):
         relation = name.rpartition("/")[2].partition(".")[0]
         template = templates.get(relation, "")
-        triples = [row for row in read_json_lines(tree.file(name)) if set(row) >= KEYS]
+        with_keys = [row for row in read_json_lines(tree.file(name)) if set(row) >= KEYS]
+        triples = [row for row in with_keys if not (is_blank(row["sub_label"]) or is_blank(row["obj_label"]))]
+        rows += [{SKIPPED: "a blank subject or object"}] * (len(with_keys) - len(triples))
         objects = {text_of(row, "obj_label").strip() for row in triples}
         if SUBJECT in template and OBJECT in template and len(objects) > 1:
             rows += _rows(triples, template, relation=f"{file.language}:{relation}", objects=objects)

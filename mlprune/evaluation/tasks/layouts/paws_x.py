@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, tab_separated, without_skipped
+from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, marked_skipped, tab_separated
 
 HEADER = ["id", "sentence1", "sentence2", "label"]
 PUBLISHED = rf"{LANGUAGE}/(?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
@@ -39,7 +39,7 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
         rows = (_row(cells(values, len(HEADER), line=line)) for line, values in enumerate(table[1:], start=2))
     else:
         rows = (_row([str(line - 1), *cells(values, 3, line=line)]) for line, values in enumerate(table, start=1))
-    return without_skipped(rows, what="no sentence or label", file=file.name)
+    return marked_skipped(rows, what="no sentence or label")
 
 
 def _row(values: Sequence[str]) -> Row | None:

@@ -4,19 +4,14 @@ Also the beginnings of files in other formats, by which layouts recognise them.
 """
 
 import csv
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from mlprune.corpus.row_files import parquet_columns
 from mlprune.corpus.text_files import open_text, read_lines
 from mlprune.errors import CorpusError, TaskFileError
+from mlprune.evaluation.tasks.items import SKIPPED, Row
 from mlprune.json_values import JsonValue, parse_json
-
-logger = logging.getLogger(__name__)
-
-Row = TypeVar("Row")
 
 
 def tab_separated(path: Path) -> list[list[str]]:
@@ -87,10 +82,6 @@ def cells(row: Sequence[str], n: int, *, line: int) -> Sequence[str]:
     return row[:n]
 
 
-def without_skipped(rows: Iterable[Row | None], *, what: str, file: str) -> list[Row]:
-    """Return the rows that are not None, and log how many are."""
-    every = list(rows)
-    kept = [row for row in every if row is not None]
-    if len(kept) < len(every):
-        logger.warning("%s: %d rows skipped: %s", file, len(every) - len(kept), what)
-    return kept
+def marked_skipped(rows: Iterable[Row | None], *, what: str) -> list[Row]:
+    """Return rows in which each None is replaced by a row that says why it is skipped."""
+    return [{SKIPPED: what} if row is None else row for row in rows]

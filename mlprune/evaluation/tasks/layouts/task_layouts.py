@@ -47,11 +47,11 @@ its module declares."""
 
 
 class FoundRows(NamedTuple):
-    """The rows of one language and split."""
+    """The rows of one language and split, as in `LayoutRows`."""
 
     rows: Sequence[Row]
     origin: str
-    """The file."""
+    skipped: Mapping[str, int]
     has_lines: bool
     """Whether row i is line i + 1 of the file."""
 

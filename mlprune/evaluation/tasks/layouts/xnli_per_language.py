@@ -13,7 +13,7 @@ from mlprune.evaluation.tasks.item_groups import CATEGORY
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.file_tree import FileTree
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, tab_separated, without_skipped
+from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, marked_skipped, tab_separated
 
 SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("val", "valid", "validation"), "dev")
 SPLIT = rf"(?P<split>{'|'.join(SPLITS)})"
@@ -80,7 +80,7 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
     body = table[1:] if places else table
     places = places or {key: place for place, key in enumerate(HEADERS)}
     rows = (_row(number, values, places, genre=genre) for number, values in enumerate(body))
-    return without_skipped(rows, what="no label", file=file.name)
+    return marked_skipped(rows, what="no label")
 
 
 def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre: int | None) -> Row | None:

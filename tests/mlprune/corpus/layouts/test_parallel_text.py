@@ -98,6 +98,49 @@ def test_moses_corpora_of_one_folder_are_chosen_by_split_or_by_the_start_of_thei
     assert caught.value.context["expected"] == ["Europarl.en-fr", "Tatoeba.en-fr", "dev"]
 
 
+def test_moses_languages_without_a_name_in_cldr_are_read(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for code in ("es", "quy", "nah", "oto", "tar", "bzd"):
+        write(f"test.{code}", f"{code}\n".encode())
+    for other in ("test.txt", "test.log", "test.json", "README.md", "notes.quy"):
+        write(other, b"no sentences\nof a language\n")
+    text = recognise(tmp_path)
+    assert text is not None
+    assert [source.code for source in text.sources] == ["bzd", "es", "nah", "oto", "quy", "tar"]
+    assert ParallelCorpus(tmp_path).lines("quy") == ("quy",)
+
+
+def test_a_pair_with_a_language_without_a_name_is_found_before_the_folders_below(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for split in ("dev", "train"):
+        for code in ("es", "quy"):
+            write(f"{split}.{code}", f"{split} {code}\n".encode())
+    write("parallel_data/es-quy/other.es", b"x\n")
+    write("parallel_data/es-quy/other.quy", b"y\n")
+    assert ParallelCorpus(tmp_path).lines("quy") == ("dev quy",)
+
+
+@pytest.mark.parametrize("asked", ["yo", "yor", "yor_Latn"])
+def test_two_files_of_one_language_are_refused_with_both_names(tmp_path: Path, asked: str) -> None:
+    write = writer(tmp_path)
+    for name in ("yo", "yor_Latn", "en"):
+        write(f"{name}.txt", b"a\n")
+    corpus = ParallelCorpus(tmp_path)
+    assert corpus.lines("en") == ("a",)
+    with pytest.raises(CorpusError) as caught:
+        corpus.lines(asked)
+    assert caught.value.context["got"] == ["yo.txt", "yor_Latn.txt"]
+
+
+def test_languages_that_cldr_treats_as_one_are_told_apart_by_their_own_codes(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    names = ("aka_Latn", "twi_Latn", "pt", "pt-BR")
+    for name in names:
+        write(f"{name}.txt", f"{name}\n".encode())
+    corpus = ParallelCorpus(tmp_path)
+    assert [corpus.lines(name) for name in names] == [(name,) for name in names]
+
+
 def test_sentences_without_a_counterpart_are_skipped_in_all_languages_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

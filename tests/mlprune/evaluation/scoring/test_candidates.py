@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, score_items
+from mlprune.evaluation.scoring.candidates import prepare, run, run_alone, run_with_rules, score_items
 from mlprune.evaluation.tasks.builtin.marc import marc_item
 from mlprune.evaluation.tasks.builtin.xnli import xnli_item
 from mlprune.evaluation.tasks.items import ChoiceItem, choice_item, sentence_item
 from mlprune.models.local_chain import local_chain
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,20 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
         log_likelihoods, n_tokens = scores.of(number)
         np.testing.assert_allclose(log_likelihoods, expected, rtol=1e-5, atol=1e-5)
         assert n_tokens.tolist() == [len(text.encode()) - 1 for text in items[number].texts]
+
+
+@pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
+def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(family: str, tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path, family)
+    assert (AutoConfig.from_pretrained(folder).pad_token_id > 3) == (family != "xglm")
+    (item,) = items = [choice_item("one", ("a", "b"), context="x", parts=("a", "b"), gold=0)]
+    chain, tokenizer = local_chain(folder), tiny_tokenizer()
+    prepared = prepare(tokenizer, items, batch_tokens=64, max_positions=64)
+    scores = run_with_rules(chain, prepared, ["pmi"]).likelihoods
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    start = tokenizer.bos_token_id
+    expected = [plain_log_probs(model, [start, *tokenizer(part)["input_ids"]])[0] for part in item.candidates]
+    assert scores.alone.tolist() == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_batch_tokens_do_not_change_scores_nor_does_a_second_run(xglm: Path) -> None:
@@ -136,6 +150,44 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     with pytest.raises(TaskFileError, match="too short") as caught:
         prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
     assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
+
+
+def test_items_with_a_text_longer_than_the_model_can_be_left_out() -> None:
+    fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice_item("long", ("a", "b"), context="x" * 63, parts=("a", "bc"), gold=0)
+    other = choice_item("other", ("a", "b"), context="y", parts=("a", "b"), gold=1)
+    kept = prepare(tiny_tokenizer(), [fits, long, other], batch_tokens=10, max_positions=64, longer="skip")
+    assert (kept.items, kept.longer_ids) == ((fits, other), ("long",))
+    alone = prepare(tiny_tokenizer(), [fits, other], batch_tokens=10, max_positions=64)
+    assert (kept.texts, kept.first_tokens.tolist()) == (alone.texts, alone.first_tokens.tolist())
+    with pytest.raises(TaskFileError):
+        prepare(tiny_tokenizer(), [long], batch_tokens=10, max_positions=64, longer="skip")
+
+
+def test_texts_longer_than_the_model_can_lose_their_start_and_still_share_their_context() -> None:
+    fits = choice_item("fits", ("a", "b"), context="x", parts=("a", "b"), gold=0)
+    long = choice_item("long", ("a", "b"), context=f"{'x' * 40}{'y' * 40}", parts=("a", "bcd"), gold=0)
+    prepared = prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64, longer="truncate_left")
+    assert (prepared.items, prepared.longer_ids) == ((fits, long), ("long",))
+    n_cut = 83 - 64
+    whole = tuple(tuple(tiny_tokenizer()(text)["input_ids"]) for text in long.texts)
+    assert [text.tokens for text in prepared.texts[2:]] == [tokens[n_cut:] for tokens in whole]
+    assert prepared.first_tokens[2:].tolist() == [80 - n_cut] * 2
+
+
+def test_special_tokens_stay_at_the_start_of_a_cut_text() -> None:
+    (text,) = prepare(
+        Marking(), [sentence_item("a", "abcdefgh")], batch_tokens=10, max_positions=5, longer="truncate_left"
+    ).texts
+    whole = Marking()(["abcdefgh"])["input_ids"][0]
+    assert text.tokens == (whole[0], *whole[-4:])
+
+
+def test_a_long_candidate_loses_its_own_start_only_if_the_context_is_too_short() -> None:
+    item = choice_item("long", ("a", "b"), context="xy", parts=("a" * 10, "b"), gold=0)
+    prepared = prepare(tiny_tokenizer(), [item], batch_tokens=10, max_positions=8, longer="truncate_left")
+    assert [len(text.tokens) for text in prepared.texts] == [8, 2]
+    assert prepared.first_tokens.tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("batch_tokens", [60, 2000])

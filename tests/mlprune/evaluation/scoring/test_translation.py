@@ -34,7 +34,7 @@ def test_a_prompt_contains_the_shots_and_ends_without_a_space() -> None:
     assert prompt == ("French: un</s>Chinese: one</s>French: deux</s>Chinese: two</s>French: bonjour</s>Chinese:")
 
 
-def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
+def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10, **options: Any) -> Any:
     return prepare_translation(
         tiny_tokenizer(),
         ITEMS,
@@ -44,7 +44,26 @@ def prepare_evaluation(batch_tokens: int, *, max_new_tokens: int = 10) -> Any:
         batch_tokens=batch_tokens,
         max_positions=POSITIONS,
         max_new_tokens=max_new_tokens,
+        **options,
     )
+
+
+def test_long_prompts_can_be_left_out_or_lose_their_start() -> None:
+    lengths = [len(ids) for ids in prepare_evaluation(100).token_ids]
+    room = max(lengths) - 1
+    n_new = POSITIONS - room
+    with pytest.raises(TaskFileError) as caught:
+        prepare_evaluation(100, max_new_tokens=n_new)
+    assert caught.value.context["example"] == "1"
+    skipped = prepare_evaluation(100, max_new_tokens=n_new, longer="skip")
+    assert ([item.example_id for item in skipped.items], skipped.longer_ids) == (["0", "2"], ("1",))
+    assert len(skipped.prompts) == len(skipped.token_ids) == 2
+    cut = prepare_evaluation(100, max_new_tokens=n_new, longer="truncate_left")
+    whole = prepare_evaluation(100).token_ids
+    assert cut.token_ids == (whole[0], whole[1][1:], whole[2])
+    assert cut.longer_ids == ("1",)
+    with pytest.raises(TaskFileError):
+        prepare_evaluation(100, max_new_tokens=POSITIONS - 1, longer="skip")
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 110, 10_000])

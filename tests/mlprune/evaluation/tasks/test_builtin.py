@@ -125,7 +125,7 @@ def test_facts_fill_only_the_gap() -> None:
     ("change", "message"),
     [
         ({"prompt": "no gap"}, "no gap"),
-        ({"prompt": " "}, "empty or missing text"),
+        ({"prompt": 5}, "empty or missing text"),
         ({"answer": 2}, "wrong answer"),
         ({"answer": -1}, "wrong answer"),
         ({"answer": True}, "wrong answer"),

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from mlprune.corpus import cldr_facts
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import TranslationItem
-from mlprune.evaluation.tasks.task_files import corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import BLANK, TaskData, corpus_items, read_items, skipped_lines
 from mlprune.hashing import split_of
 
 ROWS: list[dict[str, Any]] = [
@@ -66,7 +67,7 @@ def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
         ({"id": 3, "premise": "p", "hypothesis": "h"}, "lacks keys"),
         ({"premise": "p", "hypothesis": "h", "label": 1}, "lacks keys"),
         ({"id": 3, "premise": "p", "hypothesis": "h", "label": 9}, "wrong label"),
-        ({"id": 3, "premise": "p", "hypothesis": " ", "label": 1}, "empty or missing text"),
+        ({"id": 3, "premise": "p", "hypothesis": 7, "label": 1}, "empty or missing text"),
         ({"id": 1, "premise": "p", "hypothesis": "h", "label": 1}, "id occurs twice"),
         ({"id": "1", "premise": "p", "hypothesis": "h", "label": 1}, "id occurs twice"),
         ({"id": None, "premise": "p", "hypothesis": "h", "label": 1}, "wrong id"),
@@ -83,6 +84,31 @@ def test_a_wrong_row_is_one_line_with_file_line_expected_and_got(
     assert (caught.value.context["file"], caught.value.context["line"]) == (str(path), 4)
     assert {"expected", "got"} <= set(caught.value.context)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["premise", "hypothesis"])
+@pytest.mark.parametrize("value", ["", " \t", None])
+def test_a_row_with_a_blank_text_is_skipped_and_named(tmp_path: Path, key: str, value: str | None) -> None:
+    blank = {"id": 99, "premise": "p", "hypothesis": "h", "label": 1, key: value}
+    write(tmp_path / "en.test.jsonl", [*ROWS[:2], blank, *ROWS[2:]])
+    data = read_items("xnli", tmp_path, language="en", split="test")
+    assert [item.example_id for item in data.items] == [str(row["id"]) for row in ROWS]
+    assert (data.blank, dict(data.skipped)) == (("99",), {BLANK: 1})
+    assert data.lines["99"] == 2
+    write(tmp_path / "fr.test.jsonl", [blank])
+    with pytest.raises(TaskFileError) as caught:
+        read_items("xnli", tmp_path, language="fr", split="test")
+    assert caught.value.context["n_blank"] == 1
+
+
+def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
+    empty = TaskData((), "", "", {})
+    read = {f"l{n}": replace(empty, skipped={"a single candidate": 34}) for n in range(53)}
+    read["nah"] = replace(empty, skipped={BLANK: 2}, blank=("12", "80"))
+    first, second = skipped_lines(read)
+    assert "1802 rows" in first
+    assert "a single candidate" in first
+    assert all(name in second for name in ("2 rows", "nah 12", "nah 80"))
 
 
 def test_a_line_that_is_not_json_is_a_task_file_error(tmp_path: Path) -> None:

@@ -27,9 +27,23 @@ def test_examples_and_labels_are_counted_and_wrong_rows_are_problems(tmp_path: P
     assert len(report.problems) == 1
     assert "wrong label" in report.problems[0]
     assert report.notes == ("fr dev: repeated examples: 4",)
-    assert report.recipe == f"evaluations: [{{task: xnli, path: {tmp_path}, languages: [en, fr]}}]"
+    assert report.recipe == f"evaluations: [{{task: xnli, path: {tmp_path}, languages: [en, fr], split: dev}}]"
     (only,) = task_reports(tmp_path, task="xnli", split="dev")
     assert (only.problems, only.recipe.endswith("split: dev}]")) == ((), True)
+
+
+def test_skipped_rows_are_one_note_with_their_names_and_wrong_languages_are_not_in_the_recipe(tmp_path: Path) -> None:
+    for language, blank in (("en", ""), ("fr", "h"), ("sw", " ")):
+        rows = [{"id": 1, **XNLI, "label": 1}, {"id": 2, "premise": "q", "hypothesis": blank, "label": 0}]
+        write(tmp_path / f"{language}.test.jsonl", rows)
+    write(tmp_path / "yo.test.jsonl", [{"id": 1, **XNLI, "label": 7}])
+    (report,) = task_reports(tmp_path)
+    (note,) = report.notes
+    assert all(part in note for part in ("2 rows", "en test 2", "sw test 2"))
+    assert len(report.problems) == 1
+    assert "languages: [en, fr, sw]" in report.recipe
+    (wrong,) = task_reports(tmp_path / "yo.test.jsonl")
+    assert wrong.recipe == ""
 
 
 def test_answers_of_tasks_with_their_own_candidates_are_positions(tmp_path: Path) -> None:

@@ -120,14 +120,34 @@ def test_a_missing_layer_is_an_error_that_names_it():
         check_layers(module, family, block=0)
 
 
-def test_an_unknown_model_type_is_an_error_that_names_the_record_to_write():
-    with pytest.raises(ModelError, match=r"record in mlprune/models/families/records\.py.*got='blom'") as caught:
+def test_an_unknown_model_type_is_a_short_error_with_the_supported_types():
+    with pytest.raises(ModelError) as caught:
         family_of("blom")
     context = caught.value.context
+    assert (context["got"], context["nearest"]) == ("blom", "bloom")
     assert context["expected"] == sorted(ALL_FAMILY_NAMES)
-    assert context["nearest"] == "bloom"
-    assert {"blocks", "final_norm", "head", "embeddings", "inputs", "transposed"} < set(context["record"])
+    assert "docs/models.md" in context["next"]
+    assert "record" not in context
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "got"),
+    [
+        ("gemma3", {}, ["text_config", "vision_config"]),
+        ("qwen2_audio", {}, ["audio_config", "text_config"]),
+        ("mt5", {}, "an encoder and a decoder"),
+        ("mbart", {"is_encoder_decoder": None}, "an encoder and a decoder"),
+        ("xlm-roberta", {}, "an encoder"),
+        ("some-other", {"architectures": ["SomeOtherForMaskedLM"]}, "an encoder"),
+    ],
+)
+def test_models_that_are_no_text_decoders_are_refused_for_this_reason(model_type, changes, got):
+    config = AutoConfig.for_model(model_type).to_dict() if model_type != "some-other" else {"model_type": model_type}
+    with pytest.raises(ModelError) as caught:
+        family_of_config({**config, **changes})
+    assert (caught.value.context["model_type"], caught.value.context["got"]) == (model_type, got)
+    assert "record" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)

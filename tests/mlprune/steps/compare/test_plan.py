@@ -70,6 +70,16 @@ def test_no_variant_is_compared_with_itself(tiny_inputs: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("names", [("m", "m"), ("m", "same")])
+def test_a_variant_that_is_named_against_itself_is_refused(tiny_inputs: Path, names: tuple[str, str]) -> None:
+    own, other = names
+    entry = {"score": "magnitude", "sparsity": 0.5}
+    entries = [{"name": own, **entry, "against": [other]}, *([] if own == other else [{"name": other, **entry}])]
+    with pytest.raises(RecipeError) as caught:
+        plan_of(tiny_inputs, *entries)
+    assert (caught.value.context["entry"], caught.value.context["got"]) == names
+
+
 def test_a_combination_is_compared_with_comparable_parents(tiny_inputs: Path) -> None:
     wanda = {"demonstrations": "mt", "score": "wanda", "sparsity": 0.5, "propagation": "dense"}
     plan = plan_of(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mlprune.errors import CorpusError
 from mlprune.recipe import parse_recipe
 from mlprune.steps.demonstrate.jobs import DemonstrateJob, MixJob
 from mlprune.steps.demonstrate.plan import PlannedSet, plan_sets
@@ -92,6 +93,49 @@ def test_texts_are_tokenised_whole_and_cut_to_max_tokens(tiny_run: FinishedRun) 
     for text, ids in zip(table["text"], table["token_ids"], strict=True):
         assert ids.tolist() == tokenizer(text)["input_ids"][:48]
     assert {len(ids) for ids in table["token_ids"]} == {48}
+
+
+TEXTS = ["a", "b" * 20, "c" * 3, "d" * 30, "e" * 4, "f" * 5]
+TEXT: dict[str, Any] = {"name": "t", "kind": "text", "path": "texts.txt", "samples": 3, "max_tokens": 10}
+
+
+@pytest.fixture
+def texts(own_inputs: Path) -> Path:
+    """Inputs with short and long texts; the drawing order of three of them has a long one."""
+    (own_inputs / "texts.txt").write_text("\n\n".join(TEXTS))
+    return own_inputs
+
+
+def test_longer_demonstrations_can_be_replaced_by_the_next_ones(texts: Path) -> None:
+    order = sorted(range(len(TEXTS)), key=lambda number: hashlib.sha256(f"0:{number}".encode()).hexdigest())
+    short = [number for number in order if len(TEXTS[number]) <= 8][:3]
+    assert short != order[:3]
+    written = Written(texts, {**TEXT, "longer": "skip", "template": "{text}"})
+    assert [ids.tolist() for ids in written.table()["sentence_ids"]] == [[number] for number in short]
+    n_longer = order.index(short[-1]) - 2
+    assert (written.row()["samples"], written.row()["longer"], written.row()["n_longer"]) == (3, "skip", n_longer)
+    job = written.sets[-1].job
+    assert isinstance(job, DemonstrateJob)
+    assert job.n_longer == n_longer > 0
+    with pytest.raises(CorpusError) as caught:
+        Written(texts, {**TEXT, "longer": "skip", "samples": 5})
+    assert "2 longer" in str(caught.value)
+
+
+def test_longer_demonstrations_can_lose_their_start(texts: Path) -> None:
+    written = Written(texts, {**TEXT, "longer": "truncate_left", "samples": 6})
+    tokenizer = tiny_tokenizer()
+    for text, ids in zip(written.table()["text"], written.table()["token_ids"], strict=True):
+        assert ids.tolist() == tokenizer(text)["input_ids"][-10:]
+    assert (written.row()["longer"], written.row()["n_longer"]) == ("truncate_left", 2)
+    assert "longer" not in Written(texts, TEXT).row()
+
+
+def test_a_token_budget_is_filled_without_the_demonstrations_that_are_skipped(texts: Path) -> None:
+    budget = {key: value for key, value in TEXT.items() if key != "samples"} | {"token_budget": 14}
+    written = Written(texts, {**budget, "longer": "skip"})
+    assert sum(len(ids) for ids in written.table()["token_ids"]) == 14
+    assert all(len(text) < 12 for text in written.table()["text"])
 
 
 def test_no_demonstration_shows_a_sentence_that_is_evaluated(tiny_run: FinishedRun) -> None:

@@ -73,6 +73,7 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
         {"template": "{endonym}: {text}{end}"},
         {"samples": None, "token_budget": 150},
         {"paired": False},
+        {"longer": "truncate_left"},
     ],
 )
 def test_all_options_are_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
@@ -85,6 +86,26 @@ def test_paired_is_the_default_and_sets_without_pairs_have_it_in_their_label(tin
         "fr-en",
         "fr-en unpaired",
     ]
+
+
+def test_cutting_the_end_of_longer_demonstrations_is_the_default_and_not_in_the_id(tiny_inputs: Path) -> None:
+    assert the_set(tiny_inputs, longer="truncate_right").id == the_set(tiny_inputs).id
+
+
+def test_a_longer_demonstration_can_be_refused_while_planning(tiny_inputs: Path) -> None:
+    with pytest.raises(CorpusError) as caught:
+        the_set(tiny_inputs, longer="refuse", max_tokens=30)
+    assert caught.value.context["demonstrations"] == "mt"
+    assert the_set(tiny_inputs, longer="refuse", shots=1, max_tokens=64).spec.longer == "refuse"
+
+
+@pytest.mark.parametrize("change", [{"paired": False, "longer": "skip"}, {"kind": "mixed"}])
+def test_skipping_is_refused_where_it_has_no_meaning(tiny_inputs: Path, change: dict[str, Any]) -> None:
+    entries = [{**MT, **change}]
+    if "kind" in change:
+        entries = [MT, {"name": "mixed", "kind": "mixed", "parts": ["mt"], "longer": "skip"}]
+    with pytest.raises(RecipeError):
+        planned(tiny_inputs, entries)
 
 
 def test_the_name_is_not_in_the_id(tiny_inputs: Path) -> None:

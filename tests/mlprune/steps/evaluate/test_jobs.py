@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from mlprune.errors import work_of
 from mlprune.hashing import split_of
 from mlprune.plan import build_plan
 from mlprune.pruning.weight_files import read_block_weights
@@ -213,6 +214,30 @@ def test_masks_are_removed_when_the_dense_variant_is_evaluated_after_another(
         store.quarantine(store.require(*spec.identity.key))
     job.run(store, lambda: chain)
     assert contents(store) == contents(small_run.store)
+
+
+def test_an_error_of_the_model_says_which_evaluation_variant_and_items_it_concerns(
+    small_run: FinishedRun, copied_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: Store = copied_store(small_run.store)
+    job = job_of(small_run, "dense")
+    spec = next(spec for spec in job.evaluations if spec.task.task == "facts")
+    store.quarantine(store.require(*spec.identity.key))
+    chain = chain_of(small_run.plan)
+
+    def broken(*_: object) -> Any:
+        raise AssertionError("padding_idx")
+        yield
+
+    monkeypatch.setattr(chain, "stream", broken)
+    with pytest.raises(AssertionError) as raised:
+        job.run(store, lambda: chain)
+    work = work_of(raised.value)
+    first = str(predictions(small_run, spec)["example_id"][0])
+    assert f"facts {spec.task.language} {spec.task.split}" in work
+    assert f"items {first}" in work
+    assert job.variant_id in work
+    assert all(f"{one.task.task} {one.task.language} {one.task.split}" in job.work for one in job.evaluations)
 
 
 def test_changed_weights_are_restored_when_another_variant_is_evaluated(

@@ -24,7 +24,9 @@ from mlprune.steps.evaluate.shots import shot_lines
 from mlprune.steps.evaluate.task_items import as_run, task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import open_inputs
-from tests.tiny_recipes import CORPUS, N_LINES, small_recipe
+from mlprune.steps.recheck import contradictions
+from mlprune.store.store import Store
+from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, run_plan, small_recipe
 
 PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
 TRANSLATION: dict[str, Any] = {
@@ -171,7 +173,7 @@ GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
         ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe", "entailment"]),
         ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
         ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
-        ({**GOOD_ROW, "premise": " "}, ["empty or missing text", "premise"]),
+        ({**GOOD_ROW, "premise": 5}, ["empty or missing text", "premise"]),
         ({**GOOD_ROW, "id": 0}, ["occurs twice", "first=1"]),
         ({**GOOD_ROW, "id": 1.5}, ["wrong id"]),
         ({"id": 1, "premise": "a", "label": 0}, ["lacks keys", "hypothesis"]),
@@ -187,6 +189,60 @@ def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, ro
     assert len(str(caught.value).splitlines()) == 1
     for part in (*parts, "task='xnli', language='fr', split='test'", "fr.test.jsonl"):
         assert part in str(caught.value)
+
+
+def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
+    own_inputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (own_inputs / "xnli").mkdir()
+    for language, number in (("fr", 3), ("es", 4)):
+        rows = [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
+        (own_inputs / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = plan_of(own_inputs, {**XNLI, "languages": ["fr", "es"]}, {**XNLI, "rule": "pmi"})
+    (job, *_) = (job for job in plan.jobs if isinstance(job, EvaluateJob))
+    tasks = [evaluation.task for evaluation in job.evaluations if evaluation.task.task == "xnli"]
+    assert [[item.example_id for item in task_data(task).items] for task in tasks] == [["1", "2"]] * 3
+    (line,) = (record.getMessage() for record in caplog.records if "skipped" in record.getMessage())
+    assert all(part in line for part in ("2 rows", "fr 3", "es 4"))
+
+
+def test_items_longer_than_the_model_can_be_left_out_or_cut_and_the_default_is_not_in_ids(own_inputs: Path) -> None:
+    (own_inputs / "xnli").mkdir()
+    rows = [{**GOOD_ROW, "id": n, "premise": "a" * n} for n in (1, 2, 60)]
+    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert evaluation_ids(own_inputs, {**XNLI, "longer": "refuse"}) == evaluation_ids(own_inputs, XNLI)
+    with pytest.raises(TaskFileError):
+        needed(own_inputs, XNLI)
+    ids = [evaluation_ids(own_inputs, {**XNLI, "longer": how}) for how in ("refuse", "skip", "truncate_left")]
+    assert len({tuple(one) for one in ids}) == 3
+    for how, n_kept in (("skip", 2), ("truncate_left", 3)):
+        plan = plan_of(own_inputs, {**XNLI, "longer": how})
+        run_plan(plan, store := Store(own_inputs / f"store-{how}"))
+        (job,) = (job for job in plan.jobs if isinstance(job, EvaluateJob))
+        record = store.require(*job.evaluations[0].identity.key)
+        (row,) = record.rows["evaluations"]
+        assert (row["n_examples"], row["longer"], row["n_longer"]) == (n_kept, how, 1)
+        assert {metric["n"] for metric in record.rows["metrics"] if metric["metric"] == "accuracy"} == {n_kept}
+        assert list(contradictions(store, record)) == []
+
+
+def test_a_task_whose_items_may_be_left_out_is_not_translated_by_the_model(own_inputs: Path) -> None:
+    baseline = {"name": "t", "kind": "self_translate", "shots": 1, "max_new_tokens": 4}
+    with pytest.raises(RecipeError):
+        plan_of(own_inputs, {**FACTS, "languages": ["fr"], "longer": "skip"}, baselines=[baseline])
+
+
+@pytest.mark.parametrize("limit", [10**10, 10**30])
+def test_an_absurd_limit_is_refused_and_a_large_one_costs_no_more_than_the_items(own_inputs: Path, limit: int) -> None:
+    with pytest.raises(RecipeError) as caught:
+        plan_of(own_inputs, {**FACTS, "limit": limit})
+    assert "limit" in caught.value.context["key"]
+    variants = [{"name": "m", "score": "magnitude", "sparsity": 0.5}]
+    costs = []
+    for few_or_many in (N_FACTS, 10**9):
+        plan = plan_of(own_inputs, {**FACTS, "limit": few_or_many}, variants=variants)
+        costs.append(max(cost.fixed_bytes for cost in needs_of(plan, plan.jobs).costs if cost.step == "compare"))
+    assert costs[1] < 2**30
 
 
 @pytest.mark.parametrize(

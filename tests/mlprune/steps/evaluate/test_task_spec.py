@@ -80,6 +80,8 @@ def test_every_other_choice_changes_the_protocol() -> None:
         replace(TRANSLATION, shot_seed=1),
         replace(TRANSLATION, max_new_tokens=8),
         replace(TRANSLATION, split_by="clusters"),
+        replace(TRANSLATION, longer="skip"),
+        replace(TRANSLATION, longer="truncate_left"),
     ]
     assert len({spec.protocol.id for spec in [XNLI, *changed]}) == len(changed) + 1
 

@@ -20,6 +20,7 @@ CONTENTS = {"items": "aa", "groups": "bb"}
         {"metrics": ("ece",)},
         {"subset": ExampleSubset.of(["1"])},
         {"folder": "elsewhere"},
+        {"longer": "skip"},
         {"shots": 3, "shot_seed": 2, "max_new_tokens": 9, "other_shots": True},
     ],
 )

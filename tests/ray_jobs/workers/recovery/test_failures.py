@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from mlprune.errors import DamagedArtefactError, ModelError, OutOfMemoryError, WorkerLostError
-from ray_jobs.workers.recovery.failures import Failure, describe_failure
+from mlprune.errors import DamagedArtefactError, ModelError, OutOfMemoryError, WorkerLostError, work_context
+from ray_jobs.workers.recovery.failures import MAX_TRACEBACK, MAX_WORK, Failure, describe_failure
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,38 @@ def test_a_wrapped_error_of_another_process_is_classified_as_the_original() -> N
         cause = DamagedArtefactError("bad hash")
 
     assert describe_failure(Wrapped("a long trace")) == describe_failure(DamagedArtefactError("bad hash"))
+
+
+def raised(error: Exception, *, depth: int = 0) -> Exception:
+    """The error after it was raised and caught, below some further calls."""
+
+    def fall(n: int) -> None:
+        if n > 0:
+            fall(n - 1)
+        with work_context(lambda: "facts fr test"):
+            raise error
+
+    try:
+        fall(depth)
+    except Exception as err:
+        return err
+    raise AssertionError
+
+
+def test_a_failure_has_its_traceback_and_what_was_worked_on() -> None:
+    failure = describe_failure(raised(AssertionError("within num_embeddings")))
+    assert failure.work.startswith("facts fr test")
+    assert "in fall" in failure.traceback
+    assert "AssertionError: within num_embeddings" in failure.traceback
+    assert describe_failure(WorkerLostError("died")).traceback == ""
+
+
+def test_a_failure_of_any_depth_and_length_is_stored_in_bounded_length() -> None:
+    failure = describe_failure(raised(ValueError("the cause"), depth=60))
+    assert "the cause" in failure.traceback.splitlines()[-2]
+    failures = [describe_failure(raised(ValueError("x" * 1_000_000))), failure]
+    assert all(len(one.traceback) <= MAX_TRACEBACK + 100 for one in failures)
+    assert all(len(one.work) <= MAX_WORK for one in failures)
 
 
 def test_a_broken_device_is_one_line_and_the_fault_of_the_worker() -> None:

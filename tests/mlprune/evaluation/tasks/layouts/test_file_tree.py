@@ -90,3 +90,39 @@ def test_a_member_is_extracted_once_however_many_others_there_are(tmp_path: Path
     first, second = ([tree.file(name) for name in tree.names] for _ in range(2))
     assert first == second
     assert [file.read_text() for file in first] == [str(number) for number in range(70)]
+
+
+def read_first(path: Path) -> None:
+    tree = file_tree(path)
+    tree.file(tree.names[0])
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+def test_a_member_that_decompresses_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(file_tree_module, "MOST_BYTES", 1_000)
+    path = tmp_path / name
+    (tmp_path / "big.tsv").write_bytes(bytes(1_001))
+    (tmp_path / "small.tsv").write_bytes(bytes(1_000))
+    if name == "x.zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(tmp_path / "big.tsv", "big.tsv")
+            archive.write(tmp_path / "small.tsv", "small.tsv")
+        assert file_tree(path).file("x.zip/small.tsv").stat().st_size == 1_000
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(tmp_path / "big.tsv", "big.tsv")
+    with pytest.raises(TaskFileError) as caught:
+        read_first(path)
+    assert caught.value.context["member"] == "big.tsv"
+
+
+def test_a_member_that_is_larger_than_it_states_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.tsv", bytes(100_000))
+    monkeypatch.setattr(file_tree_module, "MOST_BYTES", 1_000)
+    tree = file_tree(path)
+    with pytest.raises(TaskFileError):
+        tree.file(tree.names[0])
