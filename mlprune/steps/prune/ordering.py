@@ -24,7 +24,7 @@ from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes, most_demonstrations
 from mlprune.steps.loss_records import loss_keys, losses_of
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values.plan import read_block_values
@@ -65,7 +65,7 @@ class Ordering:
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
         values = (self.block_values,) if self.block_values else ()
-        observed = ((STORED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
+        observed = ((OBSERVED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
         return (*statistics, *observed, *values, *loss_keys(self.schedule))
 
 

@@ -12,7 +12,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, RecordKey, make_identity
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values.dense_scores import DenseScores
 from mlprune.steps.prune.block_values.plan import PlannedValues, ValueSources, plan_block_values
@@ -181,7 +181,7 @@ def _observations(
     if spec.calibration is None:
         return ()
     sets = [_observed(recipe, inputs, spec.calibration, planned).further for planned in variant.sets]
-    return tuple((name, tuple(further[name].id for further in sets)) for name in STORED_KINDS if name in spec.needs)
+    return tuple((name, tuple(further[name].id for further in sets)) for name in OBSERVED_KINDS if name in spec.needs)
 
 
 def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
@@ -191,7 +191,7 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
         "base_model": spec.model.base_model_id,
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
-        **{STORED_KINDS[name]: list(ids) for name, ids in ordering.observations},
+        **{OBSERVED_KINDS[name]: list(ids) for name, ids in ordering.observations},
         **_parent_of(ordering.block_values),
         "losses": spec.schedule.losses,
     }
