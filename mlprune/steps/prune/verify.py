@@ -150,17 +150,12 @@ def _swept_block(
 
 def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
     """Return the ordering that the variant's masks come from, with the variant's sparsity only."""
-    selection = variant.calibration.selection if variant.calibration else None
     return Ordering(
-        variant.score,
+        variant,
         (variant.sparsity,),
-        variant.schedule,
-        variant.scope,
-        selection,
         statistics=tuple(record.parents.get("statistics", ())),
         contrast=record.optional_parent("contrast_statistics"),
         block_values=values_key(record),
-        refinement=variant.refinement,
         observations=tuple(
             (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
         ),
