@@ -82,7 +82,6 @@ LONGEST_FILES = (
     "tests/ray_jobs/cli/test_application.py",
     "tests/ray_jobs/test_two_drivers.py",
     "tests/pretended_gpus/test_recipes.py",
-    "tests/ray_jobs/cli/commands/results/test_mixed_model.py",
 )
 """Files that several pytest workers start first, so that none of them runs alone at the end."""
 

@@ -24,8 +24,6 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
     ("sparsegpt", "monolingual"): "#661100",
     ("wanda_plus_plus", "translation"): "#5E4FA2",
     ("wanda_plus_plus", "monolingual"): "#9E7B0A",
-    ("pruner_zero", "translation"): "#B9A12A",
-    ("pruner_zero", "monolingual"): "#A0522D",
     ("alps", "translation"): "#8FBC3B",
     ("alps", "monolingual"): "#3D4A0A",
 }
@@ -47,7 +45,7 @@ MARKERS: Mapping[str | None, str] = {
 }
 """Kind of demonstrations -> matplotlib's marker."""
 
-_HOLLOW = ("contrast", "ria", "wanda_plus_plus", "pruner_zero")
+_HOLLOW = ("contrast", "ria", "wanda_plus_plus")
 """Scores with hollow markers: in grey they still differ from other scores on the same kind of demonstrations."""
 
 

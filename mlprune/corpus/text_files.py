@@ -3,7 +3,7 @@
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
@@ -62,34 +62,6 @@ def read_lines(path: Path) -> list[str]:
 def uncompressed_name(path: Path) -> str:
     """The name of a file without the ending of a compression: `fr.txt.gz` is `fr.txt`."""
     return path.name.removesuffix(path.suffix) if path.suffix in COMPRESSIONS[1:] else path.name
-
-
-def existing_files(folder: Path, names: Sequence[str]) -> tuple[Path, ...]:
-    """The files of a folder with one of the names, plain or compressed, in the order of names and compressions."""
-    paths = (folder / f"{name}{ending}" for name in names for ending in COMPRESSIONS)
-    return tuple(path for path in paths if path.is_file())
-
-
-def find_file(folder: Path, stem: str, suffixes: Sequence[str]) -> Path | None:
-    """The file `stem + suffix` of a folder, or None. A suffix stands for its compressed forms as well.
-
-    Raises:
-        CorpusError: there are several.
-    """
-    return only_file(existing_files(folder, [f"{stem}{suffix}" for suffix in suffixes]))
-
-
-def only_file(paths: Sequence[Path]) -> Path | None:
-    """The only one of some files, or None if there are none.
-
-    Raises:
-        CorpusError: there are several.
-    """
-    if len(paths) > 1:
-        names = [path.name for path in paths]
-        expected = "one file; rename or remove the others"
-        raise CorpusError("several files match", folder=str(paths[0].parent), expected=expected, got=names)
-    return paths[0] if paths else None
 
 
 def listed_names(folder: Path) -> list[str] | str:

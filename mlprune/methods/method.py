@@ -5,12 +5,11 @@ from typing import Literal
 
 from mlprune.methods.parameters import Parameters
 
-StatisticsName = Literal["squares", "sums", "products", "gradients", "loss_gradients"]
+StatisticsName = Literal["squares", "sums", "products", "gradients"]
 """Statistics of the inputs of layers over counted tokens.
 
 `squares`: sums of squares of every feature. `sums`: sums of every feature. `products`: Gram matrices, sums of x x^T.
 `gradients`: mean squares over demonstrations of the gradient of the norm of a block's output by every weight.
-`loss_gradients`: those of the gradient of the language-modelling loss, through the whole model.
 """
 
 StatisticName = Literal["mean", "median"]

@@ -15,7 +15,6 @@ STATISTICS_COSTS: Mapping[StatisticsName, str] = {
     "sums": "two numbers per input and set",
     "products": "a Gram matrix per input and set: n * n / 2 numbers of 8 bytes",
     "gradients": "one number per weight and set",
-    "loss_gradients": "one number per weight and set, and all of them in memory",
 }
 """Statistics -> what is stored of them."""
 
@@ -98,7 +97,6 @@ def cost_words(method: Method) -> str:
     needs: tuple[StatisticsName, ...] = getattr(method, "needs", ())
     passes = ["a forward pass over the demonstrations"] if needs else []
     passes += ["a backward pass through every block"] if "gradients" in needs else []
-    passes += ["a backward pass through the whole model"] if "loss_gradients" in needs else []
     stored = [STATISTICS_COSTS[name] for name in needs]
     changed = (
         ["new weights, stored per variant"] if isinstance(method, Score | Refiner) and method.changes_weights else []

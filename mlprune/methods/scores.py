@@ -95,13 +95,6 @@ SCORES: Mapping[str, Score] = {
         needs=("squares", "gradients"),
         parameters=WandaPlusPlusParameters,
     ),
-    "pruner_zero": Score(
-        "squared magnitude times the scaled gradient of the loss",
-        citation="P. Dong et al., *Pruner-Zero: Evolving Symbolic Pruning Metric from scratch for Large Language "
-        "Models*, arXiv:2406.02924",
-        formula="W[i, j] ** 2 * (G[i, j] - min G) / (max G - min G), G the root mean square of d loss / d W[i, j]",
-        needs=("loss_gradients",),
-    ),
     "sparsegpt": Score(
         "second-order reconstruction error, with an update of the remaining weights",
         citation="E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
@@ -125,3 +118,6 @@ SCORES: Mapping[str, Score] = {
         bytes_per_weight=72,
     ),
 }
+
+REMOVED_SCORES: Mapping[str, str] = {"pruner_zero": "0.3"}
+"""Scores of earlier versions -> the version that removed them. Their records stay readable and are not reproducible."""

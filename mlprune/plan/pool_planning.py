@@ -77,16 +77,8 @@ class _Planning:
 
     @property
     def shard_counts(self) -> range:
-        """Possible numbers of shards, fewest first.
-
-        Raises:
-            BadInputError: the recipe has several, and a job needs one.
-        """
-        needs_one = any(cost.needs_one_shard for cost in self.costs)
-        given, most = self.compute.shards, 1 if needs_one else len(self.sizes.blocks)
-        if needs_one and given not in ("auto", 1):
-            message = "a gradient through the whole model needs one shard"
-            raise BadInputError(message, expected="compute: {shards: 1}", got=f"compute: {{shards: {given}}}")
+        """Possible numbers of shards, fewest first."""
+        given, most = self.compute.shards, len(self.sizes.blocks)
         return range(1, most + 1) if given == "auto" else range(given, given + 1)
 
     def pool(self) -> Pool | None:

@@ -27,8 +27,6 @@ class BlockInputs:
     """The Gram matrices of each set, in the order of the sets."""
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
     """Layer -> [out, in] float32, by the norm of the block's output."""
-    loss_gradients: Mapping[str, Tensor] = field(default_factory=dict)
-    """Layer -> [out, in] float32, by the loss of the model."""
 
     def n_silent(self, layer_input: str) -> int:
         """Return the number of features of an input that the contrast set never activates."""
@@ -51,7 +49,6 @@ class BlockInputs:
             moments=self.moments.get(name),
             products=self.products.get(name),
             gradients=self.gradients.get(layer),
-            loss_gradients=self.loss_gradients.get(layer),
         )
 
 
@@ -66,7 +63,6 @@ class SetStatistics:
     moments: Mapping[str, FeatureMoments] = field(default_factory=dict)
     products: Mapping[str, Tensor] = field(default_factory=dict)
     gradients: Mapping[str, Tensor] = field(default_factory=dict)
-    loss_gradients: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 def block_inputs(
@@ -93,7 +89,6 @@ def block_inputs(
         {name: combined_products([one.products[name] for one in sets], weights) for name in first.products},
         tuple(one.products for one in sets) if first.products else (),
         _joined_gradients([one.gradients for one in sets], weights),
-        _joined_gradients([one.loss_gradients for one in sets], weights),
     )
 
 

@@ -11,7 +11,7 @@ from mlprune.recipe.plugins.method_names import refiner_named, score_named
 if TYPE_CHECKING:
     from mlprune.recipe.variants import VariantFields
 
-STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients", "loss_gradients")
+STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
 _WITH_ANY_KIND = {"name", "against", "bits", "quantisation_group"}
 """Keys that also entries without a score may have."""
@@ -104,16 +104,6 @@ def check_units(entry: "VariantFields") -> None:
         if got != expected:
             wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
-
-
-def check_propagation(entry: "VariantFields") -> None:
-    """Check that gradients through the whole model are those of the dense model.
-
-    Raises:
-        ValueError: they are not.
-    """
-    if entry.reads_statistics and "loss_gradients" in entry.needs and entry.propagation != "dense":
-        raise ValueError(f"{named_methods(entry)} needs propagation: dense, got {entry.propagation}")
 
 
 def check_choice_of_demonstrations(entry: "VariantFields") -> None:

@@ -20,7 +20,6 @@ from mlprune.recipe.variant_checks import (
     check_choice_of_demonstrations,
     check_kind,
     check_permuted,
-    check_propagation,
     check_quantisation,
     check_refiner,
     check_structure,
@@ -237,7 +236,6 @@ class VariantFields(Model):
         check_refiner(self)
         check_units(self)
         check_choice_of_demonstrations(self)
-        check_propagation(self)
         return self
 
 

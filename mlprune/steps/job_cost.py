@@ -64,8 +64,6 @@ class JobCost:
     runs_model: bool = False
     """Whether the job runs the model and so needs its memory in every process of the chain; otherwise in
     one of them."""
-    needs_one_shard: bool = False
-    """Whether one process has to have all blocks."""
     is_shared: bool = False
     """Whether idle replicas compute a part of the job."""
 

@@ -67,7 +67,9 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "regional_gradients": RecordKind(
         1, "set and token scope with the regional gradients of all weights", folders=("gradients",)
     ),
-    "loss_gradients": RecordKind(1, "set and token scope with gradients of the model's loss", folders=("gradients",)),
+    "loss_gradients": RecordKind(
+        1, "set and token scope with gradients of the model's loss; not made since version 0.3", folders=("gradients",)
+    ),
     "activations": RecordKind(
         1,
         "demonstration set and choice of blocks, inputs and demonstrations whose raw activations are stored",

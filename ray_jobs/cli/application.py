@@ -22,7 +22,7 @@ from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.commands.data import check_data
-from ray_jobs.cli.commands.results import methods, mixed_model, notebook, query, report, rescore, share, tables
+from ray_jobs.cli.commands.results import methods, notebook, query, report, rescore, share, tables
 from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, serve, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
@@ -61,7 +61,6 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
     "notebook": notebook.notebook,
     "rescore": rescore.rescore,
     "ranks": rescore.ranks,
-    "mixed-model": mixed_model.mixed_model,
     "data check": check_data.check,
     "export": export_variant.export,
     "publish": publish.publish,

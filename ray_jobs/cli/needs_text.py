@@ -1,5 +1,6 @@
 """Text about what a plan needs: pool, nodes, memory, disk space, traffic, time, and hints for a better recipe."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,8 +8,7 @@ from dataclasses import replace
 from mlprune.counted import counted
 from mlprune.plan.estimate import Needs, busiest_flops, estimate_duration
 from mlprune.plan.gpu_kinds import GPU_KINDS, recognised_kind
-from mlprune.plan.node_assignment import NodeLoad, assign_actors
-from mlprune.plan.node_capacity import Node, format_node
+from mlprune.plan.node_capacity import Node, format_node, n_fitting
 from mlprune.plan.pool import GIB, Pool
 from mlprune.plan.rates import Rates, measure_gpu_rates, measure_rates, stated_gpu_rates
 from mlprune.plan.searches.search_costs import SearchCost
@@ -38,65 +38,59 @@ def describe_needs(
         searches: costs of the searches, of whose jobs only some are pending yet.
         analyses: costs of the sensitivity analyses, whose jobs may be done.
     """
-    loads = assign_actors(pool, nodes)
-    rates = _rates(needs, pool, loads, is_here=is_here)
+    usable = [node for node in nodes if _room(pool, node)]
+    rates = _rates(needs, pool, usable, is_here=is_here)
     return [
         f"pool:   {format_pool(pool)}",
-        *_node_lines(pool, loads, is_here=is_here),
-        *_memory_lines(pool, loads),
+        *_node_lines(pool, nodes, is_here=is_here),
+        *_memory_lines(pool, usable),
         *_traffic_lines(needs, pool),
         f"disk:   about {needs.disk_gib:.3f} GiB more in the store",
         *_time_lines(needs, pool, rates, is_here=is_here),
         *search_lines(searches, lambda rung: rung.seconds(needs, pool, rates)),
         *sensitivity_lines(analyses, lambda part: part.seconds(needs, pool, rates)),
-        *(f"hint:   {hint}" for hint in _hints(needs, pool, loads)),
+        *(f"hint:   {hint}" for hint in _hints(needs, pool, nodes)),
     ]
 
 
-def _node_lines(pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> list[str]:
-    """One line per kind of node and what is on it, for a cluster."""
+def _room(pool: Pool, node: Node) -> int:
+    """Return the number of actors of the pool for which a node has room."""
+    return n_fitting(node, pool.actor) if node.n_cpus > 0 else 0
+
+
+def _node_lines(pool: Pool, nodes: Sequence[Node], *, is_here: bool) -> list[str]:
+    """One line per kind of node of a cluster, with the number of actors for which it has room."""
     if is_here:
         return []
-    counts = Counter((format_node(load.node), _format_load(pool, load)) for load in loads)
-    return [f"nodes:  {n} x ({node}): {text}{' each' if n > 1 else ''}" for (node, text), n in counts.items()]
+    counts = Counter((format_node(node), _room(pool, node)) for node in nodes)
+    return [
+        f"nodes:  {n} x ({node}): room for {counted(room, 'actor')}{' each' if n > 1 else ''}"
+        for (node, room), n in counts.items()
+    ]
 
 
-def _format_load(pool: Pool, load: NodeLoad) -> str:
-    """Format what is on a node."""
-    parts = []
-    if load.n_replicas:
-        shards = f" of {pool.n_shards} shards" if pool.n_shards > 1 else ""
-        parts.append(f"{counted(load.n_replicas, 'replica')}{shards}")
-    if load.n_other_shards:
-        parts.append(f"{counted(load.n_other_shards, 'shard')} of {pool.n_shards} of replicas on several nodes")
-    if not parts:
-        return "nothing"
-    gpus = f" of {load.node.n_gpus} GPUs" if load.node.n_gpus else ""
-    used = f", {load.n_gpus(pool)}{gpus}" if gpus else ""
-    return f"{' and '.join(parts)}{used}, {load.memory_bytes(pool) / GIB:.1f} GiB"
-
-
-def _memory_lines(pool: Pool, loads: Sequence[NodeLoad]) -> list[str]:
-    """Memory of actors, of the fullest node and of the fullest accelerator."""
+def _memory_lines(pool: Pool, usable: Sequence[Node]) -> list[str]:
+    """Memory of an actor and of an accelerator."""
     blocks = "all in memory"
     if pool.is_offloaded:
         blocks = f"{sum(pool.resident)} in memory at a time, the others loaded from disk on demand"
     working = f"{pool.working_bytes / GIB:.2f} GiB of it for computing, in addition to the weights"
     coordinator = pool.coordinator_bytes / GIB
     forwarding = f"; {coordinator:.2f} GiB for the worker of each replica" if coordinator else ""
-    fullest = max(loads, key=lambda load: load.memory_bytes(pool) / load.node.memory_bytes if load.node.n_cpus else 0)
-    peak = f"at most {fullest.memory_bytes(pool) / GIB:.1f} of {fullest.node.memory_bytes / GIB:.1f} GiB on a node"
-    lines = [f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}; {peak}"]
+    total = f"{(pool.n_actors * pool.memory_bytes + pool.n_workers * pool.coordinator_bytes) / GIB:.1f} GiB in all"
+    lines = [
+        f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}; {total:.1f} GiB in all"
+    ]
     if pool.n_gpus:
-        lines.append(_accelerator_line(pool, loads))
+        lines.append(_accelerator_line(pool, usable))
     return [*lines, f"blocks: {pool.n_blocks}, {blocks}"]
 
 
-def _accelerator_line(pool: Pool, loads: Sequence[NodeLoad]) -> str:
-    """What is on the accelerators."""
+def _accelerator_line(pool: Pool, usable: Sequence[Node]) -> str:
+    """Memory and weights of the accelerators."""
     n_sharing = int(1 / pool.n_gpus + 1e-9) if pool.n_gpus < 1 else 1
     weights, working = pool.device_weight_bytes, pool.accelerators.working_bytes
-    smallest = min(load.node.gpu_bytes for load in loads if load.n_actors(pool))
+    smallest = min(node.gpu_bytes for node in usable)
     memory = f" of {smallest / GIB:.1f} GiB" if smallest else ""
     sharing = f" for each of {n_sharing} actors" if n_sharing > 1 else ""
     peak = f"at most {n_sharing * (weights + working) / GIB:.1f}{memory} on each"
@@ -132,15 +126,14 @@ def _time_lines(needs: Needs, pool: Pool, rates: Rates, *, is_here: bool) -> lis
     return [f"time:   {total}: {products}{reading}; {NOT_INCLUDED}", f"cost:   {hours}"]
 
 
-def _rates(needs: Needs, pool: Pool, loads: Sequence[NodeLoad], *, is_here: bool) -> Rates:
+def _rates(needs: Needs, pool: Pool, usable: Sequence[Node], *, is_here: bool) -> Rates:
     """The rates for the pool. Those of a CPU are measured here."""
     rates = measure_rates(needs.model, n_threads=n_cpus())
     if not pool.n_gpus:
         return rates
     if is_here:
         return replace(rates, gpu=measure_gpu_rates(needs.model, n_rows=needs.batch_tokens))
-    used = [load.node for load in loads if load.n_actors(pool)]
-    return replace(rates, gpu=stated_gpu_rates(used, needs.model, n_rows=needs.batch_tokens))
+    return replace(rates, gpu=stated_gpu_rates(usable, needs.model, n_rows=needs.batch_tokens))
 
 
 def _basis(rates: Rates, *, is_here: bool) -> str:
@@ -160,24 +153,24 @@ def _format_rates(pool: Pool, rates: Rates, *, is_here: bool) -> str:
     return text if pool.device_blocks == pool.n_blocks else f"{text} and {per_thread}"
 
 
-def _hints(needs: Needs, pool: Pool, loads: Sequence[NodeLoad]) -> Iterator[str]:
+def _hints(needs: Needs, pool: Pool, nodes: Sequence[Node]) -> Iterator[str]:
     """Hints for a faster or cheaper run."""
     if pool.n_gpus:
-        yield from _precision_hints(needs, loads)
-        n_gpus, n_used = sum(load.node.n_gpus for load in loads), sum(load.n_gpus(pool) for load in loads)
+        yield from _precision_hints(needs, nodes)
+        n_gpus, n_used = sum(node.n_gpus for node in nodes), math.ceil(pool.n_actors * pool.n_gpus - 1e-9)
         if n_used < n_gpus:
             yield f"{n_gpus - n_used} of {n_gpus} GPUs are not used"
-    elif any(load.node.gpus for load in loads):
+    elif any(node.gpus for node in nodes):
         yield "the GPUs are not used, because the recipe has device: cpu or gpus_per_actor: 0"
     if pool.n_gpus and pool.device_blocks < pool.n_blocks:
         n_host = pool.n_blocks - pool.device_blocks
         yield f"{n_host} of {pool.n_blocks} blocks do not fit on the GPUs and run on CPUs, which is slow"
 
 
-def _precision_hints(needs: Needs, loads: Sequence[NodeLoad]) -> Iterator[str]:
+def _precision_hints(needs: Needs, nodes: Sequence[Node]) -> Iterator[str]:
     """Hints about the dtype on accelerators."""
     model = needs.model
-    gpus = {gpu for load in loads for gpu in load.node.gpus}
+    gpus = {gpu for node in nodes for gpu in node.gpus}
     kinds = [GPU_KINDS[name] for gpu in gpus if (name := recognised_kind(gpu.name, gpu.memory_bytes))]
     gains = [kind.half / kind.peak(model.dtype, tf32=model.tf32) for kind in kinds]
     if model.dtype == "float32" and gains:

@@ -6,7 +6,7 @@ A recipe names a method; `find` returns it together with its provenance. A speci
 
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mlprune.errors import PluginError, unknown
@@ -18,7 +18,7 @@ from mlprune.methods.plugins.plugin import PluginKind, RefinerPlugin, SchedulePl
 from mlprune.methods.plugins.source import PluginSource
 from mlprune.methods.refiners import REFINERS
 from mlprune.methods.schedules import SCHEDULES
-from mlprune.methods.scores import SCORES
+from mlprune.methods.scores import REMOVED_SCORES, SCORES
 from mlprune.methods.structures import STRUCTURES
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
@@ -34,6 +34,8 @@ class MethodLookup(Generic[AnyMethod]):
     built_in: Mapping[str, AnyMethod]
     plugin: type[AnyMethod]
     """Class of the plug-ins."""
+    removed: Mapping[str, str] = field(default_factory=dict)
+    """Built-in names of earlier versions -> the version that removed them."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class MethodLookup(Generic[AnyMethod]):
             got = " and ".join(one.label for one in installed)
             raise PluginError(f"several distributions have a {self.kind} of this name", name=name, got=got)
         if not installed:
-            raise unknown(self.kind, name, self.names, error=PluginError)
+            raise self._unknown(name)
         return self.load(installed[0]), source_of(installed[0])
 
     def resolve(self, name: str, source: PluginSource | None) -> AnyMethod:
@@ -69,9 +71,11 @@ class MethodLookup(Generic[AnyMethod]):
         Args:
             source: its provenance; None for a built-in method.
         Raises:
-            PluginError: the plug-in is missing here, or its source differs.
+            PluginError: the plug-in is missing here, or its source differs, or an earlier version had the method.
         """
         if source is None:
+            if name not in self.built_in:
+                raise self._unknown(name)
             return self.built_in[name]
         if source.file is not None:
             plugins = self._of_file(source)
@@ -140,12 +144,18 @@ class MethodLookup(Generic[AnyMethod]):
             context = {"plugin": name, "source": label, "attribute": attribute}
             raise PluginError("an attribute of a plug-in is wrong", context, expected=expected, got=got)
 
+    def _unknown(self, name: str) -> PluginError:
+        if name in self.removed:
+            message = f"version {self.removed[name]} of mlprune removed this {self.kind}"
+            return PluginError(message, name=name, expected=list(self.names), next="stored results stay readable")
+        return unknown(self.kind, name, self.names, error=PluginError)
+
     def _is_built_in(self, name: str, label: str) -> PluginError:
         message = f"a plug-in has the name of a built-in {self.kind}"
         return PluginError(message, name=name, source=label, next="rename the plug-in, or uninstall its distribution")
 
 
-SCORE_METHODS = MethodLookup[Score]("score", "mlprune.scores", SCORES, ScorePlugin)
+SCORE_METHODS = MethodLookup[Score]("score", "mlprune.scores", SCORES, ScorePlugin, REMOVED_SCORES)
 STRUCTURE_METHODS = MethodLookup[Structure]("structure", "mlprune.structures", STRUCTURES, StructurePlugin)
 SCHEDULE_METHODS = MethodLookup[Schedule]("schedule", "mlprune.schedules", SCHEDULES, SchedulePlugin)
 REFINER_METHODS = MethodLookup[Refiner]("refiner", "mlprune.refiners", REFINERS, RefinerPlugin)

@@ -1,9 +1,8 @@
-"""Backward pass through one block: the gradients of the outputs of its layers, and of its input."""
+"""Backward pass through one block: the gradients of the outputs of its layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,15 +20,6 @@ LayerFlows = Mapping[str, Sequence[Flow]]
 """Layer -> one pair per demonstration, in the dtype of the model."""
 
 
-@dataclass(frozen=True)
-class BlockBackward:
-    """Result of a backward pass through a block."""
-
-    flows: LayerFlows
-    of_input: Tensor | None
-    """[b, s, d]: gradient of the hidden states before the block; None if not asked for."""
-
-
 def run_backward(
     runner: BlockRunner,
     block: int,
@@ -37,8 +27,7 @@ def run_backward(
     gradient_of: Callable[[Tensor], Tensor],
     *,
     lengths: Sequence[int],
-    wants_input: bool = False,
-) -> BlockBackward:
+) -> LayerFlows:
     """Run one block forward, and backward from the gradient of its output; no gradient of a weight is computed.
 
     `LayerHooks.observe_outputs` was called before. Several threads may do this at once.
@@ -47,7 +36,6 @@ def run_backward(
         states: before the block; they stay as they are.
         gradient_of: returns the gradient [b, s, d] of the hidden states [b, s, d] after the block.
         lengths: tokens of each demonstration that are part of the flows, from the first on.
-        wants_input: whether the gradient of the hidden states before the block is needed.
     Raises:
         ModelError: the block did not run a layer.
     """
@@ -58,14 +46,14 @@ def run_backward(
         with runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
             after = runner.step(block, HiddenStates(hidden, {block: call})).hidden
         check_run(family, family.layers, recorded.outputs)
-        targets = [*(recorded.outputs[layer] for layer in family.layers), *([hidden] if wants_input else [])]
+        targets = [recorded.outputs[layer] for layer in family.layers]
         gradients = torch.autograd.grad(after, targets, gradient_of(after.detach()))
     flows: dict[str, list[Flow]] = {}
-    for layer, of_outputs in zip(family.layers, gradients, strict=False):
+    for layer, of_outputs in zip(family.layers, gradients, strict=True):
         inputs = recorded.inputs[family.input_of(layer)].reshape(*hidden.shape[:2], -1)
         pairs = zip(of_outputs.reshape(*hidden.shape[:2], -1), inputs, lengths, strict=True)
         flows[layer] = [(of_row[:length], row[:length]) for of_row, row, length in pairs]
-    return BlockBackward(flows, gradients[-1] if wants_input else None)
+    return flows
 
 
 class _Recorded:

@@ -56,7 +56,7 @@ def regional_gradients(
     def flows_of(batch: tuple[HiddenStates, CountedTokens]) -> LayerFlows:
         states, counted = batch
         gradient_of = partial(_gradients_of_norms, counted=counted)
-        return run_backward(runner, block, states, gradient_of, lengths=counted_lengths(counted.mask)).flows
+        return run_backward(runner, block, states, gradient_of, lengths=counted_lengths(counted.mask))
 
     for start in range(0, len(batches), n_together):
         group = batches[start : start + n_together]

@@ -1,4 +1,4 @@
-"""Scores that read gradients: the score of Wanda++, and Pruner-Zero."""
+"""Scores that read gradients: the score of Wanda++."""
 
 import torch
 from torch import Tensor
@@ -34,33 +34,6 @@ def wanda_plus_plus_scores(weight: Tensor, norms: Tensor, gradients: Tensor, *, 
     for rows in row_chunks(weight):
         sums = gradients[rows].to(device=weight.device, dtype=torch.float64).mul_(alpha).add_(factors)
         scores[rows] = weight.detach()[rows].to(torch.float64).abs().mul_(sums).to(torch.float32)
-    return scores
-
-
-def pruner_zero_scores(weight: Tensor, gradients: Tensor) -> Tensor:
-    """Score each weight by its square times the gradient of the loss, scaled to [0, 1] over the layer.
-
-    S[i, j] = W[i, j] ** 2 * (G[i, j] - min G) / (max G - min G)        (Dong et al., Pruner-Zero, arXiv:2406.02924)
-
-    If all gradients are equal, the scaled gradient is 1 (NaN in the published code). The result is divided by the
-    largest square of a weight, which changes no order and keeps small scores in the range of float32. Everything is
-    float64 until then.
-
-    Args:
-        weight: [out, in], any float dtype.
-        gradients: [out, in], float32, >= 0.
-    Returns: [out, in], float32, in [0, 1].
-    Raises:
-        ShapeError: the shapes differ.
-    """
-    _check_gradients(weight, gradients)
-    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
-    least, span = float(gradients.min()), float(gradients.max()) - float(gradients.min())
-    largest = float(weight.detach().abs().max()) or 1.0
-    for rows in row_chunks(weight):
-        scaled = gradients[rows].to(device=weight.device, dtype=torch.float64).sub_(least)
-        scaled = scaled.div_(span) if span else torch.ones_like(scaled)
-        scores[rows] = (weight.detach()[rows].to(torch.float64) / largest).square_().mul_(scaled).to(torch.float32)
     return scores
 
 

@@ -40,14 +40,11 @@ class LayerInputs:
     gradients: Tensor | None = None
     """[out, in], float32: root of the mean over demonstrations of the squared gradient of the norm of the block's
     output by the weight; None unless read."""
-    loss_gradients: Tensor | None = None
-    """[out, in], float32: the same of the gradient of the language-modelling loss; None unless read."""
 
     def of_rows(self, rows: slice) -> "LayerInputs":
         """Return some rows of the layer."""
         gradients = None if self.gradients is None else self.gradients[rows]
-        loss_gradients = None if self.loss_gradients is None else self.loss_gradients[rows]
-        return replace(self, weight=self.weight[rows], gradients=gradients, loss_gradients=loss_gradients)
+        return replace(self, weight=self.weight[rows], gradients=gradients)
 
     @property
     def norms(self) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError
 from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters, checked_parameters
 from mlprune.numeric.selection.sortable_bits import Array, compiled
-from mlprune.numeric.weights.gradient_scores import gradients_of, pruner_zero_scores, wanda_plus_plus_scores
+from mlprune.numeric.weights.gradient_scores import gradients_of, wanda_plus_plus_scores
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.score_rows import check_non_negative, check_norms, row_chunks
 
@@ -184,7 +184,6 @@ SCORE_FUNCTIONS: Mapping[str, ScoreFunction] = {
             inputs.weight, inputs.norms, gradients_of(inputs, inputs.gradients), alpha=parameters.alpha
         ),
     ),
-    "pruner_zero": lambda inputs, _: pruner_zero_scores(inputs.weight, gradients_of(inputs, inputs.loss_gradients)),
 }
 """Functions of the scores that do not change weights."""
 

@@ -9,11 +9,17 @@
 
 GROUP is outside_english, all, worst, english, a language, a pair, `script:Latn` or `class:2`. `dense` is allowed on the
 right side of a constraint: the value of its left side for the dense model.
+
+Python's `ast` reads the text; nothing is evaluated, and every node that is not listed here is refused. Names may be
+words of Python, as the language `is`, and have hyphens and colons, as `pt-BR`. So `ast` gets a text with an underscore
+for each of their characters, and the names follow from the positions.
 """
 
+import ast
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NoReturn
+from typing import Literal
 
 from mlprune.errors import RecipeError, nearest_names
 from mlprune.search.objective.expression import (
@@ -27,13 +33,17 @@ from mlprune.search.objective.expression import (
     Share,
 )
 from mlprune.search.objective.measure import EXPECTED_GROUPS, METRIC_NAMES, WHOLE_GROUPS, Group, Measure, parse_group
-from mlprune.search.objective.tokens import Token, tokens_of
 
 MAX_DEPTH = 50
-"""Most parentheses inside each other."""
-MAX_TOKENS = 200
+"""Most parentheses and signs inside each other."""
+MAX_CHARACTERS = 4_000
+EXPECTED_SYMBOLS = "numbers, names, + - * ( ) , . >= <="
+_NAME = re.compile(r"[^\W\d]\w*(?:[-:]\w+)*")
+_TOKEN = re.compile(rf"\s+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|{_NAME.pattern}|>=|<=|\*(?!\*)|[-+(),.]")
 _WORD_NODES: Mapping[str, Node] = {"kept": Share("kept"), "sparsity": Share("sparsity"), "dense": Dense()}
 _WORDS = (*WHOLE_GROUPS, "english", *_WORD_NODES, *N_ARGUMENTS, *METRIC_NAMES)
+_OPERATORS: Mapping[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply"}
+_RELATIONS: Mapping[type[ast.cmpop], Literal[">=", "<="]] = {ast.GtE: ">=", ast.LtE: "<="}
 
 
 def parse_objective(text: str) -> Expression:
@@ -43,13 +53,11 @@ def parse_objective(text: str) -> Expression:
         RecipeError: the text is not an expression, has the word `dense`, or depends on neither a measure nor the share
             of weights kept. The message has the position in the text, what was expected and what was found.
     """
-    parser = _parser(text)
-    expression = parser.parse_sum()
-    parser.expect_end()
-    if expression.reads_dense:
-        parser.refuse_dense()
-    if not expression.measures and not expression.reads_kept:
+    reader = _Reader.of(text)
+    expression = Expression(reader.node(reader.tree))
+    if not expression.measures and not expression.reads_kept and not expression.reads_dense:
         raise RecipeError("an objective is a constant", text=text, expected="a group, a metric, kept or sparsity")
+    reader.refuse_dense(expression)
     return expression
 
 
@@ -60,165 +68,150 @@ def parse_constraint(text: str) -> Constraint:
         RecipeError: the text is not two expressions with >= or <= between them, has the word `dense` on the left, or
             its left side is a constant.
     """
-    parser = _parser(text)
-    left = parser.parse_sum()
-    if left.reads_dense:
-        parser.refuse_dense()
+    reader = _Reader.of(text)
+    if not isinstance(reader.tree, ast.Compare):
+        raise reader.error(">= or <= between two expressions", len(text.rstrip()))
+    if len(reader.tree.ops) > 1:
+        raise reader.error("one of >= and <=", _end(reader.tree.comparators[0]))
+    left, right = (Expression(reader.node(side)) for side in (reader.tree.left, reader.tree.comparators[0]))
+    reader.refuse_dense(left)
     if not left.measures and not left.reads_kept:
         raise RecipeError("the left side is a constant", text=text, expected="a group, a metric, kept or sparsity")
-    relation = parser.take_relation()
-    right = parser.parse_sum()
-    parser.expect_end()
-    return Constraint(left, relation, right)
+    return Constraint(left, _RELATIONS[type(reader.tree.ops[0])], right)
 
 
-def _parser(text: str) -> "_Parser":
-    tokens = tokens_of(text)
-    if len(tokens) > MAX_TOKENS:
-        raise RecipeError("an expression is too long", expected=f"at most {MAX_TOKENS} numbers, names and symbols")
-    return _Parser(text, tokens)
-
-
-@dataclass
-class _Parser:
-    """A text and the number of tokens already read."""
+@dataclass(frozen=True)
+class _Reader:
+    """A text, the tree that Python's parser makes of it, and the names in the text."""
 
     text: str
-    tokens: tuple[Token, ...]
-    n_read: int = 0
-    depth: int = 0
+    tree: ast.expr
+    names: Mapping[int, str]
+    """Offset -> the name that begins there."""
 
-    @property
-    def next(self) -> Token:
-        """The token that follows."""
-        return self.tokens[self.n_read]
+    @classmethod
+    def of(cls, text: str) -> "_Reader":
+        """Parse a text.
 
-    def parse_sum(self) -> Expression:
-        """Read a sum."""
-        return Expression(self._sum())
+        Raises:
+            RecipeError: it is too long, has a character that belongs to nothing, or is not an expression.
+        """
+        if len(text) > MAX_CHARACTERS:
+            message = "an expression is too long"
+            raise RecipeError(message, expected=f"at most {MAX_CHARACTERS} characters", got=len(text))
+        plain, start = "", 0
+        names: dict[int, str] = {}
+        while start < len(text):
+            match = _TOKEN.match(text, start)
+            if match is None:
+                raise cls(text, ast.Constant(None), names).error(EXPECTED_SYMBOLS, start)
+            if _NAME.fullmatch(match[0]):
+                names[start] = match[0]
+                plain += "_" * len(match[0])
+            else:
+                plain += " " * len(match[0]) if match[0].isspace() else match[0]
+            start = match.end()
+        reader = cls(text, ast.Constant(None), names)
+        reader.check_depth(plain)
+        padding = len(plain) - len(plain.lstrip())
+        try:
+            tree = ast.parse(plain.strip(), mode="eval").body
+        except SyntaxError as err:
+            offset = padding + (err.offset - 1 if err.offset else len(plain.strip()))
+            offset = next(
+                (start for start, name in names.items() if "-" in name and start + len(name) == offset), offset
+            )
+            raise reader.error("a number, a group, a metric, kept, sparsity, ( or an operator", offset) from err
+        for node in ast.walk(tree):
+            if isinstance(node, ast.expr):
+                node.col_offset += padding
+                node.end_col_offset = _end(node) + padding
+        return cls(text, tree, names)
 
-    def take_relation(self) -> Literal[">=", "<="]:
-        """Read >= or <=."""
-        if self._skip(">="):
-            return ">="
-        if self._skip("<="):
-            return "<="
-        raise self._error(">= or <=")
+    def check_depth(self, plain: str) -> None:
+        """Check how deep parentheses and signs are inside each other."""
+        depth = 0
+        for match in re.finditer(r"[()]|(?:-\s*){2,}", plain):
+            depth += {"(": 1, ")": -1}.get(match[0], 0)
+            if depth > MAX_DEPTH or match[0].count("-") > MAX_DEPTH:
+                raise self.error(f"at most {MAX_DEPTH} parentheses inside each other", match.start())
 
-    def expect_end(self) -> None:
-        """Check that nothing follows."""
-        if self.next.kind != "end":
-            raise self._error("an operator or the end")
+    def node(self, tree: ast.expr) -> Node:
+        """Return the expression of a part of the tree.
 
-    def refuse_dense(self) -> NoReturn:
-        """Raise the error of a `dense` that means nothing."""
-        position = next(token.position for token in self.tokens if token.text == "dense")
-        where = "dense on the right side of a constraint only, such as english >= dense - 0.01"
-        raise RecipeError("dense has no meaning here", text=self.text, position=position, expected=where)
+        Raises:
+            RecipeError: it is something else than an expression.
+        """
+        match tree:
+            case ast.Constant(value=int() | float() as value):
+                return Number(float(value))
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return Operation("negative", (self.node(operand),))
+            case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
+                return Operation(_OPERATORS[type(operator)], (self.node(left), self.node(right)))
+            case ast.Name():
+                name = self.names[tree.col_offset]
+                return _WORD_NODES.get(name) or Measure(None, None, self._group(tree))
+            case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name()), keywords=[]):
+                return self._call(tree)
+            case ast.Compare(left=left):
+                raise self.error("an operator or the end", _end(left))
+        raise self.error("a number, a group, a metric, kept, sparsity or (", tree.col_offset)
 
-    def _sum(self) -> Node:
-        node = self._product()
-        while self.next.text in ("+", "-"):
-            name = "add" if self._take().text == "+" else "subtract"
-            node = Operation(name, (node, self._product()))
-        return node
+    def _call(self, call: ast.Call) -> Node:
+        """Return a function of other nodes, or a measure, of a task if the call names one."""
+        first, last = call.func.col_offset, max(offset for offset in self.names if offset < _end(call.func))
+        name = self.names[first]
+        if first == last and name in N_ARGUMENTS:
+            return Operation(name, tuple(self.node(one) for one in self._arguments(call, N_ARGUMENTS[name])))
+        return Measure(None if first == last else name, self._metric(last), self._group(*self._arguments(call, 1)))
 
-    def _product(self) -> Node:
-        node = self._factor()
-        while self._skip("*"):
-            node = Operation("multiply", (node, self._factor()))
-        return node
+    def _arguments(self, call: ast.Call, n: int) -> list[ast.expr]:
+        if len(call.args) != n:
+            last = _end(call.args[min(n, len(call.args)) - 1]) if call.args else _end(call) - 1
+            raise self.error(f"{n} in parentheses", last)
+        return call.args
 
-    def _factor(self) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise self._error(f"at most {MAX_DEPTH} parentheses inside each other")
-        node = self._nested_factor()
-        self.depth -= 1
-        return node
+    def _metric(self, offset: int) -> str:
+        if self.names[offset] not in METRIC_NAMES:
+            raise self.error(f"a metric: {', '.join(METRIC_NAMES)}", offset)
+        return self.names[offset]
 
-    def _nested_factor(self) -> Node:
-        if self._skip("-"):
-            return Operation("negative", (self._factor(),))
-        if self._skip("("):
-            node = self._sum()
-            self._expect(")")
-            return node
-        if self.next.kind == "number":
-            return Number(float(self._take().text))
-        if self.next.kind == "name":
-            return self._named()
-        raise self._error("a number, a group, a metric, kept, sparsity or (")
-
-    def _named(self) -> Node:
-        token = self._take()
-        if token.text in _WORD_NODES:
-            return _WORD_NODES[token.text]
-        if self._skip("."):
-            return self._measure(token.text, self._metric(self._take_name("a metric")))
-        if self.next.text != "(":
-            return Measure(None, None, self._group(token))
-        if token.text in N_ARGUMENTS:
-            return self._function(token.text)
-        return self._measure(None, self._metric(token))
-
-    def _function(self, name: str) -> Node:
-        self._expect("(")
-        arguments = [self._sum()]
-        while len(arguments) < N_ARGUMENTS[name]:
-            self._expect(",")
-            arguments.append(self._sum())
-        self._expect(")")
-        return Operation(name, tuple(arguments))
-
-    def _measure(self, task: str | None, metric: str) -> Measure:
-        self._expect("(")
-        group = self._group(self._take_name(EXPECTED_GROUPS))
-        self._expect(")")
-        return Measure(task, metric, group)
-
-    def _metric(self, token: Token) -> str:
-        if token.text not in METRIC_NAMES:
-            raise self._error(f"a metric: {', '.join(METRIC_NAMES)}", token)
-        return token.text
-
-    def _group(self, token: Token) -> Group:
-        group = None if token.text in METRIC_NAMES else parse_group(token.text)
+    def _group(self, tree: ast.expr) -> Group:
+        name = self.names.get(tree.col_offset, "") if isinstance(tree, ast.Name) else ""
+        group = None if name in METRIC_NAMES else parse_group(name)
         if group is None:
-            example = f"a group after the metric, such as {token.text}(all)"
-            raise self._error(example if token.text in METRIC_NAMES else EXPECTED_GROUPS, token)
+            example = f"a group after the metric, such as {name}(all)"
+            raise self.error(example if name in METRIC_NAMES else EXPECTED_GROUPS, tree.col_offset)
         return group
 
-    def _take(self) -> Token:
-        token = self.next
-        self.n_read += 1
-        return token
+    def refuse_dense(self, expression: Expression) -> None:
+        """Refuse the word `dense` where it has no meaning.
 
-    def _take_name(self, expected: str) -> Token:
-        if self.next.kind != "name":
-            raise self._error(expected)
-        return self._take()
+        Raises:
+            RecipeError: the expression has it.
+        """
+        if expression.reads_dense:
+            position = next(offset for offset, name in self.names.items() if name == "dense") + 1
+            where = "dense on the right side of a constraint only, such as english >= dense - 0.01"
+            raise RecipeError("dense has no meaning here", text=self.text, position=position, expected=where)
 
-    def _skip(self, symbol: str) -> bool:
-        """Read a symbol if it follows."""
-        is_next = self.next.kind == "symbol" and self.next.text == symbol
-        self.n_read += is_next
-        return is_next
-
-    def _expect(self, symbol: str) -> None:
-        if not self._skip(symbol):
-            raise self._error(symbol)
-
-    def _error(self, expected: str, token: Token | None = None) -> RecipeError:
-        """The error for a token, by default the next one."""
-        token = token or self.next
+    def error(self, expected: str, offset: int) -> RecipeError:
+        """Return the error for the first word or symbol at or after an offset."""
+        rest = self.text[offset:]
+        position = offset + len(rest) - len(rest.lstrip())
+        got = self.names.get(position) or self.text[position : position + 1] or "the end"
         hint: dict[str, str] = {}
-        if token.kind == "name":
-            nearest = nearest_names(token.text, _WORDS)
+        if position in self.names:
+            nearest = nearest_names(got, _WORDS)
             hint = {"nearest": nearest[0]} if nearest else {}
-            if "-" in token.text:
+            if "-" in got:
                 hint = {"hint": "write a minus with a space on both sides"}
-        got = token.text or "the end"
-        return RecipeError(
-            "cannot read the expression", text=self.text, position=token.position, expected=expected, got=got, **hint
-        )
+        position = min(position, len(self.text.rstrip())) + 1
+        message = "cannot read the expression"
+        return RecipeError(message, text=self.text, position=position, expected=expected, got=got, **hint)
+
+
+def _end(node: ast.expr) -> int:
+    """Return the offset after a part of the text."""
+    return node.end_col_offset or node.col_offset

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.steps.job import ChainLoader, RecordKey
-from mlprune.steps.prune.variant import InterventionVariant
-from mlprune.steps.prune.variant_rows import Row, variant_row
+from mlprune.steps.prune.variant import InterventionVariant, variant_row
+from mlprune.steps.prune.variant_rows import Row
 from mlprune.steps.small_job import SmallJob
 from mlprune.store.store import Store
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations, islice
 
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import ScoredVariant
+from mlprune.steps.prune.variant import ScoredVariant, of_kind
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair
         most: largest number of pairs. A warning says how many pairs above it are left out.
     Returns: all pairs if there are at most `most`, otherwise the first pairs that differ in one choice.
     """
-    groups = _grouped(variant.spec for variant in variants if isinstance(variant.spec, ScoredVariant))
+    groups = _grouped(of_kind(ScoredVariant, (variant.spec for variant in variants)))
     n_pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups.values())
     if n_pairs <= most:
         return [pair for group in groups.values() for pair in _all_pairs(group)]

@@ -11,9 +11,9 @@ from mlprune.evaluation.inference.language_sums import LanguageSums, language_su
 from mlprune.evaluation.inference.seed_differences import SeedDifference, seed_difference
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.steps.base_variant import SeedSource
 from mlprune.steps.compare.comparison_rows import group_columns
 from mlprune.steps.compare.jobs import main_language
-from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
 from mlprune.steps.evaluate.task_spec import TaskSpec

@@ -14,9 +14,9 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import PASS_RATES, plain_name, task_metrics, with_detectors
 from mlprune.json_values import as_int, as_list
+from mlprune.steps.base_variant import SeedSource
 from mlprune.steps.compare.jobs import compare_job
 from mlprune.steps.compare.rank_jobs import rank_consistency_job
-from mlprune.steps.compare.seed_groups import SeedSource
 from mlprune.steps.compare.seed_jobs import SeedEvaluations, seed_components_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset

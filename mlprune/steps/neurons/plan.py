@@ -11,6 +11,7 @@ from mlprune.steps.neurons.jobs import NeuronMasksJob
 from mlprune.steps.neurons.variant import NeuronSelection, NeuronVariant
 from mlprune.steps.observe.dense_pass_plan import activity_jobs
 from mlprune.steps.prune.plan import PlannedVariant, with_entry
+from mlprune.steps.prune.variant import of_kind
 
 
 def add_neuron_variants(
@@ -29,10 +30,9 @@ def add_neuron_variants(
 
 def neuron_mask_jobs(variants: Iterable[PlannedVariant]) -> Iterator[NeuronMasksJob]:
     """Yield the job of each variant without neurons."""
-    for variant in variants:
-        if isinstance(variant.spec, NeuronVariant):
-            ordering = make_identity("masks", {"neurons": True}, parents={"variant": variant.id})
-            yield NeuronMasksJob(ordering, variant.spec)
+    for spec in of_kind(NeuronVariant, (variant.spec for variant in variants)):
+        ordering = make_identity("masks", {"neurons": True}, parents={"variant": spec.id})
+        yield NeuronMasksJob(ordering, spec)
 
 
 def _selections(config: NeuronsConfig) -> Iterator[NeuronSelection]:

@@ -1,13 +1,13 @@
 """Variants without feed-forward neurons, as plain values: which neurons are removed, and what they are chosen from."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from mlprune.hashing import with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue, as_object
-from mlprune.steps.base_variant import BaseVariant
+from mlprune.steps.base_variant import BaseVariant, SeedSource, SetLink
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.vocabulary import NeuronActionName
 
@@ -68,6 +68,25 @@ class NeuronVariant(BaseVariant):
     def seed(self) -> int | None:
         """Seed of a random control; None for other variants."""
         return self.selection.seed if self.selection.action == "random" else None
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the sets whose active neurons were counted."""
+        yield from ((set_id, "neurons", 1.0) for set_id in self.set_ids)
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return which neurons it lacks, and the seed of a random control."""
+        seed = (f"seed {self.selection.seed}",) if self.selection.seed else ()
+        return " ".join((*neuron_words(self.selection.parameters), *seed))
+
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of a random control."""
+        return self.seed if source == "score" else None
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the selection and the counts."""
+        return replace(self.selection, seed=0), self.activity_ids
 
     def own_columns(self, *, achieved: float) -> JsonObject:
         """Return the choice of neurons, and its seed."""

@@ -17,8 +17,7 @@ from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
-from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS, STORED_KINDS, ObserveBlocksJob
-from mlprune.steps.observe.gradients.jobs import LossGradientsJob
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS, ObserveBlocksJob
 from mlprune.steps.observe.jobs import CollectPartsJob, ObserveJob, ObservePartJob
 from mlprune.vocabulary import TokenScope
 
@@ -75,13 +74,8 @@ def plan_observation(
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     identity = make_identity("statistics", parameters, parents=parents)
-    further = {name: make_identity(kind, parameters, parents=parents) for name, kind in STORED_KINDS.items()}
-    gradients: tuple[Job, ...] = ()
-    if "loss_gradients" in wanted:
-        of_loss = further["loss_gradients"]
-        job = LossGradientsJob(of_loss, inputs.model, planned.id, batch_tokens=batch_tokens, token_scope=token_scope)
-        gradients = (job,)
-    chosen = tuple((name, of_kind) for name, of_kind in further.items() if name in wanted and name in OBSERVED_KINDS)
+    further = {name: make_identity(kind, parameters, parents=parents) for name, kind in OBSERVED_KINDS.items()}
+    chosen = tuple((name, of_kind) for name, of_kind in further.items() if name in wanted)
     if chosen:
         pass_job = ObserveBlocksJob(
             identity,
@@ -93,10 +87,10 @@ def plan_observation(
             token_scope=token_scope,
             set_label=planned.label,
         )
-        return PlannedObservation(identity, planned.id, token_scope, (*gradients, pass_job), further)
+        return PlannedObservation(identity, planned.id, token_scope, (pass_job,), further)
     if len(parts) == 1:
         whole = ObserveJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens, token_scope=token_scope)
-        return PlannedObservation(identity, planned.id, token_scope, (*gradients, whole), further)
+        return PlannedObservation(identity, planned.id, token_scope, (whole,), further)
     part_jobs = [
         ObservePartJob(
             make_identity("statistics_parts", {**parameters, "first": part.start, "n": len(part)}, parents=parents),
@@ -111,7 +105,7 @@ def plan_observation(
     ]
     part_ids = tuple(job.identity.id for job in part_jobs)
     collect_job = CollectPartsJob(identity, inputs.model, planned.id, parts=part_ids, token_scope=token_scope)
-    return PlannedObservation(identity, planned.id, token_scope, (*gradients, *part_jobs, collect_job), further)
+    return PlannedObservation(identity, planned.id, token_scope, (*part_jobs, collect_job), further)
 
 
 def split_demonstrations(n: int, *, max_tokens: int, n_bytes: int) -> list[range]:

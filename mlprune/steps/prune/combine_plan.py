@@ -9,8 +9,7 @@ from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant, with_entry
-from mlprune.steps.prune.variant import CombinedVariant, ScoredVariant, VariantSpec, agreeing_columns
-from mlprune.steps.prune.variant_rows import variant_row
+from mlprune.steps.prune.variant import CombinedVariant, agreeing_columns, variant_row
 
 SHARED_COLUMNS = (
     "score",
@@ -105,17 +104,12 @@ def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -
     return groups
 
 
-def _has_new_values(spec: VariantSpec) -> bool:
-    """Whether weights or biases of a variant can have new values."""
-    return spec.weights_changed or (isinstance(spec, ScoredVariant) and spec.score.compensates)
-
-
 def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant]) -> PlannedVariant:
     """Return the combination of several variants, in the order of their names."""
     if len({variant.id for variant in members}) < len(members):
         got = [variant.label for variant in members]
         raise RecipeError("a combination contains one variant twice", of=entry.of, got=got)
-    changed = [variant.label for variant in members if _has_new_values(variant.spec)]
+    changed = [variant.label for variant in members if variant.spec.has_new_values]
     if changed:
         message = "masks of variants with changed weights or biases cannot be combined"
         raise RecipeError(message, of=entry.of, got=changed)

@@ -38,8 +38,7 @@ class MethodCost:
         """Memory of the statistics of one block, of each set and combined, and of its new weights."""
         n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
         products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
-        n_gradients = len({"gradients", "loss_gradients"}.intersection(self.needs))
-        gradients = 4 * n_gradients * (self.n_sets + 1) * sum(sizes.prunable)
+        gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
         sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
         return products + gradients + sums + self.changed_bytes(sizes)
 

@@ -19,45 +19,41 @@ from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
-from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
+from mlprune.pruning.spec import StatisticsSelection
 from mlprune.pruning.weight_files import weights_path, write_block_weights
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
 from mlprune.steps.job_cost import JobCost, SetSizes, most_demonstrations
 from mlprune.steps.loss_records import loss_keys, losses_of
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values.plan import read_block_values
 from mlprune.steps.prune.cost import MethodCost, ordering_cost
-from mlprune.steps.prune.variant import DenseVariant, ScoredVariant
-from mlprune.steps.prune.variant_rows import variant_row, write_variants
+from mlprune.steps.prune.variant import DenseVariant, ScoredVariant, variant_row
+from mlprune.steps.prune.variant_rows import write_variants
 from mlprune.store.store import Store
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """Settings that variants of different sparsity share, and their sparsities."""
+    """A variant, the sparsities of all variants that differ from it in nothing else, and the records that it reads."""
 
-    score: ScoreSpec
+    variant: ScoredVariant
     sparsities: tuple[float, ...]
     """Ascending."""
-    schedule: ScheduleSpec
-    scope: Scope
-    selection: StatisticsSelection | None = None
     statistics: tuple[str, ...] = ()
     """Ids of the statistics of the demonstration sets; empty if the score reads none."""
     contrast: str | None = None
     """Id of the statistics of the contrast set."""
     block_values: RecordKey | None = None
     """Record of the values of blocks that the schedule reads, such as outlier ratios."""
-    refinement: RefinementSpec | None = None
     observations: tuple[tuple[StatisticsName, tuple[str, ...]], ...] = ()
     """Statistics other than sums of squares, with the ids of their records, in the order of the sets."""
 
     @property
     def method(self) -> PruningMethod:
         """How masks and new weights are chosen."""
-        return PruningMethod(self.score, self.refinement)
+        return PruningMethod(self.variant.score, self.variant.refinement)
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -65,8 +61,8 @@ class Ordering:
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
         values = (self.block_values,) if self.block_values else ()
-        observed = ((STORED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
-        return (*statistics, *observed, *values, *loss_keys(self.schedule))
+        observed = ((OBSERVED_KINDS[name], record_id) for name, ids in self.observations for record_id in ids)
+        return (*statistics, *observed, *values, *loss_keys(self.variant.schedule))
 
 
 def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
@@ -85,13 +81,13 @@ def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -
 def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
     """Return layer -> its sparsities in one block."""
     values = read_block_values(store, ordering.block_values) if ordering.block_values else None
-    losses = losses_of(store, ordering.schedule)
+    losses = losses_of(store, ordering.variant.schedule)
     return {
         layer: layer_sparsities(
             ordering.sparsities,
             position=LayerPosition(block, layer, values, losses),
-            schedule=ordering.schedule,
-            scope=ordering.scope,
+            schedule=ordering.variant.schedule,
+            scope=ordering.variant.scope,
         )
         for layer in family.layers
     }
@@ -99,16 +95,17 @@ def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) 
 
 def stored_inputs(store: Store, ordering: Ordering, *, block: int) -> BlockInputs:
     """Return the statistics of one block that an ordering reads."""
-    if ordering.selection is None:
+    selection = ordering.variant.selection
+    if selection is None:
         return NO_INPUTS
-    factors = _factors(store, ordering, ordering.selection, block=block)
+    factors = _factors(store, ordering, selection, block=block)
     sets = [
         read_set_statistics(
-            store, {name: ids[position] for name, ids in ordering.observations}, block, selection=ordering.selection
+            store, {name: ids[position] for name, ids in ordering.observations}, block, selection=selection
         )
         for position in range(len(ordering.statistics) if ordering.observations else 0)
     ]
-    return block_inputs(factors, sets, shares=ordering.selection.shares)
+    return block_inputs(factors, sets, shares=selection.shares)
 
 
 def _factors(store: Store, ordering: Ordering, selection: StatisticsSelection, *, block: int) -> Factors:
@@ -120,7 +117,9 @@ def _factors(store: Store, ordering: Ordering, selection: StatisticsSelection, *
 
     sets = [totals(statistics_id) for statistics_id in ordering.statistics]
     contrast = totals(ordering.contrast) if ordering.contrast else None
-    return factors_of(sets, selection=selection, contrast=contrast, per_demonstration=reads_means(ordering.score))
+    return factors_of(
+        sets, selection=selection, contrast=contrast, per_demonstration=reads_means(ordering.variant.score)
+    )
 
 
 @dataclass(frozen=True)
@@ -132,8 +131,6 @@ class OrderBlockJob(RecordJob):
     ordering_id: str
     block: int
     ordering: Ordering
-    refined: RefinedVariant | None = None
-    """The variant, if its masks are refined."""
 
     @property
     def needs(self) -> tuple[RecordKey, ...]:
@@ -147,7 +144,7 @@ class OrderBlockJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One block."""
-        ordering, score = self.ordering, self.ordering.score
+        ordering, score = self.ordering, self.ordering.variant.score
         needs = tuple(name for name, _ in ordering.observations)
         n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
         bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, most_demonstrations(sets)
@@ -161,7 +158,9 @@ class OrderBlockJob(RecordJob):
         files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
         if self.ordering.method.changes_weights:
             files.append(write_block_weights(store, weights_path(self.ordering_id, self.block), pruned.weights))
-        rows = refinement_tables(pruned.refinements, self.refined, block=self.block)
+        variant = self.ordering.variant
+        refined = RefinedVariant(variant.id, variant.set_ids) if variant.refinement else None
+        rows = refinement_tables(pruned.refinements, refined, block=self.block)
         store.write_record(self.identity.record(artefacts=tuple(files), rows=rows))
 
 

@@ -1,17 +1,17 @@
 """Plan the variants of a recipe: their ids, the sets they read, and the entries that ask for them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from mlprune.json_values import JsonObject
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
+from mlprune.steps.base_variant import SeedSource
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.evaluate.interventions import Intervention, NoIntervention
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Job, computed_parameters, make_identity
-from mlprune.steps.neurons.variant import NeuronVariant, neuron_words
 from mlprune.steps.prune.from_recipe import (
     check_structure,
     contrast_sets,
@@ -24,17 +24,13 @@ from mlprune.steps.prune.from_recipe import (
 )
 from mlprune.steps.prune.variant import (
     Calibration,
-    CombinedVariant,
-    DenseVariant,
-    QuantisedVariant,
     ScoredVariant,
     VariantSpec,
     dense_variant,
     scored_parameters,
+    variant_row,
 )
-from mlprune.steps.prune.variant_rows import variant_row
-from mlprune.steps.prune.variant_text import quantisation_words, variant_label
-from mlprune.steps.quantise.variants import has_same_masks, is_quantised_dense, quantisation_of
+from mlprune.steps.prune.variant_text import variant_label
 from mlprune.vocabulary import ProfileName
 
 
@@ -77,7 +73,7 @@ class PlannedVariant:
     @property
     def is_dense(self) -> bool:
         """Whether it is the unpruned model of the recipe."""
-        return isinstance(self.spec, DenseVariant) and self.baseline is None
+        return self.spec.removes_nothing and self.spec.rounding is None and self.baseline is None
 
     def intervention(self, task: TaskSpec) -> Intervention | None:
         """What it does at run time when it is evaluated on a task; None if it is not evaluated on it."""
@@ -97,10 +93,21 @@ class PlannedVariant:
             return _common([parent.seed for parent in self.parents])
         return self.sets[0].spec.seed if self.sets else None
 
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of a source; None if the variant has none, or parents with different ones."""
+        if self.baseline is not None:
+            return None
+        if self.parents:
+            seeds = {parent.own_seed(source) for parent in self.parents} - {None}
+            return next(iter(seeds)) if len(seeds) == 1 else None
+        if source == "demonstrations" and self.sets:
+            return self.seed
+        return self.spec.own_seed(source)
+
     @property
     def unquantised(self) -> "PlannedVariant":
         """The parent of a quantised variant; any other variant itself."""
-        return self.parents[0] if isinstance(self.spec, QuantisedVariant) else self
+        return self.parents[0] if self.spec.rounding else self
 
     def is_comparable_with(self, other: "PlannedVariant") -> bool:
         """Whether a comparison of two variants is meaningful.
@@ -112,9 +119,13 @@ class PlannedVariant:
         variant of its quantisation.
         """
         a, b = self.spec, other.spec
-        if self.baseline or other.baseline or has_same_masks(a, b) or is_quantised_dense(a, b):
+        has_same_masks = a.unquantised.id == b.unquantised.id
+        is_quantised_dense = (
+            a.rounding and a.rounding == b.rounding and any(spec.unquantised.removes_nothing for spec in (a, b))
+        )
+        if self.baseline or other.baseline or has_same_masks or is_quantised_dense:
             return self.id != other.id
-        if quantisation_of(a) != quantisation_of(b) or (a.sparsity, a.structure) != (b.sparsity, b.structure):
+        if a.rounding != b.rounding or (a.sparsity, a.structure) != (b.sparsity, b.structure):
             return False
         if self.unquantised is not self:
             return self.unquantised.is_comparable_with(other.unquantised)
@@ -133,16 +144,11 @@ class PlannedVariant:
         """A short description of the variant."""
         if self.baseline is not None:
             return self.baseline.label
-        if isinstance(self.spec, NeuronVariant):
-            seed = (f"seed {self.spec.selection.seed}",) if self.spec.selection.seed else ()
-            return " ".join((*neuron_words(self.spec.selection.parameters), *seed))
-        if isinstance(self.spec, QuantisedVariant):
-            return " ".join((self.unquantised.label, *quantisation_words(*astuple(self.spec.quantisation))))
-        if isinstance(self.spec, CombinedVariant):
-            parents = "; ".join(parent.label for parent in self.parents)
-            return f"{self.spec.combination.replace('_', ' ')} of {parents}"
-        row = variant_row(self.spec, achieved=0.0)
+        label = self.spec.own_label([parent.label for parent in self.parents])
+        if label is not None:
+            return label
         contrast = self.contrast.label if self.contrast else None
+        row = variant_row(self.spec, achieved=0.0)
         return variant_label(row, sets=[planned.label for planned in self.sets], contrast=contrast)
 
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.methods import StatisticsName
-from mlprune.pruning.layer_refinement import RefinedVariant
 from mlprune.recipe import Recipe
 from mlprune.steps.demonstrate.plan import PlannedSet
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, RecordKey, make_identity
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_plan import PlannedObservation, plan_observation
 from mlprune.steps.prune.block_values.dense_scores import DenseScores
 from mlprune.steps.prune.block_values.plan import PlannedValues, ValueSources, plan_block_values
@@ -26,8 +25,8 @@ from mlprune.steps.prune.variant import (
     CombinedVariant,
     DenseVariant,
     ScoredVariant,
-    VariantSpec,
     block_identity,
+    of_kind,
 )
 from mlprune.vocabulary import TokenScope
 
@@ -53,9 +52,9 @@ def all_observations(
     usual = {observation.identity.id: observation for observation in recipe_observations}
     passes: dict[str, tuple[PlannedSet, TokenScope]] = {}
     wanted: dict[str, dict[StatisticsName, None]] = defaultdict(dict)
-    for variant in variants.values():
-        spec, calibration = variant.spec, _dense_calibration(variant.spec)
-        if calibration is None or not isinstance(spec, ScoredVariant):
+    for spec in of_kind(ScoredVariant, (one.spec for one in variants.values())):
+        variant, calibration = variants[spec.id], spec.dense_calibration
+        if calibration is None:
             continue
         for planned in _sets_of(variant):
             statistics_id = _observed(recipe, inputs, calibration, planned).identity.id
@@ -79,8 +78,9 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
     Raises:
         RecipeError: one ordering would have too many sparsities.
     """
-    dense = [variant.spec for variant in variants.values() if isinstance(variant.spec, DenseVariant)]
-    scored = [(variant, variant.spec) for variant in variants.values() if isinstance(variant.spec, ScoredVariant)]
+    specs = [variant.spec for variant in variants.values()]
+    dense = of_kind(DenseVariant, specs)
+    scored = [(variants[spec.id], spec) for spec in of_kind(ScoredVariant, specs)]
     values = {spec.id: _block_values(recipe, inputs, variant, spec) for variant, spec in scored}
     jobs: list[Job] = [DenseVariantJob(inputs.base, tuple(inputs.base_row.items()), spec) for spec in dense[:1]]
     jobs += {job.makes: job for planned in values.values() if planned is not None for job in planned.jobs}.values()
@@ -97,16 +97,7 @@ def variant_jobs(recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedV
             orderings[_identity(ordering, spec, alone).id].append((ordering, spec))
     for group in orderings.values():
         jobs += _ordering_jobs(inputs, sorted(group, key=lambda pair: pair[1].sparsity))
-    specs = [variant.spec for variant in variants.values()]
-    return [*jobs, *(_combination(spec) for spec in specs if isinstance(spec, CombinedVariant))]
-
-
-def _dense_calibration(spec: VariantSpec) -> Calibration | None:
-    """Return the demonstrations of a variant that reads statistics of the dense model; None for other variants."""
-    if not isinstance(spec, ScoredVariant) or spec.calibration is None:
-        return None
-    is_dense = spec.calibration.propagation == "dense" or spec.schedule.reads_statistics
-    return spec.calibration if is_dense else None
+    return [*jobs, *map(_combination, of_kind(CombinedVariant, specs))]
 
 
 def _sets_of(variant: PlannedVariant) -> Iterator[PlannedSet]:
@@ -159,15 +150,12 @@ def _ordering(
     recipe: Recipe, inputs: Inputs, variant: PlannedVariant, spec: ScoredVariant, values: RecordKey | None
 ) -> Ordering:
     """Return the ordering of one variant, with its sparsity only."""
-    ordering = Ordering(
-        spec.score, (spec.sparsity,), spec.schedule, spec.scope, block_values=values, refinement=spec.refinement
-    )
+    ordering = Ordering(spec, (spec.sparsity,), block_values=values)
     if spec.calibration is None:
         return ordering
     contrast = variant.contrast
     return replace(
         ordering,
-        selection=spec.calibration.selection,
         statistics=_statistics(recipe, inputs, variant, spec.calibration),
         contrast=_observed(recipe, inputs, spec.calibration, contrast).identity.id if contrast else None,
         observations=_observations(recipe, inputs, variant, spec),
@@ -181,7 +169,7 @@ def _observations(
     if spec.calibration is None:
         return ()
     sets = [_observed(recipe, inputs, spec.calibration, planned).further for planned in variant.sets]
-    return tuple((name, tuple(further[name].id for further in sets)) for name in STORED_KINDS if name in spec.needs)
+    return tuple((name, tuple(further[name].id for further in sets)) for name in OBSERVED_KINDS if name in spec.needs)
 
 
 def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, ...] = ()) -> Identity:
@@ -191,7 +179,7 @@ def _identity(ordering: Ordering, spec: ScoredVariant, sparsities: tuple[float, 
         "base_model": spec.model.base_model_id,
         "statistics": list(ordering.statistics) or None,
         "contrast_statistics": ordering.contrast,
-        **{STORED_KINDS[name]: list(ids) for name, ids in ordering.observations},
+        **{OBSERVED_KINDS[name]: list(ids) for name, ids in ordering.observations},
         **_parent_of(ordering.block_values),
         "losses": spec.schedule.losses,
     }
@@ -207,10 +195,7 @@ def _ordering_jobs(inputs: Inputs, group: list[tuple[Ordering, ScoredVariant]]) 
         raise RecipeError("an ordering has too many sparsities", expected=f"at most {MAX_SPARSITIES}", got=got)
     ordering, identity = replace(first, sparsities=sparsities), _identity(first, variant, sparsities)
     blocks = [_block(identity, block) for block in range(inputs.model.n_blocks)]
-    refined = RefinedVariant(variant.id, variant.set_ids) if variant.refinement is not None else None
-    jobs: list[Job] = [
-        OrderBlockJob(block, inputs.model, identity.id, n, ordering, refined) for n, block in enumerate(blocks)
-    ]
+    jobs: list[Job] = [OrderBlockJob(block, inputs.model, identity.id, n, ordering) for n, block in enumerate(blocks)]
     return [*jobs, CollectVariantsJob(identity, tuple(block.id for block in blocks), tuple(spec for _, spec in group))]
 
 

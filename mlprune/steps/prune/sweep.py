@@ -147,9 +147,7 @@ class SweepJob(ModelJob):
     def _pruning(self, store: Store, block: int, batches: Batches) -> BlockPruning:
         """Return the function that the shard of a block calls to prune it."""
         variant = self.variant
-        ordering = Ordering(
-            variant.score, (variant.sparsity,), variant.schedule, variant.scope, block_values=self.block_values
-        )
+        ordering = Ordering(variant, (variant.sparsity,), block_values=self.block_values)
         return BlockPruning(
             store.uri,
             variant,

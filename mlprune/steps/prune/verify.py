@@ -25,7 +25,7 @@ from mlprune.steps.base_model import require_base_model
 from mlprune.steps.job import Identity, ModelRef
 from mlprune.steps.neurons.selection import neuron_rebuilder
 from mlprune.steps.neurons.variant import neuron_variant
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.block_values.plan import values_key
 from mlprune.steps.prune.combine import combined_block
@@ -150,18 +150,13 @@ def _swept_block(
 
 def _ordering(record: Record, variant: ScoredVariant) -> Ordering:
     """Return the ordering that the variant's masks come from, with the variant's sparsity only."""
-    selection = variant.calibration.selection if variant.calibration else None
     return Ordering(
-        variant.score,
+        variant,
         (variant.sparsity,),
-        variant.schedule,
-        variant.scope,
-        selection,
         statistics=tuple(record.parents.get("statistics", ())),
         contrast=record.optional_parent("contrast_statistics"),
         block_values=values_key(record),
-        refinement=variant.refinement,
         observations=tuple(
-            (name, tuple(record.parents[kind])) for name, kind in STORED_KINDS.items() if kind in record.parents
+            (name, tuple(record.parents[kind])) for name, kind in OBSERVED_KINDS.items() if kind in record.parents
         ),
     )

@@ -8,7 +8,7 @@ from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.recipe import BaselineConfig, VariantConfig
 from mlprune.steps.job import make_identity
 from mlprune.steps.prune.plan import PlannedVariant, with_entry
-from mlprune.steps.prune.variant import QuantisedVariant
+from mlprune.steps.prune.variant import QuantisedVariant, of_kind
 from mlprune.steps.quantise.jobs import QuantiseJob
 from mlprune.steps.quantise.rows import UNQUANTISED
 
@@ -29,9 +29,8 @@ def add_quantised(planned: Mapping[str, PlannedVariant]) -> dict[str, PlannedVar
 
 def quantise_jobs(variants: Iterable[PlannedVariant]) -> Iterator[QuantiseJob]:
     """Yield the job of each quantised variant."""
-    for variant in variants:
-        if isinstance(variant.spec, QuantisedVariant):
-            yield QuantiseJob(variant.spec.identity, variant.spec)
+    for spec in of_kind(QuantisedVariant, (variant.spec for variant in variants)):
+        yield QuantiseJob(spec.identity, spec)
 
 
 def _entries(variant: PlannedVariant, *, with_bits: bool) -> tuple[VariantConfig | BaselineConfig, ...]:

@@ -16,7 +16,6 @@ from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import ScoredVariant
 from mlprune.steps.questions.criterion import Criterion
 
 TEST = "test"
@@ -83,9 +82,9 @@ def languages_of(comparison: CompareJob) -> list[str]:
 
 def seed_of(variant: PlannedVariant) -> int | None:
     """Return the seed of a variant's demonstrations, or of its score; None if nothing of it is drawn at random."""
-    if variant.seed is not None or not isinstance(variant.spec, ScoredVariant):
+    if variant.seed is not None:
         return variant.seed
-    return variant.spec.score.seed
+    return variant.spec.own_seed("score") if variant.spec.is_candidate else None
 
 
 def plan_questions(

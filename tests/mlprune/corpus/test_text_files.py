@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mlprune.corpus.text_files import existing_files, find_file, listed_names, read_lines, read_text, uncompressed_name
+from mlprune.corpus.text_files import listed_names, read_lines, read_text, uncompressed_name
 from mlprune.errors import CorpusError
 
 
@@ -48,17 +48,6 @@ def test_missing_damaged_and_foreign_files_are_one_error(tmp_path: Path, name: s
     with pytest.raises(CorpusError) as caught:
         read_text(tmp_path / name)
     assert caught.value.context["expected"] == "UTF-8"
-
-
-def test_one_file_is_found_and_two_are_ambiguous(tmp_path: Path) -> None:
-    assert find_file(tmp_path, "fr", (".txt",)) is None
-    (tmp_path / "fr.txt.gz").write_bytes(b"")
-    assert find_file(tmp_path, "fr", (".dev", ".txt")) == tmp_path / "fr.txt.gz"
-    (tmp_path / "fr.txt").write_bytes(b"")
-    with pytest.raises(CorpusError, match="several files") as caught:
-        find_file(tmp_path, "fr", (".txt",))
-    assert caught.value.context["got"] == ["fr.txt", "fr.txt.gz"]
-    assert existing_files(tmp_path, ["fr.txt"]) == (tmp_path / "fr.txt", tmp_path / "fr.txt.gz")
 
 
 def test_an_error_lists_few_names(tmp_path: Path) -> None:

@@ -202,7 +202,6 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
     ({"structure": "2:4", "schedule": "owl"}, ["schedule uniform"]),
     ({"structure": "2:4", "schedule": {"layers": {"fc1": 0.5}}}, ["schedule uniform"]),
     ({"structure": "2:4", "sparsity": 0.4}, ["has sparsity 0.5, got 0.4"]),
-    ({"score": "pruner_zero"}, ["pruner_zero needs propagation: dense, got sequential"]),
     ({"score": "wanda_plus_plus", "samples": 2}, ["reads gradients of whole sets: leave samples out"]),
     ({"score": "wanda_plus_plus", "alpha": -1}, ["variants.0.alpha", "got=-1"]),
     ({"permute": True}, ["permute needs structure N:M, as in 2:4, got row"]),

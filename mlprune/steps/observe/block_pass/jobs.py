@@ -29,9 +29,7 @@ OBSERVED_KINDS: Mapping[StatisticsName, str] = {
     "products": "gram_matrices",
     "gradients": "regional_gradients",
 }
-"""Statistics that are observed block by block -> kind of their record."""
-STORED_KINDS: Mapping[StatisticsName, str] = {**OBSERVED_KINDS, "loss_gradients": "loss_gradients"}
-"""All statistics other than sums of squares -> kind of their record."""
+"""Statistics other than sums of squares, observed block by block -> kind of their record."""
 
 
 @dataclass(frozen=True)

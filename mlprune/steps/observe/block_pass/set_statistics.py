@@ -9,7 +9,7 @@ from mlprune.pruning.block_inputs import SetStatistics
 from mlprune.pruning.feature_factors import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.observe.block_pass.files import read_block_gradients, read_block_products, read_block_sums
-from mlprune.steps.observe.block_pass.jobs import STORED_KINDS
+from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
 from mlprune.store.store import Store
 
 
@@ -26,7 +26,7 @@ def read_set_statistics(
         StatisticsError: a record has no file of the block.
         StoreError: a record does not exist.
     """
-    artefacts = {name: store.require(STORED_KINDS[name], record_id).artefacts for name, record_id in records.items()}
+    artefacts = {name: store.require(OBSERVED_KINDS[name], record_id).artefacts for name, record_id in records.items()}
     statistics = SetStatistics()
     if "sums" in artefacts:
         sums, n_tokens = read_block_sums(store, artefacts["sums"], block)
@@ -37,7 +37,4 @@ def read_set_statistics(
         statistics = replace(statistics, products=read_block_products(store, artefacts["products"], block))
     if "gradients" in artefacts:
         statistics = replace(statistics, gradients=read_block_gradients(store, artefacts["gradients"], block))
-    if "loss_gradients" in artefacts:
-        of_loss = read_block_gradients(store, artefacts["loss_gradients"], block)
-        statistics = replace(statistics, loss_gradients=of_loss)
     return statistics

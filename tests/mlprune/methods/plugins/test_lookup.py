@@ -32,6 +32,14 @@ def test_a_built_in_method_has_no_source() -> None:
     assert SCORE_METHODS.resolve("wanda", None) is SCORES["wanda"]
 
 
+def test_a_removed_method_is_named_as_such_in_recipes_and_in_stored_variants() -> None:
+    for look_up in (lambda: SCORE_METHODS.find("pruner_zero"), lambda: SCORE_METHODS.resolve("pruner_zero", None)):
+        with pytest.raises(PluginError) as caught:
+            look_up()
+        assert caught.value.context["name"] == "pruner_zero"
+        assert "next" in caught.value.context
+
+
 def test_an_installed_plugin_is_listed_without_import_and_loaded_by_name(site: Path) -> None:
     write_cubic(site)
     assert [(one.name, one.label) for one in installed_plugins(GROUP)] == [("cubic", "cubic-scores 1.0")]

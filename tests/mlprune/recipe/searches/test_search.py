@@ -56,7 +56,7 @@ def test_lists_of_a_search_do_not_multiply_out() -> None:
         ({"levels": None, "space": {"sparsity": [0.3, 1.5]}}, "searches.0.space.sparsity", {"got": 1.5}),
         ({"levels": None, "space": {"sparsity": ["0.3"]}}, "searches.0.space.sparsity", {"expected": "a number"}),
         ({"levels": {**LEVELS, "per": "head"}}, "searches.0.levels.per", {"got": "head"}),
-        ({"minimise": "perplexity(all"}, "searches.0.minimise", {"position": 15}),
+        ({"minimise": "perplexity(all"}, "searches.0.minimise", {"position": 11}),
         ({"where": ["english < 3"]}, "searches.0.where.0", {"position": 9}),
         ({"minimise": "accuracy(all)"}, "searches.0.minimise", {"expected": ["perplexity"]}),
         ({"minimise": "facts.accuracy(all)"}, "searches.0.minimise", {"expected": ["perplexity"]}),

@@ -53,7 +53,15 @@ def test_a_constraint_has_a_canonical_text_and_the_measures_of_both_sides() -> N
         ("", 1),
         ("worst -", 8),
         ("worst fr", 7),
-        ("(worst", 7),
+        ("(worst", 1),
+        ("fr)", 3),
+        ("worst / 2", 7),
+        ("fr + 2de", 6),
+        ("'fr'", 1),
+        ("fr ** 2", 4),
+        ("[fr for fr in de]", 1),
+        ("a.b.accuracy(fr)", 1),
+        ("accuracy(*fr)", 10),
         ("worst-0.1", 1),
         ("worst-english", 1),
         ("accuracy", 1),
@@ -92,6 +100,11 @@ def test_constants_are_refused(parse: object, text: str) -> None:
     assert callable(parse)
     with pytest.raises(RecipeError):
         parse(text)
+
+
+def test_names_may_be_words_of_python_and_have_hyphens_and_colons() -> None:
+    expression = parse_objective("is + as - pt-BR * accuracy(script:Latn)\n + xnli.accuracy(or)")
+    assert str(expression) == "is + as - pt-BR * accuracy(script:Latn) + xnli.accuracy(or)"
 
 
 def test_a_typing_error_gets_the_nearest_word() -> None:

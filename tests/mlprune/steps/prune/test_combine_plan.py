@@ -9,8 +9,7 @@ from mlprune.errors import RecipeError
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.variant import CombinedVariant
-from mlprune.steps.prune.variant_rows import variant_row
+from mlprune.steps.prune.variant import CombinedVariant, variant_row
 from tests.tiny_recipes import tiny_recipe
 
 A = {"name": "a", "demonstrations": "mt", "score": "wanda", "sparsity": 0.5, "propagation": "dense"}

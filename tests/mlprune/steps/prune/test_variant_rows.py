@@ -15,8 +15,7 @@ from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.stored_masks import require_masks
-from mlprune.steps.prune.variant import DenseVariant, scored_parameters, scored_variant
-from mlprune.steps.prune.variant_rows import variant_row
+from mlprune.steps.prune.variant import DenseVariant, scored_parameters, scored_variant, variant_row
 from mlprune.steps.prune.variant_text import settings_words
 from mlprune.store.store import Store
 from tests.planted_refiner import NAME, PlantedParameters, plant

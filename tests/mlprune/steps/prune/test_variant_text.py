@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mlprune.steps.prune.variant_rows import COLUMNS
+from mlprune.steps.prune.variant import COLUMNS
 from mlprune.steps.prune.variant_text import block_ranges, settings_words, value_words, variant_label
 
 DEFAULTS: dict[str, Any] = {**dict.fromkeys(COLUMNS), "sparsity": 0.5}

@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import BadInputError, ModelError
+from mlprune.errors import BadInputError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.local_chain import local_chain
-from mlprune.steps.observe.gradients.jobs import LossGradientsJob
 from mlprune.steps.prune.verify import verify_variant
 from tests.method_reference import INPUT_OF, LAYERS
 from tests.mlprune.models.gradients.gradient_reference import Gradients, root_mean_squares
@@ -23,12 +21,11 @@ ALPHA = 100.0
 
 
 def gradient_recipe() -> dict[str, Any]:
-    """One set, and both scores that read gradients."""
+    """One set, and the score that reads gradients."""
     recipe = small_recipe()
     shared = {"demonstrations": "mt", "sparsity": 0.5}
     recipe["variants"] = [
         {"name": "regional", "score": "wanda_plus_plus", **shared, "propagation": ["dense", "sequential"]},
-        {"name": "loss", "score": "pruner_zero", **shared, "propagation": "dense"},
     ]
     recipe["evaluations"] = []
     return recipe
@@ -40,7 +37,7 @@ def run(tiny_inputs: Path) -> FinishedRun:
 
 
 def texts(run: FinishedRun) -> Sequence[Sequence[int]]:
-    (variant,) = run.named("loss")
+    (variant,) = run.named("regional", "dense")
     record = run.store.require("demonstration_sets", variant.sets[0].id)
     rows: Sequence[Sequence[int]] = run.store.read_table(record.artefacts[0])["token_ids"]
     return rows
@@ -67,16 +64,6 @@ def kept(scores: Tensor) -> Tensor:
     """The higher half of every row."""
     mask = torch.ones(scores.shape, dtype=torch.bool)
     return mask.scatter_(1, scores.argsort(dim=1, stable=True)[:, : scores.shape[1] // 2], value=False)
-
-
-def test_masks_of_pruner_zero_are_those_of_the_formula_in_float64(run: FinishedRun, in_float64: None) -> None:
-    gradients = root_means(run, lambda model, tokens, _: model(tokens, labels=tokens).loss)
-    model = AutoModelForCausalLM.from_pretrained(run.folder / "model", dtype=torch.float64)
-    (variant,) = run.named("loss")
-    for (block, layer), mask in run.keep_masks(variant.id).items():
-        weight, of_layer = model.model.layers[block].get_submodule(layer).weight.detach(), gradients[block, layer]
-        scaled = (of_layer - of_layer.min()) / (of_layer.max() - of_layer.min())
-        assert torch.equal(mask, kept(weight**2 * scaled))
 
 
 def test_masks_of_wanda_plus_plus_are_those_of_the_formula_in_float64(run: FinishedRun, in_float64: None) -> None:
@@ -108,17 +95,8 @@ def test_masks_of_wanda_plus_plus_are_those_of_the_formula_in_float64(run: Finis
 
 
 def test_dense_masks_are_rebuilt_from_stored_gradients_and_those_of_a_sweep_are_not(run: FinishedRun) -> None:
-    for name in ("regional", "loss"):
-        (variant,) = run.named(name, "dense")
-        assert verify_variant(run.store, run.store.require("variants", variant.id), run.folder / "model").is_equal
+    (variant,) = run.named("regional", "dense")
+    assert verify_variant(run.store, run.store.require("variants", variant.id), run.folder / "model").is_equal
     (sequential,) = run.named("regional", "sequential")
     with pytest.raises(BadInputError, match="not stored"):
         verify_variant(run.store, run.store.require("variants", sequential.id), run.folder / "model")
-
-
-def test_several_shards_are_refused(run: FinishedRun) -> None:
-    (job,) = (job for job in run.plan.jobs if isinstance(job, LossGradientsJob))
-    chain = local_chain(run.folder / "model", n_shards=3)
-    with pytest.raises(ModelError, match="one shard") as caught:
-        job.run(run.store, lambda: chain)
-    assert caught.value.context["got"] == "shards: 3"

@@ -1,1 +1,0 @@
-"""Gradients of the loss of the whole model over a demonstration set."""
