@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from infra.pages.frozen import thawed
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, wanda_scores
@@ -14,7 +16,8 @@ from mlprune.store.store import Store
 from tests.golden import __main__ as exact
 from tests.golden import contract
 from tests.golden.comparison import Contract, arrays_agree, differences, differing_entries
-from tests.tiny_recipes import FinishedRun, run_here
+from tests.tiny_models import save_tiny_model
+from tests.tiny_recipes import STORED_WEIGHTS, FinishedRun, run_here
 
 FOLDERS = ("records", "predictions")
 RUNS = {
@@ -32,6 +35,15 @@ def test_the_run_of_a_tiny_recipe_is_the_pinned_one_on_every_processor(
 ) -> None:
     found = contract.run_contract(request.getfixturevalue(RUNS[recipe]).store)
     assert differences(found, contract.read(recipe)) == []
+
+
+@pytest.mark.parametrize(("name", "options"), [("xglm", {}), ("small", {"blocks": 2, "seed": 5})])
+def test_the_stored_weights_are_those_of_the_tiny_models(name: str, options: dict[str, int], tmp_path: Path) -> None:
+    drawn = load_file(save_tiny_model(tmp_path, **options) / "model.safetensors")
+    stored = load_file(STORED_WEIGHTS / f"{name}.safetensors")
+    assert drawn.keys() == stored.keys()
+    for key, tensor in drawn.items():
+        torch.testing.assert_close(stored[key], tensor, rtol=1e-5, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
