@@ -12,12 +12,14 @@ from catalog.ingest.table_files import foreign_keys
 from catalog.ingest.view_files import macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog
+from mlprune.counted import counted
 from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError, RetiredArtefactError
 from mlprune.store.parquet import n_rows_of
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, one_line, record_path
 from mlprune.store.store import Store
 
+MAY_DIFFER = "whose numbers can differ in the last bits"
 CATALOG_DIFFERS = "the table differs from a rebuilt one"
 
 
@@ -41,8 +43,8 @@ class Damage:
 def check(store: Store) -> tuple[list[Damage], list[str]]:
     """Check a whole store, except claims, run files and the quarantine.
 
-    Returns: damages, and paths of files that no record references. Such files are normal: a killed step can write
-        artefacts without their record.
+    Returns: damages, and notes: paths of files that no record references, and the processors if there are several
+        kinds. Such files are normal: a killed step can write artefacts without their record.
     """
     damages: list[Damage] = []
     artefacts: set[Artefact] = set()
@@ -62,7 +64,15 @@ def check(store: Store) -> tuple[list[Damage], list[str]]:
     damages += _catalog_damages(store, intact, next_step=next_step)
     referenced = {artefact.path for artefact in artefacts}
     notes = [path for folder in ARTEFACT_FOLDERS for path in store.list(folder) if path not in referenced]
-    return damages, notes
+    return damages, [*notes, *_processor_notes(store)]
+
+
+def _processor_notes(store: Store) -> list[str]:
+    """Say which processors computed the results, if there are several kinds: only last bits may differ."""
+    with Catalog.open(store) as catalog:
+        rows = catalog.query(statement("fold", "processors"))
+    kinds = [f"{row['processor']} with {row['instructions']}: {counted(row['n_jobs'], 'job')}" for row in rows]
+    return [f"results of {len(kinds)} kinds of processor, {MAY_DIFFER}: {'; '.join(kinds)}"] if len(kinds) > 1 else []
 
 
 def _read_record(store: Store, kind: str, record_id: str, *, damages: list[Damage]) -> Record | None:

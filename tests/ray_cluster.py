@@ -170,7 +170,7 @@ class Cluster:
         """Request a path of the dashboard."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with urllib.request.urlopen(
-            urllib.request.Request(self.dashboard + path, headers=headers), timeout=30
+            urllib.request.Request(self.dashboard + path, headers=headers), timeout=TIMEOUT_S
         ) as reply:
             return json.load(reply)
 

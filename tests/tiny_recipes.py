@@ -23,6 +23,7 @@ from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import POSITIONS, save_tiny_model
 
+STORED_WEIGHTS = Path(__file__).parent / "golden" / "models"
 N_LINES = 40
 N_FACTS = 8
 CORPUS = {"en": "{n} cats", "fr": "{n} chats", "sw": "paka {n}"}
@@ -221,8 +222,18 @@ def method_recipe() -> dict[str, Any]:
 def write_inputs(folder: Path, *, family: str = "xglm") -> Path:
     """Write a model, a corpus, code and facts to a folder and return the folder."""
     save_tiny_model(folder / "model", family)
+    if family == "xglm":
+        use_stored_weights(folder / "model", "xglm")
     write_texts(folder)
     return folder
+
+
+def use_stored_weights(model: Path, name: str) -> None:
+    """Replace the weights of a tiny model with the same ones from a file.
+
+    Normal draws of torch differ in the last bits between processors, and ids cover the weights.
+    """
+    shutil.copy(STORED_WEIGHTS / f"{name}.safetensors", model / "model.safetensors")
 
 
 def write_texts(folder: Path) -> None:
@@ -249,7 +260,9 @@ def write_baseline_inputs(tiny: Path, folder: Path) -> Path:
     copied_inputs(tiny, folder)
     write_facts(folder, "dev", range(N_FACTS, 3 * N_FACTS))
     save_tiny_model(folder / "model", positions=2 * POSITIONS)  # room for a prompt that shows a translation
+    use_stored_weights(folder / "model", "xglm")
     save_tiny_model(folder / "small", blocks=2, seed=5)
+    use_stored_weights(folder / "small", "small")
     (folder / "own").mkdir()
     for language, text in CORPUS.items():
         rows = [

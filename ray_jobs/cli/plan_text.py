@@ -83,9 +83,10 @@ def described_plan(
     if not allow_import and (missing := pending_imports(requested)):
         return DescribedPlan("\n".join(_describe_imports(recipe, missing)))
     recipe = import_requested(recipe, requested, is_allowed=allow_import)
+    processors: Mapping[str, int] = {}
     if not nodes and address not in LOCAL_ADDRESSES:
         with machines(address, recipe.compute.node_labels) as available:
-            nodes = available.nodes
+            nodes, processors = available.nodes, available.processors()
     store = Store(store_uri)
     plan = extend_plan(build_plan(recipe, nodes or [local_node()]), store)
     pending = pending_jobs(plan.jobs, store)
@@ -102,6 +103,7 @@ def described_plan(
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
+        *processor_lines(processors),
         *question_lines(plan, store, declarations(plan.questions, store)),
         *_needs_lines(plan, needs, nodes),
     ]
@@ -238,6 +240,20 @@ def _warnings(recipe: Recipe) -> list[str]:
     return [
         f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
         for score, keys in ignored.items()
+    ]
+
+
+def processor_lines(processors: Mapping[str, int]) -> list[str]:
+    """Return a warning if the nodes of a cluster have several kinds of processor, which are mapped to numbers of nodes.
+
+    The last bits of a number then depend on the node that computes it.
+    """
+    if len(processors) < 2:
+        return []
+    kinds = "; ".join(f"{counted(n, 'node')} of {processor}" for processor, n in sorted(processors.items()))
+    return [
+        f"warning: {len(processors)} kinds of processor can differ in the last bits: {kinds}; compute.node_labels "
+        "selects nodes of one kind"
     ]
 
 

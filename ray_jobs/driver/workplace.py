@@ -42,6 +42,14 @@ class Machines(NamedTuple):
     node_list: "NodeList | None" = None
     """Lists the nodes of a cluster again; None for this machine."""
 
+    def processors(self) -> Mapping[str, int]:
+        """Return processor -> number of nodes of the connected cluster; empty for this machine."""
+        if self.node_list is None:
+            return {}
+        from ray_jobs.workers.nodes.node_checks import count_processors  # noqa: PLC0415 - imports Ray
+
+        return count_processors(self.node_list())
+
 
 @contextmanager
 def machines(address: str, labels: Mapping[str, str]) -> Iterator[Machines]:

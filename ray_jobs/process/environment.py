@@ -80,6 +80,12 @@ def this_environment() -> Environment:
     )
 
 
+def this_processor() -> str:
+    """Return the CPU model and the vector instructions that torch uses on it: what last bits can depend on."""
+    environment = this_environment()
+    return f"{environment.processor or platform.machine()} with {environment.instructions}"
+
+
 def environment_file(environment: Environment) -> tuple[str, dict[str, JsonValue]]:
     """Return the name and the content of the run file that describes an environment."""
     environment_id = environment.id

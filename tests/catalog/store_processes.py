@@ -12,7 +12,7 @@ from catalog.store import Catalog
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 """Timeout for a busy machine."""
 _server = get_context("forkserver")
 """Start method of processes: a server that tests of runs have prepared with imported modules, if there is one."""

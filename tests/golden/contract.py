@@ -1,13 +1,17 @@
 """The contract that the golden test pins: ids, records, catalog, command line, as plain JSON values."""
 
+import base64
 import hashlib
+import io
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+import pyarrow.parquet as pq
+import safetensors.numpy
 
 from catalog.ingest.view_files import macros
 from catalog.queries import list_queries
@@ -15,29 +19,126 @@ from catalog.sql_files import statement
 from catalog.store import Catalog
 from infra.pages.catalog_reference import PREDICTIONS
 from infra.pages.command_reference import commands
-from mlprune.hashing import digest
+from mlprune.hashing import canonical_json, digest
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from tests.tiny_recipes import results
 
 FOLDER = Path(__file__).parent / "pinned"
 HASH_LENGTH = 16
+N_DIGITS = 8
+N_SAMPLED = 4
+"""Values of an array of a file that are pinned one by one."""
+GOLDEN_RATIO = 0.6180339887498949
 
 
-def store_contract(store: Store) -> dict[str, Any]:
-    """Every record of a store: kind -> id -> [hash of its outline, hash of its bytes].
+def run_contract(store: Store) -> dict[str, Any]:
+    """A finished run on any processor: its exact values, its masks, and its floating-point numbers.
 
-    The outline contains the exact inputs of the id. Of artefacts and rows it contains only what does not depend on
-    floating-point results.
+    Returns:
+        `records`: "kind/id" -> [hash of the outline, hash of the exact values of the rows, "table.column" -> numbers].
+        `files`: path of an artefact -> [hash of the exact values, column or tensor -> digest of its numbers].
+        `masks`: "path layer" of a mask file -> [shape, number of sparsities, packed levels].
     """
+    records: dict[str, list[Any]] = {}
+    files: dict[str, list[Any]] = {}
+    masks: dict[str, list[Any]] = {}
+    for record in store.records():
+        exact = {table: [_without_floats(row) for row in rows] for table, rows in record.rows.items()}
+        numbers = {
+            f"{table}.{column}": [rounded(row[column]) for row in rows if isinstance(row.get(column), float)]
+            for table, rows in record.rows.items()
+            for column in sorted({name for row in rows for name, value in row.items() if isinstance(value, float)})
+        }
+        records[f"{record.kind}/{record.id}"] = [_short(digest(outline(record))), _short(digest(exact)), numbers]
+        for artefact in record.artefacts:
+            if artefact.path not in files:
+                arrays = _arrays(store.read_bytes(artefact), artefact.path)
+                masks |= _levels(arrays, artefact.path)
+                files[artefact.path] = _file_contract(arrays)
+    return {"records": records, "files": files, "masks": masks}
+
+
+def _without_floats(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {column: "a number" if isinstance(value, float) else value for column, value in row.items()}
+
+
+def _arrays(data: bytes, path: str) -> dict[str, list[Any] | np.ndarray]:
+    """Column or tensor -> its values, of a Parquet or safetensors file."""
+    if path.endswith(".safetensors"):
+        return dict(sorted(safetensors.numpy.load(data).items()))
+    return pq.read_table(io.BytesIO(data)).to_pydict()
+
+
+def _levels(arrays: Mapping[str, Any], path: str) -> dict[str, list[Any]]:
+    """The levels of the layers of a mask file, packed; they leave `arrays`."""
+    if "levels" not in arrays:
+        return {}
+    levels = [base64.b64encode(packed).decode() for packed in arrays.pop("levels")]
+    layers = zip(arrays["layer"], arrays["shape"], arrays["sparsities"], levels, strict=True)
+    return {f"{path} {layer}": [shape, len(sparsities), packed] for layer, shape, sparsities, packed in layers}
+
+
+def _file_contract(arrays: Mapping[str, Any]) -> list[Any]:
+    exact: dict[str, Any] = {}
+    numbers = {}
+    for name, values in arrays.items():
+        flat = list(_flattened(values))
+        if any(isinstance(value, float) for value in flat):
+            exact[name] = [_shape(values), [value is None for value in flat]]
+            numbers[name] = array_digest([value for value in flat if value is not None])
+        else:
+            exact[name] = [value.hex() if isinstance(value, bytes) else value for value in flat]
+    return [_short(digest(exact)), numbers]
+
+
+def _flattened(values: Any) -> Iterator[Any]:
+    for value in values.tolist() if isinstance(values, np.ndarray) else values:
+        if isinstance(value, list):
+            yield from _flattened(value)
+        else:
+            yield value
+
+
+def _shape(values: Any) -> list[Any]:
+    """The shape and dtype of a tensor, or the lengths of the lists of a column."""
+    if isinstance(values, np.ndarray):
+        return [*values.shape, str(values.dtype)]
+    return [len(value) if isinstance(value, list) else None for value in values]
+
+
+def array_digest(values: Sequence[float]) -> list[float]:
+    """Return the count, the norm, a weighted sum and a sample of some numbers.
+
+    The weights are between 1 and 2 and differ, so that the sum changes with every value and with the order.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    weights = 1 + np.arange(len(array)) * GOLDEN_RATIO % 1
+    sample = array[np.linspace(0, len(array) - 1, N_SAMPLED).astype(int)] if len(array) else array
+    return [rounded(value) for value in (len(array), np.linalg.norm(array), weights @ array, *sample)]
+
+
+def rounded(value: float) -> float:
+    """A number with the digits that are pinned."""
+    return float(f"{value:.{N_DIGITS}g}")
+
+
+def exact_contract(store: Store) -> dict[str, str]:
+    """Path -> SHA-256 of all records and artefacts of a run. Comparable only on one machine."""
+    return {path: hashlib.sha256(data).hexdigest() for path, data in sorted(results(store).items())}
+
+
+def frozen_records(store: Store) -> dict[str, Any]:
+    """Every record of a frozen store: kind -> id -> [hash of its outline, hash of its bytes]."""
     records: dict[str, dict[str, list[str]]] = {}
     for record in store.records():
         hashes = [digest(outline(record)), hashlib.sha256(record.to_json().encode()).hexdigest()]
-        records.setdefault(record.kind, {})[record.id] = [value[:HASH_LENGTH] for value in hashes]
+        records.setdefault(record.kind, {})[record.id] = [_short(value) for value in hashes]
     return records
 
 
 def outline(record: Record) -> dict[str, Any]:
-    """A record without the values that differ on a processor with other vector instructions."""
+    """A record without the values of its rows and the hashes of its artefacts; it contains the inputs of the id."""
     value = json.loads(record.to_json())
     value["artefacts"] = [artefact["path"] for artefact in value["artefacts"]]
     value["rows"] = {table: _outline_of_rows(rows) for table, rows in value["rows"].items()}
@@ -50,12 +151,8 @@ def _outline_of_rows(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(shapes)
 
 
-def arithmetic() -> str:
-    """Fingerprint of this machine's floating-point results; pinned bytes are valid only where it is equal."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(257, 129, generator=generator) for _ in range(2))
-    values = torch.cat([(a @ b.T).flatten(), torch.softmax(a, dim=1).flatten(), torch.nn.functional.gelu(b).flatten()])
-    return f"{torch.__version__} {hashlib.sha256(values.numpy().tobytes()).hexdigest()[:HASH_LENGTH]}"
+def _short(value: str) -> str:
+    return value[:HASH_LENGTH]
 
 
 def catalog_contract() -> dict[str, Any]:
@@ -80,7 +177,7 @@ def frozen_contract(store: Store) -> dict[str, Any]:
     with Catalog.in_memory(store) as catalog:
         catalog.fold()
         snapshot = catalog.snapshot_id()
-    return {"snapshot_id": snapshot, "records": store_contract(store)}
+    return {"snapshot_id": snapshot, "records": frozen_records(store)}
 
 
 def command_contract() -> dict[str, Any]:
@@ -106,6 +203,16 @@ def read(name: str) -> Any:
 
 def write(name: str, value: Mapping[str, Any]) -> None:
     """Pin a value under a name."""
-    FOLDER.mkdir(exist_ok=True)
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
     (FOLDER / f"{name}.json").write_text(text + "\n", "utf-8")
+
+
+def write_run(name: str, value: Mapping[str, Mapping[str, Any]]) -> None:
+    """Pin the contract of a run: one record, file or mask per line."""
+    lines = [
+        f"{json.dumps(group)}: {{\n"
+        + ",\n".join(f"{json.dumps(key)}: {canonical_json(entry)}" for key, entry in entries)
+        + "}"
+        for group, entries in ((group, sorted(entries.items())) for group, entries in value.items())
+    ]
+    (FOLDER / f"{name}.json").write_text("{" + ",\n".join(lines) + "}\n", "utf-8")

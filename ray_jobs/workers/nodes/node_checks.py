@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import ray
@@ -9,6 +10,7 @@ from ray import ObjectRef
 from ray.exceptions import RayError
 
 from mlprune.errors import BadInputError
+from ray_jobs.process.environment import this_processor
 from ray_jobs.workers.nodes.node_list import ClusterNode
 from ray_jobs.workers.nodes.node_tasks import reason_of_failure, start_on_node
 from ray_jobs.workers.nodes.requirements import Requirements, problem_here
@@ -19,6 +21,8 @@ LOG_INTERVAL_S = 60.0
 """Time between two messages about nodes that have not answered."""
 CHECK_TIMEOUT_S = 3600.0
 """Time that the nodes have to answer; they may have to download models first."""
+PROCESSOR_TIMEOUT_S = 60.0
+"""Time that the nodes have to report their processors."""
 
 
 def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -> None:
@@ -40,6 +44,22 @@ def require_on_nodes(requirements: Requirements, nodes: Sequence[ClusterNode]) -
                 message = "nodes of the cluster did not answer while their models and plug-ins were checked"
                 raise BadInputError(message, nodes=hosts, waited=f"{CHECK_TIMEOUT_S / 60:.0f} minutes")
             logger.warning("waiting for nodes that check plug-ins, and check or download models: %s", hosts)
+
+
+def count_processors(nodes: Sequence[ClusterNode]) -> Counter[str]:
+    """Return processor -> number of nodes that can run jobs on it. Nodes that do not answer in time are not counted."""
+    working = [node for node in nodes if node.resources.n_cpus > 0 and node.leaves_in_s is None]
+    tasks = {start_on_node(this_processor, node.node_id): node.host for node in working}
+    answered, silent = ray.wait(list(tasks), num_returns=len(tasks), timeout=PROCESSOR_TIMEOUT_S) if tasks else ([], [])
+    counts: Counter[str] = Counter()
+    for task in answered:
+        try:
+            counts[ray.get(task)] += 1
+        except RayError as err:
+            logger.warning("node %s does not report its processor: %s", tasks[task], reason_of_failure(err))
+    for task in silent:
+        logger.warning("node %s does not report its processor in %g s", tasks[task], PROCESSOR_TIMEOUT_S)
+    return counts
 
 
 def _require_answer(task: ObjectRef, node: ClusterNode) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.types import ASGIApp
 
 HOST = "127.0.0.1:8123"
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 """Timeout for a busy machine."""
 
 

@@ -51,7 +51,7 @@ def test_a_request_is_answered_as_soon_as_there_are_news(client: Client, live: L
         await asyncio.sleep(0.05)
         assert not waiting.done()
         await live.state.put("runs", 2)
-        assert (await asyncio.wait_for(waiting, 2)).json["runs"] == 2
+        assert (await asyncio.wait_for(waiting, 15)).json["runs"] == 2
 
     client.runner.run(check())
 

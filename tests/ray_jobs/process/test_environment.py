@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ray_jobs.process.environment as module
-from ray_jobs.process.environment import PACKAGES, code_sha256, environment_file, this_environment
+from ray_jobs.process.environment import PACKAGES, code_sha256, environment_file, this_environment, this_processor
 
 
 @pytest.fixture
@@ -44,6 +44,7 @@ def test_the_environment_names_code_libraries_and_machine() -> None:
     assert environment.python.split()[1].count(".") == 2
     assert environment.system
     assert environment.instructions
+    assert this_processor().endswith(f" with {environment.instructions}")
 
 
 def test_equal_environments_have_equal_ids_and_others_do_not() -> None:

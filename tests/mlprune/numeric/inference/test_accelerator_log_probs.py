@@ -152,7 +152,7 @@ def test_a_pretended_gpu_starts_few_kernels_and_the_host_waits_once(
         ledger.clear()
         result = target_scores(*on_gpu, states=states, targets=targets, max_logits=MAX_LOGITS // 512)
         counts = ledger.kernels, ledger.waits, ledger.uploads
-    assert torch.allclose(result.log_probs, expected[states, targets], rtol=0, atol=2e-6)
+    assert torch.allclose(result.log_probs, expected[states, targets], rtol=0, atol=1e-5)  # float32 logits of up to 20
     assert torch.equal(result.is_greedy, expected[states].argmax(dim=1) == targets)
     assert counts[0] <= most_kernels
     assert 1 <= counts[1] <= most_waits

@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from mlprune.errors import StoreError
 from mlprune.processes.process_identity import this_process
-from mlprune.store.claims import Claims, claim_path
+from mlprune.store.claims import Claims, claim_path, seen_claims
 from mlprune.store.claims import claims as claims_module
 from mlprune.store.store import Store
 from tests.object_store import BUCKET, ObjectStoreServer
@@ -89,15 +90,16 @@ def test_in_a_folder_one_of_many_concurrent_takers_gets_the_claim(local: Store) 
     assert len(takers) == 1
 
 
-def test_a_renewed_claim_is_not_taken_over(store: Store) -> None:
-    with Claims(store, "first", stale_after_s=1.6) as first, Claims(store, "second") as second:
+def test_a_renewed_claim_is_not_taken_over(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(seen_claims, "time", clock)
+    with Claims(store, "first", stale_after_s=2.0) as first, Claims(store, "second") as second:
         assert first.take(KEY)
-        data = store.read_file(claim_path(*KEY))
-        give_up = time.monotonic() + 2.4
-        while time.monotonic() < give_up:
+        for _ in range(3):  # after each renewal, the second run waits for almost the stated time
+            data = store.read_file(claim_path(*KEY))
             assert not second.take(KEY)
-            time.sleep(0.05)
-        assert store.read_file(claim_path(*KEY)) != data
+            clock.now += 1.9
+            until(lambda data=data: store.read_file(claim_path(*KEY)) != data)
 
 
 def test_a_claim_that_is_not_renewed_is_taken_over_after_the_time_its_owner_stated(

@@ -8,8 +8,9 @@ from ray.exceptions import RayError
 
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Node
+from ray_jobs.process.environment import this_processor
 from ray_jobs.workers.nodes import node_checks, node_tasks
-from ray_jobs.workers.nodes.node_checks import require_on_nodes
+from ray_jobs.workers.nodes.node_checks import count_processors, require_on_nodes
 from ray_jobs.workers.nodes.node_list import ClusterNode
 from ray_jobs.workers.nodes.required_files import ModelFiles
 from ray_jobs.workers.nodes.requirements import Requirements, problem_here
@@ -31,12 +32,12 @@ class FakeCluster:
         self.alive = set(answers)
 
     def remote(self, function: object) -> Any:
-        assert function is problem_here
+        assert function in (problem_here, this_processor)
         return SimpleNamespace(options=self._options)
 
     def _options(self, *, scheduling_strategy: str, **_: object) -> Any:
         self.asked.append(scheduling_strategy)
-        return SimpleNamespace(remote=lambda _: Reference(self.answers[scheduling_strategy]))
+        return SimpleNamespace(remote=lambda *_: Reference(self.answers[scheduling_strategy]))
 
     def get(self, reference: Reference) -> Any:
         if reference.value is LOST:
@@ -52,21 +53,35 @@ class FakeCluster:
 
 
 @pytest.fixture
-def check(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A function that checks the nodes of a fake cluster."""
+def connect(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A function that connects to a fake cluster and lists its nodes."""
 
-    def require(cluster: FakeCluster) -> None:
+    def nodes_of(cluster: FakeCluster) -> list[ClusterNode]:
         monkeypatch.setattr(node_checks, "ray", cluster)
         monkeypatch.setattr(node_tasks, "ray", cluster)
         monkeypatch.setattr(node_tasks, "NodeAffinitySchedulingStrategy", lambda node, soft: node)
         nodes = [ClusterNode(name, f"host-{name}", Node(4.0, 2**30)) for name in cluster.answers]
-        nodes += [
+        return [
+            *nodes,
             ClusterNode("head", "host-head", Node(0.0, 2**30)),
             ClusterNode("leaving", "host-leaving", Node(4.0, 2**30), 30.0),
         ]
-        require_on_nodes(Requirements((ModelFiles("/models/xglm", {}, {}),)), nodes)
 
-    return require
+    return nodes_of
+
+
+@pytest.fixture
+def check(connect: Any) -> Any:
+    """A function that checks the nodes of a fake cluster."""
+    requirements = Requirements((ModelFiles("/models/xglm", {}, {}),))
+    return lambda cluster: require_on_nodes(requirements, connect(cluster))
+
+
+def test_the_processors_of_nodes_that_answer_are_counted(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    cluster = FakeCluster(a="EPYC with AVX512", b="Xeon with AVX2", c="EPYC with AVX512", d=LOST, e=SILENT)
+    assert count_processors(connect(cluster)) == {"EPYC with AVX512": 2, "Xeon with AVX2": 1}
+    assert [host for host in cluster.answers if f"host-{host}" in caplog.text] == ["d", "e"]
+    assert count_processors([]) == {}
 
 
 def test_every_node_that_runs_jobs_and_stays_is_asked(check: Any) -> None:

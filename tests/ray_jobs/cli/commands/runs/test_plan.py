@@ -1,7 +1,7 @@
 """`mlprune plan`: the machines that it plans for."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -38,3 +38,22 @@ def test_machines_are_described_or_asked_for_but_not_both(own_inputs: Path, tmp_
     recipe = write_recipe(own_inputs, small_recipe(), name="both.yaml")
     with pytest.raises(BadInputError, match="either"):
         plan(recipe, store=str(tmp_path / "store"), cluster="(4 CPU, 8 GiB)", address="auto")
+
+
+@pytest.mark.parametrize(
+    ("processors", "n_warnings"),
+    [({}, 0), ({"EPYC with AVX512": 3}, 0), ({"EPYC with AVX512": 2, "Xeon with AVX2": 1}, 1)],
+)
+def test_nodes_with_different_processors_are_one_warning(
+    own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processors: Mapping[str, int], n_warnings: int
+) -> None:
+    class Cluster(Machines):
+        def processors(self) -> Mapping[str, int]:
+            return processors
+
+    monkeypatch.setattr(plan_text, "machines", lambda *_: nullcontext(Cluster([Node(8.0, 2**34)] * 3)))
+    recipe = write_recipe(own_inputs, small_recipe(), name="mixed.yaml")
+    described = plan_text.described_plan(recipe, str(tmp_path / "store"), address="auto")
+    lines = [line for line in described.text.splitlines() if line.startswith("warning:")]
+    assert len(lines) == n_warnings
+    assert all(processor in line for line in lines for processor in processors)
