@@ -18,12 +18,13 @@ from mlprune.store.store import Store
 from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunResult
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, NoMetrics
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
+from tests.ray_jobs.driver.simulated_runs import ScanningQueue, simulate
 from tests.records import made_up_record
 
 
@@ -56,6 +57,16 @@ def test_jobs_run_after_those_they_need_and_no_more_than_workers_are_free(store:
     assert order.index("a") < order.index("b") < order.index("d") < order.index("e")
     assert order.index("c") < order.index("d")
     assert workers.most_at_once == 2
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_jobs_are_submitted_in_the_order_of_a_scan_over_all_waiting_jobs(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned, queued = (
+        simulate(seed, Store(tmp_path / queue.__name__), queue, monkeypatch) for queue in (ScanningQueue, JobQueue)
+    )
+    assert queued == scanned
 
 
 class ShardedWorkers(ScriptedWorkers):
