@@ -45,7 +45,17 @@ def test_a_file_counts_once_when_it_is_packed(tmp_path: Path) -> None:
     write_pack(store, "run", files)
     for _ in range(2):
         assert len(reader.read(paths(store), ["run"])["run"].attempts) == 4
-    assert reader._known == {"run": {"runs/run/packed-0-3.jsonl.zst"}}
+
+
+def test_an_entry_counts_once_when_its_pack_becomes_part_of_a_larger_one(tmp_path: Path) -> None:
+    store, reader = Store(tmp_path), RunLogReader(Store(tmp_path))
+    files = [(f"job-{n}", JOB) for n in range(6)]
+    small = write_pack(store, "run", files[:2], replaced=())
+    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 2
+    write_pack(store, "run", files[2:4], replaced=())
+    write_pack(store, "run", files, replaced=[small])  # the process dies before it removes the second one
+    for _ in range(2):
+        assert len(reader.read(paths(store), ["run"])["run"].attempts) == 6
 
 
 def test_a_damaged_file_is_read_again(tmp_path: Path) -> None:
