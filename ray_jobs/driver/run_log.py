@@ -15,7 +15,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -62,8 +62,8 @@ class RunLog:
         self._store = store
         self._run_id = run_id
         self._folder = f"{run_id}-{round_}" if round_ else run_id
-        self._environment_ids: set[str] = set()
-        """Environments that are already written."""
+        self._environments: list[tuple[Environment, str]] = []
+        """Environments that are already written, with their ids: an id is a hash over all packages."""
         self._planned_at = ""
         self._n_planned: Counter[str] = Counter()
         self._searches: tuple[SearchState, ...] = ()
@@ -127,7 +127,7 @@ class RunLog:
 
     def _log_outcome(self, outcome: Outcome, more: JsonObject) -> None:
         environment_id = self._environment_id(outcome.environment)
-        row = asdict(replace(outcome, environment=None))
+        row = dict(vars(outcome))
         del row["failure"], row["makes"], row["environment"], row["n_bytes"]
         self._add("job", {**self._names(outcome), **row, "environment_id": environment_id, **more})
 
@@ -157,12 +157,13 @@ class RunLog:
         """Return the id of an environment and write the environment once; None while it cannot be written."""
         if environment is None:
             return None
-        environment_id = environment.id  # a hash over all packages: computed once per job
-        is_new = environment_id not in self._environment_ids
-        if is_new and not _write_environment(self._store, self._folder, environment):
+        for written, environment_id in self._environments:
+            if written == environment:
+                return environment_id
+        if not _write_environment(self._store, self._folder, environment):
             return None
-        self._environment_ids.add(environment_id)
-        return environment_id
+        self._environments.append((environment, environment.id))
+        return environment.id
 
     def _names(self, outcome: Outcome) -> dict[str, JsonValue]:
         kind, record_id = outcome.makes

@@ -3,6 +3,8 @@
 import errno
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from mlprune.store.run_log_files import read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
 from ray_jobs.driver.run_log import RunLog, begin_run
-from ray_jobs.process.environment import this_environment
+from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.worker import Stopwatch
 from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of
 from tests.records import made_up_record
@@ -79,6 +81,19 @@ def test_the_environment_of_a_worker_is_written_once(store: Store) -> None:
     run_log.flush()
     assert len(read(store, "environment")) == 1
     assert {row["environment_id"] for row in entries(store, "job")} == {this_environment().id}
+
+
+def test_the_id_of_an_environment_is_not_computed_for_every_attempt(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_log, n_computed = RunLog(store, "run"), []
+    monkeypatch.setattr(Environment, "id", property(lambda _: n_computed.append(1) or "0" * 20))
+    for number in range(50):
+        outcome = outcome_of(NamedJob(str(number)))
+        environment = deepcopy(this_environment())  # each outcome of another process brings its own copy
+        run_log.log_attempt(NamedJob("a"), replace(outcome, environment=environment), status="done", attempt=1)
+    assert len(n_computed) < 5
+    assert len(read(store, "environment")) == 1
 
 
 def test_a_later_round_has_a_folder_of_its_own(store: Store) -> None:
