@@ -1,6 +1,6 @@
 """Measure CPU time and peak memory of every phase at 1,000, 3,000 and 10,000 variants in six languages.
 
-python tests/benchmarks/ten_thousand.py                                   all phases; about half an hour and 4 GB
+python tests/benchmarks/ten_thousand.py                                   all phases; five minutes of CPU, 3 GB
 python tests/benchmarks/ten_thousand.py --variants 100 300 --out F.json   to check that the benchmark runs
 
 The plan is that of a real recipe, and its jobs run with the real driver without doing anything. The store for the other
