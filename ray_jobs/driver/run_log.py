@@ -82,7 +82,7 @@ class RunLog:
         self._timer: threading.Timer | None = None
         """Writes the entries; None if there are none to write."""
         self._error: MlpruneError | None = None
-        """The error that the timer met."""
+        """The error with which the timer ended."""
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Write the planned jobs and the process of the driver."""

@@ -32,7 +32,7 @@ class JobQueue:
     record knows the jobs that lack it, and the ready jobs are in a heap for each size.
 
     Jobs are taken in passes. A pass goes through the ready jobs once, in order. A job that becomes ready after the
-    pass has gone past its position is taken by the next one.
+    pass has reached a later position is taken in the next pass.
 
     Args:
         jobs: in the order of submission.
@@ -60,7 +60,7 @@ class JobQueue:
         """Size -> heap of the jobs that were set aside until a time that has come."""
         self._set_aside: deque[tuple[float, QueuedJob]] = deque()
         """The others that were set aside, with the time until which they are; the first one is due first."""
-        self._passed_by: list[QueuedJob] = []
+        self._for_next_pass: list[QueuedJob] = []
         """Ready jobs for the next pass."""
         self._reached = 0
         """Position that the pass has reached."""
@@ -93,7 +93,7 @@ class JobQueue:
 
     def _add_ready(self, queued: QueuedJob) -> None:
         if queued.position < self._reached:
-            self._passed_by.append(queued)
+            self._for_next_pass.append(queued)
         else:
             self._push(self._ready, queued)
 
@@ -113,9 +113,9 @@ class JobQueue:
     def begin_pass(self, *, now: float) -> None:
         """Begin a pass at the first ready job; the jobs that were set aside until `now` are in it."""
         self._reached = self._start
-        for queued in self._passed_by:
+        for queued in self._for_next_pass:
             self._push(self._ready, queued)
-        self._passed_by.clear()
+        self._for_next_pass.clear()
         while self._set_aside and self._set_aside[0][0] <= now:
             self._push(self._due, self._set_aside.popleft()[1])
 
@@ -145,7 +145,7 @@ class JobQueue:
     @property
     def n_ready(self) -> int:
         """Number of ready jobs, without those that were set aside."""
-        return sum(map(len, self._ready.values())) + len(self._passed_by)
+        return sum(map(len, self._ready.values())) + len(self._for_next_pass)
 
 
 @dataclass

@@ -48,7 +48,7 @@ class EmptyJob(StubJob):
 
     @property
     def step(self) -> str:  # type: ignore[override] - the steps of a sweep
-        """The kind of record that it makes stands for its step."""
+        """The kind of record that it makes, in place of a name."""
         return self.kind
 
     @property

@@ -195,7 +195,7 @@ def simulate(seed: int, store: Store, queue: type[JobQueue], monkeypatch: pytest
 
 
 def _random_jobs(generator: random.Random, n: int, *, prefix: str, after: tuple[str, ...] = ()) -> Sequence[NamedJob]:
-    """Jobs in a random order of which each needs some others; a few need a record that nobody makes."""
+    """Jobs in a random order of which each needs some others; a few need a record that no job makes."""
     names = [f"{prefix} {number}" for number in range(n)]
     jobs: list[NamedJob] = []
     for number, name in enumerate(names):
