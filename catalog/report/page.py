@@ -19,7 +19,7 @@ from catalog.report.exhibit_sources import run_exhibit
 from catalog.report.figures import FIGURES
 from catalog.report.filters import FILTERS, Facets, attributes, facets_of
 from catalog.report.labels import number, p_value
-from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
+from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
 from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.report.summary.best_variants import COLUMNS, TableRow
@@ -126,6 +126,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         figures=_render_all(catalog, (*FIGURES, *EXAMPLES)),
         tables=_render_all(catalog, TABLES),
         max_rows=MAX_DATA_ROWS,
+        max_file_rows=MAX_FILE_ROWS,
         max_lines=MAX_TABLE_ROWS,
     )
 

@@ -4,7 +4,7 @@ import base64
 import csv
 import gzip
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +14,9 @@ from catalog.sql_files import statement
 from catalog.store import Catalog
 
 MAX_DATA_ROWS = 50
-"""Maximum number of rows of data in the page; the CSV file has all rows."""
+"""Maximum number of rows of data in the page; the CSV file has more."""
+MAX_FILE_ROWS = 20_000
+"""Maximum number of rows of a CSV file in the page."""
 MAX_PLAIN_BYTES = 100_000
 """Maximum size of a CSV file in the page that is not compressed."""
 
@@ -43,30 +45,37 @@ class Source:
         """The first rows as text."""
         return [[cell(row[column]) for column in self.columns] for row in self.rows[:MAX_DATA_ROWS]]
 
-    @cached_property
+    @property
     def csv(self) -> bytes:
         """All rows as a CSV file."""
+        return self._csv(self.rows)
+
+    @cached_property
+    def _file(self) -> bytes:
+        return self._csv(self.rows[:MAX_FILE_ROWS])
+
+    def _csv(self, rows: Sequence[Row]) -> bytes:
         buffer = io.StringIO(newline="")
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows(
             [value if type(value) is str else cell(value) for value in map(row.__getitem__, self.columns)]
-            for row in self.rows
+            for row in rows
         )
         return buffer.getvalue().encode()
 
     @property
     def file_name(self) -> str:
-        """Name of the CSV file, which is compressed if it is large."""
-        return f"{self.name}.csv" + (".gz" if len(self.csv) > MAX_PLAIN_BYTES else "")
+        """Name of the CSV file in the page, which is compressed if it is large."""
+        return f"{self.name}.csv" + (".gz" if len(self._file) > MAX_PLAIN_BYTES else "")
 
     @property
     def csv_uri(self) -> str:
-        """The CSV file as a `data:` URI."""
+        """The CSV file in the page, with at most `MAX_FILE_ROWS` rows, as a `data:` URI."""
         if self.file_name.endswith(".gz"):
-            kind, content = "application/gzip", gzip.compress(self.csv, mtime=0)
+            kind, content = "application/gzip", gzip.compress(self._file, mtime=0)
         else:
-            kind, content = "text/csv;charset=utf-8", self.csv
+            kind, content = "text/csv;charset=utf-8", self._file
         return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -39,7 +39,8 @@ def extend_plan(plan: Plan, store: Store) -> Plan:
         searched = extension.searched_by(search) if search.is_finished and key not in finals else None
         if searched is not None:
             finals[key] = searched
-    return replace(plan, jobs=(*plan.jobs, *extension.jobs), searches=tuple(searches), finals=finals)
+    jobs, made = (*plan.jobs, *extension.jobs), plan.made | extension.made
+    return replace(plan, jobs=jobs, searches=tuple(searches), finals=finals, made=made)
 
 
 class _Extension:
@@ -48,10 +49,12 @@ class _Extension:
     def __init__(self, plan: Plan, store: Store) -> None:
         assert plan.common is not None, "the plan has searches"
         self.jobs: list[Job] = []
+        self.made: set[RecordKey] = set()
+        """Records that they make."""
         self._common = plan.common
         self._given = plan.recipe
         self._store = store
-        self._made: set[RecordKey] = {key for job in plan.jobs for key in job.makes}
+        self._made_by_plan = plan.made
 
     def continued(self, search: PlannedSearch) -> PlannedSearch:
         """Return a search with all batches that can be planned; their jobs are added."""
@@ -75,17 +78,20 @@ class _Extension:
         return planned
 
     def _is_known(self, variant_id: str) -> bool:
-        return ("variants", variant_id) in self._made or is_made(self._store, variant_id)
+        return self._is_planned(("variants", variant_id)) or is_made(self._store, variant_id)
+
+    def _is_planned(self, key: RecordKey) -> bool:
+        return key in self._made_by_plan or key in self.made
 
     def _add(self, jobs: Iterable[Job]) -> None:
         """Add jobs without those whose records are made already, in the plan."""
         for job in map(self._remaining, jobs):
-            if not self._made.issuperset(job.makes):
+            if not all(map(self._is_planned, job.makes)):
                 self.jobs.append(job)
-                self._made.update(job.makes)
+                self.made.update(job.makes)
 
     def _remaining(self, job: Job) -> Job:
         """Return a job without the evaluations that another job makes."""
         if not isinstance(job, EvaluateJob):
             return job
-        return job.without({record_id for kind, record_id in job.makes if (kind, record_id) in self._made})
+        return job.without({key[1] for key in job.makes if self._is_planned(key)})

@@ -3,13 +3,19 @@
 Artefacts that were retired count as complete, unless the run makes them again.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import TypeAlias
 
 from mlprune.plan.retired_files.survey import Survey
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.repair import copy_to_quarantine
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
+
+FEW_JOBS = 500
+"""Number of jobs up to which their records are asked for one by one."""
+_KeysOfJob: TypeAlias = tuple[Job, tuple[RecordKey, ...], tuple[RecordKey, ...]]
+"""A job with the records that it makes and needs."""
 
 
 def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, remake: Collection[str] = ()) -> list[Job]:
@@ -28,7 +34,7 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
         remake: retired groups of files whose jobs have to run again.
     """
     keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
-    present = set(store.record_names())
+    present = _present(keys_of_jobs, store)
     known = present | quarantined_copies(store).keys()
     survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
     pending: list[Job] = []
@@ -51,6 +57,17 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
             pending.append(job)
             unmade.update(unfinished)
     return pending
+
+
+def _present(keys_of_jobs: Sequence[_KeysOfJob], store: Store) -> set[RecordKey]:
+    """Return the existing records, at least those that jobs make or whose files they have.
+
+    All records are listed, except for a few jobs in a folder: a search asks for each of its batches.
+    """
+    if len(keys_of_jobs) > FEW_JOBS or not store.is_local:
+        return set(store.record_names())
+    keys = {key for job, makes, _ in keys_of_jobs for key in (*makes, job.artefact_record) if key is not None}
+    return {key for key in keys if store.has_record(*key)}
 
 
 def _set_aside(store: Store, key: RecordKey, *, stays: bool) -> None:

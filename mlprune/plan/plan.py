@@ -17,7 +17,7 @@ from mlprune.steps.devices import local_accelerators, with_devices
 from mlprune.steps.evaluate.plan import evaluated_lines, evaluation_jobs, plan_evaluations
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.items.jobs import item_jobs
-from mlprune.steps.job import Job, ModelRef
+from mlprune.steps.job import Job, ModelRef, RecordKey
 from mlprune.steps.neurons.plan import add_neuron_variants, neuron_mask_jobs
 from mlprune.steps.observe.plan import observation_jobs
 from mlprune.steps.observe.statistics_plan import plan_observation
@@ -57,6 +57,8 @@ class Plan:
     """As far as they are planned; see `extend_plan`."""
     finals: Mapping[str, PlannedFinal] = field(default_factory=dict)
     """Name of a finished search -> its report; `NAME schedule` -> the variants that have its winner's levels."""
+    made: frozenset[RecordKey] = frozenset()
+    """All records that the jobs make."""
 
     @property
     def record(self) -> Record:
@@ -145,4 +147,5 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
     common = SearchInputs(recipe, inputs, sets) if recipe.searches else None
     searches = searches_of(search_specs(recipe, inputs, sets))
     names += [Name("search", search.spec.name, search.id) for search in searches]
-    return Plan(given, inputs.model, jobs, variants, tuple(names), questions, common, searches)
+    made = frozenset(key for job in jobs for key in job.makes)
+    return Plan(given, inputs.model, jobs, variants, tuple(names), questions, common, searches, made=made)

@@ -8,10 +8,12 @@
     runs/<run_id>/packed-<first>-<last>.jsonl.zst  the files with these numbers, one line per file
 
 A run that repairs damage has one more folder per further round, `<run_id>-<round>`. A pack is written completely before
-the files it replaces are removed, so no row is ever missing. A file that is also in a pack counts once.
+the files and smaller packs that it replaces are removed, so no row is ever missing. A file that is also in a pack, and
+a pack that is also in a larger one, counts once.
 """
 
 import json
+import logging
 import re
 import sys
 from bisect import bisect_right
@@ -22,6 +24,8 @@ from typing import Any, TypeAlias
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.store.segments.encoding import all_lines, segment_bytes
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
+
+logger = logging.getLogger(__name__)
 
 RunFileContent: TypeAlias = dict[str, Any]
 """The JSON object of a run file; its readers know the fields of its kind."""
@@ -36,16 +40,18 @@ class RunFiles:
 
     def __init__(self, paths: Iterable[str]) -> None:
         listed = list(paths)
-        packs = [match for path in listed if (match := _PACK.fullmatch(path))]
-        self.packs: tuple[str, ...] = tuple(match[0] for match in packs)
-        """Paths of the packs."""
         self._ranges: dict[str, list[tuple[int, int]]] = {}
-        for match in packs:
-            self._ranges.setdefault(match[1], []).append((int(match[2]), int(match[3])))
-        for ranges in self._ranges.values():
-            ranges.sort()
-        self.packed: frozenset[str] = frozenset(filter(self._is_in_a_pack, listed))
-        """Files that are also in a pack, because a process died before it could remove them."""
+        """Folder -> first and last number in each of its packs, in order, without packs that are in a larger one."""
+        matches = [match for path in listed if (match := _PACK.fullmatch(path))]
+        for match in sorted(matches, key=lambda match: (match[1], int(match[2]), -int(match[3]))):
+            ranges = self._ranges.setdefault(match[1], [])
+            if not ranges or int(match[3]) > ranges[-1][1]:
+                ranges.append((int(match[2]), int(match[3])))
+        packs = [match[0] for match in matches if (int(match[2]), int(match[3])) in self._ranges[match[1]]]
+        self.packs: tuple[str, ...] = tuple(packs)
+        """Paths of the packs."""
+        self.packed: frozenset[str] = frozenset(filter(self._is_in_a_pack, listed)).difference(packs)
+        """Files and packs that are also in a pack, because a process died before it could remove them."""
         excluded = self.packed.union(self.packs)
         self.single: tuple[str, ...] = tuple(path for path in listed if path not in excluded)
         """Files that are not in a pack."""
@@ -57,12 +63,11 @@ class RunFiles:
 
     def _is_in_a_pack(self, path: str) -> bool:
         ranges = self._ranges.get(path.rpartition("/")[0], [])
-        match = _NUMBERED.fullmatch(path) if ranges else None
-        if match is None:
+        numbers = numbers_of(path) if ranges else None
+        if numbers is None:
             return False
-        number = int(match[1])
-        position = bisect_right(ranges, (number, sys.maxsize)) - 1
-        return position >= 0 and number <= ranges[position][1]
+        position = bisect_right(ranges, (numbers[0], sys.maxsize)) - 1
+        return position >= 0 and numbers[-1] <= ranges[position][1]
 
 
 def run_files(store: Store) -> RunFiles:
@@ -75,6 +80,14 @@ def run_of(path: str) -> tuple[str, int]:
     folder = path.split("/")[1]
     match = _ROUND.fullmatch(folder)
     return (match[1], int(match[2])) if match else (folder, 0)
+
+
+def numbers_of(path: str) -> range | None:
+    """Return the numbers of the entries in a numbered file or a pack; None for another file."""
+    if match := _NUMBERED.fullmatch(path):
+        return range(int(match[1]), int(match[1]) + 1)
+    match = _PACK.fullmatch(path)
+    return range(int(match[2]), int(match[3]) + 1) if match else None
 
 
 def kind_of(path: str) -> str:
@@ -103,18 +116,31 @@ def read_run_file(store: Store, path: str) -> Iterator[tuple[str, RunFileContent
         yield name, value
 
 
-def write_pack(store: Store, folder: str, files: Sequence[tuple[str, JsonObject]]) -> None:
-    """Write the content of many files to one, then remove the files.
+def write_pack(
+    store: Store, folder: str, files: Sequence[tuple[str, JsonObject]], *, replaced: Sequence[str] | None = None
+) -> str:
+    """Write the content of many files to one, then remove the files; return its path.
 
     Args:
         folder: folder of a run, or of a round of it.
         files: (name such as `job-3`, content), with consecutive numbers.
+        replaced: paths of the files and packs that have this content so far; by default one file for each.
     Raises:
         OSError: the disk is full; no file was removed.
     """
     first, last = (name.rpartition("-")[2] for name, _ in (files[0], files[-1]))
-    content = {f"runs/{folder}/{name}.json": value for name, value in files}
+    content = {run_file_path(folder, name): value for name, value in files}
     lines = [(path, json.dumps({"run_file": path, **value}).encode()) for path, value in content.items()]
-    store.write_bytes(f"runs/{folder}/packed-{first}-{last}.jsonl.zst", segment_bytes(lines))
+    path = f"runs/{folder}/packed-{first}-{last}.jsonl.zst"
+    store.write_bytes(path, segment_bytes(lines))
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        list(pool.map(store.delete, content))
+        try:
+            list(pool.map(store.delete, content if replaced is None else replaced))
+        except OSError as err:
+            logger.warning("log files that are packed cannot be removed now, mlprune gc will: %s", err)
+    return path
+
+
+def run_file_path(folder: str, name: str) -> str:
+    """Return the path of a run file."""
+    return f"runs/{folder}/{name}.json"

@@ -10,6 +10,9 @@ from ray_jobs.workers.recovery.out_of_memory import is_out_of_memory
 logger = logging.getLogger(__name__)
 
 FOLD_INTERVAL_S = 15.0
+"""Shortest time between two folds."""
+MAX_FOLD_SHARE = 0.05
+"""Largest share of the driver's time for folds: in a large store, even one that finds little takes seconds."""
 MAX_FOLD_INTERVAL_S = 240.0
 """Longest time between two folds while another process locks the catalog; each fold waits for the lock and logs it."""
 
@@ -27,12 +30,15 @@ class CatalogSync:
         self._folded_at = time.monotonic()
 
     def maybe_fold(self) -> None:
-        """Fold if it is time to. The interval doubles while another process locks the catalog."""
+        """Fold if it is time to. The interval doubles while another process locks the catalog, and follows the time
+        that a fold takes."""
         if self._store.local_root is None or time.monotonic() - self._folded_at < self._interval_s:
             return
+        began_at = time.monotonic()
         is_folded = fold(self._store)
-        self._interval_s = FOLD_INTERVAL_S if is_folded else min(2 * self._interval_s, MAX_FOLD_INTERVAL_S)
         self._folded_at = time.monotonic()
+        least_s = max(FOLD_INTERVAL_S, (self._folded_at - began_at) * (1 / MAX_FOLD_SHARE - 1))
+        self._interval_s = least_s if is_folded else min(2 * self._interval_s, MAX_FOLD_INTERVAL_S)
 
 
 def fold(store: Store, *, publish: bool = False) -> bool:

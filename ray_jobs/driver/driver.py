@@ -20,7 +20,7 @@ from mlprune.timestamps import timestamp
 from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog
-from ray_jobs.driver.run_state import RunResult, RunState
+from ray_jobs.driver.run_state import JobQueue, RunResult, RunState
 from ray_jobs.driver.status.search_state import SearchState
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery.failures import Failure
@@ -79,33 +79,35 @@ class Driver:
             present: records that already exist and stay.
             replaced: records that exist until they are replaced, because their files were retired.
         """
-        state = RunState(waiting=list(jobs), done=set(present), replaced=frozenset(replaced))
-        self._log.start(state.waiting)
+        jobs = list(jobs)
+        queue = JobQueue(jobs, present=present, size_of=self._workers.size)
+        state = RunState(queue, replaced=frozenset(replaced))
+        self._log.start(jobs)
         self._log.log_searches(self._search_states())
         result: RunResult | None = None
         try:
             self._run(state)
-            n_done = state.n_jobs - len(state.waiting) - len(state.failed)
-            problem = self._workers.problem if state.waiting else None
-            result = RunResult(n_done, tuple(state.failed), len(state.waiting), state.n_elsewhere, problem)
+            n_done = state.n_jobs - len(queue) - len(state.failed)
+            problem = self._workers.problem if queue else None
+            result = RunResult(n_done, tuple(state.failed), len(queue), state.n_elsewhere, problem)
         finally:
             self._log_end(result)
         return result
 
     def _run(self, state: RunState) -> None:
         """Submit and collect jobs until none can be run any more."""
-        while state.waiting or state.running:
-            n_waiting = len(state.waiting)
+        while state.queue or state.running:
+            n_waiting = len(state.queue)
             self._submit_ready(state)
-            self._metrics.set_load(n_waiting=len(state.waiting), n_running=len(state.running))
+            self._metrics.set_load(n_waiting=len(state.queue), n_running=len(state.running))
             if state.running:
                 self._collect(state)
             elif self._workers.problem:
                 break
-            elif state.check_claim_at:
-                self._log_wait(state)
+            elif state.queue.aside:
+                self._log_wait(state.queue.aside)
                 time.sleep(POLL_INTERVAL_S)
-            elif len(state.waiting) == n_waiting:
+            elif len(state.queue) == n_waiting:
                 break
             self._catalog.maybe_fold()
 
@@ -120,7 +122,7 @@ class Driver:
         for job in jobs:
             state.note_submitted(job)
             self._workers.submit(job, n_helpers=n_helpers.get(job.makes[-1], 0))
-        if n_ready := state.n_ready():
+        if n_ready := state.queue.n_ready:
             self._workers.recall(n_ready)
         else:
             self._workers.share(state.shareable(state.running.values()))
@@ -132,33 +134,25 @@ class Driver:
             n_free: the free capacity.
         """
         jobs: list[Job] = []
-        index = 0
-        while n_free and index < len(state.waiting):
-            job = state.waiting[index]
-            size = self._workers.size(job)
-            if size > n_free or not state.is_ready(job) or self._is_claimed_elsewhere(state, job):
-                index += 1
-                continue
-            state.waiting.pop(index)
-            if self._is_done_elsewhere(state, job):
+        state.queue.begin_pass(now=time.monotonic())
+        while n_free and (queued := state.queue.take(n_free)) is not None:
+            job = queued.job
+            if self._is_claimed_elsewhere(state, job):
+                state.claimed_elsewhere.add(job.makes[-1])
+                state.queue.set_aside(queued, until=time.monotonic() + POLL_INTERVAL_S)
+            elif self._is_done_elsewhere(state, job):
                 self._settle_elsewhere(state, job)
-                continue
-            jobs.append(job)
-            n_free -= size
+            else:
+                jobs.append(job)
+                n_free -= self._workers.size(job)
         return jobs
 
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:
-        """Return whether another run has claimed the job; if not, claim it."""
+        """Return whether another run has claimed the job and not done it; if no run has, claim it."""
         key = job.makes[-1]
-        if self._claims is None:
+        if self._claims is None or self._claims.take(key):
             return False
-        if time.monotonic() < state.check_claim_at.get(key, 0.0):
-            return True
-        if self._claims.take(key) or (key in state.check_claim_at and self._is_done_elsewhere(state, job)):
-            state.check_claim_at.pop(key, None)
-            return False
-        state.note_claimed_elsewhere(key, check_at=time.monotonic() + POLL_INTERVAL_S)
-        return True
+        return key not in state.claimed_elsewhere or not self._is_done_elsewhere(state, job)
 
     def _is_done_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has made the job's records since the plan; the plan removed invalid records."""
@@ -172,7 +166,7 @@ class Driver:
     def _settle_elsewhere(self, state: RunState, job: Job) -> None:
         """Record a job that another run has done; the log of that run has its details."""
         self._release(job)
-        state.mark_done(job.makes)
+        state.queue.mark_present(job.makes)
         state.n_elsewhere += 1
         self._log.log_done_elsewhere(job)
         self._progress.done(job, Outcome(job.makes[-1], job.step, "", "another run", timestamp(), 0.0, 0.0))
@@ -182,16 +176,16 @@ class Driver:
         if self._claims is not None:
             self._claims.release(job.makes[-1])
 
-    def _log_wait(self, state: RunState) -> None:
-        """Log once that this run can only wait for other runs."""
+    def _log_wait(self, jobs: Sequence[Job]) -> None:
+        """Log once that this run can only wait for other runs, which have claimed some jobs."""
         if self._claims is not None and not self._has_logged_wait:
-            owners = ", ".join(sorted({self._claims.owner_of(key) for key in state.check_claim_at}))
-            logger.warning("waiting for %d jobs of other runs in this store: %s", len(state.check_claim_at), owners)
+            owners = ", ".join(sorted({self._claims.owner_of(job.makes[-1]) for job in jobs}))
+            logger.warning("waiting for %d jobs of other runs in this store: %s", len(jobs), owners)
             self._has_logged_wait = True
 
     def _collect(self, state: RunState) -> None:
         """Settle finished jobs. Idle workers may get jobs of other runs, so claims are then checked regularly."""
-        can_take_over = bool(state.check_claim_at) and self._workers.free() > 0
+        can_take_over = bool(state.queue.aside) and self._workers.free() > 0
         for job, outcome in self._workers.wait(timeout_s=POLL_INTERVAL_S) if can_take_over else self._workers.wait():
             del state.running[job.makes[-1]]
             self._settle(state, job, outcome)
@@ -204,14 +198,14 @@ class Driver:
         if failure is None:
             self._log.log_attempt(job, outcome, status="done", attempt=attempt)
             self._release(job)
-            state.mark_done(job.makes)
+            state.queue.mark_present(job.makes)
             self._progress.done(job, outcome)
             self._add_next(state, job)
         elif (retry := state.next_attempt(job, failure)) is not None:
             self._log.log_attempt(job, outcome, status="lost", attempt=attempt, retry=retry)
             level = f", {memory_level(retry)}" if retry.saves_memory else ""
             logger.warning("%s %s: %s (attempt %d; retrying%s)", job.step, key[1], failure.message, attempt, level)
-            state.waiting.insert(0, retry)
+            state.queue.add_first(retry)
         else:
             self._log.log_attempt(job, outcome, status="failed", attempt=attempt)
             self._release(job)
@@ -222,8 +216,8 @@ class Driver:
         jobs = self._next_jobs(job)
         self._log.log_searches(self._search_states())
         if jobs:
-            needs = dict.fromkeys(key for each in jobs for key in each.needs if key not in state.done)
-            state.mark_done(key for key in needs if self._store.has_record(*key))
+            needs = dict.fromkeys(key for each in jobs for key in each.needs if key not in state.queue.present)
+            state.queue.mark_present(key for key in needs if self._store.has_record(*key))
             state.add(jobs)
             self._progress.add(jobs)
             self._log.plan_more(jobs)

@@ -57,6 +57,8 @@ class GrowingPlan:
         """Retired files of what was planned."""
         self._limits: dict[str, SearchLimits] = {}
         """Search -> what it needs at most, which takes time to compute."""
+        self._states: tuple[Plan, tuple[SearchState, ...]] | None = None
+        """The searches of a plan, described once: the driver asks after every job."""
         self.plan = extend_plan(plan, store)
 
     def plan_again(self) -> None:
@@ -97,7 +99,10 @@ class GrowingPlan:
     @property
     def search_states(self) -> tuple[SearchState, ...]:
         """How far each search is."""
-        return tuple(_state_of(search, self._limits_of(search.spec)) for search in self.plan.searches)
+        if self._states is None or self._states[0] is not self.plan:
+            states = tuple(_state_of(search, self._limits_of(search.spec)) for search in self.plan.searches)
+            self._states = (self.plan, states)
+        return self._states[1]
 
     def _limits_of(self, spec: SearchSpec) -> SearchLimits:
         if spec.name not in self._limits:

@@ -2,22 +2,28 @@
 
 The catalog's tables of runs are filled from these files. They are not results: if they cannot be written because the
 disk is full, the run continues and writes them as soon as there is room.
+
+Attempts that succeed are written together, `WRITE_INTERVAL_S` after the first of them or once there are `PACK_SIZE`.
+Failures are written at once. So if the process is killed, the log lacks at most the successful attempts of that
+interval. Their results are in the store: each job writes its own record, and a later run plans by records alone.
 """
 
 import logging
 import os
 import secrets
 import socket
+import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
 
+from mlprune.errors import MlpruneError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.processes.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
-from mlprune.store.run_log_files import write_pack
+from mlprune.store.run_log_files import run_file_path, write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.driver.status.search_state import SearchState
@@ -31,7 +37,9 @@ from ray_jobs.workers.worker import Outcome
 logger = logging.getLogger(__name__)
 
 PACK_SIZE = 1_000
-"""Number of files that are packed into one: a run of a million jobs leaves a thousand files."""
+"""Number of entries in one file: a run of a million jobs leaves a thousand files."""
+WRITE_INTERVAL_S = 1.0
+"""Longest time between a successful attempt and its entry in the log."""
 
 AttemptStatus = Literal["done", "lost", "failed"]
 """Result of an attempt. `lost`: it failed and the job is retried."""
@@ -54,17 +62,27 @@ class RunLog:
         self._store = store
         self._run_id = run_id
         self._folder = f"{run_id}-{round_}" if round_ else run_id
-        self._environment_ids: set[str] = set()
-        """Environments that are already written."""
+        self._environments: list[tuple[Environment, str]] = []
+        """Environments that are already written, with their ids: an id is a hash over all packages."""
         self._planned_at = ""
         self._n_planned: Counter[str] = Counter()
         self._searches: tuple[SearchState, ...] = ()
-        self._n_files = 0
-        self._unpacked: list[tuple[str, JsonObject]] = []
-        """Numbered files that are not packed yet."""
+        self._lock = threading.RLock()
+        """The timer writes from its own thread."""
+        self._n_entries = 0
+        self._entries: list[tuple[str, JsonObject]] = []
+        """Name and content of the numbered entries that are not in a full pack yet, written or not."""
+        self._n_written = 0
+        """Number of these that are written."""
+        self._paths: list[str] = []
+        """The files that have them."""
         self._unwritten: list[tuple[str, JsonObject]] = []
-        """Files that could not be written yet."""
+        """Other files that could not be written yet."""
         self._has_warned = False
+        self._timer: threading.Timer | None = None
+        """Writes the entries; None if there are none to write."""
+        self._error: MlpruneError | None = None
+        """The error with which the timer ended."""
 
     def start(self, jobs: Iterable[Job]) -> None:
         """Write the planned jobs and the process of the driver."""
@@ -100,6 +118,8 @@ class RunLog:
                 "makes": [list(key) for key in job.makes],
             },
         )
+        if status != "done":
+            self.flush()
 
     def log_record(self, outcome: Outcome) -> None:
         """Write a record that a command made without a planned job."""
@@ -107,25 +127,28 @@ class RunLog:
 
     def _log_outcome(self, outcome: Outcome, more: JsonObject) -> None:
         environment_id = self._environment_id(outcome.environment)
-        row = asdict(replace(outcome, environment=None))
+        row = dict(vars(outcome))
         del row["failure"], row["makes"], row["environment"], row["n_bytes"]
-        self._write_numbered("job", {**self._names(outcome), **row, "environment_id": environment_id, **more})
+        self._add("job", {**self._names(outcome), **row, "environment_id": environment_id, **more})
 
     def log_failure(self, outcome: Outcome, failure: Failure, *, attempts: int) -> None:
         """Write a job that is not retried in this run."""
         row = {**self._names(outcome), "step": outcome.step, "error": failure.error, "message": failure.message}
         row |= {"work": failure.work or None, "traceback": failure.traceback or None}
-        self._write_numbered("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
+        self.flush()
+        self._add("failure", {**row, "attempts": attempts, "failed_at": timestamp()})
+        self.flush()
 
     def log_done_elsewhere(self, job: Job) -> None:
         """Write a job that another run has done in the meantime."""
         kind, record_id = job.makes[-1]
-        self._write_numbered("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
+        self._add("elsewhere", {"step": job.step, "record_kind": kind, "record_id": record_id})
 
     def log_pool_change(self, change: PoolChange) -> None:
         """Write a change of the number of workers."""
         self._metrics.set_workers(change.n_replicas)
-        self._write_numbered("pool", asdict(change))
+        self._add("pool", asdict(change))
+        self.flush()
 
     def end(self, how: RunEnd, **counts: int) -> None:
         """Write how the run ended and its counts of jobs."""
@@ -135,45 +158,88 @@ class RunLog:
         """Return the id of an environment and write the environment once; None while it cannot be written."""
         if environment is None:
             return None
-        environment_id = environment.id  # a hash over all packages: computed once per job
-        is_new = environment_id not in self._environment_ids
-        if is_new and not _write_environment(self._store, self._folder, environment):
+        for written, environment_id in self._environments:
+            if written == environment:
+                return environment_id
+        if not _write_environment(self._store, self._folder, environment):
             return None
-        self._environment_ids.add(environment_id)
-        return environment_id
+        self._environments.append((environment, environment.id))
+        return environment.id
 
     def _names(self, outcome: Outcome) -> dict[str, JsonValue]:
         kind, record_id = outcome.makes
         return {"run_id": self._run_id, "job_id": record_id, "record_kind": kind, "record_id": record_id}
 
-    def _write_numbered(self, kind: str, row: JsonObject) -> None:
-        """Write the next numbered file; many of them are packed into one."""
-        name = f"{kind}-{self._n_files}"
-        self._n_files += 1
-        self._unpacked.append((name, row))
-        self._write(name, row)
-        if len(self._unpacked) >= PACK_SIZE and not self._unwritten:
-            self._pack()
-
-    def _pack(self) -> None:
-        try:
-            write_pack(self._store, self._folder, self._unpacked)
-        except OSError as err:
-            logger.warning("the log files of this run cannot be packed: %s", err)
-        self._unpacked = []
+    def _add(self, kind: str, row: JsonObject) -> None:
+        """Add the next numbered entry, which is written within `WRITE_INTERVAL_S`; see `flush` for the errors."""
+        with self._lock:
+            self._entries.append((f"{kind}-{self._n_entries}", row))
+            self._n_entries += 1
+            self._raise_error()
+            if len(self._entries) - self._n_written >= PACK_SIZE:
+                self.flush()
+            else:
+                self._write_later()
 
     def _write(self, name: str, row: JsonObject) -> None:
-        """Write a file, after those that could not be written before."""
-        self._unwritten.append((name, row))
-        try:
-            while self._unwritten:
-                self._store.write_run_file(self._folder, *self._unwritten[0])
-                self._unwritten.pop(0)
+        """Write a file that is not numbered, after all entries."""
+        with self._lock:
+            self._unwritten.append((name, row))
+            self.flush()
+
+    def flush(self) -> None:
+        """Write everything that is not written yet. What a full disk prevents is tried again later.
+
+        Raises:
+            StoreError, TransientError: the store could not be reached, now or when the timer wrote.
+        """
+        with self._lock:
+            self._raise_error()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            try:
+                self._write_entries()
+                while self._unwritten:
+                    self._store.write_run_file(self._folder, *self._unwritten[0])
+                    self._unwritten.pop(0)
                 self._has_warned = False
-        except OSError as err:
-            if not self._has_warned:
-                logger.warning("the log of this run cannot be written now: %s", err)
-            self._has_warned = True
+            except OSError as err:
+                if not self._has_warned:
+                    logger.warning("the log of this run cannot be written now: %s", err)
+                self._has_warned = True
+                self._write_later()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write_later(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(WRITE_INTERVAL_S, self._write_now)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _write_now(self) -> None:
+        try:
+            self.flush()
+        except MlpruneError as err:  # the driver's next entry raises it
+            self._error = err
+
+    def _write_entries(self) -> None:
+        """Write new entries: one to a file of its own, several to a pack; a full pack replaces all files before it."""
+        new = self._entries[self._n_written :]
+        if new and len(self._entries) >= PACK_SIZE:
+            write_pack(self._store, self._folder, self._entries, replaced=self._paths)
+            self._entries, self._n_written, self._paths = [], 0, []
+            return
+        if len(new) == 1:
+            self._store.write_run_file(self._folder, *new[0])
+            self._paths.append(run_file_path(self._folder, new[0][0]))
+        elif new:
+            self._paths.append(write_pack(self._store, self._folder, new, replaced=()))
+        self._n_written = len(self._entries)
 
 
 def begin_run(

@@ -1,9 +1,11 @@
-"""State of a run: jobs that wait, are done, failed, or belong to another run; what to retry; result and summary."""
+"""State of a run: the queue of jobs that wait, jobs that run or failed; what to retry; result and summary."""
 
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from typing import NamedTuple
 
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
@@ -16,21 +18,148 @@ MAX_ATTEMPTS = 3
 """Attempts of a job with transient failures; attempts that continue with less memory are not counted."""
 
 
+class QueuedJob(NamedTuple):
+    """A job with its position in the order of submission, which no other job has."""
+
+    position: int
+    job: Job
+
+
+class JobQueue:
+    """The jobs that wait, in the order of submission. A job is ready once all records that it needs exist.
+
+    The work per job does not grow with the number of jobs: each job counts the records that it lacks, each missing
+    record knows the jobs that lack it, and the ready jobs are in a heap for each size.
+
+    Jobs are taken in passes. A pass goes through the ready jobs once, in order. A job that becomes ready after the
+    pass has reached a later position is taken in the next pass.
+
+    Args:
+        jobs: in the order of submission.
+        present: records that exist.
+        size_of: the part of the workers' capacity that a job uses.
+    """
+
+    def __init__(
+        self,
+        jobs: Iterable[Job] = (),
+        *,
+        present: Iterable[RecordKey] = (),
+        size_of: Callable[[Job], int] = lambda _: 1,
+    ) -> None:
+        self.present = set(present)
+        self._size_of = size_of
+        self._n_waiting = self._end = self._start = 0
+        self._n_lacking: dict[int, int] = {}
+        """Position of a job that is not ready -> number of records that it lacks."""
+        self._lacking: dict[RecordKey, list[QueuedJob]] = defaultdict(list)
+        """Missing record -> jobs that need it."""
+        self._ready: dict[int, list[QueuedJob]] = defaultdict(list)
+        """Size -> heap of the ready jobs."""
+        self._due: dict[int, list[QueuedJob]] = defaultdict(list)
+        """Size -> heap of the jobs that were set aside until a time that has come."""
+        self._set_aside: deque[tuple[float, QueuedJob]] = deque()
+        """The others that were set aside, with the time until which they are; the first one is due first."""
+        self._for_next_pass: list[QueuedJob] = []
+        """Ready jobs for the next pass."""
+        self._reached = 0
+        """Position that the pass has reached."""
+        self.add(jobs)
+
+    def __len__(self) -> int:
+        """Return the number of jobs that wait, ready or not."""
+        return self._n_waiting
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Add jobs at the end."""
+        for job in jobs:
+            self._add(QueuedJob(self._end, job))
+            self._end += 1
+
+    def add_first(self, job: Job) -> None:
+        """Add a job before all others."""
+        self._start -= 1
+        self._add(QueuedJob(self._start, job))
+
+    def _add(self, queued: QueuedJob) -> None:
+        self._n_waiting += 1
+        lacking = {key for key in queued.job.needs if key not in self.present}
+        for key in lacking:
+            self._lacking[key].append(queued)
+        if lacking:
+            self._n_lacking[queued.position] = len(lacking)
+        else:
+            self._add_ready(queued)
+
+    def _add_ready(self, queued: QueuedJob) -> None:
+        if queued.position < self._reached:
+            self._for_next_pass.append(queued)
+        else:
+            self._push(self._ready, queued)
+
+    def _push(self, heaps: dict[int, list[QueuedJob]], queued: QueuedJob) -> None:
+        heappush(heaps[self._size_of(queued.job)], queued)
+
+    def mark_present(self, keys: Iterable[RecordKey]) -> None:
+        """Note that records exist."""
+        for key in keys:
+            self.present.add(key)
+            for queued in self._lacking.pop(key, ()):
+                self._n_lacking[queued.position] -= 1
+                if not self._n_lacking[queued.position]:
+                    del self._n_lacking[queued.position]
+                    self._add_ready(queued)
+
+    def begin_pass(self, *, now: float) -> None:
+        """Begin a pass at the first ready job; the jobs that were set aside until `now` are in it."""
+        self._reached = self._start
+        for queued in self._for_next_pass:
+            self._push(self._ready, queued)
+        self._for_next_pass.clear()
+        while self._set_aside and self._set_aside[0][0] <= now:
+            self._push(self._due, self._set_aside.popleft()[1])
+
+    def take(self, capacity: int) -> QueuedJob | None:
+        """Take the next ready job of the pass whose size is within a capacity; None if there is none."""
+        heaps = [
+            heap for group in (self._ready, self._due) for size, heap in group.items() if heap and size <= capacity
+        ]
+        if not heaps:
+            return None
+        queued = heappop(min(heaps, key=lambda heap: heap[0].position))
+        self._n_waiting -= 1
+        self._reached = queued.position
+        return queued
+
+    def set_aside(self, queued: QueuedJob, *, until: float) -> None:
+        """Put a job back, which is not taken again before a time. Times must not decrease from call to call."""
+        self._n_waiting += 1
+        self._set_aside.append((until, queued))
+
+    @property
+    def aside(self) -> list[Job]:
+        """The jobs that were set aside and not taken again since."""
+        due = (queued for heap in self._due.values() for queued in heap)
+        return [queued.job for queued in (*due, *(queued for _, queued in self._set_aside))]
+
+    @property
+    def n_ready(self) -> int:
+        """Number of ready jobs, without those that were set aside."""
+        return sum(map(len, self._ready.values())) + len(self._for_next_pass)
+
+
 @dataclass
 class RunState:
     """Mutable state of a run."""
 
-    waiting: list[Job]
-    done: set[RecordKey] = field(default_factory=set)
-    """Records that exist."""
+    queue: JobQueue = field(default_factory=JobQueue)
+    """Jobs that wait. Those that another run has claimed are set aside."""
     failed: list[tuple[Job, Failure]] = field(default_factory=list)
     running: dict[RecordKey, Job] = field(default_factory=dict)
     """Jobs that workers run; the key is the last record that a job makes."""
     n_attempts: Counter[RecordKey] = field(default_factory=Counter)
     n_transient_failures: Counter[RecordKey] = field(default_factory=Counter)
     """Transient failures per job, except those that continue with less memory."""
-    check_claim_at: dict[RecordKey, float] = field(default_factory=dict)
-    """Job claimed by another run -> when to check its claim again, on the monotonic clock."""
     replaced: frozenset[RecordKey] = frozenset()
     """Records that exist until this run, or another one, replaces them."""
     claimed_elsewhere: set[RecordKey] = field(default_factory=set)
@@ -42,27 +171,19 @@ class RunState:
 
     def __post_init__(self) -> None:
         """Count the jobs that wait at the start."""
-        self.n_jobs = self.n_jobs or len(self.waiting)
+        self.n_jobs = self.n_jobs or len(self.queue)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Add jobs to those that wait."""
-        self.waiting.extend(jobs)
+        self.queue.add(jobs)
         self.n_jobs += len(jobs)
-
-    def is_ready(self, job: Job) -> bool:
-        """Return whether all records that a job needs exist."""
-        return all(key in self.done for key in job.needs)
-
-    def n_ready(self) -> int:
-        """Return how many waiting jobs could run now if there were workers for them."""
-        return sum(self.is_ready(job) and job.makes[-1] not in self.check_claim_at for job in self.waiting)
 
     def shareable(self, jobs: Iterable[Job]) -> list[Job]:
         """Return those of some jobs that idle workers may share; none if a further job is ready for them.
 
         One worker alone runs the last attempt of a job.
         """
-        if self.n_ready():
+        if self.queue.n_ready:
             return []
         return [job for job in jobs if job.shares_replicas and self._n_failures(job) < MAX_ATTEMPTS - 1]
 
@@ -72,15 +193,6 @@ class RunState:
     def note_submitted(self, job: Job) -> None:
         """Note that a job was given to a worker."""
         self.running[job.makes[-1]] = job
-
-    def note_claimed_elsewhere(self, key: RecordKey, *, check_at: float) -> None:
-        """Note that another run has claimed a job, and when to check its claim again."""
-        self.check_claim_at[key] = check_at
-        self.claimed_elsewhere.add(key)
-
-    def mark_done(self, keys: Iterable[RecordKey]) -> None:
-        """Note that records exist."""
-        self.done.update(keys)
 
     def next_attempt(self, job: Job, failure: Failure) -> Job | None:
         """Return what to try after a failure: the job with less memory, the same job, or None.

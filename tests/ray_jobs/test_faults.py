@@ -1,7 +1,6 @@
 """Faults in real runs: after the next run at the latest, the store equals that of an uninterrupted run."""
 
 import errno
-import json
 import shutil
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from mlprune.store.store import Store
 from tests import faults
 from tests.faults import Command, Ended
 from tests.ray_cluster import Cluster
+from tests.run_entries import entries
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import contents, small_recipe, write_recipe, write_texts
 
@@ -155,8 +155,8 @@ def test_writes_that_fail_in_the_middle_fail_only_their_jobs(recipe: Path, store
 
 
 def run_file_errors(store: Path) -> set[str]:
-    """Error types in the failure files of all runs."""
-    return {json.loads(path.read_text())["error"] for path in store.glob("runs/*/failure-*.json")}
+    """Error types in the failures of all runs."""
+    return {row["error"] for row in entries(store, "failure")}
 
 
 @pytest.fixture
@@ -374,8 +374,7 @@ def system_memory() -> Exception:
 
 def jobs_of(store: Path, step: str) -> list[dict[str, Any]]:
     """Log entries of the attempts of a step, in order."""
-    files = sorted(store.glob("runs/*/job-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
-    return [row for path in files if (row := json.loads(path.read_text()))["step"] == step]
+    return [row for row in entries(store, "job") if row["step"] == step]
 
 
 @pytest.mark.parametrize("error", [gpu_memory, pytest.param(cpu_memory, marks=pytest.mark.slow)])

@@ -22,6 +22,7 @@ from mlprune.store.store import Store
 from tests.forked_runs import CONTEXT, ForkedRun, Gate
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.ray_cluster import ROOT, Cluster, Node
+from tests.run_entries import entries
 from tests.tiny_recipes import (
     FinishedRun,
     copied_inputs,
@@ -110,7 +111,7 @@ def third_node(cluster: Cluster) -> Iterator[Node]:
 
 def attempts(store: Store) -> list[dict[str, Any]]:
     """Logged attempts of the jobs of all runs."""
-    return [store.read_json(path) for path in store.list("runs") if "/job-" in path]
+    return entries(store, "job")
 
 
 def addresses(store: Path) -> set[str]:
@@ -253,7 +254,7 @@ def test_a_node_that_joins_gets_a_worker_which_ends_after_its_job_when_the_node_
         cluster.remove_node(node)
     files = Store(store)
     assert {row["status"] for row in attempts(files)} == {"done"}, "the leaving node has finished its job"
-    changes = [files.read_json(path) for path in files.list("runs") if "/pool-" in path]
+    changes = entries(files, "pool")
     assert [change["n_replicas"] for change in changes][:2] == [2, 3]
     assert changes[-1]["n_replicas"] == 2
     assert results(store) == results(expected.store)

@@ -10,6 +10,7 @@ import pytest
 from mlprune.store.store import Store
 from tests.forked_runs import ForkedRun, Gate
 from tests.object_store import BUCKET, object_store_server
+from tests.run_entries import entries, named_entries
 from tests.tiny_recipes import FinishedRun, contents, results
 
 STALE_AFTER_S = 1.0
@@ -19,12 +20,12 @@ Start = Callable[..., ForkedRun]
 
 def times_run(store: Store) -> Counter[str]:
     """Job -> number of runs that have done it."""
-    rows = [store.read_json(path) for path in store.list("runs") if "/job-" in path]
+    rows = entries(store, "job")
     return Counter(f"{row['record_kind']} {row['record_id']}" for row in rows if row["status"] == "done")
 
 
 def runs_that_worked(store: Store) -> set[str]:
-    return {path.split("/")[1] for path in store.list("runs") if "/job-" in path}
+    return {path.split("/")[1] for path, _ in named_entries(store, "job")}
 
 
 def run_ids(store: Path) -> set[str]:

@@ -5,17 +5,28 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, grouped, has_several_rules
+from catalog.report.drawing.exhibits import (
+    Group,
+    LegendEntry,
+    Panel,
+    Size,
+    evenly_spaced,
+    grouped,
+    has_several_rules,
+    omission_note,
+)
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of, to_id
 from catalog.report.labels import number, task_label
 from catalog.report.style import BLACK, series_style
-from catalog.results import Row
+from catalog.results import Row, Value
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
 _KEY = ("score", "intervention", "set_kind")
 """Columns that the points of one legend entry share."""
+MAX_POINTS, MAX_FRONT = 1_000, 50
+"""Maximum number of points, and of those on the front, in a panel, chosen at even distances."""
 Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
 
@@ -47,7 +58,19 @@ def _plot(rows: Sequence[Row], *, dense: Sequence[Row]) -> Panel:
     label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
     label += _front_text([*dense, *rows])
     label += "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
-    return Panel(label=label, size=Size(5.6, 4.2, left=0.7, bottom=0.5), draw=partial(_draw, rows=rows, dense=dense))
+    drawn = _drawn(rows)
+    others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
+    title = f"others: {' '.join(others)}{omission_note(len(drawn), len(rows), 'variants')}"
+    keys = [key for key, _ in grouped(rows, *_KEY)]
+    draw = partial(_draw, rows=drawn, dense=dense, title=title, keys=keys)
+    return Panel(label=label, size=Size(5.6, 4.2, left=0.7, bottom=0.5), draw=draw)
+
+
+def _drawn(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows of at most `MAX_POINTS` variants, `MAX_FRONT` of them on the front, in the same order."""
+    front = evenly_spaced([index for index, row in enumerate(rows) if row["is_efficient"]], MAX_FRONT)
+    beaten = [index for index, row in enumerate(rows) if not row["is_efficient"]]
+    return [rows[index] for index in sorted([*front, *evenly_spaced(beaten, MAX_POINTS - len(front))])]
 
 
 def _front_text(rows: Sequence[Row]) -> str:
@@ -55,23 +78,24 @@ def _front_text(rows: Sequence[Row]) -> str:
     if all(row["is_efficient"] is None for row in rows):
         return "no front, because nothing was evaluated on dev"
     names = [f"{row['label']} ({row['probability']:.0%})" for row in rows if row["is_efficient"]]
-    return "on the front of dev, with the share of resamples: " + ", ".join(names)
+    more = f" and {len(names) - MAX_FRONT} more" if len(names) > MAX_FRONT else ""
+    return "on the front of dev, with the share of resamples: " + ", ".join(names[:MAX_FRONT]) + more
 
 
 def _values(row: Row) -> str:
     return f"{number(row['english_value'])} and {number(row['others_value'])}"
 
 
-def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row]) -> None:
-    others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
-    axes.set_title(f"others: {' '.join(others)}", color=INK, weight="bold", fontsize=9)
+def _draw(
+    axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, keys: Sequence[tuple[Value, ...]]
+) -> None:
+    axes.set_title(title, color=INK, weight="bold", fontsize=9)
     axes.grid(visible=True)
     axes.set_xlabel("change of accuracy in English")
     axes.set_ylabel("change of mean accuracy in the other languages")
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    keys = [key for key, _ in grouped(rows, *_KEY)]
     for (*key, _), points in grouped(rows, *_KEY, "demonstration_label"):
         _draw_points(axes, points, dense=own, key=keys.index(tuple(key)))
     for row in dense:

@@ -24,6 +24,8 @@ ANSWER_COLUMNS: tuple[str, ...] = (
     "supported",
 )
 """Headings of the table of answers."""
+MAX_ANSWERS = 200
+"""Maximum number of tests of one question in the table: supported claims first, then the smallest p-values."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,9 @@ class Headline:
     title: str
     findings: tuple[Finding, ...]
     answers: tuple[TableRow, ...]
-    """One row per test of the findings; the columns are `ANSWER_COLUMNS`."""
+    """One row per test of the findings, at most `MAX_ANSWERS` per question; the columns are `ANSWER_COLUMNS`."""
+    n_answers: int
+    """Number of all tests."""
     table: tuple[TableRow, ...]
     """One row per language with its best variant; the columns are those of `best_variants`."""
     sources: tuple[Source, ...]
@@ -69,10 +73,23 @@ def _headline(
     return Headline(
         title=task,
         findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),
-        answers=tuple(_answer_row(row) for answers in questions for row in answers),
+        answers=tuple(_answer_row(row) for answers in questions for row in _shown_answers(answers)),
+        n_answers=sum(map(len, questions)),
         table=best_variants_table(best.rows, models) if has_accuracy else (),
         sources=(best,) if has_accuracy else (),
     )
+
+
+def _shown_answers(answers: Sequence[Row]) -> list[Row]:
+    """Return the answers of a question that the table shows, in the order of the answers."""
+    if len(answers) <= MAX_ANSWERS:
+        return list(answers)
+
+    def rank(index: int) -> tuple[bool, float]:
+        row = answers[index]
+        return not row["is_supported"], 1.0 if row["p_value"] is None else row["p_value"]
+
+    return [answers[index] for index in sorted(sorted(range(len(answers)), key=rank)[:MAX_ANSWERS])]
 
 
 def _answer_row(row: Row) -> TableRow:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +78,8 @@ def create_local(path: str, data: bytes) -> bool:
         OSError: it cannot be written; with an `errno` of `NOT_A_FILE`, something else is in its place.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with target.open("xb") as stream:
+        with _created(target) as stream:
             stream.write(data)
     except FileExistsError:
         if not target.is_file() and os.path.lexists(target):
@@ -90,6 +89,15 @@ def create_local(path: str, data: bytes) -> bool:
         target.unlink(missing_ok=True)  # on a full disk, an empty file was created
         raise
     return True
+
+
+def _created(target: Path) -> BinaryIO:
+    """Open a new file. Its folder usually exists, so it is created only if it is missing."""
+    try:
+        return target.open("xb")
+    except FileNotFoundError:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target.open("xb")
 
 
 @cache

@@ -1,5 +1,6 @@
 """Entries of run logs and claims, parsed from JSON into records. Missing or malformed fields get default values."""
 
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -114,16 +115,23 @@ class ClaimEntry:
 
 @dataclass
 class RunEntries:
-    """All entries of one run, or of one round of it."""
+    """All entries of one run, or of one round of it. Attempts are only counted: a run may have a million."""
 
     run: RunEntry = RunEntry()
     planned: PlannedEntry = field(default_factory=PlannedEntry)
     ended: EndedEntry | None = None
-    attempts: list[AttemptEntry] = field(default_factory=list)
     failures: list[FailureEntry] = field(default_factory=list)
     searches: tuple[SearchState, ...] = ()
-    steps_elsewhere: list[str] = field(default_factory=list)
-    """The step of each job that another run has done."""
+    n_attempts: Counter[str] = field(default_factory=Counter)
+    """Worker -> number of its attempts."""
+    n_retried: int = 0
+    """Number of attempts that failed and were repeated."""
+    n_done: Counter[str] = field(default_factory=Counter)
+    """Step -> number of its jobs that are done, also by another run."""
+    spent_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Step -> seconds of its jobs that this run has done."""
+    last_attempt_at: datetime | None = None
+    """When the last attempt ended."""
 
     def add(self, kind: str, value: JsonObject) -> None:
         """Add the content of a run file of a kind; other kinds are ignored."""
@@ -139,11 +147,20 @@ class RunEntries:
             case "ended":
                 self.ended = EndedEntry.parse(value)
             case "job":
-                self.attempts.append(AttemptEntry.parse(value))
+                self._add_attempt(AttemptEntry.parse(value))
             case "failure":
                 self.failures.append(FailureEntry.parse(value))
             case "elsewhere":
-                self.steps_elsewhere.append(_text(value, "step"))
+                self.n_done[_text(value, "step")] += 1
+
+    def _add_attempt(self, attempt: AttemptEntry) -> None:
+        self.n_attempts[attempt.worker] += 1
+        self.n_retried += attempt.status == "lost"
+        if attempt.status == "done":
+            self.n_done[attempt.step] += 1
+            self.spent_s[attempt.step] += attempt.elapsed_s
+        if attempt.ended_at is not None:
+            self.last_attempt_at = max(attempt.ended_at, self.last_attempt_at or attempt.ended_at)
 
 
 def _text(value: JsonObject, name: str) -> str:

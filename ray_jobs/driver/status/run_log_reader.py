@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mlprune.json_values import JsonObject
-from mlprune.store.run_log_files import kind_of, read_run_file
+from mlprune.store.run_log_files import kind_of, numbers_of, read_run_file
 from mlprune.store.store import Store
 from ray_jobs.driver.status.run_log_entries import RunEntries
 
@@ -28,6 +28,8 @@ class RunLogReader:
         """Folder of a run -> its entries so far."""
         self._known: dict[str, set[str]] = defaultdict(set)
         """Folder of a run -> paths of files that were read and do not change."""
+        self._numbers: dict[str, set[int]] = defaultdict(set)
+        """Folder of a run -> numbers of the entries that were read: a later pack may have them, too."""
 
     def read(self, paths: Sequence[str], folders: Collection[str]) -> Mapping[str, RunEntries]:
         """Return folder -> entries of some folders; other folders are forgotten.
@@ -36,7 +38,8 @@ class RunLogReader:
             paths: the current single files and packs of all runs.
         """
         for folder in self._logs.keys() - set(folders):
-            del self._logs[folder], self._known[folder]
+            for by_folder in (self._logs, self._known, self._numbers):
+                by_folder.pop(folder, None)
         for folder in folders:
             self._logs.setdefault(folder, RunEntries())
         wanted = [path for path in paths if folder_of(path) in self._logs and path not in self._known[folder_of(path)]]
@@ -46,12 +49,14 @@ class RunLogReader:
         return self._logs
 
     def _add(self, path: str, contents: Sequence[tuple[str, JsonObject]]) -> None:
-        """Add the content of a file, or of the files in a pack that were not read before they were packed."""
+        """Add the content of a file, or of the entries in a pack that were not read before they were packed."""
         folder = folder_of(path)
-        known = self._known[folder]
+        known, read = self._known[folder], self._numbers[folder]
         for name, value in contents:
-            if name not in known:
+            numbers = numbers_of(name)
+            if numbers is None or numbers[0] not in read:
                 self._logs[folder].add(kind_of(name), value)
+                read.update(numbers or ())
         if kind_of(path) not in CHANGING_KINDS:
             known.difference_update(name for name, _ in contents)  # a packed file is never listed again
             known.add(path)

@@ -136,7 +136,7 @@ def _status(
     started = log.planned.planned_at or run.started_at
     if started is None:
         return None
-    times = [started, *(attempt.ended_at for attempt in log.attempts), *(claim.renewed_at for claim in claims)]
+    times = [started, log.last_attempt_at, *(claim.renewed_at for claim in claims)]
     last_seen = max(time for time in times if time)
     state = _state(log, claims, silent_s=(now - last_seen).total_seconds())
     if log.ended is not None and log.ended.ended_at:
@@ -153,9 +153,9 @@ def _status(
         last_seen_at=last_seen,
         steps=_steps(log),
         failures=tuple(f"{failure.step} {failure.record_id}: {failure.message}" for failure in log.failures),
-        workers=Counter(attempt.worker for attempt in log.attempts),
+        workers=dict(log.n_attempts),
         working_on=tuple(sorted(claim.record for claim in claims if claim.is_of_work)) if state == "running" else (),
-        n_retried=sum(attempt.status == "lost" for attempt in log.attempts),
+        n_retried=log.n_retried,
         searches=log.searches,
     )
 
@@ -172,11 +172,6 @@ def _state(log: RunEntries, claims: Sequence[ClaimEntry], *, silent_s: float) ->
 
 
 def _steps(log: RunEntries) -> dict[str, StepStatus]:
-    done = [attempt for attempt in log.attempts if attempt.status == "done"]
-    n_done = Counter([*(attempt.step for attempt in done), *log.steps_elsewhere])
     n_failed = Counter(failure.step for failure in log.failures)
-    spent_s: dict[str, float] = defaultdict(float)
-    for attempt in done:
-        spent_s[attempt.step] += attempt.elapsed_s
-    n_jobs = log.planned.n_jobs or dict(n_done)  # a command without a recipe does not know the total
-    return {step: StepStatus(n, n_done[step], n_failed[step], spent_s[step]) for step, n in n_jobs.items()}
+    n_jobs = log.planned.n_jobs or dict(log.n_done)  # a command without a recipe does not know the total
+    return {step: StepStatus(n, log.n_done[step], n_failed[step], log.spent_s[step]) for step, n in n_jobs.items()}

@@ -68,6 +68,17 @@ def test_packing_changes_no_row(store: Store, *, is_folded_before: bool) -> None
         assert run_tables(fresh) == expected
 
 
+def test_a_pack_that_becomes_part_of_a_larger_one_changes_no_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = add_run(store, 5)
+    small = [write_pack(store, RUN, part) for part in (files[:2], files[2:4])]
+    with Catalog.open(store) as catalog:
+        expected = run_tables(catalog)
+        write_pack(store, RUN, files, replaced=small)
+        with monkeypatch.context() as patched:
+            patched.setattr("catalog.ingest.fold.remove_rows", lambda *_, **__: pytest.fail("rows were removed"))
+            assert run_tables(catalog) == expected
+
+
 def test_a_pack_that_is_folded_is_not_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pack(store, RUN, add_run(store, 5))
     with Catalog.open(store) as catalog:

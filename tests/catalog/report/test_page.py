@@ -9,11 +9,11 @@ import matplotlib as mpl
 import pytest
 
 from catalog.report import page as page_module
-from catalog.report import write_report
+from catalog.report import query_results, write_report
 from catalog.report.figures import FIGURES
 from catalog.report.labels import cell, number, p_value
 from catalog.report.page import numeric_columns, render_page
-from catalog.report.query_results import MAX_DATA_ROWS, Source, run_report_query
+from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
 from catalog.report.report_examples import EXAMPLES
 from catalog.report.report_tables import TABLES
 from catalog.report.search_figures import SEARCH_FIGURES, SEARCH_TABLES
@@ -282,6 +282,21 @@ def test_large_data_are_compressed_without_loss(catalog: Catalog) -> None:
     assert gzip.decompress(packed) == source.csv
     assert len(source.csv.splitlines()) == 4001
     assert run_report_query(catalog, "tasks").file_name == "tasks.csv"
+
+
+def test_very_large_data_are_cut_in_the_page_which_says_how_to_get_all(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tuple({"n": n} for n in range(MAX_FILE_ROWS + 5))
+    source = Source("many", "SELECT", {}, ("n",), rows)
+    packed = base64.b64decode(source.csv_uri.partition("base64,")[2])
+    assert len(gzip.decompress(packed).splitlines()) == 1 + MAX_FILE_ROWS
+    assert len(source.csv.splitlines()) == 1 + len(rows)
+    for module in (query_results, page_module):
+        monkeypatch.setattr(module, "MAX_FILE_ROWS", 3)
+    text = render_page(catalog)
+    assert "Download the first 3 of" in text
+    assert "--format csv" in text
 
 
 def test_a_column_is_right_aligned_if_it_has_numbers_and_dashes_only() -> None:

@@ -88,6 +88,8 @@ def test_a_search_evaluates_every_trial_and_reports_the_best_one_that_meets_the_
 def test_a_finished_search_plans_nothing_more(built: Plan, finished: tuple[Plan, Store]) -> None:
     plan, store = finished
     assert extend_plan(plan, store).jobs == plan.jobs
+    assert plan.made == {key for job in plan.jobs for key in job.makes}
+    assert plan.made > built.made
     assert {job.step for job in pending_jobs(extend_plan(built, store).jobs, store)} == {"compare"}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan import pending_jobs
+from mlprune.plan import pending, pending_jobs
 from mlprune.steps.job import Job
 from mlprune.store.store import Store
 from tests.tiny_recipes import FinishedRun, contents, run_plan
@@ -20,6 +20,18 @@ def steps(jobs: list[Job]) -> list[str]:
 def first_file(store: Store, folder: str, word: str = "") -> Path:
     assert store.local_root is not None
     return store.local_root / next(path for path in store.list(folder) if word in path)
+
+
+@pytest.fixture(autouse=True, params=[0, pending.FEW_JOBS], ids=["many jobs", "few jobs"])
+def listing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """List all records, as for many jobs, or ask for those of each job."""
+    monkeypatch.setattr(pending, "FEW_JOBS", request.param)
+
+
+def test_the_records_of_a_few_jobs_are_not_listed(small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "FEW_JOBS", len(small_run.plan.jobs))
+    monkeypatch.setattr(Store, "record_ids", lambda *_: pytest.fail("all records were listed"))
+    assert pending_jobs(small_run.plan.jobs, small_run.store) == []
 
 
 def test_everything_is_pending_in_an_empty_store_and_nothing_after_a_run(

@@ -55,6 +55,38 @@ def test_files_that_a_killed_process_left_next_to_their_pack_count_once_and_are_
     assert {file.path for file in find_garbage(store, min_age_s=-60).files} == expected
 
 
+def test_a_pack_replaces_smaller_packs_and_one_that_was_left_counts_once_and_is_garbage(store: Store) -> None:
+    files = write_jobs(store, range(8))
+    before = contents(store)
+    packs = [write_pack(store, RUN, part) for part in (files[:3], files[3:5])]
+    assert contents(store) == before
+    left = {path: store.read_file(path) or b"" for path in packs}
+    full = write_pack(store, RUN, files[:6], replaced=[*packs, f"runs/{RUN}/{files[5][0]}.json"])
+    assert store.list("runs") == sorted([full, *(f"runs/{RUN}/{name}.json" for name, _ in files[6:])])
+    for path, data in left.items():
+        store.write_bytes(path, data)
+    listed = run_files(store)
+    assert contents(store) == before
+    assert (listed.packs, listed.packed) == ((full,), left.keys())
+    assert all(map(listed.contains, left))
+    assert {file.path for file in find_garbage(store, min_age_s=-60).files} == left.keys()
+
+
+def test_files_that_cannot_be_removed_stay_next_to_their_pack(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = write_jobs(store, range(3))
+    before = contents(store)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(store, "delete", refuse)
+    write_pack(store, RUN, files)
+    assert contents(store) == before
+    assert len(caplog.records) == 1
+
+
 def test_a_pack_contains_the_numbers_it_names_in_its_own_folder_only() -> None:
     files = RunFiles([f"runs/{RUN}/packed-10-20.jsonl.zst", f"runs/{RUN}/run.json"])
     contained = [f"runs/{RUN}/job-10.json", f"runs/{RUN}/elsewhere-20.json", *files.packs, f"runs/{RUN}/run.json"]

@@ -29,6 +29,24 @@ def test_out_of_memory_in_a_fold_is_logged_and_other_errors_are_raised(
         fold(Store(tmp_path))
 
 
+def test_folds_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, spent_s = 0.0, 0.0
+
+    def slow_fold(_: Store) -> bool:
+        nonlocal now, spent_s
+        spent_s += 4.0
+        now += 4.0
+        return True
+
+    monkeypatch.setattr(catalog_sync, "fold", slow_fold)
+    monkeypatch.setattr(catalog_sync.time, "monotonic", lambda: now)
+    catalog = CatalogSync(Store(tmp_path))
+    while now < 10_000:
+        now += 1.0
+        catalog.maybe_fold()
+    assert 0.04 < spent_s / now <= catalog_sync.MAX_FOLD_SHARE
+
+
 def test_the_interval_grows_while_another_process_locks_the_catalog(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

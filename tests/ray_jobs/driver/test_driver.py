@@ -18,13 +18,15 @@ from mlprune.store.store import Store
 from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunResult
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunResult
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, NoMetrics
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
+from tests.ray_jobs.driver.simulated_runs import ScanningQueue, simulate
 from tests.records import made_up_record
+from tests.run_entries import entries
 
 
 def run(
@@ -58,6 +60,16 @@ def test_jobs_run_after_those_they_need_and_no_more_than_workers_are_free(store:
     assert workers.most_at_once == 2
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_jobs_are_submitted_in_the_order_of_a_scan_over_all_waiting_jobs(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned, queued = (
+        simulate(seed, Store(tmp_path / queue.__name__), queue, monkeypatch) for queue in (ScanningQueue, JobQueue)
+    )
+    assert queued == scanned
+
+
 class ShardedWorkers(ScriptedWorkers):
     """One replica of two shards: a job that runs the model uses both."""
 
@@ -87,14 +99,14 @@ def test_only_jobs_that_need_a_failed_job_are_skipped(store: Store) -> None:
     result = run([NamedJob("a"), NamedJob("b", ("a",)), NamedJob("c", ("b",)), NamedJob("x")], workers, store)
     assert (result.n_done, len(result.failed), result.n_skipped) == (1, 1, 2)
     assert workers.submitted == ["a", "x"]
-    failures = [store.read_json(path) for path in store.list("runs") if "failure-" in path]
+    failures = entries(store, "failure")
     assert [(row["record_id"], row["error"], row["message"]) for row in failures] == [("a", "ValueError", "broken")]
 
 
 def test_a_transient_failure_is_retried_and_logged(store: Store) -> None:
     workers = ScriptedWorkers(lambda _, attempt: LOST if attempt == 1 else None)
     assert run([NamedJob("a")], workers, store).n_done == 1
-    rows = [store.read_json(path) for path in store.list("runs") if "job-" in path]
+    rows = entries(store, "job")
     assert sorted((row["status"], row["attempt"]) for row in rows) == [("done", 2), ("lost", 1)]
 
 
@@ -108,7 +120,7 @@ def test_a_job_that_always_loses_its_worker_is_tried_a_bounded_number_of_times(s
 
 def attempts(store: Store) -> list[tuple[str, int, int | None, str]]:
     """(status, number, tokens of a batch, memory level) of every logged attempt."""
-    rows = [store.read_json(path) for path in store.list("runs") if "job-" in path]
+    rows = entries(store, "job")
     return sorted((row["status"], row["attempt"], row["batch_tokens"], row["memory_level"]) for row in rows)
 
 
@@ -147,7 +159,7 @@ def test_a_job_that_runs_out_of_memory_at_every_level_fails_with_advice(store: S
     assert workers.submitted == ["a"] * 6
     assert "compute: {shards: 2}" in failure.message
     assert result.n_skipped == 1
-    rows = [store.read_json(path) for path in store.list("runs") if "failure-" in path]
+    rows = entries(store, "failure")
     assert [(row["message"], row["attempts"]) for row in rows] == [(failure.message, 6)]
 
 
@@ -378,8 +390,7 @@ def test_changes_of_the_number_of_workers_are_in_the_log_of_the_run(store: Store
     workers = ScriptedWorkers()
     workers.changes = [PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00")]
     run([NamedJob("a"), NamedJob("b")], workers, store)
-    (path,) = [path for path in store.list("runs") if "/pool-" in path]
-    assert store.read_json(path) == asdict(PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00"))
+    assert entries(store, "pool") == [asdict(PoolChange(3, "node b joined", "2026-01-01T00:00:00.000+00:00"))]
 
 
 def test_jobs_that_follow_from_a_result_join_the_run(store: Store) -> None:

@@ -11,7 +11,7 @@ from catalog.store import Catalog
 from mlprune.plan import extend_plan
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.store import Store
-from ray_jobs.driver.growing_plan import expected_jobs
+from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.driver.status.run_status import store_status
@@ -115,6 +115,15 @@ def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches
         "sparsities", 3, 3, rows[-1]["n_items_so_far"], rows[-1]["n_items_so_far"], 1, 1, None, best["number"],
         best["objective"], is_feasible=best["is_feasible"], is_finished=True,
     )  # fmt: skip
+
+
+def test_the_state_of_searches_is_computed_once_for_each_plan(recipe_path: Path, tmp_path: Path) -> None:
+    growing = GrowingPlan(plan_of(recipe_path), Store(tmp_path))
+    states = growing.search_states
+    assert growing.search_states is states
+    growing.plan_again()
+    assert growing.search_states == states
+    assert growing.search_states is not states
 
 
 def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inputs: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from ray_jobs.driver.provenance import recorded_run
 from ray_jobs.driver.status.run_status import store_status
 from ray_jobs.process.environment import this_environment
 from tests.records import made_up_record
+from tests.run_entries import entries
 
 RECORDS = [made_up_record("evaluations", {"name": name}) for name in "ab"]
 
@@ -28,7 +29,7 @@ def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
             opened.write_record(record)
     assert store.record_names() == sorted((record.kind, record.id) for record in RECORDS)
     (run,) = run_files(store, "run")
-    jobs = run_files(store, "job")
+    jobs = entries(store, "job")
     assert (run["command"], run["environment_id"]) == ("rescore", this_environment().id)
     assert [(job["record_id"], job["status"], job["environment_id"]) for job in jobs] == [
         (record.id, "done", this_environment().id) for record in RECORDS

@@ -1,21 +1,27 @@
-"""The log of a run: its files, packing many of them, and writing them later when the disk was full."""
+"""The log of a run: its files, writing many entries together, and writing them later when the disk was full."""
 
 import errno
-import json
+import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.check import check
+from catalog.store import Catalog
+from mlprune.errors import StoreError
 from mlprune.store.run_log_files import read_run_file, run_files
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
 from ray_jobs.driver.run_log import RunLog, begin_run
-from ray_jobs.process.environment import this_environment
+from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.worker import Stopwatch
 from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of
+from tests.records import made_up_record
+from tests.run_entries import entries
 
 
 @pytest.fixture
@@ -79,8 +85,22 @@ def test_the_environment_of_a_worker_is_written_once(store: Store) -> None:
     run_log = RunLog(store, "run")
     for name in "ab":
         run_log.log_record(Stopwatch().outcome(("masks", name), step="rescore", worker="worker-0"))
+    run_log.flush()
     assert len(read(store, "environment")) == 1
-    assert {row["environment_id"] for row in read(store, "job")} == {this_environment().id}
+    assert {row["environment_id"] for row in entries(store, "job")} == {this_environment().id}
+
+
+def test_the_id_of_an_environment_is_not_computed_for_every_attempt(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_log, n_computed = RunLog(store, "run"), []
+    monkeypatch.setattr(Environment, "id", property(lambda _: n_computed.append(1) or "0" * 20))
+    for number in range(50):
+        outcome = outcome_of(NamedJob(str(number)))
+        environment = deepcopy(this_environment())  # each outcome of another process brings its own copy
+        run_log.log_attempt(NamedJob("a"), replace(outcome, environment=environment), status="done", attempt=1)
+    assert len(n_computed) < 5
+    assert len(read(store, "environment")) == 1
 
 
 def test_a_later_round_has_a_folder_of_its_own(store: Store) -> None:
@@ -102,13 +122,96 @@ def test_many_files_are_packed_and_no_entry_is_lost(store: Store, monkeypatch: p
     assert sorted(value["record_id"] for value in contents(store)) == [*"abcdefgh", "x"]
 
 
-def test_files_that_cannot_be_packed_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_log_module, "PACK_SIZE", 2)
-    monkeypatch.setattr(run_log_module, "write_pack", no_space)
+@pytest.fixture
+def no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an hour pass before the log is written because of the time."""
+    monkeypatch.setattr(run_log_module, "WRITE_INTERVAL_S", 3600.0)
+
+
+def test_attempts_that_succeed_are_written_together_a_moment_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log_module, "WRITE_INTERVAL_S", 0.05)
     run_log = RunLog(store, "run")
     for name in "abc":
         log_done(run_log, name)
-    assert [row["record_id"] for row in read(store, "job")] == ["a", "b", "c"]
+    deadline = time.monotonic() + 300
+    while len(entries(store, "job")) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert [row["record_id"] for row in entries(store, "job")] == ["a", "b", "c"]
+
+
+@pytest.mark.usefixtures("no_timer")
+def test_a_failure_is_written_at_once_with_what_was_before_it(store: Store) -> None:
+    run_log, job = RunLog(store, "run"), NamedJob("x")
+    log_done(run_log, "a")
+    assert entries(store, "job") == []
+    run_log.log_attempt(job, outcome_of(job, BROKEN), status="lost", attempt=1)
+    assert [row["status"] for row in entries(store, "job")] == ["done", "lost"]
+    log_done(run_log, "b")
+    run_log.log_failure(outcome_of(job, BROKEN), BROKEN, attempts=2)
+    assert [row["record_id"] for row in entries(store, "job")] == ["a", "x", "b"]
+    assert [row["record_id"] for row in entries(store, "failure")] == ["x"]
+
+
+@pytest.mark.usefixtures("no_timer")
+def test_a_killed_run_loses_successful_attempts_of_the_last_moment_and_its_catalog_is_sound(store: Store) -> None:
+    run_log = RunLog(store, begin_run(store, "run"))
+    record = made_up_record("masks")
+    store.write_record(record)
+    log_done(run_log, record.id)
+    del run_log  # nothing more is written, as after SIGKILL
+    with Catalog.open(store) as catalog:
+        assert catalog.fold().n_records == 1
+        assert catalog.query("SELECT count(*) AS n FROM jobs") == [{"n": 0}]
+    assert check(store)[0] == []
+
+
+@pytest.mark.usefixtures("no_timer")
+def test_the_number_of_writes_does_not_grow_with_each_attempt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = Store.write_bytes
+    monkeypatch.setattr(
+        Store, "write_bytes", lambda self, path, *more: written.append(path) or write(self, path, *more)
+    )
+    run_log = RunLog(store, "run")
+    for number in range(2 * run_log_module.PACK_SIZE):
+        log_done(run_log, str(number))
+    assert written == [f"runs/run/packed-{first}-{first + 999}.jsonl.zst" for first in (0, 1000)]
+
+
+@pytest.mark.usefixtures("no_timer")
+def test_a_full_pack_replaces_the_files_of_its_entries(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log_module, "PACK_SIZE", 6)
+    run_log = RunLog(store, "run")
+    for names in ("a", "bc", "def"):
+        for name in names:
+            log_done(run_log, name)
+        run_log.flush()
+    assert store.list("runs") == ["runs/run/packed-0-5.jsonl.zst"]
+    assert [row["record_id"] for row in entries(store, "job")] == [*"abcdef"]
+
+
+def test_an_error_of_the_store_that_the_timer_met_is_raised_by_the_next_entry(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log_module, "WRITE_INTERVAL_S", 0.01)
+
+    def refuse(*_: object) -> None:
+        raise StoreError("the object store refuses the request", store=store.uri)
+
+    monkeypatch.setattr(Store, "write_bytes", refuse)
+    run_log = RunLog(store, "run")
+
+    def log_until_it_fails() -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            log_done(run_log, "a")
+            time.sleep(0.01)
+
+    with pytest.raises(StoreError):
+        log_until_it_fails()
 
 
 def no_space(*_: object) -> None:
@@ -118,9 +221,9 @@ def no_space(*_: object) -> None:
 @pytest.fixture
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Fill the disk; returns a function that makes room."""
-    write = Store.write_run_file
-    monkeypatch.setattr(Store, "write_run_file", no_space)
-    return lambda: monkeypatch.setattr(Store, "write_run_file", write)
+    write = Store.write_bytes
+    monkeypatch.setattr(Store, "write_bytes", no_space)
+    return lambda: monkeypatch.setattr(Store, "write_bytes", write)
 
 
 def test_files_are_written_later_if_the_disk_is_full(
@@ -135,7 +238,8 @@ def test_files_are_written_later_if_the_disk_is_full(
     full_disk()
     run_log.end("done")
     names = sorted(path.rpartition("/")[2] for path in store.list("runs"))
-    assert names == ["ended.json", "job-0.json", "job-1.json", "planned.json"]
+    assert names == ["ended.json", "packed-0-1.jsonl.zst", "planned.json"]
+    assert [row["record_id"] for row in entries(store, "job")] == ["a", "b"]
 
 
 def test_an_environment_that_cannot_be_written_has_no_id(store: Store, full_disk: Callable[[], None]) -> None:
@@ -144,5 +248,5 @@ def test_an_environment_that_cannot_be_written_has_no_id(store: Store, full_disk
     run_log.log_record(outcome)
     full_disk()
     run_log.log_record(outcome)
-    assert [row["environment_id"] for row in read(store, "job")] == [None, this_environment().id]
-    json.dumps(read(store, "job"))
+    run_log.flush()
+    assert [row["environment_id"] for row in entries(store, "job")] == [None, this_environment().id]

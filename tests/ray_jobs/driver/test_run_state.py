@@ -1,4 +1,4 @@
-"""What a run retries after a failure."""
+"""The queue of jobs that wait, and what a run retries after a failure."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from mlprune.recipe import Recipe
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, Job
-from ray_jobs.driver.run_state import MAX_ATTEMPTS, RunState, next_commands
+from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunState, next_commands
 from ray_jobs.workers.recovery.failures import Failure
 from ray_jobs.workers.recovery.worker_health import MAX_FAILURES
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob
@@ -15,15 +15,61 @@ from tests.search_recipes import search_recipe, sensitivity_recipe
 
 @pytest.fixture
 def state() -> RunState:
-    return RunState(waiting=[])
+    return RunState()
 
 
-def test_a_job_is_ready_when_all_records_it_needs_exist(state: RunState) -> None:
-    job = NamedJob("c", ("a", "b"))
-    state.mark_done([("masks", "a")])
-    assert not state.is_ready(job)
-    state.mark_done([("masks", "b")])
-    assert state.is_ready(job)
+def taken(queue: JobQueue, *, now: float = 0.0, capacity: int = 9) -> list[str]:
+    """Names of all jobs that one pass takes."""
+    queue.begin_pass(now=now)
+    return [queued.job.makes[-1][1] for queued in iter(lambda: queue.take(capacity), None)]
+
+
+def test_a_job_is_ready_when_all_records_it_needs_exist() -> None:
+    queue = JobQueue([NamedJob("c", ("a", "b"))])
+    queue.mark_present([("masks", "a")])
+    assert taken(queue) == []
+    queue.mark_present([("masks", "b"), ("masks", "b")])
+    assert queue.n_ready == 1
+    assert taken(queue) == ["c"]
+    assert (len(queue), queue.n_ready) == (0, 0)
+
+
+def test_ready_jobs_are_taken_in_order_a_retry_first() -> None:
+    queue = JobQueue([NamedJob("b"), NamedJob("a"), NamedJob("c", ("a",))], present={("masks", "a")})
+    queue.add([NamedJob("d")])
+    queue.add_first(NamedJob("first"))
+    queue.add_first(NamedJob("before it"))
+    assert taken(queue) == ["before it", "first", "b", "a", "c", "d"]
+
+
+def test_a_job_that_becomes_ready_before_the_place_that_a_pass_has_reached_is_taken_by_the_next() -> None:
+    queue = JobQueue([NamedJob("b", ("a",)), NamedJob("a"), NamedJob("c", ("a",))])
+    queue.begin_pass(now=0.0)
+    assert queue.take(9) == (1, NamedJob("a"))
+    queue.mark_present([("masks", "a")])
+    assert queue.n_ready == 2
+    assert queue.take(9) == (2, NamedJob("c", ("a",)))
+    assert queue.take(9) is None
+    assert taken(queue) == ["b"]
+
+
+def test_a_job_that_does_not_fit_waits_and_smaller_ones_do_not() -> None:
+    queue = JobQueue(map(NamedJob, "abc"), size_of=lambda job: 2 if job == NamedJob("b") else 1)
+    assert taken(queue, capacity=1) == ["a", "c"]
+    assert taken(queue, capacity=2) == ["b"]
+
+
+def test_a_job_that_was_set_aside_waits_in_its_place_until_its_time_and_is_not_counted_as_ready() -> None:
+    queue = JobQueue(map(NamedJob, "ab"))
+    queue.begin_pass(now=0.0)
+    first = queue.take(1)
+    assert first is not None
+    queue.set_aside(first, until=5.0)
+    assert (len(queue), queue.n_ready, queue.aside) == (2, 1, [NamedJob("a")])
+    queue.begin_pass(now=5.0)
+    assert (len(queue), queue.n_ready, queue.aside) == (2, 1, [NamedJob("a")])
+    assert taken(queue, now=4.9) == ["a", "b"]
+    assert queue.aside == []
 
 
 def test_a_permanent_failure_is_not_retried(state: RunState) -> None:

@@ -50,7 +50,7 @@ def values() -> dict[str, dict[tuple[str, ...], float]]:
 
 def count(counters: RayMetrics, job: Job, failure: Failure | None, *, status: str) -> None:
     """Count an attempt, with the retry that a run decides on."""
-    retry = None if failure is None else RunState(waiting=[], done=set()).next_attempt(job, failure)
+    retry = None if failure is None else RunState().next_attempt(job, failure)
     counters.count_attempt(job, outcome_of(job, failure), status=status, retry=retry)
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from catalog.report.panels.pareto import pareto_plots
+from catalog.report.panels.pareto import MAX_FRONT, MAX_POINTS, pareto_plots
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import METHOD, TASK, drawn, texts
@@ -56,6 +56,21 @@ def test_variants_on_the_front_of_dev_have_intervals_sparsity_and_probability() 
     assert segments(panel) == [[(-0.13, 0.05), (-0.09, 0.05)], [(-0.1, 0.03), (-0.1, 0.07)]]
     assert "0.5, 43%" in texts(drawn(panel))
     assert "on the front of dev, with the share of resamples: wanda fr-en 0.5 (43%)" in panel.label
+
+
+def test_of_many_variants_some_are_drawn_and_the_title_says_how_many() -> None:
+    on_front = [point(-n / 1000, n / 1000, is_efficient=True, score="ria") for n in range(MAX_FRONT + 30)]
+    beaten = [point(-n / 10_000, -0.1) for n in range(2 * MAX_POINTS)]
+    (group,) = pareto_plots([dense(), *on_front, *beaten])
+    (panel,) = group.panels
+    axes = Figure().subplots()
+    panel.draw(axes)
+    assert sum(len(line.get_xdata()) for line in axes.lines if line.get_linestyle() == "None") == MAX_POINTS + 1
+    assert len(texts(drawn(panel))) < 2 * MAX_FRONT
+    n_all = len(on_front) + len(beaten)
+    assert f"{MAX_POINTS} of {n_all} variants" in axes.get_title()
+    assert f"{n_all} variants" in panel.label
+    assert len(panel.label) < 60 * MAX_FRONT
 
 
 def test_without_a_dev_split_all_points_are_drawn_and_no_front() -> None:

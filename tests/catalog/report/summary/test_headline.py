@@ -1,6 +1,10 @@
 from pathlib import Path
 
+import pytest
+
+from catalog.report.page import render_page
 from catalog.report.query_results import run_report_query
+from catalog.report.summary import headline as headline_module
 from catalog.report.summary.headline import Headline, headlines
 from catalog.store import Catalog
 from mlprune.store.store import Store
@@ -28,6 +32,22 @@ def test_declared_questions_are_the_headline_and_others_are_exploratory(catalog:
         "FROM answers AS a JOIN questions AS q ON q.question_id = a.question_id WHERE q.name = 'late'"
     )
     assert late.answer == f"{supported['n']} of {supported['n_all']}"
+
+
+def test_of_many_tests_of_a_question_those_that_say_most_are_shown(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (whole,) = headlines_of(catalog)
+    assert len(whole.answers) == whole.n_answers > 10
+    monkeypatch.setattr(headline_module, "MAX_ANSWERS", 5)
+    (headline,) = headlines_of(catalog)
+    assert headline.n_answers == whole.n_answers
+    assert [finding.evidence for finding in headline.findings] == [finding.evidence for finding in whole.findings]
+    shown, supported = headline.answers, [row for row in whole.answers if row.cells[-1] == "yes"]
+    assert len(shown) == 5 + 1  # the other question has one test
+    assert shown == tuple(row for row in whole.answers if row in shown), "the order stays"
+    assert sum(row.cells[-1] == "yes" for row in shown) >= min(5, len(supported) - 1)
+    assert f"{len(shown)} of {whole.n_answers} tests are shown" in render_page(catalog)
 
 
 def test_each_language_has_its_best_variant(catalog: Catalog) -> None:

@@ -25,13 +25,13 @@ def test_files_that_do_not_change_are_read_once(tmp_path: Path, monkeypatch: pyt
         store.write_run_file("run", name, value)
     store.write_run_file("run", "job-0", JOB)
     reader = RunLogReader(store)
-    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 1
+    assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 1
     store.write_run_file("run", "job-1", JOB)
     store.write_run_file("run", "planned", {"jobs": {"prune": 12}})
     was_read.clear()
     entries = reader.read(paths(store), ["run"])["run"]
     assert was_read == ["runs/run/job-1.json", "runs/run/planned.json", "runs/run/run.json"]
-    assert len(entries.attempts) == 2
+    assert entries.n_attempts.total() == 2
     assert entries.planned.n_jobs == {"prune": 12}
 
 
@@ -41,20 +41,30 @@ def test_a_file_counts_once_when_it_is_packed(tmp_path: Path) -> None:
     for name, row in files[:3]:
         store.write_run_file("run", name, row)
     reader = RunLogReader(store)
-    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 3
+    assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 3
     write_pack(store, "run", files)
     for _ in range(2):
-        assert len(reader.read(paths(store), ["run"])["run"].attempts) == 4
-    assert reader._known == {"run": {"runs/run/packed-0-3.jsonl.zst"}}
+        assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 4
+
+
+def test_an_entry_counts_once_when_its_pack_becomes_part_of_a_larger_one(tmp_path: Path) -> None:
+    store, reader = Store(tmp_path), RunLogReader(Store(tmp_path))
+    files = [(f"job-{n}", JOB) for n in range(6)]
+    small = write_pack(store, "run", files[:2], replaced=())
+    assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 2
+    write_pack(store, "run", files[2:4], replaced=())
+    write_pack(store, "run", files, replaced=[small])  # the process dies before it removes the second one
+    for _ in range(2):
+        assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 6
 
 
 def test_a_damaged_file_is_read_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_bytes("runs/run/job-0.json", b"{")
     reader = RunLogReader(store)
-    assert reader.read(paths(store), ["run"])["run"].attempts == []
+    assert not reader.read(paths(store), ["run"])["run"].n_attempts
     store.write_run_file("run", "job-0", JOB)
-    assert len(reader.read(paths(store), ["run"])["run"].attempts) == 1
+    assert reader.read(paths(store), ["run"])["run"].n_attempts.total() == 1
 
 
 def test_runs_that_are_no_longer_asked_for_are_forgotten(tmp_path: Path) -> None:

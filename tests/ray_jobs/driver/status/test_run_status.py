@@ -62,6 +62,7 @@ def log(run_log: RunLog, name: str, status: str = "done", *, started: datetime =
     run_log.log_attempt(NamedJob(name), outcome, status=status, attempt=attempt)
     if failure and status == "failed":
         run_log.log_failure(outcome, failure, attempts=attempt)
+    run_log.flush()
 
 
 def set_process(store: Store, process: object, run_id: str = RUN) -> None:
@@ -99,6 +100,7 @@ def test_the_remaining_time_is_estimated_from_the_done_jobs(store: Store) -> Non
 
 def test_jobs_of_another_run_count_as_done(store: Store, run_log: RunLog) -> None:
     run_log.log_done_elsewhere(NamedJob("a"))
+    run_log.flush()
     assert only(store).steps["prune"].n_left == 3
 
 
