@@ -19,6 +19,7 @@ import mlprune.demo
 from mlprune.steps.job import MIN_BATCH_TOKENS
 from tests import faults
 from tests.faults import Command, Ended
+from tests.run_entries import entries
 from tests.tiny_recipes import write_recipe
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]
@@ -101,8 +102,7 @@ def pass_memory(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, int]:
 
 def attempts(folder: Path) -> list[tuple[str, int, str]]:
     """(status, tokens of a batch, memory level) of every attempt of the pass."""
-    files = sorted(folder.glob("store-*/runs/*/job-*.json"), key=lambda path: int(path.stem.partition("-")[2]))
-    rows = [row for path in files if (row := json.loads(path.read_text()))["step"] == "observe"]
+    rows = [row for store in folder.glob("store-*") for row in entries(store, "job") if row["step"] == "observe"]
     return [(row["status"], row["batch_tokens"], row["memory_level"]) for row in rows]
 
 
