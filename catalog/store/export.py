@@ -17,6 +17,7 @@ from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.view_files import views
 from catalog.store.catalog import Catalog
+from catalog.store.connections import interruptible
 from mlprune.errors import BadInputError, QueryError
 
 BATCH_ROWS = 100_000
@@ -87,8 +88,12 @@ def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # no
     """Write one table or view, and return its number of rows."""
 
     def write_with(connection: duckdb.DuckDBPyConnection) -> int:
+        cursor = connection.cursor()
+        return interruptible(cursor, lambda: write_rows(cursor))
+
+    def write_rows(cursor: duckdb.DuckDBPyConnection) -> int:
         n_rows = 0
-        batches = connection.cursor().sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name of the catalog itself
+        batches = cursor.sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name of the catalog itself
         schema = _without_lists(batches.schema) if format == "csv" else batches.schema
         with WRITERS[format](str(folder / f"{name}.{format}"), schema) as writer:
             for batch in batches:
