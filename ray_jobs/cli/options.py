@@ -119,6 +119,28 @@ def parse_dtype(name: str) -> DtypeName:
     raise unknown("dtype", name, DTYPE_NAMES, error=BadInputError, option="--dtype")
 
 
+def require_output(path: Path, *, is_folder: bool) -> None:
+    """Check that a file or folder can be written, before a command works for it.
+
+    Args:
+        is_folder: whether the command writes a folder, which may exist.
+    Raises:
+        BadInputError: its parent folder is missing or read-only, or another kind of thing is in its place.
+    """
+    parent = path.absolute().parent
+    message, expected = "the output cannot be written", "a folder" if is_folder else "a file"
+    try:
+        if not parent.is_dir():
+            raise BadInputError(message, path=str(path), expected=f"a folder {parent}", next="create it, or fix --out")
+        is_there, is_other = path.exists(), path.is_dir() != is_folder
+    except OSError as err:
+        raise BadInputError(message, path=str(path), reason=err.strerror or str(err)) from err
+    if is_there and is_other:
+        raise BadInputError(message, path=str(path), expected=expected, got="a file" if is_folder else "a folder")
+    if not os.access(path if is_there and is_folder else parent, os.W_OK | os.X_OK):
+        raise BadInputError(message, path=str(path), expected="a folder that can be written to", got="a read-only one")
+
+
 def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     """Open a store that has records.
 
