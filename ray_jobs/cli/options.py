@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from mlprune.errors import BadInputError, StoreError, unknown
+from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import DtypeName
 from ray_jobs.cli.completion import complete_store, complete_variant
 
@@ -71,6 +71,13 @@ AllowPluginsOption = Annotated[
         metavar="FILE",
         help="Run the code of a plug-in file that the recipe names under plugins, or that a variant was made with; "
         "repeatable.",
+    ),
+]
+AllowManyOption = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Accept a recipe whose lists multiply out to more than 20,000 variants, sets or evaluations.",
     ),
 ]
 AddressOption = Annotated[
@@ -153,6 +160,5 @@ def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
 
     store = Store(uri, quarantine=quarantine)
-    if not store.list("records"):
-        raise StoreError("the store has no records", store=uri, expected="a store that a run wrote to", got="none")
+    store.require_records()
     return store
