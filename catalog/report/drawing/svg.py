@@ -135,7 +135,7 @@ def _wrapped(text: str, points: float, *, width: float) -> list[str]:
 
 
 def _width(text: str, points: float) -> float:
-    """Return the width of a bold text in inches, with a reserve for other fonts of the same family of shapes."""
+    """Return the width of a bold text in inches, with a reserve for the fonts of browsers."""
     outline = TextPath((0, 0), text or " ", size=points, prop=_TITLE_FONT)
     return 1.05 * float(outline.get_extents().width) / 72 if len(outline.vertices) else 0.0
 
