@@ -18,7 +18,7 @@ from catalog.ingest.table_files import declared_tables
 from catalog.ingest.view_files import views
 from catalog.store.catalog import Catalog
 from catalog.store.connections import interruptible
-from mlprune.errors import BadInputError, QueryError
+from mlprune.errors import BadInputError, QueryError, unknown
 
 BATCH_ROWS = 100_000
 """Maximum number of rows in memory."""
@@ -67,8 +67,9 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError("the folder is not empty", path=str(folder), expected="a new or empty folder")
     names = relations()
-    if unknown := sorted(set(only) - set(names)):
-        raise QueryError("no such table or view", got=unknown, expected=names)
+    for name in only:
+        if name not in names:
+            raise unknown_relation(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         n_rows = {name: _write(catalog, name, folder, format) for name in (only or names)}
@@ -82,6 +83,12 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
 def relations() -> list[str]:
     """Return the names of all tables and views except those about the catalog file itself."""
     return [*(name for name in declared_tables() if name not in (*BOOKKEEPING, STATE)), *views()]
+
+
+def unknown_relation(name: str) -> QueryError:
+    """Return the error for a name that no table and no view has."""
+    listing = "SELECT table_name FROM duckdb_columns() WHERE NOT internal GROUP BY ALL, or docs/reference/catalog.md"
+    return unknown("table or view", name, relations(), error=QueryError, n_nearest=3, listing=listing)
 
 
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002
