@@ -68,7 +68,8 @@ def find_query(name: str) -> NamedQuery:
     """
     texts = {file.name: file.text for file in sql_files("queries")}
     if name not in texts:
-        raise unknown("query", name, texts, error=QueryError)
+        listing = "mlprune query --list, or store.queries in Python"
+        raise unknown("query", name, texts, error=QueryError, n_nearest=3, listing=listing)
     return parse_query(name, texts[name])
 
 

@@ -7,6 +7,7 @@ from catalog.query_parameters import ParameterValue
 from catalog.results import Row
 from catalog.sql_files import statement
 from catalog.store import Catalog
+from mlprune.errors import QueryError, unknown
 
 EVALUATED = ("task", "split", "metric", "language", "scoring_rule")
 """Parameters that select evaluations, in the order in which a message checks them."""
@@ -39,6 +40,20 @@ def store_defaults(
             replaced[name] = known.pop()
         rows = _matching(rows, {name: replaced.get(name, values[name])}) or rows
     return replaced
+
+
+def require_evaluated(catalog: Catalog, given: Mapping[str, ParameterValue]) -> None:
+    """Check that the tasks, splits, metrics, languages and rules that a program asks for occur in an evaluation.
+
+    Raises:
+        QueryError: one does not.
+    """
+    evaluated = _evaluated(catalog)
+    for name in EVALUATED:
+        value = given.get(name)
+        known = _distinct(evaluated, name)
+        if isinstance(value, str) and value not in known:
+            raise unknown(name, value, known, error=QueryError, n_nearest=3)
 
 
 def explain_no_rows(catalog: Catalog, values: Mapping[str, ParameterValue], *, summary: str) -> str:

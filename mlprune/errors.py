@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-NEAREST_CUTOFF = 0.3
+NEAREST_CUTOFF = 0.4
 """Least similarity of a suggestion: `q_proj` has to find `self_attn.q_proj` (0.55)."""
 MAX_LISTED_NAMES = 100
 """Longest list of expected names that a message spells out."""
@@ -17,6 +17,8 @@ MAX_REASON = 1_000
 """Most characters of the message of a foreign error; some of them print a whole file."""
 _WORK = "while working on "
 """Start of the notes that `work_context` adds."""
+MAX_NAMES_BESIDE_LISTING = 12
+"""The same, if the message says how to list all names."""
 
 
 class MlpruneError(Exception):
@@ -165,6 +167,7 @@ def unknown(
     *,
     error: type[AnyError],
     n_nearest: int = 1,
+    listing: str = "",
     **where: object,
 ) -> AnyError:
     """The error for a name that is not one of the known names: what, where, got, nearest and expected names.
@@ -175,12 +178,14 @@ def unknown(
         known: the names that would be accepted.
         error: class of the error.
         n_nearest: number of suggestions.
+        listing: how to list all names, instead of a long list.
         where: context, such as the file and the key.
     """
     names = list(known)
     nearest = nearest_names(str(got), names, n=n_nearest)
     hint = {"nearest": ", ".join(nearest)} if nearest else {}
-    expected = names if len(names) <= MAX_LISTED_NAMES else f"one of {len(names):,} names"
+    most = MAX_NAMES_BESIDE_LISTING if listing else MAX_LISTED_NAMES
+    expected = names if len(names) <= most else f"one of {len(names):,} names{listing and f': {listing}'}"
     return error(f"unknown {what}", {**where, "got": got, **hint, "expected": expected})
 
 

@@ -1,8 +1,12 @@
 """Colours and markers of methods, the same in every figure of the report."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypedDict
+import colorsys
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TypedDict, TypeVar
+
+Method = TypeVar("Method", bound=Hashable)
 
 # Okabe and Ito's palette, which readers with any common colour vision can distinguish
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -30,8 +34,7 @@ COLOURS: Mapping[tuple[str, str | None], str] = {
 """(score, kind of demonstrations) -> colour."""
 
 FURTHER_COLOURS: tuple[str, ...] = ("#117733", "#AA4499", "#DDAA33", "#44AA99", "#6699CC", "#CC6677", "#004488")
-"""Colours of methods with settings that are not defaults, in the order in which a figure shows them. A figure with more
-methods uses them again."""
+"""Colours of methods with settings that are not defaults, in the order in which a figure shows them."""
 
 MARKERS: Mapping[str | None, str] = {
     "translation": "o",
@@ -85,3 +88,29 @@ def series_style(score: str | None, set_kind: str | None, *, further: int | None
     if further is None:
         return SeriesStyle(COLOURS.get((score or "", set_kind), BLACK), marker, is_hollow=score in _HOLLOW)
     return SeriesStyle(FURTHER_COLOURS[further % len(FURTHER_COLOURS)], marker, is_hollow=further % 2 == 1)
+
+
+def distinct_styles(
+    styles: Mapping[Method, SeriesStyle], *, taken: Iterable[SeriesStyle] = ()
+) -> dict[Method, SeriesStyle]:
+    """Return the styles of a figure's methods, changed where an earlier method has the same colour, marker and fill.
+
+    Args:
+        taken: styles of other marks in the figure.
+    """
+    used = set(taken)
+    distinct: dict[Method, SeriesStyle] = {}
+    for method, style in styles.items():
+        distinct[method] = next(other for other in _alternatives(style) if other not in used)
+        used.add(distinct[method])
+    return distinct
+
+
+def _alternatives(style: SeriesStyle) -> Iterator[SeriesStyle]:
+    """Yield a style, the same with the other fill, then both in ever more colours; the marker stays."""
+    more = (colorsys.hls_to_rgb(number * 0.618 % 1, 0.25 + number % 3 * 0.12, 0.6) for number in count())
+    made = ("#" + "".join(f"{round(255 * part):02X}" for part in colour) for colour in more)
+    yield from (replace(style, is_hollow=hollow) for hollow in (style.is_hollow, not style.is_hollow))
+    for colours in (FURTHER_COLOURS, made):
+        for colour in colours:
+            yield from (SeriesStyle(colour, style.marker, hollow) for hollow in (style.is_hollow, not style.is_hollow))

@@ -1,10 +1,13 @@
-"""Connections to a catalog file: opening with retries, read-only access, and DuckDB errors on one line."""
+"""Connections to a catalog file: opening with retries, read-only access, interruption, and errors on one line."""
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -18,12 +21,16 @@ from mlprune.errors import QueryError, StoreError
 
 logger = logging.getLogger(__name__)
 
+Answer = TypeVar("Answer")
+
 LOCK_TIMEOUT_S = 1.5
 """Time to wait for another process that has the file open."""
 MAX_RETRY_INTERVAL_S = 0.04
 """Maximum time between two attempts to open the file: shorter than a writer's pause between its transactions."""
 WRITE_PAUSE_S = 0.1
 """Time for which a writer keeps the file closed between two transactions."""
+INTERRUPT_INTERVAL_S = 0.02
+"""Time between two attempts to interrupt a statement: an attempt before the statement starts has no effect."""
 
 READABLE_FROM = "v1.4.0"
 """Oldest DuckDB version that can read the files, and that this package supports. Shells, notebooks and other machines
@@ -70,6 +77,51 @@ def make_read_only(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"SET {name} = {value}")
 
 
+def interruptible(connection: duckdb.DuckDBPyConnection, function: Callable[[], Answer]) -> Answer:
+    """Call a function that waits for a connection, so that a signal ends its statement at once.
+
+    While DuckDB runs a statement it may ignore signals, or turn them into an error of its own. Signals arrive in the
+    main thread; there the function runs in another thread, and any exception that a signal raises interrupts it.
+
+    Args:
+        connection: the connection or cursor that the function uses.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return function()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(function)
+        try:
+            return answer.result()
+        finally:
+            while not answer.done():
+                connection.interrupt()
+                wait([answer], INTERRUPT_INTERVAL_S)
+
+
+class InterruptibleConnection:
+    """A connection for ingest, whose statements a signal ends at once."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, query: str, parameters: object = None) -> "InterruptibleConnection":
+        """Run a statement; `fetchall` returns its rows."""
+        interruptible(self._connection, lambda: self._connection.execute(query, parameters))
+        return self
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows of the last statement."""
+        return interruptible(self._connection, self._connection.fetchall)
+
+    def register(self, view_name: str, python_object: object) -> object:
+        """Make an Arrow table readable under a name."""
+        return self._connection.register(view_name, python_object)
+
+    def unregister(self, view_name: str) -> object:
+        """Remove a registered name."""
+        return self._connection.unregister(view_name)
+
+
 def require_free(path: Path) -> None:
     """Check that no other process writes to a file that is about to be replaced: its changes would be lost.
 
@@ -108,9 +160,10 @@ def run_query(
     """
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
         if limits is None:
-            return _fetch(cursor.execute(text, dict(values) or None))
+            return interruptible(cursor, lambda: _fetch(cursor.execute(text, dict(values) or None)))
+        most = limits.n_rows + 1
         with interrupt_after(cursor, limits.seconds):
-            result = _fetch(cursor.execute(text, dict(values) or None), most=limits.n_rows + 1)
+            result = interruptible(cursor, lambda: _fetch(cursor.execute(text, dict(values) or None), most=most))
     limits.check_rows(len(result.rows))
     return result
 
@@ -132,9 +185,12 @@ def run_query_in_arrow(
     """Run one statement that only reads and return an Arrow table; see `run_query` for arguments and errors."""
     with _reading(connection, sql, values, tables=tables) as (cursor, text):
         if limits is None:
-            return cursor.sql(text, params=dict(values) or None).to_arrow_table()
+            return interruptible(cursor, lambda: cursor.sql(text, params=dict(values) or None).to_arrow_table())
+        most = limits.n_rows + 1
         with interrupt_after(cursor, limits.seconds):
-            result = cursor.sql(text, params=dict(values) or None).limit(limits.n_rows + 1).to_arrow_table()
+            result = interruptible(
+                cursor, lambda: cursor.sql(text, params=dict(values) or None).limit(most).to_arrow_table()
+            )
     limits.check_rows(result.num_rows)
     return result
 

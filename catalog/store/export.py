@@ -17,7 +17,8 @@ from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.view_files import views
 from catalog.store.catalog import Catalog
-from mlprune.errors import BadInputError, QueryError
+from catalog.store.connections import interruptible
+from mlprune.errors import BadInputError, QueryError, unknown
 
 BATCH_ROWS = 100_000
 """Maximum number of rows in memory."""
@@ -66,8 +67,9 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
     if folder.exists() and any(folder.iterdir()):
         raise BadInputError("the folder is not empty", path=str(folder), expected="a new or empty folder")
     names = relations()
-    if unknown := sorted(set(only) - set(names)):
-        raise QueryError("no such table or view", got=unknown, expected=names)
+    for name in only:
+        if name not in names:
+            raise unknown_relation(name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         n_rows = {name: _write(catalog, name, folder, format) for name in (only or names)}
@@ -83,12 +85,22 @@ def relations() -> list[str]:
     return [*(name for name in declared_tables() if name not in (*BOOKKEEPING, STATE)), *views()]
 
 
+def unknown_relation(name: str) -> QueryError:
+    """Return the error for a name that no table and no view has."""
+    listing = "SELECT table_name FROM duckdb_columns() WHERE NOT internal GROUP BY ALL, or docs/reference/catalog.md"
+    return unknown("table or view", name, relations(), error=QueryError, n_nearest=3, listing=listing)
+
+
 def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # noqa: A002
     """Write one table or view, and return its number of rows."""
 
     def write_with(connection: duckdb.DuckDBPyConnection) -> int:
+        cursor = connection.cursor()
+        return interruptible(cursor, lambda: write_rows(cursor))
+
+    def write_rows(cursor: duckdb.DuckDBPyConnection) -> int:
         n_rows = 0
-        batches = connection.cursor().sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name of the catalog itself
+        batches = cursor.sql(f"FROM {name}").to_arrow_reader(BATCH_ROWS)  # a name of the catalog itself
         schema = _without_lists(batches.schema) if format == "csv" else batches.schema
         with WRITERS[format](str(folder / f"{name}.{format}"), schema) as writer:
             for batch in batches:

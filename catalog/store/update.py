@@ -10,7 +10,8 @@ import duckdb
 
 from catalog.ingest.fold import FoldResult, fold_into, pending
 from catalog.ingest.schema import is_current, update_schema
-from catalog.store.connections import WRITE_PAUSE_S, connect, make_read_only, one_line
+from catalog.ingest.transactions import Connection
+from catalog.store.connections import WRITE_PAUSE_S, InterruptibleConnection, connect, make_read_only, one_line
 from catalog.store.database_file import snapshot_copy
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
@@ -21,7 +22,7 @@ SMALL_FOLD = 500
 """Maximum number of records and run files to fold without closing the file in between: the pauses would take longer
 than the fold."""
 
-OpenForWriting = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 
 
 def update_file(path: Path, store: Store) -> FoldResult:
@@ -40,7 +41,7 @@ def update_file(path: Path, store: Store) -> FoldResult:
 
 def update_connection(connection: duckdb.DuckDBPyConnection, store: Store, *, persisted: bool) -> FoldResult:
     """Fold into a catalog that no other process uses."""
-    return _update(lambda: nullcontext(connection), store, persisted=persisted)
+    return _update(lambda: nullcontext(InterruptibleConnection(connection)), store, persisted=persisted)
 
 
 def update_copy(path: Path, folder: Path, store: Store) -> duckdb.DuckDBPyConnection | None:
@@ -83,11 +84,11 @@ class _WriteSlots:
         self._closed_at = float("-inf")
 
     @contextmanager
-    def open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def open(self) -> Iterator[Connection]:
         """Open the file for writing, after a pause since it was last closed."""
         time.sleep(max(0.0, self._closed_at + WRITE_PAUSE_S - time.monotonic()))
         with connect(self._path, read_only=False) as connection:
-            yield connection
+            yield InterruptibleConnection(connection)
         self._closed_at = time.monotonic()
 
 

@@ -26,11 +26,12 @@ _ESCAPED: Mapping[str, str] = {
 
 
 def to_latex(grid: Grid) -> str:
-    """Format as a `table` environment; the preamble needs `\\usepackage{booktabs}`."""
+    """Format as a `table` environment, below a comment that names the package it needs."""
     columns = "l" * grid.n_labels + "r" * (len(grid.header) - grid.n_labels)
     blocks = ["\n".join(_line(row) for row in block) for block in grid.blocks]
     return "\n".join(
         [
+            r"% needs \usepackage{booktabs} in the preamble",
             r"\begin{table}",
             r"\centering",
             rf"\caption{{{escape(grid.caption)}}}",

@@ -34,6 +34,7 @@ def plan(
     model: str | None = None,
     allow_import: bool = False,
     allow_plugins: Sequence[str | Path] = (),
+    allow_many: bool = False,
     cluster: str | None = None,
     address: str = "local",
 ) -> RecipePlan:
@@ -48,6 +49,8 @@ def plan(
         model: another base model: a folder, a hub id, or `demo`.
         allow_import: import the models that the recipe marks with `import: true`.
         allow_plugins: files of plug-ins that the recipe names, whose code may run.
+        allow_many: accept a recipe whose lists multiply out to more than 20,000 variants, demonstration sets or
+            evaluations.
         cluster: machines to plan for, such as `8x(16 CPU, 100 GiB, 1 A100-80GB)`.
         address: `local` for this machine; `auto` or `ray://...` for the nodes of a cluster.
     Raises:
@@ -60,6 +63,7 @@ def plan(
         model=model,
         allow_import=allow_import,
         allow_plugins=allow_plugins,
+        allow_many=allow_many,
         cluster=cluster,
         address=address,
     )
@@ -74,6 +78,7 @@ def run(
     model: str | None = None,
     allow_import: bool = False,
     allow_plugins: Sequence[str | Path] = (),
+    allow_many: bool = False,
     scrub: bool = False,
     remake: bool = False,
     remake_only: Sequence[str] = (),
@@ -87,7 +92,7 @@ def run(
         store: where the results go: a folder, or the URI of an object store.
         address: `local` starts Ray on this machine; `auto` or `ray://...` joins a cluster; `none` runs in this process
             without Ray.
-        shrink, model, allow_import, allow_plugins: as for `plan`.
+        shrink, model, allow_import, allow_plugins, allow_many: as for `plan`.
         scrub: first read every artefact of the recipe's results, and make the damaged ones again.
         remake: make the retired files of this recipe again, see `mlprune gc`.
         remake_only: like `remake`, only for these variants (ids or names) and for what unfinished jobs need.
@@ -106,6 +111,7 @@ def run(
         model=model,
         allow_import=allow_import,
         allow_plugins=allow_plugins,
+        allow_many=allow_many,
         scrub=scrub,
         remake=remake,
         remake_only=remake_only,

@@ -1,6 +1,6 @@
 """An open store: the public object for reading results, masks, models and files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -127,6 +127,17 @@ class OpenStore:
         """
         return Variant(self, self._reader.one_id("variant", name))
 
+    def __iter__(self) -> Iterator[str]:
+        """Yield the labels of the variants, by sparsity."""
+        return iter(self._ipython_key_completions_())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a variant, or several, are named so."""
+        try:
+            return bool(self._reader.ids("variant", name))
+        except StoreError:
+            return False
+
     def _ipython_key_completions_(self) -> list[str]:
         return [str(label) for label in self.variants()["label"]]
 
@@ -242,7 +253,8 @@ def open_store(uri: str | Path) -> OpenStore:
     """Open a store; see `mlprune.api.open`."""
     from mlprune.store.store import Store  # noqa: PLC0415 - the interface loads libraries when they are used
 
+    if not isinstance(uri, str | Path):
+        raise StoreError("a store is named by a text or a path", expected="a folder or an object-store URI", got=uri)
     store = Store(uri)
-    if not store.list("records"):
-        raise StoreError("the store has no records", store=str(uri), expected="a store that a run wrote to", got="none")
+    store.require_records()
     return OpenStore(store)

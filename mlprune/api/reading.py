@@ -44,10 +44,15 @@ class CatalogReader:
     def __init__(self, store: "Store") -> None:
         from catalog.store import Catalog  # noqa: PLC0415 - the interface loads libraries when they are used
 
+        self._store = store
         self._catalog = Catalog.open(store)
         self._lock = threading.RLock()
         self._depth = 0
         """Calls of `use` that are running: one inside another keeps the file open."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """A pickled reader, as in a store that is sent to another process, opens the catalog again."""
+        return CatalogReader, (self._store,)
 
     def refresh(self) -> int:
         """Add the records to the catalog that it lacks; return their number."""
@@ -85,6 +90,7 @@ class CatalogReader:
             QueryError: there is no such query or parameter, or a value has the wrong type.
         """
         from catalog.queries import answer_named_query, find_query  # noqa: PLC0415
+        from catalog.store_values import require_evaluated  # noqa: PLC0415
 
         has_variant = VARIANT_ID in {parameter.name for parameter in find_query(name).parameters}
 
@@ -92,6 +98,8 @@ class CatalogReader:
             given = values.get(VARIANT_ID) if has_variant else None
             ids = {} if given is None else {VARIANT_ID: self.one_id("variant", given)}
             answer = answer_named_query(catalog, name, _plain({**values, **ids}))
+            if not answer.table.num_rows:
+                require_evaluated(catalog, _plain(values))
             return Relation(answer.table, sql=answer.sql, parameters=answer.values, notes=answer.notes)
 
         return self.use(answered)
@@ -117,11 +125,10 @@ class CatalogReader:
         Raises:
             QueryError: there is no such table or view.
         """
-        from catalog.store.export import relations  # noqa: PLC0415
+        from catalog.store.export import relations, unknown_relation  # noqa: PLC0415
 
-        names = relations()
-        if name not in names:
-            raise unknown("table or view", name, names, error=QueryError)
+        if name not in relations():
+            raise unknown_relation(name)
         return self.use(lambda _: self._filtered(f"FROM {name}", filters))
 
     def _filtered(
@@ -130,11 +137,12 @@ class CatalogReader:
         hidden = late.key if late else None
         found = self.sql(f"FROM (\n{rows}\n) LIMIT 0").columns if filters or late else ()
         columns = tuple(name for name in found if name != hidden)
-        filters = self._by_id(filters, columns)
+        given, filters = filters, self._by_id(filters, columns)
         for name in filters:
             if name not in columns:
                 known = [*columns, VARIANT] if VARIANT_ID in columns else columns
-                raise unknown("column", name, known, error=QueryError)
+                listing = "the result's .columns"
+                raise unknown("column", name, known, error=QueryError, n_nearest=3, listing=listing)
         where, parameters = _conditions(filters)
         by = f"\nORDER BY {order}" if order else ""
         rest = f"\nFROM (\n{rows}\n){where}{by}"
@@ -143,8 +151,8 @@ class CatalogReader:
             if late is None
             else self._with_late(rest, parameters, columns, late)
         )
-        if not relation:
-            self._require_known(rows, filters)
+        lists = {name: value for name, value in given.items() if isinstance(value, list | tuple) and len(value) > 1}
+        self._require_known(rows, {name: lists[name] for name in lists if name in filters} if relation else filters)
         return relation
 
     def _with_late(self, rest: str, parameters: Mapping[str, Value], columns: tuple[str, ...], late: Late) -> Relation:
@@ -166,7 +174,7 @@ class CatalogReader:
         return {name: value for name, value in filters.items() if name != VARIANT} | {VARIANT_ID: ids}
 
     def _require_known(self, rows: str, filters: Mapping[str, Value]) -> None:
-        """Check that the texts of filters occur, after nothing was found.
+        """Check that the texts of filters occur: those of lists, and all of them after nothing was found.
 
         Raises:
             QueryError: one does not.

@@ -58,6 +58,7 @@ def describe(
     model: str | None,
     allow_import: bool,
     allow_plugins: Sequence[str | Path],
+    allow_many: bool,
     cluster: str | None,
     address: str,
 ) -> RecipePlan:
@@ -71,7 +72,7 @@ def describe(
     described = described_plan(
         source_of_recipe(recipe),
         store,
-        changes=recipe_changes(shrink, model, allow_plugins),
+        changes=recipe_changes(shrink, model, allow_plugins, allow_many=allow_many),
         allow_import=allow_import,
         nodes=() if cluster is None else parse_cluster(cluster),
         address=address,
@@ -95,7 +96,9 @@ def source_of_recipe(recipe: GivenRecipe) -> "RecipeSource":
     return content
 
 
-def recipe_changes(shrink: int | None, model: str | None, allow_plugins: Sequence[str | Path]) -> "RecipeChanges":
+def recipe_changes(
+    shrink: int | None, model: str | None, allow_plugins: Sequence[str | Path], *, allow_many: bool
+) -> "RecipeChanges":
     """Return the changes of a recipe that arguments ask for.
 
     Raises:
@@ -105,7 +108,7 @@ def recipe_changes(shrink: int | None, model: str | None, allow_plugins: Sequenc
 
     if shrink is not None and shrink < 1:
         raise BadInputError("shrink is not a positive number", expected="at least 1", got=shrink)
-    return RecipeChanges(shrink, model, tuple(Path(path) for path in allow_plugins))
+    return RecipeChanges(shrink, model, tuple(Path(path) for path in allow_plugins), allow_many=allow_many)
 
 
 def _path_text(value: object) -> str:

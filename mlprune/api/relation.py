@@ -115,7 +115,8 @@ class Relation:
             QueryError: there is no such column.
         """
         if column not in self.columns:
-            raise unknown("column", column, self.columns, error=QueryError)
+            listing = "relation.columns"
+            raise unknown("column", column, self.columns, error=QueryError, n_nearest=3, listing=listing)
         found = self._table[column] if self._late is None else self._late.column(self._table, column)
         values: list[Value] = found.to_pylist()
         return values
@@ -127,7 +128,8 @@ class Relation:
             QueryError: there is none, or there are several.
         """
         if len(self) != 1:
-            raise QueryError("the relation does not have exactly one row", expected=1, got=len(self), notes=self.notes)
+            notes = {"notes": self.notes} if self.notes else {}
+            raise QueryError("the relation does not have exactly one row", notes, expected=1, got=len(self))
         return next(iter(self))
 
     def _ipython_key_completions_(self) -> list[str]:

@@ -23,7 +23,7 @@ def mask(store: "Store", variant_id: str, block: int, layer: str) -> "torch.Tens
     files = require_masks(store, variant_id).files
     artefact, levels = files[_block(block, len(files))]
     masks = read_packed_masks(store.uri, artefact, levels)
-    if layer not in masks:
+    if not isinstance(layer, str) or layer not in masks:
         raise unknown("layer", layer, masks, error=StoreError, block=block)
     return masks[layer].unpack()
 
@@ -66,6 +66,6 @@ def _block(block: int, n_blocks: int) -> int:
     Raises:
         StoreError: there is no such block.
     """
-    if not 0 <= block < n_blocks:
+    if not isinstance(block, int) or not 0 <= block < n_blocks:
         raise StoreError("there is no such block", expected=f"0 to {n_blocks - 1}", got=block)
     return block

@@ -42,15 +42,21 @@ def model_folder(store: "Store", variant_id: str) -> Path:
     """Find the base model of a variant; see `OpenStore.model_folder`."""
     from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - loads torch
 
-    return find_base_model(store, store.require("variants", variant_id).parent("base_model"))
+    return find_base_model(store, store.require("variants", variant_id).parent("base_model"), option="model=FOLDER")
 
 
 def _device(name: "str | torch.device | None") -> "torch.device | None":
     import torch  # noqa: PLC0415 - takes a second
 
-    if name is None or isinstance(name, torch.device):
-        return name
+    if name is None:
+        return None
     try:
-        return torch.device(name)
-    except RuntimeError as err:
-        raise BadInputError("the device is unknown", expected="cpu, cuda or cuda:0", got=name) from err
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as err:
+        # torch raises an AssertionError for a device that it was built without
+        reason = " ".join(str(err).split())
+        raise BadInputError(
+            "the device cannot be used", expected="cpu, cuda or cuda:0", got=name, reason=reason
+        ) from err
+    return device

@@ -134,6 +134,7 @@ def build_plan(given: Recipe, nodes: Sequence[Node] | None = None) -> Plan:
             shares=recipe.analyses.overlap_shares,
             profiles=recipe.analyses.profile,
             most_overlaps=recipe.analyses.mask_overlaps,
+            mask_pairs=recipe.analyses.mask_pairs,
             asked=asked_baselines(recipe),
         ),
         *choice_jobs(variants, evaluations),

@@ -31,6 +31,12 @@ class AnalysesConfig(Model):
     """Largest number of pairs of variants whose masks are compared. If a recipe has more pairs of equal score,
     structure, propagation and sparsity, only pairs that differ in one choice are compared, first those that differ in
     their sets. Queries about masks lack the other pairs. 0 compares none."""
+    mask_pairs: Annotated[
+        Literal["all", "one_difference"] | Annotated[tuple[tuple[str, str], ...], Field(min_length=1)],
+        Field(title="`all`, `one_difference` or list of pairs of names"),
+    ] = "all"
+    """Which pairs of variants of equal score, structure, propagation and sparsity: all, those that differ in one
+    choice, or those of the named variant entries, such as `[[wanda-fr, wanda-sw]]`."""
     neurons: tuple[str, ...] = ()
     """Names of demonstration sets, each of one language, in which the activations of every neuron are counted."""
     neuron_variants: tuple[str, ...] = ()

@@ -123,6 +123,9 @@ class Recipe(Model):
             raise ValueError(f"two data sets have the same name: {data_sets}")
         for index, entry in enumerate(self.demonstrations):
             _require_known(f"demonstrations.{index}.parts", entry.parts, sets - {entry.name})
+        if not isinstance(self.analyses.mask_pairs, str):
+            for index, pair in enumerate(self.analyses.mask_pairs):
+                _require_known(f"analyses.mask_pairs.{index}", pair, entries)
         for index, variant in enumerate(self.variants):
             where = f"variants.{index}"
             _require_known(f"{where}.demonstrations", filter(None, [variant.demonstrations]), sets)

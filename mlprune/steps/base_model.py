@@ -33,11 +33,13 @@ def require_base_model(folder: Path, base_model_id: str) -> ModelInfo:
     return info
 
 
-def find_base_model(store: Store, base_model_id: str) -> Path:
+def find_base_model(store: Store, base_model_id: str, *, option: str = "--model PATH") -> Path:
     """The newest folder where a run of this store used a base model and where it still is, unchanged.
 
+    Args:
+        option: how the user names another folder, for messages.
     Raises:
-        BadInputError: there is no such folder; the message asks for --model PATH.
+        BadInputError: there is no such folder; the message asks for the option.
     """
     folders = list(dict.fromkeys(_folders_of_runs(store, base_model_id)))
     for folder in folders:
@@ -47,7 +49,8 @@ def find_base_model(store: Store, base_model_id: str) -> Path:
             continue
         return Path(folder)
     raise BadInputError(
-        "the base model is not in a folder where a run of this store used it; pass its folder with --model PATH",
+        "the base model is not in a folder where a run of this store used it",
+        next=f"pass its folder with {option}",
         base_model_id=base_model_id,
         tried=folders,
     )

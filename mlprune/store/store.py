@@ -50,6 +50,18 @@ class Store(ArtefactStore):
     def __reduce__(self) -> tuple[object, ...]:
         return partial(Store, quarantine=self.quarantines), (self.uri,)
 
+    def require_records(self) -> None:
+        """Check that a run has written to the store.
+
+        Raises:
+            StoreError: it has no records, or its folder does not exist.
+        """
+        expected = "a store that a run wrote to"
+        if self.local_root is not None and not self.local_root.exists():
+            raise StoreError("the store does not exist", store=self.uri, expected=expected, got="no such folder")
+        if not self.list("records"):
+            raise StoreError("the store has no records", store=self.uri, expected=expected, got="none")
+
     def write_record(self, record: Record) -> None:
         """Write a record, after its artefacts. From now on its work counts as done.
 

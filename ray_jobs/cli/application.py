@@ -218,21 +218,34 @@ def main() -> None:
             _check_arguments(sys.argv)
             _check_hub_address(os.environ.get("HF_ENDPOINT", ""))
             sys.exit(app(standalone_mode=False) or 0)
-        except typer.Abort:
-            sys.exit(1)
-        except CommandLineError as err:
-            show_usage_error(err)
-            sys.exit(BAD_INPUT)
-        except BadInputError as err:
-            sys.stderr.write(f"mlprune: {visible(str(err))}\n")
-            sys.exit(BAD_INPUT)
-        except (KeyboardInterrupt, SystemExit) as end:
-            if shutdown.number is None and isinstance(end, SystemExit) and end.code != signal.SIGTERM:
+        except BaseException as err:
+            code = exit_code_of(err, shutdown)
+            if code is None:
                 raise
-            # While Ray starts, its own handler is installed; it exits with the bare signal number.
-            shutdown.number = shutdown.number or signal.SIGTERM
-            sys.stderr.write("mlprune: stopped; run the same command again to resume\n")
-            sys.exit(shutdown.exit_code)
+            sys.exit(code)
+
+
+def exit_code_of(err: BaseException, shutdown: GracefulShutdown) -> int | None:
+    """Write what ended a command as one line, and return the exit code; None if the exception is unexpected.
+
+    After a signal, every exception means that the command was stopped: native code may turn the KeyboardInterrupt that
+    it gets into an error of its own.
+    """
+    # While Ray starts, its own handler is installed; it exits with the bare signal number.
+    is_rays_exit = isinstance(err, SystemExit) and err.code == signal.SIGTERM
+    if shutdown.number or isinstance(err, KeyboardInterrupt) or is_rays_exit:
+        shutdown.number = shutdown.number or signal.SIGTERM
+        sys.stderr.write("mlprune: stopped; run the same command again to resume\n")
+        return shutdown.exit_code
+    if isinstance(err, typer.Abort):
+        return 1
+    if isinstance(err, CommandLineError):
+        show_usage_error(err)
+        return BAD_INPUT
+    if isinstance(err, BadInputError):
+        sys.stderr.write(f"mlprune: {visible(str(err))}\n")
+        return BAD_INPUT
+    return None
 
 
 if __name__ == "__main__":

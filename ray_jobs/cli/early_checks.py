@@ -11,11 +11,14 @@ from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
 IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"
 
 
-def require_hub_for_import(recipe_path: Path, store_uri: str, *, allowed_plugins: Sequence[Path] = ()) -> None:
+def require_hub_for_import(
+    recipe_path: Path, store_uri: str, *, allowed_plugins: Sequence[Path] = (), allow_many: bool = False
+) -> None:
     """Check that the hub can be asked for the model that a recipe imports, unless it may be imported already.
 
     Args:
         allowed_plugins: files of plug-ins that the recipe may name.
+        allow_many: as for `load_recipe`.
     Raises:
         RecipeError: the recipe cannot be used.
         HubError: the hub cannot be reached.
@@ -24,7 +27,7 @@ def require_hub_for_import(recipe_path: Path, store_uri: str, *, allowed_plugins
         return
     if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
         return
-    recipe = load_recipe(recipe_path, allowed_plugins=allowed_plugins)
+    recipe = load_recipe(recipe_path, allowed_plugins=allowed_plugins, allow_many=allow_many)
     name = recipe.model.path or ""
     if wants_import(recipe.model) and not _exists(recipe.resolve(name)):
         require_hub_or_cache(name, kind="model", revision=recipe.model.revision)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from mlprune.errors import BadInputError, StoreError, unknown
+from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import DtypeName
 from ray_jobs.cli.completion import complete_store, complete_variant
 
@@ -73,6 +73,13 @@ AllowPluginsOption = Annotated[
         "repeatable.",
     ),
 ]
+AllowManyOption = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        help="Accept a recipe whose lists multiply out to more than 20,000 variants, sets or evaluations.",
+    ),
+]
 AddressOption = Annotated[
     str,
     typer.Option(
@@ -119,6 +126,28 @@ def parse_dtype(name: str) -> DtypeName:
     raise unknown("dtype", name, DTYPE_NAMES, error=BadInputError, option="--dtype")
 
 
+def require_output(path: Path, *, is_folder: bool) -> None:
+    """Check that a file or folder can be written, before a command works for it.
+
+    Args:
+        is_folder: whether the command writes a folder, which may exist.
+    Raises:
+        BadInputError: its parent folder is missing or read-only, or another kind of thing is in its place.
+    """
+    parent = path.absolute().parent
+    message, expected = "the output cannot be written", "a folder" if is_folder else "a file"
+    try:
+        if not parent.is_dir():
+            raise BadInputError(message, path=str(path), expected=f"a folder {parent}", next="create it, or fix --out")
+        is_there, is_other = path.exists(), path.is_dir() != is_folder
+    except OSError as err:
+        raise BadInputError(message, path=str(path), reason=err.strerror or str(err)) from err
+    if is_there and is_other:
+        raise BadInputError(message, path=str(path), expected=expected, got="a file" if is_folder else "a folder")
+    if not os.access(path if is_there and is_folder else parent, os.W_OK | os.X_OK):
+        raise BadInputError(message, path=str(path), expected="a folder that can be written to", got="a read-only one")
+
+
 def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     """Open a store that has records.
 
@@ -131,6 +160,5 @@ def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
 
     store = Store(uri, quarantine=quarantine)
-    if not store.list("records"):
-        raise StoreError("the store has no records", store=uri, expected="a store that a run wrote to", got="none")
+    store.require_records()
     return store

@@ -30,6 +30,8 @@ class RecipeChanges:
     """Folder or hub id of another base model; `demo` for the embedded one."""
     allowed_plugins: tuple[Path, ...] = ()
     """Files of plug-ins that the recipe may name."""
+    allow_many: bool = False
+    """Whether its lists may multiply out to more variants than a recipe usually may."""
 
 
 NO_CHANGES = RecipeChanges()
@@ -44,10 +46,11 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
     """
     if changes.model is not None and not changes.model.strip():
         raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
+    plugins, allow_many = changes.allowed_plugins, changes.allow_many
     if isinstance(source, Path):
-        recipe = load_recipe(source, allowed_plugins=changes.allowed_plugins)
+        recipe = load_recipe(source, allowed_plugins=plugins, allow_many=allow_many)
     else:
-        recipe = parse_recipe(source, folder=Path.cwd(), allowed_plugins=changes.allowed_plugins)
+        recipe = parse_recipe(source, folder=Path.cwd(), allowed_plugins=plugins, allow_many=allow_many)
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)
     if changes.model is not None:

@@ -20,8 +20,9 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | signal.Ha
 class GracefulShutdown:
     """Context manager: the first SIGTERM or SIGINT raises KeyboardInterrupt, later ones are ignored.
 
-    Both raise KeyboardInterrupt because native code that waits passes that exception on. In a thread other than the
-    main thread nothing changes, since signals do not arrive there.
+    Native code that waits usually passes KeyboardInterrupt on, but may raise an error of its own instead: after a
+    signal, `number` is set, whatever exception arrives. In a thread other than the main thread nothing changes, since
+    signals do not arrive there.
     """
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mlprune.errors import MlpruneError
@@ -14,6 +15,11 @@ from mlprune.models.placement.budget import MemoryBudget, smallest_budget
 from mlprune.models.placement.device_budget import DeviceBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
 from mlprune.models.shard import Shard
+from mlprune.numeric.masks.packed_levels import PackedLevels
+from mlprune.numeric.masks.packed_masks import write_masked
+from mlprune.numeric.selection.matrix import select_in_matrix
+from mlprune.numeric.selection.rows import select_in_rows
+from mlprune.numeric.weights.scores import wanda_scores
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import HALF_MODEL, WHOLE_MODEL, ModelRef
 
@@ -53,12 +59,24 @@ def set_product_precision(model: ModelRef) -> None:
 
 
 def warm_up(model: ModelRef) -> None:
-    """Import the model's code, which takes seconds, before the first job needs it.
+    """Import the model's code and load the compiled kernels, which takes seconds, before the first job needs them.
 
     Errors of the model are ignored here; the first job reports them.
     """
     with suppress(MlpruneError):
         footprint(Path(model.path), model.dtype)
+    _load_kernels()
+
+
+def _load_kernels() -> None:
+    """Prune a tiny weight: numba loads the machine code of a kernel at its first call."""
+    weight = torch.ones(2, 64)
+    scores = wanda_scores(weight, torch.ones(64))
+    for levels in (
+        select_in_rows(scores.numpy(), np.array([[32]])),
+        select_in_matrix(scores.numpy(), np.array([64])),
+    ):
+        write_masked(weight, weight, PackedLevels.pack(torch.from_numpy(levels), 1).kept(0))
 
 
 def device_budget(pool: Pool, *, offload_level: int = WHOLE_MODEL) -> DeviceBudget:

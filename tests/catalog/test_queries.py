@@ -308,7 +308,7 @@ def test_a_single_bare_word_is_a_name_and_anything_else_is_sql(text: str, *, exp
 
 
 def test_an_error_for_an_unknown_name_has_the_nearest_one() -> None:
-    with pytest.raises(QueryError, match="nearest='best_by_language'"):
+    with pytest.raises(QueryError, match="nearest='best_by_language"):
         named_query("best_by_langage")
     assert "best_variant" in named_query("best_by_language")
 

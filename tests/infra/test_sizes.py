@@ -4,10 +4,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MODULES = [path for package in ("mlprune", "catalog", "ray_jobs") for path in (ROOT / package).rglob("*.py")]
-MAX_LINES, MAX_MODULES = 250, 15
+MAX_LINES, MAX_MODULES = 400, 15
 
 
-def test_modules_have_at_most_250_lines() -> None:
+def test_modules_have_at_most_400_lines() -> None:
     n_lines = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in MODULES}
     assert {path: n for path, n in n_lines.items() if n > MAX_LINES} == {}
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
 from catalog.report.drawing.heatmap import Grid, draw_grid
-from catalog.report.drawing.svg import INK, axes_on
+from catalog.report.drawing.svg import INK, axes_on, draw_panel
 from catalog.report.style import SeriesStyle
 
 WIDTH = 7.0
@@ -79,7 +79,7 @@ def draw_sheet(group: Group, *, width: float = WIDTH) -> Figure:
     figure = Figure(figsize=(width, height + legend_height))
     for panel, left, top in placed:
         bottom = height + legend_height - top - panel.size.height
-        panel.draw(axes_on(figure, panel.size, left=left, bottom=bottom))
+        draw_panel(figure, panel, left=left, bottom=bottom)
     if entries:
         figure.legend(handles=[_handle(entry) for entry in entries], loc="lower left", ncols=n_columns, **_LEGEND)
     for index, entry in enumerate(scales):

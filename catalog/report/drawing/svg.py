@@ -15,6 +15,9 @@ from typing import Any, cast
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 
 from catalog.report.drawing.exhibits import Panel, Size
 from catalog.report.filters import attributes, from_id
@@ -51,6 +54,13 @@ _SETTINGS = {
     "path.simplify": False,
 }
 
+_TITLE_FONT = FontProperties(family="DejaVu Sans", weight="bold")
+_EDGE = 0.08
+"""Distance of a long title from both edges of its panel, in inches."""
+_LINE_HEIGHT = 1.2
+"""Height of a line, relative to the size of its letters."""
+_SMALLEST_TITLE = 5.0
+"""Smallest size of the letters of a title, in points."""
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -80,6 +90,56 @@ def axes_on(figure: Figure, size: Size, *, left: float = 0.0, bottom: float = 0.
     return axes
 
 
+def draw_panel(figure: Figure, panel: Panel, *, left: float = 0.0, bottom: float = 0.0) -> Axes:
+    """Draw a panel on a figure, with its whole title; see `axes_on` for the distances."""
+    axes = axes_on(figure, panel.size, left=left, bottom=bottom)
+    panel.draw(axes)
+    text = axes.get_title(loc="left")
+    for title in axes.findobj(lambda artist: isinstance(artist, Text) and artist.get_text() == text != ""):
+        _show_whole(title, axes, panel.size)
+        break
+    return axes
+
+
+def _show_whole(title: Text, axes: Axes, size: Size) -> None:
+    """Move a title that is wider than its panel to the panel's edge, wrap it, or make it smaller, until all is visible.
+
+    It keeps above the axes, so their upper margin limits the number of lines.
+    """
+    text, points = title.get_text(), title.get_fontsize()
+    if max(_width(line, points) for line in text.splitlines()) <= size.width - size.left:
+        return
+    available = size.width - 2 * _EDGE
+    while True:
+        lines = _wrapped(text, points, width=available)
+        pad = 8.0 if len(lines) == 1 else 2.0
+        height = pad + _LINE_HEIGHT * points * len(lines)
+        fits = all(_width(line, points) <= available for line in lines) and height <= 72 * size.top
+        if fits or points <= _SMALLEST_TITLE:
+            break
+        points -= 0.5
+    x = (_EDGE - size.left) / (size.width - size.left - size.right)
+    style = {"color": title.get_color(), "fontweight": title.get_fontweight(), "va": "bottom", "linespacing": 1.0}
+    axes.set_title("\n".join(lines), fontsize=points, pad=pad, x=x, **style)
+
+
+def _wrapped(text: str, points: float, *, width: float) -> list[str]:
+    """Break a text between words into lines of at most a width in inches."""
+    lines = [""]
+    for word in re.findall(r" *[^ ]+", text.replace("\n", " ")):
+        if lines[-1] and _width(lines[-1] + word, points) > width:
+            lines.append(word.strip())
+        else:
+            lines[-1] += word
+    return lines
+
+
+def _width(text: str, points: float) -> float:
+    """Return the width of a bold text in inches, with a reserve for the fonts of browsers."""
+    outline = TextPath((0, 0), text or " ", size=points, prop=_TITLE_FONT)
+    return 1.05 * float(outline.get_extents().width) / 72 if len(outline.vertices) else 0.0
+
+
 def to_svg(panel: Panel, anchor: str) -> str:
     """Return a panel as an `<svg role="img">` element; ids that contain facets are replaced by attributes.
 
@@ -91,10 +151,8 @@ def to_svg(panel: Panel, anchor: str) -> str:
     buffer = io.StringIO()
     with drawing():
         figure = Figure(figsize=(panel.size.width, panel.size.height))
-        axes = axes_on(figure, panel.size)
         figure.patch.set_visible(False)
-        axes.patch.set_visible(False)
-        panel.draw(axes)
+        draw_panel(figure, panel).patch.set_visible(False)
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
     text = buffer.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)

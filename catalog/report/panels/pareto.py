@@ -1,7 +1,8 @@
 """Change in English and in the mean of the other languages: one point per variant, with the Pareto front of dev."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -18,8 +19,8 @@ from catalog.report.drawing.exhibits import (
 from catalog.report.drawing.svg import INK, QUIET
 from catalog.report.filters import facets_of, to_id
 from catalog.report.labels import number, task_label
-from catalog.report.style import BLACK, series_style
-from catalog.results import Row, Value
+from catalog.report.style import BLACK, SeriesStyle, distinct_styles, series_style
+from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
 _EVALUATED = (*_TASK, "languages")
@@ -27,6 +28,9 @@ _KEY = ("score", "intervention", "set_kind")
 """Columns that the points of one legend entry share."""
 MAX_POINTS, MAX_FRONT = 1_000, 50
 """Maximum number of points, and of those on the front, in a panel, chosen at even distances."""
+_DENSE = SeriesStyle(BLACK, "*")
+Styles = Mapping[tuple[Any, ...], SeriesStyle]
+"""Values of `_KEY` -> style."""
 Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
 
@@ -46,23 +50,26 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
             languages: [row for row in evaluated[(*task, languages)] if row["is_dense"]]
             for (languages,), _ in grouped(members, "languages")
         }
-        panels = tuple(_plot(points, dense=dense[languages]) for (languages,), points in grouped(members, "languages"))
+        styles = _styles(members)
+        panels = tuple(
+            _plot(points, dense=dense[languages], styles=styles)
+            for (languages,), points in grouped(members, "languages")
+        )
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_legend(members), facets=facets))
+        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets))
     return tuple(groups)
 
 
-def _plot(rows: Sequence[Row], *, dense: Sequence[Row]) -> Panel:
+def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> Panel:
     label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
     label += _front_text([*dense, *rows])
     label += "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
     drawn = _drawn(rows)
     others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
     title = f"others: {' '.join(others)}{omission_note(len(drawn), len(rows), 'variants')}"
-    keys = [key for key, _ in grouped(rows, *_KEY)]
-    draw = partial(_draw, rows=drawn, dense=dense, title=title, keys=keys)
+    draw = partial(_draw, rows=drawn, dense=dense, title=title, styles=styles)
     return Panel(label=label, size=Size(5.6, 4.2, left=0.7, bottom=0.5), draw=draw)
 
 
@@ -86,9 +93,7 @@ def _values(row: Row) -> str:
     return f"{number(row['english_value'])} and {number(row['others_value'])}"
 
 
-def _draw(
-    axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, keys: Sequence[tuple[Value, ...]]
-) -> None:
+def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, styles: Styles) -> None:
     axes.set_title(title, color=INK, weight="bold", fontsize=9)
     axes.grid(visible=True)
     axes.set_xlabel("change of accuracy in English")
@@ -96,8 +101,9 @@ def _draw(
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
     own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    for (*key, _), points in grouped(rows, *_KEY, "demonstration_label"):
-        _draw_points(axes, points, dense=own, key=keys.index(tuple(key)))
+    for (*method, _), points in grouped(rows, *_KEY, "demonstration_label"):
+        key = list(styles).index(tuple(method))
+        _draw_points(axes, points, styles[tuple(method)], dense=own, key=key)
     for row in dense:
         at = _point(row, own)
         axes.plot(*at, "*", color=BLACK if row in own else QUIET, markersize=12, zorder=4)
@@ -107,10 +113,15 @@ def _draw(
             axes.annotate(_probability(row), at, (6, -9), textcoords="offset points", fontsize=7.5, color=INK)
 
 
-def _draw_points(axes: Axes, rows: Sequence[Row], *, dense: Sequence[Row], key: int) -> None:
+def _styles(rows: Sequence[Row]) -> Styles:
+    """Return the style of each method; no mark is equal to another one or to that of the dense model."""
+    styles = {method: series_style(method[0], method[2]) for method, _ in grouped(rows, *_KEY)}
+    return distinct_styles(styles, taken=[_DENSE])
+
+
+def _draw_points(axes: Axes, rows: Sequence[Row], style: SeriesStyle, *, dense: Sequence[Row], key: int) -> None:
     """Draw the variants of one score and pair: those on the front of dev with intervals, the others pale."""
     first = rows[0]
-    style = series_style(first["score"], first["set_kind"])
     options = style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {})
     gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
     beaten = [_point(row, dense) for row in rows if not row["is_efficient"]]
@@ -145,11 +156,11 @@ def _probability(row: Row) -> str:
     return f"{row['probability']:.0%}"
 
 
-def _legend(rows: Sequence[Row]) -> tuple[LegendEntry, ...]:
-    entries = [LegendEntry(label="dense model", colour=BLACK, marker="*", line=False)]
-    for index, ((score, intervention, set_kind), members) in enumerate(grouped(rows, *_KEY)):
-        label = " on ".join(word for word in (intervention or score, set_kind) if word)
-        style = series_style(score, set_kind)
+def _legend(rows: Sequence[Row], styles: Styles) -> tuple[LegendEntry, ...]:
+    entries = [LegendEntry.of_series("dense model", _DENSE, line=False)]
+    for index, (method, members) in enumerate(grouped(rows, *_KEY)):
+        score, intervention, set_kind = method
+        label = " on ".join(str(word) for word in (intervention or score, set_kind) if word)
         facets = {**facets_of(members[0], only=("score",)), "key": str(index)}
-        entries.append(LegendEntry.of_series(label.replace("_", " "), style, line=False, facets=facets))
+        entries.append(LegendEntry.of_series(label.replace("_", " "), styles[method], line=False, facets=facets))
     return (*entries, LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET))

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
+from transformers.cache_utils import CacheLayerMixin
 
 from mlprune.models.inference.block_calls import on_device
 
@@ -31,6 +32,17 @@ class KeyValueCaches:
         """Return an empty cache; the shard fills only the layers of its own blocks."""
         cache = copy.copy(self._empty)
         cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return cache
+
+    def for_block(self, block: int) -> DynamicCache:
+        """Return an empty cache of which only the layer of one block may be filled; the other layers are shared."""
+        return self._with_layer(block, self._empty.layers[block])
+
+    def _with_layer(self, block: int, layer: CacheLayerMixin) -> DynamicCache:
+        """Return a cache with a copy of one layer. Copying all layers for each block would be quadratic in blocks."""
+        cache = copy.copy(self._empty)
+        cache.layers = list(self._empty.layers)
+        cache.layers[block] = copy.copy(layer)
         return cache
 
     def shifted(self, cache: DynamicCache, n_padding: Tensor) -> DynamicCache:
@@ -59,8 +71,7 @@ class KeyValueCaches:
         Args:
             rows: [n] int64, on the device of the block.
         """
-        copied = self.new()
-        copied.layers[block] = copy.copy(cache.layers[block])
+        copied = self._with_layer(block, cache.layers[block])
         copied.layers[block].batch_select_indices(rows)
         return copied
 

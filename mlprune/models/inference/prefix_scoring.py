@@ -59,7 +59,7 @@ class ScoringVisitor:
         """Run one block on the prefixes, then on each group with the keys and values of its prefixes."""
         if not self.batch.groups:
             return (runner.step(block, states[0]),)
-        cache = runner.caches.new()
+        cache = runner.caches.for_block(block)
         prefix = runner.step(block, states[0], cache)
         device = cache.layers[block].device
         groups = []

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from mlprune.errors import RecipeError
 from mlprune.recipe.loading.combinations import Entry, expand_entry
+from mlprune.recipe.loading.counts import require_few, require_few_combinations
 from mlprune.recipe.loading.plugin_files import PLUGINS, provide_plugins
 from mlprune.recipe.loading.recipe_file import read_recipe_file
 from mlprune.recipe.loading.sections import HIDDEN, MULTIPLIED
@@ -14,23 +15,35 @@ from mlprune.recipe.loading.validation_errors import first_error
 from mlprune.recipe.models import Recipe
 
 
-def load_recipe(path: Path, *, allowed_plugins: Sequence[Path] = ()) -> Recipe:
+def load_recipe(path: Path, *, allowed_plugins: Sequence[Path] = (), allow_many: bool = False) -> Recipe:
     """Read and check a recipe.
 
     Args:
         allowed_plugins: files of plug-ins that the recipe may name; their code runs in this process.
+        allow_many: whether its lists may multiply out to more than `counts.MOST` variants, sets or evaluations.
     Raises:
         RecipeError: the file is missing, is not YAML, or is not a valid recipe; the message is one line.
     """
     value = read_recipe_file(path)
-    return parse_recipe(value, folder=path.parent, where=str(path), allowed_plugins=allowed_plugins)
+    return parse_recipe(
+        value, folder=path.parent, where=str(path), allowed_plugins=allowed_plugins, allow_many=allow_many
+    )
 
 
-def parse_recipe(value: Entry, *, folder: Path, where: str = "recipe", allowed_plugins: Sequence[Path] = ()) -> Recipe:
+def parse_recipe(
+    value: Entry,
+    *,
+    folder: Path,
+    where: str = "recipe",
+    allowed_plugins: Sequence[Path] = (),
+    allow_many: bool = False,
+) -> Recipe:
     """Check a recipe that is a mapping; see `load_recipe`."""
     for key in HIDDEN & set(value):
         raise RecipeError("unknown key", where=where, key=key, expected=sorted(set(Recipe.model_fields) - HIDDEN))
     provide_plugins(value.get(PLUGINS, ()), folder=folder, allowed=allowed_plugins, where=where)
+    if not allow_many:
+        require_few_combinations(value, where=where)
     filled = dict(value)
     n_excluded = 0
     for section in MULTIPLIED:
@@ -42,9 +55,12 @@ def parse_recipe(value: Entry, *, folder: Path, where: str = "recipe", allowed_p
             n_excluded += sum(n for _, n in expanded) if section == "variants" else 0
     try:
         context = {"tasks": _task_names(filled.get("tasks"))}
-        return Recipe.model_validate({**filled, "folder": folder, "n_excluded": n_excluded}, context=context)
+        recipe = Recipe.model_validate({**filled, "folder": folder, "n_excluded": n_excluded}, context=context)
     except ValidationError as err:
         raise first_error(err, where=where) from err
+    if not allow_many:
+        require_few(recipe, value, where=where)
+    return recipe
 
 
 def _task_names(section: object) -> list[str]:

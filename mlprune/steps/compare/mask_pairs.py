@@ -1,15 +1,18 @@
-"""Choose the pairs of variants whose masks are compared: all, or in a large grid those that differ in one choice.
+"""Choose the pairs of variants whose masks are compared: all, named ones, or those that differ in one choice.
 
 Only variants of equal score, structure, propagation and sparsity are compared. The number of their pairs grows with the
-square of a sweep, so a recipe limits it (`analyses.mask_overlaps`). Above the limit only pairs are compared whose
-variants differ in exactly one choice, such as their sets or their seed.
+square of a sweep, so a recipe limits it (`analyses.mask_overlaps`) and may choose the pairs (`analyses.mask_pairs`).
+Above the limit pairs come first whose variants differ in exactly one choice, such as their sets or their seed; unless
+the recipe names pairs, only these are compared.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, combinations, islice
+from typing import Literal
 
+from mlprune.errors import RecipeError
 from mlprune.steps.prune.plan import PlannedVariant
 from mlprune.steps.prune.variant import ScoredVariant, of_kind
 
@@ -25,22 +28,41 @@ QUERIES = (
 """Named queries of the catalog that only contain compared pairs."""
 
 Pair = tuple[str, str]
+MaskPairs = Literal["all", "one_difference"] | tuple[tuple[str, str], ...]
+"""Which pairs: all, those that differ in one choice, or those of two named entries."""
 Groups = Mapping[tuple[object, ...], list[ScoredVariant]]
 
 
-def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair]:
+def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int, choice: MaskPairs = "all") -> list[Pair]:
     """Return pairs of variant ids, the smaller id first.
 
     Args:
         variants: all planned variants; those without a score are skipped.
         most: largest number of pairs. A warning says how many pairs above it are left out.
-    Returns: all pairs if there are at most `most`, otherwise the first pairs that differ in one choice.
+        choice: the pairs that the recipe asks for.
+    Returns: all of these pairs if there are at most `most`, otherwise the first ones: those that differ in one choice,
+        then named pairs that differ in several.
+    Raises:
+        RecipeError: two named entries have no variants that can be compared.
     """
-    groups = _grouped(of_kind(ScoredVariant, (variant.spec for variant in variants)))
-    n_pairs = sum(len(group) * (len(group) - 1) // 2 for group in groups.values())
-    if n_pairs <= most:
-        return [pair for group in groups.values() for pair in _all_pairs(group)]
-    pairs = list(islice(_close_pairs(groups), most))
+    by_id = {variant.id: variant for variant in variants}
+    specs = of_kind(ScoredVariant, (variant.spec for variant in by_id.values()))
+    scored, groups = [by_id[spec.id] for spec in specs], _grouped(specs)
+    if not isinstance(choice, str):
+        members = _members(groups, scored, choice)
+        n_pairs = sum(_n_pairs(first, second) for first, second in members)
+        close = (pair for pair in _close_pairs(groups) if _is_of(pair, members)) if n_pairs > most else ()
+        pairs = list(islice(_distinct(chain(close, *(_pairs_of(first, second) for first, second in members))), most))
+        n_pairs = len(pairs) if n_pairs <= most else n_pairs
+    elif choice == "one_difference":
+        n_pairs = _n_all_pairs(_close_groups(groups))
+        pairs = list(islice(_close_pairs(groups), most))
+    else:
+        n_pairs = _n_all_pairs(groups.values())
+        chosen = (pair for group in groups.values() for pair in _all_pairs(group))
+        pairs = list(chosen if n_pairs <= most else islice(_close_pairs(groups), most))
+    if len(pairs) == n_pairs:
+        return pairs
     logger.warning(
         "masks of %d of %d pairs of variants are compared: the other %d pairs are missing from the queries %s "
         "[key='analyses.mask_overlaps', got=%d]",
@@ -51,6 +73,57 @@ def overlap_pairs(variants: Iterable[PlannedVariant], *, most: int) -> list[Pair
         most,
     )
     return pairs
+
+
+Members = Sequence[tuple[frozenset[str], frozenset[str]]]
+"""Ids of the variants of two named entries that agree in score, structure, propagation and sparsity."""
+
+
+def _members(groups: Groups, variants: Iterable[PlannedVariant], choice: Iterable[tuple[str, str]]) -> Members:
+    """Return the variants of each pair of names, for each group.
+
+    Raises:
+        RecipeError: two names have no pair of variants.
+    """
+    names = {variant.id: {entry.name for entry in variant.entries} for variant in variants}
+    members = []
+    for pair in dict.fromkeys(tuple(sorted(pair)) for pair in choice):
+        of_pair = [
+            (frozenset(ids[0]), frozenset(ids[1]))
+            for group in groups.values()
+            for ids in [[[spec.id for spec in group if name in names[spec.id]] for name in pair]]
+        ]
+        if not any(_n_pairs(first, second) for first, second in of_pair):
+            expected = "variants that agree in score, structure, propagation and sparsity"
+            message = "two entries have no masks to compare"
+            raise RecipeError(message, key="analyses.mask_pairs", expected=expected, got=list(pair))
+        members += of_pair
+    return members
+
+
+def _n_pairs(first: frozenset[str], second: frozenset[str]) -> int:
+    """Return the number of pairs of different variants, one of each set."""
+    n_both = len(first & second)
+    return len(first) * len(second) - n_both - n_both * (n_both - 1) // 2
+
+
+def _pairs_of(first: frozenset[str], second: frozenset[str]) -> Iterator[Pair]:
+    """Yield the pairs of different variants, one of each set, in the order of their ids; some twice."""
+    for a in sorted(first):
+        yield from ((min(a, b), max(a, b)) for b in sorted(second) if a != b)
+
+
+def _is_of(pair: Pair, members: Members) -> bool:
+    a, b = pair
+    return any((a in first and b in second) or (b in first and a in second) for first, second in members)
+
+
+def _distinct(pairs: Iterable[Pair]) -> Iterator[Pair]:
+    seen: set[Pair] = set()
+    for pair in pairs:
+        if pair not in seen:
+            seen.add(pair)
+            yield pair
 
 
 def _grouped(specs: Iterable[ScoredVariant]) -> Groups:
@@ -65,8 +138,17 @@ def _all_pairs(group: Iterable[ScoredVariant]) -> Iterator[Pair]:
     return combinations((spec.id for spec in group), 2)
 
 
+def _n_all_pairs(groups: Iterable[Sequence[ScoredVariant]]) -> int:
+    return sum(len(group) * (len(group) - 1) // 2 for group in groups)
+
+
 def _close_pairs(groups: Groups) -> Iterator[Pair]:
     """Yield pairs that differ in one choice: first in their sets, then in their seed, then in each other choice."""
+    return (pair for close in _close_groups(groups) for pair in _all_pairs(close))
+
+
+def _close_groups(groups: Groups) -> Iterator[list[ScoredVariant]]:
+    """Yield the variants that differ in one choice only, in the order of the choices."""
     choices = [_choices(spec) for group in groups.values() for spec in group]
     for left_out in range(len(choices[0]) if choices else 0):
         for group in groups.values():
@@ -74,8 +156,7 @@ def _close_pairs(groups: Groups) -> Iterator[Pair]:
             for spec in group:
                 values = _choices(spec)
                 alike[values[:left_out] + values[left_out + 1 :]].append(spec)
-            for close in alike.values():
-                yield from _all_pairs(close)
+            yield from alike.values()
 
 
 def _choices(spec: ScoredVariant) -> tuple[object, ...]:

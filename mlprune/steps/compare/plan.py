@@ -8,7 +8,7 @@ from types import MappingProxyType
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
 from mlprune.steps.compare.jobs import CompareJob, compare_job
-from mlprune.steps.compare.mask_pairs import overlap_pairs
+from mlprune.steps.compare.mask_pairs import MaskPairs, overlap_pairs
 from mlprune.steps.compare.overlap_jobs import (
     MOST_OVERLAPS,
     OVERLAP_SHARE,
@@ -42,6 +42,7 @@ def comparison_jobs(
     shares: Sequence[float] = (OVERLAP_SHARE,),
     profiles: Sequence[ProfileName] = ("corrected",),
     most_overlaps: int = MOST_OVERLAPS,
+    mask_pairs: MaskPairs = "all",
     asked: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> list[Job]:
     """Plan all jobs of the step.
@@ -51,6 +52,7 @@ def comparison_jobs(
         shares: shares of the features that count as large and as small.
         profiles: profiles of the feature overlaps; `paper` has a share of its own.
         most_overlaps: largest number of pairs of variants whose masks are compared.
+        mask_pairs: which pairs these are; see `AnalysesConfig`.
         asked: name of an entry -> names of the entries that questions compare it with.
     """
     families = {variant: families_of(evaluations[variant]) for variant in variants}
@@ -58,7 +60,7 @@ def comparison_jobs(
         *(job for pair in _compared(variants, asked) for job in _compare(*pair, families)),
         *(job for variant in variants for job in _rank(variant, next(iter(variants)), families)),
         *_seed_components(variants, families),
-        *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps)),
+        *_mask_overlaps(overlap_pairs(variants.values(), most=most_overlaps, choice=mask_pairs)),
         *(
             job
             for profile in profiles

@@ -1,5 +1,6 @@
 from datetime import datetime
 from itertools import combinations
+from typing import get_args
 
 import pytest
 
@@ -14,7 +15,10 @@ from catalog.report.labels import (
     text_range,
     with_interval,
 )
-from catalog.report.style import BLACK, BLUE, COLOURS, FURTHER_COLOURS, series_style
+from catalog.report.panels.differences.methods import method_styles
+from catalog.report.style import BLACK, BLUE, COLOURS, FURTHER_COLOURS, MARKERS, series_style
+from mlprune.methods import SCORES
+from mlprune.vocabulary import DemonstrationKind, PropagationName
 
 METHOD = {"score": "wanda", "set_kind": "translation", "propagation": "sequential", "structure": "row"}
 
@@ -117,3 +121,35 @@ def test_the_unit_of_a_range_is_written_once() -> None:
     assert text_range("1.0 points", "2.0 points") == "1.0 to 2.0 points"
     assert text_range("1.0 points", "1.0 points") == "1.0 points"
     assert text_range("0.100", "0.200") == "0.100 to 0.200"
+
+
+KINDS = (*(kind for kind in MARKERS if kind is not None), None)
+
+
+def test_two_methods_of_a_figure_never_have_the_same_mark() -> None:
+    structures, settings = ("row", "matrix", "2:4"), (None, "dsnot", "owl")
+    rows = [
+        {"score": score, "set_kind": kind, "propagation": propagation, "structure": structure, "settings": more}
+        for score in SCORES
+        for kind in KINDS
+        for propagation in get_args(PropagationName)
+        for structure in structures
+        for more in settings
+    ]
+    styles = method_styles(rows)
+    assert len(set(styles.values())) == len(styles) == len(rows)
+    alone = method_styles(rows[:1])
+    assert list(alone.values()) == [series_style(rows[0]["score"], rows[0]["set_kind"])]
+
+
+def test_of_two_propagations_the_sequential_one_keeps_the_usual_mark() -> None:
+    row = {"score": "wanda", "set_kind": "translation", "structure": "row", "settings": None}
+    styles = method_styles([{**row, "propagation": name} for name in ("dense", "sequential")])
+    dense, sequential = styles.values()
+    assert sequential == series_style("wanda", "translation")
+    assert dense.is_hollow
+    assert dense.colour == sequential.colour
+
+
+def test_the_kinds_of_demonstrations_have_markers() -> None:
+    assert {kind for kind in KINDS if kind} == set(get_args(DemonstrationKind))

@@ -1,7 +1,10 @@
+import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,8 +12,17 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from catalog.ingest.transactions import transaction
 from catalog.store import connections
-from catalog.store.connections import connect, is_damage, is_locked, require_free, run_query, run_query_in_arrow
+from catalog.store.connections import (
+    InterruptibleConnection,
+    connect,
+    is_damage,
+    is_locked,
+    require_free,
+    run_query,
+    run_query_in_arrow,
+)
 from mlprune.errors import QueryError, StoreError
 
 
@@ -88,3 +100,57 @@ def test_an_unknown_table_or_column_is_an_error_with_a_next_step(path: Path, sql
         assert caught.value.context["next"] == connections.LIST_COLUMNS
         (listing,) = [part for part in connections.LIST_COLUMNS.split("; ") if part.startswith("SELECT")]
         assert ("numbers", "n") in run_query(connection, listing.partition(" lists ")[0], {}, tables={}).rows
+
+
+ENDLESS = "SELECT sum(a.range * b.range) AS n FROM range(1000000) a, range(10000000) b"
+WAITING: dict[str, Callable[[duckdb.DuckDBPyConnection], object]] = {
+    "rows": lambda connection: run_query(connection, ENDLESS, {}, tables={}),
+    "rows of a parameter": lambda connection: run_query(connection, f"{ENDLESS} WHERE $m", {"m": True}, tables={}),
+    "arrow": lambda connection: run_query_in_arrow(connection, ENDLESS, {}, tables={}),
+    "ingest": lambda connection: InterruptibleConnection(connection).execute(ENDLESS),
+}
+
+
+@contextmanager
+def signal_once_busy(number: signal.Signals) -> Iterator[None]:
+    """Send this process a signal once it has computed for a while, which an empty main thread does not."""
+    is_over = threading.Event()
+
+    def send() -> None:
+        before = time.process_time()
+        while time.process_time() < before + 0.3 and not is_over.wait(0.01):
+            pass
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", WAITING)
+def test_a_signal_ends_a_statement_that_runs(name: str, path: Path) -> None:
+    with connect(path, read_only=True) as connection:
+        rescue = threading.Timer(120, connection.interrupt)
+        rescue.start()
+        with pytest.raises(KeyboardInterrupt), signal_once_busy(signal.SIGINT):
+            WAITING[name](connection)
+        rescue.cancel()
+        assert run_query(connection, "SELECT count(*) AS n FROM numbers", {}, tables={}).rows == ((2,),)
+
+
+def insert_endlessly(connection: InterruptibleConnection) -> None:
+    with transaction(connection):
+        connection.execute("INSERT INTO numbers VALUES (3)")
+        connection.execute(ENDLESS)
+
+
+def test_a_fold_that_a_signal_ends_is_rolled_back(path: Path) -> None:
+    with connect(path, read_only=False) as opened:
+        connection = InterruptibleConnection(opened)
+        with pytest.raises(KeyboardInterrupt), signal_once_busy(signal.SIGINT):
+            insert_endlessly(connection)
+        assert connection.execute("SELECT n FROM numbers ORDER BY n").fetchall() == [(1,), (2,)]

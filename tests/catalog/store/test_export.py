@@ -119,7 +119,7 @@ def _values(block: str) -> dict[str, Any]:
 def test_an_export_that_is_not_possible_is_an_error(catalog: Catalog, tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="no such format"):
         export_catalog(catalog, tmp_path, format="xlsx")
-    with pytest.raises(QueryError, match="no such table or view"):
+    with pytest.raises(QueryError, match="unknown table or view"):
         export_catalog(catalog, tmp_path / "out", format="csv", only=["fold_state"])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("keep me")

@@ -30,6 +30,8 @@ def check_structure(text: str) -> list[list[str]]:
     """Check that a table is balanced, and return its rows of cells."""
     environments = re.findall(r"\\(begin|end)\{(\w+)\}", text)
     assert environments == [("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table")]
+    comment, _, text = text.partition("\n")
+    assert re.fullmatch(r"% .*\\usepackage\{booktabs\}.*", comment)
     assert unescaped(text, "{") == unescaped(text, "}")
     assert unescaped(text, "$") % 2 == 0
     assert not re.search(r"(?<!\\)[%#~]", text)

@@ -1,6 +1,7 @@
 """An open store answers, loads models and reads files like the commands and the recipe's own run."""
 
 import math
+import pickle
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForCausalLM
 import mlprune
 from catalog.store import Catalog
 from mlprune.api import OpenStore
-from mlprune.errors import BadInputError, MlpruneError, StoreError
+from mlprune.errors import BadInputError, MlpruneError, QueryError, StoreError
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.variant_names import find_variants
 from mlprune.store.store import Store
@@ -189,6 +190,19 @@ def test_a_wrong_name_is_one_line_with_the_nearest_name(opened: OpenStore, kind:
         lambda store: store.load("sweep", device="gpu"),
         lambda store: store.mask("dense", 0, "fc1"),
         lambda store: store.mask("sweep", -1, "fc1"),
+        lambda store: store.mask("sweep", "0", "fc1"),
+        lambda store: store.mask("sweep", 0, ["fc1"]),
+        lambda store: store.statistics("mt", "0"),
+        lambda store: store.load("sweep", device="meta:cuda"),
+        lambda store: store.load("sweep", device="cuda:77"),
+        lambda store: store.load("sweep", device=torch.device("cuda:77")),
+        lambda store: store.load("sweep", dtype=16),
+        lambda store: store.metrics(language=["fr", "xx"]),
+        lambda store: store.metrics(variant=["sweep", "sweeep"]),
+        lambda store: store.query("values_by_variant", task="nope"),
+        lambda store: store.query("values_by_variant", language="xx"),
+        lambda store: mlprune.open(f"{store.uri}/nope"),
+        lambda store: mlprune.open(None),
         lambda store: store.load("sweep", model="nowhere"),
         lambda store: store.variants(sparsity=3.0).row(),
     ],
@@ -209,9 +223,9 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     assert rows.sql == significant.sql
     by_name = opened.queries.layer_sparsity(variant_id="sweep")
     assert set(by_name["variant_id"]) == {opened["sweep"].id}
-    empty = opened.query("values_by_variant", metric="bleu")
-    assert not empty
-    assert "accuracy" in empty.notes[-1]
+    with pytest.raises(QueryError) as error:
+        opened.query("values_by_variant", metric="bleu")
+    assert "accuracy" in str(error.value.context["expected"])
     with pytest.raises(AttributeError, match="best_by_language"):
         opened.queries.best_by_langage  # noqa: B018
     assert "best_by_language" in repr(opened.queries)
@@ -259,3 +273,54 @@ def test_views_of_a_store_and_a_variant(opened: OpenStore) -> None:
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no records"):
         mlprune.open(tmp_path)
+
+
+def test_a_list_of_values_that_occur_selects_the_rows_that_agree_with_the_other_filters(opened: OpenStore) -> None:
+    languages = {str(row["language"]) for row in opened.metrics(language=["en", "fr"], variant=["sweep", "dense"])}
+    assert languages == {"en", "fr"}
+    assert len(opened.metrics(language=["en", "fr"], sparsity=0.99)) == 0
+
+
+def test_a_store_is_a_collection_of_labels_and_can_be_pickled(opened: OpenStore) -> None:
+    assert list(opened) == opened.variants()["label"]
+    assert "dense" in opened
+    assert "ordering" in opened
+    assert "sweeep" not in opened
+    assert 0 not in opened
+    copy = pickle.loads(pickle.dumps(opened))
+    assert list(copy) == list(opened)
+    assert copy.queries.layer_sparsity(variant_id="sweep").columns
+    assert pickle.loads(pickle.dumps(opened["sweep"])).label == opened["sweep"].label
+
+
+def test_an_error_of_python_advises_an_argument_of_python(filled_folder: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(filled_folder, tmp_path / "store")
+    shutil.rmtree(root / "runs")
+    with pytest.raises(BadInputError) as error:
+        mlprune.open(root).load("sweep")
+    assert "model=" in str(error.value.context["next"])
+    assert "--" not in str(error.value)
+
+
+def test_a_wrong_name_of_many_is_shown_with_a_few_and_how_to_list_all(opened: OpenStore) -> None:
+    for call in (
+        lambda: opened.metrics(langage="fr"),
+        lambda: opened.metrics()["langage"],
+        lambda: opened.query("best_by_langage"),
+        lambda: opened.table("metric"),
+    ):
+        with pytest.raises(QueryError) as error:
+            call()
+        context = error.value.context
+        assert len(str(context["nearest"]).split(", ")) <= 3
+        assert isinstance(context["expected"], str)
+        assert len(str(error.value)) < 400
+    with pytest.raises(QueryError) as error:
+        opened.queries["nope"]
+    assert "nearest" not in error.value.context
+
+
+def test_notes_are_in_an_error_only_if_there_are_any(opened: OpenStore) -> None:
+    with pytest.raises(QueryError) as error:
+        opened.variants().row()
+    assert error.value.context == {"expected": 1, "got": len(opened.variants())}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from mlprune.errors import StoreError
 from mlprune.store.store import Store
+from ray_jobs.cli import application
 from ray_jobs.cli.application import COMMANDS, app
 from tests.command_line import Done
 from tests.forked_runs import mlprune
@@ -308,3 +311,36 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert f"mlprune {command} " in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Query interrupted"), StoreError("the file is in use"), SystemExit(3)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_gives_one_line_whatever_native_code_makes_of_it(
+    error: BaseException,
+    number: signal.Signals,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(**_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(application, "app", interrupted)
+    monkeypatch.setattr(sys, "argv", ["mlprune", "status"])
+    with pytest.raises(SystemExit) as end:
+        application.main()
+    assert end.value.code == code
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_unexpected_error_without_a_signal_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(application, "app", broken)
+    monkeypatch.setattr(sys, "argv", ["mlprune", "status"])
+    with pytest.raises(RuntimeError, match="unexpected"):
+        application.main()

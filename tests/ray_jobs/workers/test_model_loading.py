@@ -1,5 +1,7 @@
 """Loading a model in full, within the memory of the pool, or half of it after a job ran out of memory."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,3 +98,31 @@ def test_tf32_is_used_only_on_request(plan: Plan, pool: Pool) -> None:
 def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:
     warm_up(plan.model)
     warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))
+
+
+KERNELS = """
+import numpy as np
+import torch
+from mlprune.numeric.masks import packed_masks, packing
+from mlprune.numeric.masks.packed_levels import PackedLevels
+from mlprune.numeric.selection import matrix, rows
+from mlprune.numeric.weights import scores
+from mlprune.steps.job import ModelRef
+from ray_jobs.workers.model_loading import warm_up
+
+KERNELS = (rows._select_rows, matrix._write_levels, packing._fill_planes, packed_masks._write_four_bytes)
+KERNELS += (scores._multiply_magnitudes,)
+counts = lambda: [len(kernel.signatures) for kernel in KERNELS]
+before = counts()
+warm_up(ModelRef("0" * 20, "nowhere", "llama", 1, None, "float32"))
+warm = counts()
+weight = torch.ones(3, 256)
+levels = rows.select_in_rows(scores.wanda_scores(weight, torch.ones(256)).numpy(), np.array([[9]]))
+packed_masks.write_masked(weight, weight, PackedLevels.pack(torch.from_numpy(levels), 1).kept(0))
+print(before, warm, counts())
+"""
+
+
+def test_warming_up_loads_the_kernels_of_the_first_pruning_job() -> None:
+    done = subprocess.run([sys.executable, "-c", KERNELS], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[0] * 5} {[1] * 5} {[1] * 5}\n"

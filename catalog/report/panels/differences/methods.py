@@ -10,7 +10,7 @@ from catalog.report.drawing.exhibits import LegendEntry, grouped
 from catalog.report.drawing.heatmap import Scale
 from catalog.report.filters import facets_of
 from catalog.report.labels import METRIC_LABELS, method_label, number
-from catalog.report.style import SeriesStyle, series_style
+from catalog.report.style import SeriesStyle, distinct_styles, series_style
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 
@@ -29,10 +29,19 @@ def groups_first(names: Iterable[str]) -> list[str]:
 
 
 def method_styles(rows: Sequence[Row]) -> SeriesStyles:
-    """Return the style of each method, by score and demonstrations; methods with settings get further styles."""
+    """Return the style of each method, by score and demonstrations; methods with settings get further styles.
+
+    No two methods have the same mark. Of methods that differ only in their propagation, the one with `dense` changes.
+    """
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *METHOD)]
     plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *METHOD)}
-    return plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}
+    wanted = plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}
+    distinct = distinct_styles({method: wanted[method] for method in sorted(wanted, key=_is_dense)})
+    return {method: distinct[method] for method in wanted}
+
+
+def _is_dense(method: tuple[Any, ...]) -> bool:
+    return bool(method[METHOD.index("propagation")] == "dense")
 
 
 def method_legend(rows: Sequence[Row], styles: SeriesStyles, *, line: bool = True) -> tuple[LegendEntry, ...]:

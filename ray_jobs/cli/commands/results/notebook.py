@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.options import StoreOption, existing_store, require_output
 from ray_jobs.process.install_command import install_command
 
 
@@ -36,6 +36,7 @@ def notebook(
     existing_store(store)
     command = None if no_open else _jupyter() if jupyter else _marimo()
     path = out or Path(FILE_NAMES["jupyter" if jupyter else "marimo"])
+    require_output(path, is_folder=False)
     write_notebook(_absolute(store), path, "jupyter" if jupyter else "marimo")
     typer.echo(str(path))
     if command is not None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.options import StoreOption, existing_store, require_output
 
 
 def report(
@@ -17,6 +17,7 @@ def report(
 
     Example: mlprune report --store runs/ --out report.html
     """
+    require_output(out, is_folder=False)
     from catalog.report import write_report  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from catalog.store import Catalog  # noqa: PLC0415
 
@@ -43,6 +44,7 @@ def figures(
 
     Example: mlprune figures --store runs/ --out figures/ --figure curves --figure pareto --pair fr-en
     """
+    require_output(out, is_folder=True)
     from catalog.report import FigureSelection, write_figures  # noqa: PLC0415 - commands import lazily
     from catalog.store import Catalog  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.options import StoreOption, existing_store, require_output
 
 
 def tables(
@@ -45,6 +45,8 @@ def tables(
         write_tables,
     )
 
+    if out is not None:
+        require_output(out, is_folder=True)
     if (like is None) == (spec is None):
         got = "neither" if like is None else "both"
         raise BadInputError("name the tables to write", expected="--like paper, or --spec FILE", got=got)

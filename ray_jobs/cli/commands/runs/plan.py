@@ -7,6 +7,7 @@ import typer
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import (
     AllowImportOption,
+    AllowManyOption,
     AllowPluginsOption,
     OtherModelOption,
     RecipeArgument,
@@ -25,6 +26,7 @@ def plan(
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
     allow_plugins: AllowPluginsOption = None,
+    yes: AllowManyOption = False,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +53,12 @@ def plan(
     from ray_jobs.cli.early_checks import require_hub_for_import  # noqa: PLC0415 - commands import lazily
 
     if model is None:
-        require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or ())
+        require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
     from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
     from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
     nodes = () if cluster is None else parse_cluster(cluster)
     described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
     typer.echo(format_report(described.text))

@@ -7,6 +7,7 @@ import typer
 from ray_jobs.cli.options import (
     AddressOption,
     AllowImportOption,
+    AllowManyOption,
     AllowPluginsOption,
     OtherModelOption,
     RecipeArgument,
@@ -25,6 +26,7 @@ def run(
     model: OtherModelOption = None,
     allow_import: AllowImportOption = False,
     allow_plugins: AllowPluginsOption = None,
+    yes: AllowManyOption = False,
     scrub: Annotated[
         bool,
         typer.Option(
@@ -58,7 +60,7 @@ def run(
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
     wanted = requested_remake(is_of_all=remake, variants=remake_only or ())
     summary = run_recipe(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted

@@ -3,6 +3,8 @@ from itertools import pairwise
 
 import pytest
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size
 from catalog.report.drawing.figure_layout import MAX_HEIGHT, WIDTH, draw_sheet, grid_panel, split_group
@@ -107,3 +109,25 @@ def test_names_of_columns_do_not_overlap() -> None:
         figure.draw_without_rendering()
         boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
     assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+LONG = "mean outside English: difference to dense, 4 of 5 sparsities drawn, all of them in the data"
+
+
+@pytest.mark.parametrize("title", ["short", "mean outside English: difference to dense", LONG])
+@pytest.mark.parametrize("left", [0.2, 0.7, 2.0])
+def test_a_title_is_whole_and_stays_between_the_edges_of_its_panel_and_above_its_axes(title: str, left: float) -> None:
+    def draw(axes: Axes) -> None:
+        axes.set_title(title, weight="bold", fontsize=9)
+
+    beside = Panel(label="", size=Size(left + 1.5, 2.0, left=left), draw=draw)
+    with drawing():
+        figure = draw_sheet(Group("g", (beside, beside), rows=()))
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for start, axes in zip((0.0, beside.size.width), figure.axes, strict=True):
+            (text,) = (found for found in axes.findobj(Text) if found.get_text().split() == title.split())
+            box = text.get_window_extent(renderer)
+            assert start <= box.x0 / figure.dpi
+            assert box.x1 / figure.dpi <= start + beside.size.width + 0.01
+            assert axes.get_window_extent(renderer).y1 <= box.y0
+            assert box.y1 <= figure.dpi * 2.01

@@ -9,12 +9,19 @@ from catalog.report.filters import to_id
 from tests.catalog.report.reading import ATTACK, Reader
 
 
-def a_panel(title: str, anchor: str = "here", label: str = "a line", gid: str | None = None, n_points: int = 2) -> str:
+def a_panel(
+    title: str,
+    anchor: str = "here",
+    label: str = "a line",
+    gid: str | None = None,
+    n_points: int = 2,
+    width: float = 3.0,
+) -> str:
     def draw(axes: Axes) -> None:
         axes.set_title(title)
         axes.plot(range(n_points), range(n_points), marker="o", gid=gid)
 
-    return to_svg(Panel(label=label, size=Size(3.0, 2.0), draw=draw), anchor)
+    return to_svg(Panel(label=label, size=Size(width, 2.0), draw=draw), anchor)
 
 
 def test_equal_figures_are_equal_texts_without_a_date() -> None:
@@ -41,7 +48,7 @@ def test_text_is_never_a_formula() -> None:
 
 def test_a_name_that_looks_like_an_attribute_is_written_as_it_is() -> None:
     name = ' d="M 0.12345 1" font-family: x; transform="rotate(-0 1 2)" xlink:href'
-    assert f">{name}</text>" in a_panel(name)
+    assert f">{name}</text>" in a_panel(name, width=9.0)
 
 
 def test_a_script_that_the_measuring_font_lacks_is_written_without_a_warning() -> None:

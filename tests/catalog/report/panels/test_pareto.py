@@ -1,11 +1,13 @@
 import re
-from typing import Any
+from typing import Any, get_args
 
 from matplotlib.figure import Figure
 
 from catalog.report.panels.pareto import MAX_FRONT, MAX_POINTS, pareto_plots
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
+from mlprune.methods import SCORES
+from mlprune.vocabulary import DemonstrationKind, InterventionName
 from tests.catalog.report.rows import METHOD, TASK, drawn, texts
 
 
@@ -113,3 +115,12 @@ def test_run_time_baselines_have_a_legend_entry_of_their_own() -> None:
 
 def test_without_a_pruned_variant_there_is_no_pareto_figure() -> None:
     assert pareto_plots([dense()]) == ()
+
+
+def test_no_two_entries_of_the_legend_have_the_same_mark() -> None:
+    kinds = [*get_args(DemonstrationKind), None]
+    points = [point(0.0, 0.1, score=score, set_kind=kind) for score in SCORES for kind in kinds]
+    points += [point(0.0, 0.1, score=None, intervention=name, set_kind=None) for name in get_args(InterventionName)]
+    (group,) = pareto_plots([dense(), *points])
+    marks = [(entry.colour, entry.marker, entry.is_hollow) for entry in group.legend]
+    assert len(set(marks)) == len(marks) == len(points) + 2

@@ -40,6 +40,14 @@ def test_new_caches_are_empty_and_independent(config):
     assert (lengths_of(first)[0], lengths_of(second)) == (4, [0, 0, 0])
 
 
+def test_a_cache_for_one_block_is_filled_in_that_block_alone(config):
+    caches = caches_of(config)
+    cache = caches.for_block(1)
+    cache.update(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 8), 1)
+    assert (lengths_of(cache), lengths_of(caches.for_block(1))) == ([0, 4, 0], [0, 0, 0])
+    assert lengths_of(caches.new()) == [0, 0, 0]
+
+
 def test_a_shifted_cache_has_the_tokens_of_each_row_after_its_padding(config):
     caches = caches_of(config)
     shifted = caches.shifted(filled(caches, 4), torch.tensor([0, 2]))

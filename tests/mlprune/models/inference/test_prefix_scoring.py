@@ -1,13 +1,18 @@
 """Scores of texts with shared prefixes against transformers on each text alone."""
 
+import copy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from transformers.cache_utils import CacheLayerMixin
 
 from mlprune.errors import ShapeError
 from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.models.inference import key_value_caches
+from mlprune.models.inference.key_value_caches import KeyValueCaches
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
@@ -54,6 +59,42 @@ def test_shards_give_the_scores_of_one_shard_bit_for_bit(family: str, tmp_path: 
     folder = save_tiny_model(tmp_path / "model", family)
     whole, cut = (scored(local_chain(folder, n_shards=n), some_texts(), batch_tokens=100) for n in (1, 3))
     assert whole == cut
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_caches_that_share_their_empty_layers_give_the_scores_of_whole_caches_bit_for_bit(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain = local_chain(save_tiny_model(tmp_path / "model", family))
+    sharing = scored(chain, some_texts(), batch_tokens=100)
+
+    def whole(caches: KeyValueCaches, block: int, layer: object) -> object:
+        cache = caches.new()
+        cache.layers[block] = copy.copy(layer)
+        return cache
+
+    monkeypatch.setattr(KeyValueCaches, "_with_layer", whole)
+    assert scored(chain, some_texts(), batch_tokens=100) == sharing
+
+
+def test_the_copied_layers_of_caches_grow_linearly_with_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[object] = []
+
+    def counting(value: Any) -> Any:
+        if isinstance(value, CacheLayerMixin):
+            counted.append(value)
+        return copy.copy(value)
+
+    monkeypatch.setattr(key_value_caches, "copy", SimpleNamespace(copy=counting))
+    n_copies = []
+    for n_blocks in (2, 4, 8):
+        chain = local_chain(save_tiny_model(tmp_path / f"model-{n_blocks}", "llama", blocks=n_blocks))
+        counted.clear()
+        scored(chain, some_texts())
+        n_copies.append(len(counted))
+    assert n_copies[2] - n_copies[1] == 2 * (n_copies[1] - n_copies[0]) > 0
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

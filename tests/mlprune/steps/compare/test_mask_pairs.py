@@ -2,13 +2,16 @@
 
 import logging
 import re
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from catalog.queries import list_queries
+from mlprune.errors import RecipeError
 from mlprune.methods import RandomParameters
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
 from mlprune.recipe import parse_recipe
@@ -91,3 +94,41 @@ def test_the_order_of_the_variants_does_not_matter() -> None:
 def test_a_recipe_limits_the_number_of_pairs(tmp_path: Path) -> None:
     recipe = parse_recipe({**GOOD, "analyses": {"mask_overlaps": 5}}, folder=tmp_path)
     assert recipe.analyses.mask_overlaps == 5
+
+
+def named(*names: str) -> list[PlannedVariant]:
+    """The variants of the grid, of which those of each set belong to an entry."""
+    entries = dict(zip(("a", "b", "c"), names, strict=True))
+    return [replace(one, entries=(SimpleNamespace(name=entries[one.spec.set_ids[0]]),)) for one in GRID]
+
+
+def test_a_recipe_may_ask_for_pairs_that_differ_in_one_choice_whatever_their_number() -> None:
+    assert overlap_pairs(GRID, most=10_000, choice="one_difference") == overlap_pairs(GRID, most=35)
+    assert overlap_pairs(GRID, most=9, choice="one_difference") == overlap_pairs(GRID, most=9)
+
+
+def test_a_recipe_may_name_the_entries_whose_variants_are_compared(caplog: pytest.LogCaptureFixture) -> None:
+    variants = named("x", "y", "z")
+    pairs = overlap_pairs(variants, most=9, choice=(("y", "x"),))
+    assert len(pairs) == 9
+    assert {frozenset(one[0] for one in settings(pair)) for pair in pairs} == {frozenset({("a",), ("b",)})}
+    assert len(overlap_pairs(variants, most=9, choice=(("x", "x"),))) == 3
+    assert caplog.text == ""
+    fewer = overlap_pairs(variants, most=4, choice=(("y", "x"),))
+    assert sum(first[1] == second[1] for first, second in map(settings, fewer)) == 3
+    assert len(fewer) == 4
+    assert "masks of 4 of 9 pairs" in caplog.text
+
+
+def test_named_entries_without_comparable_variants_are_refused() -> None:
+    with pytest.raises(RecipeError) as error:
+        overlap_pairs(named("x", "y", "z"), most=9, choice=(("x", "y"), ("x", "w")))
+    assert error.value.context["got"] == ["w", "x"]
+
+
+def test_unknown_names_of_pairs_and_a_single_name_are_refused() -> None:
+    for pairs in ([["wanda", "wandaa"]], [["wanda"]], [], "some"):
+        with pytest.raises(RecipeError) as error:
+            parse_recipe({**GOOD, "analyses": {"mask_pairs": pairs}}, folder=Path())
+        assert str(error.value.context["key"]).startswith("analyses.mask_pairs")
+    assert parse_recipe({**GOOD, "analyses": {"mask_pairs": [["wanda", "wanda"]]}}, folder=Path())

@@ -56,6 +56,6 @@ def test_a_missing_program_and_a_missing_store_write_nothing(
     monkeypatch.setattr(notebook, "find_spec", lambda _: None)
     with pytest.raises(BadInputError, match="--no-open"):
         notebook.notebook(store="runs", jupyter=jupyter)
-    with pytest.raises(StoreError, match="no records"):
+    with pytest.raises(StoreError, match="does not exist"):
         notebook.notebook(store="nowhere", jupyter=jupyter, no_open=True)
     assert not list(folder.glob("mlprune-notebook*"))

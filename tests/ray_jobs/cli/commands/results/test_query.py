@@ -1,7 +1,13 @@
 """`mlprune query`: tables for people, exact formats for programs."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -43,3 +49,32 @@ def test_an_empty_answer_is_a_sentence_or_an_empty_array(store: str) -> None:
     assert query(*nothing, "--format", "json") == "[]\n"
     assert query(*nothing, "--format", "csv") == "a\n"
     assert query("values_by_variant", "--store", store, "--param", "task=nope").startswith("No rows for task=nope; ")
+
+
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(10000000) b"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_query_at_once_with_one_line(store: str, number: signal.Signals, code: int) -> None:
+    command = (
+        "import sys; from catalog.store import catalog; from ray_jobs.cli.application import main\n"
+        "run = catalog.run_query\n"
+        f"catalog.run_query = lambda c, sql, *a, **k: (sql == {ENDLESS!r} and print('ready', flush=True), "
+        "run(c, sql, *a, **k))[1]\n"
+        f"sys.argv = ['mlprune', 'query', {ENDLESS!r}, '--store', {store!r}]; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            usage = psutil.Process(process.pid).cpu_times
+            before = usage().user
+            while usage().user < before + 0.3:
+                time.sleep(0.01)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err.count("\n")) == (code, "", 1)

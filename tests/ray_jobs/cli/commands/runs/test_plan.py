@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+import mlprune
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Gpu, Node
 from ray_jobs.cli import plan_text
 from ray_jobs.cli.commands.runs.plan import plan
+from ray_jobs.cli.commands.runs.run import run
 from ray_jobs.driver.workplace import Machines
 from tests.tiny_recipes import small_recipe, write_recipe
 
@@ -57,3 +59,32 @@ def test_nodes_with_different_processors_are_one_warning(
     lines = [line for line in described.text.splitlines() if line.startswith("warning:")]
     assert len(lines) == n_warnings
     assert all(processor in line for line in lines for processor in processors)
+
+
+def test_a_recipe_with_too_many_variants_needs_an_option_and_is_never_asked_about(
+    own_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe()
+    recipe["variants"] = [{"score": "random", "sparsity": [0.1, 0.2], "seed": list(range(20_000))}]
+    recipe["evaluations"] = [
+        {key: value for key, value in entry.items() if key != "variants"} for entry in recipe["evaluations"]
+    ]
+    path, store = write_recipe(own_inputs, recipe, name="many.yaml"), str(tmp_path / "store")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("the command asks"))
+    for refused in (
+        lambda: plan(path, store=store),
+        lambda: run(path, store=store, address="none"),
+        lambda: mlprune.plan(path, store=store),
+        lambda: mlprune.run(path, store=store, address="none"),
+    ):
+        with pytest.raises(BadInputError) as error:
+            refused()
+        assert error.value.context["got"] == "40,000"
+    assert not Path(store).exists()
+    monkeypatch.setattr(plan_text, "build_plan", lambda given, *_: pytest.fail(f"planned {len(given.variants)}"))
+    for accepted in (
+        lambda: plan(path, store=store, yes=True),
+        lambda: mlprune.plan(path, store=store, allow_many=True),
+    ):
+        with pytest.raises(pytest.fail.Exception, match="planned 40000"):
+            accepted()

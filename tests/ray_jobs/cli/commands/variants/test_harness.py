@@ -77,7 +77,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
         ("dense", {"dtype": "float8"}, "float8"),
         ("dense", {"include-path": "nowhere"}, "nowhere"),
         ("dense", {"model": "nowhere"}, "nowhere"),
-        ("dense", {"store": "nowhere"}, "no records"),
+        ("dense", {"store": "nowhere"}, "does not exist"),
         ("dense", {"shards": 2}, "--shards"),
     ],
 )
