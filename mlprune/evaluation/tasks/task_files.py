@@ -1,8 +1,10 @@
 """Read checked items from task files and corpora, and apply limits."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -18,6 +20,8 @@ from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
 from mlprune.vocabulary import HalvesName, SplitName
+
+logger = logging.getLogger(__name__)
 
 Item: TypeAlias = ChoiceItem | TranslationItem
 
@@ -114,6 +118,12 @@ def skipped_lines(read: Mapping[str, TaskData]) -> list[str]:
         more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
         lines.append(f"{counted(total, 'row')} skipped, {reason}: {', '.join(names[:MAX_NAMES])}{more}")
     return lines
+
+
+@cache
+def log_once(line: str) -> None:
+    """Log a line about skipped rows, once per process: a plan reads the items of a task for several purposes."""
+    logger.warning("%s", line)
 
 
 def _checked(

@@ -7,7 +7,7 @@ from pathlib import Path
 from mlprune.corpus.part_sizes import part_counts
 from mlprune.corpus.token_roles import check_scope, scopes_of
 from mlprune.errors import CorpusError, RecipeError
-from mlprune.evaluation.tasks.task_files import CORPUS
+from mlprune.evaluation.tasks.task_files import CORPUS, log_once
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
@@ -162,6 +162,8 @@ def _plan_set(
         groups = fitting_groups(spec, texts, load_tokenizer(Path(inputs.model.path)))
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
+    for line in texts.skipped:
+        log_once(f"demonstrations {entry.name}: {line}")
     check_leakage(entry, texts, groups.kept, evaluated=held_out)
     contents = texts.contents([number for numbers in groups.read for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}

@@ -21,7 +21,7 @@ from mlprune.corpus.sources import ParallelCorpus, code_digest, code_files
 from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
 from mlprune.evaluation.tasks.hub_datasets import HubSource
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items
+from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.steps.corpus_ref import CorpusRef, open_corpus
@@ -123,6 +123,8 @@ class SourceTexts:
     sides: tuple[Side, ...]
     contents: Callable[[Sequence[int]], Mapping[str, str]]
     """Numbers of drawn texts -> hashes of their contents, for the id."""
+    skipped: tuple[str, ...] = ()
+    """Lines for people about rows of task files that are skipped."""
 
     def draw_groups(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
         """The numbers of each demonstration's texts. `samples` None means as many demonstrations as the texts allow.
@@ -212,14 +214,16 @@ def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "docu
 
 def _task(spec: SetSpec) -> SourceTexts:
     """The items of an evaluation task, each with its right answer in the template of the task."""
-    items, content = task_items(spec)
+    items, content, skipped = task_items(spec)
     side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
     keys = {line: item.example_id for line, item in items.items()}
-    return SourceTexts("items", keys, (side,), lambda _: {"items": content})
+    return SourceTexts("items", keys, (side,), lambda _: {"items": content}, tuple(skipped))
 
 
-def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
+def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]:
     """The items of a task set: line (from 0) of the file or of the built-in facts -> item, and the hash of the source.
+
+    Also lines about the rows that are skipped.
 
     Raises:
         TaskFileError: the items are missing or wrong.
@@ -231,7 +235,8 @@ def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str]:
     else:
         data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
     items = cast("tuple[ChoiceItem, ...]", data.items)
-    return {data.lines[item.example_id]: item for item in items}, data.content_sha256
+    skipped = skipped_lines({spec.source: data})
+    return {data.lines[item.example_id]: item for item in items}, data.content_sha256, skipped
 
 
 def task_folder(path: str, resolved: Path) -> str:

@@ -1,12 +1,11 @@
 """Plan the evaluations of all variants, and list the corpus lines that they use."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 
 from mlprune.errors import RecipeError
-from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, skipped_lines
+from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
 from mlprune.evaluation.tasks.template_tasks import TemplateTask
 from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
@@ -20,8 +19,6 @@ from mlprune.steps.evaluate.task_spec import TaskSpec, in_profile
 from mlprune.steps.inputs import Inputs, text_ref
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.prune.plan import PlannedVariant
-
-logger = logging.getLogger(__name__)
 
 
 def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
@@ -144,7 +141,7 @@ def _log_skipped(tasks: Iterable[TaskSpec]) -> None:
         read.setdefault((task.task, task.split, task.folder), {}).setdefault(task.language, task_data(task))
     for (name, split, _), of_language in read.items():
         for line in skipped_lines(of_language):
-            logger.warning("%s %s: %s", name, split, line)
+            log_once(f"{name} {split}: {line}")
 
 
 def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:

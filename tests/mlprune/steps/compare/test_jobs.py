@@ -8,9 +8,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from mlprune.evaluation.scoring.translation import Translations
 from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.compare.overlap_jobs import FeatureOverlapJob, MaskOverlapJob
 from mlprune.steps.compare.rank_jobs import RankConsistencyJob
+from mlprune.steps.evaluate.results import on_shared_items
+from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.vocabulary import GroupKind
 from tests.mlprune.steps.compare.stored_scores import Table, mean_scores, read_tables
 from tests.tiny_recipes import N_FACTS, FinishedRun
@@ -120,3 +123,13 @@ def test_comparisons_need_no_model(tiny_run: FinishedRun) -> None:
     kinds = (CompareJob, RankConsistencyJob, MaskOverlapJob, FeatureOverlapJob)
     assert {job.step for job in tiny_run.plan.jobs if isinstance(job, kinds)} == {"compare"}
     assert not any(job.needs_chain for job in tiny_run.plan.jobs if isinstance(job, kinds))
+
+
+def test_two_models_that_left_out_different_items_are_compared_on_those_of_both() -> None:
+    first = Translations(("1", "2", "4"), ("a", "b", "c"), ("x", "y", "z"))
+    second = Translations(("2", "3", "4"), ("d", "e", "f"), ("y", "w", "z"))
+    task = TaskSpec("translation", "fr-en", "test", longer="skip")
+    kept = on_shared_items(task, first, second)
+    assert [one.example_ids for one in kept] == [("2", "4")] * 2
+    assert [one.outputs for one in kept] == [("b", "c"), ("d", "f")]
+    assert on_shared_items(TaskSpec("translation", "fr-en", "test"), first, second) == (first, second)

@@ -1,6 +1,7 @@
 """The planned demonstration sets of a recipe."""
 
 import copy
+import json
 import shutil
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_skipping_is_refused_where_it_has_no_meaning(tiny_inputs: Path, change: 
         entries = [MT, {"name": "mixed", "kind": "mixed", "parts": ["mt"], "longer": "skip"}]
     with pytest.raises(RecipeError):
         planned(tiny_inputs, entries)
+
+
+def test_rows_with_a_blank_text_are_skipped_and_named_in_a_task_set(
+    own_inputs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"id": n, "premise": "p" if n else " ", "hypothesis": "h", "label": 0} for n in range(3)]
+    (own_inputs / "xnli").mkdir()
+    (own_inputs / "xnli" / "fr.dev.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    entry = {"name": "x", "kind": "task", "task": "xnli", "path": "xnli", "language": "fr", "split": "dev"}
+    (one,) = planned(own_inputs, [{**entry, "shots": 1, "samples": 2, "max_tokens": 48}])["x"]
+    assert one.spec.samples == 2
+    (line,) = (record.getMessage() for record in caplog.records if "skipped" in record.getMessage())
+    assert "fr 0" in line
 
 
 def test_the_name_is_not_in_the_id(tiny_inputs: Path) -> None:
