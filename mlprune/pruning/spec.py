@@ -199,6 +199,9 @@ class ScheduleSpec:
     """Source of the schedule; None if it is built in."""
     layers: tuple[tuple[int, str, float], ...] = ()
     """Of a plug-in: (block, layer, sparsity), computed when the variant is planned."""
+    formula: int = 1
+    """Version of the schedule's formula, part of an id where a later version gives other sparsities: 2 for `owl` with a
+    scope of blocks, whose mean is over the blocks of the scope since then."""
 
     def __post_init__(self) -> None:
         fill_in_parameters(self, "schedule_parameters", parameters_class(SCHEDULE_METHODS, self.kind, self.plugin))

@@ -5,7 +5,7 @@ from math import fsum
 from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
-from mlprune.methods import GivenParameters, SensitivityParameters, pattern_of, structure_of
+from mlprune.methods import GivenParameters, OwlParameters, SensitivityParameters, pattern_of, structure_of
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
@@ -145,7 +145,8 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
             sparsity=entry.sparsity or 0.0,
             chosen=scope(entry, inputs),
         )
-    return ScheduleSpec(config.kind, parameters)
+    has_new_total = isinstance(parameters, OwlParameters) and bool(scope(entry, inputs).blocks)
+    return ScheduleSpec(config.kind, parameters, formula=2 if has_new_total else 1)
 
 
 def _position(name: str) -> tuple[int, str]:
