@@ -52,7 +52,7 @@ class FlapParameters(Parameters):
 
     equal_widths: bool = parameter(False, "whether every block loses the same number of heads and of neurons")
     head_power: float = parameter(2.0, "exponent of the scores of the features of heads", above=0)
-    compensate: bool = parameter(True, "whether biases get the means of removed inputs")
+    compensate: bool = parameter(True, "whether layers get biases with the means of removed inputs")
 
 
 SCORES: Mapping[str, Score] = {

@@ -76,7 +76,7 @@ class ScoreSpec:
 
     @property
     def compensates(self) -> bool:
-        """Whether biases get new values, where layers have some."""
+        """Whether layers after removed units get new biases."""
         return bool(vars(self.score_parameters).get("compensate"))
 
     @property

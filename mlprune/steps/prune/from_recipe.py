@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
 from mlprune.methods import GivenParameters, OwlParameters, SensitivityParameters, pattern_of, structure_of
-from mlprune.models.checkpoint.weight_files import WeightFiles
+from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
@@ -219,6 +219,14 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
                 expected=f"a divisor of {d_in}",
                 got=group,
             )
+
+
+def lacks_biases(inputs: Inputs) -> bool:
+    """Whether a layer after heads or neurons has no bias in the model's files."""
+    family = FAMILIES[inputs.model.family]
+    files = WeightFiles(Path(inputs.model.path), family)
+    after_units = (*family.inputs[1], family.feed_forward[1])
+    return not all(files.has(bias_name(family, 0, layer)) for layer in after_units)
 
 
 def _check_heads(inputs: Inputs) -> None:
