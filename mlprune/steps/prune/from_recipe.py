@@ -129,7 +129,7 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     _require_layers((layer for _, layer in positions), inputs, key="schedule.block_layers")
     parameters = config.method_parameters
     if isinstance(parameters, SensitivityParameters):
-        return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id)
+        return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id, formula=2)
     if isinstance(parameters, GivenParameters):
         parameters = GivenParameters(
             tuple(sorted(parameters.blocks)),
@@ -210,7 +210,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     if pattern is None:
         return
     _, group = pattern
-    for layer, d_in in _input_sizes(inputs).items():
+    for layer, d_in in input_sizes(inputs).items():
         if d_in % group and (not chosen.layers or layer in chosen.layers):
             raise RecipeError(
                 "M of structure N:M does not divide the number of inputs of a layer",
@@ -237,7 +237,7 @@ def _check_heads(inputs: Inputs) -> None:
         raise RecipeError(err.message, err.context, key="structure", expected="another family or structure") from err
 
 
-def _input_sizes(inputs: Inputs) -> dict[str, int]:
+def input_sizes(inputs: Inputs) -> dict[str, int]:
     """Return layer -> number of inputs, from the headers of the weight files."""
     family = FAMILIES[inputs.model.family]
     shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)
