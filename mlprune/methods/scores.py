@@ -106,7 +106,7 @@ SCORES: Mapping[str, Score] = {
         "second-order reconstruction error, with an update of the remaining weights",
         citation="E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
         "arXiv:2301.00774",
-        formula="W[i, j] ** 2 / [H ** -1]_jj ** 2",
+        formula="W[i, j] ** 2 / U_jj ** 2, U_jj ** 2 = [inverse of the H of columns j and later]_jj",
         needs=("squares", "products"),
         changes_weights=True,
         exact_products=True,
