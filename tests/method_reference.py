@@ -219,10 +219,12 @@ class ByHand:
             found |= {(block, layer): dict(own.layers).get(layer, s) for (block, layer), s in found.items()}
             found |= {(block, layer): dict(own.blocks).get(block, s) for (block, layer), s in found.items()}
         if schedule.kind == "owl":
-            ratios = self.outlier_ratios()
-            scaled = [2 * own.spread * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
-            of_block = [self.spec.sparsity - one + sum(scaled) / len(scaled) for one in scaled]
-            found = {(block, layer): round(of_block[block], 12) for block, layer in found}
+            ratios = dict(enumerate(self.outlier_ratios()))
+            ratios = {block: ratio for block, ratio in ratios.items() if not scope.blocks or block in scope.blocks}
+            lowest, highest = min(ratios.values()), max(ratios.values())
+            scaled = {block: 2 * own.spread * (one - lowest) / (highest - lowest) for block, one in ratios.items()}
+            mean = sum(scaled.values()) / len(scaled)
+            found |= {(b, layer): round(s - scaled[b] + mean, 12) for (b, layer), s in found.items() if b in scaled}
         if schedule.kind == "dlp":
             means = [flat.mean() for flat in self.wanda_scores()]
             ratios = [1 - one / sum(means) for one in means]

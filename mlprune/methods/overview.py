@@ -7,6 +7,10 @@ from mlprune.errors import PluginError
 from mlprune.methods.aggregations import AGGREGATIONS
 from mlprune.methods.method import Method, Refiner, Schedule, Score, StatisticsName, Structure
 from mlprune.methods.plugins import LOOKUPS, installed_plugins
+from mlprune.methods.refiners import REFINERS
+from mlprune.methods.schedules import SCHEDULES
+from mlprune.methods.scores import SCORES
+from mlprune.methods.structures import structure_of
 
 BUILT_IN = "built-in"
 NOT_LOADED = "not loaded"
@@ -102,3 +106,62 @@ def cost_words(method: Method) -> str:
         ["new weights, stored per variant"] if isinstance(method, Score | Refiner) and method.changes_weights else []
     )
     return "; ".join([*passes, *stored, *changed]) or "no statistics"
+
+
+@dataclass(frozen=True)
+class CombinationRow:
+    """What goes with one score: the names of each registry, separated by commas, `all`, or `-` for none.
+
+    Scores without statistics have aggregations only `with a refiner`, which reads some.
+    """
+
+    score: str
+    structures: str
+    schedules: str
+    refiners: str
+    aggregations: str
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """The values in the order of `COMBINATION_COLUMNS`."""
+        return astuple(self)
+
+
+COMBINATION_COLUMNS = tuple(field.name for field in fields(CombinationRow))
+COMBINATION_NOTES = (
+    "A variant has one of each. Left out: the first structure, schedule uniform, no refiner. An aggregation is for "
+    "several demonstration sets (over).",
+    "Structure N:M has schedule uniform. removes: highest excludes refiners, permute, and scores that change weights.",
+    f"schedules: {', '.join(SCHEDULES)}. refiners: {', '.join(REFINERS)}. aggregations: {', '.join(AGGREGATIONS)}.",
+)
+"""What holds for all scores."""
+
+
+def combinations() -> Iterator[CombinationRow]:
+    """Yield what goes with each built-in score."""
+    for name, score in SCORES.items():
+        of_model = any(structure_of(one).of_model for one in score.structures)
+        schedules = {one: not of_model and (bool(score.needs) or not SCHEDULES[one].needs) for one in SCHEDULES}
+        refiners = {
+            one: not score.changes_weights and bool({*score.structures} & {*refiner.structures})
+            for one, refiner in REFINERS.items()
+        }
+        only = "pooled" if of_model else "mean" if score.changes_weights else None
+        aggregations = {one: only in (None, one) for one in AGGREGATIONS}
+        yield CombinationRow(
+            name,
+            ", ".join(score.structures),
+            "uniform" if of_model else _names(schedules),
+            _names(refiners),
+            _names(aggregations) if score.needs else "with a refiner",
+        )
+
+
+def _names(allowed: Mapping[str, bool]) -> str:
+    """Return the allowed names in few words."""
+    names, others = ([name for name, is_in in allowed.items() if is_in is wanted] for wanted in (True, False))
+    if not names:
+        return "-"
+    if not others:
+        return "all"
+    return f"all but {', '.join(others)}" if len(others) < len(names) else ", ".join(names)

@@ -52,7 +52,7 @@ class FlapParameters(Parameters):
 
     equal_widths: bool = parameter(False, "whether every block loses the same number of heads and of neurons")
     head_power: float = parameter(2.0, "exponent of the scores of the features of heads", above=0)
-    compensate: bool = parameter(True, "whether biases get the means of removed inputs")
+    compensate: bool = parameter(True, "whether layers get biases with the means of removed inputs")
 
 
 SCORES: Mapping[str, Score] = {
@@ -99,7 +99,7 @@ SCORES: Mapping[str, Score] = {
         "second-order reconstruction error, with an update of the remaining weights",
         citation="E. Frantar, D. Alistarh, *SparseGPT: Massive Language Models Can Be Accurately Pruned in One-Shot*, "
         "arXiv:2301.00774",
-        formula="W[i, j] ** 2 / [H ** -1]_jj ** 2",
+        formula="W[i, j] ** 2 / U_jj ** 2, U_jj ** 2 = [inverse of the H of columns j and later]_jj",
         needs=("squares", "products"),
         changes_weights=True,
         exact_products=True,

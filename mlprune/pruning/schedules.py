@@ -14,9 +14,9 @@ from mlprune.methods import (
     SensitivityParameters,
     checked_parameters,
 )
-from mlprune.numeric.activations.outlier_ratios import owl_sparsities
 from mlprune.numeric.allocation.block_scores import dlp_sparsities
 from mlprune.numeric.allocation.scaled import scaled_sparsities
+from mlprune.numeric.allocation.shifted import shifted_sparsities
 from mlprune.pruning.spec import ScheduleSpec, Scope
 from mlprune.pruning.unit_sparsities import UnitLoss, layer_sparsity
 
@@ -74,8 +74,8 @@ def _given(sparsity: float, position: LayerPosition, parameters: Parameters, sco
 
 def _owl(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
     checked = checked_parameters(parameters, OwlParameters)
-    ratios = [one.value for one in _values_of_all(position, "owl", "outlier ratios")]
-    return owl_sparsities(ratios, sparsity, spread=checked.spread)[position.block]
+    values = _values_in(scope, position, schedule="owl", what="outlier ratios")
+    return _of_block(shifted_sparsities, values, sparsity, position=position, spread=checked.spread)
 
 
 def _dlp(sparsity: float, position: LayerPosition, parameters: Parameters, scope: Scope) -> float:
@@ -113,20 +113,15 @@ def _of_block(
     return dict(zip(values, sparsities, strict=True))[position.block]
 
 
-def _values_of_all(position: LayerPosition, schedule: str, what: str) -> Sequence[BlockValue]:
-    """Return the values of all blocks.
+def _values_in(scope: Scope, position: LayerPosition, *, schedule: str, what: str) -> dict[int, BlockValue]:
+    """Return block -> value of the blocks that a scope includes.
 
     Raises:
-        StatisticsError: they are missing.
+        StatisticsError: values are missing.
     """
     if position.block_values is None:
         raise StatisticsError(f"schedule {schedule} needs the {what} of all blocks", block=position.block)
-    return position.block_values
-
-
-def _values_in(scope: Scope, position: LayerPosition, *, schedule: str, what: str) -> dict[int, BlockValue]:
-    """Return block -> value of the blocks that a scope includes."""
-    values = enumerate(_values_of_all(position, schedule, what))
+    values = enumerate(position.block_values)
     return {block: value for block, value in values if not scope.blocks or block in scope.blocks}
 
 

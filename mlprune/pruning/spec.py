@@ -76,7 +76,7 @@ class ScoreSpec:
 
     @property
     def compensates(self) -> bool:
-        """Whether biases get new values, where layers have some."""
+        """Whether layers after removed units get new biases."""
         return bool(vars(self.score_parameters).get("compensate"))
 
     @property
@@ -199,6 +199,10 @@ class ScheduleSpec:
     """Source of the schedule; None if it is built in."""
     layers: tuple[tuple[int, str, float], ...] = ()
     """Of a plug-in: (block, layer, sparsity), computed when the variant is planned."""
+    formula: int = 1
+    """Version of the schedule's formula, part of an id where a later version gives other sparsities: 2 for `owl` with a
+    scope of blocks, whose mean is over the blocks of the scope since then, and for `sensitivity`, which stays uniform
+    since then if no loss differs from zero. A plan does not know the losses, so all its variants have version 2."""
 
     def __post_init__(self) -> None:
         fill_in_parameters(self, "schedule_parameters", parameters_class(SCHEDULE_METHODS, self.kind, self.plugin))

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mlprune.numeric.allocation.shifted import shifted_sparsities
+from mlprune.numeric.allocation.shifted import check_arguments, shifted_sparsities
 from mlprune.pruning.spec import Scope
+
+SIGNIFICANCE = 0.05
+"""A loss differs from zero if its p-value, corrected over the units of its analysis, is below this."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class UnitLoss:
     """None: all layers."""
     loss: float
     n_weights: int
+    p_value: float | None = None
+    """Corrected over the units of the analysis; None if there is no test."""
 
     def includes(self, block: int, layer: str) -> bool:
         """Whether a layer of a block is part of the unit."""
@@ -31,7 +36,9 @@ class UnitLoss:
 def unit_sparsities(units: Sequence[UnitLoss], sparsity: float, *, spread: float = 0.08) -> tuple[float, ...]:
     """Return the sparsity of every unit, lower for units with larger losses; OWL's formula with losses and weights.
 
-    See `shifted_sparsities`: the mean, weighted by the units' numbers of weights, is `sparsity`.
+    See `shifted_sparsities`: the mean, weighted by the units' numbers of weights, is `sparsity`. If no loss differs
+    from zero, all units get `sparsity`: differences between the losses are then noise, which the scale of the formula
+    would stretch to the whole spread.
 
     Args:
         units: with finite losses and at least one weight each.
@@ -42,7 +49,15 @@ def unit_sparsities(units: Sequence[UnitLoss], sparsity: float, *, spread: float
         BadInputError: sparsity or spread is out of range.
     """
     n_weights = [unit.n_weights for unit in units]
+    if units and not has_effects(units):
+        check_arguments([unit.loss for unit in units], sparsity, spread, below=0.5)
+        return (sparsity,) * len(units)
     return shifted_sparsities([unit.loss for unit in units], sparsity, spread=spread, n_weights=n_weights)
+
+
+def has_effects(units: Sequence[UnitLoss]) -> bool:
+    """Whether a loss differs from zero by its own test, or has none."""
+    return any(unit.p_value is None or unit.p_value < SIGNIFICANCE for unit in units)
 
 
 def layer_sparsity(units: Sequence[UnitLoss], sparsity: float, *, block: int, layer: str, spread: float) -> float:

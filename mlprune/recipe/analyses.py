@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.recipe.base import Language, Model, Seed, as_tuple, distinct_values
+from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.vocabulary import NeuronActionName, ProfileName
 
 Value = TypeVar("Value")
@@ -69,9 +70,15 @@ class NeuronsConfig(Model):
     quantile: Annotated[float, Field(ge=0, lt=1)] = 0.95
     """A neuron belongs to a language if its activation probability exceeds this quantile of all probabilities."""
     seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = (0,)
-    """random: seeds of the controls; the other actions ignore it."""
+    """random: seeds of the controls; only with this action, which may be one of several."""
 
     @field_validator("of", "sets", "action", "share", "seed")
     @classmethod
     def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
         return distinct_values(value)
+
+    @model_validator(mode="after")
+    def _seed_fits_action(self) -> "NeuronsConfig":
+        if "random" not in self.action:
+            refuse_keys_of_others(self, "action", {"seed": ("random",)}, " and ".join(self.action))
+        return self

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from mlprune.recipe.base import MOST_ITEMS, EntryName, Model, Seed
 from mlprune.recipe.import_key import IMPORT_KEY, MEANING, with_import_key
+from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.vocabulary import DtypeName
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}
@@ -70,14 +71,12 @@ class BaselineFields(Model):
 
     @model_validator(mode="after")
     def _keys_fit_kind(self) -> "BaselineConfig":
-        needed, allowed = NEEDED[self.kind], ALLOWED[self.kind]
-        given = self.model_fields_set - {"name", "kind", "against"}
-        for key in sorted(needed):
+        for key in sorted(NEEDED[self.kind]):
             if getattr(self, key) is None:
                 raise ValueError(f"kind {self.kind} needs {key}")
-        for key in sorted(given - needed - allowed):
-            kinds = [kind for kind in NEEDED if key in NEEDED[kind] | ALLOWED[kind]]
-            raise ValueError(f"{key} does not apply to kind {self.kind}, only to {kinds}")
+        keys = sorted({key for kind in NEEDED for key in NEEDED[kind] | ALLOWED[kind]})
+        owners = {key: [kind for kind in NEEDED if key in NEEDED[kind] | ALLOWED[kind]] for key in keys}
+        refuse_keys_of_others(self, "kind", owners, self.kind)
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs, unknown_name
+from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName
 
 DEFAULT_SHOTS = 4
@@ -19,7 +20,7 @@ DEFAULT_PROMPT = "{endonym}:"
 Share = Annotated[float, Field(gt=0, allow_inf_nan=False, title="number above 0")]
 _SHARES = "`equal`, `proportional`, or a mapping of parts to numbers above 0"
 _TEXT_KEYS = ("source", "target", "pair", "language", "path", "parts", "task", "split")
-_OPTIONS = ("template", "token_budget", "shares", "activations", "prompt", "temperature", "longer")
+_ANY_TEXT = frozenset(("template", "token_budget", "activations", "shots", "max_tokens", "longer"))
 
 
 def _as_shares(value: object) -> object:
@@ -47,21 +48,23 @@ class KindOfSet:
     """Keys about its texts that it needs."""
     may_take: frozenset[str] = frozenset()
     """Keys about its texts that it may also have."""
-    options: frozenset[str] = frozenset(("template", "token_budget", "activations", "longer"))
+    options: frozenset[str] = _ANY_TEXT
     """Options that apply to it."""
     defaults: Mapping[str, str | int] = field(default_factory=dict)
     """Defaults of this kind only."""
 
 
 KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
-    "translation": KindOfSet(frozenset(("source", "target")), may_take=frozenset(("pair",))),
+    "translation": KindOfSet(
+        frozenset(("source", "target")), may_take=frozenset(("pair",)), options=_ANY_TEXT | {"paired"}
+    ),
     "monolingual": KindOfSet(frozenset(("language",))),
-    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations", "longer"))),
+    "code": KindOfSet(frozenset(("path",)), options=frozenset(("token_budget", "activations", "max_tokens", "longer"))),
     "mixed": KindOfSet(frozenset(("parts",)), options=frozenset(("shares",))),
     "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
     "generated": KindOfSet(
         frozenset(("language",)),
-        options=frozenset(("template", "activations", "prompt", "temperature")),
+        options=(_ANY_TEXT - {"token_budget", "longer"}) | {"prompt", "temperature"},
         defaults={"shots": 1},
     ),
     "task": KindOfSet(frozenset(("task", "path", "language", "split")), defaults={"split": DEFAULT_SPLIT}),
@@ -119,8 +122,8 @@ class DemonstrationConfig(Model):
     """translation: `false` gives each shot the target side of another pair, so that no demonstration contains a
     sentence with its translation: the same sentences and tokens without the pairing."""
     shots: Annotated[int, Field(ge=1)] = DEFAULT_SHOTS
-    """Sentences, sentence pairs, documents or items in one demonstration (text: 1; generated: always 1); code ignores
-    it."""
+    """Sentences, sentence pairs, documents or items in one demonstration (text: 1; generated: always 1); not for code
+    and mixed."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """Demonstrations of the set (100); mixed: the total, drawn from the parts by `shares` (all; `equal`: as many from
     every part as the smallest part has)."""
@@ -128,7 +131,7 @@ class DemonstrationConfig(Model):
     """Instead of `samples`: the exact number of tokens of the set; the last demonstration is truncated."""
     max_tokens: Annotated[int, Field(ge=2)] = 512
     """Most tokens of a demonstration, including special tokens (`longer` says what happens to longer ones); at most the
-    model's positions."""
+    model's positions; not for mixed."""
     longer: LongerDemonstration = "truncate_right"
     """What happens to a demonstration of more than `max_tokens`: its end is cut off (`truncate_right`), the recipe is
     refused (`refuse`), the next one is taken instead (`skip`), or its start is cut off (`truncate_left`)."""
@@ -187,16 +190,13 @@ class DemonstrationConfig(Model):
 
     @model_validator(mode="after")
     def _options_fit_kind(self) -> "DemonstrationConfig":
-        for option in sorted(set(_OPTIONS) & self.model_fields_set - KINDS_OF_SETS[self.kind].options):
-            if getattr(self, option) is not None:
-                kinds = [name for name, kind in KINDS_OF_SETS.items() if option in kind.options]
-                raise ValueError(f"{option} does not apply to kind {self.kind}, only to {sorted(kinds)}")
+        options = sorted({option for kind in KINDS_OF_SETS.values() for option in kind.options})
+        owners = {key: [name for name, kind in KINDS_OF_SETS.items() if key in kind.options] for key in options}
+        refuse_keys_of_others(self, "kind", owners, self.kind)
         if self.kind == "generated" and self.shots != 1:
             raise ValueError(f"a generated demonstration is one text: leave shots out, got {self.shots}")
         if self.longer == "skip" and not self.paired:
             raise ValueError("longer: skip needs paired: true, because other pairs depend on all of them")
-        if not self.paired and self.kind != "translation":
-            raise ValueError(f"paired does not apply to kind {self.kind}, only to translation")
         if self.samples is not None and self.token_budget is not None:
             raise ValueError("samples and token_budget both set the size: use one of them")
         return self

@@ -3,12 +3,14 @@
 docs/evaluation.md has an example of every option.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import MOST_ITEMS, Language, Model, Seed, as_tuple, distinct_values, unknown_name
+from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
@@ -16,6 +18,13 @@ READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if trait
 WITH_CANDIDATES = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "candidates")
 WITH_NATIVE_PROMPTS = tuple(name for name, traits in TASK_TRAITS.items() if traits.has_native_prompts)
 READ_PAIRS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "pairs")
+KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
+    "rule": WITH_CANDIDATES,
+    "prompt_language": WITH_NATIVE_PROMPTS,
+    **dict.fromkeys(("shots", "shots_from", "shot_seed", "max_new_tokens"), READ_PAIRS),
+}
+"""Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
+have the key `rule` too."""
 
 Value = TypeVar("Value")
 
@@ -136,16 +145,9 @@ class EvaluationConfig(Model):
         return self
 
     @model_validator(mode="after")
-    def _options_fit_task(self) -> "EvaluationConfig":
-        for option, is_default, tasks in (
-            ("rule", self.rule == ("mean",), WITH_CANDIDATES),
-            ("prompt_language", self.prompt_language == ("en",), WITH_NATIVE_PROMPTS),
-            ("shot_seed", self.shot_seed is None, READ_PAIRS),
-            ("shots_from", self.shots_from is None, READ_PAIRS),
-        ):
-            is_template = option == "rule" and self.task not in KNOWN_TASKS
-            if not (is_default or is_template or self.task in tasks):
-                raise ValueError(f"{option} does not apply to task {self.task}, only to {', '.join(tasks)}")
+    def _keys_fit_task(self) -> "EvaluationConfig":
+        owners = {**KEYS_OF_TASKS} if self.task in KNOWN_TASKS else {**KEYS_OF_TASKS, "rule": (self.task,)}
+        refuse_keys_of_others(self, "task", owners, self.task)
         return self
 
     @model_validator(mode="after")

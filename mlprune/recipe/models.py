@@ -1,6 +1,6 @@
 """The recipe as frozen typed models: every key with its type, range and description."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,6 +14,7 @@ from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
 from mlprune.recipe.import_key import with_import_key
+from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions.question import QuestionConfig
 from mlprune.recipe.questions.question_checks import check_questions
 from mlprune.recipe.searches.search import SearchConfig
@@ -43,6 +44,15 @@ else:
     BaseModelConfig = with_import_key("BaseModelConfig", BaseModelFields)
 
 
+KEYS_OF_CORPORA: Mapping[str, tuple[str, ...]] = {
+    "path": ("parallel_text",),
+    "split": ("parallel_text",),
+    "lines": ("cldr",),
+    "seed": ("cldr",),
+}
+"""Key of a corpus -> the kinds that have it; the other keys are those of all kinds."""
+
+
 class CorpusConfig(Model):
     """Source of sentences."""
 
@@ -60,11 +70,10 @@ class CorpusConfig(Model):
     """Skip sentences and task items that an evaluation uses, instead of refusing the recipe."""
 
     @model_validator(mode="after")
-    def _path_fits_kind(self) -> "CorpusConfig":
-        if (self.kind == "parallel_text") != (self.path is not None):
-            raise ValueError("kind parallel_text needs a path, and kind cldr must not have one")
-        if self.kind == "cldr" and self.split is not None:
-            raise ValueError("kind cldr has no splits: leave out the key split")
+    def _keys_fit_kind(self) -> "CorpusConfig":
+        refuse_keys_of_others(self, "kind", KEYS_OF_CORPORA, self.kind)
+        if self.kind == "parallel_text" and self.path is None:
+            raise ValueError("kind parallel_text needs a path")
         return self
 
 

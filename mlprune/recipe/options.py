@@ -1,7 +1,7 @@
 """Recipe keys of the parameters of methods, generated from the registries."""
 
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Any, TypeVar, Union, get_type_hints
@@ -52,14 +52,27 @@ def check_owners(config: Model, kind: str, registry: Mapping[str, Method], chose
     Raises:
         ValueError: it has one.
     """
-    for name, owners in _owners(registry).items():
-        is_given = name in config.model_fields_set and getattr(config, name) is not None
-        if (
-            is_given
-            and chosen not in owners
-            and not all(owner.details.get("ignored_by_others") for owner in owners.values())
-        ):
-            raise ValueError(f"{name} belongs to {kind} {' or '.join(owners)}, got {kind} {chosen}")
+    refused = {
+        name: tuple(owners)
+        for name, owners in _owners(registry).items()
+        if not all(owner.details.get("ignored_by_others") for owner in owners.values())
+    }
+    refuse_keys_of_others(config, kind, refused, chosen)
+
+
+def refuse_keys_of_others(config: Model, kind: str, owners: Mapping[str, Collection[str]], chosen: str | None) -> None:
+    """Check that an entry has no keys of other kinds than the chosen one, which would be ignored.
+
+    Args:
+        kind: the key whose value is chosen, or a word for it.
+        owners: key -> the kinds that have it. Other keys are allowed.
+    Raises:
+        ValueError: it has one.
+    """
+    for name, kinds in owners.items():
+        if name in config.model_fields_set and getattr(config, name) is not None and chosen not in kinds:
+            got = f"{kind} {chosen}" if chosen else f"an entry without {kind}"
+            raise ValueError(f"{name} does not apply to {got}, only to {' or '.join(kinds)}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
 from mlprune.methods.plugins import SCHEDULE_METHODS, PluginSource
 from mlprune.recipe.base import EntryName, Model, as_pairs
-from mlprune.recipe.options import with_options
+from mlprune.recipe.options import check_owners, refuse_keys_of_others, with_options
 from mlprune.recipe.plugins.method_names import MethodName
 from mlprune.recipe.plugins.plugin_parameters import PluginPairs, check_parameters, method_parameters
 from mlprune.recipe.questions.asked_languages import asked_languages
@@ -22,10 +22,10 @@ _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
 FROM_KEY = "from"
 """Key with the name of a sensitivity analysis or search; a Python keyword cannot be declared as a field."""
-_LOSS_KEYS = ("by", "at", "task", "group")
-"""Keys of schedule sensitivity."""
-_WITH_SOURCE_KINDS = ("sensitivity", "search")
+WITH_SOURCE = ("sensitivity", "search")
 """Schedules with the key `from`."""
+LOSS_KEYS = ("by", "at", "task")
+"""Keys of schedule sensitivity that are not its parameters: they choose the losses."""
 MAX_BLOCKS = 10_000
 """Exclusive upper bound of block numbers in spans."""
 _BLOCK_LAYER = re.compile(r"(?:0|[1-9]\d*)\.\S+")
@@ -111,12 +111,13 @@ class ScheduleFields(Model):
     @model_validator(mode="after")
     def _fields_fit_kind(self) -> "ScheduleFields":
         if (self.kind == "given") != any(getattr(self, key) for key in _GIVEN_KEYS):
-            raise ValueError("schedule given takes blocks, layers or block_layers, and no other schedule takes them")
-        given = [key for key in _LOSS_KEYS if key in self.model_fields_set]
-        if (self.kind in _WITH_SOURCE_KINDS) != (self.source is not None):
-            raise ValueError("schedules sensitivity and search need from, and no other schedule takes it")
-        if given and self.kind != "sensitivity":
-            raise ValueError(f"only schedule sensitivity takes {', '.join(_LOSS_KEYS)}, got {', '.join(given)}")
+            message = "schedule given takes blocks, layers or block_layers, and no other schedule takes them"
+            raise ValueError(f"{message}, got schedule {self.kind}")
+        if (self.kind in WITH_SOURCE) != (self.source is not None):
+            message = f"schedules sensitivity and search need from, and no other schedule takes it, got {self.kind}"
+            raise ValueError(message)
+        refuse_keys_of_others(self, "schedule", dict.fromkeys(LOSS_KEYS, ("sensitivity",)), self.kind)
+        check_owners(self, "schedule", SCHEDULES, self.kind)
         check_parameters(self, {self.kind: SCHEDULE_METHODS.find(self.kind)})
         return self
 

@@ -1,6 +1,6 @@
 """Checks that the keys of a variant of a recipe fit together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mlprune.methods import REFINERS, Score, StatisticsName
@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
 """Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
-_WITH_ANY_KIND = {"name", "against", "bits", "quantisation_group"}
+WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group"))
 """Keys that also entries without a score may have."""
+KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
+    "neurons": frozenset(("neurons",)),
+    "combination": frozenset(("combine", "of")),
+    "dense": frozenset(("sparsity",)),
+}
+"""Kind of an entry without a score -> its keys, in addition to those of any kind."""
 
 
 def check_kind(entry: "VariantFields") -> None:
@@ -23,23 +29,30 @@ def check_kind(entry: "VariantFields") -> None:
     Raises:
         ValueError: it is nothing of that, or has keys of several.
     """
-    if entry.neurons is not None:
-        refused = sorted(entry.model_fields_set - {"neurons", *_WITH_ANY_KIND})
-        if refused:
-            raise ValueError(f"neurons goes with name, against, bits and quantisation_group, and not {refused}")
-    elif entry.combine or entry.of:
-        refused = sorted(entry.model_fields_set - {"combine", "of", *_WITH_ANY_KIND})
-        if not (entry.combine and entry.of):
+    kind = _kind_without_score(entry)
+    if kind is not None:
+        given = {key for key in entry.model_fields_set if getattr(entry, key) is not None}
+        refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
+        if kind == "combination" and not (entry.combine and entry.of):
             raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
         if refused:
-            keys = "combine, of, name and against, bits and quantisation_group"
-            raise ValueError(f"a combination takes {keys}, and not {refused}")
+            keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
+            raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
         if len(set(entry.of)) < len(entry.of):
             raise ValueError(f"of names an entry twice, got {list(entry.of)}")
-    elif entry.score is None and entry.sparsity != 0:
+    elif entry.score is None:
         raise ValueError("a variant needs a score, or combine and of")
     elif entry.sparsity is None and entry.schedule.kind != "search":
         raise ValueError("a variant needs a sparsity")
+
+
+def _kind_without_score(entry: "VariantFields") -> str | None:
+    """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
+    if entry.neurons is not None:
+        return "neurons"
+    if entry.combine or entry.of:
+        return "combination"
+    return "dense" if entry.score is None and entry.sparsity == 0 else None
 
 
 def check_quantisation(entry: "VariantFields") -> None:

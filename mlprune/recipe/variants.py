@@ -204,7 +204,7 @@ class VariantFields(Model):
             raise ValueError(f"{named_methods(self)} {message}")
         has_contrast = self.score is not None and method_names.score_named(self.score).has_contrast
         if has_contrast != (self.contrast is not None):
-            raise ValueError("score contrast needs contrast, and no other score takes it")
+            raise ValueError(f"score contrast needs contrast, and no other score takes it, got score {self.score}")
         if bool(self.over) != (self.aggregate is not None):
             raise ValueError(f"over and aggregate go together: {', '.join(AGGREGATIONS)}")
         if self.shares and not (self.aggregate and AGGREGATIONS[self.aggregate].takes_shares):

@@ -60,6 +60,7 @@ def _losses(store_uri: str, losses_id: str, group: str) -> tuple[UnitLoss, ...]:
             _text_or_none(row["layer"]),
             loss=as_float(row["loss"]),
             n_weights=as_int(row["n_weights"]),
+            p_value=None if row.get("p_max_t") is None else as_float(row["p_max_t"]),
         )
         for row in chosen
     )

@@ -57,6 +57,8 @@ def format_search(search: SearchState) -> str:
         value = "no finite value" if search.objective is None else f"{search.objective:.4g}"
         missed = "" if search.is_feasible else ", misses a constraint"
         text += f", best {value} (trial {search.best}{missed})"
+    if search.is_finished and not (search.is_feasible and search.objective is not None):
+        text += ", no winner"
     return f"  search {search.name}: {text}"
 
 

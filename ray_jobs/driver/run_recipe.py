@@ -29,6 +29,7 @@ from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.question_lines import question_lines
+from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
@@ -120,6 +121,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
         if options.remake.is_wanted:
             growing.remove_markers()
         fold(store, publish=True)
+        _print_warnings(console, growing.plan, store)
         return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
     store.require_writable()
     expected = [*pending, *expected_jobs(plan, pending)]
@@ -151,7 +153,13 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
     fold(store, publish=True)
     summary = summarise(result, next_commands(plan.recipe, store_uri))
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
+    _print_warnings(console, growing.plan, store)
     return summary
+
+
+def _print_warnings(console: Console, plan: Plan, store: Store) -> None:
+    for line in result_lines(plan, store):
+        console.print(line, markup=False)
 
 
 def _with_ids(remake: Remake, plan: Plan, store: Store) -> Remake:

@@ -88,3 +88,16 @@ def test_a_winner_with_a_lower_calibration_error_is_better(tmp_path: Path) -> No
     with Catalog.in_memory(store) as opened:
         verdicts = {row["role"]: row["verdict"] for row in answers(opened, "search_final")}
     assert verdicts["uniform"] == "winner is better"
+
+
+def test_a_search_without_a_winner_has_one_row_that_says_so(tmp_path: Path) -> None:
+    store = write_compared(tmp_path, "accuracy")
+    names = [{"recipe": "r", "kind": "search", "name": "strict", "id": "t"}]
+    write_rows(store, "recipes", parameters={"recipe": "strict"}, rows={"names": names})
+    searches = [{"result_id": "@id", "search_id": "t", "variant_id": None, "test_dense_value": 0.6}]
+    write_rows(store, "searches", parameters={"search": "t"}, rows={"searches": searches})
+    with Catalog.in_memory(store) as opened:
+        (row,) = answers(opened, "search_final", "search=strict")
+        assert len(answers(opened, "search_final")) == 5
+    assert (row["role"], row["variant_id"], row["test_value"]) == ("no winner", None, None)
+    assert (row["test_dense_value"], row["recipe"]) == (0.6, "r")

@@ -1,5 +1,5 @@
 -- search_final: one row per report of a search and variant in it: the winner, and what it is compared with, on the split
--- of the report. difference is the winner's objective minus the variant's, with the one-sided p_worse. The test of the
+-- of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is the winner's objective minus the variant's, with the one-sided p_worse. The test of the
 -- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_holm corrects
 -- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
 -- on the split of the report.
@@ -45,6 +45,7 @@ corrected AS (
     FROM tested
     WINDOW report AS (PARTITION BY result_id, recipe, name)
 )
+SELECT * FROM (
 SELECT
     c.name, c.role, v.label, c.test_value, c.test_ci_low, c.test_ci_high, s.test_dense_value,
     c.difference, c.ci_low, c.ci_high, c.p_worse,
@@ -66,5 +67,14 @@ SELECT
 FROM corrected AS c
 JOIN searches AS s ON s.result_id = c.result_id
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-WHERE $search::VARCHAR IS NULL OR c.name = $search::VARCHAR
-ORDER BY v.base_model_id, c.recipe, c.name, c.result_id, c.role <> 'winner', c.role;
+UNION ALL BY NAME
+SELECT
+    n.name, 'no winner' AS role, s.test_dense_value, 'no trial meets the constraints' AS verdict, s.direction,
+    s.objective, n.recipe, s.search_id, s.result_id, d.base_model_id
+FROM searches AS s
+JOIN names AS n ON n.kind = 'search' AND n.id = s.search_id
+LEFT JOIN described_searches AS d ON d.search_id = s.search_id
+WHERE s.variant_id IS NULL
+)
+WHERE $search::VARCHAR IS NULL OR name = $search::VARCHAR
+ORDER BY base_model_id, recipe, name, result_id, role <> 'winner', role;

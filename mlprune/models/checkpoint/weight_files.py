@@ -90,6 +90,11 @@ class WeightFiles:
         self._files = self._read_index()
 
     @property
+    def family(self) -> Family:
+        """The family of the model."""
+        return self._family
+
+    @property
     def file_names(self) -> tuple[str, ...]:
         """Names of the weight files and of their index, sorted."""
         index = {INDEX_FILE} if (self._path / INDEX_FILE).exists() else set()

@@ -4,10 +4,12 @@ An et al., *Fluctuation-based Adaptive Structured Pruning for Large Language Mod
 CASIA-IVA-Lab/FLAP, `prune_flap` with metric WIFV and structure AL-AM. A unit whose output hardly varies can be replaced
 by a constant, and the bias of the next layer can contain that constant.
 
-Differences to the published code: the variance is that of all counted tokens, in float64 (there: an online update whose
-first sample counts as 0, in half precision); the compensation is added to the bias of the model, and only if the layer
-has one (there: a bias is added to LLaMA and replaced). Like there, the scores of the features of heads are squared
-before they are standardised; the paper does not mention it, and `head_power: 1` leaves it out.
+Differences to the published code: the variance is that of all counted tokens, in float64 (there: an online update in
+half precision whose first sample counts as 0, and whose k-th sample counts (k - 1) / k of its squared deviations, so
+later samples weigh more); as many units are removed as come nearest to the target (there: those above a threshold stay,
+which is the score of a unit, so one more is removed); the compensation is added to a bias that the model has (there: it
+replaces the bias). Like there, the scores of the features of heads are squared before they are standardised; the paper
+does not mention it, and `head_power: 1` leaves it out.
 """
 
 import torch

@@ -2,7 +2,7 @@
 
 The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights and biases get
 their new values, and quantised weights their dequantised ones. An export therefore differs from its base model only in
-those and in its model card.
+those and in its model card; and where the variant adds biases, in its config and in one more weight file.
 """
 
 import shutil
@@ -16,6 +16,7 @@ from mlprune.models.checkpoint.edit import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.steps.base_model import require_base_model
+from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.markdown import section
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.export.smaller import make_smaller, smaller_text
@@ -40,8 +41,8 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
         smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: the folder contains another model, the variant has an intervention at run time, or nothing can
-            be cut out.
+        BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
+            family can declare the biases that it adds, or nothing can be cut out.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
@@ -92,11 +93,15 @@ def require_free(target: Path) -> None:
 def _write_folder(store: Store, variant: Record, model_path: Path, target: Path, *, card: str, smaller: bool) -> None:
     """Write the export to a temporary folder next to the target, check it, make it smaller, and move it."""
     remove_left_over(target)
+    added = require_config(variant, model_path, added_layers(store, variant, model_path))
     with replacing(target) as temporary:
         temporary.mkdir()
         copy_files(model_path, temporary)
+        zeros = write_zero_biases(temporary, added) if added else {}
         changed = _write_changes(store, variant, temporary, model_path=model_path)
-        hashes = require_hashes(temporary, model_path, changed)
+        if added:
+            index_added_file(temporary, zeros)
+        hashes = require_hashes(temporary, model_path, {**zeros, **changed})
         if smaller:
             model = make_smaller(temporary, family_at(temporary), removed_weights(store, variant))
             hashes = tensor_hashes(temporary)

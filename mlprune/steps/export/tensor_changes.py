@@ -30,6 +30,8 @@ from mlprune.store.store import Store
 
 LayerKey = tuple[int, str]
 """(block, layer)."""
+ADDED_FILE = "added-biases.safetensors"
+"""File of an export with the biases that the base model's files lack."""
 _Entry = tuple[int, str, str, Tensor]
 """Block, layer, what it is (removed, weight or bias), and the tensor."""
 
@@ -40,7 +42,7 @@ class TensorChange:
 
     key: LayerKey
     file: str
-    """File of the base model that contains the tensor."""
+    """File of the base model that contains the tensor; `ADDED_FILE` for a bias that it lacks."""
     name: str
     """Name of the tensor in that file."""
     base: Tensor
@@ -86,7 +88,11 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
                 removed, weight = (None if one is None else oriented(one, family) for one in (removed, weight))
                 yield _change(files, (block, layer), weight_name(family, block, layer), removed=removed, values=weight)
             if "bias" in found:
-                yield _change(files, (block, layer), bias_name(family, block, layer), values=found["bias"])
+                name = bias_name(family, block, layer)
+                if files.has(name):
+                    yield _change(files, (block, layer), name, values=found["bias"])
+                else:
+                    yield _addition(files, (block, layer), found["bias"])
 
 
 def removed_weights(store: Store, variant: Record) -> Iterator[tuple[LayerKey, Tensor]]:
@@ -98,7 +104,7 @@ def removed_weights(store: Store, variant: Record) -> Iterator[tuple[LayerKey, T
 def _removed(store: Store, stored: StoredMasks | None) -> Iterator[_Entry]:
     for artefact, levels in stored.files if stored else ():
         for layer, kept in read_keep_masks(store.uri, artefact, levels).items():
-            yield _block_of(artefact), layer, "removed", ~kept
+            yield block_of(artefact), layer, "removed", ~kept
 
 
 def _quantised(store: Store, variant: Record, model_path: Path) -> Iterator[_Entry]:
@@ -110,10 +116,23 @@ def _of_files(store: Store, artefacts: Sequence[Artefact], what: Literal["weight
     """Yield the new weights [out, in] or biases [out] of the layers that have some."""
     for artefact in artefacts:
         for layer, tensor in read_block_weights(store, artefact).items():
-            yield _block_of(artefact), layer, what, tensor
+            yield block_of(artefact), layer, what, tensor
 
 
-def _block_of(artefact: Artefact) -> int:
+def added_name(files: WeightFiles, key: LayerKey) -> str:
+    """Return the name of the bias of a layer that has none, next to that of its weight."""
+    _, stored = files.locate(weight_name(files.family, *key))
+    return f"{stored.removesuffix('weight')}bias"
+
+
+def _addition(files: WeightFiles, key: LayerKey, values: Tensor) -> TensorChange:
+    """Make the change of a layer without a bias: one in the dtype of its weight, zero before."""
+    name = added_name(files, key)
+    base = torch.zeros(values.shape, dtype=files.dtype(weight_name(files.family, *key)))
+    return TensorChange(key, ADDED_FILE, name, base, values=rounded_as(values, base, name))
+
+
+def block_of(artefact: Artefact) -> int:
     """The block of a file of masks, weights or biases, from its name."""
     match = re.search(r"/block-(\d+)\.", artefact.path)
     assert match is not None, "steps name their files by block"

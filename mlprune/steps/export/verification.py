@@ -69,14 +69,14 @@ def require_hashes(folder: Path, model_path: Path, changed: Mapping[str, str]) -
     """Read all tensors of an export and compare them with the base model's and with the changed ones.
 
     Args:
-        changed: name of each changed tensor -> hash that it should have.
+        changed: name of each changed or added tensor -> hash that it should have.
     Returns: name -> hash, of all tensors.
     Raises:
         PermanentError: a tensor has another hash.
     """
     base, written = base_tensor_hashes(model_path), tensor_hashes(folder)
     for name, one in written.items():
-        expected = changed.get(name, base[name].sha256)
+        expected = changed[name] if name in changed else base[name].sha256
         if one.sha256 != expected:
             whose = "the variant's new weights" if name in changed else "the base model's"
             message = f"the exported weights differ from {whose}"

@@ -5,8 +5,8 @@ from math import fsum
 from pathlib import Path
 
 from mlprune.errors import ModelError, RecipeError, unknown
-from mlprune.methods import GivenParameters, SensitivityParameters, pattern_of, structure_of
-from mlprune.models.checkpoint.weight_files import WeightFiles
+from mlprune.methods import GivenParameters, OwlParameters, SensitivityParameters, pattern_of, structure_of
+from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
@@ -129,7 +129,7 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
     _require_layers((layer for _, layer in positions), inputs, key="schedule.block_layers")
     parameters = config.method_parameters
     if isinstance(parameters, SensitivityParameters):
-        return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id)
+        return ScheduleSpec(config.kind, parameters, _losses(entry, inputs, group=parameters.group).id, formula=2)
     if isinstance(parameters, GivenParameters):
         parameters = GivenParameters(
             tuple(sorted(parameters.blocks)),
@@ -145,7 +145,8 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
             sparsity=entry.sparsity or 0.0,
             chosen=scope(entry, inputs),
         )
-    return ScheduleSpec(config.kind, parameters)
+    has_new_total = isinstance(parameters, OwlParameters) and bool(scope(entry, inputs).blocks)
+    return ScheduleSpec(config.kind, parameters, formula=2 if has_new_total else 1)
 
 
 def _position(name: str) -> tuple[int, str]:
@@ -209,7 +210,7 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
     if pattern is None:
         return
     _, group = pattern
-    for layer, d_in in _input_sizes(inputs).items():
+    for layer, d_in in input_sizes(inputs).items():
         if d_in % group and (not chosen.layers or layer in chosen.layers):
             raise RecipeError(
                 "M of structure N:M does not divide the number of inputs of a layer",
@@ -220,6 +221,14 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
             )
 
 
+def lacks_biases(inputs: Inputs) -> bool:
+    """Whether a layer after heads or neurons has no bias in the model's files."""
+    family = FAMILIES[inputs.model.family]
+    files = WeightFiles(Path(inputs.model.path), family)
+    after_units = (*family.inputs[1], family.feed_forward[1])
+    return not all(files.has(bias_name(family, 0, layer)) for layer in after_units)
+
+
 def _check_heads(inputs: Inputs) -> None:
     """Check that single heads of the model's family can be removed."""
     try:
@@ -228,7 +237,7 @@ def _check_heads(inputs: Inputs) -> None:
         raise RecipeError(err.message, err.context, key="structure", expected="another family or structure") from err
 
 
-def _input_sizes(inputs: Inputs) -> dict[str, int]:
+def input_sizes(inputs: Inputs) -> dict[str, int]:
     """Return layer -> number of inputs, from the headers of the weight files."""
     family = FAMILIES[inputs.model.family]
     shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)

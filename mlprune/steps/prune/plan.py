@@ -15,6 +15,7 @@ from mlprune.steps.job import Job, computed_parameters, make_identity
 from mlprune.steps.prune.from_recipe import (
     check_structure,
     contrast_sets,
+    lacks_biases,
     refinement_spec,
     schedule_spec,
     scope,
@@ -211,6 +212,8 @@ def _spec(
     )
     if entry.profile != "corrected":
         parameters["profile"] = entry.profile
+    if score.compensates and lacks_biases(inputs):
+        parameters["adds_biases"] = True  # earlier versions left the compensation out
     batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
     parameters |= computed_parameters(inputs.model, batch_tokens=batch_tokens)
     parents: JsonObject = {

@@ -12,6 +12,7 @@ from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError
 from mlprune.json_values import JsonObject, json_text
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
 from mlprune.steps.export.markdown import section, table
 from mlprune.steps.publish.publication import Publication
@@ -48,8 +49,8 @@ def publish_variants(
         out: folder to make; it may exist if it is empty.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
-        BadInputError: a folder contains another model, a variant has an intervention at run time, or it is the dense
-            model.
+        BadInputError: a folder contains another model, a variant has an intervention at run time, it adds biases, or it
+            is the dense model.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the masks or new weights differ from the variant's record.
@@ -70,6 +71,7 @@ def publish_variants(
                 folder = temporary if is_single else temporary / variant.id
                 folder.mkdir(exist_ok=True)
                 model_path = models[variant.parent("base_model")]
+                refuse_added_biases(variant, added_layers(store, variant, model_path))
                 write_variant_folder(store, variant, publication, model_path=model_path, folder=folder)
                 name = folder.relative_to(temporary).as_posix()
                 n_base_bytes = _n_bytes(model_path / file for file in _weight_files(model_path))

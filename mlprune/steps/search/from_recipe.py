@@ -4,8 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
+import numpy as np
+
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.pruning.spec import Scope
 from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
 from mlprune.recipe.searches.measures import default_metric, evaluations_of_task, measured
 from mlprune.recipe.searches.search import SearchConfig
@@ -17,7 +20,7 @@ from mlprune.steps.evaluate.plan import plan_evaluations, task_specs
 from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.from_recipe import scope
+from mlprune.steps.prune.from_recipe import input_sizes, scope
 from mlprune.steps.prune.plan import PlannedVariant, plan_variants
 from mlprune.steps.search.model_units import ModelUnits, model_units
 from mlprune.steps.search.spec import ItemCount, SearchSpec
@@ -77,6 +80,7 @@ def search_spec(recipe: Recipe, inputs: Inputs, config: SearchConfig, *, sets: D
         parents={},
     )
     check_size(spec, config)
+    _check_sparsity_constraints(spec, inputs)
     refuse_shared_items(config.name, dev_specs, reported_on=_specs(recipe, inputs, report))
     return replace(spec, parents=_parents(recipe, inputs, spec, sets=sets))
 
@@ -136,6 +140,50 @@ def check_size(spec: SearchSpec, config: SearchConfig) -> None:
         spec.build_method()
     except RecipeError as err:
         raise RecipeError(err.message, search=spec.name, **err.context) from err
+
+
+def _check_sparsity_constraints(spec: SearchSpec, inputs: Inputs) -> None:
+    """Check that each constraint on the sparsity alone can be met: some point has a sparsity that meets it.
+
+    A mask has at most the asked sparsity and at least one weight of a row less; heads and neurons are not checked.
+
+    Raises:
+        RecipeError: no point can.
+    """
+    on_sparsity = [one for one in spec.constraints if not one.measures]
+    entries = [trial_entry(spec, point) for point in _representatives(spec.space)] if on_sparsity else []
+    if not entries or any(entry.score == "flap" or entry.structure_source for entry in entries):
+        return
+    step = 1 / min(input_sizes(inputs).values())
+    reached = np.concatenate([np.linspace(max(0.0, s - step), s, 65) for s in _sparsities(spec, entries, inputs)])
+    for constraint in on_sparsity:
+        missed = constraint.violation(lambda _: 1 - reached, dense=lambda _: np.ones_like(reached))
+        if bool((missed > 0).all()):
+            raise RecipeError(
+                "no point of a search can meet a constraint on its sparsity",
+                search=spec.name,
+                expected=str(constraint),
+                got=f"sparsities from {reached.min():.4g} to {reached.max():.4g}",
+            )
+
+
+def _sparsities(spec: SearchSpec, entries: Sequence[VariantConfig], inputs: Inputs) -> list[float]:
+    """Return sparsities of points, as shares of all prunable weights: each sparsity with each scope of the search."""
+    sizes, units = model_units(inputs.model, "layer", scope=Scope()), spec.space.units
+    total = sum(sizes.n_weights)
+    shares, asked = set(), set()
+    for entry in entries:
+        chosen = scope(entry, inputs)
+        n_chosen = sum(n for key, n in zip(sizes.layers, sizes.n_weights, strict=True) if chosen.includes(*key))
+        shares.add(n_chosen / total)
+        if units is not None and units.total is not None:
+            asked.add(units.total)
+            continue
+        of_schedule = (entry.schedule.blocks, entry.schedule.layers, entry.schedule.block_layers)
+        given = [value for pairs in of_schedule for _, value in pairs]
+        ends = list(units.levels) if units is not None else [*given, entry.sparsity or 0.0]
+        asked.update(np.linspace(min(ends), max(ends), 65).tolist() if len(ends) > 1 else ends)
+    return [share * one for share in sorted(shares) for one in sorted(asked)]
 
 
 def _parents(recipe: Recipe, inputs: Inputs, spec: SearchSpec, *, sets: DemonstrationPlan) -> JsonObject:

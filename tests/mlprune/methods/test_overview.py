@@ -1,12 +1,15 @@
 """The overview of methods has a row for every method, and loads plug-ins only if asked."""
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES
-from mlprune.methods.overview import BUILT_IN, NOT_LOADED, cost_words, method_rows
+from mlprune.methods.overview import BUILT_IN, NOT_LOADED, CombinationRow, combinations, cost_words, method_rows
+from mlprune.recipe import VariantConfig
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 
 
@@ -52,3 +55,52 @@ def test_plugins_are_listed_from_metadata_and_loaded_if_asked(tmp_path: Path, lo
         assert "refused" in str(rows["broken"].summary)
     else:
         assert rows["cubic"].summary == rows["broken"].summary == NOT_LOADED
+
+
+def accepted(**keys: object) -> bool:
+    """Whether a recipe accepts an entry over two sets at half sparsity."""
+    score = SCORES[str(keys["score"])]
+    contrast = {"contrast": "code"} if score.has_contrast else {}
+    entry = {"sparsity": 0.5, "propagation": "dense", **contrast, **keys}
+    if ":" in str(entry.get("structure")):
+        del entry["sparsity"]
+    if "over" not in entry:
+        entry["demonstrations"] = "mt"
+    try:
+        VariantConfig.model_validate(entry)
+    except ValidationError:
+        return False
+    return True
+
+
+def listed(cell: str, names: Iterable[str]) -> set[str]:
+    """The names that a cell of the table stands for."""
+    without = cell.removeprefix("all but ")
+    if cell == "all":
+        return set(names)
+    return set(names) - set(without.split(", ")) if without != cell else set(cell.split(", ")) & set(names)
+
+
+@pytest.mark.parametrize("row", combinations(), ids=lambda row: row.score)
+def test_a_recipe_accepts_exactly_the_combinations_of_the_table(row: CombinationRow) -> None:
+    score = row.score
+    patterns = {name: "2:4" if name == "N:M" else name for name in STRUCTURES}
+    structures = {name for name, one in patterns.items() if accepted(score=score, structure=one)}
+    assert structures == set(row.structures.split(", "))
+    assert row.structures.split(", ")[0] == SCORES[score].structures[0]
+    given = {"given": {"blocks": {0: 0.25}}}
+    given |= {kind: {"kind": kind, "from": "x"} for kind in ("sensitivity", "search")}
+    schedules = {name for name in SCHEDULES if accepted(score=score, schedule=given.get(name, name))}
+    assert schedules == listed(row.schedules, SCHEDULES)
+    assert {name for name in REFINERS if accepted(score=score, refine=name)} == listed(row.refiners, REFINERS)
+    refiner = {} if SCORES[score].needs else {"refine": "gram_swaps"}
+    over = {"score": score, "over": ["mt", "mono"], **refiner}
+    aggregations = {name for name in AGGREGATIONS if accepted(**over, aggregate=name)}
+    assert aggregations == (set(AGGREGATIONS) if refiner else listed(row.aggregations, AGGREGATIONS))
+    assert (row.aggregations == "with a refiner") == bool(refiner)
+
+
+def test_the_page_has_the_same_table() -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "scores.md").read_text("utf-8").splitlines()
+    for row in combinations():
+        assert f"| {' | '.join((f'`{row.score}`', *row.values[1:]))} |" in lines

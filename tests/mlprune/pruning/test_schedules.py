@@ -61,6 +61,16 @@ def test_owl_prunes_blocks_with_more_outliers_less_and_keeps_the_mean() -> None:
     assert sum(result) / 4 == pytest.approx(0.5, abs=1e-12)
 
 
+def test_owl_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
+    values = [BlockValue(ratio) for ratio in (0.01, 0.02, 0.03, 0.1)]
+    scope = Scope((2, 3))
+    result = [
+        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=OWL, scope=scope)[0]
+        for block in range(4)
+    ]
+    assert result == pytest.approx([0, 0, 0.6, 0.4])
+
+
 @given(
     ratios=st.lists(st.floats(0, 1), min_size=1, max_size=6),
     sparsities=st.lists(st.floats(0, 0.99), min_size=2, max_size=5).map(sorted),

@@ -72,3 +72,13 @@ def test_losses_that_are_missing_or_not_finite_and_wrong_sparsities_are_refused(
     for sparsity, spread in ((1.0, 0.1), (0.5, 0.5), (0.5, 0.0)):
         with pytest.raises(BadInputError):
             unit_sparsities(blocks(1, 2), sparsity, spread=spread)
+
+
+def test_losses_that_do_not_differ_from_zero_keep_every_unit_at_the_total() -> None:
+    noise = [UnitLoss(block, None, loss, 10, p_value=0.05) for block, loss in enumerate((-7e-8, 6e-7, 1e-7))]
+    assert unit_sparsities(noise, 0.4, spread=0.2) == (0.4, 0.4, 0.4)
+    assert layer_sparsity(noise, 0.4, block=1, layer="fc1", spread=0.2) == 0.4
+    effect = [*noise, UnitLoss(3, None, 2e-3, 10, p_value=0.049)]
+    assert len(set(unit_sparsities(effect, 0.4, spread=0.2))) > 1
+    with pytest.raises(BadInputError):
+        unit_sparsities(noise, 1.0)

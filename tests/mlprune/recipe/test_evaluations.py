@@ -65,7 +65,7 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         ({**XNLI, "rule": ["mean", "mean"]}, {}, ["several different ones"]),
         ({**TRANSLATION, "rule": "pmi"}, {}, ["rule does not apply to task translation"]),
         ({**TRANSLATION, "prompt_language": "native"}, {}, ["prompt_language does not apply"]),
-        ({**XNLI, "task": "marc", "prompt_language": "native"}, {}, ["only to xnli, xcopa"]),
+        ({**XNLI, "task": "marc", "prompt_language": "native"}, {}, ["only to xnli or xcopa"]),
         ({**XNLI, "shot_seed": 1}, {}, ["shot_seed does not apply to task xnli"]),
         ({**XNLI, "split_by": "clusters"}, {}, ["split_by applies to path corpus"]),
         ({**TRANSLATION, "split_by": "cluster"}, {}, ["evaluations.0.split_by"]),

@@ -85,7 +85,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("corpus", DELETED, ["key='corpus'"]),
     ("corpus.kind", "flores", ["key='corpus.kind'", "got='flores'"]),
     ("corpus.kind", "parallel_text", ["parallel_text needs a path"]),
-    ("corpus.path", "x", ["cldr must not have one"]),
+    ("corpus.path", "x", ["path does not apply to kind cldr"]),
     ("corpus.lines", 0, ["key='corpus.lines'", "got=0"]),
     ("corpus.lines", 5001, ["key='corpus.lines'", "got=5001"]),
     ("demonstrations", {"name": "x"}, ["key='demonstrations'"]),

@@ -37,7 +37,7 @@ def test_a_value_of_another_type_is_refused(sections: dict[str, Any], key: str, 
 
 
 def test_a_whole_number_is_a_number() -> None:
-    recipe = parsed(variants=[{**WANDA, "sparsity": [0, 0.5]}], demonstrations=[{**FRENCH, "paired": True}])
+    recipe = parsed(variants=[{**WANDA, "sparsity": [0, 0.5]}], demonstrations=[{**FRENCH, "shots": 2}])
     assert [variant.sparsity for variant in recipe.variants] == [0.0, 0.5]
 
 

@@ -48,3 +48,20 @@ def test_from_alone_is_schedule_sensitivity_with_its_keys() -> None:
 def test_keys_of_losses_belong_to_schedule_sensitivity(schedule: dict[str, object]) -> None:
     with pytest.raises(RecipeError):
         entry(schedule=schedule)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "key"),
+    [
+        ({"spread": 0.3}, "spread"),
+        ({"kind": "owl", "statistic": "median"}, "statistic"),
+        ({"kind": "dlp", "m": 3}, "m"),
+        ({"kind": "uniform", "m": 3}, "m"),
+        ({"blocks": {0: 0.1}, "spread": 0.1}, "spread"),
+    ],
+)
+def test_a_key_of_another_schedule_is_refused(schedule: dict[str, object], key: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        entry(schedule=schedule)
+    assert caught.value.message.split()[0] == key
+    assert caught.value.context["key"] == "variants.0.schedule"

@@ -66,7 +66,8 @@ SEARCH = SearchState("blocks", 24, 60, 3456, 9600, 2, 4, 256, 17, 0.41234, is_fe
         ),
         (
             replace(SEARCH, is_finished=True, rung=4, item_limit=None, is_feasible=False),
-            "finished, 24 trials, 3,456 items, rung 4 of 4 (all items), best 0.4123 (trial 17, misses a constraint)",
+            "finished, 24 trials, 3,456 items, rung 4 of 4 (all items), best 0.4123 (trial 17, misses a constraint), "
+            "no winner",
         ),
         (
             replace(SEARCH, n_trials=0, n_items=0, rung=0, best=None, objective=None),

@@ -11,11 +11,14 @@ from catalog.store import Catalog
 from mlprune.plan import extend_plan
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.store import Store
+from ray_jobs.cli.status_text import format_search
 from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
+from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_recipe import run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.driver.status.run_status import store_status
 from ray_jobs.driver.status.search_state import SearchState
+from tests.catalog.query_answers import answers
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
 from tests.search_recipes import BASE
 from tests.search_recipes import search_recipe as search_of_blocks
@@ -135,3 +138,28 @@ def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inp
     assert [type(job) for job in expected if isinstance(job, SweepJob)] == [SweepJob]
     without = extend_plan(plan_of(write_recipe(tiny_inputs, search_of_blocks(), name="later.yaml")), Store(tmp_path))
     assert expected_jobs(without, without.jobs) == []
+
+
+def test_a_search_without_a_winner_is_named_at_the_end_of_the_run_in_the_status_and_in_its_report(
+    recipe_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    impossible = search_recipe({**SPARSITIES, "where": ["english >= 2"]})
+    path = write_recipe(recipe_path.parent, impossible, name="impossible.yaml")
+    store = Store(tmp_path)
+    for _ in range(2):  # the second run has nothing to do
+        assert run_recipe(path, store.uri, address="none").exit_code == 0
+        assert "sparsities has no winner" in capsys.readouterr().err
+    assert len(result_lines(extend_plan(plan_of(path), store), store)) == 1
+    (state,) = store_status(store)[0].searches
+    assert format_search(state).endswith("no winner")
+    with Catalog.in_memory(store) as opened:
+        (row,) = answers(opened, "search_final")
+    assert (row["name"], row["role"], row["variant_id"]) == ("sparsities", "no winner", None)
+
+
+def test_a_search_with_a_winner_has_no_line(recipe_path: Path, done: tuple[RunSummary, Store]) -> None:
+    _, store = done
+    (record,) = store.records("searches")
+    has_winner = record.rows["searches"][0]["variant_id"] is not None
+    lines = result_lines(extend_plan(plan_of(recipe_path), store), store)
+    assert (lines == []) == has_winner

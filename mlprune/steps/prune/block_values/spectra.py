@@ -67,7 +67,12 @@ class SpectraJob(RecordJob):
             try:
                 tail = layer_tail(values, cutoff)
             except StatisticsError as err:
-                raise StatisticsError("the spectrum of a layer has no tail", block=self.block, layer=layer) from err
+                raise StatisticsError(
+                    "alpha_pruning cannot use a layer whose singular values are all equal, such as one of zeros",
+                    block=self.block,
+                    layer=layer,
+                    next="another schedule, or a model without such a layer",
+                ) from err
             fitted = {"exponent": tail.exponent, "n_tail": tail.n, "smallest": tail.smallest, "distance": tail.distance}
             rows.append({**common, "cutoff": cutoff, **fitted})
         return rows

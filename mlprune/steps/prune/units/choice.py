@@ -124,12 +124,16 @@ def unit_levels(files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int
 def new_biases(
     files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int, read_moments: ReadMoments
 ) -> dict[str, Tensor]:
-    """Return layer -> the bias that contains the means of removed inputs, for layers with a bias and removed inputs."""
+    """Return layer -> the bias that contains the means of removed inputs, for layers with removed inputs.
+
+    A layer without a bias gets one, in the dtype of its weight.
+    """
     biases = {}
     for one in units:
         layer, removed = one.layout.output, one.removed[one.layout.columns]
-        bias = files.bias(block, layer)
-        if bias is not None and bool(removed.any()):
+        if bool(removed.any()):
+            weight, dense = files.weight(block, layer), files.bias(block, layer)
+            bias = weight.new_zeros(weight.shape[0]) if dense is None else dense
             moments = moments_of(read_moments(block), files.family.input_of(layer), block=block)
-            biases[layer] = compensated_bias(files.weight(block, layer), bias, removed=removed, moments=moments)
+            biases[layer] = compensated_bias(weight, bias, removed=removed, moments=moments)
     return biases

@@ -63,7 +63,8 @@ class UnitsJob(Job):
         files, read_moments = UnitModel(self.variant.model), moments_reader(store, self.ordering)
         score, sparsity = self.variant.score, self.variant.sparsity
         units = chosen_units(files, score, sparsity=sparsity, read_moments=read_moments)
-        compensates = score.compensates and _has_biases(files, units)
+        removes = any(bool(one.removed.any()) for of_block in units for one in of_block)
+        compensates = score.compensates and removes
 
         def write(block: int) -> Record:
             levels = unit_levels(files, units[block], block=block, sparsity=sparsity)
@@ -106,12 +107,3 @@ def unit_rows(variant_id: str, units: tuple[tuple[RemovedUnits, ...], ...]) -> l
         for block, of_block in enumerate(units)
         for one in of_block
     ]
-
-
-def _has_biases(files: UnitModel, units: tuple[tuple[RemovedUnits, ...], ...]) -> bool:
-    """Whether a layer after removed units has a bias."""
-    return any(
-        bool(one.removed.any()) and files.bias(block, one.layout.output) is not None
-        for block, of_block in enumerate(units)
-        for one in of_block
-    )

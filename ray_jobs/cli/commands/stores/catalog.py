@@ -1,6 +1,6 @@
 """`mlprune catalog`: rebuild, check, merge and export the catalog of a store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +8,13 @@ import typer
 
 from catalog.visible_text import visible
 from mlprune.counted import counted
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, MlpruneError
 from ray_jobs.cli.options import StoreOption, existing_store
 from ray_jobs.process.install_command import install_command
 
 if TYPE_CHECKING:
     from catalog.check import Damage
+    from mlprune.store.store import Store
 
 
 def rebuild(store: StoreOption) -> None:
@@ -74,7 +75,7 @@ def check(
         damages, notes = [*damages, *wrong], [*notes, *unchecked]
     if retired := retired_groups(opened):
         notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
-    for note in notes:
+    for note in (*notes, *_result_notes(opened)):
         typer.echo(visible(f"note: {note}"), err=True)
     for damage in damages:
         typer.echo(visible(str(damage)))
@@ -86,6 +87,17 @@ def check(
     else:
         typer.echo(f"next: mlprune catalog check --repair --store {store}", err=True)
     raise typer.Exit(1)
+
+
+def _result_notes(store: "Store") -> "Iterator[str]":
+    """Yield what the variants of a store have in another way than their recipes ask for."""
+    from mlprune.steps.prune.result_warnings import variant_warnings  # noqa: PLC0415 - commands import lazily
+
+    for record in store.records("variants"):
+        try:
+            yield from variant_warnings(store, record)
+        except MlpruneError:  # the check names damaged records
+            continue
 
 
 def _repair(store: str, damages: Iterable["Damage"]) -> None:

@@ -67,12 +67,35 @@ def test_a_block_on_disk_gets_its_biases_after_it_was_loaded() -> None:
 def test_biases_that_do_not_fit_are_refused_before_anything_changes() -> None:
     blocks = blocks_of("llama", attention_bias=False)
     masked = MaskedBlocks(blocks, FAMILIES["llama"], refuse_reading)
-    with pytest.raises(ModelError, match="no bias"):
-        masked.exchange(lambda _: BlockChanges({}, biases={"mlp.down_proj": torch.zeros(16)}))
+    with pytest.raises(ShapeError):
+        masked.exchange(lambda _: BlockChanges({}, biases={"mlp.down_proj": torch.zeros(32)}))
     with pytest.raises(ModelError):
         masked.exchange(lambda _: BlockChanges({}, biases={"fc2": torch.zeros(16)}))
+    assert biases_of(blocks) == {}
     blocks = blocks_of("xglm")
     masked = MaskedBlocks(blocks, FAMILIES["xglm"], refuse_reading)
     for wrong in (torch.zeros(15), torch.zeros(16, dtype=torch.int64)):
         with pytest.raises(ShapeError):
             masked.exchange(lambda _, wrong=wrong: BlockChanges({}, biases={"fc2": wrong}))  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("is_on_disk", [False, True])
+def test_a_layer_without_a_bias_has_one_only_while_a_variant_adds_it(is_on_disk: bool) -> None:
+    blocks, is_loaded = blocks_of("llama", attention_bias=False), [not is_on_disk]
+    offloaded = [0] if is_on_disk else []
+    masked = MaskedBlocks(
+        blocks, FAMILIES["llama"], refuse_reading, offloaded=offloaded, in_memory=lambda _: is_loaded[0]
+    )
+    new = torch.arange(16, dtype=torch.float64)
+    masked.exchange(lambda block: BlockChanges({}, biases={"mlp.down_proj": new} if block == 0 else {}))
+    for _ in range(2 if is_on_disk else 0):  # the block is loaded, and loaded again after it was dropped
+        masked.restore(0)
+    assert list(biases_of(blocks)) == [(0, "mlp.down_proj.bias")]
+    assert torch.equal(blocks[0].mlp.down_proj.bias, new.float())
+    assert not blocks[0].mlp.down_proj.bias.requires_grad
+    masked.exchange(lambda block: BlockChanges({}, biases={"self_attn.o_proj": -new} if block == 0 else {}))
+    if is_on_disk:
+        masked.restore(0)
+    assert list(biases_of(blocks)) == [(0, "self_attn.o_proj.bias")]
+    masked.set_all({})
+    assert biases_of(blocks) == {}

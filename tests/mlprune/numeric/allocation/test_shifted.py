@@ -1,5 +1,7 @@
 """Sparsities around a total, compared with the formula as plain loops, and their properties."""
 
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,3 +45,39 @@ def test_a_sparsity_and_a_spread_out_of_range_and_missing_values_are_errors() ->
     for values in ([], [1.0, float("nan")]):
         with pytest.raises(StatisticsError, match="missing or not finite"):
             shifted_sparsities(values, 0.5, spread=0.1, n_weights=[1] * len(values))
+
+
+def owl_sparsities(ratios: list[float], sparsity: float, *, spread: float = 0.08) -> tuple[float, ...]:
+    """OWL: outlier ratios of blocks of equal size."""
+    return shifted_sparsities(ratios, sparsity, spread=spread, n_weights=[1] * len(ratios))
+
+
+def test_of_outlier_ratios_they_equal_the_published_scaling_of_owl() -> None:
+    # scaled to [0, 0.16]: 0, 0.08, 0.16, 0.04, of mean 0.07
+    assert owl_sparsities([0.01, 0.03, 0.05, 0.02], 0.5) == (0.57, 0.49, 0.41, 0.53)
+    assert owl_sparsities([1.0, 3.0, 5.0, 2.0], 0.7, spread=0.04) == (0.735, 0.695, 0.655, 0.715)
+    assert owl_sparsities([2.0, 5.0, 1.0, 3.0], 0.6) == owl_sparsities([0.02, 0.05, 0.01, 0.03], 0.6)
+
+
+@PROPERTY
+@given(
+    ratios=st.lists(st.floats(0, 1), min_size=1, max_size=8),
+    sparsity=st.floats(0.17, 0.83),
+)
+def test_without_a_block_out_of_range_they_are_those_of_earlier_versions_bit_for_bit(
+    ratios: list[float], sparsity: float
+) -> None:
+    lowest, highest = min(ratios), max(ratios)
+    if lowest == highest:
+        expected = (sparsity,) * len(ratios)
+    else:
+        scaled = [2 * 0.08 * ((ratio - lowest) / (highest - lowest)) for ratio in ratios]
+        mean = math.fsum(scaled) / len(scaled)
+        expected = tuple(round(sparsity - (shift - mean), 12) for shift in scaled)
+    assert owl_sparsities(ratios, sparsity) == expected
+
+
+def test_equal_ratios_one_block_and_sparsity_zero_are_uniform() -> None:
+    assert owl_sparsities([0.2, 0.2, 0.2], 0.29) == (0.29, 0.29, 0.29)
+    assert owl_sparsities([0.2], 0.29) == (0.29,)
+    assert owl_sparsities([0.1, 0.2], 0) == (0, 0)

@@ -73,7 +73,7 @@ def test_an_expected_number_is_described_by_its_bound() -> None:
 def test_the_message_of_a_validator_is_the_message_of_the_error() -> None:
     with pytest.raises(RecipeError) as caught:
         parse(changed("corpus.path", "texts"))
-    assert caught.value.message == "kind parallel_text needs a path, and kind cldr must not have one"
+    assert caught.value.message == "path does not apply to kind cldr, only to parallel_text"
     assert caught.value.context == {"where": "recipe", "key": "corpus"}
 
 

@@ -92,7 +92,7 @@ def test_exclude_compares_parameters_as_a_whole() -> None:
         ({"score": "cubic", "parameters": {"power": True}}, "parameter='power'"),
         ({"score": "cubic", "parameters": {"seed": 1}}, "unknown parameter"),
         ({"score": "cubic", "parameters": [1]}, "mapping"),
-        ({"score": "cubic", "power": 2.0}, "power belongs to score ria"),
+        ({"score": "cubic", "power": 2.0}, "power does not apply to "),
         ({"score": "wanda", "parameters": {"power": 1.0}}, "parameters are those of plug-ins"),
         ({"score": "cubik"}, "nearest='cubic'"),
         ({"score": "cubic", "demonstrations": None}, "needs demonstrations"),

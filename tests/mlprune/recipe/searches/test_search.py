@@ -87,7 +87,7 @@ def test_a_mistake_is_named_with_its_key(changes: dict[str, Any], key: str, cont
         ({"levels": None, "space": {"sparsity": [0.3], "scope": [{}], "scope.blocks": [[0]]}}, "cannot both vary"),
         ({"levels": None, "space": {"sparsity": [0.3, 0.3]}}, "different values"),
         ({"levels": None, "space": {"sparsity": [0.3, 0.5], "structure": ["row", "2:4"]}}, "sparsity: 0.3, structure"),
-        ({"levels": None, "space": {"sparsity": [0.5], "power": [1.0]}}, "power belongs to score ria"),
+        ({"levels": None, "space": {"sparsity": [0.5], "power": [1.0]}}, "power does not apply to "),
         ({"space": {"sparsity": [0.3]}}, "levels set the sparsity"),
         ({"base": {**BASE, "schedule": "owl"}}, "levels set the schedule"),
         ({"levels": {**LEVELS, "layers": ["fc1"]}, "base": {**BASE, "scope": {"blocks": [0]}}}, "scope out of base"),

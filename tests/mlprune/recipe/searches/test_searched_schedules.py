@@ -35,7 +35,7 @@ def test_an_entry_needs_no_sparsity_and_is_planned_later() -> None:
     [
         ({"kind": "search", "from": "block"}, ["nearest='blocks'"]),
         ({"kind": "search"}, ["need from"]),
-        ({"kind": "search", "from": "blocks", "group": "all"}, ["only schedule sensitivity takes"]),
+        ({"kind": "search", "from": "blocks", "group": "all"}, ["group does not apply to schedule search"]),
     ],
 )
 def test_a_schedule_names_a_search(schedule: dict[str, Any], parts: list[str]) -> None:

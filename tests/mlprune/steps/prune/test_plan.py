@@ -292,6 +292,15 @@ def test_one_set_under_two_names_is_not_aggregated_with_itself(tiny_inputs: Path
         planned(tiny_inputs, recipe)
 
 
+def test_only_owl_with_a_scope_of_blocks_has_the_id_of_a_new_formula(tiny_inputs: Path) -> None:
+    def formula(**keys: Any) -> object:
+        variants, _ = planned(tiny_inputs, recipe_of({**OWL, **keys}))
+        return list(variants.values())[1].spec.identity.parameters["schedule"].get("formula")
+
+    assert formula() is formula(scope={"layers": ["fc1"]}) is formula(scope={"blocks": "0-2"}) is None
+    assert formula(scope={"blocks": [0, 1]}) == formula(scope={"without_blocks": 2}) == 2
+
+
 def test_a_label_contains_all_settings_that_are_not_defaults(tiny_inputs: Path) -> None:
     entry = {
         **BASE,

@@ -161,7 +161,7 @@ def plan_sizes() -> Any:
         ({"demonstrations": "mt", "score": "sparsegpt", "refine": "gram_swaps"}, "keeps the weights"),
         ({"demonstrations": "mt", "refine": "gram_swaps", "structure": "2:4", "permute": True}, "permute"),
         ({"demonstrations": "mt", "refine": "gram_swap"}, "gram_swaps"),
-        ({"demonstrations": "mt", "refine": "dsnot", "shortlist": 3}, "shortlist belongs to"),
+        ({"demonstrations": "mt", "refine": "dsnot", "shortlist": 3}, "shortlist does not apply to"),
     ],
 )
 def test_a_refiner_that_does_not_fit_is_refused_in_one_line(keys: dict[str, Any], words: str) -> None:

@@ -124,3 +124,30 @@ def test_a_rung_has_fewer_items_than_the_split(tiny_inputs: Path) -> None:
         from_recipe.check_size(spec, config.model_copy(update={"rungs": (2, spec.n_items)}))
     assert caught.value.context["got"] == [spec.n_items]
     assert replace(spec, rungs=(3, None)).settings.rung_items == (6, 2 * spec.n_items)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_possible"),
+    [
+        ({"where": "sparsity >= 0.6", "levels": {"values": [0.25, 0.5]}}, False),
+        ({"where": "kept >= 0.9", "levels": {"values": [0.25, 0.5]}}, False),
+        ({"where": ["english >= 0.1", "0.9 * kept <= 0.2"], "levels": {"values": [0.25, 0.5]}}, False),
+        ({"where": "sparsity >= 0.3", "levels": {"values": [0.25, 0.5], "total": 0.25}}, False),
+        ({"where": "sparsity >= 0.4", "levels": {"values": [0.25, 0.5]}}, True),
+        ({"where": "sparsity >= 0.6", "levels": None, "space": {"sparsity": [0.25, 0.5]}}, False),
+        ({"where": "sparsity >= 0.5", "levels": None, "space": {"sparsity": [0.25, 0.5]}}, True),
+        ({"where": "sparsity <= 0.22", "levels": None, "space": {"sparsity": [0.24]}}, True),
+        ({"where": "sparsity >= 0.3", "levels": None, "space": {"sparsity": [0.5], "scope": [{"blocks": [0]}]}}, False),
+    ],
+)
+def test_a_constraint_on_the_sparsity_that_no_point_can_meet_is_refused(
+    tiny_inputs: Path, changes: dict[str, Any], is_possible: bool
+) -> None:
+    if is_possible:
+        spec_of(tiny_inputs, **changes)
+        return
+    with pytest.raises(RecipeError) as caught:
+        spec_of(tiny_inputs, **changes)
+    where = changes["where"]
+    assert caught.value.context["expected"] == (where if isinstance(where, str) else where[-1])
+    assert caught.value.context["search"] == "blocks"

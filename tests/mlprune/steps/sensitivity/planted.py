@@ -43,6 +43,6 @@ def planted_recipe() -> dict[str, Any]:
     recipe["variants"] = [{"name": "by-need", **wanda, "sparsity": 0.5, "schedule": schedule}]
     recipe["evaluations"] = [
         {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"]},
-        {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 6},
+        {"task": "perplexity", "path": "corpus", "languages": ["en", "fr"], "limit": 16},
     ]
     return recipe

@@ -86,11 +86,12 @@ def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(nam
     torch.testing.assert_close(model(TOKENS).logits, dense, rtol=1e-5, atol=1e-5)
 
 
-def test_a_family_without_biases_gets_none_and_missing_moments_are_named(tmp_path: Path) -> None:
+def test_missing_moments_are_named(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "mistral", blocks=1, num_attention_heads=4, num_key_value_heads=2)
     files = UnitModel(model_ref(tmp_path, FAMILIES["mistral"]))
     units = tuple(RemovedUnits(layout, torch.arange(layout.n_units) == 0) for layout in files.layouts(0))
-    assert new_biases(files, units, block=0, read_moments=lambda _: {}) == {}
+    with pytest.raises(StatisticsError):
+        new_biases(files, units, block=0, read_moments=lambda _: {})
     score = ScoreSpec("flap", "units", score_parameters=FlapParameters(head_power=1.0))
     with pytest.raises(StatisticsError):
         chosen_units(files, score, sparsity=0.3, read_moments=lambda _: {})

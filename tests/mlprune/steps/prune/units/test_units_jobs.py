@@ -12,12 +12,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import RecipeError
+from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.families.records import FAMILIES
 from mlprune.steps.evaluate.jobs import apply_variant
 from mlprune.steps.export.export import export_variant
+from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.export.smaller import CHANGES
 from mlprune.steps.prune.verify import verify_variant
+from mlprune.steps.publish.publication import Publication
+from mlprune.steps.publish.publish import publish_variants
 from tests.exported_models import loaded_by_its_own_loader
 from tests.method_reference import demonstrations
 from tests.tiny_models import save_tiny_model
@@ -268,3 +271,118 @@ def test_variants_of_units_cannot_be_combined(flap_run: FinishedRun) -> None:
     recipe["variants"].append({"name": "both", "combine": "intersection", "of": ["equal", "alone"]})
     with pytest.raises(RecipeError, match="changed"):
         plan_of(write_recipe(flap_run.folder, recipe, name="combined.yaml"))
+
+
+def run_without_biases(inputs: Path, folder: Path, family: str, **changes: Any) -> FinishedRun:
+    """The FLAP recipe on a model whose layers after units have no biases."""
+    copied_inputs(inputs, folder)
+    save_tiny_model(folder / "model", family, **changes)
+    return finished_run(folder, flap_recipe(), name="flap")
+
+
+NO_BIASES = {"attention_bias": False, "num_key_value_heads": 2}
+
+
+@pytest.fixture(scope="module")
+def llama_run(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    return run_without_biases(tiny_inputs, tmp_path_factory.mktemp("llama"), "llama", **NO_BIASES)
+
+
+LLAMA_OUTPUTS = ("self_attn.o_proj", "mlp.down_proj")
+
+
+def test_layers_without_biases_get_the_means_of_removed_inputs_and_lose_them_again(llama_run: FinishedRun) -> None:
+    variant = llama_run.named("one")[-1]
+    assert llama_run.row("variants", variant.id)["biases_changed"] is True
+    model = reference_model(llama_run.folder / "model")
+    rows: dict[tuple[int, str], list[Tensor]] = {}
+    for ids, _, _ in demonstrations(llama_run.folder, "fr-en", paper=False):
+        for key, inputs in layer_inputs(model, ids, layers=LLAMA_OUTPUTS).items():
+            rows.setdefault(key, []).append(inputs.double())
+    masks, chain = llama_run.keep_masks(variant.id), chain_of(llama_run.plan)
+    modules: Any = chain.shards[0].runner.modules  # type: ignore[attr-defined]
+    apply_variant(chain, llama_run.store, variant.id)
+    for (block, layer), inputs_of in rows.items():
+        removed = ~masks[block, layer].any(dim=0)
+        weight = model.model.layers[block].get_submodule(layer).weight.double()
+        expected = weight[:, removed] @ torch.cat(inputs_of).mean(dim=0)[removed]
+        got = modules[block].get_submodule(layer).bias
+        if bool(removed.any()):
+            torch.testing.assert_close(got.double(), expected.detach(), rtol=1e-5, atol=1e-6)
+        else:
+            assert got is None
+    assert any(modules[block].get_submodule(layer).bias is not None for block, layer in rows)
+    apply_variant(chain, llama_run.store, next(iter(llama_run.plan.variants)))
+    assert all(modules[block].get_submodule(layer).bias is None for block, layer in rows)
+
+
+@pytest.mark.parametrize("name", ["one", "equal"])
+def test_a_llama_with_added_biases_is_exported_as_a_plain_folder(
+    llama_run: FinishedRun, name: str, tmp_path: Path
+) -> None:
+    variant, base = llama_run.named(name)[-1], llama_run.folder / "model"
+    masked = load_masked_model(llama_run.store, variant.id, base)
+    export_variant(llama_run.store, variant.id, base, tmp_path / "whole")
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+    assert (whole.config.attention_bias, whole.config.mlp_bias) == (name == "one", True)  # equal removes no heads
+    assert name == "equal" or not whole.model.layers[0].self_attn.q_proj.bias.any()
+    assert whole.model.layers[0].mlp.down_proj.bias.any()
+    torch.testing.assert_close(logits(whole), logits(masked), rtol=0, atol=0)
+    (uncompensated,) = llama_run.named("alone")
+    plain = load_masked_model(llama_run.store, uncompensated.id, base)
+    assert not torch.allclose(logits(plain), logits(masked), atol=1e-3)
+    export_variant(llama_run.store, variant.id, base, tmp_path / "smaller", smaller=True)
+    has_loader = (tmp_path / "smaller" / CHANGES).exists()
+    assert has_loader == (name == "one")
+    load = loaded_by_its_own_loader if has_loader else AutoModelForCausalLM.from_pretrained
+    torch.testing.assert_close(logits(load(tmp_path / "smaller")), logits(whole), rtol=1e-5, atol=1e-5)
+
+
+def test_an_export_of_added_biases_extends_the_index_of_a_model_in_several_files(
+    tiny_inputs: Path, tmp_path: Path
+) -> None:
+    folder = copied_inputs(tiny_inputs, tmp_path / "run")
+    base = save_tiny_model(folder / "model", "llama", blocks=2, **NO_BIASES)
+    model = reference_model(base)
+    (base / "model.safetensors").unlink()
+    model.save_pretrained(base, max_shard_size="20KB")
+    run = finished_run(folder, {**flap_recipe(), "evaluations": []}, name="flap")
+    variant = run.named("one")[-1]
+    export_variant(run.store, variant.id, base, tmp_path / "whole")
+    whole = AutoModelForCausalLM.from_pretrained(tmp_path / "whole")
+    masked = load_masked_model(run.store, variant.id, base)
+    torch.testing.assert_close(logits(whole), logits(masked), rtol=0, atol=0)
+
+
+def test_only_variants_that_add_biases_have_new_ids(flap_run: FinishedRun, llama_run: FinishedRun) -> None:
+    def names(run: FinishedRun) -> set[str]:
+        entries = ("one", "equal", "alone")
+        return {name for name in entries for one in run.named(name) if "adds_biases" in one.spec.identity.parameters}
+
+    assert names(flap_run) == set()
+    assert names(llama_run) == {"one", "equal"}
+
+
+@pytest.mark.parametrize("family", ["qwen2", "gemma"])
+def test_a_family_whose_config_cannot_declare_the_biases_runs_and_is_not_exported(
+    tiny_inputs: Path, tmp_path: Path, family: str
+) -> None:
+    run = run_without_biases(tiny_inputs, tmp_path / "run", family, blocks=2)
+    variant, base = run.named("equal")[-1], run.folder / "model"
+    before = sorted(base.iterdir())
+    for smaller in (False, True):
+        with pytest.raises(BadInputError) as caught:
+            export_variant(run.store, variant.id, base, tmp_path / "whole", smaller=smaller)
+        assert caught.value.context["variant_id"] == variant.id
+        assert "mlp.down_proj" in caught.value.context["got"]
+        assert "compensate: false" in caught.value.context["next"]
+        assert "store.load" in caught.value.context["next"]
+    publication = Publication(variant.id, "equal")
+    with pytest.raises(BadInputError):
+        publish_variants(run.store, [publication], {variant.spec.model.base_model_id: base}, tmp_path / "published")
+    assert (sorted(base.iterdir()), sorted(path.name for path in tmp_path.iterdir())) == (before, ["run"])
+    masked = load_masked_model(run.store, variant.id, base)
+    assert masked.model.layers[0].mlp.down_proj.bias.any()
+    (alone,) = run.named("alone")
+    export_variant(run.store, alone.id, base, tmp_path / "alone")
+    assert not (tmp_path / "alone" / "added-biases.safetensors").exists()

@@ -51,3 +51,18 @@ def test_no_tensor_library_is_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_arguments_the_table_of_what_goes_together_fits_one_screen() -> None:
+    lines = methods(columns="100").splitlines()
+    assert len(lines) <= 40
+    assert max(map(len, lines)) <= 100
+    assert all(any(line.startswith(f"{score} ") for line in lines) for score in SCORES)
+
+
+def test_a_name_shows_its_methods_in_full_and_an_unknown_one_the_nearest() -> None:
+    assert "arXiv:2301.00774" in methods("sparsegpt")
+    assert [row["kind"] for row in json.loads(methods("wanda", "--format", "json"))] == ["score"]
+    done = CliRunner().invoke(app, ["methods", "sparsegtp"])
+    assert done.exit_code != 0
+    assert "sparsegpt" in str(done.exception)

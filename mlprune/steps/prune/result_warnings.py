@@ -1,0 +1,85 @@
+"""Warnings about finished variants: a sparsity that was not reached, and a schedule that stayed uniform."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mlprune.json_values import JsonValue, as_float, as_int, as_str
+from mlprune.methods import FlapParameters, SensitivityParameters
+from mlprune.models.families.records import FAMILIES
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
+from mlprune.pruning.unit_sparsities import SIGNIFICANCE, has_effects
+from mlprune.steps.loss_records import losses_of
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+Row = Mapping[str, JsonValue]
+
+
+def variant_warnings(store: Store, record: Record) -> Iterator[str]:
+    """Yield what a user should know about the masks of a variant; nothing for most variants.
+
+    Args:
+        record: of the variant.
+    """
+    parameters = record.parameters
+    if "score" not in parameters or not record.rows.get("variant_layers"):
+        return
+    schedule = ScheduleSpec.from_parameters(_mapping(parameters.get("schedule")))
+    yield from _missed_sparsity(record, schedule)
+    yield from _flat_schedule(store, record, schedule)
+
+
+def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
+    """Compare the removed share of the pruned layers with the sparsity of the recipe.
+
+    Masks of rows and matrices remove whole weights, at most one step less than asked, so only those that remove nothing
+    differ by more. Schedules whose sparsities are given layer by layer have no total.
+    """
+    asked = as_float(record.parameters["sparsity"])
+    chosen = Scope.from_parameters(_mapping(record.parameters.get("scope")))
+    layers = [
+        row for row in record.rows["variant_layers"] if chosen.includes(as_int(row["block"]), as_str(row["layer"]))
+    ]
+    n_weights, n_removed = (sum(as_int(row[name]) for row in layers) for name in ("n_weights", "n_removed"))
+    if asked == 0 or (schedule.is_in_recipe and schedule.kind != "uniform"):
+        return
+    units = record.rows.get("pruned_units", ())
+    step = _largest_step(record, units, layers) / n_weights if units else 1.0
+    if n_removed == 0 or abs(n_removed / n_weights - asked) > step:
+        yield f"variant {record.id} lacks {n_removed / n_weights:.4g} of its pruned weights, asked for: {asked:g}"
+
+
+def _largest_step(record: Record, units: Sequence[Row], layers: Sequence[Row]) -> int:
+    """Return the largest number of weights that are removed together: a unit, or one of every block."""
+    names = {as_str(row["layer"]) for row in layers}
+    family = next(family for family in FAMILIES.values() if set(family.layers) == names)
+    kinds = {
+        "heads": (*family.inputs[0], *family.inputs[1]),
+        "neurons": (*family.feed_forward[0], family.feed_forward[1]),
+    }
+    sizes = [
+        sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"] and one["layer"] in kinds[kind])
+        // as_int(row["n_units"])
+        for row in units
+        if (kind := as_str(row["kind"])) in kinds
+    ]
+    parameters = ScoreSpec.from_parameters(record.parameters).score_parameters
+    is_equal = isinstance(parameters, FlapParameters) and parameters.equal_widths
+    return max(sizes) * (len({row["block"] for row in units}) if is_equal else 1)
+
+
+def _flat_schedule(store: Store, record: Record, schedule: ScheduleSpec) -> Iterator[str]:
+    """Compare the losses that a schedule reads with zero."""
+    losses = losses_of(store, schedule)
+    if losses is None or not isinstance(schedule.schedule_parameters, SensitivityParameters):
+        return
+    chosen = Scope.from_parameters(_mapping(record.parameters.get("scope")))
+    units = [unit for unit in losses if unit.is_in(chosen)]
+    if units and not has_effects(units):
+        yield (
+            f"variant {record.id}: schedule sensitivity stayed uniform, because no loss of "
+            f"{schedule.schedule_parameters.group} differs from zero (p_max_t at least {SIGNIFICANCE:g})"
+        )
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, Mapping) else {}
