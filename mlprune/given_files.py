@@ -21,16 +21,16 @@ def open_given(path: str | Path) -> BinaryIO:
     Raises:
         OSError: it cannot be opened, or is a folder, a pipe or a device.
     """
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(number).st_mode
-        if not stat.S_ISREG(mode):
-            code = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
-            raise OSError(code, f"not a regular file, but {kind_of(mode)}", str(path))
-        return os.fdopen(number, "rb")
-    except BaseException:
-        os.close(number)
-        raise
+    file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 - the caller closes it; an opener
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        file.close()
+        raise OSError(errno.ENXIO, f"not a regular file, but {kind_of(mode)}", str(path))
+    return file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def read_given(path: str | Path, *, most_mib: int = TEXT_MIB) -> bytes:

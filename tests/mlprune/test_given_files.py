@@ -22,7 +22,7 @@ def test_what_is_not_a_regular_file_is_refused_without_waiting(tmp_path: Path) -
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for path in (tmp_path, tmp_path / "pipe", tmp_path / "loop", Path("/dev/zero"), tmp_path / "missing"):
         for call in (read_given, require_regular):
-            with pytest.raises(OSError):  # noqa: PT011 - of several classes and messages
+            with pytest.raises(OSError):
                 call(path)
 
 
