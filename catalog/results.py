@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from mlprune.errors import QueryError
+from mlprune.errors import QueryError, repeated
 
 Value: TypeAlias = Any
 """A value of any type that DuckDB has."""
@@ -30,8 +30,7 @@ class QueryResult:
     rows: tuple[tuple[Value, ...], ...]
 
     def __post_init__(self) -> None:
-        duplicates = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted(repeated(self.columns)):
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
     def as_dicts(self) -> list[dict[str, Value]]:

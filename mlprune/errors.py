@@ -5,6 +5,7 @@ try, for example after a worker died. Command lines print a `BadInputError` as o
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -157,6 +158,11 @@ def unknown(
     hint = {"nearest": ", ".join(nearest)} if nearest else {}
     expected = names if len(names) <= MAX_LISTED_NAMES else f"one of {len(names):,} names"
     return error(f"unknown {what}", {**where, "got": got, **hint, "expected": expected})
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, in the order of their first occurrence."""
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def nearest_names(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlprune.corpus.text_files import COMPRESSIONS, open_text, read_lines, uncompressed_name
-from mlprune.errors import CorpusError
+from mlprune.errors import CorpusError, repeated
 from mlprune.json_values import JsonValue
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -106,8 +106,7 @@ class _RepeatedKeyError(Exception):
 def _without_repeated_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+        raise _RepeatedKeyError(repeated(name for name, _ in pairs)[0])
     return values
 
 
