@@ -7,6 +7,7 @@ file of this machine.
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -59,12 +60,30 @@ def require_regular(path: str | Path) -> None:
 def require_inside(path: str | Path, folder: str | Path) -> None:
     """Check that no link on the way to a file leads out of its folder.
 
+    A snapshot in the cache of a hub consists of links into the folder of its repository, which may be followed.
+
     Raises:
         OSError: one does.
     """
-    target, root = os.path.realpath(path), os.path.realpath(folder)
-    if os.path.commonpath([target, root]) != root:
+    target, root = os.path.realpath(path), Path(os.path.realpath(folder))
+    if root.parent.name == "snapshots" and (root.parents[1] / "blobs").is_dir():
+        root = root.parents[1]
+    if os.path.commonpath([target, root]) != str(root):
         raise OSError(errno.EPERM, "a link leads out of the folder", str(path))
+
+
+def require_given(folder: Path, names: Iterable[str]) -> None:
+    """Check the files of another person's folder before a library opens or copies them.
+
+    Args:
+        names: of files in the folder; those that do not exist are skipped.
+    Raises:
+        OSError: one is not a regular file, or a link that leads out of the folder. The error has its path.
+    """
+    for name in names:
+        if os.path.lexists(folder / name):
+            require_inside(folder / name, folder)
+            require_regular(folder / name)
 
 
 def kind_of(mode: int) -> str:
