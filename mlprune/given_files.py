@@ -48,6 +48,15 @@ def read_given(path: str | Path, *, most_mib: int = TEXT_MIB) -> bytes:
     return data
 
 
+def read_given_text(path: str | Path, *, most_mib: int = TEXT_MIB) -> str:
+    """Read a whole text in UTF-8, with line ends as `Path.read_text` has them; see `read_given` for the errors.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_given(path, most_mib=most_mib).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def require_regular(path: str | Path) -> None:
     """Check that a path leads to a regular file, before a library opens it.
 

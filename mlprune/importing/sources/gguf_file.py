@@ -187,6 +187,7 @@ class _HeaderParser:
         kind, length = self._number("<I"), self._number("<Q")
         if kind in _NUMBERS:
             self._at += length * struct.calcsize(_NUMBERS[kind])
+            self._require_header()
         else:
             for _ in range(length):
                 self._value(kind)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from mlprune.errors import BadInputError, unknown
+from mlprune.given_files import read_given_text
 from mlprune.vocabulary import RuleName
 from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
 from ray_jobs.cli.result_output import format_result
@@ -139,7 +140,7 @@ def _read_ids(path: Path) -> frozenset[str]:
         BadInputError: the file cannot be read, or is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_given_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise BadInputError("cannot read the file of example ids", path=str(path), reason=str(err)) from err
     ids = frozenset(line.strip() for line in lines if line.strip())
