@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption
-from ray_jobs.cli.result_output import screen_width
+from ray_jobs.cli.result_output import echo, screen_width
 
 
 def methods(
@@ -40,4 +40,4 @@ def methods(
         provide_file(path)
     rows = tuple(row.values for row in method_rows(loads=load) if kind in (None, row.kind))
     options = TableOptions(screen_width(), is_wide=wide)
-    typer.echo(render(QueryResult(COLUMNS, rows), format_, options=options))
+    echo(render(QueryResult(COLUMNS, rows), format_, options=options))

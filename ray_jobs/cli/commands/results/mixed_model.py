@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import FormatOption, StoreOption, existing_store
+from ray_jobs.cli.result_output import echo
 
 
 def mixed_model(
@@ -29,5 +30,5 @@ def mixed_model(
     with Catalog.open(opened) as catalog:
         catalog.fold()
         result = mixed_model(catalog, opened, task, split=split, scoring_rule=rule)
-        typer.echo(render(result, format_))
-    typer.echo(NOTE, err=True)
+        echo(render(result, format_))
+    echo(NOTE, err=True)

@@ -10,6 +10,7 @@ import typer
 
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.install_command import install_command
 
 
@@ -37,7 +38,7 @@ def notebook(
     command = None if no_open else _jupyter() if jupyter else _marimo()
     path = out or Path(FILE_NAMES["jupyter" if jupyter else "marimo"])
     write_notebook(_absolute(store), path, "jupyter" if jupyter else "marimo")
-    typer.echo(str(path))
+    echo(str(path))
     if command is not None:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", *command, str(path)])  # noqa: S606 - it gets the terminal

@@ -14,7 +14,7 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
-from ray_jobs.cli.result_output import format_report
+from ray_jobs.cli.result_output import echo, format_report
 
 
 def plan(
@@ -59,4 +59,4 @@ def plan(
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()))
     nodes = () if cluster is None else parse_cluster(cluster)
     described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
-    typer.echo(format_report(described.text))
+    echo(format_report(described.text))
