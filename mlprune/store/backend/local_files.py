@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
+from mlprune.errors import StoreError
 from mlprune.given_files import open_given
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,11 @@ def entries_below(
 
 
 def entries_in(folder: str, *, on_unreadable_name: OnUnreadableName = report_unreadable_name) -> list[os.DirEntry[str]]:
-    """List the files and folders in a local folder; empty if it does not exist or is something else."""
+    """List the files and folders in a local folder; empty if it does not exist or is something else.
+
+    Raises:
+        StoreError: this user may not read it.
+    """
     try:
         with os.scandir(folder) as entries:
             listed = list(entries)
@@ -117,6 +122,8 @@ def entries_in(folder: str, *, on_unreadable_name: OnUnreadableName = report_unr
     except OSError as err:
         if err.errno in NOT_A_FILE:
             return []
+        if err.errno in READ_ONLY:
+            raise StoreError("a folder of the store cannot be read", path=folder, reason=str(err.strerror)) from err
         raise
     return [entry for entry in listed if _has_text_name(entry, on_unreadable_name)]
 
