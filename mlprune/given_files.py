@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 MIB = 1 << 20
+NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""Errors of a path that leads to a folder, a pipe, a device, or nowhere, where a file should be."""
 TEXT_MIB = 64
 """Default limit of `read_given`. Recipes, configurations and indexes are far smaller."""
 

@@ -17,8 +17,8 @@ from catalog.tables.spec import (
     TableSpec,
 )
 from mlprune.errors import QueryError, repeated, unknown
-from mlprune.recipe.loading.recipe_file import read_yaml
 from mlprune.vocabulary import METRIC_TRAITS
+from mlprune.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent
 LIKE: tuple[str, ...] = ("paper",)

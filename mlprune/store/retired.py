@@ -8,9 +8,9 @@ While it exists, a missing file of its group is not damage. Only a regular file 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
+from mlprune.given_files import NOT_A_FILE
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonObject, parse_json
-from mlprune.store.backend.local_files import NOT_A_FILE
 from mlprune.store.records import Artefact, Record
 
 FOLDER = "retired"

@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from mlprune.errors import StoreError
-from mlprune.given_files import open_given
+from mlprune.given_files import NOT_A_FILE, open_given
 
 logger = logging.getLogger(__name__)
 
 OnUnreadableName: TypeAlias = Callable[[str], None]
 """Is called with the path of a file whose name is not UTF-8."""
 
-NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-"""Errors of a path that leads to a folder, a pipe, a device, or nowhere, where a file should be."""
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of a write to a folder or file system that is read-only for this process."""
 

@@ -11,6 +11,7 @@ from mlprune.errors import StoreError
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
 from mlprune.store.merge import Merge, merge
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.retired import group_of, retired_groups, write_marker
 from mlprune.store.store import Store
@@ -19,7 +20,8 @@ from tests.records import made_up_record, record_text
 
 
 def add(store: Store, number: int, kind: str = "evaluations") -> Record:
-    artefact = store.write_bytes(f"predictions/{kind}-{number}.parquet", f"bytes {number}".encode())
+    path = f"{RECORD_KINDS[kind].folders[0]}/{kind}-{number}.parquet"
+    artefact = store.write_bytes(path, f"bytes {number}".encode())
     record = made_up_record(kind, {"number": number}, artefacts=[artefact])
     store.write_record(record)
     return record
