@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from mlprune.recipe import Recipe, parse_recipe
-from mlprune.yaml_files import YamlLoader
 from mlprune.recipe.loading.sections import HIDDEN
+from mlprune.yaml_files import YamlLoader
 from tests.docs.pages import ROOT, blocks, pages
 
 SECTIONS = set(Recipe.model_fields) - HIDDEN
