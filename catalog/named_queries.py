@@ -8,6 +8,7 @@ from pathlib import Path
 from catalog.query_parameters import Parameter, ParameterValue, parse_default
 from catalog.sql_files import SqlFile, sql_files
 from mlprune.errors import QueryError, unknown
+from mlprune.given_files import read_given_text
 
 _PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
 _READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
@@ -85,7 +86,7 @@ def read_query(path: Path) -> NamedQuery:
         QueryError: the file cannot be read.
     """
     try:
-        return parse_query(path.stem, path.read_text("utf-8"))
+        return parse_query(path.stem, read_given_text(path))
     except (OSError, UnicodeDecodeError) as err:
         raise QueryError("the query file cannot be read", path=str(path), reason=str(err)) from err
 

@@ -10,7 +10,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from mlprune.errors import QueryError
+from catalog.visible_text import visible
+from mlprune.errors import QueryError, repeated
 
 Value: TypeAlias = Any
 """A value of any type that DuckDB has."""
@@ -30,8 +31,7 @@ class QueryResult:
     rows: tuple[tuple[Value, ...], ...]
 
     def __post_init__(self) -> None:
-        duplicates = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted(repeated(self.columns)):
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
     def as_dicts(self) -> list[dict[str, Value]]:
@@ -41,7 +41,7 @@ class QueryResult:
 
 def to_json(result: QueryResult) -> str:
     """Format as an array of objects: numbers in full precision, NULL and non-finite numbers as null, ISO times."""
-    names = [json.dumps(name, ensure_ascii=False) for name in result.columns]
+    names = [_json_text(name) for name in result.columns]
     rows = (
         "{" + ", ".join(f"{name}: {json_value(value)}" for name, value in zip(names, row, strict=True)) + "}"
         for row in result.rows
@@ -56,21 +56,49 @@ def json_value(value: Value) -> str:
     if isinstance(value, Decimal):
         return format(value, "f") if value.is_finite() else "null"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(key))}: {json_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{_json_text(str(key))}: {json_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(json_value(item) for item in value) + "]"
-    if isinstance(value, bool | int | float | str):
-        return json.dumps(value, ensure_ascii=False)
-    return json.dumps(plain_text(value), ensure_ascii=False)
+    return _json_text(value if isinstance(value, bool | int | float | str) else plain_text(value))
+
+
+def _json_text(value: bool | float | str) -> str:
+    """Return JSON in which letters stay, and escapes stand for characters that a terminal would interpret."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if visible(text) == text else json.dumps(value).replace("\x7f", "\\u007f")
 
 
 def to_csv(result: QueryResult) -> str:
-    """Format as a header and one line per row; NULL is an empty cell, floats have full precision."""
+    """Format as a header and one line per row; NULL is an empty cell, floats have full precision.
+
+    Texts are written as `csv_cell` does.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(result.columns)
-    writer.writerows(["" if value is None else plain_text(value) for value in row] for row in result.rows)
+    writer.writerow(map(csv_cell, result.columns))
+    writer.writerows(map(csv_cell, row) for row in result.rows)
     return stream.getvalue().removesuffix("\n")
+
+
+def csv_cell(value: Value) -> str:
+    """Return the text of a value in a CSV file, which neither a terminal nor a spreadsheet takes for more than text.
+
+    Control characters and marks of the writing direction are escaped. A text that a spreadsheet would take for a
+    formula gets an apostrophe in front; numbers are no texts.
+    """
+    text = visible(plain_text(value))
+    return f"'{text}" if isinstance(value, str) and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text begins as a formula does, and is not a number."""
+    if not text.startswith(("=", "+", "-", "@", "\t")):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return text.startswith("\t")
 
 
 def plain_text(value: Value) -> str:

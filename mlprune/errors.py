@@ -5,6 +5,7 @@ try, for example after a worker died. Command lines print a `BadInputError` as o
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -187,6 +188,11 @@ def unknown(
     most = MAX_NAMES_BESIDE_LISTING if listing else MAX_LISTED_NAMES
     expected = names if len(names) <= most else f"one of {len(names):,} names{listing and f': {listing}'}"
     return error(f"unknown {what}", {**where, "got": got, **hint, "expected": expected})
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """The names that occur more than once, in the order of their first occurrence."""
+    return [name for name, n in Counter(names).items() if n > 1]
 
 
 def nearest_names(name: str, known: Iterable[str], *, n: int = 1) -> list[str]:

@@ -85,7 +85,18 @@ def _request_files(name: str, kind: Kind, revision: str) -> HubFiles:
     api = huggingface_hub.HfApi(endpoint=constants.ENDPOINT)
     ask = api.model_info if kind == "model" else api.dataset_info
     info = ask(name, revision=revision, files_metadata=True)
-    return HubFiles(name, str(info.sha), {file.rfilename: file.size or 0 for file in info.siblings or ()})
+    sizes: dict[str, int] = {}
+    for file in info.siblings or ():
+        size = file.size or 0
+        if not _is_path_inside(file.rfilename) or not isinstance(size, int) or size < 0:
+            raise ValueError(f"the hub lists a file that cannot be downloaded: {file.rfilename!r} of {size!r} bytes")
+        sizes[file.rfilename] = size
+    return HubFiles(name, str(info.sha), sizes)
+
+
+def _is_path_inside(path: object) -> bool:
+    """Whether a path of a listing leads to a file in the repository."""
+    return isinstance(path, str) and "\\" not in path and not {"", ".", ".."} & set(path.split("/"))
 
 
 def snapshot(

@@ -161,6 +161,9 @@ def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     columns = {"block": [0, 0], "sum_sq": [[1.0, 2.0], [3.0, 4.0]]}
     path = f"statistics/{statistics_id}/block-000.part-0.parquet"
     artefact = store.write_table(path, columns, {"block": "int32", "sum_sq": "list<float>"})
+    features = {"kind": ["translation"], "depth": [0], "magnitude": [1.5]}
+    schema = {"kind": "string", "depth": "int32", "magnitude": "float"}
+    artefacts = [artefact, store.write_table(f"features/{statistics_id}.parquet", features, schema)]
     keys = {"statistics_id": "@id", "base_model_id": base_id, "demonstration_set_id": set_id}
     magnitudes = [
         {**keys, "depth": depth, "rank": rank, "feature": int(8 * _unit(name, depth)) + rank, "magnitude": 10.0 / rank}
@@ -169,7 +172,7 @@ def _statistics(store: Store, base_id: str, *, name: str, set_id: str) -> str:
     ]
     row = {**keys, "propagation": "dense", "n_demonstrations": 2, "n_tokens": 100}
     rows = {"statistics": [row], "feature_magnitudes": magnitudes}
-    return write_rows(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=[artefact])
+    return write_rows(store, "statistics", parameters=parameters, parents=parents, rows=rows, artefacts=artefacts)
 
 
 def _planned_variants(sparsities: Sequence[float]) -> list[Variant]:
@@ -686,12 +689,7 @@ def _feature_overlaps(store: Store, base_id: str, *, sets: dict[str, str]) -> No
     ]
     parameters = {"shares": [0.1, 0.3]}
     parents = {"base_model": base_id, "sets": [sets[name] for name in names]}
-    record_id = identity("feature_overlaps", step_version=1, parameters=parameters, parents=parents)
-    columns = {"kind": ["translation"], "depth": [0], "magnitude": [1.5]}
-    schema = {"kind": "string", "depth": "int32", "magnitude": "float"}
-    artefact = store.write_table(f"features/{record_id}.parquet", columns, schema)
-    tables = {"feature_overlaps": rows}
-    write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows=tables, artefacts=[artefact])
+    write_rows(store, "feature_overlaps", parameters=parameters, parents=parents, rows={"feature_overlaps": rows})
 
 
 def _neuron_activity(store: Store, base_id: str, *, name: str, set_id: str) -> None:

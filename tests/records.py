@@ -15,8 +15,8 @@ EXAMPLE_INPUTS: dict[str, Any] = {
     "contents": {"fr": "aa"},
 }
 EXAMPLE_RECORD = Record(
-    kind="variants",
-    id=identity("variants", **EXAMPLE_INPUTS),
+    kind="masks",
+    id=identity("masks", **EXAMPLE_INPUTS),
     **EXAMPLE_INPUTS,
     artefacts=(Artefact("masks/x.parquet", 12, "b" * 64, 3), Artefact("masks/y.parquet", 0, "c" * 64)),
     rows={

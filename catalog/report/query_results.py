@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from catalog.report.labels import cell
-from catalog.results import Row
+from catalog.results import Row, csv_cell
 from catalog.sql_files import statement
 from catalog.store import Catalog
 
@@ -59,7 +59,7 @@ class Source:
         writer = csv.writer(buffer, lineterminator="\n")
         writer.writerow(self.columns)
         writer.writerows(
-            [value if type(value) is str else cell(value) for value in map(row.__getitem__, self.columns)]
+            [csv_cell(value) if type(value) is str else cell(value) for value in map(row.__getitem__, self.columns)]
             for row in rows
         )
         return buffer.getvalue().encode()

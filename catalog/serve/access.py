@@ -17,6 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """Names of loopback, with any port: a tunnel may have another port than the server."""
+CONNECTION = "connection"
+"""Key of a request's state with the connection, whose `has_token` is set by a request that has it."""
+MAX_REQUESTS = 100
+"""Maximum number of requests with the token that are answered at once."""
 MAX_FIELDS = 20
 """Maximum number of parameters of an address."""
 METHODS = ("GET", "HEAD", "POST")
@@ -63,6 +67,7 @@ class Guard:
     def __init__(self, app: ASGIApp, token: Token) -> None:
         self._app = app
         self._token = token
+        self._n_requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -78,12 +83,28 @@ class Guard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
+                if refusal is not None:
+                    headers["Connection"] = "close"
                 if sets_cookie and refusal is None:
                     cookie = f"{self._token.cookie}={self._token.text}; Path=/; HttpOnly; SameSite=Strict"
                     headers.append("Set-Cookie", cookie)
             await send(message)
 
-        await (refusal or self._app)(scope, receive, send_with_headers)
+        if refusal is None:
+            refusal = self._admit(scope)
+        self._n_requests += 1
+        try:
+            await (refusal or self._app)(scope, receive, send_with_headers)
+        finally:
+            self._n_requests -= 1
+
+    def _admit(self, scope: Scope) -> PlainTextResponse | None:
+        """Note that a connection has the token; return the answer if too many requests have it, otherwise None."""
+        connection = scope.get("state", {}).get(CONNECTION)
+        if connection is not None:
+            connection.has_token = True
+        is_full = self._n_requests >= MAX_REQUESTS
+        return PlainTextResponse("Too many requests; try again soon.\n", 503) if is_full else None
 
     def _refusal(self, scope: Scope, *, has_token: bool) -> PlainTextResponse | None:
         """Return the answer to a request that is refused; None for one that is not."""

@@ -20,7 +20,8 @@ from catalog.named_queries import list_queries
 from catalog.report.assets import page_script, style_sheet
 from catalog.serve.access import Guard, Token
 from catalog.serve.live_state import LiveState
-from catalog.serve.query_answers import FILE_FORMATS, NAME_LENGTH, answer_file, answer_table, editable_query
+from catalog.serve.query_answers import FILE_FORMATS, NAME_LENGTH, editable_query
+from catalog.serve.query_child import QueryChildren
 from catalog.serve.watcher import Watcher
 from catalog.store.live_catalog import LiveCatalog
 from catalog.visible_text import visible
@@ -36,6 +37,8 @@ MAX_WAIT_S = 25.0
 """Maximum time for which a request waits for news."""
 N_QUERIES, MAX_WAITING_QUERIES = 2, 8
 """Queries that run at once, and that wait for their turn."""
+CATALOG_WAIT_S = 10.0
+"""Maximum time for which a request waits while the catalog is read."""
 _FOLDER = Path(__file__).parent
 
 
@@ -45,6 +48,7 @@ class Live:
 
     store_uri: str
     catalog: LiveCatalog
+    queries: QueryChildren
     state: LiveState
     watcher: Watcher
 
@@ -117,8 +121,11 @@ class Pages:
 
     async def named_query(self, request: Request) -> Response:
         """Return the SQL of a built-in query."""
+        name = request.path_params["name"]
         return await self._answer(
-            lambda: JSONResponse({"sql": editable_query(self._live.catalog, request.path_params["name"])})
+            lambda: JSONResponse(
+                {"sql": self._live.catalog.use(lambda catalog: editable_query(catalog, name), wait_s=CATALOG_WAIT_S)}
+            )
         )
 
     async def query(self, request: Request) -> Response:
@@ -129,16 +136,16 @@ class Pages:
         except (ValueError, TypeError):
             return _error('the body has to be JSON such as {"sql": "SELECT 1", "format": "csv"}', 400)
         if not file_format:
-            return await self._answer(lambda: JSONResponse(answer_table(self._live.catalog, text)))
+            return await self._answer(lambda: Response(self._live.queries.answer(text), media_type="application/json"))
         return await self._answer(lambda: self._file(text, file_format))
 
     def _file(self, text: str, file_format: str) -> Response:
-        content = answer_file(self._live.catalog, text, file_format)
+        content = self._live.queries.answer(text, file_format)
         headers = {"Content-Disposition": f'attachment; filename="query.{file_format}"'}
         return Response(content, media_type=FILE_FORMATS[file_format].media_type, headers=headers)
 
     async def _answer(self, work: Callable[[], Response]) -> Response:
-        """Run a query in a thread; errors become one line, and too many queries are refused."""
+        """Wait for a query in a thread; errors become one line, and too many queries are refused."""
         if self._n_queries >= N_QUERIES + MAX_WAITING_QUERIES:
             return _error("too many queries are running; try again soon", 503)
         self._n_queries += 1

@@ -16,13 +16,14 @@ from catalog.query_parameters import ParameterValue, parse_parameters
 from catalog.results import QueryResult, Value, plain_text, to_csv, to_json
 from catalog.store import Catalog
 from catalog.store.limits import QueryLimitError, QueryLimits
-from catalog.store.live_catalog import LiveCatalog, parquet_limited, select_limited
+from catalog.store.live_catalog import parquet_limited, select_limited
 from catalog.store_values import store_defaults
 from catalog.visible_text import visible
 from mlprune.errors import QueryError
 from mlprune.json_values import JsonObject, JsonValue
 
-MAX_SECONDS = 10.0
+INTERRUPT_AFTER_S = 9.0
+"""Time after which DuckDB is asked to stop; what does not stop is killed with the process a second later."""
 MAX_ROWS, MAX_FILE_ROWS = 1_000, 100_000
 """Maximum number of rows in the page, which shows the first ones, and in a file."""
 MAX_CELL_LENGTH = 2_000
@@ -37,7 +38,7 @@ NAME_LENGTH = 80
 ToBytes = Callable[[Catalog, NamedQuery, QueryLimits], bytes]
 
 
-def answer_table(catalog: LiveCatalog, text: str) -> JsonObject:
+def answer_table(catalog: Catalog, text: str) -> JsonObject:
     """Run a query and return its table: columns, the first rows as text, and whether there are more.
 
     Raises:
@@ -45,8 +46,7 @@ def answer_table(catalog: LiveCatalog, text: str) -> JsonObject:
         QueryLimitError: it takes too long.
     """
     started, query = monotonic(), _query(text)
-    limits = QueryLimits(MAX_SECONDS, MAX_ROWS, may_cut=True)
-    result = catalog.use(lambda opened: _select(opened, query, limits), wait_s=MAX_SECONDS)
+    result = _select(catalog, query, QueryLimits(INTERRUPT_AFTER_S, MAX_ROWS, may_cut=True))
     rows: list[JsonValue] = [[_cell(value) for value in row] for row in result.rows[:MAX_ROWS]]
     return {
         "columns": [visible(name) for name in result.columns],
@@ -56,7 +56,7 @@ def answer_table(catalog: LiveCatalog, text: str) -> JsonObject:
     }
 
 
-def answer_file(catalog: LiveCatalog, text: str, file_format: str) -> bytes:
+def answer_file(catalog: Catalog, text: str, file_format: str) -> bytes:
     """Run a query and return its complete result as a file.
 
     Args:
@@ -67,16 +67,15 @@ def answer_file(catalog: LiveCatalog, text: str, file_format: str) -> bytes:
     """
     if file_format not in FILE_FORMATS:
         raise QueryError("no such format", expected=sorted(FILE_FORMATS), got=file_format[:NAME_LENGTH])
-    query, limits = _query(text), QueryLimits(MAX_SECONDS, MAX_FILE_ROWS)
-    to_bytes = FILE_FORMATS[file_format].to_bytes
-    content = catalog.use(lambda opened: to_bytes(opened, query, limits), wait_s=MAX_SECONDS)
+    limits = QueryLimits(INTERRUPT_AFTER_S, MAX_FILE_ROWS)
+    content = FILE_FORMATS[file_format].to_bytes(catalog, _query(text), limits)
     if len(content) > MAX_FILE_BYTES:
         expected = f"at most {MAX_FILE_BYTES:,} bytes"
         raise QueryLimitError("the file is too large", expected=expected, got=len(content), next="add LIMIT")
     return content
 
 
-def editable_query(catalog: LiveCatalog, name: str) -> str:
+def editable_query(catalog: Catalog, name: str) -> str:
     """Return the SQL of a built-in query. Its defaults are those of the store, as in `mlprune query`.
 
     Raises:
@@ -84,9 +83,7 @@ def editable_query(catalog: LiveCatalog, name: str) -> str:
     """
     query = find_query(name[:NAME_LENGTH])
     given = parse_parameters((), [replace(one, required=False) for one in query.parameters], query=query.name)
-    changed = catalog.use(
-        lambda opened: store_defaults(opened, given, given=(), is_ranking=query.is_ranking), wait_s=MAX_SECONDS
-    )
+    changed = store_defaults(catalog, given, given=(), is_ranking=query.is_ranking)
     text = query.sql
     for parameter in query.parameters:
         if parameter.name in changed:

@@ -1,5 +1,6 @@
 """Serve the live page of a store on loopback, until the process is stopped."""
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -9,10 +10,12 @@ from pathlib import Path
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from catalog.serve.access import Token
+from catalog.serve.access import CONNECTION, Token
 from catalog.serve.application import Live, create_application
 from catalog.serve.live_state import LiveState
+from catalog.serve.query_child import QueryChildren
 from catalog.serve.report_child import RenderReport
 from catalog.serve.run_progress import RunProgress
 from catalog.serve.watcher import Watcher
@@ -22,7 +25,10 @@ from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
 
 HOST = "127.0.0.1"
-MAX_CONNECTIONS = 100
+MAX_STRANGERS = 100
+"""Connections that have not sent the token; one more closes the oldest of them."""
+HEADER_TIMEOUT_S = 5.0
+"""Time to send the header of a request."""
 MAX_HEADER_BYTES = 32_768
 SHUTDOWN_S = 2
 """Time for answers that are being sent when the server stops."""
@@ -36,6 +42,53 @@ class Sources:
     read_runs: Callable[[], Sequence[RunProgress]]
     """Returns the newest runs; empty if no run has written to the store."""
     render_report: RenderReport
+
+
+class BoundedConnection(H11Protocol):
+    """A connection that has to send the header of a request soon, and that counts as a stranger's until it has a token.
+
+    So connections without the token can neither wait for ever nor keep the one with the token out.
+    """
+
+    has_token = False
+    """Set by `Guard`."""
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as uvicorn has it
+        """Start to wait for a header; close the oldest connection of a stranger if there are too many."""
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, CONNECTION: self}
+        self._opened_at = self.loop.time()
+        self._expect_header()
+        strangers = [one for one in self.connections if isinstance(one, BoundedConnection) and not one.has_token]
+        if len(strangers) > MAX_STRANGERS:
+            min(strangers, key=lambda one: one._opened_at).abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Read data; whatever is not a whole header by then has to become one soon."""
+        super().data_received(data)
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._expect_header()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _expect_header(self) -> None:
+        self._deadline = self.loop.call_later(HEADER_TIMEOUT_S, self.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
 
 class LiveServer(uvicorn.Server):
@@ -59,18 +112,18 @@ class LiveServer(uvicorn.Server):
             render_report=sources.render_report,
             folder=folder,
         )
-        live = Live(sources.store.uri, self._catalog, self._state, self._watcher)
+        self._queries = QueryChildren(self._catalog, sources.store.uri)
+        live = Live(sources.store.uri, self._catalog, self._queries, self._state, self._watcher)
         super().__init__(
             uvicorn.Config(
                 create_application(live, self.token),
-                http="h11",
+                http=BoundedConnection,
                 ws="none",
                 lifespan="on",
                 log_config=None,
                 access_log=False,  # it would write the token
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=MAX_CONNECTIONS,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
                 timeout_graceful_shutdown=SHUTDOWN_S,
             )
@@ -91,6 +144,7 @@ class LiveServer(uvicorn.Server):
         try:
             super().run(sockets or [self._listener])
         finally:
+            self._queries.close()
             self._catalog.close()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -99,8 +153,9 @@ class LiveServer(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let requests stop waiting for news, and stop."""
+        """Let requests stop waiting for news, end the queries, and stop."""
         await self._state.close()
+        self._queries.close()
         await super().shutdown(sockets)
 
 

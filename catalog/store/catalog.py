@@ -76,6 +76,17 @@ class Catalog:
         """Return a catalog that reads every record of the store and writes no file."""
         return cls(store, None)
 
+    @classmethod
+    def as_folded(cls, store: Store, path: Path, *, settings: Mapping[str, str] | None = None) -> "Catalog":
+        """Return a catalog of a file that another process folds; this one only reads it.
+
+        Args:
+            settings: of DuckDB, for queries.
+        """
+        catalog = cls(store, path, settings=settings)
+        catalog._last_fold = FoldResult(n_records=0, n_rows=0, persisted=True)
+        return catalog
+
     def __enter__(self) -> "Catalog":
         return self
 

@@ -16,6 +16,7 @@ import pyarrow.parquet
 from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
 from catalog.ingest.view_files import views
+from catalog.results import csv_cell
 from catalog.store.catalog import Catalog
 from catalog.store.connections import interruptible
 from mlprune.errors import BadInputError, QueryError, unknown
@@ -56,7 +57,7 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
 
     Args:
         folder: folder to create; if it exists, it must be empty.
-        format: a key of `WRITERS`. In CSV a list is its JSON text.
+        format: a key of `WRITERS`. In CSV a list is its JSON text, and a text is that of `csv_cell`.
         only: names of tables and views; all of them if empty.
     Raises:
         BadInputError: there is no such format, or the folder is not empty or cannot be written.
@@ -104,7 +105,7 @@ def _write(catalog: Catalog, name: str, folder: Path, format: str) -> int:  # no
         schema = _without_lists(batches.schema) if format == "csv" else batches.schema
         with WRITERS[format](str(folder / f"{name}.{format}"), schema) as writer:
             for batch in batches:
-                writer.write_batch(_lists_as_text(batch, schema) if format == "csv" else batch)
+                writer.write_batch(_csv_batch(batch, schema) if format == "csv" else batch)
                 n_rows += batch.num_rows
         return n_rows
 
@@ -117,14 +118,22 @@ def _without_lists(schema: pa.Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _lists_as_text(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays(
-        [
-            column if column.type == field.type else pa.array(_json_texts(column.to_pylist()), pa.string())
-            for column, field in zip(batch.columns, schema, strict=True)
-        ],
-        schema=schema,
+def _csv_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch in which lists are JSON texts, and texts are those of `csv_cell`."""
+    columns = (
+        column if column.type == field.type else pa.array(_json_texts(column.to_pylist()), pa.string())
+        for column, field in zip(batch.columns, schema, strict=True)
     )
+    return pa.RecordBatch.from_arrays(
+        [_csv_texts(column) if pa.types.is_string(column.type) else column for column in columns], schema=schema
+    )
+
+
+def _csv_texts(column: pa.Array) -> pa.Array:
+    """Return the texts of `csv_cell`, each computed once however often it occurs."""
+    encoded = column.dictionary_encode()
+    texts = pa.array([csv_cell(text) for text in encoded.dictionary.to_pylist()], pa.string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, texts).cast(pa.string())
 
 
 def _json_texts(values: Iterable[object]) -> list[str | None]:

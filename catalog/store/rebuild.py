@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import duckdb
+
 from catalog.ingest.fold import FoldResult
 from catalog.store.catalog import Catalog
-from catalog.store.connections import connect, require_free
+from catalog.store.connections import connect, one_line, require_free
 from catalog.store.database_file import put_aside_unless_file, write_ahead_log
 from catalog.store.update import update_connection
 from mlprune.atomic import remove_left_over, unfinished_path
@@ -21,13 +23,18 @@ def rebuild(store: Store) -> FoldResult:
     The catalog of a remote store is built in this machine's cache and uploaded.
 
     Raises:
-        StoreError: another process writes to the old file, the store is read-only, or the machine has no cache folder.
+        StoreError: another process writes to the old file, the store is read-only, the disk is full, or the machine has
+            no cache folder.
     """
     store.require_writable()
     with Catalog.open(store) as catalog:
         if catalog.is_temporary or catalog.path is None:
             raise StoreError("the machine has no cache folder for the catalog", store=store.uri)
-        result = _rebuild_file(store, catalog.path)
+        try:
+            result = _rebuild_file(store, catalog.path)
+        except (duckdb.Error, OSError) as err:
+            message = "the catalog cannot be built again; the old one stays"
+            raise StoreError(message, path=str(catalog.path), reason=one_line(err)) from err
         if catalog.shared is not None:
             catalog.shared.publish()
     return result

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
-
 from catalog.tables.choice import placeholders
 from catalog.tables.spec import (
     COLUMNS_OF_VARIANTS,
@@ -18,8 +16,9 @@ from catalog.tables.spec import (
     RowSpec,
     TableSpec,
 )
-from mlprune.errors import QueryError, unknown
+from mlprune.errors import QueryError, repeated, unknown
 from mlprune.vocabulary import METRIC_TRAITS
+from mlprune.yaml_files import read_yaml
 
 FOLDER = Path(__file__).parent
 LIKE: tuple[str, ...] = ("paper",)
@@ -50,11 +49,11 @@ def read_spec(path: Path) -> tuple[TableSpec, ...]:
         SpecError: the file cannot be read, or a key or value is wrong; the message is one line.
     """
     try:
-        value = yaml.safe_load(path.read_text("utf-8"))
+        value = read_yaml(path)
     except OSError as err:
         raise SpecError("the specification cannot be read", path=str(path), reason=err.strerror) from err
-    except (yaml.YAMLError, ValueError, RecursionError) as err:
-        raise SpecError("the specification is not YAML", path=str(path), reason=" ".join(str(err).split())) from err
+    except ValueError as err:
+        raise SpecError("the specification is not YAML", path=str(path), reason=str(err)) from err
     try:
         return _tables(value)
     except SpecError as err:
@@ -65,10 +64,8 @@ def _tables(value: object) -> tuple[TableSpec, ...]:
     if not isinstance(value, dict) or set(value) != {"tables"} or not isinstance(value["tables"], list):
         raise SpecError("a specification has one key, tables, with a list", expected="tables: [{name: ...}]")
     tables = tuple(_table(entry, f"tables.{place}") for place, entry in enumerate(value["tables"]))
-    names = [table.name for table in tables]
-    for name in names:
-        if names.count(name) > 1:
-            raise SpecError("two tables have the same name", got=name)
+    for name in repeated(table.name for table in tables):
+        raise SpecError("two tables have the same name", got=name)
     return tables
 
 

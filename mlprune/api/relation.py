@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mlprune.api.html import table_html
 from mlprune.api.late_columns import LateColumns
-from mlprune.errors import BadInputError, QueryError, unknown
+from mlprune.errors import BadInputError, QueryError, repeated, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,7 @@ class Relation:
         """Defaults that follow from the store, and why there are no rows."""
         self._table = table
         self._late = late
-        duplicates = sorted({name for name in self.columns if self.columns.count(name) > 1})
-        if duplicates:
+        if duplicates := sorted(repeated(self.columns)):
             raise QueryError("two columns have the same name", columns=duplicates, expected="AS another_name")
 
     def arrow(self) -> "pa.Table":

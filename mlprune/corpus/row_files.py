@@ -9,12 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mlprune.corpus.text_files import COMPRESSIONS, open_text, read_lines, uncompressed_name
-from mlprune.errors import CorpusError
+from mlprune.errors import CorpusError, repeated
+from mlprune.given_files import require_regular
 from mlprune.json_values import JsonValue
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 """Extensions of the project's own task files, in the order in which they are looked up."""
 DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") for ending in COMPRESSIONS)
+MOST_ROWS = 20_000_000
+"""Most rows of a Parquet file, which can repeat a value very often in a few bytes."""
 READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
 """Extensions of all files that `read_rows` reads."""
 
@@ -50,6 +53,7 @@ def parquet_columns(path: Path) -> list[str]:
         CorpusError: the file cannot be read.
     """
     try:
+        require_regular(path)
         return list(pq.read_schema(path).names)
     except (OSError, pa.ArrowException) as err:
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
@@ -62,6 +66,12 @@ def read_parquet(path: Path) -> list[dict[str, JsonValue]]:
         CorpusError: the file cannot be read.
     """
     try:
+        require_regular(path)
+        n_rows = pq.read_metadata(path).num_rows
+        if n_rows > MOST_ROWS:
+            raise CorpusError(
+                "a table has too many rows", file=str(path), expected=f"at most {MOST_ROWS:,}", got=n_rows
+            )
         return list(pq.read_table(path).to_pylist())
     except (OSError, pa.ArrowException) as err:
         raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
@@ -106,8 +116,7 @@ class _RepeatedKeyError(Exception):
 def _without_repeated_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise _RepeatedKeyError(next(name for name in names if names.count(name) > 1))
+        raise _RepeatedKeyError(repeated(name for name, _ in pairs)[0])
     return values
 
 

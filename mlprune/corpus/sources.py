@@ -12,6 +12,7 @@ from mlprune.corpus.layouts.text_documents import TextDocument, aligned_document
 from mlprune.corpus.layouts.text_layout import TextSource
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
+from mlprune.given_files import read_given_text
 from mlprune.hashing import digest
 from mlprune.languages import language_file_stems
 
@@ -132,7 +133,7 @@ def code_files(folder: Path) -> Mapping[str, str]:
     texts: dict[str, str] = {}
     for path in sorted(folder.rglob("*.py")):
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_given_text(path)
         except (OSError, UnicodeDecodeError) as err:
             raise CorpusError("a code file cannot be read", path=str(path), reason=str(err)) from err
         if text.strip():

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlprune.errors import ModelError
+from mlprune.given_files import require_given
 
 
 @contextmanager
@@ -28,7 +29,7 @@ def source_folder(source: Path) -> Iterator[Path]:
     Args:
         source: folder, or GGUF file. Files next to a GGUF file may belong to other models and are not read.
     Raises:
-        ModelError: it is neither.
+        ModelError: it is neither, or the folder has a pipe, a device, or a link that leads out of it.
     """
     if source.is_file() and source.suffix == ".gguf":
         with tempfile.TemporaryDirectory() as folder, errors_about(source.parent, in_place_of=Path(folder)):
@@ -39,4 +40,9 @@ def source_folder(source: Path) -> Iterator[Path]:
         got = "a file" if source.exists() else "nothing"
         message = "the source of an import is not a folder"
         raise ModelError(message, path=str(source), expected="a model folder or a .gguf file", got=got)
+    try:
+        require_given(source, sorted(path.name for path in source.iterdir() if not path.is_dir()))
+    except OSError as err:
+        message = "a file of the source cannot be imported"
+        raise ModelError(message, path=str(err.filename or source), reason=err.strerror) from err
     yield source

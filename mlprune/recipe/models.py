@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mlprune.errors import repeated
 from mlprune.recipe.analyses import AnalysesConfig
 from mlprune.recipe.base import Model, Name, Seed, unknown_name
 from mlprune.recipe.baselines import BaselineConfig
@@ -120,9 +121,8 @@ class Recipe(Model):
         sets = {entry.name for entry in self.demonstrations}
         entries = {entry.name for entry in self.variants if entry.name}
         baselines = [entry.name for entry in self.baselines if entry.name]
-        for name in baselines:
-            if name in entries or baselines.count(name) > 1:
-                raise ValueError(f"a baseline has the same name as another entry: {name!r}")
+        for name in [*repeated(baselines), *entries.intersection(baselines)]:
+            raise ValueError(f"a baseline has the same name as another entry: {name!r}")
         evaluated = entries | set(baselines)
         tasks = [task.name for task in self.tasks]
         if len(set(tasks)) != len(tasks):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar, Union, get_type_hints
 
 from pydantic import AfterValidator, Field, ValidationInfo, create_model
 
-from mlprune.errors import RecipeError
+from mlprune.errors import RecipeError, repeated
 from mlprune.methods import Method, Parameters
 from mlprune.recipe.base import Model, Seed, with_context
 
@@ -28,8 +28,7 @@ def with_options(name: str, base: type[AnyModel], **registries: Mapping[str, Met
         TypeError: two registries have a parameter of one name, so that its key would belong to both.
     """
     names = [key for registry in registries.values() for key in _owners(registry)]
-    if len(set(names)) < len(names):
-        shared = sorted({key for key in names if names.count(key) > 1})
+    if shared := sorted(repeated(names)):
         raise TypeError(f"parameters of several registries have one name: {shared}")
     options: dict[str, Any] = {
         key: _option(kind, owners)

@@ -12,10 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mlprune.errors import BadInputError
+from mlprune.given_files import read_given
 from mlprune.hashing import digest
-from mlprune.json_values import JsonObject, JsonValue, parse_json
+from mlprune.json_values import JsonObject, JsonValue, parse_given_json
 
 NO_FILTER = "none"
+MOST_MIB = 1024
+"""Largest file that is read."""
+MOST_COUNTED = 2**31 - 1
+"""Largest number of documents or shots: that of the columns of the catalog."""
 _STDERR = "_stderr"
 _MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Keys of the model's arguments that name it, in the order in which the harness reads them."""
@@ -84,14 +89,17 @@ def read_results(path: Path) -> tuple[ReportedTask, ...]:
         BadInputError: the file cannot be read, or is not a results file of the harness.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_given_json(read_given(path, most_mib=MOST_MIB))
     except OSError as err:
         raise BadInputError("a results file cannot be read", path=str(path), reason=err.strerror or str(err)) from err
-    except (ValueError, UnicodeDecodeError) as err:
-        raise _not_results(path, "no JSON") from err
+    except ValueError as err:
+        raise _not_results(path, f"no JSON: {err}") from err
     if not isinstance(content, Mapping) or not isinstance(content.get("results"), Mapping):
         raise _not_results(path, "no key `results`")
-    tasks = tuple(_tasks(content, path))
+    try:
+        tasks = tuple(_tasks(content, path))
+    except ValueError as err:
+        raise _not_results(path, str(err)) from err
     if not tasks:
         raise _not_results(path, "no task with a number")
     return tasks
@@ -126,8 +134,8 @@ def _task(content: JsonObject, name: str, metrics: tuple[ReportedMetric, ...]) -
         metrics,
         model=_model(content, config),
         version=None if version is None else str(version),
-        n_shots=shots if isinstance(shots, int) else None,
-        n_documents=_whole_number(sizes.get("effective", results.get("sample_len"))),
+        n_shots=_count(shots, "n-shot"),
+        n_documents=_count(sizes.get("effective", results.get("sample_len")), "n-samples"),
         limit=_number(config.get("limit")),
         harness_version=str(content["lm_eval_version"]) if content.get("lm_eval_version") else None,
         evaluated_at=_moment(content.get("date")),
@@ -171,10 +179,19 @@ def _number(value: JsonValue) -> float | None:
     return float(value)
 
 
-def _whole_number(value: JsonValue) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+def _count(value: JsonValue, name: str) -> int | None:
+    """Return a count; None for what is not an integer. A ValueError says that it is out of bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    if not 0 <= value <= MOST_COUNTED:
+        raise ValueError(f"{name} is not a count from 0 to {MOST_COUNTED}: {value}")
+    return value
 
 
 def _moment(value: JsonValue) -> str | None:
+    """Return a time in seconds since 1970 as ISO 8601; a ValueError says that it is out of bounds."""
     seconds = _number(value)
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (OverflowError, OSError) as err:
+        raise ValueError(f"date is not a time: {seconds}") from err

@@ -16,8 +16,9 @@ from mlprune.evaluation.inference.credit import CreditInference
 from mlprune.evaluation.inference.estimates import MetricValue
 from mlprune.evaluation.inference.samples import Sample
 from mlprune.evaluation.task_metrics import METRICS
-from mlprune.json_values import JsonObject, JsonValue, parse_json
-from mlprune.standards.lm_eval_results import NO_FILTER, ReportedMetric
+from mlprune.given_files import read_given
+from mlprune.json_values import JsonObject, JsonValue, parse_given_json
+from mlprune.standards.lm_eval_results import MOST_MIB, NO_FILTER, ReportedMetric
 
 RELATIVE_TOLERANCE = 1e-9
 """Largest difference of a reported mean from that of the documents, relative to the values."""
@@ -83,7 +84,7 @@ def read_samples(path: Path) -> TaskSamples:
         BadInputError: it cannot be read, or a line is not a sample of the harness.
     """
     try:
-        data = path.read_bytes()
+        data = read_given(path, most_mib=MOST_MIB)
     except OSError as err:
         raise BadInputError("a samples file cannot be read", path=str(path), reason=err.strerror or str(err)) from err
     return TaskSamples(tuple(_samples(path, data)), sha256(data).hexdigest())
@@ -94,12 +95,13 @@ def _samples(path: Path, data: bytes) -> Iterator[DocumentSample]:
         if not line.strip():
             continue
         try:
-            row = parse_json(line)
-        except (ValueError, UnicodeDecodeError):
-            row = None
-        if not isinstance(row, Mapping) or not isinstance(row.get("doc_id"), int):
+            row, reason = parse_given_json(line), "no doc_id"
+        except ValueError as err:
+            row, reason = None, str(err)
+        if not isinstance(row, Mapping) or type(row.get("doc_id")) is not int:
             expected = "a JSON object with doc_id, as lm_eval --log_samples writes it"
-            raise BadInputError("not a sample of lm-evaluation-harness", path=str(path), line=number, expected=expected)
+            context = {"path": str(path), "line": number, "expected": expected, "reason": reason}
+            raise BadInputError("not a sample of lm-evaluation-harness", context)
         yield _sample(row)
 
 

@@ -4,16 +4,22 @@ Equal work has equal ids, so a record that is in both stores is kept as it is in
 computed other bytes for its artefacts. Artefacts are verified and copied before their record. Claims, the quarantine
 and the catalog are not copied. Files that were retired here stay retired; of files that were retired there, the marker
 is copied with the record.
+
+The other store may be anybody's. A merge writes only into the folders of a record's kind. It replaces a file only if a
+record of this store lists it with the same hash, so that the file is known to be damaged. It follows no link that leads
+out of the other store.
 """
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError, StoreError
+from mlprune.given_files import require_inside
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record, RecordKey, parent_ids, record_path
-from mlprune.store.retired import group_of, marker_path, only_retired, retired_groups
+from mlprune.store.retired import group_of, only_retired, read_marker, retired_groups, write_marker
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -34,8 +40,8 @@ class Merge:
     """Records that existed already."""
     refused: tuple[str, ...]
     """Paths of records that were not copied. The record is wrong, or it or one of its artefacts is damaged, or it
-    was computed from such a record, or a record of this store lists other bytes under the path of an artefact, which
-    another machine may have computed."""
+    was computed from such a record, or this store has other bytes under the path of an artefact, which another machine
+    may have computed."""
     n_retired: int = 0
     """Groups of files of copied records that were retired in the other store."""
 
@@ -60,7 +66,7 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
         raise StoreError("a store cannot be merged into itself", store=store.uri)
     existing = {(record.kind, record.id): record for record in store.records()}
     referenced = {artefact.path: artefact.sha256 for record in existing.values() for artefact in record.artefacts}
-    retired_here, markers = retired_groups(store), _Markers(other, store)
+    retired_here, markers = retired_groups(store), _Markers(other, store, in_use=map(group_of, referenced))
     refused: list[str] = []
     n_records = n_files = n_known = 0
     for key in _parents_first(other.record_names()):
@@ -76,7 +82,7 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
                 try:
                     n_files += _copy(other, store, artefact, referenced=referenced)
                 except RetiredArtefactError:
-                    markers.copy(artefact, is_known=key in existing)
+                    markers.copy(artefact)
         except DamagedArtefactError as err:
             logger.warning("%s is not copied: %s", record_path(*key), err)
             refused.append(record_path(*key))
@@ -95,25 +101,31 @@ def _is_accounted_for(store: Store, record: Record, retired: Collection[str]) ->
 class _Markers:
     """Copies the markers of retired files, each once."""
 
-    def __init__(self, other: Store, store: Store) -> None:
+    def __init__(self, other: Store, store: Store, *, in_use: Iterable[str]) -> None:
+        """Get ready to copy markers.
+
+        Args:
+            in_use: groups of files that records of `store` list. Their markers are not copied: such a file is missing
+                by damage, which the marker would hide.
+        """
         self._other, self._store = other, store
+        self._in_use = frozenset(in_use)
         self.copied: dict[str, None] = {}
         """Groups whose markers were copied."""
 
-    def copy(self, artefact: Artefact, *, is_known: bool) -> None:
+    def copy(self, artefact: Artefact) -> None:
         """Copy the marker of an artefact that was retired in the other store.
 
-        Args:
-            is_known: whether this store has the record of the artefact, and so is missing the file by damage.
         Raises:
-            DamagedArtefactError: it does.
+            DamagedArtefactError: a record of this store lists a file of the group.
         """
         group = group_of(artefact.path)
-        marker = self._other.read_file(marker_path(group))
-        if is_known or marker is None:
+        marker = read_marker(self._other, group)
+        if marker is None or group in self._in_use:
             raise DamagedArtefactError("an artefact was retired in the other store", path=artefact.path)
         if group not in self.copied:
-            self._store.write(marker_path(group), marker)
+            retired_at, reason = (str(marker.get(key, "unknown")) for key in ("retired_at", "reason"))
+            write_marker(self._store, group, retired_at=retired_at, reason=reason)
             self.copied[group] = None
 
 
@@ -143,7 +155,8 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
     Args:
         referenced: path -> SHA-256 of the artefacts that records of `store` list.
     Raises:
-        DamagedArtefactError: it is missing or damaged in `other`, or a record of `store` lists other bytes.
+        DamagedArtefactError: it is missing or damaged in `other`, or `store` has other bytes under its path, except
+            where these are the damage of a file that a record of `store` lists.
         RetiredArtefactError: it was retired in `other`.
     """
     expected = referenced.get(artefact.path, artefact.sha256)
@@ -154,7 +167,10 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
         store.read_bytes(artefact)
     except RetiredArtefactError:
         return False
-    except DamagedArtefactError:
+    except DamagedArtefactError as err:
+        if artefact.path not in referenced and store.sizes_of([artefact.path]) != [-1]:
+            message = "this store has another file under the path of an artefact, and no record lists it"
+            raise DamagedArtefactError(message, path=artefact.path, next="mlprune gc, then merge again") from err
         store.write_bytes(artefact.path, other.read_bytes(artefact), n_rows=artefact.n_rows)
         return True
     return False
@@ -166,6 +182,7 @@ def _copy_run_files(other: Store, store: Store) -> int:
     n_files = 0
     for path in missing:
         try:
+            require_inside(Path(other.local_root or "/store", path), other.local_root or "/store")
             data = other.read_file(path)
         except OSError as err:
             logger.warning("run file %s is not copied: %s", path, err)

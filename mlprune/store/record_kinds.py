@@ -238,6 +238,15 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
 ARTEFACT_FOLDERS: tuple[str, ...] = tuple(sorted({name for kind in RECORD_KINDS.values() for name in kind.folders}))
 """The folders of a store in which records have artefacts."""
 
+
+def artefact_folders(kind: str) -> tuple[str, ...]:
+    """Return the folders of the store in which records of a kind may have artefacts.
+
+    For a kind that this version does not know, these are the folders of all kinds.
+    """
+    return RECORD_KINDS[kind].folders if kind in RECORD_KINDS else ARTEFACT_FOLDERS
+
+
 _RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results"}
 """Name of a table in older records -> its name today."""
 

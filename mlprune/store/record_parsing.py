@@ -8,10 +8,8 @@ from typing import Any
 import orjson
 
 from mlprune.errors import DamagedRecordError
+from mlprune.store.record_kinds import artefact_folders
 from mlprune.store.records import Artefact, Record, identity, one_line, record_path
-
-NOT_FOR_ARTEFACTS = ("records", "runs", "claims", "quarantine")
-"""Folders of a store in which no artefact may be."""
 
 _CHECKSUM_START = b'{"checksum":"'
 _CHECKSUM_END = b'",'
@@ -67,7 +65,7 @@ def _checked(line: bytes, kind: str, record_id: str) -> Record:
         parameters=fields["parameters"],
         parents=fields["parents"],
         contents=fields["contents"],
-        artefacts=tuple([_artefact(value) for value in fields["artefacts"]]),
+        artefacts=tuple([_artefact(value, kind=kind) for value in fields["artefacts"]]),
         rows=fields["rows"],
     )
     if record_id != _identity_of(record):
@@ -126,16 +124,17 @@ def _require(is_so: bool, otherwise: str) -> None:
 _ARTEFACT_FIELDS = {"path", "n_bytes", "sha256", "n_rows"}
 
 
-def _artefact(fields: Any) -> Artefact:
-    """Check and build an artefact.
+def _artefact(fields: Any, *, kind: str) -> Artefact:
+    """Check and build an artefact of a record of some kind.
 
     Raises:
-        ValueError: a field is missing, unknown or of another type, or the path leads out of the store's folders.
+        ValueError: a field is missing, unknown or of another type, or the path is not in a folder of the kind.
     """
     _require(type(fields) is dict and fields.keys() == _ARTEFACT_FIELDS, "an artefact has other fields than expected")
     path, n_bytes, sha256, n_rows = (fields[name] for name in ("path", "n_bytes", "sha256", "n_rows"))
-    is_safe = type(path) is str and _ARTEFACT_PATH.fullmatch(path) and path.partition("/")[0] not in NOT_FOR_ARTEFACTS
-    _require(bool(is_safe), f"the path of an artefact is not allowed: {path!r}")
+    is_path = type(path) is str and _ARTEFACT_PATH.fullmatch(path) is not None
+    is_allowed = is_path and path.partition("/")[0] in artefact_folders(kind)
+    _require(is_allowed, f"an artefact is not in a folder of {kind}: {path!r}")
     _require(type(n_bytes) is int and n_bytes >= 0, "n_bytes of an artefact is not a size")
     _require(type(sha256) is str and _SHA256.fullmatch(sha256) is not None, "sha256 of an artefact is not a hash")
     _require(n_rows is None or (type(n_rows) is int and n_rows >= 0), "n_rows of an artefact is not a count")

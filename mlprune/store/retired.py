@@ -2,12 +2,13 @@
 
 The files of one folder and one id are a group, such as `masks/0f3a...`, and are retired together. The marker
 `retired/<folder>/<id>.json` is written before the first file is removed, and removed after the last one was made again.
-While it exists, a missing file of its group is not damage.
+While it exists, a missing file of its group is not damage. Only a regular file is a marker.
 """
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
+from mlprune.given_files import NOT_A_FILE
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonObject, parse_json
 from mlprune.store.records import Artefact, Record
@@ -18,8 +19,8 @@ FOLDER = "retired"
 class MarkerFiles(Protocol):
     """The operations of a store that this module needs."""
 
-    def list(self, folder: str) -> Collection[str]:
-        """The paths of the files below a folder."""
+    def sizes(self, folder: str) -> Collection[str]:
+        """The paths of the regular files below a folder."""
 
     def read_file(self, path: str) -> bytes | None:
         """The content of a file, None if it does not exist."""
@@ -47,7 +48,7 @@ def marker_path(group: str) -> str:
 
 def retired_groups(store: MarkerFiles) -> frozenset[str]:
     """Return the groups that have a marker; it costs one listing."""
-    return frozenset(path.removeprefix(f"{FOLDER}/").removesuffix(".json") for path in store.list(FOLDER))
+    return frozenset(path.removeprefix(f"{FOLDER}/").removesuffix(".json") for path in store.sizes(FOLDER))
 
 
 def write_marker(store: MarkerFiles, group: str, *, retired_at: str, reason: str) -> None:
@@ -58,7 +59,12 @@ def write_marker(store: MarkerFiles, group: str, *, retired_at: str, reason: str
 
 def read_marker(store: MarkerFiles, group: str) -> JsonObject | None:
     """Return when and why a group was retired; None if it is not retired. A damaged marker says neither."""
-    data = store.read_file(marker_path(group))
+    try:
+        data = store.read_file(marker_path(group))
+    except OSError as err:
+        if err.errno in NOT_A_FILE:
+            return None
+        raise
     if data is None:
         return None
     try:
@@ -114,5 +120,6 @@ def remove_markers_of_complete(store: MarkerFiles, artefacts: Iterable[Artefact]
     for artefact in artefacts:
         by_group.setdefault(group_of(artefact.path), []).append(artefact)
     for group, files in by_group.items():
-        if list(store.sizes_of([file.path for file in files])) == [file.n_bytes for file in files]:
+        sizes = store.sizes_of([*(file.path for file in files), marker_path(group)])
+        if list(sizes[:-1]) == [file.n_bytes for file in files] and sizes[-1] >= 0:
             store.delete(marker_path(group))

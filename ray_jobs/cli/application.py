@@ -26,6 +26,7 @@ from ray_jobs.cli.commands.results import methods, notebook, query, report, resc
 from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, serve, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
@@ -118,7 +119,7 @@ def build_application() -> typer.Typer:
 
 def _print_version(*, requested: bool) -> None:
     if requested:
-        typer.echo(f"mlprune {__version__}")
+        echo(f"mlprune {__version__}")
         raise typer.Exit
 
 
@@ -207,7 +208,7 @@ def show_usage_error(err: Any) -> None:
     message = " ".join(err.format_message().split()).removesuffix(".")
     for phrase, words in PLAIN_WORDS.items():
         message = re.sub(phrase, words, message)
-    sys.stderr.write(f"mlprune: {message}; see {command} --help\n")
+    sys.stderr.write(f"mlprune: {visible(message)}; see {command} --help\n")
 
 
 def main() -> None:

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 import mlprune.demo
 from catalog.queries import run_user_query
 from catalog.report import write_report
@@ -12,7 +10,7 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from catalog.terminal import TableOptions, to_table
 from mlprune.store.store import Store
-from ray_jobs.cli.result_output import format_text, screen_width
+from ray_jobs.cli.result_output import echo, format_text, screen_width
 from ray_jobs.driver.run_recipe import run_recipe
 
 RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
@@ -57,11 +55,11 @@ def run_demo(store_uri: str, *, address: str) -> int:
             write_report(catalog, report)
         for name, (question, columns) in QUESTIONS.items():
             result = run_user_query(catalog, name, PARAMETERS.get(name, ()))
-            typer.echo(f"{format_text(question)}\n\n{_table(result, columns)}\n")
+            echo(f"{format_text(question)}\n\n{_table(result, columns)}\n")
     if store.local_root is not None:
-        typer.echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
-    typer.echo(f"report:  {report.absolute()}")
-    typer.echo("\n".join(["try:", *(f"  {command.format(store=store_uri)}" for command in TRY_NEXT)]))
+        echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
+    echo(f"report:  {report.absolute()}")
+    echo("\n".join(["try:", *(f"  {command.format(store=store_uri)}" for command in TRY_NEXT)]))
     return summary.exit_code
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-import typer
-
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
@@ -19,6 +17,7 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 from ray_jobs.cli.options import DTYPE_NAMES
+from ray_jobs.cli.result_output import echo
 from ray_jobs.driver.command_model import CommandModel
 from ray_jobs.driver.provenance import recorded_run
 
@@ -108,7 +107,7 @@ def _run(
     n_total = len(variant_ids) * len(tasks)
     for n_done, evaluated in enumerate(results, start=1):
         state = "already done" if evaluated.existed else "done"
-        typer.echo(f"{n_done} of {n_total}: {evaluated.variant_id} {evaluated.task} {state}", err=True)
+        echo(f"{n_done} of {n_total}: {evaluated.variant_id} {evaluated.task} {state}", err=True)
         yield evaluated
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -15,6 +14,7 @@ from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
 from mlprune.importing.hub_source import imported_before
 from ray_jobs.cli.options import is_path, parse_dtype
+from ray_jobs.cli.result_output import echo
 
 MAX_LISTED = 4
 """Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""
@@ -29,21 +29,21 @@ def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> N
     begin = time.monotonic()
     chosen = None if dtype is None else parse_dtype(dtype)
     if not is_path(source) and (record := imported_before(source, revision, out, dtype=chosen)) is not None:
-        typer.echo("\n".join(_summary(ImportedModel(out.resolve(), record, None), out, elapsed_s=0.0)))
+        echo("\n".join(_summary(ImportedModel(out.resolve(), record, None), out, elapsed_s=0.0)))
         return
     folder, origin = _resolve(source, revision, out)
     with _progress() as progress:
         imported = import_model(
-            folder, out, dtype=chosen, origin=origin, report=lambda text: typer.echo(text, err=True), progress=progress
+            folder, out, dtype=chosen, origin=origin, report=lambda text: echo(text, err=True), progress=progress
         )
-    typer.echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
+    echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
 
 
 def _resolve(source: str, revision: str, out: Path) -> tuple[Path, Origin | None]:
     """Return the folder of a source; a name that is not a path is fetched from the hub."""
     if is_path(source):
         return Path(source).expanduser(), None
-    return fetch_source(source, revision, out=out, report=lambda text: typer.echo(text, err=True))
+    return fetch_source(source, revision, out=out, report=lambda text: echo(text, err=True))
 
 
 @contextmanager

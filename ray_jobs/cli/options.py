@@ -10,6 +10,7 @@ import typer
 from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import DtypeName
 from ray_jobs.cli.completion import complete_store, complete_variant
+from ray_jobs.cli.result_output import echo
 
 if TYPE_CHECKING:
     from mlprune.store.store import Store
@@ -105,7 +106,7 @@ DigitsOption = Annotated[
 def show_start(text: str) -> None:
     """Show on a terminal that a command works, before it imports libraries for seconds."""
     if sys.stderr.isatty():
-        typer.echo(f"{text} ...", err=True)
+        echo(f"{text} ...", err=True)
 
 
 def is_path(source: str) -> bool:

@@ -5,6 +5,10 @@ import shutil
 import sys
 from typing import TYPE_CHECKING
 
+import typer
+
+from catalog.visible_text import visible
+
 if TYPE_CHECKING:
     from catalog.results import QueryResult
     from catalog.store import Catalog
@@ -19,6 +23,14 @@ def screen_width() -> int:
         return shutil.get_terminal_size((WIDTH, 24)).columns
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and int(columns) > 0 else WIDTH
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write text for people or programs, with characters escaped that a terminal would interpret.
+
+    Everything that a command writes goes through this function: names come from recipes, paths and records of others.
+    """
+    typer.echo(visible(text), err=err, nl=nl)
 
 
 def format_result(
@@ -56,6 +68,4 @@ def format_text(text: str) -> str:
 
 def format_report(text: str) -> str:
     """Fold the lines of a report if they go to a terminal; programs get one line per fact, of any length."""
-    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily
-
     return format_text(text) if sys.stdout.isatty() else visible(text)

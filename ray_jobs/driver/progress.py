@@ -6,10 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from importlib.util import find_spec
 from types import TracebackType
+from typing import Any
 
 from rich import progress as bars
 from rich.console import Console
 
+from catalog.visible_text import visible
 from mlprune.steps.job import Job
 from ray_jobs.driver.eta import remaining_s
 from ray_jobs.workers.recovery.failures import Failure
@@ -21,6 +23,14 @@ MAX_FAILURES = 20
 """Failed jobs that are listed one by one."""
 SPEED_PERIOD_S = 3600.0
 """Time over which the bars average the speed of a step; single jobs may take long."""
+
+
+class VisibleConsole(Console):
+    """A console that escapes characters which a terminal would interpret: names come from recipes and other stores."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print texts and other objects."""
+        super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
 
 
 class Progress:
@@ -36,7 +46,7 @@ class Progress:
         self._spent: dict[str, float] = defaultdict(float)
         self._n_failed = 0
         self._started = self._printed_at = time.monotonic()
-        self._console = Console(stderr=True)
+        self._console = VisibleConsole(stderr=True)
         self._bars: bars.Progress | None = None
         if sys.stderr.isatty() or _has_widgets(self._console):
             self._bars = bars.Progress(

@@ -27,7 +27,7 @@ from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSour
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.growing_plan import GrowingPlan, expected_jobs
 from ray_jobs.driver.model_imports import with_imported_models
-from ray_jobs.driver.progress import Progress
+from ray_jobs.driver.progress import Progress, VisibleConsole
 from ray_jobs.driver.question_lines import question_lines
 from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_log import begin_run
@@ -104,7 +104,7 @@ class _Options(NamedTuple):
 
 
 def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options: _Options) -> RunSummary:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = VisibleConsole(stderr=True, highlight=False, soft_wrap=True)
     store, address = Store(store_uri, quarantine=True), options.address
     built = build_plan(recipe, available.nodes)
     growing = GrowingPlan(built, store, _with_ids(options.remake, built, store))

@@ -60,7 +60,7 @@ class FailureClassifier:
         self._n_kills = n_kills
         kind: type[MlpruneError] = WorkerLostError
         message = f"{who} died"
-        if isinstance(cause, RayOutOfMemoryError) or n_kills > n_kills_before:
+        if is_memory_kill(err) or n_kills > n_kills_before:
             kind, message = OutOfMemoryError, f"{who} was killed for its memory"
         return kind(message, context, reason=str(cause).partition("\n")[0])
 
@@ -72,6 +72,11 @@ def _error_at_start(err: RayActorError, who: str, context: Mapping[str, object])
     if is_out_of_memory(reason):
         return reason
     return WorkerLostError(f"{who} failed to start", context, reason=str(reason))
+
+
+def is_memory_kill(err: RayError) -> bool:
+    """Whether Ray's own monitor killed the process for its memory."""
+    return isinstance(err.cause if isinstance(err, RayTaskError) else err, RayOutOfMemoryError)
 
 
 def count_kernel_kills(vmstat: Path = VMSTAT) -> int:

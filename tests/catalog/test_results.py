@@ -59,3 +59,27 @@ def test_csv_has_a_header_and_empty_cells_for_null() -> None:
 def test_two_columns_with_the_same_name_are_an_error() -> None:
     with pytest.raises(QueryError, match="two columns have the same name"):
         QueryResult(("a", "b", "a"), ())
+
+
+HOSTILE = "a\x1b]0;x\x07\x9b\x7f\u202eb"
+
+
+def test_csv_has_no_character_that_a_terminal_interprets_and_no_formula() -> None:
+    texts = ["=1+1", "+1+1", "-x", "@SUM(A1)", "\t=1", "-0.5", "+3", "-", "a=b", "", HOSTILE, "two\nlines"]
+    result = QueryResult(("=name\x1b", "n"), tuple((text, -0.5) for text in texts))
+    text = render(result, "csv")
+    assert not {"\x1b", "\x07", "\x9b", "\x7f", "\u202e"} & set(text)
+    header, *rows = csv.reader(io.StringIO(text))
+    assert header == ["'=name\\x1b", "n"]
+    assert [row[0] for row in rows[:10]] == [
+        "'=1+1", "'+1+1", "'-x", "'@SUM(A1)", "'\t=1", "-0.5", "+3", "'-", "a=b", "",
+    ]  # fmt: skip
+    assert rows[10][0] == "a\\x1b]0;x\\x07\\x9b\\x7f\\u202eb"
+    assert {row[1] for row in rows} == {"-0.5"}
+
+
+def test_json_has_no_character_that_a_terminal_interprets_and_the_same_values() -> None:
+    result = QueryResult((HOSTILE, "b"), ((HOSTILE, {HOSTILE: [HOSTILE, "é"]}),))
+    text = render(result, "json")
+    assert not {"\x1b", "\x07", "\x9b", "\x7f", "\u202e"} & set(text)
+    assert json.loads(text) == [{HOSTILE: HOSTILE, "b": {HOSTILE: [HOSTILE, "é"]}}]

@@ -1,3 +1,4 @@
+import errno
 import logging
 import os
 import re
@@ -18,6 +19,7 @@ from catalog.check import check
 from catalog.ingest.fold import FoldResult
 from catalog.ingest.schema import update_schema
 from catalog.store import LOCK_TIMEOUT_S, Catalog, rebuild
+from catalog.store.database_file import FILE_NAME
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.record_kinds import table_of
 from mlprune.store.records import Record, identity
@@ -268,6 +270,26 @@ def test_the_snapshot_id_depends_on_the_bytes_of_an_artefact(store: Store) -> No
     store.write_record(changed)
     with Catalog.in_memory(store) as catalog:
         assert catalog.snapshot_id() != before
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), duckdb.IOException("full")])
+def test_a_rebuild_on_a_full_disk_is_one_line_and_keeps_the_old_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    assert store.local_root is not None
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+    before = (store.local_root / FILE_NAME).read_bytes()
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules["catalog.store.rebuild"], "update_connection", fail)
+    with pytest.raises(StoreError) as caught:
+        rebuild(store)
+    assert caught.value.context["path"] == str(store.local_root / FILE_NAME)
+    assert (store.local_root / FILE_NAME).read_bytes() == before
+    assert not list(store.local_root.glob("*.rebuilding-*"))
 
 
 def test_a_rebuild_is_refused_while_a_process_writes(store: Store) -> None:

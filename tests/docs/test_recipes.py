@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from mlprune.recipe import Recipe, parse_recipe
-from mlprune.recipe.loading.recipe_file import RecipeLoader
 from mlprune.recipe.loading.sections import HIDDEN
+from mlprune.yaml_files import YamlLoader
 from tests.docs.pages import ROOT, blocks, pages
 
 SECTIONS = set(Recipe.model_fields) - HIDDEN
@@ -70,11 +70,11 @@ def completed(sections: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_pages_show_recipes() -> None:
-    shown = [text for text in SHOWN.values() if as_sections(yaml.load(text, RecipeLoader))]
+    shown = [text for text in SHOWN.values() if as_sections(yaml.load(text, YamlLoader))]
     assert len(shown) > 12
 
 
 @pytest.mark.parametrize("name", SHOWN)
 def test_a_recipe_on_a_page_is_accepted(name: str) -> None:
-    if sections := as_sections(yaml.load(SHOWN[name], RecipeLoader)):
+    if sections := as_sections(yaml.load(SHOWN[name], YamlLoader)):
         parse_recipe(completed(sections), folder=Path())

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import mlprune.hub
 from mlprune.errors import HubError
-from mlprune.hub import cache_folder, fetch_into, require_hub_or_cache, snapshot, snapshot_origin
+from mlprune.hub import cache_folder, fetch_into, list_files, require_hub_or_cache, snapshot, snapshot_origin
 from tests.hub import Hub, serving, use_hub
 
 FILES = {"README.md": b"# words", "load.py": b"raise SystemExit", "fr/test-0.parquet": b"french", "en/dev.jsonl": b"{}"}
@@ -118,3 +120,18 @@ def test_files_are_downloaded_to_a_snapshot_in_another_cache(hub: Hub, tmp_path:
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     with pytest.raises(HubError, match="not a snapshot"):
         fetch_into(tmp_path, ["config.json"])
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [("../../x", 1), ("a/../../x", 1), ("/etc/x", 1), ("a//x", 1), ("a\\..\\x", 1), ("x", "many"), ("x", -1)],
+)
+def test_a_listing_with_a_path_or_a_size_that_is_none_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, path: str, size: object
+) -> None:
+    info = SimpleNamespace(sha="c0ffee", siblings=[SimpleNamespace(rfilename=path, size=size)])
+    monkeypatch.setattr(mlprune.hub.huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
+    monkeypatch.setattr(mlprune.hub, "hub_problem", lambda: None)
+    with pytest.raises(HubError) as caught:
+        list_files("owner/name", kind="model", revision="main")
+    assert "\n" not in str(caught.value)

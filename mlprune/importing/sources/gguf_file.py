@@ -20,6 +20,8 @@ INSTALL = "pip install -e '.[gguf]'"
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 DEFAULT_ALIGNMENT = 32
+MAX_HEADER_BYTES = 64 << 20
+"""Size of the longest header that is read; most of it is the vocabulary, which has less than 10 MiB."""
 _NUMBERS: Mapping[int, str] = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
@@ -142,6 +144,8 @@ class _HeaderParser:
         metadata = {}
         for _ in range(n_entries):
             key = self._text()
+            if key in metadata:
+                raise ValueError(f"the key {key!r} occurs twice")
             metadata[key] = self._value(self._number("<I"))
         tensors = [self._tensor() for _ in range(n_tensors)]
         alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
@@ -158,13 +162,20 @@ class _HeaderParser:
     def _number(self, layout: str) -> int:
         (value,) = struct.unpack_from(layout, self._data, self._at)
         self._at += struct.calcsize(layout)
+        self._require_header()
         return value  # type: ignore[no-any-return] # also floats and booleans, which only the metadata has
+
+    def _require_header(self) -> None:
+        """Check that the next byte is in the file, and that the header is not too long."""
+        if self._at > len(self._data):
+            raise ValueError("the file ends in the middle of its header")
+        if self._at > MAX_HEADER_BYTES:
+            raise ValueError(f"its header has more than {MAX_HEADER_BYTES >> 20} MiB")
 
     def _text(self) -> str:
         begin = self._at + 8
         self._at = begin + self._number("<Q")
-        if self._at > len(self._data):
-            raise ValueError("the file ends in the middle of its header")
+        self._require_header()
         return self._data[begin : self._at].decode("utf-8", errors="replace")
 
     def _value(self, kind: int) -> object:
@@ -176,6 +187,7 @@ class _HeaderParser:
         kind, length = self._number("<I"), self._number("<Q")
         if kind in _NUMBERS:
             self._at += length * struct.calcsize(_NUMBERS[kind])
+            self._require_header()
         else:
             for _ in range(length):
                 self._value(kind)

@@ -5,6 +5,7 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from mlprune.errors import ModelError, reason_of
+from mlprune.given_files import read_given_text
 from mlprune.json_values import as_int
 from mlprune.models.checkpoint.weight_files import read_json_object
 
@@ -23,7 +24,7 @@ def byte_level_tokenizer(folder: Path, *, add_prefix_space: bool, special: tuple
     entries = read_json_object(folder / VOCABULARY)
     try:
         vocabulary = {token: as_int(number) for token, number in entries.items()}
-        merges = _merges((folder / MERGES).read_text(encoding="utf-8"))
+        merges = _merges(read_given_text(folder / MERGES))
         tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
     except Exception as err:  # the library raises a bare Exception for a merge of unknown tokens
         message = "vocab.json and merges.txt are not a tokenizer"

@@ -11,6 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from mlprune.errors import ModelError
+from mlprune.given_files import read_given
 
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _PIECES, _TRAINING, _NORMALISATION = 1, 2, 3
@@ -67,7 +68,7 @@ def read_sentencepiece(path: Path) -> SentencepieceModel:
         ModelError: the file is damaged or not a sentencepiece model, or its type is neither Unigram nor BPE.
     """
     try:
-        model = _model(path.read_bytes())
+        model = _model(read_given(path))
     except OSError as err:
         raise ModelError("a tokenizer file cannot be read", path=str(path), reason=err.strerror) from err
     except (struct.error, ValueError, IndexError, TypeError) as err:

@@ -7,6 +7,7 @@ from threading import RLock
 from types import ModuleType
 
 from mlprune.errors import PluginError, reason_of
+from mlprune.given_files import read_given_text
 from mlprune.methods.plugins.plugin import AnyPlugin
 from mlprune.methods.plugins.source import PluginSource
 
@@ -24,7 +25,7 @@ def provide_file(path: Path) -> PluginSource:
         PluginError: the file cannot be read.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_given_text(path)
     except (OSError, UnicodeDecodeError) as err:
         reason = getattr(err, "strerror", None) or str(err)
         raise PluginError("a plug-in file cannot be read", file=str(path), reason=reason) from err

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from mlprune.errors import ModelError
+from mlprune.given_files import open_given
 
 TOKENIZER_JSON = "tokenizer.json"
 SENTENCEPIECE_FILES = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
@@ -52,5 +53,5 @@ def file_sha256(path: Path) -> str:
 
 @cache
 def _sha256(path: str, _size: int, _mtime_ns: int) -> str:
-    with Path(path).open("rb") as stream:
+    with open_given(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

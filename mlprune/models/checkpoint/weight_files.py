@@ -19,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from mlprune.errors import ModelError
+from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.models.checkpoint.import_advice import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -34,6 +35,8 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+MOST_JSON_MIB = 512
+"""Largest JSON file that is read; tokenizers of large vocabularies have 30 MiB."""
 
 OBSOLETE_BUFFERS: Mapping[str, str] = {
     "attn.bias": "GPT-2: the causal mask",
@@ -57,7 +60,7 @@ def read_json_object(path: Path) -> JsonObject:
         ModelError: it is missing, or is not a JSON object.
     """
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(read_given(path, most_mib=MOST_JSON_MIB))
     except OSError as err:
         raise ModelError("a model folder lacks a file", path=str(path), reason=err.strerror) from err
     except ValueError as err:
@@ -209,6 +212,7 @@ class WeightFiles:
         if file_name not in self._open:
             file = self._path / file_name
             try:
+                require_regular(file)
                 handle: Any = safe_open(str(file), framework="pt")
             except (OSError, SafetensorError) as err:
                 raise ModelError("a weight file cannot be read", path=str(file), reason=str(err)) from err

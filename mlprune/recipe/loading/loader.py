@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from mlprune.errors import RecipeError
+from mlprune.errors import RecipeError, repeated
 from mlprune.recipe.loading.combinations import Entry, expand_entry
 from mlprune.recipe.loading.counts import require_few, require_few_combinations
 from mlprune.recipe.loading.plugin_files import PLUGINS, provide_plugins
@@ -84,7 +84,6 @@ def _expand(entry: object, key: str, *, where: str) -> tuple[list[object], int]:
 def _refuse_repeated_names(entries: list[object], *, section: str, where: str) -> None:
     """Refuse two entries with one name; references to the name would be ambiguous."""
     names = [str(entry["name"]) for entry in entries if isinstance(entry, dict) and entry.get("name") is not None]
-    for name in names:
-        if names.count(name) > 1:
-            expected = "a name for one entry, whose lists multiply"
-            raise RecipeError("two entries have the same name", where=where, key=section, expected=expected, got=name)
+    for name in repeated(names):
+        expected = "a name for one entry, whose lists multiply"
+        raise RecipeError("two entries have the same name", where=where, key=section, expected=expected, got=name)

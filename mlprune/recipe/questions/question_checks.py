@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
+from mlprune.errors import repeated
 from mlprune.languages import pair_languages
 from mlprune.recipe.base import DENSE_LABEL, unknown_name
 from mlprune.recipe.evaluations import EvaluationConfig
@@ -20,9 +21,8 @@ def check_questions(
         PydanticCustomError: a name is unknown.
     """
     names = [question.name for question in questions]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"two questions have the same name: {name!r}")
+    for name in repeated(names):
+        raise ValueError(f"two questions have the same name: {name!r}")
     for index, question in enumerate(questions):
         where = f"questions.{index}"
         for key, name in (("variants", question.variants), ("against", question.against)):

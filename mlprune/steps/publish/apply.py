@@ -1,6 +1,7 @@
 """Apply a published variant to its base model: the folder of the pruned model, with the tensors that an export has."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ from safetensors import SafetensorError
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, PermanentError, StoreError, reason_of
+from mlprune.given_files import read_given, require_given, require_regular
 from mlprune.json_values import JsonObject, as_list, as_object, as_str, parse_json
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes, write_hashes
@@ -15,9 +17,12 @@ from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import resolve_model
 from mlprune.steps.export.export import require_free
 from mlprune.steps.publish.apply_published import write
-from mlprune.steps.publish.delta import FORMAT
+from mlprune.steps.publish.delta import CHANGED, FORMAT, MASKS
 from mlprune.steps.publish.publish import INDEX
 from mlprune.steps.publish.variant_folder import CARD, MANIFEST
+
+APPLIED_ENDINGS = (".json", ".jinja", ".txt", ".model", ".safetensors")
+"""Endings of the files of a base model that are read or copied."""
 
 
 class Manifest(NamedTuple):
@@ -48,6 +53,10 @@ def apply_published(base: str, published: Path, out: Path) -> None:
     manifest = read_manifest(published)
     model_path = resolve_model(base, manifest.revision or "main")
     WeightFiles(model_path, family_at(model_path))  # the errors of its index and its config say what is missing
+    with _errors_of_files():
+        for file in model_path.iterdir():
+            if file.suffix in APPLIED_ENDINGS:
+                require_regular(file)
     target = out.expanduser().resolve()
     require_free(target)
     try:
@@ -72,12 +81,14 @@ def read_manifest(published: Path) -> Manifest:
         BadInputError: the folder is not that of one published variant, or the file has another content.
     """
     path = published / MANIFEST
+    with _errors_of_files():
+        require_given(published, (MANIFEST, CARD, INDEX, MASKS, CHANGED))
     if missing := [name for name in (MANIFEST, CARD) if not (published / name).exists()]:
         folders = _folders_of_index(published)
         expected = f"one of its folders: {', '.join(folders)}" if folders else f"a folder with {missing[0]}"
         raise BadInputError("not the folder of a published variant", path=str(published), expected=expected)
     try:
-        value = as_object(parse_json(path.read_text(encoding="utf-8")))
+        value = as_object(parse_json(read_given(path)))
         if value["format"] != FORMAT:
             raise BadInputError("another format", path=str(path), expected=FORMAT, got=value["format"])
         base, tensors = as_object(value["base_model"]), as_object(value["tensors"])
@@ -88,9 +99,19 @@ def read_manifest(published: Path) -> Manifest:
         raise BadInputError("a published variant cannot be read", path=str(path), reason=reason_of(err)) from err
 
 
+@contextmanager
+def _errors_of_files() -> Iterator[None]:
+    """Convert the error of a file that is something else, or a link that leads out of its folder."""
+    try:
+        yield
+    except OSError as err:
+        message = "a file cannot be used"
+        raise BadInputError(message, path=err.filename, expected="a regular file", reason=err.strerror) from err
+
+
 def _folders_of_index(published: Path) -> list[str]:
     try:
-        index = as_object(parse_json((published / INDEX).read_text(encoding="utf-8")))
+        index = as_object(parse_json(read_given(published / INDEX)))
         return [as_str(as_object(entry)["folder"]) for entry in as_list(index["variants"])]
     except (OSError, ValueError, KeyError, TypeError):
         return []
@@ -115,7 +136,7 @@ def _write(model_path: Path, published: Path, temporary: Path) -> None:
     """
     try:
         write(model_path, temporary, published)
-    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError, SafetensorError) as err:
+    except (ValueError, TypeError, RuntimeError, AttributeError, LookupError, SafetensorError) as err:
         reason = str(err) if type(err) is ValueError else reason_of(err)
         context = {"base": str(model_path), "published": str(published), "reason": reason}
         raise BadInputError("the published variant cannot be applied", context) from err

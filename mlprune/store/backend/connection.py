@@ -75,6 +75,9 @@ class StoreConnection:
             raise StoreError("the store cannot be opened", store=self.uri, reason=os.strerror(err.errno or 0)) from err
         if is_file:
             raise _is_file(self.uri)
+        if not os.access(self._root, os.R_OK | os.X_OK):
+            message = "the store cannot be read: its folder belongs to another user"
+            raise StoreError(message, store=self.uri, expected=f"permission to read {self._root}")
 
     def require_writable(self) -> None:
         """Check that this process may write to the folder of a local store; an object store is not asked.

@@ -1,7 +1,7 @@
 """Reading and listing of local folders, whatever is in place of a file and whatever other processes do meanwhile.
 
-A pipe, a device or a link that leads to itself is listed like a file, and cannot be read. A file whose name is not
-UTF-8 is skipped.
+A pipe, a device, or a link that leads to itself or to a folder above itself, is listed like a file, and cannot be read.
+A file whose name is not UTF-8 is skipped.
 """
 
 import errno
@@ -15,13 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
+from mlprune.errors import StoreError
+from mlprune.given_files import NOT_A_FILE, open_given
+
 logger = logging.getLogger(__name__)
 
 OnUnreadableName: TypeAlias = Callable[[str], None]
 """Is called with the path of a file whose name is not UTF-8."""
 
-NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-"""Errors of a path that leads to a folder, a pipe, a device, or nowhere, where a file should be."""
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of a write to a folder or file system that is read-only for this process."""
 
@@ -44,22 +45,11 @@ def read_local(path: str, start: int = 0, n_bytes: int | None = None) -> bytes:
         FileNotFoundError: it does not exist.
         OSError: with an `errno` of `NOT_A_FILE`, it is not a regular file.
     """
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(number)
-        if not stat.S_ISREG(status.st_mode):
-            code = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.ENXIO
-            raise OSError(code, "not a regular file", path)
+    with open_given(path) as file:
         if start:
-            os.lseek(number, start, os.SEEK_SET)
-        n_left = status.st_size - start if n_bytes is None else n_bytes
-        parts = []
-        while n_left > 0 and (part := os.read(number, n_left)):
-            parts.append(part)
-            n_left -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-    finally:
-        os.close(number)
+            file.seek(start)
+        n_left = os.fstat(file.fileno()).st_size - start if n_bytes is None else n_bytes
+        return file.read(max(0, n_left))
 
 
 def file_size(path: str) -> int:
@@ -125,7 +115,11 @@ def entries_below(
 
 
 def entries_in(folder: str, *, on_unreadable_name: OnUnreadableName = report_unreadable_name) -> list[os.DirEntry[str]]:
-    """List the files and folders in a local folder; empty if it does not exist or is something else."""
+    """List the files and folders in a local folder; empty if it does not exist or is something else.
+
+    Raises:
+        StoreError: this user may not read it.
+    """
     try:
         with os.scandir(folder) as entries:
             listed = list(entries)
@@ -134,15 +128,23 @@ def entries_in(folder: str, *, on_unreadable_name: OnUnreadableName = report_unr
     except OSError as err:
         if err.errno in NOT_A_FILE:
             return []
+        if err.errno in READ_ONLY:
+            raise StoreError("a folder of the store cannot be read", path=folder, reason=str(err.strerror)) from err
         raise
     return [entry for entry in listed if _has_text_name(entry, on_unreadable_name)]
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir()
+        return entry.is_dir() and not (entry.is_symlink() and _leads_upwards(entry.path))
     except OSError:  # a link to itself
         return False
+
+
+def _leads_upwards(link: str) -> bool:
+    """Whether a link leads to a folder that contains the link: following it would not end."""
+    target = os.path.realpath(link)
+    return os.path.commonpath([target, os.path.realpath(os.path.dirname(link))]) == target  # noqa: PTH120
 
 
 def _has_text_name(entry: os.DirEntry[str], on_unreadable_name: OnUnreadableName) -> bool:

@@ -14,6 +14,7 @@ from ray_jobs.process.environment import this_processor
 from ray_jobs.workers.nodes.node_list import ClusterNode
 from ray_jobs.workers.nodes.node_tasks import reason_of_failure, start_on_node
 from ray_jobs.workers.nodes.requirements import Requirements, problem_here
+from ray_jobs.workers.ray_failures import is_memory_kill
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,10 @@ def _require_answer(task: ObjectRef, node: ClusterNode) -> None:
     except RayError as err:
         if node.node_id in {other["NodeID"] for other in ray.nodes() if other["Alive"]}:
             message = "a node of the cluster cannot check the models and plug-ins of the run"
+            if is_memory_kill(err):
+                message = "a node killed the check of the models and plug-ins of the run for its memory"
+                advice = "free memory on the node, or raise RAY_memory_usage_threshold (0.95) where its Ray starts"
+                raise BadInputError(message, node=node.host, next=advice) from err
             raise BadInputError(message, node=node.host, reason=reason_of_failure(err)) from err
         logger.warning("node %s left before it was checked", node.host)
         return

@@ -10,11 +10,12 @@ import pytest
 from catalog.serve.access import Token
 from catalog.serve.application import Live, create_application
 from catalog.serve.live_state import LiveState
+from catalog.serve.query_child import QueryChildren
 from catalog.serve.run_progress import RunProgress, StepProgress
 from catalog.serve.watcher import Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.store.store import Store
-from tests.catalog.serve.asgi import Client
+from tests.catalog.serve.asgi import PATIENCE_S, Client
 
 STARTED = datetime(2026, 2, 3, 22, 15, tzinfo=UTC)
 
@@ -49,11 +50,19 @@ def live_catalog(small_filled: Store, tmp_path_factory: pytest.TempPathFactory) 
     catalog.close()
 
 
+@pytest.fixture(scope="session")
+def queries(live_catalog: LiveCatalog, small_filled: Store) -> Iterator[QueryChildren]:
+    """The children that answer SQL on it; the time limit does not matter on a busy machine."""
+    children = QueryChildren(live_catalog, small_filled.uri, seconds=PATIENCE_S)
+    yield children
+    children.close()
+
+
 @pytest.fixture
-def live(live_catalog: LiveCatalog, small_filled: Store, tmp_path: Path) -> Live:
+def live(live_catalog: LiveCatalog, queries: QueryChildren, small_filled: Store, tmp_path: Path) -> Live:
     state = LiveState()
     watcher = Watcher(live_catalog, state, read_runs=lambda: [a_run()], render_report=write_page, folder=tmp_path)
-    return Live(small_filled.uri, live_catalog, state, watcher)
+    return Live(small_filled.uri, live_catalog, queries, state, watcher)
 
 
 @pytest.fixture

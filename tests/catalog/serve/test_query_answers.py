@@ -11,6 +11,7 @@ import pytest
 
 from catalog.serve import query_answers
 from catalog.serve.query_answers import answer_file, answer_table, editable_query
+from catalog.store import Catalog
 from catalog.store import live_catalog as live_catalog_module
 from catalog.store.limits import QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
@@ -18,70 +19,75 @@ from mlprune.errors import QueryError
 from mlprune.store.store import Store
 
 
-def test_a_statement_is_answered_as_text_with_null_and_escapes(live_catalog: LiveCatalog) -> None:
+@pytest.fixture
+def opened(live_catalog: LiveCatalog) -> Catalog:
+    return live_catalog.use(lambda catalog: catalog, wait_s=1)
+
+
+def test_a_statement_is_answered_as_text_with_null_and_escapes(opened: Catalog) -> None:
     sql = "SELECT 1.5 AS number, NULL AS nothing, [1, 2] AS list, chr(27) || '<b>' AS text"
-    answer = answer_table(live_catalog, sql)
+    answer = answer_table(opened, sql)
     assert answer["columns"] == ["number", "nothing", "list", "text"]
     assert answer["rows"] == [["1.5", None, "[1, 2]", "\\x1b<b>"]]
     assert answer["is_cut"] is False
 
 
-def test_a_built_in_query_is_run_by_its_name(live_catalog: LiveCatalog) -> None:
-    assert answer_table(live_catalog, "best_by_language")["rows"]
+def test_a_built_in_query_is_run_by_its_name(opened: Catalog) -> None:
+    assert answer_table(opened, "best_by_language")["rows"]
     with pytest.raises(QueryError, match="best_by_language"):
-        answer_table(live_catalog, "best_by_langage")
+        answer_table(opened, "best_by_langage")
 
 
-def test_a_comment_declares_the_values_of_parameters(live_catalog: LiveCatalog) -> None:
+def test_a_comment_declares_the_values_of_parameters(opened: Catalog) -> None:
     sql = "-- one row\n-- $word VARCHAR = 'seen'\n-- $n INTEGER = 3\nSELECT $word AS word, $n + 1 AS n"
-    assert answer_table(live_catalog, sql)["rows"] == [["seen", "4"]]
+    assert answer_table(opened, sql)["rows"] == [["seen", "4"]]
     with pytest.raises(QueryError, match="missing"):
-        answer_table(live_catalog, "SELECT $word AS word")
+        answer_table(opened, "SELECT $word AS word")
 
 
 @pytest.mark.parametrize("name", ["best_by_language", "failures", "rank_consistency_to_english"])
-def test_a_built_in_query_can_be_copied_and_run(live_catalog: LiveCatalog, name: str) -> None:
-    text = editable_query(live_catalog, name)
+def test_a_built_in_query_can_be_copied_and_run(opened: Catalog, name: str) -> None:
+    text = editable_query(opened, name)
     assert text.startswith(f"-- {name}:")
-    assert answer_table(live_catalog, text)["rows"] == answer_table(live_catalog, name)["rows"]
+    assert answer_table(opened, text)["rows"] == answer_table(opened, name)["rows"]
 
 
 def test_a_copied_query_has_the_only_task_of_the_store_as_its_default(
-    live_catalog: LiveCatalog, monkeypatch: pytest.MonkeyPatch
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(query_answers, "store_defaults", lambda *_, **__: {"task": "xnli"})
-    text = editable_query(live_catalog, "best_by_language")
+    text = editable_query(opened, "best_by_language")
     assert "-- $task VARCHAR = 'xnli'\n" in text
     assert "'facts'" not in text
 
 
 def test_the_page_shows_the_first_rows_and_a_file_with_too_many_is_refused(
-    live_catalog: LiveCatalog, monkeypatch: pytest.MonkeyPatch
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer = answer_table(live_catalog, "SELECT range AS n FROM range(5000)")
+    answer = answer_table(opened, "SELECT range AS n FROM range(5000)")
     assert len(answer["rows"]) == query_answers.MAX_ROWS  # type: ignore[arg-type]
     assert answer["is_cut"] is True
     monkeypatch.setattr(query_answers, "MAX_FILE_ROWS", 10)
     for name in query_answers.FILE_FORMATS:
-        assert answer_file(live_catalog, "SELECT range AS n FROM range(10)", name)
+        assert answer_file(opened, "SELECT range AS n FROM range(10)", name)
         with pytest.raises(QueryLimitError, match="too many rows"):
-            answer_file(live_catalog, "SELECT range AS n FROM range(11)", name)
+            answer_file(opened, "SELECT range AS n FROM range(11)", name)
     monkeypatch.setattr(query_answers, "MAX_FILE_BYTES", 10)
     with pytest.raises(QueryLimitError, match="too large"):
-        answer_file(live_catalog, "SELECT range AS n FROM range(10)", "csv")
+        answer_file(opened, "SELECT range AS n FROM range(10)", "csv")
 
 
-def test_files_have_exact_values(live_catalog: LiveCatalog) -> None:
+def test_files_have_exact_values(opened: Catalog) -> None:
     sql = "SELECT variant_id, value, 'a,\"b\nç' AS text FROM metrics ORDER BY ALL LIMIT 5"
-    from_json = json.loads(answer_file(live_catalog, sql, "json"))
-    from_csv = list(csv.DictReader(io.StringIO(answer_file(live_catalog, sql, "csv").decode())))
-    from_parquet = pq.read_table(io.BytesIO(answer_file(live_catalog, sql, "parquet"))).to_pylist()
+    from_json = json.loads(answer_file(opened, sql, "json"))
+    from_csv = list(csv.DictReader(io.StringIO(answer_file(opened, sql, "csv").decode())))
+    from_parquet = pq.read_table(io.BytesIO(answer_file(opened, sql, "parquet"))).to_pylist()
     assert from_json == from_parquet
     assert len(from_json) == 5
     assert [row["value"] for row in from_csv] == [str(row["value"]) for row in from_json]
     assert from_csv[0]["text"] == from_json[0]["text"] == 'a,"b\nç'
     with pytest.raises(QueryError, match="no such format"):
-        answer_file(live_catalog, sql, "../csv")
+        answer_file(opened, sql, "../csv")
 
 
 @pytest.mark.parametrize(
@@ -144,17 +150,15 @@ def test_files_have_exact_values(live_catalog: LiveCatalog) -> None:
         "🜲🜲🜲",
     ],
 )
-def test_an_attack_is_refused_in_one_line_and_writes_nothing(
-    live_catalog: LiveCatalog, tmp_path: Path, sql: str
-) -> None:
+def test_an_attack_is_refused_in_one_line_and_writes_nothing(opened: Catalog, tmp_path: Path, sql: str) -> None:
     (tmp_path / "mine.sql").write_text("SELECT 1 AS one")
-    before = live_catalog.use(lambda catalog: catalog.snapshot_id(), wait_s=1)
+    before = opened.snapshot_id()
     with pytest.raises(QueryError) as caught:
-        answer_table(live_catalog, sql.format(folder=tmp_path))
+        answer_table(opened, sql.format(folder=tmp_path))
     assert "\n" not in str(caught.value)
     assert "root:" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.sql"]
-    assert live_catalog.use(lambda catalog: catalog.snapshot_id(), wait_s=1) == before
+    assert opened.snapshot_id() == before
 
 
 @pytest.mark.parametrize(
@@ -165,16 +169,16 @@ def test_an_attack_is_refused_in_one_line_and_writes_nothing(
     ],
 )
 def test_a_query_without_an_end_is_interrupted_and_the_next_one_is_answered(
-    live_catalog: LiveCatalog, monkeypatch: pytest.MonkeyPatch, sql: str
+    opened: Catalog, monkeypatch: pytest.MonkeyPatch, sql: str
 ) -> None:
-    monkeypatch.setattr(query_answers, "MAX_SECONDS", 0.05)
+    monkeypatch.setattr(query_answers, "INTERRUPT_AFTER_S", 0.05)
     started = time.monotonic()
     for name in ("", "parquet"):
         with pytest.raises(QueryLimitError, match="too long"):
-            answer_file(live_catalog, sql, name) if name else answer_table(live_catalog, sql)
+            answer_file(opened, sql, name) if name else answer_table(opened, sql)
     assert time.monotonic() - started < 20
     monkeypatch.undo()
-    assert answer_table(live_catalog, "SELECT 1 AS one")["rows"] == [["1"]]
+    assert answer_table(opened, "SELECT 1 AS one")["rows"] == [["1"]]
 
 
 @pytest.mark.parametrize(
@@ -188,24 +192,25 @@ def test_a_query_without_an_end_is_interrupted_and_the_next_one_is_answered(
     ],
     ids=["open brackets", "brackets", "sum", "text", "not"],
 )
-def test_a_very_long_statement_is_refused_and_the_server_stays(live_catalog: LiveCatalog, sql: str) -> None:
+def test_a_very_long_statement_is_refused_and_the_server_stays(opened: Catalog, sql: str) -> None:
     with pytest.raises(QueryError) as caught:
-        answer_table(live_catalog, sql)
+        answer_table(opened, sql)
     assert len(str(caught.value)) < 1_000
-    assert answer_table(live_catalog, "SELECT 1 AS one")["rows"] == [["1"]]
+    assert answer_table(opened, "SELECT 1 AS one")["rows"] == [["1"]]
 
 
 def test_a_query_that_needs_too_much_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"memory_limit": "50MB", "max_temp_directory_size": "1MB", "threads": "1"}
     monkeypatch.setattr(live_catalog_module, "LIMITED_SETTINGS", small)
-    catalog = LiveCatalog(Store(tmp_path / "store"), tmp_path)
-    catalog.refresh()
+    live = LiveCatalog(Store(tmp_path / "store"), tmp_path)
+    live.refresh()
+    catalog = live.use(lambda opened: opened, wait_s=1)
     with pytest.raises(QueryError, match="Out of Memory"):
         answer_table(catalog, "SELECT list(range) AS l FROM range(20000000)")
     assert answer_table(catalog, "SELECT 1 AS one")["rows"] == [["1"]]
-    catalog.close()
+    live.close()
 
 
-def test_a_long_value_is_shortened_in_the_page(live_catalog: LiveCatalog) -> None:
-    ((value,),) = answer_table(live_catalog, "SELECT repeat('x', 100000) AS x")["rows"]  # type: ignore[misc, union-attr]
+def test_a_long_value_is_shortened_in_the_page(opened: Catalog) -> None:
+    ((value,),) = answer_table(opened, "SELECT repeat('x', 100000) AS x")["rows"]  # type: ignore[misc, union-attr]
     assert len(value) == query_answers.MAX_CELL_LENGTH  # type: ignore[arg-type]

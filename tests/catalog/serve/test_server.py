@@ -1,20 +1,26 @@
 """The server on loopback: its address, its port, and that many requests leave nothing open."""
 
 import http.client
+import json
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from catalog.serve import server as server_module
+from catalog.serve.query_child import QueryChildren
 from catalog.serve.server import HOST, LiveServer, Sources, listen, live_server
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run, write_page
+from tests.catalog.serve.test_query_child import ENDLESS_PLANNING
 
 
 @contextmanager
@@ -101,6 +107,75 @@ def test_many_requests_leave_no_open_file_or_thread(sources: Sources) -> None:
         while len(list(Path("/proc/self/fd").iterdir())) > n_files + 3 or threading.active_count() > n_threads + 2:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+def strangers(server: LiveServer, n: int) -> list[socket.socket]:
+    """Connections that send half a header and wait."""
+    opened = [socket.create_connection((HOST, server.port), timeout=PATIENCE_S) for _ in range(n)]
+    for connection in opened:
+        connection.sendall(b"GET / HTTP/1.1\r\n")
+    return opened
+
+
+def test_connections_without_the_token_do_not_keep_its_owner_out(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "MAX_STRANGERS", 20)
+    monkeypatch.setattr(server_module, "HEADER_TIMEOUT_S", 3600.0)
+    with running(sources) as server:
+        opened = strangers(server, 30)
+        for _ in range(5):
+            assert ask(server, "/news")[0] == 200
+        for connection in opened[:10]:
+            assert_closed(connection)
+        assert ask(server, "/news", Cookie="")[0] == 403
+        for connection in opened:
+            connection.close()
+
+
+def test_half_a_header_is_not_waited_for(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "HEADER_TIMEOUT_S", 0.05)
+    with running(sources) as server:
+        for connection in strangers(server, 3):
+            assert_closed(connection)
+        with socket.create_connection((HOST, server.port), timeout=PATIENCE_S) as silent:
+            assert_closed(silent)
+        wait_for_news(server, b'"report":')
+        version = server._state.version
+        assert ask(server, "/news?wait=1", **{"If-None-Match": f'"{version}"'})[0] in (200, 304)
+
+
+def assert_closed(connection: socket.socket) -> None:
+    """Wait until the server has closed a connection."""
+    with suppress(ConnectionResetError):
+        assert connection.recv(1) == b""
+
+
+def test_it_stops_while_a_query_runs(sources: Sources, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "QueryChildren", partial(QueryChildren, seconds=3600.0))
+    folders: list[Path] = []
+    with running(sources) as server:
+        wait_for_news(server, b'"is_ready":true')
+        folders.append(server._catalog._folder)
+        body = json.dumps({"sql": ENDLESS_PLANNING}).encode()
+        asking = threading.Thread(target=post, args=(server, body))
+        asking.start()
+        while not (children := set(server._queries._children)):
+            time.sleep(0.005)
+        server.handle_exit(signal.SIGTERM, None)
+    asking.join(PATIENCE_S)
+    assert not asking.is_alive()
+    assert all(child.poll() is not None for child in children)
+    assert not folders[0].exists()
+
+
+def post(server: LiveServer, body: bytes) -> None:
+    """Send a query; the server may end meanwhile."""
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=PATIENCE_S)
+    connection.request("POST", "/query", body, {"Cookie": f"{server.token.cookie}={server.token.text}"})
+    with suppress(OSError, http.client.HTTPException):
+        connection.getresponse().read()
+    connection.close()
 
 
 def test_a_port_in_use_is_refused_in_one_line() -> None:

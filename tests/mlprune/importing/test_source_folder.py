@@ -1,5 +1,6 @@
 """A GGUF file alone is a source; files next to it are not part of it."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mlprune.importing.source_folder import source_folder
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import inspect_model, load_tokenizer
 from tests.gguf_files import write_gguf
+from tests.tiny_models import save_tiny_model
 
 
 @pytest.fixture
@@ -54,3 +56,33 @@ def test_errors_about_a_gguf_file_name_the_file_and_no_temporary_folder(tmp_path
     with pytest.raises(ModelError) as caught:
         import_model(tmp_path / "tiny.gguf", tmp_path / "out", report=print)
     assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")
+
+
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "config.json", "model.safetensors", "tokenizer.json"])
+def test_a_link_out_of_the_source_and_a_pipe_are_refused(tmp_path: Path, name: str) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    save_tiny_model(source, "xglm")
+    (tmp_path / "secret").write_text("secret")
+    (source / name).unlink(missing_ok=True)
+    for make in (lambda path: path.symlink_to(tmp_path / "secret"), os.mkfifo):
+        make(source / name)
+        with pytest.raises(ModelError) as caught:
+            import_model(source, out, report=print)
+        assert caught.value.context["path"] == str(source / name)
+        assert not out.exists()
+        (source / name).unlink()
+
+
+def test_links_of_a_snapshot_in_the_cache_of_a_hub_are_followed(tmp_path: Path) -> None:
+    repository = tmp_path / "models--a--b"
+    (repository / "blobs").mkdir(parents=True)
+    (repository / "blobs" / "0a1b").write_text("{}")
+    snapshot = repository / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").symlink_to("../../blobs/0a1b")
+    with source_folder(snapshot) as folder:
+        assert folder == snapshot
+    (snapshot / "README.md").symlink_to(tmp_path)
+    (snapshot / "LICENSE").symlink_to("../../../other")
+    with pytest.raises(ModelError), source_folder(snapshot):
+        pass

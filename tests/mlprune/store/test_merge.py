@@ -11,14 +11,17 @@ from mlprune.errors import StoreError
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
 from mlprune.store.merge import Merge, merge
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.retired import group_of, retired_groups, write_marker
 from mlprune.store.store import Store
+from tests.mask_records import write_ordering, write_variant
 from tests.records import made_up_record, record_text
 
 
 def add(store: Store, number: int, kind: str = "evaluations") -> Record:
-    artefact = store.write_bytes(f"predictions/{kind}-{number}.parquet", f"bytes {number}".encode())
+    path = f"{RECORD_KINDS[kind].folders[0]}/{kind}-{number}.parquet"
+    artefact = store.write_bytes(path, f"bytes {number}".encode())
     record = made_up_record(kind, {"number": number}, artefacts=[artefact])
     store.write_record(record)
     return record
@@ -122,7 +125,7 @@ def test_bytes_that_another_machine_computed_do_not_replace_existing_ones(
 def test_a_record_that_lists_other_bytes_under_an_existing_path_is_refused(target: Store, source: Store) -> None:
     shared = next(record for record in target.records() if record.parameters["number"] == 1)
     artefact = source.write_bytes(shared.artefacts[0].path, b"almost bytes 1")
-    other = made_up_record("masks", artefacts=[artefact])
+    other = made_up_record("evaluations", {"number": "other"}, artefacts=[artefact])
     source.write_record(other)
     assert merge(source, target).refused == (other.path,)
     assert target.is_intact(shared)
@@ -133,15 +136,26 @@ def test_a_record_that_lists_other_bytes_under_an_existing_path_is_refused(targe
     [
         {"artefacts": [{"path": "masks/../../../evil.sh", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
         {"artefacts": [{"path": "records/masks/x.json", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"artefacts": [{"path": "imported-models/a/x", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"artefacts": [{"path": "retired/masks/a.json", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"artefacts": [{"path": ".hooks/pre-commit", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
+        {"artefacts": [{"path": "masks/a/x.parquet", "n_bytes": 4, "sha256": sha256_of(b"evil"), "n_rows": None}]},
         {"kind": "../../../", "id": "PWN2"},
         {"id": "../../../PWN2"},
     ],
 )
-def test_a_merge_writes_nothing_outside_the_folders_of_artefacts(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_merge_writes_nothing_outside_the_folders_of_a_kind(tmp_path: Path, change: dict[str, Any]) -> None:
     source, target = Store(tmp_path / "source"), Store(tmp_path / "a" / "b" / "target")
     record = add(source, 1)
     (root(source) / record.path).write_bytes(record_text({**json.loads(record.to_json()), **change}))
-    for path in (root(source) / "../../evil.sh", root(source) / "records/masks/x.json"):
+    paths = [
+        "../../evil.sh",
+        "records/masks/x.json",
+        "imported-models/a/x",
+        "retired/masks/a.json",
+        ".hooks/pre-commit",
+    ]
+    for path in (root(source) / name for name in (*paths, "masks/a/x.parquet")):
         path.resolve().parent.mkdir(parents=True, exist_ok=True)
         path.resolve().write_bytes(b"evil")
     before = sorted(tmp_path.rglob("*"))
@@ -208,3 +222,43 @@ def test_a_marker_of_another_store_does_not_hide_damage_here(target: Store, sour
     target.delete(record.artefacts[0].path)
     assert merge(source, target).refused == (record.path,)
     assert retired_groups(target) == frozenset()
+
+
+def test_a_marker_cannot_come_with_a_record_that_names_a_file_of_another_records_group(
+    target: Store, source: Store
+) -> None:
+    """The other store has a record of its own that lists a retired file next to those of an ordering of this store."""
+    ordering = write_ordering(target, write_variant(target, "a"))
+    group = group_of(ordering.artefacts[0].path)
+    planted = source.write_bytes(f"{group}/block-999.parquet", b"x")
+    record = made_up_record("masks", {"planted": 1}, artefacts=[planted])
+    source.write_record(record)
+    write_marker(source, group, retired_at="2026-11-26", reason="space")
+    source.delete(planted.path)
+    assert merge(source, target).refused == (record.path,)
+    assert retired_groups(target) == frozenset()
+
+
+def test_a_file_that_no_record_lists_is_not_overwritten(target: Store, source: Store) -> None:
+    path = numbered(source, 2).artefacts[0].path
+    target.write_bytes(path, b"bytes of a run that was killed")
+    assert merge(source, target).refused == (numbered(source, 2).path,)
+    assert target.read_file(path) == b"bytes of a run that was killed"
+
+
+def test_a_damaged_file_of_an_existing_record_is_replaced(target: Store, source: Store) -> None:
+    shared = numbered(target, 1)
+    target.write_bytes(shared.artefacts[0].path, b"damaged bytes")
+    merge(source, target)
+    assert target.is_intact(shared)
+
+
+def test_a_run_file_that_is_a_link_out_of_the_other_store_is_not_copied(
+    target: Store, source: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "secret").write_text("secret")
+    (root(source) / "runs" / "run-2" / "job-1.json").symlink_to(tmp_path / "private" / "secret")
+    (root(source) / "runs" / "run-3").symlink_to(tmp_path / "private")
+    merge(source, target)
+    assert target.list("runs") == ["runs/run-2/job-0.json"]

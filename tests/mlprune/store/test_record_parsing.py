@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import Artefact, identity
 from tests.records import EXAMPLE_INPUTS as INPUTS
 from tests.records import EXAMPLE_RECORD as RECORD
-from tests.records import record_text
+from tests.records import made_up_record, record_text
 
-KEY = {"kind": "variants", "record_id": RECORD.id}
+KEY = {"kind": RECORD.kind, "record_id": RECORD.id}
 
 
 def sha(text: str) -> str:
@@ -39,7 +40,7 @@ def test_every_flip_of_a_single_bit_is_detected(text: str) -> None:
             parse_record(bytes(flipped), **KEY)
 
 
-@pytest.mark.parametrize("key", [{"kind": "masks"}, {"record_id": "0" * 20}])
+@pytest.mark.parametrize("key", [{"kind": "variants"}, {"record_id": "0" * 20}])
 def test_a_record_is_refused_under_another_kind_or_id(key: dict[str, str]) -> None:
     with pytest.raises(DamagedRecordError) as caught:
         parse_record(RECORD.to_json().encode(), **{**KEY, **key})
@@ -97,13 +98,22 @@ def test_a_record_of_another_shape_is_refused_even_with_a_right_checksum() -> No
 
 UNSAFE = ["", "x", "/etc/x", "../x", "masks/../../x", "masks/./x", "masks//x", "masks/", "./x", "masks\\x", "a/b\n"]
 UNSAFE += ["masks/..", "records/variants/x.json", "runs/r/run.json", "claims/masks/x", "quarantine/x", "a/\x00b"]
+UNSAFE += ["imported-models/x/model.safetensors", "retired/masks/x.json", ".hooks/pre-commit", "bin/evil.sh"]
+UNSAFE += ["predictions/x.parquet", "Masks/x"]
 
 
 @pytest.mark.parametrize("path", UNSAFE)
-def test_an_artefact_cannot_be_outside_the_folders_of_artefacts(path: str) -> None:
+def test_an_artefact_cannot_be_outside_the_folders_of_its_kind(path: str) -> None:
     artefact = {"path": path, "n_bytes": 1, "sha256": "b" * 64, "n_rows": None}
     with pytest.raises(DamagedRecordError):
         parse_record(_signed({"artefacts": [artefact]}), **KEY)
+
+
+def test_artefacts_of_an_unknown_kind_are_in_the_folders_of_the_known_ones() -> None:
+    for path, is_allowed in {"predictions/x": True, "masks/x": True, "retired/masks/x.json": False}.items():
+        record = made_up_record("later_kind", artefacts=[Artefact(path, 1, "b" * 64)])
+        with nullcontext() if is_allowed else pytest.raises(DamagedRecordError):
+            assert parse_record(record.to_json().encode(), kind=record.kind, record_id=record.id) == record
 
 
 @pytest.mark.parametrize("kind", ["../../../", "a/b", "", "A", "..", "a.b"])

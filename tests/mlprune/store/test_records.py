@@ -21,7 +21,7 @@ EXAMPLE_JSON = (
     '{"contents":{"fr":"ab"},"kind":"variants","parameters":{"name":"é","sparsity":0.3},'
     '"parents":{"base_model":"00000000000000000000","parts":["1","2"]},"step_version":1}'
 )
-KEY = {"kind": "variants", "record_id": RECORD.id}
+KEY = {"kind": "masks", "record_id": RECORD.id}
 
 
 def sha(text: str) -> str:
@@ -79,4 +79,4 @@ def test_equal_records_give_equal_texts_whatever_the_order_of_their_keys() -> No
 
 
 def test_the_path_of_a_record_is_made_of_its_kind_and_id() -> None:
-    assert RECORD.path == record_path("variants", RECORD.id) == f"records/variants/{RECORD.id}.json"
+    assert RECORD.path == record_path("masks", RECORD.id) == f"records/masks/{RECORD.id}.json"

@@ -25,7 +25,7 @@ def write(store: Store, kind: str, *artefacts: Artefact) -> Record:
 
 def test_every_record_that_lists_a_damaged_artefact_is_quarantined(store: Store) -> None:
     shared = store.write_bytes("masks/shared.bin", b"12")
-    block, variant = write(store, "mask_blocks", shared), write(store, "variants", shared)
+    block, masks = write(store, "mask_blocks", shared), write(store, "masks", shared)
     sound = write(store, "evaluations", store.write_bytes("predictions/sound.bin", b"3"))
     (Path(store.uri) / shared.path).write_bytes(b"13")
     with pytest.raises(StoreError) as caught, quarantine_on_damage(store):
@@ -33,7 +33,7 @@ def test_every_record_that_lists_a_damaged_artefact_is_quarantined(store: Store)
     assert caught.value.context["path"] == shared.path
     assert "mlprune run" in caught.value.context["next"]
     assert "\n" not in str(caught.value)
-    assert [store.read_record(record.kind, record.id) for record in (block, variant)] == [None, None]
+    assert [store.read_record(record.kind, record.id) for record in (block, masks)] == [None, None]
     assert store.read_record(sound.kind, sound.id) == sound
 
 
@@ -47,18 +47,18 @@ def test_a_damaged_record_is_one_line_too(store: Store) -> None:
 
 
 def test_without_damage_nothing_happens(store: Store) -> None:
-    record = write(store, "variants", store.write_bytes("masks/a.bin", b"1"))
+    record = write(store, "masks", store.write_bytes("masks/a.bin", b"1"))
     with quarantine_on_damage(store):
         assert store.is_intact(record)
     assert store.list("quarantine") == []
 
 
 def test_a_scrub_quarantines_the_records_with_damage_that_keeps_the_size(store: Store) -> None:
-    damaged = write(store, "variants", store.write_bytes("masks/a.bin", b"1"))
+    damaged = write(store, "masks", store.write_bytes("masks/a.bin", b"1"))
     sound = write(store, "evaluations", store.write_bytes("predictions/b.bin", b"2"))
     (Path(store.uri) / "masks/a.bin").write_bytes(b"3")
     keys = [(record.kind, record.id) for record in (damaged, sound)]
-    assert scrub(store, [*keys, ("variants", "missing")]) == 1
+    assert scrub(store, [*keys, ("masks", "missing")]) == 1
     assert store.record_names() == keys[1:]
     assert scrub(store, keys) == 0
 

@@ -1,5 +1,8 @@
 """Retired files: a missing file with a marker is not damage, and names the command that makes it again."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError
@@ -89,3 +92,22 @@ def test_a_marker_is_removed_once_all_files_of_its_group_exist_again(local: Stor
     local.write_bytes(record.artefacts[0].path, record.artefacts[0].path.encode())
     remove_markers_of_complete(local, record.artefacts)
     assert retired_groups(local) == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_only_a_regular_file_is_a_marker(local: Store, kind: str) -> None:
+    record = with_masks(local)
+    path = Path(local.uri) / marker_path("masks/a")
+    path.parent.mkdir(parents=True)
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path)
+    assert retired_groups(local) == frozenset()
+    assert read_marker(local, "masks/a") is None
+    remove_markers_of_complete(local, record.artefacts)
+    local.delete(record.artefacts[0].path)
+    with pytest.raises(DamagedArtefactError):
+        local.read_bytes(record.artefacts[0])
+    write_marker(local, "masks/a", retired_at="2026-11-26", reason="space")
+    assert retired_groups(local) == {"masks/a"}

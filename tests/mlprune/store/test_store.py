@@ -24,7 +24,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def record(*artefacts: Artefact, kind: str = "variants", sparsity: float = 0.5) -> Record:
+def record(*artefacts: Artefact, kind: str = "masks", sparsity: float = 0.5) -> Record:
     return made_up_record(kind, {"sparsity": sparsity}, artefacts=artefacts)
 
 
@@ -64,24 +64,24 @@ def test_a_file_or_an_unknown_scheme_is_not_a_store(tmp_path: Path) -> None:
 def test_a_record_is_read_back_and_a_missing_one_is_none(store: Store) -> None:
     written = record(store.write_bytes("masks/a.bin", b"abc"))
     store.write_record(written)
-    assert store.read_record("variants", ID) == written
-    assert store.require("variants", ID) == written
+    assert store.read_record("masks", ID) == written
+    assert store.require("masks", ID) == written
     missing = record(sparsity=0.7).id
-    assert store.read_record("variants", missing) is None
+    assert store.read_record("masks", missing) is None
     with pytest.raises(StoreError):
-        store.require("variants", missing)
+        store.require("masks", missing)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"null", b"3", b"[]", b"{}", b"\xff\xfe", b'{"artefacts": []}'])
 def test_a_damaged_record_moves_to_quarantine(tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(tmp_path / "store", quarantine=True)
-    store.write_bytes(record_path("variants", ID), content)
+    store.write_bytes(record_path("masks", ID), content)
     with caplog.at_level(logging.WARNING):
-        assert store.read_record("variants", ID) is None
+        assert store.read_record("masks", ID) is None
     assert "quarantine" in caplog.text
     assert store.record_names() == []
     (moved,) = files_of(store)
-    assert moved.startswith(f"quarantine/records-variants-{ID}.json.")
+    assert moved.startswith(f"quarantine/records-masks-{ID}.json.")
     assert (Path(store.uri) / moved).read_bytes() == content
 
 
@@ -90,28 +90,28 @@ def test_the_same_record_can_go_to_quarantine_twice(store: Store) -> None:
         store.write_record(record())
         store.quarantine(record())
     assert len(files_of(store)) == 2
-    assert store.read_record("variants", ID) is None
+    assert store.read_record("masks", ID) is None
 
 
 def test_records_are_listed_in_order_and_damaged_ones_are_skipped(store: Store) -> None:
-    written = [record(kind=kind, sparsity=sparsity) for kind in ("variants", "masks") for sparsity in (0.5, 0.7)]
+    written = [record(kind=kind, sparsity=sparsity) for kind in ("mask_blocks", "masks") for sparsity in (0.5, 0.7)]
     for sound in written:
         store.write_record(sound)
-    store.write_bytes("records/masks/broken.json", b"{")
+    store.write_bytes("records/variants/broken.json", b"{")
     store.write_bytes("records/masks/segments/one.jsonl.zst", b"")
     in_order = sorted(written, key=lambda one: (one.kind, one.id))
-    assert store.record_names() == sorted([*((one.kind, one.id) for one in written), ("masks", "broken")])
-    assert store.record_names("variants") == [(one.kind, one.id) for one in in_order if one.kind == "variants"]
+    assert store.record_names() == sorted([*((one.kind, one.id) for one in written), ("variants", "broken")])
+    assert store.record_names("masks") == [(one.kind, one.id) for one in in_order if one.kind == "masks"]
     assert list(store.records()) == in_order
-    assert store.has_record("masks", "broken")
+    assert store.has_record("variants", "broken")
 
 
 def test_unfinished_files_are_never_listed(store: Store) -> None:
     store.write_record(record())
-    store.write_bytes("records/variants/a2.json.writing-0123abcd", b"{")
+    store.write_bytes("records/masks/a2.json.writing-0123abcd", b"{")
     store.write_bytes("masks/x/block-000.parquet.writing-0123abcd", b"")
-    assert store.list("") == [record_path("variants", ID)]
-    assert store.record_names() == [("variants", ID)]
+    assert store.list("") == [record_path("masks", ID)]
+    assert store.record_names() == [("masks", ID)]
     assert store.list("masks") == []
 
 
@@ -132,26 +132,26 @@ def test_a_store_survives_pickling_and_a_change_of_folder(tmp_path: Path, monkey
 def test_a_folder_given_as_a_uri_is_the_same_store(store: Store) -> None:
     store.write_record(record())
     by_uri = Store(Path(store.uri).as_uri())
-    assert by_uri.record_names() == [("variants", ID)]
+    assert by_uri.record_names() == [("masks", ID)]
     assert by_uri.local_root == store.local_root
 
 
 def test_a_store_behind_an_object_store_uri_works_the_same() -> None:
     remote = Store("mock:///bucket")
-    for folder in ("records/variants", "runs/r", "masks", "quarantine"):
+    for folder in ("records/masks", "runs/r", "masks", "quarantine"):
         remote._files.create_dir(f"{remote._root}/{folder}", recursive=True)
     assert remote.local_root is None
     written = record(remote.write_table("masks/a.parquet", COLUMNS, SCHEMA))
     remote.write_record(written)
     remote.write_run_file("r", "jobs", [1])
-    assert remote.record_names() == [("variants", ID)]
-    assert remote.list("") == ["masks/a.parquet", record_path("variants", ID), "runs/r/jobs.json"]
-    found = remote.require("variants", ID)
+    assert remote.record_names() == [("masks", ID)]
+    assert remote.list("") == ["masks/a.parquet", record_path("masks", ID), "runs/r/jobs.json"]
+    found = remote.require("masks", ID)
     assert found == written
     assert remote.is_intact(found)
     assert remote.read_table(found.artefacts[0]) == COLUMNS
     remote.quarantine(found)
-    assert remote.read_record("variants", ID) is None
+    assert remote.read_record("masks", ID) is None
     with pytest.raises(DamagedArtefactError, match="missing"):
         remote.read_bytes(Artefact("masks/none.parquet", 1, ""))
 
@@ -174,9 +174,9 @@ def test_a_file_is_written_only_if_absent_and_removed_if_present(store: Store) -
 
 
 def test_the_existence_of_a_record_is_known_without_reading_it(store: Store) -> None:
-    assert not store.has_record("variants", ID)
-    store.write_bytes(record_path("variants", ID), b"{")
-    assert store.has_record("variants", ID)
+    assert not store.has_record("masks", ID)
+    store.write_bytes(record_path("masks", ID), b"{")
+    assert store.has_record("masks", ID)
 
 
 def test_quarantine_of_a_record_that_is_gone_does_nothing(store: Store) -> None:
@@ -198,7 +198,7 @@ def test_a_second_writer_of_the_same_bytes_does_not_disturb_readers(store: Store
     writer.start()
     try:
         for _ in range(200):
-            assert store.require("variants", ID) == written
+            assert store.require("masks", ID) == written
             assert store.is_intact(written)
     finally:
         stop.set()
@@ -219,18 +219,18 @@ def test_only_a_store_that_quarantines_moves_a_damaged_record(
     before = store.list("")
     answering, running = Store(store.uri), Store(store.uri, quarantine=True)
     for _ in range(2):
-        assert answering.read_record("variants", ID) is None
-        assert answering.read_records([("variants", ID)]) == {}
-        assert list(answering.each_record({"variants": {ID}})) == list(answering.records()) == []
+        assert answering.read_record("masks", ID) is None
+        assert answering.read_records([("masks", ID)]) == {}
+        assert list(answering.each_record({"masks": {ID}})) == list(answering.records()) == []
         with pytest.raises(DamagedRecordError):
-            answering.require("variants", ID)
+            answering.require("masks", ID)
         with pytest.raises(DamagedRecordError):
-            answering.peek_record("variants", ID)
+            answering.peek_record("masks", ID)
     assert store.list("") == before
     assert caplog.text.count(ID) == 1
-    assert answering.has_record("variants", ID)
+    assert answering.has_record("masks", ID)
     assert list(running.records()) == []
-    assert not running.has_record("variants", ID)
+    assert not running.has_record("masks", ID)
     assert not pickle.loads(pickle.dumps(answering)).quarantines
     assert pickle.loads(pickle.dumps(running)).quarantines
 

@@ -6,7 +6,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -14,12 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+from mlprune.corpus.text_files import expanded_limit, open_binary
 from mlprune.errors import TaskFileError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz")
 """Extensions of archives whose members are read."""
 MOST_FILES = 20_000
 """Maximum number of files to examine; mLAMA in all its languages has about 7,000."""
+MOST_MEMBERS = 200_000
+"""Most files of an archive."""
 MOST_LEVELS = 4
 """Maximum depth of folders to search."""
 CHUNK_BYTES = 1 << 20
@@ -99,12 +102,15 @@ def _members(archive: Path, version: tuple[int, int]) -> tuple[str, ...]:
     try:
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as opened:
-                names = [info.filename for info in opened.infolist() if not info.is_dir()]
+                sizes = [(info.filename, info.file_size) for info in opened.infolist() if not info.is_dir()]
         else:
-            with tarfile.open(archive) as tar:
-                names = [member.name.removeprefix("./") for member in tar if _is_small_file(member, archive)]
+            with _opened_tar(archive) as tar:
+                files = (member for member in tar if _is_small_file(member, archive))
+                sizes = [(member.name.removeprefix("./"), member.size) for member in islice(files, MOST_MEMBERS + 1)]
     except ARCHIVE_ERRORS as err:
         raise TaskFileError("an archive cannot be read", file=str(archive), reason=str(err)) from err
+    _require_bounded(archive, sizes)
+    names = (name for name, _ in sizes)
     return tuple(sorted(name for name in names if not any(map(_is_hidden, name.split("/")))))
 
 
@@ -123,6 +129,24 @@ def _too_large(archive: Path, member: str) -> TaskFileError:
     expected = f"at most {MOST_BYTES:,} bytes"
     message = "a file in an archive is too large"
     return TaskFileError(message, file=str(archive), member=member, expected=expected, got="more")
+
+
+def _require_bounded(archive: Path, sizes: Sequence[tuple[str, int]]) -> None:
+    """Refuse an archive with very many members, or that expands to very many times its size."""
+    limit, n_bytes = expanded_limit(archive), sum(size for _, size in sizes)
+    if len(sizes) > MOST_MEMBERS:
+        message, expected = "an archive has too many members", f"at most {MOST_MEMBERS:,}"
+        raise TaskFileError(message, file=str(archive), expected=expected)
+    if n_bytes > limit:
+        message, expected = "an archive expands too much", f"at most {limit:,} bytes"
+        raise TaskFileError(message, file=str(archive), expected=expected, got=n_bytes)
+
+
+@contextmanager
+def _opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar archive for reading from its start to its end."""
+    with open_binary(archive) as stream, tarfile.open(fileobj=stream, mode="r|") as tar:
+        yield tar
 
 
 @cache
@@ -148,7 +172,7 @@ def _opened_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as content:
             yield content
         return
-    with tarfile.open(archive) as tar:
+    with _opened_tar(archive) as tar:
         info = next(info for info in tar if info.isfile() and info.name.removeprefix("./") == member)
         extracted = tar.extractfile(info)
         assert extracted is not None, "a regular file has content"

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from ray_jobs.cli.result_output import echo
+
 
 def check(
     path: Annotated[str, typer.Argument(help="File or folder, as it was published.")],
@@ -21,6 +23,6 @@ def check(
     from ray_jobs.cli.data_text import describe_data  # noqa: PLC0415 - commands import lazily
 
     text, n_problems = describe_data(Path(path), task=task, split=split)
-    typer.echo(text)
+    echo(text)
     if n_problems:
         raise typer.Exit(1)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption
-from ray_jobs.cli.result_output import screen_width
+from ray_jobs.cli.result_output import echo, screen_width
 
 WIDTH = 100
 """Columns of the notes if the width of the screen is not known."""
@@ -58,12 +58,12 @@ def methods(
     options = TableOptions(screen_width(), is_wide=wide)
     if format_ == "table" and not (name or kind or load or allow_plugins):
         table = QueryResult(COMBINATION_COLUMNS, tuple(row.values for row in combinations()))
-        typer.echo(render(table, format_, options=options))
+        echo(render(table, format_, options=options))
         for note in (*COMBINATION_NOTES, "mlprune methods NAME describes a method, --kind score all scores."):
-            typer.echo(fill(note, screen_width() or WIDTH))
+            echo(fill(note, screen_width() or WIDTH))
         return
     found = [row for row in method_rows(loads=load) if kind in (None, row.kind)]
     rows = tuple(row.values for row in found if name in (None, row.name))
     if not rows:
         raise unknown("method", str(name), [row.name for row in found], error=BadInputError)
-    typer.echo(render(QueryResult(COLUMNS, rows), format_, options=options))
+    echo(render(QueryResult(COLUMNS, rows), format_, options=options))

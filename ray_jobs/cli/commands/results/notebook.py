@@ -10,6 +10,7 @@ import typer
 
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store, require_output
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.install_command import install_command
 
 
@@ -38,7 +39,7 @@ def notebook(
     path = out or Path(FILE_NAMES["jupyter" if jupyter else "marimo"])
     require_output(path, is_folder=False)
     write_notebook(_absolute(store), path, "jupyter" if jupyter else "marimo")
-    typer.echo(str(path))
+    echo(str(path))
     if command is not None:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", *command, str(path)])  # noqa: S606 - it gets the terminal

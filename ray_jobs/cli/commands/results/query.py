@@ -6,7 +6,7 @@ import typer
 
 from ray_jobs.cli.completion import complete_query
 from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import format_report, format_result, format_text
+from ray_jobs.cli.result_output import echo, format_report, format_result, format_text
 
 
 def query(
@@ -40,7 +40,7 @@ def query(
         from catalog.named_queries import list_queries  # noqa: PLC0415 - commands import lazily
 
         for built_in in list_queries():
-            typer.echo(format_report(f"{built_in.name}: {built_in.summary}"))
+            echo(format_report(f"{built_in.name}: {built_in.summary}"))
         return
     from catalog.queries import answer_user_query  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
@@ -55,5 +55,5 @@ def query(
     if format_ == "table" and not answer.result.rows:
         text = format_text(notes.pop())
     for note in notes:
-        typer.echo(note, err=True)
-    typer.echo(text)
+        echo(note, err=True)
+    echo(text)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import StoreOption, existing_store, require_output
+from ray_jobs.cli.result_output import echo
 
 
 def report(
@@ -23,7 +24,7 @@ def report(
 
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
-        typer.echo(str(write_report(catalog, out)))
+        echo(str(write_report(catalog, out)))
 
 
 def figures(
@@ -53,4 +54,4 @@ def figures(
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         for path in write_figures(catalog, out, selection):
-            typer.echo(str(path))
+            echo(str(path))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from mlprune.errors import BadInputError, unknown
+from mlprune.given_files import read_given_text
 from mlprune.vocabulary import RuleName
 from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import format_result
+from ray_jobs.cli.result_output import echo, format_result
 
 if TYPE_CHECKING:
     from mlprune.steps.evaluate.rescore import Rescored
@@ -58,8 +59,8 @@ def rescore(
     with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rescore_store(opened, change, selection)
     for evaluation_id in result.evaluation_ids:
-        typer.echo(evaluation_id)
-    typer.echo(_format_summary(result), err=True)
+        echo(evaluation_id)
+    echo(_format_summary(result), err=True)
 
 
 def _rate_generated(
@@ -83,8 +84,8 @@ def _rate_generated(
     with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rate_generated_texts(opened, metrics, language=language)
     for record_id in result.record_ids:
-        typer.echo(record_id)
-    typer.echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
+        echo(record_id)
+    echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
 
 
 def ranks(
@@ -114,8 +115,8 @@ def ranks(
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        typer.echo(format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
-    typer.echo(NOTE, err=True)
+        echo(format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
+    echo(NOTE, err=True)
 
 
 def _scoring_rule(name: str | None) -> RuleName | None:
@@ -139,7 +140,7 @@ def _read_ids(path: Path) -> frozenset[str]:
         BadInputError: the file cannot be read, or is empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_given_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise BadInputError("cannot read the file of example ids", path=str(path), reason=str(err)) from err
     ids = frozenset(line.strip() for line in lines if line.strip())

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from catalog.visible_text import visible
 from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.result_output import echo
 
 
 def export(
@@ -57,9 +57,9 @@ def export(
         request = Request(submission, with_samples=not no_samples)
         done = export_results(catalog, to, format=format_, request=request, variant_ids=variant_ids)
     for reason, n in done.left_out.items():
-        typer.echo(f"left out: {n} {reason}", err=True)
+        echo(f"left out: {n} {reason}", err=True)
     samples = f", {done.n_samples} items" if done.n_samples else ""
-    typer.echo(visible(f"{done.n_files} files, {done.n_results} results{samples} in {to}"))
+    echo(f"{done.n_files} files, {done.n_results} results{samples} in {to}")
 
 
 def import_(
@@ -96,7 +96,7 @@ def import_(
         samples = f"{imported.samples.n_documents} samples" if imported.samples else "no samples"
         known = ", known already" if imported.existed else ""
         values = ", ".join(f"{metric.key} {metric.value:.4g}" for metric in imported.task.metrics)
-        typer.echo(visible(f"{imported.task.name}: {values}; {samples}{known}"))
+        echo(f"{imported.task.name}: {values}; {samples}{known}")
     with Catalog.open(opened) as catalog:
         catalog.fold()
-    typer.echo(f"{n_new} tasks imported; next: mlprune query results_from_elsewhere --store {store}", err=True)
+    echo(f"{n_new} tasks imported; next: mlprune query results_from_elsewhere --store {store}", err=True)

@@ -7,6 +7,7 @@ import typer
 
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption, existing_store, require_output
+from ray_jobs.cli.result_output import echo
 
 
 def tables(
@@ -57,9 +58,9 @@ def tables(
         catalog.fold()
         built = build_tables(catalog, specs)
     for note in built.notes:
-        typer.echo(note, err=True)
+        echo(note, err=True)
     if out is None:
-        typer.echo(render_tables(built.tables, format_ or "markdown"))
+        echo(render_tables(built.tables, format_ or "markdown"))
         return
     for path in write_tables(built.tables, out, formats=[format_] if format_ else list(FORMATS)):
-        typer.echo(str(path))
+        echo(str(path))

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import AddressOption, AllowPluginsOption, show_start
+from ray_jobs.cli.result_output import echo
 
 
 def doctor(
@@ -28,7 +29,6 @@ def doctor(
       mlprune doctor --address ray://head:10001 --json
     """
     show_start("examining this machine")
-    from catalog.visible_text import visible  # noqa: PLC0415 - commands import lazily
     from ray_jobs.doctor.findings import is_healthy, to_json, to_text  # noqa: PLC0415
     from ray_jobs.doctor.gpu import examine_gpus  # noqa: PLC0415
     from ray_jobs.doctor.machine import examine_machine  # noqa: PLC0415
@@ -46,6 +46,6 @@ def doctor(
         findings += examine_recipe(
             recipe, store_uri=used_store, address=address, allowed_plugins=tuple(allow_plugins or ())
         )
-    typer.echo(to_json(findings) if json_ else visible(to_text(findings)))
+    echo(to_json(findings) if json_ else to_text(findings))
     if not is_healthy(findings):
         raise typer.Exit(1)

@@ -15,7 +15,7 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
-from ray_jobs.cli.result_output import format_report
+from ray_jobs.cli.result_output import echo, format_report
 
 
 def plan(
@@ -61,4 +61,4 @@ def plan(
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
     nodes = () if cluster is None else parse_cluster(cluster)
     described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
-    typer.echo(format_report(described.text))
+    echo(format_report(described.text))

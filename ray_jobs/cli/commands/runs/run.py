@@ -15,6 +15,7 @@ from ray_jobs.cli.options import (
     StoreOption,
     show_start,
 )
+from ray_jobs.cli.result_output import echo
 
 
 def run(
@@ -66,5 +67,5 @@ def run(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
     )
     for position, command in enumerate(summary.next_commands):
-        typer.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
+        echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
     raise typer.Exit(summary.exit_code)

@@ -7,6 +7,7 @@ import typer
 
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import StoreOption
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.install_command import install_command
 
 
@@ -39,12 +40,12 @@ def serve(
     sources = Sources(opened, read_runs=runs_reader(opened), render_report=render_in_child(opened.uri))
     with live_server(sources, port=port) as server:
         if not opened.list("records"):
-            typer.echo("The store has no records yet; the page shows a run as soon as it starts.", err=True)
-        typer.echo(server.address)
-        typer.echo(
+            echo("The store has no records yet; the page shows a run as soon as it starts.", err=True)
+        echo(server.address)
+        echo(
             f"From another machine: ssh -N -L {server.port}:127.0.0.1:{server.port} {socket.gethostname()}, then open "
             "the address there. Ctrl+C stops the server.",
             err=True,
         )
         server.run()
-        typer.echo("stopped", err=True)
+        echo("stopped", err=True)

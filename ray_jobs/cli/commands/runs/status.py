@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import StoreOption
-from ray_jobs.cli.result_output import format_report
+from ray_jobs.cli.result_output import echo, format_report
 
 
 def status(
@@ -26,8 +26,8 @@ def status(
     opened = Store(store)
     while True:
         runs = store_status(opened, last=last)
-        typer.echo(format_report("\n\n".join(format_run(run) for run in runs)))
+        echo(format_report("\n\n".join(format_run(run) for run in runs)))
         if not watch or all(run.state != "running" for run in runs):
             return
         time.sleep(watch)
-        typer.echo()
+        echo()

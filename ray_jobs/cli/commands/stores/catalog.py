@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.visible_text import visible
 from mlprune.counted import counted
 from mlprune.errors import BadInputError, MlpruneError
 from ray_jobs.cli.options import StoreOption, existing_store
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.install_command import install_command
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def rebuild(store: StoreOption) -> None:
     from catalog.store import rebuild as rebuild_catalog  # noqa: PLC0415 - commands import lazily
 
     result = rebuild_catalog(existing_store(store, quarantine=True))
-    typer.echo(f"{result.n_records} records, {result.n_rows} rows")
+    echo(f"{result.n_records} records, {result.n_rows} rows")
 
 
 def check(
@@ -76,16 +76,16 @@ def check(
     if retired := retired_groups(opened):
         notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
     for note in (*notes, *_result_notes(opened)):
-        typer.echo(visible(f"note: {note}"), err=True)
+        echo(f"note: {note}", err=True)
     for damage in damages:
-        typer.echo(visible(str(damage)))
+        echo(str(damage))
     if not damages:
-        typer.echo("sound")
+        echo("sound")
         return
     if repair:
         _repair(store, damages)
     else:
-        typer.echo(f"next: mlprune catalog check --repair --store {store}", err=True)
+        echo(f"next: mlprune catalog check --repair --store {store}", err=True)
     raise typer.Exit(1)
 
 
@@ -106,12 +106,12 @@ def _repair(store: str, damages: Iterable["Damage"]) -> None:
 
     result = repair(existing_store(store, quarantine=True), damages)
     for path in result.set_aside:
-        typer.echo(visible(f"moved to quarantine/: {path}"), err=True)
+        echo(f"moved to quarantine/: {path}", err=True)
     if result.rebuilt:
-        typer.echo("the catalog was rebuilt", err=True)
+        echo("the catalog was rebuilt", err=True)
     if result.set_aside:
-        recipes = visible(", ".join(result.recipes) or "unknown")
-        typer.echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
+        recipes = ", ".join(result.recipes) or "unknown"
+        echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
 
 
 def merge(
@@ -134,11 +134,11 @@ def merge(
     result = merge_stores(existing_store(other), target, examine=examine)
     with Catalog.open(target) as catalog:
         catalog.fold()
-    typer.echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
+    echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
     if result.n_retired:
-        typer.echo(f"{result.n_retired} groups of files were retired in the other store: only their records are copied")
+        echo(f"{result.n_retired} groups of files were retired in the other store: only their records are copied")
     for path in result.refused:
-        typer.echo(f"not copied (damaged, wrong, or in conflict with the same record here): {visible(path)}")
+        echo(f"not copied (damaged, wrong, or in conflict with the same record here): {path}")
     if result.refused:
         raise typer.Exit(1)
 
@@ -161,7 +161,7 @@ def export(
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         result = export_catalog(catalog, to, format=format_, only=only or ())
-    typer.echo(f"{len(result.n_rows)} files, {sum(result.n_rows.values())} rows, snapshot {result.snapshot_id}")
+    echo(f"{len(result.n_rows)} files, {sum(result.n_rows.values())} rows, snapshot {result.snapshot_id}")
 
 
 def mlflow(
@@ -183,4 +183,4 @@ def mlflow(
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
         n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
-    typer.echo(f"{n_sent} variants sent to {tracking_uri}")
+    echo(f"{n_sent} variants sent to {tracking_uri}")

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import typer
-
 from mlprune.counted import counted
 from mlprune.errors import BadInputError
-from ray_jobs.cli.result_output import format_result
+from ray_jobs.cli.result_output import echo, format_result
 
 if TYPE_CHECKING:
     from mlprune.store.retention.rules import Decision
@@ -103,16 +101,14 @@ def apply_retention(
         n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if output.format_name == "table" else 0
         if n_hidden:
             table = replace(table, rows=table.rows[:MAX_LISTED_ROWS])
-        typer.echo(
-            format_result(catalog, table, format_name=output.format_name, may_omit=False, is_wide=output.is_wide)
-        )
+        echo(format_result(catalog, table, format_name=output.format_name, may_omit=False, is_wide=output.is_wide))
     if n_hidden:
-        typer.echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
+        echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
     n_bytes = retire(store, decisions) if delete else 0
     for line in summary_lines(decisions, store_bytes=store_bytes, quota=quota, is_done=delete):
-        typer.echo(line, err=True)
+        echo(line, err=True)
     if delete and n_bytes:
-        typer.echo(f"next: {remake_command(store.uri)} makes retired files again", err=True)
+        echo(f"next: {remake_command(store.uri)} makes retired files again", err=True)
 
 
 def summary_lines(decisions: "Sequence[Decision]", *, store_bytes: int, quota: int | None, is_done: bool) -> list[str]:

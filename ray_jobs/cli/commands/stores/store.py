@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from catalog.visible_text import visible
 from ray_jobs.cli.commands.stores.retention import RetentionOptions, RetentionOutput, apply_retention
 from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, existing_store
+from ray_jobs.cli.result_output import echo
 
 MAX_LISTED_FILES = 50
 """Files that `gc` lists by name."""
@@ -20,7 +20,7 @@ def compact(store: StoreOption) -> None:
     from mlprune.store.compaction import compact as compact_store  # noqa: PLC0415 - commands import lazily
 
     compaction = compact_store(existing_store(store))
-    typer.echo(f"{compaction.n_records} record files merged into {compaction.n_segments} segments")
+    echo(f"{compaction.n_records} record files merged into {compaction.n_segments} segments")
 
 
 def gc(
@@ -84,12 +84,12 @@ def gc(
 
     garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
     for file in garbage.files[:MAX_LISTED_FILES]:
-        typer.echo(f"{file.n_bytes:12} {visible(file.path)}")
+        echo(f"{file.n_bytes:12} {file.path}")
     if len(garbage.files) > MAX_LISTED_FILES:
-        typer.echo(f"... and {len(garbage.files) - MAX_LISTED_FILES} more")
+        echo(f"... and {len(garbage.files) - MAX_LISTED_FILES} more")
     n_deleted = remove_garbage(opened, garbage) if delete and garbage.files else 0
     summary = f"{n_deleted} of {len(garbage.files)} files deleted" if delete else f"{len(garbage.files)} files"
-    typer.echo(f"{summary}, {garbage.n_bytes} bytes; {len(garbage.young)} more are too recent to delete")
+    echo(f"{summary}, {garbage.n_bytes} bytes; {len(garbage.young)} more are too recent to delete")
     for folder in abandoned_folders():
         deleted = " (deleted)" if delete and remove_abandoned(folder) else ""
-        typer.echo(f"{folder.n_bytes:12} {folder.path}: scratch folder of a process that has ended{deleted}")
+        echo(f"{folder.n_bytes:12} {folder.path}: scratch folder of a process that has ended{deleted}")

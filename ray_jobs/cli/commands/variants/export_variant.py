@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, existing_store
+from ray_jobs.cli.result_output import echo
 
 
 def export(
@@ -32,4 +33,4 @@ def export(
     base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
         export_variant(opened, variant_id, base_model, out_dir, smaller=smaller)
-    typer.echo(str(out_dir))
+    echo(str(out_dir))

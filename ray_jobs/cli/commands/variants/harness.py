@@ -17,6 +17,7 @@ from ray_jobs.cli.options import (
     existing_store,
     parse_dtype,
 )
+from ray_jobs.cli.result_output import echo
 from ray_jobs.process.install_command import install_command
 
 DEFAULT_BATCH_TOKENS = 4096
@@ -75,4 +76,4 @@ def harness(
         memory_gib_per_actor,
     )
     for line in run_harness_command(existing_store(store), variants, arguments):
-        typer.echo(line)
+        echo(line)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.options import ModelOption, StoreOption, VariantsArgument, existing_store
+from ray_jobs.cli.result_output import echo
 
 
 def publish(
@@ -40,8 +41,8 @@ def publish(
     for folder in folders:
         share = folder.n_base_bytes / folder.n_bytes
         size = f"{folder.n_bytes / 1e6:.1f} MB, 1/{share:.1f} of the base model's weights"
-        typer.echo(f"{to / folder.name}: {folder.label}, {size}", err=True)
-    typer.echo(str(to))
+        echo(f"{to / folder.name}: {folder.label}, {size}", err=True)
+    echo(str(to))
 
 
 def apply(
@@ -58,4 +59,4 @@ def apply(
     from mlprune.steps.publish.apply import apply_published  # noqa: PLC0415 - commands import lazily
 
     apply_published(base, published, out_dir)
-    typer.echo(str(out_dir))
+    echo(str(out_dir))

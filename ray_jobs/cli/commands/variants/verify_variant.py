@@ -3,6 +3,7 @@
 import typer
 
 from ray_jobs.cli.options import AllowPluginsOption, ModelOption, StoreOption, VariantArgument, existing_store
+from ray_jobs.cli.result_output import echo
 
 
 def verify(
@@ -30,6 +31,6 @@ def verify(
     record = opened.require("variants", find_variant(opened, variant_id))
     with quarantine_on_damage(opened):
         result = verify_variant(opened, record, model or find_base_model(opened, record.parent("base_model")))
-    typer.echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.rebuilt}")
+    echo(f"{'equal' if result.is_equal else 'different'}: record {result.expected}, rebuilt {result.rebuilt}")
     if not result.is_equal:
         raise typer.Exit(1)

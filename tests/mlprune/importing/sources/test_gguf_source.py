@@ -1,5 +1,6 @@
 """GGUF files of every supported architecture are read as the model that they were written from."""
 
+import struct
 from pathlib import Path
 
 import gguf
@@ -8,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
+from mlprune.importing.sources import gguf_file
 from mlprune.importing.sources.gguf_config import gguf_config
 from mlprune.importing.sources.gguf_file import find_gguf, read_header
 from mlprune.importing.sources.gguf_names import ARCHITECTURES
@@ -90,6 +92,34 @@ def test_a_tensor_with_absurdly_many_dimensions_is_refused_before_they_are_read(
     (tmp_path / "tiny.gguf").write_bytes(header + name + (9).to_bytes(4, "little") + bytes(200))
     with pytest.raises(ModelError, match="a has 9 dimensions"):
         read_header(tmp_path / "tiny.gguf")
+
+
+def _claims(n_tensors: int, n_entries: int, rest: bytes = b"") -> bytes:
+    return gguf_file.MAGIC + struct.pack("<IQQ", 3, n_tensors, n_entries) + rest
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        _claims(0, 2**60),
+        _claims(2**60, 0),
+        _claims(0, 1, struct.pack("<Q1sIIQ", 1, b"a", 9, 8, 2**60)),
+        _claims(0, 1, struct.pack("<Q1sIIQ", 1, b"a", 9, 9, 2**60)),
+        _claims(0, 1, struct.pack("<Q1sIIQ", 1, b"a", 9, 0, 2**60)),
+        _claims(0, 1, struct.pack("<Q", 2**30 - 100)),
+    ],
+    ids=["entries", "tensors", "texts", "lists", "numbers", "long key"],
+)
+def test_a_file_of_zeros_that_claims_to_have_very_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: bytes
+) -> None:
+    monkeypatch.setattr(gguf_file, "MAX_HEADER_BYTES", 1 << 20)
+    with (tmp_path / "x.gguf").open("wb") as stream:
+        stream.write(header)
+        stream.truncate(1 << 30)
+    with pytest.raises(ModelError) as caught:
+        read_header(tmp_path / "x.gguf")
+    assert caught.value.context["path"] == str(tmp_path / "x.gguf")
 
 
 def test_without_the_gguf_package_the_message_says_how_to_install_it(

@@ -1,5 +1,6 @@
 """Recipe files with the sections of a base."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,3 +63,45 @@ def test_a_recipe_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     (tmp_path / "deep.yaml").write_text("name: " + "[" * 20_000 + "]" * 20_000)
     with pytest.raises(RecipeError, match="nested too deeply"):
         read_recipe_file(tmp_path / "deep.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: 2001-99-99",
+        "name: " + "7" * 5_000,
+        "name: 0x" + "f" * 5_000,
+        "name: !!int abc",
+        "name: !!float abc",
+        "name: !!bool foo",
+        "name: !!timestamp abc",
+        "name: !!binary abcde",
+        "name: &a [*a]",
+        "name: &a {b: *a}",
+        "a0: &a0 [1, 2]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)),
+        "".join(f"key_{i}: 1\n" for i in range(5_000)) + "key_0: 1",
+    ],
+    ids=lambda text: text[:20].splitlines()[0],
+)
+def test_values_that_cannot_be_read_are_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        read_recipe_file(tmp_path / "r.yaml")
+    assert len(str(caught.value)) < 2_000
+
+
+def test_repeated_keys_are_found_among_many(tmp_path: Path) -> None:
+    """With a comparison of each key with each other one, this takes minutes."""
+    (tmp_path / "r.yaml").write_text("".join(f"k{i}: 1\n" for i in range(30_000)))
+    assert len(read_recipe_file(tmp_path / "r.yaml")) == 30_000
+    with pytest.raises(RecipeError):
+        load_recipe(tmp_path / "r.yaml")
+
+
+def test_what_is_not_a_small_regular_file_is_one_line(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as stream:
+        stream.truncate(1 << 30)
+    for name in ("", "pipe", "large"):
+        with pytest.raises(RecipeError):
+            read_recipe_file(tmp_path / name)

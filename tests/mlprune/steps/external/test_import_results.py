@@ -114,3 +114,50 @@ def test_samples_of_another_run_and_wrong_files_are_refused_before_anything_is_w
         with pytest.raises(BadInputError):
             imported(store, path, other)
     assert not store.list("records")
+
+
+def change(tmp_path: Path, **changes: object) -> Path:
+    """Write results of one task with other values of some keys."""
+    content = {**RESULTS, "results": {"xnli_fr": RESULTS["results"]["xnli_fr"]}, **changes}
+    path = tmp_path / "results_1.json"
+    path.write_text(json.dumps(content).replace('"HUGE"', "1" + "0" * 400))
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n-samples": {"xnli_fr": {"original": -1, "effective": 10**30}}},
+        {"n-samples": {"xnli_fr": {"effective": -1}}},
+        {"n-shot": {"xnli_fr": 2**31}},
+        {"results": {"xnli_fr": {"acc,none": "HUGE"}}},
+        {"date": 1e300},
+        {"model_name": "\ud800"},
+    ],
+    ids=str,
+)
+def test_numbers_and_texts_that_do_not_fit_the_catalog_are_refused(
+    store: Store, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    with pytest.raises(BadInputError) as caught:
+        imported(store, change(tmp_path, **changes))
+    assert "results_1.json" in str(caught.value)
+    assert store.record_names() == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e308, 2**53])
+def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path, value: float) -> None:
+    imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))
+    assert len(store.record_names()) == 1
+    assert check(store) == ([], [])
+
+
+@pytest.mark.parametrize("doc_id", ["1" + "0" * 30, "true", "1.5"])
+def test_a_document_whose_number_does_not_fit_is_named(store: Store, tmp_path: Path, doc_id: str) -> None:
+    results = write_output(tmp_path / "output")
+    (samples,) = results.parent.glob("samples_xnli_fr_*.jsonl")
+    samples.write_text(samples.read_text().replace('"doc_id": 3', f'"doc_id": {doc_id}'))
+    with pytest.raises(BadInputError) as caught:
+        imported(store, results)
+    assert caught.value.context["line"] == 4
+    assert store.record_names() == []

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -234,3 +235,50 @@ def test_the_loader_is_short_and_imports_torch_and_safetensors_only() -> None:
     names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
     assert {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) == {"torch", "safetensors"}
     assert len(source.splitlines()) < 80
+
+
+@pytest.mark.parametrize("name", ["published.json", "README.md", "masks.safetensors", "changed.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+def test_what_is_no_file_of_the_published_folder_is_named(
+    small_run: FinishedRun, published: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    folder, out = tmp_path / "copy", tmp_path / "out"
+    shutil.copytree(published, folder)
+    replace(folder / name, kind)
+    with pytest.raises(BadInputError) as caught:
+        apply_published(str(small_run.folder / "model"), folder, out)
+    assert caught.value.context["path"] == str(folder / name)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "other.txt"])
+def test_a_pipe_in_the_base_model_is_named(small_run: FinishedRun, published: Path, tmp_path: Path, name: str) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    shutil.copytree(small_run.folder / "model", base)
+    replace(base / name, "pipe")
+    with pytest.raises(BadInputError) as caught:
+        apply_published(str(base), published, out)
+    assert caught.value.context["path"] == str(base / name)
+    assert not out.exists()
+
+
+def replace(path: Path, kind: str) -> None:
+    """Put something else in place of a file."""
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/etc/hostname")
+
+
+def test_a_mask_without_dimensions_is_refused(small_run: FinishedRun, published: Path, tmp_path: Path) -> None:
+    def flatten(tensors: Tensors) -> None:
+        for name in tensors:
+            tensors[name] = torch.tensor(1, dtype=torch.uint8)
+
+    folder = changed_copy(published, tmp_path / "copy", flatten, file="masks.safetensors")
+    with pytest.raises(BadInputError):
+        apply_published(str(small_run.folder / "model"), folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -74,3 +74,14 @@ def test_a_part_of_a_file_is_read(tmp_path: Path) -> None:
     assert read_local(str(path), 20, 1) == b""
     path.write_bytes(b"")
     assert read_local(str(path)) == b""
+
+
+def test_a_link_to_a_folder_above_it_is_not_followed(tmp_path: Path) -> None:
+    store = tmp_path / "outer" / "store"
+    (store / "runs").mkdir(parents=True)
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "mask").write_bytes(b"1")
+    for name, target in {"up": store, "further": tmp_path, "root": Path("/"), "masks": tmp_path / "big"}.items():
+        (store / "runs" / name).symlink_to(target)
+    paths = {Path(entry.path).relative_to(store).as_posix() for entry in entries_below(str(store))}
+    assert paths == {"runs/up", "runs/further", "runs/root", "runs/masks/mask"}

@@ -38,7 +38,7 @@ def one_line(error: Exception) -> str:
 
 
 def record(*artefacts: Artefact, sparsity: float = 0.5) -> Record:
-    return made_up_record("variants", {"sparsity": sparsity}, artefacts=artefacts)
+    return made_up_record("masks", {"sparsity": sparsity}, artefacts=artefacts)
 
 
 ID = record().id
@@ -72,9 +72,9 @@ def test_a_record_is_one_put_after_its_artefacts(store: Store, server: ObjectSto
         store.write_table("masks/a.parquet", COLUMNS, SCHEMA), store.write_bytes("masks/b.bin", b"b" * 2**20)
     )
     store.write_record(written)
-    puts = [f"PUT some/store/{path}" for path in ("masks/a.parquet", "masks/b.bin", record_path("variants", ID))]
+    puts = [f"PUT some/store/{path}" for path in ("masks/a.parquet", "masks/b.bin", record_path("masks", ID))]
     assert server.requests == puts
-    assert Store(STORE).require("variants", ID) == written
+    assert Store(STORE).require("masks", ID) == written
     assert store.is_complete(written)
     assert store.is_intact(written)
 
@@ -100,44 +100,44 @@ def test_an_interrupted_upload_leaves_no_visible_file(
 
 def test_a_listing_of_several_pages_is_complete(store: Store, server: ObjectStoreServer) -> None:
     n = 2100
-    server.put_many((f"some/store/records/variants/{number:04d}.json" for number in range(n)), b"{}")
-    server.put_many(["some/storehouse/records/variants/x.json"], b"{}")
-    assert store.record_names() == [("variants", f"{number:04d}") for number in range(n)]
-    assert store.list("records/variants")[-1] == "records/variants/2099.json"
-    assert store.record_names("masks") == []
+    server.put_many((f"some/store/records/masks/{number:04d}.json" for number in range(n)), b"{}")
+    server.put_many(["some/storehouse/records/masks/x.json"], b"{}")
+    assert store.record_names() == [("masks", f"{number:04d}") for number in range(n)]
+    assert store.list("records/masks")[-1] == "records/masks/2099.json"
+    assert store.record_names("variants") == []
 
 
 def test_directory_markers_are_not_files(store: Store, server: ObjectStoreServer) -> None:
     store.write_record(record())
-    for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/variants/", "some/store/masks/"):
+    for marker in ("some/", "some/store/", "some/store/records/", "some/store/records/masks/", "some/store/masks/"):
         server.client.put_object(Bucket=BUCKET, Key=marker, Body=b"")
-    assert store.list("") == [record_path("variants", ID)]
-    assert store.record_names() == [("variants", ID)]
-    assert Store(STORE).read_record("variants", ID) == record()
+    assert store.list("") == [record_path("masks", ID)]
+    assert store.record_names() == [("masks", ID)]
+    assert Store(STORE).read_record("masks", ID) == record()
 
 
 def test_a_store_may_be_the_whole_bucket(server: ObjectStoreServer) -> None:
     for uri in (f"s3://{BUCKET}", f"s3://{BUCKET}/"):
         whole = Store(uri)
         whole.write_record(record())
-        assert whole.record_names() == [("variants", ID)]
-        assert whole.list("") == [record_path("variants", ID)]
+        assert whole.record_names() == [("masks", ID)]
+        assert whole.list("") == [record_path("masks", ID)]
 
 
 def test_damage_goes_to_quarantine_and_its_bytes_are_kept(
     server: ObjectStoreServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(STORE, quarantine=True)
-    store.write_bytes(record_path("variants", ID), b"{")
+    store.write_bytes(record_path("masks", ID), b"{")
     store.write_record(OTHER)
     with caplog.at_level(logging.WARNING):
-        assert store.read_record("variants", ID) is None
+        assert store.read_record("masks", ID) is None
     store.quarantine(OTHER)
     store.quarantine(OTHER)  # as if another process had been faster
     assert store.record_names() == []
     moved = server.contents("some/store/")
     found = sorted(name.rpartition(".")[0] for name in moved)
-    assert found == [*sorted(f"quarantine/records-variants-{one}.json" for one in (ID, OTHER.id))]
+    assert found == [*sorted(f"quarantine/records-masks-{one}.json" for one in (ID, OTHER.id))]
     assert b"{" in moved.values()
 
 
@@ -160,16 +160,16 @@ def test_a_file_is_written_only_if_it_is_absent(store: Store) -> None:
     assert store.write_if_absent("claims/a.json", b"1")
     assert not store.write_if_absent("claims/a.json", b"2")
     assert store.read_file("claims/a.json") == b"1"
-    assert not store.has_record("variants", ID)
+    assert not store.has_record("masks", ID)
     store.write_record(record())
-    assert store.has_record("variants", ID)
+    assert store.has_record("masks", ID)
 
 
 def test_the_endpoint_may_be_part_of_the_uri(server: ObjectStoreServer, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(STORE).write_record(record())
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     by_uri = Store(f"{STORE}?endpoint_override=127.0.0.1:{server.port}&scheme=http&region=us-east-1")
-    assert by_uri.record_names() == [("variants", ID)]
+    assert by_uri.record_names() == [("masks", ID)]
 
 
 @pytest.mark.usefixtures("server")
@@ -327,7 +327,7 @@ def test_a_network_fault_is_never_taken_for_damage(store: Store, monkeypatch: py
 
     monkeypatch.setattr(store, "_get", unwell)
     monkeypatch.setattr("mlprune.store.backend.object_store.with_retries", lambda action, *, store: action())
-    for fails in (lambda: store.is_intact(written), lambda: store.read_record("variants", ID)):
+    for fails in (lambda: store.is_intact(written), lambda: store.read_record("masks", ID)):
         with pytest.raises(TransientError):
             fails()
     monkeypatch.undo()
@@ -350,7 +350,7 @@ def test_a_second_writer_of_the_same_bytes_does_not_disturb_readers(store: Store
     writer.start()
     try:
         for _ in range(25):
-            assert store.require("variants", ID) == written
+            assert store.require("masks", ID) == written
             assert store.is_intact(written)
     finally:
         stop.set()

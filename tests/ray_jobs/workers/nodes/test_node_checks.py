@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.exceptions import RayError
+from ray.exceptions import OutOfMemoryError, RayError
 
 from mlprune.errors import BadInputError
 from mlprune.plan.node_capacity import Node
@@ -18,6 +18,8 @@ from tests.ray_jobs.workers.fake_ray import Reference
 
 LOST = object()
 """The result of a task whose node was lost, or that failed."""
+KILLED = object()
+"""The result of a task that Ray killed for its memory."""
 SILENT = object()
 """The result of a task that does not end."""
 PROBLEM = ("a node does not have a file of a model", {"path": "/models/xglm/config.json", "reason": "it is missing"})
@@ -42,6 +44,8 @@ class FakeCluster:
     def get(self, reference: Reference) -> Any:
         if reference.value is LOST:
             raise RayError("No module named 'mlprune'")
+        if reference.value is KILLED:
+            raise OutOfMemoryError("Task was killed due to the node running low on memory.")
         return reference.value
 
     def wait(self, tasks: list[Reference], **_: object) -> tuple[list[Reference], list[Reference]]:
@@ -104,6 +108,13 @@ def test_a_node_that_cannot_check_is_named_unless_it_has_left(check: Any, caplog
     cluster.alive = {"a"}
     check(cluster)
     assert "host-b left" in caplog.text
+
+
+def test_a_check_that_was_killed_for_its_memory_says_what_to_do(check: Any) -> None:
+    with pytest.raises(BadInputError) as caught:
+        check(FakeCluster(a=None, b=KILLED))
+    assert caught.value.context["node"] == "host-b"
+    assert "memory" in str(caught.value.context["next"])
 
 
 def test_nodes_that_do_not_answer_are_logged_and_finally_named(

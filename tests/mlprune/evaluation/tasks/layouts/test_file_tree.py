@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.corpus import text_files
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts import file_tree as file_tree_module
 from mlprune.evaluation.tasks.layouts.file_tree import file_tree
@@ -126,3 +127,38 @@ def test_a_member_that_is_larger_than_it_states_is_refused(tmp_path: Path, monke
     tree = file_tree(path)
     with pytest.raises(TaskFileError):
         tree.file(tree.names[0])
+
+
+@pytest.mark.parametrize("name", ["bomb.zip", "bomb.tar.gz", "bomb.tgz"])
+def test_an_archive_that_expands_too_much_is_refused_before_it_is_extracted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(text_files, "FREE_MIB", 1)
+    (tmp_path / "zeros.tsv").write_bytes(bytes(16 << 20))
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.write(tmp_path / "zeros.tsv", "x/zeros.tsv")
+    else:
+        with tarfile.open(tmp_path / name, "w:gz") as tar:
+            tar.add(tmp_path / "zeros.tsv", "x/zeros.tsv")
+    with pytest.raises(TaskFileError) as caught:
+        file_tree(tmp_path / name)
+    assert caught.value.context["file"] == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["many.zip", "many.tar"])
+def test_an_archive_with_very_many_members_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(file_tree_module, "MOST_MEMBERS", 3)
+    names = [f"x/{number}.tsv" for number in range(4)]
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as opened:
+            for member in names:
+                opened.writestr(member, "")
+    else:
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for member in names:
+                tar.addfile(tarfile.TarInfo(member))
+    with pytest.raises(TaskFileError):
+        file_tree(tmp_path / name)

@@ -13,5 +13,5 @@ def store(tmp_path: Path) -> Store:
     """A store with three records."""
     store = Store(tmp_path / "store")
     for number in range(3):
-        add(store, number, kind="recipes")
+        add(store, number, kind="mask_blocks")
     return store

@@ -18,7 +18,7 @@ def mlprune(*arguments: str) -> Result:
 
 def test_merge_copies_all_records_and_folds_them(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
-    add(other, 7, kind="recipes")
+    add(other, 7, kind="mask_blocks")
     result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
     assert (result.exit_code, result.stdout.split()[0]) == (0, "1")
     with Catalog.open(store) as catalog:
@@ -27,7 +27,7 @@ def test_merge_copies_all_records_and_folds_them(store: Store, tmp_path: Path) -
 
 def test_merge_of_a_record_without_its_artefact_ends_1_and_names_it(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
-    record = add(other, 7, kind="recipes")
+    record = add(other, 7, kind="mask_blocks")
     (tmp_path / "other" / record.artefacts[0].path).unlink()
     result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
     assert result.exit_code == 1
