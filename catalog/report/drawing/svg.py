@@ -95,9 +95,9 @@ def draw_panel(figure: Figure, panel: Panel, *, left: float = 0.0, bottom: float
     axes = axes_on(figure, panel.size, left=left, bottom=bottom)
     panel.draw(axes)
     text = axes.get_title(loc="left")
-    for title in axes.findobj(lambda artist: isinstance(artist, Text) and artist.get_text() == text != ""):
-        _show_whole(title, axes, panel.size)
-        break
+    titles = [one for one in axes.findobj(Text) if isinstance(one, Text) and one.get_text() == text]
+    if text:
+        _show_whole(titles[0], axes, panel.size)
     return axes
 
 
@@ -106,7 +106,7 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
 
     It keeps above the axes, so their upper margin limits the number of lines.
     """
-    text, points = title.get_text(), title.get_fontsize()
+    text, points = title.get_text(), float(title.get_fontsize())
     if max(_width(line, points) for line in text.splitlines()) <= size.width - size.left:
         return
     available = size.width - 2 * _EDGE
@@ -119,8 +119,8 @@ def _show_whole(title: Text, axes: Axes, size: Size) -> None:
             break
         points -= 0.5
     x = (_EDGE - size.left) / (size.width - size.left - size.right)
-    style = {"color": title.get_color(), "fontweight": title.get_fontweight(), "va": "bottom", "linespacing": 1.0}
-    axes.set_title("\n".join(lines), fontsize=points, pad=pad, x=x, **style)
+    style: dict[str, Any] = {"color": title.get_color(), "fontweight": title.get_fontweight(), "va": "bottom"}
+    axes.set_title("\n".join(lines), fontsize=points, pad=pad, x=x, linespacing=1.0, **style)
 
 
 def _wrapped(text: str, points: float, *, width: float) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -54,7 +55,7 @@ def first_error(err: ValidationError, *, where: str) -> RecipeError:
     first = err.errors(include_url=False)[0]
     is_unknown_key = first["type"] == "extra_forbidden"
     location = ".".join(map(str, first["loc"]) if is_unknown_key else _keys_of(first["loc"]))
-    more = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
+    more: dict[str, Any] = {"more_errors": err.error_count() - 1} if err.error_count() > 1 else {}
     if is_unknown_key:
         known = keys_at(first["loc"])
         return unknown("key", first["loc"][-1], known, error=RecipeError, where=where, key=location, **more)
