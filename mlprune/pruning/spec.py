@@ -201,8 +201,9 @@ class ScheduleSpec:
     """Of a plug-in: (block, layer, sparsity), computed when the variant is planned."""
     formula: int = 1
     """Version of the schedule's formula, part of an id where a later version gives other sparsities: 2 for `owl` with a
-    scope of blocks, whose mean is over the blocks of the scope since then, and for `sensitivity`, which stays uniform
-    since then if no loss differs from zero. A plan does not know the losses, so all its variants have version 2."""
+    scope of blocks, whose mean is over the blocks of the scope since then, and with sparsities so near 0 or 1 that its
+    shifts may shrink instead of being clipped; and for `sensitivity`, which stays uniform since then if no loss differs
+    from zero. A plan does not know the losses, so all variants of this schedule have version 2."""
 
     def __post_init__(self) -> None:
         fill_in_parameters(self, "schedule_parameters", parameters_class(SCHEDULE_METHODS, self.kind, self.plugin))

@@ -43,6 +43,11 @@ def shifted_sparsities(
     return tuple(rounded(sparsity - factor * shift) for shift in shifts)
 
 
+def may_shrink(sparsity: float, spread: float) -> bool:
+    """Whether `shifted_sparsities` can make the shifts of some values smaller, because a part would leave the range."""
+    return not 2 * spread <= sparsity <= MOST - 2 * spread
+
+
 def check_arguments(values: Sequence[float], sparsity: float, spread: float, *, below: float) -> None:
     """Check the values of parts, the sparsity of all of them, and the spread.
 

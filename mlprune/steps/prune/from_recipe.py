@@ -9,6 +9,7 @@ from mlprune.methods import GivenParameters, OwlParameters, SensitivityParameter
 from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.families.units import require_separable_heads
+from mlprune.numeric.allocation.shifted import may_shrink
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, VariantConfig, asked_languages
 from mlprune.steps.demonstrate.plan import PlannedSet, check_token_scope
@@ -145,8 +146,10 @@ def schedule_spec(entry: VariantConfig, inputs: Inputs) -> ScheduleSpec:
             sparsity=entry.sparsity or 0.0,
             chosen=scope(entry, inputs),
         )
-    has_new_total = isinstance(parameters, OwlParameters) and bool(scope(entry, inputs).blocks)
-    return ScheduleSpec(config.kind, parameters, formula=2 if has_new_total else 1)
+    has_new_values = isinstance(parameters, OwlParameters) and (
+        bool(scope(entry, inputs).blocks) or may_shrink(entry.sparsity or 0.0, parameters.spread)
+    )
+    return ScheduleSpec(config.kind, parameters, formula=2 if has_new_values else 1)
 
 
 def _position(name: str) -> tuple[int, str]:

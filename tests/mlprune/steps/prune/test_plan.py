@@ -292,13 +292,16 @@ def test_one_set_under_two_names_is_not_aggregated_with_itself(tiny_inputs: Path
         planned(tiny_inputs, recipe)
 
 
-def test_only_owl_with_a_scope_of_blocks_has_the_id_of_a_new_formula(tiny_inputs: Path) -> None:
+def test_owl_has_the_id_of_a_new_formula_where_its_sparsities_can_differ(tiny_inputs: Path) -> None:
     def formula(**keys: Any) -> object:
         variants, _ = planned(tiny_inputs, recipe_of({**OWL, **keys}))
         return list(variants.values())[1].spec.identity.parameters["schedule"].get("formula")
 
     assert formula() is formula(scope={"layers": ["fc1"]}) is formula(scope={"blocks": "0-2"}) is None
     assert formula(scope={"blocks": [0, 1]}) == formula(scope={"without_blocks": 2}) == 2
+    assert formula(sparsity=0.16) is formula(sparsity=0.8) is None
+    assert formula(sparsity=0.15) == formula(sparsity=0.9) == 2
+    assert formula(sparsity=0.8, schedule={"kind": "owl", "spread": 0.2}) == 2
 
 
 def test_a_label_contains_all_settings_that_are_not_defaults(tiny_inputs: Path) -> None:
