@@ -6,6 +6,7 @@ available (another process has it open, or the folder is read-only), queries rea
 memory.
 """
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
-from catalog.ingest.fold import FoldResult
+from catalog.ingest.fold import WRONG_ROWS, FoldResult
 from catalog.ingest.run_rows import RUN_TABLES
 from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
@@ -221,6 +222,11 @@ class Catalog:
         self._reader.close()
         self._reader.open_in_memory()
         return function(self._connection())
+
+    def records_with_wrong_rows(self) -> list[str]:
+        """Return the paths of the folded records that have doubled rows, or rows of other records or tables."""
+        rows = self.select(statement("fold", "state"), {"name": WRONG_ROWS}).rows
+        return [str(path) for path in json.loads(str(rows[0][0]))] if rows else []
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Return table -> (number of rows, sum over the rows) for the tables that are filled from records.
