@@ -14,11 +14,12 @@ ONLY_TO_RESUME = "records/mask_blocks/"
 
 
 def results(store: Path) -> dict[str, bytes]:
-    """Return all records and artefacts; a compacted record counts as the file that it was."""
+    """Return all records and artefacts; a compacted record counts as the file that it was, and a marker has no time."""
     opened = Store(store)
     no_results = ("runs/", "claims/", "quarantine/", "catalog.")
     names = [path for path in opened.list("") if not path.startswith(no_results) and "/segments/" not in path]
     files = {path: (store / path).read_bytes() for path in names}
+    files |= {path: b"" for path in files if path.startswith("retired/")}
     compacted = {record.path: record.to_line().encode() for record in opened.records()}
     return compacted | {path: one_line(data) if path.startswith("records/") else data for path, data in files.items()}
 
