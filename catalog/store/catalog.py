@@ -29,7 +29,7 @@ from catalog.store.connections import connect, is_damage, is_locked, one_line, r
 from catalog.store.database_file import FILE_NAME, put_aside_unless_file, quarantine_file
 from catalog.store.reader import Reader
 from catalog.store.shared_copy import SharedCatalog, cache_folder
-from catalog.store.update import n_missing, update_file
+from catalog.store.update import pending_of_file, update_file
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
@@ -151,10 +151,10 @@ class Catalog:
         if self.path is None:
             return False
         try:
-            n_records = n_missing(self.path, self.store)
+            todo = pending_of_file(self.path, self.store)
         except duckdb.Error as err:
             return is_damage(err)
-        return n_records is None or n_records > DOWNLOAD_THRESHOLD
+        return todo is None or todo.n_records > DOWNLOAD_THRESHOLD
 
     def select(
         self, sql: str, parameters: Mapping[str, Value] | None = None, *, tables: Mapping[str, pa.Table] | None = None
