@@ -1,71 +1,113 @@
-"""Deep check of a store: whether results follow from the files that they were computed from.
+"""Deep check of a store: whether results follow from the files and records that they were computed from.
 
-Metrics are computed again from predictions, and masks from statistics and the base model's weights. No model is run.
+Metrics are computed again from predictions, masks from statistics and the base model's weights, and comparisons,
+answers and the other kinds of `RECHECKED_KINDS` from what they name. No model is run.
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from catalog.check import Damage
 from catalog.ingest.record_rows import row_problems
-from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, StoreError
+from mlprune.counted import counted
+from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, RetiredArtefactError, StoreError
 from mlprune.steps.base_model import find_base_model
-from mlprune.steps.recheck import contradictions, has_masks_to_rebuild, rebuilt_masks_differ
+from mlprune.steps.recheck import (
+    RECHECKED_KINDS,
+    Recheck,
+    has_masks_to_rebuild,
+    is_rechecked,
+    rebuilt_masks_differ,
+)
+from mlprune.steps.stored_jobs import WITH_WEIGHTS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
+MOST_NAMED = 5
+"""Number of records that are named of those that cannot be computed again for one reason."""
 
-def examine(store: Store, record: Record) -> Iterator[str]:
-    """Yield what is wrong with a record that can be read: foreign or duplicated rows, values that contradict its files.
 
-    Raises:
-        DamagedArtefactError: a file that it was computed from is missing or damaged.
-    """
-    yield from row_problems(record)
-    yield from contradictions(store, record)
+def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
+    """Return the function that finds out what is wrong with a record of a store that is merged into another one."""
+    recheck = Recheck(other, _no_model)
+
+    def examine(_: Store, record: Record) -> Iterator[str]:
+        """Yield foreign or duplicated rows, and values that contradict the files and records they follow from.
+
+        A merge reads no weights of base models, so what follows from them is not computed again.
+        """
+        yield from row_problems(record)
+        if record.kind in WITH_WEIGHTS:
+            return
+        try:
+            yield from recheck.contradictions(record)
+        except RetiredArtefactError:
+            return
+        except StoreError as err:
+            yield f"it cannot be computed again: {err}"
+
+    return examine
+
+
+def _no_model(base_model_id: str) -> Path:
+    raise BadInputError("a merge reads no weights", base_model_id=base_model_id)
 
 
 def deep_check(
-    store: Store, *, sample: int | None = None, seed: int = 0, with_masks: bool = True
+    store: Store, *, sample: int | None = None, seed: int = 0, kinds: Sequence[str] = RECHECKED_KINDS
 ) -> tuple[list[Damage], list[str]]:
-    """Compute the results of evaluations and variants again, and compare them with their records.
+    """Compute results again, and compare them with their records.
 
     Args:
-        sample: how many evaluations and variants, drawn at random; None for all.
+        sample: how many records, drawn at random; None for all.
         seed: of the draw.
-        with_masks: rebuild masks, for which the base model has to be where a run of this store used it.
-    Returns: damages, and notes on what could not be checked. Damaged files are the subject of `catalog.check.check`.
+        kinds: of `RECHECKED_KINDS`. To rebuild the masks of `variants`, the base model has to be where a run of this
+            store used it.
+    Returns: damages, and notes on what was not checked. Damaged files are the subject of `catalog.check.check`.
     """
-    kinds = ("evaluations", "variants") if with_masks else ("evaluations",)
     names = sorted(name for kind in kinds for name in store.record_names(kind))
     if sample is not None and sample < len(names):
         names = sorted(random.Random(seed).sample(names, sample))  # noqa: S311 - no secret
     damages: list[Damage] = []
-    notes: list[str] = []
+    unchecked: dict[str, list[str]] = {}
+    earlier: Counter[str] = Counter()
     models = _Models(store)
+    recheck = Recheck(store, models.folder)
     for name in names:
         record = store.read_record(*name)
         if record is None:
             continue
+        if not is_rechecked(record):
+            earlier[record.kind] += 1
+            continue
         try:
-            damages += [_damage(record, problem) for problem in _problems(store, record, models)]
+            problems = recheck.contradictions(record)
+            if not problems and has_masks_to_rebuild(record):
+                difference = rebuilt_masks_differ(store, record, models.folder(record.parent("base_model")))
+                problems = [] if difference is None else [difference]
         except (BadInputError, DamagedArtefactError, ModelError, StoreError) as err:
-            notes.append(f"{record.path}: not computed again: {err}")
-    return damages, notes
+            unchecked.setdefault(str(err), []).append(record.path)
+        else:
+            damages += [Damage(problem, record.path, is_wrong_content=True) for problem in problems]
+    return damages, [*_unchecked_notes(unchecked), *_kind_notes(store, earlier, kinds)]
 
 
-def _damage(record: Record, problem: str) -> Damage:
-    return Damage(problem, record.path, is_wrong_content=True)
+def _unchecked_notes(unchecked: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the records that cannot be computed again, a line for each reason."""
+    for reason, paths in unchecked.items():
+        others = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        yield f"{', '.join(paths[:MOST_NAMED])}{others}: not computed again: {reason}"
 
 
-def _problems(store: Store, record: Record, models: "_Models") -> Iterable[str]:
-    if record.kind == "evaluations":
-        return list(contradictions(store, record))
-    if not has_masks_to_rebuild(record):
-        return []
-    difference = rebuilt_masks_differ(store, record, models.folder(record.parent("base_model")))
-    return [] if difference is None else [difference]
+def _kind_notes(store: Store, earlier: Counter[str], kinds: Sequence[str]) -> Iterator[str]:
+    """Yield the kinds of records in a store that are not computed again, and the records of earlier versions."""
+    for kind, n_records in sorted(earlier.items()):
+        yield f"{counted(n_records, 'record')} of {kind} of an earlier version: not computed again"
+    others = sorted({kind for kind, _ in store.record_names()} - set(kinds))
+    if others:
+        yield f"kinds that are not computed again: {', '.join(others)}"
 
 
 class _Models:

@@ -13,6 +13,8 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from catalog.store.artefact_tables import ArrowTable
 from catalog.store_values import explain_no_rows, store_defaults
+from catalog.visible_text import visible
+from mlprune.counted import counted
 from mlprune.errors import QueryError
 
 __all__ = [
@@ -98,7 +100,8 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
         raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
-        return Answer(result, () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",))
+        no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)
+        return Answer(result, (*_warnings(catalog), *no_rows))
     name = text.strip()
     is_file = name.endswith(".sql")
     query = read_query(Path(name)) if is_file else find_query(name)
@@ -141,8 +144,18 @@ def _prepared(
     replaced = store_defaults(catalog, values, given=given, is_ranking=query.is_ranking) if may_follow_store else {}
     completed = complete_ids(catalog, {**values, **replaced})
     reason = "that has rank consistencies" if query.is_ranking else "in the store"
-    notes = tuple(f"{name}={value}: the only {name} {reason}" for name, value in replaced.items())
-    return _Prepared(query, completed, read_artefact_tables(catalog, query, completed), notes)
+    notes = (f"{name}={value}: the only {name} {reason}" for name, value in replaced.items())
+    tables = read_artefact_tables(catalog, query, completed)
+    return _Prepared(query, completed, tables, (*_warnings(catalog), *notes))
+
+
+def _warnings(catalog: Catalog) -> tuple[str, ...]:
+    """Return a warning if records have rows that may make an answer wrong."""
+    paths = catalog.records_with_wrong_rows()
+    if not paths:
+        return ()
+    records = f"{counted(len(paths), 'record')} with doubled or foreign rows, such as {visible(paths[0])}"
+    return (f"warning: answers may be wrong: {records}; mlprune catalog check names them",)
 
 
 def read_artefact_tables(

@@ -31,6 +31,13 @@ def with_texts(record: Record, store: Store) -> Record:
     return replace(record, rows={**record.rows, TABLE: _rows(record.id, columns)})
 
 
+def without_texts(record: Record) -> Record:
+    """Return a record of `with_texts` as it is stored."""
+    if record.kind != KIND:
+        return record
+    return replace(record, rows={table: rows for table, rows in record.rows.items() if table != TABLE})
+
+
 def _rows(set_id: str, columns: Mapping[str, Sequence[Value]]) -> list[JsonObject]:
     return [
         {

@@ -9,14 +9,16 @@ processes wait only while rows are inserted.
 """
 
 import gc
+import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
-from catalog.ingest.demonstration_texts import with_texts
+from catalog.ingest.demonstration_texts import with_texts, without_texts
 from catalog.ingest.insert_rows import insert_rows
 from catalog.ingest.materialized import (
     CHANGE_KEY,
@@ -27,7 +29,7 @@ from catalog.ingest.materialized import (
     refresh_all,
     write_state,
 )
-from catalog.ingest.record_rows import Rows, add_rows
+from catalog.ingest.record_rows import Rows, add_rows, row_problems
 from catalog.ingest.run_rows import RUN_TABLES, fold_run_rows, run_rows, unfolded_run_files
 from catalog.ingest.schema import BOOKKEEPING
 from catalog.ingest.table_files import declared_tables
@@ -41,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 15_000
 """Number of records, or run files, in one transaction."""
+
+WRONG_ROWS: Final = "wrong rows"
+"""Name of the state of the catalog of folded records with doubled or foreign rows, as a JSON list."""
 
 OpenForWriting = Callable[[], AbstractContextManager[Connection]]
 """Opens the catalog for writing; it is closed at the end of the context."""
@@ -117,6 +122,8 @@ def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> N
         for name in declared_tables():
             if name not in BOOKKEEPING and (of_runs if name in RUN_TABLES else of_records):
                 connection.execute(statement("fold", "empty_table", table=name))
+        if of_records:
+            connection.execute(statement("fold", "forget_state"), {"name": WRONG_ROWS})
 
 
 def fold_into(
@@ -222,3 +229,13 @@ def _insert(connection: Connection, records: list[Record]) -> None:
         for name in sorted(rows.keys() & tables.keys()):
             if rows[name]:
                 insert_rows(connection, tables[name], rows[name])
+        _note_wrong_rows(connection, records)
+
+
+def _note_wrong_rows(connection: Connection, records: list[Record]) -> None:
+    """Add the records with doubled or foreign rows to those that queries warn of."""
+    shown = (without_texts(record) for record in records if is_shown(record.kind, record.step_version))
+    wrong = [record.path for record in shown if any(row_problems(record))]
+    if wrong:
+        known = json.loads(read_state(connection, WRONG_ROWS) or "[]")
+        write_state(connection, WRONG_ROWS, json.dumps(sorted({*known, *wrong})))

@@ -6,6 +6,7 @@ available (another process has it open, or the folder is read-only), queries rea
 memory.
 """
 
+import json
 import logging
 import tempfile
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
-from catalog.ingest.fold import FoldResult
+from catalog.ingest.fold import WRONG_ROWS, FoldResult
 from catalog.ingest.run_rows import RUN_TABLES
 from catalog.ingest.schema import BOOKKEEPING, STATE
 from catalog.ingest.table_files import declared_tables
@@ -28,7 +29,7 @@ from catalog.store.connections import connect, is_damage, is_locked, one_line, r
 from catalog.store.database_file import FILE_NAME, put_aside_unless_file, quarantine_file
 from catalog.store.reader import Reader
 from catalog.store.shared_copy import SharedCatalog, cache_folder
-from catalog.store.update import n_missing, update_file
+from catalog.store.update import pending_of_file, update_file
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
@@ -161,10 +162,10 @@ class Catalog:
         if self.path is None:
             return False
         try:
-            n_records = n_missing(self.path, self.store)
+            todo = pending_of_file(self.path, self.store)
         except duckdb.Error as err:
             return is_damage(err)
-        return n_records is None or n_records > DOWNLOAD_THRESHOLD
+        return todo is None or todo.n_records > DOWNLOAD_THRESHOLD
 
     def select(
         self, sql: str, parameters: Mapping[str, Value] | None = None, *, tables: Mapping[str, pa.Table] | None = None
@@ -232,6 +233,11 @@ class Catalog:
         self._reader.close()
         self._reader.open_in_memory()
         return function(self._connection())
+
+    def records_with_wrong_rows(self) -> list[str]:
+        """Return the paths of the folded records that have doubled rows, or rows of other records or tables."""
+        rows = self.select(statement("fold", "state"), {"name": WRONG_ROWS}).rows
+        return [str(path) for path in json.loads(str(rows[0][0]))] if rows else []
 
     def fingerprints(self) -> dict[str, tuple[int, int]]:
         """Return table -> (number of rows, sum over the rows) for the tables that are filled from records.

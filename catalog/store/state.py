@@ -6,7 +6,7 @@ import duckdb
 
 from catalog.store.connections import one_line
 from catalog.store.database_file import FILE_NAME
-from catalog.store.update import n_missing
+from catalog.store.update import pending_of_file
 from mlprune.store.store import Store
 
 
@@ -17,6 +17,8 @@ class CatalogState:
     exists: bool
     n_missing: int | None = None
     """Records that it lacks; None if its schema is of another version, or it cannot be read."""
+    has_removed: bool = False
+    """Whether it has records that are no longer in the store. Then `n_missing` is the number of all records."""
     problem: str = ""
     """Why it cannot be read, such as another process that has it open."""
 
@@ -29,6 +31,9 @@ def catalog_state(store: Store) -> CatalogState | None:
     if not path.exists():
         return CatalogState(exists=False)
     try:
-        return CatalogState(exists=True, n_missing=n_missing(path, store))
+        todo = pending_of_file(path, store)
+        if todo is None:
+            return CatalogState(exists=True)
+        return CatalogState(exists=True, n_missing=todo.n_records, has_removed=todo.has_removed_records)
     except (duckdb.Error, OSError) as err:
         return CatalogState(exists=True, problem=one_line(err))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from catalog.ingest.fold import FoldResult, fold_into, pending
+from catalog.ingest.fold import FoldResult, Pending, fold_into, pending
 from catalog.ingest.schema import is_current, update_schema
 from catalog.ingest.transactions import Connection
 from catalog.store.connections import WRITE_PAUSE_S, InterruptibleConnection, connect, make_read_only, one_line
@@ -70,10 +70,10 @@ def is_up_to_date(path: Path, store: Store) -> bool:
         return is_current(connection) and pending(connection, store).is_empty
 
 
-def n_missing(path: Path, store: Store) -> int | None:
-    """Return the number of records that a file lacks; None if it has another schema."""
+def pending_of_file(path: Path, store: Store) -> Pending | None:
+    """Return the difference between a store and a catalog file; None if the file has another schema."""
     with connect(path, read_only=True) as connection:
-        return pending(connection, store).n_records if is_current(connection) else None
+        return pending(connection, store) if is_current(connection) else None
 
 
 class _WriteSlots:

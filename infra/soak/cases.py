@@ -6,9 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from infra.soak.comparison import differences
 from infra.soak.damage import fresh_copy
 from mlprune.store.store import Store
+from tests.harness_tasks import task_files
+from tests.lm_eval_output import write_output
+from tests.search_recipes import search_recipe
 from tests.tiny_recipes import small_recipe, write_inputs, write_recipe
 
 OLD_S = 40 * 3600
@@ -46,6 +51,44 @@ class Scene:
         return self.folder / "other"
 
     @property
+    def search_recipe(self) -> Path:
+        """A recipe with a search."""
+        return self.folder / "inputs" / "search.yaml"
+
+    @property
+    def retired(self) -> Path:
+        """The finished store, whose masks are retired."""
+        return self.folder / "retired"
+
+    @property
+    def published(self) -> Path:
+        """A published variant of the finished store."""
+        return self.folder / "published"
+
+    @property
+    def evaluated_elsewhere(self) -> Path:
+        """Results of lm-evaluation-harness."""
+        return self.folder / "evaluated-elsewhere"
+
+    @property
+    def harness_tasks(self) -> Path:
+        """Tasks of lm-evaluation-harness."""
+        return self.folder / "harness-tasks"
+
+    @property
+    def table_spec(self) -> Path:
+        """A table of the finished store."""
+        return self.folder / "tables.yaml"
+
+    def preparations(self) -> Iterator[Sequence[str]]:
+        """Yield the commands that make the stores and folders which other commands start from."""
+        for recipe, store in ((self.recipe, self.finished), (self.other_recipe, self.other)):
+            yield _run_of(recipe, store)
+        fresh_copy(self.finished, self.retired)
+        yield "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete", "--store", str(self.retired)
+        yield "publish", self.variant, "--to", str(self.published), "--store", str(self.finished)
+
+    @property
     def variant(self) -> str:
         """A masked variant of the finished store."""
         rows = (record.rows["variants"][0] for record in Store(self.finished).records("variants"))
@@ -61,6 +104,12 @@ def write_scene(folder: Path) -> Scene:
     other = {**recipe, "name": "other", "variants": [recipe["variants"][1], {"name": "random", "score": "random"}]}
     other["variants"][1]["sparsity"] = [0.25, 0.5]
     write_recipe(folder / "inputs", other, name=scene.other_recipe.name)
+    write_recipe(folder / "inputs", search_recipe(), name=scene.search_recipe.name)
+    write_output(scene.evaluated_elsewhere)
+    task_files(scene.harness_tasks)
+    rows = [{"label": "dense", "dense": True}, {"label": "{score} at {sparsity}", "score": ["wanda"]}]
+    table = {"name": "facts", "title": "Facts", "task": "facts", "metric": "accuracy", "choose_on": None, "rows": rows}
+    scene.table_spec.write_text(yaml.safe_dump({"tables": [table]}), encoding="utf-8")
     return scene
 
 
@@ -75,6 +124,10 @@ def _empty(_scene: Scene, _work: Path) -> None:
 
 def _finished(scene: Scene, work: Path) -> None:
     fresh_copy(scene.finished, work / "store")
+
+
+def _retired(scene: Scene, work: Path) -> None:
+    fresh_copy(scene.retired, work / "store")
 
 
 def _without_catalog(scene: Scene, work: Path) -> None:
@@ -96,12 +149,17 @@ def _compare_stores(work: Path, undisturbed: Path) -> Iterator[str]:
 
 
 def _compare_folders(work: Path, undisturbed: Path) -> Iterator[str]:
-    """Compare what a command wrote next to the store, byte for byte."""
-    actual, expected = _files(work / "out"), _files(undisturbed / "out")
-    for path in sorted({*actual, *expected}):
-        if actual.get(path) != expected.get(path):
-            yield f"different output: {path}"
+    """Compare what a command wrote next to the store, byte for byte, and the store."""
+    yield from _compare_outputs(work, undisturbed)
     yield from _compare_stores(work, undisturbed)
+
+
+def _compare_outputs(work: Path, undisturbed: Path) -> Iterator[str]:
+    """Compare what a command wrote, byte for byte, without a store."""
+    actual, expected = _files(work / "out"), _files(undisturbed / "out")
+    yield from (
+        f"different output: {path}" for path in sorted({*actual, *expected}) if actual.get(path) != expected.get(path)
+    )
 
 
 def _files(folder: Path) -> dict[str, bytes]:
@@ -123,8 +181,17 @@ class Case:
     """Whether the command refuses a result that exists."""
 
 
+def _run_of(recipe: Path, store: Path) -> Sequence[str]:
+    return "run", str(recipe), "--store", str(store), "--address", "none"
+
+
 def _run(scene: Scene, work: Path) -> Sequence[str]:
-    return "run", str(scene.recipe), "--store", str(work / "store"), "--address", "none"
+    return _run_of(scene.recipe, work / "store")
+
+
+def _to_folder(*words: str, option: str = "--to") -> Words:
+    """Return a command that writes a new folder next to the store."""
+    return lambda scene, work: (*words, option, str(work / "out"), "--store", str(work / "store"))
 
 
 def _on_store(*words: str) -> Words:
@@ -133,15 +200,28 @@ def _on_store(*words: str) -> Words:
 
 CASES: Mapping[str, Case] = {
     "run": Case(_run, prepare=_empty, weight=4),
+    "run (search)": Case(lambda scene, work: _run_of(scene.search_recipe, work / "store"), prepare=_empty, weight=3),
     "run --scrub": Case(lambda scene, work: (*_run(scene, work), "--scrub"), weight=3, is_damaged=True),
+    "run --remake": Case(lambda scene, work: (*_run(scene, work), "--remake"), prepare=_retired, weight=2),
+    "plan": Case(lambda scene, work: ("plan", str(scene.recipe), "--store", str(work / "store"))),
+    "status": Case(_on_store("status")),
+    "doctor": Case(_on_store("doctor", "--address", "none")),
     "query": Case(_on_store("query", "SELECT count(*) FROM metrics"), prepare=_without_catalog),
     "catalog rebuild": Case(_on_store("catalog", "rebuild")),
+    "catalog check": Case(_on_store("catalog", "check", "--deep"), prepare=_without_catalog),
     "catalog merge": Case(
         lambda scene, work: ("catalog", "merge", str(scene.other), "--store", str(work / "store")), weight=2
     ),
+    "catalog export": Case(
+        _to_folder("catalog", "export", "--format", "csv"), compare=_compare_folders, writes_once=True
+    ),
     "store compact": Case(_on_store("store", "compact")),
     "gc": Case(_on_store("gc", "--delete"), prepare=_with_garbage),
+    "gc --keep-days": Case(_on_store("gc", "--keep-days", "0", "--min-age-hours", "0", "--delete")),
     "rescore": Case(_on_store("rescore", "--rule", "candidate_sum"), weight=2),
+    "verify": Case(
+        lambda scene, work: ("verify", scene.variant, "--model", str(scene.model), "--store", str(work / "store"))
+    ),
     "export": Case(
         lambda scene, work: (
             *("export", scene.variant, str(work / "out"), "--model", str(scene.model)),
@@ -149,6 +229,54 @@ CASES: Mapping[str, Case] = {
         ),
         compare=_compare_folders,
         writes_once=True,
+    ),
+    "publish": Case(
+        lambda scene, work: _to_folder("publish", scene.variant)(scene, work),
+        compare=_compare_folders,
+        weight=2,
+        writes_once=True,
+    ),
+    "apply": Case(
+        lambda scene, work: ("apply", str(scene.model), str(scene.published), str(work / "out")),
+        prepare=_empty,
+        compare=_compare_outputs,
+        weight=2,
+        writes_once=True,
+    ),
+    "import": Case(
+        lambda scene, work: ("import", str(scene.model), str(work / "out")),
+        prepare=_empty,
+        compare=_compare_outputs,
+        weight=2,
+        writes_once=True,
+    ),
+    "results import": Case(
+        lambda scene, work: ("results", "import", str(scene.evaluated_elsewhere), "--store", str(work / "store"))
+    ),
+    "results export": Case(_to_folder("results", "export", "--format", "every_eval_ever"), writes_once=True),
+    "harness": Case(
+        lambda scene, work: (
+            *(
+                "harness",
+                scene.variant,
+                "--tasks",
+                "local_choice,local_text",
+                "--include-path",
+                str(scene.harness_tasks),
+            ),
+            *("--model", str(scene.model), "--limit", "3", "--store", str(work / "store")),
+        )
+    ),
+    "ranks": Case(_on_store("ranks", "--task", "facts")),
+    "tables": Case(
+        lambda scene, work: _to_folder("tables", "--spec", str(scene.table_spec), option="--out")(scene, work)
+    ),
+    "figures": Case(_to_folder("figures", "--format", "svg", option="--out")),
+    "notebook": Case(
+        lambda scene, work: (
+            *("notebook", "--jupyter", "--no-open", "--out", str(work / "notebook.ipynb")),
+            *("--store", str(work / "store")),
+        )
     ),
     "report": Case(lambda scene, work: ("report", "--store", str(work / "store"), "--out", str(work / "page.html"))),
 }

@@ -65,26 +65,33 @@ class Soak:
         self._folder = folder
         self._where = where
         self._kills = kills
+        self._seed = seed
         self._random = random.Random(seed)  # noqa: S311 - no secret
         self._deadline = time.monotonic() + 60 * minutes
         self._log = folder / "runs.log"
-        self.tally = Tally()
+        self.tally = Tally.read(folder)
 
     def run(self) -> Tally:
         """Kill until all kills are done, and compare every store."""
         undisturbed = self._folder / "undisturbed"
-        began = time.monotonic()
-        if self._start(undisturbed, Here(), n_shards=1).wait(PATIENCE_S) != DONE:
-            raise SystemExit(f"the undisturbed run failed: see {self._log}")
-        longest_s = time.monotonic() - began
+        if "run" not in self.tally.undisturbed:
+            shutil.rmtree(undisturbed, ignore_errors=True)
+            began = time.monotonic()
+            if self._start(undisturbed, Here(), n_shards=1).wait(PATIENCE_S) != DONE:
+                raise SystemExit(f"the undisturbed run failed: see {self._log}")
+            self.tally.undisturbed["run"] = time.monotonic() - began
+        longest_s = self.tally.undisturbed["run"]
         say(f"undisturbed: {longest_s:.0f} s, {len(results(undisturbed))} records and artefacts")
         while self._continues():
+            self._random.seed(f"{self._seed}:{self.tally.stores}")
             store = self._folder / f"store-{self.tally.stores}"
+            shutil.rmtree(store, ignore_errors=True)
             n_shards = self._where.n_shards[self.tally.stores % len(self._where.n_shards)]
             self._finish(store, n_shards=n_shards, longest_s=longest_s)
-            self.tally.stores += 1
+            self.tally.finished["run"] += 1
             self.tally.leftovers += len(list(store.rglob("*.writing-*")))
-            self.tally.differences += [f"{store.name}: {line}" for line in differences(store, undisturbed)]
+            self.tally.differences += [f"run [{store.name}]: {line}" for line in differences(store, undisturbed)]
+            self.tally.write(self._folder)
             say(f"{store.name}, {n_shards} shards: done after {self.tally.summary()}")
             shutil.rmtree(store)
         return self.tally

@@ -28,6 +28,8 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
     - With one, its results stay. The new version is compared with the old one when it is written, and if they differ,
       everything computed from it is quarantined. Plan again after such a run.
 
+    A job is also pending if one of its intermediate records is in quarantine and was not made again.
+
     Args:
         repair: quarantine records with damaged artefacts, so that their jobs run again. Records with retired artefacts
             stay in place and are copied to the quarantine, so that the new version is compared with them.
@@ -35,7 +37,8 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
     """
     keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
     present = _present(keys_of_jobs, store)
-    known = present | quarantined_copies(store).keys()
+    quarantined = quarantined_copies(store).keys()
+    known, lost = present | quarantined, {key for key in quarantined if not store.has_record(*key)}
     survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
     pending: list[Job] = []
     unmade: set[RecordKey] = set()
@@ -53,7 +56,7 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
         for key in stale if repair else ():
             _set_aside(store, key, stays=is_remade or survey.is_remade(key))
         unfinished = [key for key in makes if key in stale or key not in present]
-        if has_new_needs or unfinished:
+        if has_new_needs or unfinished or (lost and not lost.isdisjoint(job.intermediates)):
             pending.append(job)
             unmade.update(unfinished)
     return pending

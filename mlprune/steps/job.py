@@ -176,6 +176,14 @@ class Job(ABC):
         return None
 
     @property
+    def intermediates(self) -> tuple[RecordKey, ...]:
+        """Further records that the job writes while it runs, from which a killed one resumes.
+
+        They are made again if they are in quarantine, although nothing needs them once the job is done.
+        """
+        return ()
+
+    @property
     def shares_replicas(self) -> bool:
         """Whether idle replicas of the model may compute some of the job's batches; the bytes stay the same."""
         return False

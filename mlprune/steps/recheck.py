@@ -1,72 +1,224 @@
-"""Recheck of stored results: compute metrics again from predictions, and masks again from statistics.
+"""Recheck of stored results: compute again what follows from predictions, masks and statistics, without the model.
 
-No model is run. Numbers that another machine computed may differ in their last digits.
+Metrics follow from predictions, and masks from statistics. The results of `STORED_JOBS` are made again by the jobs that
+wrote them: such a job reads the store and writes into memory, and what it writes is compared with the store.
+
+Numbers that another processor computed may differ in their last digits.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any, NoReturn
 
-from mlprune.errors import DamagedArtefactError, PermanentError
-from mlprune.json_values import JsonObject, JsonValue
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
+import numpy as np
+
+from mlprune.errors import DamagedArtefactError, PermanentError, StoreError
+from mlprune.json_values import JsonObject, JsonValue, as_int
+from mlprune.pruning.mask_files import read_keep_masks
+from mlprune.steps.compare.overlap_jobs import read_magnitudes
 from mlprune.steps.evaluate.results import evaluation_rows, read_predictions, stated_n_longer
-from mlprune.steps.evaluate.task_spec import task_spec
-from mlprune.steps.job import Identity
+from mlprune.steps.observe.jobs import largest_features
+from mlprune.steps.prune.stored_masks import stored_masks
 from mlprune.steps.prune.verify import reads_unstored_statistics, verify_variant
+from mlprune.steps.stored_jobs import STORED_JOBS, FindModel, StoredJobs, evaluation_spec
+from mlprune.store.parquet import columns_of
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import Record
+from mlprune.store.records import Artefact, Record, RecordKey
 from mlprune.store.store import Store
 
 TOLERANCE = 1e-9
-"""Relative difference up to which numbers of two machines count as equal."""
+"""Relative difference up to which metrics of two machines count as equal."""
+STATISTICS_TOLERANCE = 1e-6
+"""The same for results that are computed in longer chains, such as intervals of resamples."""
+MOST_DIFFERENCES = 3
+"""Number of differences of one record that are named; the others are counted."""
+
+Tables = Mapping[str, Sequence[JsonObject]]
+"""Table -> rows."""
 
 
-def contradictions(store: Store, record: Record) -> Iterator[str]:
-    """Yield how the rows of an evaluation contradict its own predictions; nothing for records of other kinds.
+class Recheck:
+    """Computes results of one store again.
 
-    Raises:
-        DamagedArtefactError: the predictions are missing or damaged.
+    Args:
+        find_model: finds the base models whose weights some results follow from; see `find_base_model` for its error.
     """
-    if record.kind != "evaluations" or record.step_version != RECORD_KINDS[record.kind].version:
-        return
-    try:
-        expected = _rows_of_predictions(store, record)
-    except DamagedArtefactError:
-        raise
-    except (PermanentError, ValueError, KeyError, IndexError, TypeError) as err:
-        yield f"its metrics cannot be computed from its predictions: {err}"
-        return
-    for table in sorted({*expected, *record.rows}):
-        yield from _row_differences(table, expected.get(table, ()), record.rows.get(table, ()))
+
+    def __init__(self, store: Store, find_model: FindModel) -> None:
+        self._store = store
+        self._scratch = ScratchStore(store)
+        self._jobs = StoredJobs(self._scratch, find_model)
+
+    def contradictions(self, record: Record) -> list[str]:
+        """Return how a record contradicts the files and records that it follows from; empty for other kinds.
+
+        Raises:
+            StoreError: it cannot be computed again here: a record or the base model is missing, or a file was retired.
+            DamagedArtefactError: a file that it follows from is missing or damaged.
+        """
+        if not is_rechecked(record):
+            return []
+        try:
+            return list(_shortened(RECHECKS.get(record.kind, Recheck._of_job)(self, record)))
+        except (StoreError, DamagedArtefactError):
+            raise
+        except (PermanentError, ValueError, LookupError, TypeError, AttributeError) as err:
+            return [f"it does not follow from its inputs: {type(err).__name__}: {err}"]
+
+    def _of_evaluation(self, record: Record) -> Iterator[str]:
+        """Compare the metrics of an evaluation with its predictions."""
+        evaluation = evaluation_spec(record)
+        (artefact,) = record.artefacts
+        predictions = read_predictions(self._store, evaluation.task, artefact)
+        expected = evaluation_rows(
+            evaluation, record.parent("variant"), predictions=predictions, n_longer=stated_n_longer(record)
+        )
+        yield from _table_differences(expected, record.rows, tolerance=TOLERANCE)
+
+    def _of_variant(self, record: Record) -> Iterator[str]:
+        """Compare the numbers of removed weights of a variant with its masks."""
+        stored = stored_masks(self._store, record)
+        if stored is None or not record.rows.get("variant_layers"):
+            return
+        removed: dict[tuple[JsonValue, JsonValue], int] = {}
+        for block, (artefact, levels) in enumerate(stored.files):
+            for layer, keep in read_keep_masks(self._store.uri, artefact, levels).items():
+                removed[block, layer] = int((~keep).sum())
+        layers = record.rows["variant_layers"]
+        named = {(row["block"], row["layer"]) for row in layers}
+        if len(named) != len(layers) or not removed.keys() <= named:
+            yield "variant_layers: its layers are not those of its masks"
+        expected = [{**row, "n_removed": removed.get((row["block"], row["layer"]), 0)} for row in layers]
+        achieved = sum(removed.values()) / sum(as_int(row["n_weights"]) for row in layers)
+        rows = {
+            "variant_layers": expected,
+            "variants": [{**row, "achieved_sparsity": achieved} for row in record.rows["variants"]],
+        }
+        yield from _table_differences(rows, {name: record.rows[name] for name in rows}, tolerance=TOLERANCE)
+
+    def _of_statistics(self, record: Record) -> Iterator[str]:
+        """Compare the largest features of a set with the file of all features."""
+        rows = record.rows["feature_magnitudes"]
+        keys = {name: rows[0][name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
+        expected = largest_features(read_magnitudes(self._store, record.id), keys)
+        yield from _row_differences("feature_magnitudes", expected, rows, tolerance=TOLERANCE)
+
+    def _of_job(self, record: Record) -> Iterator[str]:
+        """Run the job of a record again, and compare what it writes."""
+        job = self._jobs.job_of(record)
+        if job.makes[-1] != (record.kind, record.id):
+            yield "its id does not follow from the results that it names"
+            return
+        with self._scratch:
+            job.run(self._scratch, _no_chain)
+            made = self._scratch.made[record.kind, record.id]
+            yield from _table_differences(made.rows, record.rows, tolerance=STATISTICS_TOLERANCE)
+            yield from self._file_differences(made.artefacts, record.artefacts)
+
+    def _file_differences(self, expected: Sequence[Artefact], actual: Sequence[Artefact]) -> Iterator[str]:
+        """Compare the tables that were computed again with those of the store."""
+        if [artefact.path for artefact in expected] != [artefact.path for artefact in actual]:
+            yield "it names other files than those that follow from its inputs"
+            return
+        for made, stored in zip(expected, actual, strict=True):
+            if made.sha256 == stored.sha256:
+                continue
+            columns, wanted = self._store.read_table(stored), columns_of(self._scratch.written[made.path])
+            if not _are_equal(_plain(wanted), _plain(columns), tolerance=STATISTICS_TOLERANCE):
+                yield f"{stored.path} differs from the file that follows from its inputs"
 
 
-def _rows_of_predictions(store: Store, record: Record) -> dict[str, list[dict[str, JsonValue]]]:
-    spec = task_spec(record.parameters)
-    (artefact,) = record.artefacts
-    identity = Identity(record.kind, record.parameters, record.parents, record.contents)
-    predictions = read_predictions(store, spec, artefact)
-    evaluation, variant_id = EvaluationSpec(identity, spec), record.parent("variant")
-    return evaluation_rows(evaluation, variant_id, predictions=predictions, n_longer=stated_n_longer(record))
+RECHECKS: Mapping[str, Callable[[Recheck, Record], Iterator[str]]] = {
+    "evaluations": Recheck._of_evaluation,
+    "variants": Recheck._of_variant,
+    "statistics": Recheck._of_statistics,
+}
+"""Kinds that are compared with their own files -> how."""
+RECHECKED_KINDS = tuple(kind for kind in RECORD_KINDS if kind in RECHECKS or kind in STORED_JOBS)
+"""Kinds of records that are computed again, parents first."""
 
 
-def _row_differences(table: str, expected: Sequence[JsonObject], actual: Sequence[JsonObject]) -> Iterator[str]:
+def is_rechecked(record: Record) -> bool:
+    """Whether a record is of a kind and version that is computed again."""
+    return record.kind in RECHECKED_KINDS and record.step_version == RECORD_KINDS[record.kind].version
+
+
+class ScratchStore(Store):
+    """Reads from a store, and keeps in memory what is written; as a context manager, it forgets that at the end."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.uri)
+        self.written: dict[str, bytes] = {}
+        """Path -> content."""
+        self.made: dict[RecordKey, Record] = {}
+        """(kind, id) -> record."""
+
+    def __enter__(self) -> "ScratchStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.written.clear()
+        self.made.clear()
+
+    def write(self, path: str, data: bytes) -> None:
+        """Keep a file."""
+        self.written[path] = data
+
+    def write_record(self, record: Record) -> None:
+        """Keep a record."""
+        self.made[record.kind, record.id] = record
+
+
+def _no_chain() -> NoReturn:
+    raise AssertionError("a recheck runs no model")
+
+
+def _shortened(problems: Iterator[str]) -> Iterator[str]:
+    """Yield the first problems of a record, and the number of the others."""
+    yield from islice(problems, MOST_DIFFERENCES)
+    if n_more := sum(1 for _ in problems):
+        yield f"and {n_more} more differences"
+
+
+def _table_differences(expected: Tables, actual: Tables, *, tolerance: float) -> Iterator[str]:
+    for table in sorted({*expected, *actual}):
+        yield from _row_differences(table, expected.get(table, ()), actual.get(table, ()), tolerance=tolerance)
+
+
+def _row_differences(
+    table: str, expected: Sequence[JsonObject], actual: Sequence[JsonObject], *, tolerance: float
+) -> Iterator[str]:
     if len(expected) != len(actual):
-        yield f"{table}: {len(expected)} rows follow from its predictions, but it has {len(actual)}"
+        yield f"{table}: {len(expected)} rows follow from its inputs, but it has {len(actual)}"
         return
     for wanted, row in zip(expected, actual, strict=True):
         if wanted.get("signature") != row.get("signature"):  # another version of sacreBLEU
             continue
         for column in sorted({*wanted, *row}):
-            if not _are_equal(wanted.get(column), row.get(column)):
-                name = f"{table} {wanted.get('metric', '')}".rstrip()
-                yield f"{name}: {column} is {row.get(column)}, but {wanted.get(column)} follows from its predictions"
+            if not _are_equal(wanted.get(column), row.get(column), tolerance=tolerance):
+                name = " ".join(str(part) for part in (table, wanted.get("metric")) if part)
+                yield f"{name}: {column} is {row.get(column)}, but {wanted.get(column)} follows from its inputs"
 
 
-def _are_equal(expected: JsonValue, actual: JsonValue) -> bool:
+def _are_equal(expected: Any, actual: Any, *, tolerance: float) -> bool:
     if isinstance(expected, float) and isinstance(actual, int | float):
-        return math.isclose(expected, actual, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    return type(expected) is type(actual) and expected == actual
+        both_nan = math.isnan(expected) and math.isnan(actual)
+        return both_nan or math.isclose(expected, actual, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(expected, Mapping) and isinstance(actual, Mapping):
+        pairs: Iterable[tuple[Any, Any]] = ((expected[key], actual[key]) for key in expected.keys() & actual.keys())
+        is_same_shape = expected.keys() == actual.keys()
+    elif isinstance(expected, list) and isinstance(actual, list):
+        pairs, is_same_shape = zip(expected, actual, strict=False), len(expected) == len(actual)
+    else:
+        return type(expected) is type(actual) and bool(expected == actual)
+    return is_same_shape and all(_are_equal(*pair, tolerance=tolerance) for pair in pairs)
+
+
+def _plain(columns: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the columns of a table as plain lists."""
+    return {name: np.asarray(values).tolist() for name, values in columns.items()}
 
 
 def has_masks_to_rebuild(record: Record) -> bool:

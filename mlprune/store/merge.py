@@ -10,6 +10,7 @@ record of this store lists it with the same hash, so that the file is known to b
 out of the other store.
 """
 
+import json
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,12 +18,19 @@ from pathlib import Path
 
 from mlprune.errors import DamagedArtefactError, RetiredArtefactError, StoreError
 from mlprune.given_files import require_inside
+from mlprune.json_values import as_list, as_object, as_str
+from mlprune.store.artefacts import sha256_of
 from mlprune.store.record_kinds import RECORD_KINDS
-from mlprune.store.records import Artefact, Record, RecordKey, parent_ids, record_path
+from mlprune.store.records import ID_LENGTH, Artefact, Record, RecordKey, parent_ids, record_path
 from mlprune.store.retired import group_of, only_retired, read_marker, retired_groups, write_marker
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+UNVERIFIED = "unverified"
+"""Folder of the store with a mark for each merge that examined nothing: the other store, and the copied records."""
+MOST_NAMED = 20
+"""Number of refused records that are logged with the reason."""
 
 Examination = Callable[[Store, Record], Iterable[str]]
 """Returns what is wrong with a record that can be read, given its store."""
@@ -84,12 +92,56 @@ def merge(other: Store, store: Store, *, examine: Examination = _trust) -> Merge
                 except RetiredArtefactError:
                     markers.copy(artefact)
         except DamagedArtefactError as err:
-            logger.warning("%s is not copied: %s", record_path(*key), err)
-            refused.append(record_path(*key))
+            _refuse(record_path(*key), err, refused)
             continue
         store.write_record(record)
         n_records += 1
     return Merge(n_records, n_files + _copy_run_files(other, store), n_known, tuple(refused), len(markers.copied))
+
+
+def _refuse(path: str, err: DamagedArtefactError, refused: list[str]) -> None:
+    """Note a record that is not copied; the first ones are logged."""
+    refused.append(path)
+    if len(refused) <= MOST_NAMED:
+        logger.warning("%s is not copied: %s", path, err)
+
+
+def mark_unverified(other: Store, store: Store) -> str | None:
+    """Note in a store which records a merge is about to copy from another store without examining them.
+
+    The marks of the other store are copied, too.
+
+    Returns: path of the mark; None if nothing is to be copied.
+    """
+    for path in other.list(UNVERIFIED):
+        data = other.read_file(path)
+        if data is not None:
+            store.write(path, data)
+    missing = sorted(set(other.record_names()) - set(store.record_names()))
+    if not missing:
+        return None
+    mark = {"source": other.uri, "records": [record_path(*key) for key in missing]}
+    data = json.dumps(mark, indent=1).encode()
+    path = f"{UNVERIFIED}/{sha256_of(data)[:ID_LENGTH]}.json"
+    store.write(path, data)
+    return path
+
+
+def unverified_records(store: Store) -> dict[str, list[str]]:
+    """Return other store -> paths of the records of this store that were copied from there without examination.
+
+    A mark that cannot be read names itself as its source.
+    """
+    present = {record_path(*key) for key in store.record_names()} if store.list(UNVERIFIED) else set()
+    copied: dict[str, list[str]] = {}
+    for path in store.list(UNVERIFIED):
+        try:
+            mark = as_object(store.read_json(path))
+            source, records = as_str(mark["source"]), {as_str(one) for one in as_list(mark["records"])}
+        except (OSError, ValueError, LookupError, TypeError):
+            source, records = path, set()
+        copied.setdefault(source, []).extend(sorted(records & present))
+    return copied
 
 
 def _is_accounted_for(store: Store, record: Record, retired: Collection[str]) -> bool:

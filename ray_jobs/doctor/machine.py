@@ -1,5 +1,6 @@
 """Examination of this machine: Python and libraries, CPUs, memory, disk and limits of the operating system."""
 
+import os
 import platform
 import re
 import resource
@@ -11,6 +12,7 @@ from typing import TypeAlias
 
 from packaging.requirements import Requirement
 
+from mlprune.cache_folders import user_cache_folder
 from mlprune.plan.pool import GIB
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.process.install_command import install_command
@@ -27,6 +29,7 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Ray keeps its objects
 LEAST_SHARED_BYTES = GIB // 8
 """Free shared memory below which there is a warning."""
 
+CACHE_HELP = "export XDG_CACHE_HOME=/a/writable/folder"
 DEVELOPMENT = ("dev", "real")
 """Extras for the development of this package."""
 _EXTRA = re.compile(r"extra == [\"'](\w+)[\"']")
@@ -43,8 +46,10 @@ def examine_machine() -> list[Finding]:
         *extra_findings(_requirements(), installed_version),
         ok(SUBJECT, f"{n_cpus()} CPUs"),
         memory_finding(free_memory_bytes()),
-        *disk_findings(Path(tempfile.gettempdir()), SHARED_MEMORY),
+        *disk_findings(Path(os.environ.get("TMPDIR") or tempfile.gettempdir()), SHARED_MEMORY),
+        cache_finding(),
         open_files_finding(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+        *address_space_findings(resource.getrlimit(resource.RLIMIT_AS)[0]),
     ]
 
 
@@ -108,15 +113,52 @@ def memory_finding(free_bytes: int) -> Finding:
 
 def disk_findings(temporary: Path, shared: Path) -> Iterator[Finding]:
     """Judge the free space for temporary files and, if there is such a folder, for Ray's objects in shared memory."""
-    free = free_disk_bytes(temporary)
-    text = f"{free / GIB:.1f} GiB free for temporary files in {temporary}"
-    help_ = "export TMPDIR=/a/larger/disk, and compute: {spill_dir: /a/larger/disk} in the recipe"
-    yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
+    if (reason := _not_writable(temporary)) is not None:
+        text = f"temporary files cannot be written to {temporary}: {reason}"
+        yield missing(SUBJECT, text, f"mkdir -p {temporary}, or export TMPDIR=/another/folder")
+    else:
+        free = free_disk_bytes(temporary)
+        text = f"{free / GIB:.1f} GiB free for temporary files in {temporary}"
+        help_ = "export TMPDIR=/a/larger/disk, and compute: {spill_dir: /a/larger/disk} in the recipe"
+        yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
     if shared.is_dir():
         free = free_disk_bytes(shared)
         text = f"{free / GIB:.1f} GiB of shared memory for Ray's objects"
         help_ = "docker run --shm-size 2g, or compute: {object_store_gib: 0.1} in the recipe"
         yield ok(SUBJECT, text) if free >= LEAST_SHARED_BYTES else warning(SUBJECT, text, help_)
+
+
+def cache_finding() -> Finding:
+    """Say whether the user's caches can be written: those of catalogs of object stores and of imported models."""
+    try:
+        folder = user_cache_folder()
+    except RuntimeError as err:  # the user has no home folder
+        return warning(SUBJECT, f"no folder for caches: {err}", CACHE_HELP)
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    reason = _not_writable(existing)
+    if reason is None:
+        return ok(SUBJECT, f"caches in {folder}")
+    return warning(SUBJECT, f"caches cannot be written to {folder}: {reason}", CACHE_HELP)
+
+
+def _not_writable(folder: Path) -> str | None:
+    """Return the reason for which no file can be created in a folder; None if one can. The file is removed at once."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as err:
+        return err.strerror or str(err)
+
+
+def address_space_findings(limit: int) -> Iterator[Finding]:
+    """Judge the limit of the address space of a process; nothing without a limit.
+
+    Args:
+        limit: -1 or that of the operating system for none.
+    """
+    if limit not in (-1, resource.RLIM_INFINITY):
+        text = f"at most {limit / GIB:.1f} GiB of address space in a process: libraries and mapped files count, too"
+        yield warning(SUBJECT, text, "ulimit -v unlimited")
 
 
 def open_files_finding(limit: int) -> Finding:

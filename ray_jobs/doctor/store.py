@@ -1,5 +1,6 @@
 """Examination of a store: access, space, catalog, damaged and missing files, earlier versions, and leftovers."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -8,11 +9,12 @@ from mlprune.counted import counted
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.hub import format_size
 from mlprune.plan.retired_files.survey import ListedSizes
-from mlprune.store.garbage import find_garbage
-from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.claims.seen_claims import CLOCK, is_abandoned
+from mlprune.store.garbage import CLAIM_ALIVE_S, find_garbage
+from mlprune.store.record_kinds import ARTEFACT_FOLDERS, RECORD_KINDS
 from mlprune.store.retired import first_damaged, remake_command, retired_groups
 from mlprune.store.store import Store
-from mlprune.store.succession import n_quarantined
+from mlprune.store.succession import QUARANTINE, n_quarantined
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
 from ray_jobs.workers.node_resources import free_disk_bytes
 
@@ -67,7 +69,8 @@ def _content_findings(store: Store) -> Iterator[Finding]:
         text = f"{counted(len(contents.damaged), 'damaged or missing file')}, such as {contents.damaged[0]}"
         yield missing(SUBJECT, text, f"mlprune catalog check --repair --store {store.uri}, then the recipe again")
     else:
-        yield ok(SUBJECT, "all files exist with their sizes (mlprune catalog check also reads them)")
+        text = "all files exist with their sizes (catalog check also reads them, catalog check --deep computes again)"
+        yield ok(SUBJECT, text)
     if contents.n_outdated:
         text = f"{counted(contents.n_outdated, 'record')} of earlier versions, which no table shows"
         yield warning(SUBJECT, text, f"mlprune run RECIPE --store {store.uri} computes them again without the model")
@@ -109,6 +112,10 @@ def _catalog_findings(state: CatalogState | None, uri: str) -> Iterator[Finding]
         yield warning(
             SUBJECT, "the catalog has the schema of another version", f"mlprune catalog rebuild --store {uri}"
         )
+    elif state.has_removed:
+        text = "the catalog has records that are no longer in the store: the next query fills it again without them"
+        help_ = f"the recipe again makes them: mlprune run RECIPE --store {uri}"
+        yield warning(SUBJECT, text, help_)
     elif state.n_missing:
         text = f"the catalog lacks {counted(state.n_missing, 'record')}: the next query adds them"
         yield warning(SUBJECT, text, f"mlprune query runs --store {uri}")
@@ -117,12 +124,13 @@ def _catalog_findings(state: CatalogState | None, uri: str) -> Iterator[Finding]
 
 
 def _leftover_findings(store: Store) -> Iterator[Finding]:
-    n_copies = n_quarantined(store)
-    if n_copies:
-        text = f"{counted(n_copies, 'record')} in quarantine"
+    n_files, n_copies = len(store.list(QUARANTINE)), n_quarantined(store)
+    if n_files:
+        text = f"{counted(n_files, 'file')} in quarantine, {counted(n_copies, 'record')} among them"
         yield warning(
             SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune gc --delete --store {store.uri}"
         )
+    yield from _claim_findings(store)
     try:
         garbage = find_garbage(store)
     except StoreError:
@@ -130,6 +138,23 @@ def _leftover_findings(store: Store) -> Iterator[Finding]:
     if garbage.files:
         text = f"{counted(len(garbage.files), 'file')} that no record references, {format_size(garbage.n_bytes)}"
         yield warning(SUBJECT, text, f"mlprune gc --delete --store {store.uri}")
+    n_young = sum(file.path.partition("/")[0] in ARTEFACT_FOLDERS for file in garbage.young)
+    if n_young:
+        hours = garbage.min_age_s / 3600
+        text = f"{counted(n_young, 'file')} of the last {hours:.0f} hours that no record references"
+        yield ok(SUBJECT, f"{text}: a running job may need them; mlprune gc --delete removes them later")
     files = sum(len(ids) for ids in store.list_records().record_files.values())
     if files >= MANY_RECORD_FILES:
         yield warning(SUBJECT, f"{files:,} record files", f"mlprune store compact --store {store.uri}")
+
+
+def _claim_findings(store: Store) -> Iterator[Finding]:
+    """Name claims of runs that have ended: other runs wait for the work of a claim until it is stale."""
+    now = time.time()
+    claims = [file for file in store.files("claims") if not file.path.startswith(CLOCK)]
+    stale = [one for one in claims if now - one.modified_at >= CLAIM_ALIVE_S or is_abandoned(store, one.path)]
+    if stale:
+        text = f"{counted(len(stale), 'claim')} of runs that have ended, such as {stale[0].path}"
+        yield warning(SUBJECT, text, f"mlprune gc --delete --store {store.uri}; the next run takes their work over")
+    if len(claims) > len(stale):
+        yield ok(SUBJECT, f"in use: {counted(len(claims) - len(stale), 'claim')} of running jobs")

@@ -111,8 +111,8 @@ class GrowingPlan:
 
     @property
     def records(self) -> list[RecordKey]:
-        """(kind, id) of all records that the jobs make, and of the masks of trials that need no job."""
-        made = [key for job in self.plan.jobs for key in job.makes]
+        """(kind, id) of all records that the jobs make or resume from, and of the masks of trials that need no job."""
+        made = [key for job in self.plan.jobs for key in (*job.makes, *job.intermediates)]
         trials = [trial for search in self.plan.searches for batch in search.batches for trial in batch.trials]
         named = [variant_id for final in self.plan.finals.values() for _, variant_id in final.names]
         variant_ids = dict.fromkeys((*(trial.scored.variant_id for trial in trials), *named))

@@ -3,6 +3,7 @@
 The driver imports this module, too. The code of models, which takes seconds to import, is imported by the actors.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Concatenate, TypeVar
@@ -17,6 +18,7 @@ from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.nodes.requirements import NONE, Requirements, require_here
 from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery.heartbeats import Place
 from ray_jobs.workers.resource_usage import PeakMemory
 from ray_jobs.workers.sharing.offers import Offers
 from ray_jobs.workers.sharing.ray_replica import JobReplicas
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Method = TypeVar("Method", bound=Callable[..., object])
 SHARING = "sharing"
 """Group of the methods that two threads of a worker call while a job runs in another one."""
+PULSE = "pulse"
+"""Group of the method by which an actor shows that it is alive, in a thread of its own."""
 
 
 def _while_a_job_runs(method: Method) -> Method:
@@ -36,8 +40,19 @@ def _while_a_job_runs(method: Method) -> Method:
     return in_group
 
 
+def _as_pulse(method: Method) -> Method:
+    """Let a method of an actor be called in a thread of its own."""
+    in_group: Method = ray.method(concurrency_group=PULSE)(method)
+    return in_group
+
+
 class NodeActor:
-    """A process of Ray that reports where it runs."""
+    """A process of Ray that reports where it runs, also while a job runs."""
+
+    @_as_pulse
+    def place(self) -> Place:
+        """Return the node and the process; the answer shows that the process is not stopped."""
+        return Place(self.node_id(), os.getpid())
 
     def node_id(self) -> str:
         """Return the id of the node."""
@@ -223,4 +238,4 @@ def _load_nothing(_: ModelRef | None, *, offload_level: int) -> Chain:
 
 def actor_class(plain: type) -> ActorClass:
     """Convert a plain class to a class of Ray actors. Methods of the group `SHARING` are called while a job runs."""
-    return ray.remote(concurrency_groups={SHARING: 2})(plain)
+    return ray.remote(concurrency_groups={SHARING: 2, PULSE: 1})(plain)

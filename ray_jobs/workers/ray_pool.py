@@ -4,28 +4,36 @@ A worker that dies, whose device stopped working, or that cannot load the model 
 too many failures in a row it is not used any more. A worker gets jobs as soon as its actor runs. Idle workers share a
 job of another one until it has ended or further jobs need them. If the cluster has no room for a worker, because a node
 is lost or others use it, that worker waits and the others continue. A run without any worker waits up to an hour.
-Workers are added when nodes join; those on a node that is about to leave get no further jobs.
+Workers are added when nodes join; those on a node that is about to leave get no further jobs. A process that does not
+answer for a while, because it is stopped, is ended and replaced.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterable
 
 import ray
 from ray import ObjectRef
+from ray.actor import ActorHandle
+from ray.exceptions import RayError
 
 from mlprune.plan.pool import Pool
 from mlprune.steps.job import Job, ModelRef
+from ray_jobs.workers.nodes.node_tasks import start_on_node
 from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, START_WAIT_S, RoomWait
 from ray_jobs.workers.nodes.scaling import Scaling
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery.failures import Failure, describe_failure
+from ray_jobs.workers.recovery.heartbeats import Heartbeats, Place, end_if_stopped, silent_after_s
 from ray_jobs.workers.recovery.worker_health import WorkerHealth
 from ray_jobs.workers.replica_actors import ReplicaActors
 from ray_jobs.workers.sharing.shared_jobs import SharedJobs
 from ray_jobs.workers.worker import Outcome, lost_outcome
+
+logger = logging.getLogger(__name__)
 
 
 class RayWorkers:
@@ -59,6 +67,11 @@ class RayWorkers:
         """Starts that a shared job does not wait for again."""
         self._faults: dict[int, Failure] = {}
         """Replica that failed but still runs other jobs -> its failure; counted when they have ended."""
+        self._heartbeats: Heartbeats[ObjectRef] = Heartbeats(
+            lambda name: self._actors[name].place.remote(), _places, silent_after_s=silent_after_s()
+        )
+        self._actors: dict[str, ActorHandle] = {}
+        """Name -> process that has started."""
         for number in range(pool.n_workers):
             self._start(number)
 
@@ -203,7 +216,8 @@ class RayWorkers:
     def wait(self, timeout_s: float | None = None) -> list[tuple[Job, Outcome]]:
         """Wait until a job has ended, a worker has started or the time is over; return the jobs that have ended."""
         self._restart_failed()
-        pauses = (timeout_s, self._health.seconds_to_next(), self._scaling.interval_s)
+        self._end_stopped()
+        pauses = (timeout_s, self._health.seconds_to_next(), self._scaling.interval_s, self._heartbeats.interval_s)
         timeout_s = min((seconds for seconds in pauses if seconds is not None), default=None)
         references = [*self._running, *self._starting, *self._shared_jobs.references]
         ready, _ = ray.wait(references, num_returns=1, timeout=timeout_s)
@@ -243,7 +257,32 @@ class RayWorkers:
         else:
             self._start(replica.number)
 
+    def _end_stopped(self) -> None:
+        """End the processes that have been silent for too long and are stopped; then they are replaced as lost ones."""
+        started = [replica for replica in self._replicas.values() if replica not in self._starting.values()]
+        self._actors = {
+            f"{replica.name}, process {index}": actor
+            for replica in started
+            for index, actor in enumerate(replica.actors)
+        }
+        for name, place in self._heartbeats.silent(self._actors).items():
+            message = "%s has not answered for %.0f s; if it is stopped, it is replaced"
+            logger.warning(message, name, self._heartbeats.silent_after_s)
+            start_on_node(end_if_stopped, place.node_id, place.process_id)
+
     def close(self) -> None:
         """Kill all workers."""
         for replica in self._replicas.values():
             replica.end()
+
+
+def _places(replies: list[ObjectRef]) -> dict[ObjectRef, Place | None]:
+    """Return the replies of actors that have arrived -> where these run; a dead actor has no place."""
+    arrived, _ = ray.wait(replies, num_returns=len(replies), timeout=0.0) if replies else ([], [])
+    places: dict[ObjectRef, Place | None] = {}
+    for reply in arrived:
+        try:
+            places[reply] = ray.get(reply)
+        except RayError:
+            places[reply] = None
+    return places

@@ -62,6 +62,11 @@ class ReplicaActors:
         return [actor.node_id.remote() for actor in (self._worker, *self._shards)]
 
     @property
+    def actors(self) -> tuple[ActorHandle, ...]:
+        """The worker and the shards."""
+        return (self._worker, *self._shards)
+
+    @property
     def size(self) -> int:
         """Number of shards; a model in one process counts as one."""
         return max(1, len(self._shards))

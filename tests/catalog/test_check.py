@@ -1,15 +1,19 @@
+import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pytest
 
 from catalog.check import check
+from catalog.store import Catalog
 from mlprune.store.compaction import compact
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 from tests.catalog_data import SPARSITIES, fill_store
-from tests.records import record_text
+from tests.records import made_up_record, record_text
 
 
 def first(store: Store, kind: str) -> Record:
@@ -158,3 +162,52 @@ def test_damaged_segments_are_named(store: Store) -> None:
     assert found["recipes"].startswith("the segment cannot be read")
     assert "damaged" in found["rank_consistency"]
     assert all("\n" not in str(damage) for damage in damages)
+
+
+def during_the_check(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
+    """Act as a run does between the fold of the check and the catalog that it compares with."""
+    in_memory = Catalog.in_memory
+
+    def acting(store: Store) -> Catalog:
+        act()
+        return in_memory(store)
+
+    monkeypatch.setattr(Catalog, "in_memory", acting)
+
+
+def test_records_that_a_run_adds_during_the_check_are_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter(range(10))
+
+    def add() -> None:
+        path = f"predictions/new-{next(numbers)}.parquet"
+        store.write_record(made_up_record("demonstration_sets", {"path": path}))
+        store.write_bytes(path, b"")
+
+    during_the_check(monkeypatch, add)
+    assert check(store) == ([], [])
+
+
+def test_records_that_a_run_sets_aside_during_the_check_are_no_damage(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlaps = iter(list(store.records("mask_overlaps"))[:1])
+
+    def set_aside() -> None:
+        for record in overlaps:
+            store.quarantine(record)
+
+    during_the_check(monkeypatch, set_aside)
+    assert check(store) == ([], [])
+
+
+def test_a_parent_that_the_first_fold_did_not_list_is_no_dangling_key(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_ids, n_calls = Store.record_ids, itertools.count()
+
+    def without_models(self: Store, kind: str | None = None) -> dict[str, set[str]]:
+        ids = record_ids(self, kind)
+        return ids if next(n_calls) > 1 else {name: found for name, found in ids.items() if name != "base_models"}
+
+    monkeypatch.setattr(Store, "record_ids", without_models)
+    assert check(store) == ([], [])

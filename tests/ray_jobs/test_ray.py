@@ -19,6 +19,7 @@ from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.prune.variant import block_identity
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
+from ray_jobs.workers.recovery.heartbeats import SILENT_AFTER_VARIABLE
 from tests.forked_runs import CONTEXT, ForkedRun, Gate
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.ray_cluster import ROOT, Cluster, Node
@@ -180,6 +181,23 @@ def test_a_killed_driver_loses_nothing_and_a_killed_worker_costs_only_its_job(
     second_gate.open()
     again.finish()
     assert any(row["status"] == "lost" for row in attempts(Store(store)))
+    assert results(store) == results(expected.store)
+
+
+def test_a_worker_that_is_stopped_in_a_job_is_replaced_and_a_busy_one_is_not(
+    expected: FinishedRun, one_worker: Path, tmp_path: Path, *, start: Start, on_cluster: dict[str, Any]
+) -> None:
+    store, gate = tmp_path / "store", Gate.closed(tmp_path / "gate", "evaluate")
+    environment = {**on_cluster.get("environment", {}), SILENT_AFTER_VARIABLE: "3"}
+    run = start(one_worker, store, gate=gate, **{**on_cluster, "environment": environment})
+    run.until(gate.waiting)
+    (stopped,) = (psutil.Process(pid) for pid in gate.waiting())
+    stopped.suspend()
+    run.until(lambda: not is_running(stopped))
+    gate.open()
+    run.finish()
+    (lost,) = (row for row in attempts(Store(store)) if row["status"] != "done")
+    assert lost["status"] == "lost"
     assert results(store) == results(expected.store)
 
 

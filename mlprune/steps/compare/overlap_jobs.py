@@ -79,7 +79,7 @@ class FeatureOverlapJob(SmallJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the magnitudes after every block."""
-        first, second = (_magnitudes(store, statistics_id) for statistics_id in self.statistics)
+        first, second = (read_magnitudes(store, statistics_id) for statistics_id in self.statistics)
         rows: list[JsonObject] = []
         for (set_a, a), (set_b, b) in (
             ((self.sets[0], first), (self.sets[1], second)),
@@ -92,8 +92,8 @@ class FeatureOverlapJob(SmallJob):
         store.write_record(self.identity.record(rows={"feature_overlaps": rows}))
 
 
-def _magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
-    """[n_blocks + 1, d] mean magnitudes of a set."""
+def read_magnitudes(store: Store, statistics_id: str) -> NDArray[np.float64]:
+    """Return the mean magnitudes of the features of a set, [n_blocks + 1, d], from its statistics."""
     record = store.require("statistics", statistics_id)
     artefact = next(file for file in record.artefacts if file.path.startswith("features/"))
     columns = store.read_table(artefact)

@@ -4,25 +4,20 @@ No model runs. A rescored evaluation has the id and the bytes that it would have
 and rank consistencies are recomputed for everything that was compared before.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 from mlprune.errors import BadInputError, TaskFileError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.rules import RULES
 from mlprune.evaluation.task_metrics import PASS_RATES, plain_name, task_metrics, with_detectors
-from mlprune.json_values import as_int, as_list
-from mlprune.steps.base_variant import SeedSource
-from mlprune.steps.compare.jobs import compare_job
-from mlprune.steps.compare.rank_jobs import rank_consistency_job
-from mlprune.steps.compare.seed_jobs import SeedEvaluations, seed_components_job
 from mlprune.steps.evaluate.evaluation import EvaluationSpec
 from mlprune.steps.evaluate.protocol import ExampleSubset
 from mlprune.steps.evaluate.results import read_predictions, stated_n_longer, write_evaluation
 from mlprune.steps.evaluate.task_spec import TaskSpec, task_spec
 from mlprune.steps.job import Identity, Job, make_identity
+from mlprune.steps.stored_jobs import comparison, rank_consistency, seed_components
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -184,56 +179,21 @@ def _rescore(store: Store, record: Record, new: EvaluationSpec, *, change: Chang
 
 
 def _comparison_jobs(store: Store, successors: Mapping[str, EvaluationSpec]) -> Iterator[Job]:
-    """Yield a job for each stored comparison and rank consistency whose evaluations have successors.
+    """Yield a job for each stored comparison, rank consistency and seed component whose evaluations have successors.
 
     Args:
         successors: id of a stored evaluation -> the new one; a new one succeeds itself.
     """
-    roles = ("evaluations", "baseline_evaluations")
-    for record in store.records("comparisons"):
-        sides = [[successors.get(evaluation_id) for evaluation_id in record.parents[role]] for role in roles]
-        pairs = [(new, baseline) for new, baseline in zip(*sides, strict=True) if new and baseline]
-        if pairs:
-            variant, baseline = (_variant_of(store, side) for side in zip(*pairs, strict=True))
-            yield compare_job(variant, baseline, pairs)
-    for record in store.records("rank_consistency"):
-        evaluations, baselines = (
-            [successors[evaluation_id] for evaluation_id in record.parents.get(role, ()) if evaluation_id in successors]
-            for role in roles
-        )
-        if len(evaluations) > 1:
-            variant, baseline = (_variant_of(store, side) for side in (evaluations, baselines))
-            yield rank_consistency_job(variant, evaluations, baseline_id=baseline, baselines=baselines)
-
-    for record in store.records("seed_components"):
-        job = _seed_components_job(store, record, successors)
-        if job is not None:
-            yield job
-
-
-def _seed_components_job(store: Store, record: Record, successors: Mapping[str, EvaluationSpec]) -> Job | None:
-    """Return the job of the seeds of a record whose evaluations have successors."""
-    of_seeds, baselines = (
-        [successors[evaluation_id] for evaluation_id in record.parents[role] if evaluation_id in successors]
-        for role in ("evaluations", "baseline_evaluations")
-    )
-    if not record.rows["seed_components"] or not baselines:
-        return None
-    row = record.rows["seed_components"][0]
-    by_variant: dict[str, list[EvaluationSpec]] = defaultdict(list)
-    for evaluation in of_seeds:
-        by_variant[_variant_of(store, [evaluation])].append(evaluation)
-    seeds = [
-        SeedEvaluations(as_int(seed), str(variant), tuple(by_variant[str(variant)]))
-        for seed, variant in zip(as_list(row["seeds"]), as_list(row["variant_ids"]), strict=True)
-    ]
-    source = next(source for source in get_args(SeedSource) if source == row["seed_of"])
-    return seed_components_job(source, seeds, baseline_id=str(row["baseline_id"]), baselines=baselines)
-
-
-def _variant_of(store: Store, evaluations: Sequence[EvaluationSpec]) -> str:
-    """Variant of some evaluations; empty if there are none."""
-    return str(store.require(*evaluations[0].identity.key).parents["variant"]) if evaluations else ""
+    builders = {
+        "comparisons": comparison,
+        "rank_consistency": rank_consistency,
+        "seed_components": seed_components,
+    }
+    for kind, build in builders.items():
+        for record in store.records(kind):
+            job = build(store, record, successors)
+            if job is not None:
+                yield job
 
 
 def _run(store: Store, job: Job) -> bool:

@@ -11,10 +11,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.errors import CorpusError
-from mlprune.json_values import JsonValue
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.overlaps import top_features
 from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey
@@ -193,7 +194,8 @@ def statistics_record(
         "n_demonstrations": n_demonstrations,
         "n_tokens": n_tokens,
     }
-    rows = {"statistics": [row], "feature_magnitudes": _largest(job, mean)}
+    keys = {name: row[name] for name in ("statistics_id", "base_model_id", "demonstration_set_id")}
+    rows = {"statistics": [row], "feature_magnitudes": largest_features(mean.numpy(), keys)}
     return job.identity.record(artefacts=(*files, features), rows=rows)
 
 
@@ -209,19 +211,15 @@ def _write_features(store: Store, statistics_id: str, mean: Tensor, *, kind: str
     return store.write_table(f"features/{statistics_id}.parquet", columns, FEATURES_SCHEMA)
 
 
-def _largest(job: ObservesSet, mean: Tensor) -> list[dict[str, JsonValue]]:
-    """Catalog rows of the largest features after every block."""
-    values = mean.numpy()
+def largest_features(mean: NDArray[np.float64], keys: JsonObject) -> list[dict[str, JsonValue]]:
+    """Return catalog rows of the largest features after every block.
+
+    Args:
+        mean: [n_blocks + 1, d] mean magnitudes of a set.
+        keys: columns of every row.
+    """
     return [
-        {
-            "statistics_id": job.identity.id,
-            "base_model_id": job.model.base_model_id,
-            "demonstration_set_id": job.demonstration_set_id,
-            "depth": depth,
-            "rank": rank,
-            "feature": int(feature),
-            "magnitude": float(values[depth, feature]),
-        }
-        for depth in range(len(values))
-        for rank, feature in enumerate(top_features(values[depth], min(N_LARGEST, values.shape[1])), start=1)
+        {**keys, "depth": depth, "rank": rank, "feature": int(feature), "magnitude": float(mean[depth, feature])}
+        for depth in range(len(mean))
+        for rank, feature in enumerate(top_features(mean[depth], min(N_LARGEST, mean.shape[1])), start=1)
     ]

@@ -54,6 +54,14 @@ class SweepJob(ModelJob):
         return (self.ordering.key, self.variant.identity.key)
 
     @property
+    def intermediates(self) -> tuple[RecordKey, ...]:
+        """The masks of the blocks."""
+        return tuple(self._block_identity(block).key for block in range(self.variant.model.n_blocks))
+
+    def _block_identity(self, block: int) -> Identity:
+        return block_identity(self.variant.id, block, parents={"variant": self.variant.id})
+
+    @property
     def needs(self) -> tuple[RecordKey, ...]:
         """The demonstration sets, and the values of blocks or losses that the schedule reads."""
         sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
@@ -129,7 +137,7 @@ class SweepJob(ModelJob):
 
     def _prune(self, store: Store, model: Chain, sweep: SharedSweep, *, block: int, batches: Batches) -> Record:
         """Prune one block, or apply the stored masks if the block is in the store."""
-        identity = block_identity(self.variant.id, block, parents={"variant": self.variant.id})
+        identity = self._block_identity(block)
         record = store.read_record(*identity.key)
         if record is not None and store.is_intact(record):
             _apply_stored(model, store_uri=store.uri, block=block, record=record)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from mlprune.json_values import JsonValue, as_float
+from mlprune.steps.compare.jobs import CompareJob
 from mlprune.steps.job import ChainLoader, RecordKey
 from mlprune.steps.questions.answers import Compared, answer_rows
 from mlprune.steps.questions.criterion import Criterion
@@ -82,17 +83,21 @@ def answer_jobs(questions: Sequence[PlannedQuestion]) -> list[AnswerJob]:
 
 def _answer_job(question: PlannedQuestion) -> AnswerJob:
     comparisons = tuple(
-        AnsweringComparison(
-            job.identity.id,
-            job.variant_id,
-            job.baseline_id,
-            tuple(
-                (baseline.task.language, baseline.identity.id)
-                for _, baseline in job.pairs
-                if baseline.task.language in question.languages
-            ),
-            seed,
-        )
+        answering_comparison(job, question.languages, seed=seed)
         for job, seed in zip(question.comparisons, question.seeds, strict=True)
     )
     return AnswerJob(question.identity, question.criterion, comparisons)
+
+
+def answering_comparison(job: CompareJob, languages: Sequence[str], *, seed: int | None) -> AnsweringComparison:
+    """Return what a question about some languages reads of a comparison.
+
+    Args:
+        seed: of the comparison's variant.
+    """
+    baselines = tuple(
+        (baseline.task.language, baseline.identity.id)
+        for _, baseline in job.pairs
+        if baseline.task.language in languages
+    )
+    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, baselines, seed)

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 
@@ -5,7 +6,8 @@ import duckdb
 import pytest
 
 from catalog.ingest import fold
-from catalog.ingest.fold import fold_into, pending
+from catalog.ingest.fold import WRONG_ROWS, fold_into, pending
+from catalog.ingest.materialized import read_state
 from catalog.ingest.schema import update_schema
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -95,3 +97,23 @@ def test_an_unchanged_listing_is_not_compared_again(connection: duckdb.DuckDBPyC
     assert pending(connection, store).n_in_store is None
     write_model(store, 2)
     assert pending(connection, store).n_in_store == 2
+
+
+def test_records_with_doubled_or_foreign_rows_are_noted_until_they_are_removed(
+    connection: duckdb.DuckDBPyConnection, store: Store
+) -> None:
+    store.write_record(made_up_record("base_models", {"n": 1}))
+    fold_all(connection, store)
+    assert read_state(connection, WRONG_ROWS) is None
+    foreign = write_model(store, 2)
+    overlap = {"variant_a": "a", "variant_b": "b", "block": 0, "layer": "fc1", "jaccard": 0.5}
+    doubled = made_up_record("mask_overlaps", rows={"mask_overlaps": [overlap] * 2})
+    store.write_record(doubled)
+    fold_all(connection, store)
+    assert json.loads(read_state(connection, WRONG_ROWS) or "") == sorted([foreign.path, doubled.path])
+    store.quarantine(foreign)
+    fold_all(connection, store)
+    assert json.loads(read_state(connection, WRONG_ROWS) or "") == [doubled.path]
+    store.quarantine(doubled)
+    fold_all(connection, store)
+    assert read_state(connection, WRONG_ROWS) is None

@@ -7,8 +7,11 @@ import pytest
 
 from mlprune.plan import pending, pending_jobs
 from mlprune.steps.job import Job
+from mlprune.steps.prune.sweep import SweepJob
+from mlprune.store.records import record_path
+from mlprune.store.repair import scrub
 from mlprune.store.store import Store
-from tests.tiny_recipes import FinishedRun, contents, run_plan
+from tests.tiny_recipes import FinishedRun, contents, results, run_plan
 
 Copy = Callable[[Store], Store]
 
@@ -109,6 +112,24 @@ def test_a_record_that_cannot_be_read_is_pending(small_run: FinishedRun, copied_
     assert steps(pending) == ["evaluate"]
     run_plan(small_run.plan, store)
     assert contents(store) == contents(small_run.store)
+
+
+def test_a_block_of_a_finished_sweep_is_made_again_if_it_was_set_aside(
+    small_run: FinishedRun, copied_store: Copy
+) -> None:
+    store = Store(copied_store(small_run.store).uri, quarantine=True)
+    (sweep,) = (job for job in small_run.plan.jobs if isinstance(job, SweepJob))
+    kind, record_id = sweep.intermediates[1]
+    data = store.read_file(record_path(kind, record_id))
+    assert data is not None
+    store.write(record_path(kind, record_id), data[:-10])  # its checksum says that nothing else changes
+    assert pending_jobs(small_run.plan.jobs, store, repair=True) == []
+    assert scrub(store, sweep.intermediates) == 0, "no artefact is damaged"
+    assert not store.has_record(kind, record_id)
+    assert pending_jobs(small_run.plan.jobs, store, repair=True) == [sweep]
+    run_plan(small_run.plan, store)
+    assert pending_jobs(small_run.plan.jobs, store) == []
+    assert results(store) == results(small_run.store)
 
 
 def test_results_of_another_version_of_a_record_are_made_again(small_run: FinishedRun, copied_store: Copy) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mlprune.errors import StoreError
 from mlprune.store.artefacts import sha256_of
 from mlprune.store.compaction import compact
-from mlprune.store.merge import Merge, merge
+from mlprune.store.merge import MOST_NAMED, Merge, mark_unverified, merge, unverified_records
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.retired import group_of, retired_groups, write_marker
@@ -262,3 +262,35 @@ def test_a_run_file_that_is_a_link_out_of_the_other_store_is_not_copied(
     (root(source) / "runs" / "run-3").symlink_to(tmp_path / "private")
     merge(source, target)
     assert target.list("runs") == ["runs/run-2/job-0.json"]
+
+
+def test_of_many_refused_records_the_first_are_logged(
+    target: Store, source: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(10, 12 + MOST_NAMED):
+        add(source, number)
+    done = merge(source, target, examine=lambda _, record: ["wrong by hand"])
+    assert len(done.refused) > MOST_NAMED
+    assert caplog.text.count("wrong by hand") == MOST_NAMED
+
+
+def test_a_merge_without_verification_is_marked_in_this_store_and_in_those_that_copy_from_it(
+    target: Store, source: Store, tmp_path: Path
+) -> None:
+    assert unverified_records(target) == {}
+    copied = sorted({record.path for record in source.records()} - {record.path for record in target.records()})
+    assert mark_unverified(source, target)
+    assert unverified_records(target) == {source.uri: []}
+    merge(source, target)
+    assert unverified_records(target) == {source.uri: copied}
+    third = Store(tmp_path / "third")
+    mark_unverified(target, third)
+    merge(target, third)
+    assert unverified_records(third)[source.uri] == copied
+    assert set(unverified_records(third)) == {source.uri, target.uri}
+    assert mark_unverified(source, target) is None
+
+
+def test_a_mark_that_cannot_be_read_is_named(target: Store) -> None:
+    target.write("unverified/x.json", b"[")
+    assert unverified_records(target) == {"unverified/x.json": []}

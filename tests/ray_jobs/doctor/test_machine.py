@@ -7,6 +7,8 @@ import pytest
 from ray_jobs.doctor import machine
 from ray_jobs.doctor.findings import Finding, Level
 from ray_jobs.doctor.machine import (
+    address_space_findings,
+    cache_finding,
     disk_findings,
     examine_machine,
     extra_findings,
@@ -65,6 +67,31 @@ def test_disks_with_little_space_are_warnings(tmp_path: Path, monkeypatch: pytes
     findings = list(disk_findings(tmp_path, tmp_path))
     assert [one.level for one in findings] == [Level.WARNING] * 2
     assert all(one.help for one in findings)
+
+
+def test_a_folder_of_temporary_files_that_does_not_exist_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nonexistent"))
+    found = [one for one in examine_machine() if "nonexistent" in one.text]
+    assert [one.level for one in found] == [Level.MISSING]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_caches_that_cannot_be_written_are_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert cache_finding().level is Level.OK
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    (tmp_path / "home").write_bytes(b"")  # also root cannot create a file in a file
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_finding().level is Level.WARNING
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_a_limit_of_the_address_space_is_a_warning() -> None:
+    assert list(address_space_findings(-1)) == []
+    (finding,) = address_space_findings(12 * 2**27)
+    assert (finding.level, "1.5 GiB" in finding.text) == (Level.WARNING, True)
 
 
 def test_this_machine_has_what_this_package_requires() -> None:

@@ -1,11 +1,16 @@
 """A store: unreachable, empty, sound, damaged, with leftovers, and with retired files."""
 
+import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from catalog.store import Catalog
+from mlprune.store.garbage import CLAIM_ALIVE_S
 from mlprune.store.retired import group_of, write_marker
 from mlprune.store.store import Store
 from ray_jobs.doctor import store as examined
@@ -86,3 +91,72 @@ def test_a_catalog_is_compared_with_the_records(store: Store) -> None:
     (store.local_root / "catalog.duckdb").write_bytes(b"not a catalog")
     (finding,) = problems(store)
     assert "rebuild" in finding.help
+
+
+def fold(store: Store) -> None:
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+
+
+def test_a_deleted_record_is_not_called_one_that_the_catalog_lacks(store: Store) -> None:
+    for number in (1, 2, 3):
+        store.write_record(made_up_record("mask_overlaps", {"n": number}))
+    fold(store)
+    store.delete(made_up_record("mask_overlaps", {"n": 2}).path)
+    (finding,) = problems(store)
+    assert (finding.level, "no longer in the store" in finding.text) == (Level.WARNING, True)
+    store.write_record(made_up_record("mask_overlaps", {"n": 2}))
+    store.write_record(made_up_record("mask_overlaps", {"n": 4}))
+    (finding,) = problems(store)
+    assert "lacks 1 record" in finding.text
+
+
+def claim(store: Store, name: str, *, age_s: float, process: str = "") -> None:
+    path = f"claims/evaluations/{name}.json"
+    store.write(path, json.dumps({"owner": "a run", "process": process}).encode())
+    then = time.time() - age_s
+    assert store.local_root is not None
+    os.utime(store.local_root / path, (then, then))
+
+
+def test_claims_of_runs_that_have_ended_are_a_warning_and_others_are_named(store: Store) -> None:
+    claim(store, "alive", age_s=10)
+    assert problems(store) == []
+    assert any("in use" in one.text for one in examine_store(store.uri))
+    claim(store, "stale", age_s=2 * CLAIM_ALIVE_S)
+    found = problems(store)
+    assert found[0].level is Level.WARNING
+    assert "claims/evaluations/stale.json" in found[0].text
+
+
+def test_a_claim_of_an_ended_process_of_this_machine_is_stale_at_once(store: Store) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "from mlprune.processes.process_identity import this_process; print(this_process())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    claim(store, "ended", age_s=0, process=ended)
+    assert any("claims/evaluations/ended.json" in one.text for one in problems(store))
+
+
+@pytest.mark.parametrize("kind", ["record", "other file"])
+def test_files_in_quarantine_are_a_warning(store: Store, kind: str) -> None:
+    if kind == "record":
+        store.quarantine(next(store.records()))
+        store.write_record(made_up_record("mask_overlaps"))
+    else:
+        store.write("quarantine/catalog.duckdb.0a1b2c3d", b"damaged")
+    assert any("1 file in quarantine" in one.text for one in problems(store) if one.level is Level.WARNING)
+
+
+def test_a_fresh_file_that_no_record_references_is_a_note(store: Store) -> None:
+    store.write("predictions/fresh.parquet", b"fresh")
+    assert problems(store) == []
+    assert any("1 file of the last 24 hours" in one.text for one in examine_store(store.uri))
+
+
+def test_damage_that_keeps_the_size_is_left_to_the_check_which_is_named(store: Store) -> None:
+    store.write("masks/a/block-000.parquet", b"54321")
+    assert problems(store) == []
+    assert any("check --deep" in one.text for one in examine_store(store.uri))

@@ -58,6 +58,11 @@ class ObserveBlocksJob(DensePassJob):
         return self.makes
 
     @property
+    def intermediates(self) -> tuple[RecordKey, ...]:
+        """What is observed of the blocks."""
+        return tuple(self._block_identity(block).key for block in range(self.model.n_blocks))
+
+    @property
     def shares_replicas(self) -> bool:
         """Return False: Gram matrices are added in the process of the shard."""
         return False

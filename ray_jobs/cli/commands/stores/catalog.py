@@ -43,13 +43,13 @@ def check(
         bool,
         typer.Option(
             "--deep",
-            help="Also compute metrics again from predictions, and masks from statistics where the base model is "
-            "found. No model is run.",
+            help="Also compute again what follows from predictions, masks and statistics: metrics, comparisons, "
+            "answers, choices and others, and masks where the base model is found. No model is run.",
         ),
     ] = False,
     sample: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="With --deep: only N evaluations and variants, drawn at random."),
+        typer.Option(min=1, metavar="N", help="With --deep: only N of these records, drawn at random."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
 ) -> None:
@@ -66,13 +66,18 @@ def check(
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
     from catalog.deep_check import deep_check  # noqa: PLC0415
+    from mlprune.store.merge import unverified_records  # noqa: PLC0415
     from mlprune.store.retired import remake_command, retired_groups  # noqa: PLC0415
 
     opened = existing_store(store)
     damages, notes = check_store(opened)
     if deep or (repair and damages):
-        wrong, unchecked = deep_check(opened, sample=sample if deep else None, seed=seed, with_masks=deep)
+        wrong, unchecked = (
+            deep_check(opened, sample=sample, seed=seed) if deep else deep_check(opened, kinds=("evaluations",))
+        )
         damages, notes = [*damages, *wrong], [*notes, *unchecked]
+    for source, paths in unverified_records(opened).items():
+        notes = [*notes, f"{counted(len(paths), 'record')} copied from {source} without verification"]
     if retired := retired_groups(opened):
         notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
     for note in (*notes, *_result_notes(opened)):
@@ -118,27 +123,46 @@ def merge(
     other: Annotated[str, typer.Argument(help="Store to copy from: a folder or an object-store URI.")],
     *,
     store: StoreOption,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified",
+            help="Compute nothing again: copy what has the right hashes and rows, and mark where it comes from.",
+        ),
+    ] = False,
 ) -> None:
     """Copy all records and artefacts of another store, verifying them. The exit code is 1 if some are not copied.
 
-    Hashes, rows and, for evaluations, the metrics that follow from the predictions are verified.
+    Hashes and rows are verified, and everything that catalog check --deep computes again without the base model:
+    metrics, comparisons, answers and others. A result whose inputs the other store lacks is not copied.
 
-    Example: mlprune catalog merge /mnt/laptop/runs --store runs/
+    \b
+    Examples:
+      mlprune catalog merge /mnt/laptop/runs --store runs/
+      mlprune catalog merge /mnt/laptop/runs --unverified --store runs/
     """
-    from catalog.deep_check import examine  # noqa: PLC0415 - commands import lazily
+    from catalog.deep_check import examination  # noqa: PLC0415 - commands import lazily
+    from catalog.ingest.record_rows import row_problems  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
+    from mlprune.store.merge import MOST_NAMED, mark_unverified  # noqa: PLC0415
     from mlprune.store.merge import merge as merge_stores  # noqa: PLC0415
     from mlprune.store.store import Store  # noqa: PLC0415
 
-    target = Store(store, quarantine=True)
-    result = merge_stores(existing_store(other), target, examine=examine)
+    source, target = existing_store(other), Store(store, quarantine=True)
+    mark = mark_unverified(source, target) if unverified else None
+    examine = (lambda _, record: row_problems(record)) if unverified else examination(source)
+    result = merge_stores(source, target, examine=examine)
     with Catalog.open(target) as catalog:
         catalog.fold()
     echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
+    if mark is not None:
+        echo(f"not verified: {mark} says which records were copied, and from where")
     if result.n_retired:
         echo(f"{result.n_retired} groups of files were retired in the other store: only their records are copied")
-    for path in result.refused:
+    for path in result.refused[:MOST_NAMED]:
         echo(f"not copied (damaged, wrong, or in conflict with the same record here): {path}")
+    if len(result.refused) > MOST_NAMED:
+        echo(f"... and {len(result.refused) - MOST_NAMED} more")
     if result.refused:
         raise typer.Exit(1)
 

@@ -249,6 +249,17 @@ def test_a_block_whose_file_was_damaged_is_observed_again(block_run: FinishedRun
     assert_same(store, block_run)
 
 
+def test_a_block_that_was_set_aside_is_observed_again_after_the_pass(block_run: FinishedRun, copied_store: Any) -> None:
+    store, job = Store(copied_store(block_run.store).uri, quarantine=True), block_job(block_run)
+    store.quarantine(store.require(*job.intermediates[1]))
+    assert pending_jobs(block_run.plan.jobs, store, repair=True) == [job]
+    chain: Any = StoppedChain(chain_of(block_run.plan))
+    job.run(store, lambda: chain)
+    assert chain.blocks_of(Shard.sweep_observe) == [1]
+    assert pending_jobs(block_run.plan.jobs, store, repair=True) == []
+    assert_same(store, block_run)
+
+
 def test_each_block_runs_forward_once(block_run: FinishedRun, tmp_path: Path) -> None:
     chain: Any = StoppedChain(chain_of(block_run.plan))
     block_job(block_run).run(with_set_only(block_run, tmp_path / "store"), lambda: chain)

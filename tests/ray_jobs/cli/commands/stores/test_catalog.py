@@ -10,6 +10,7 @@ from mlprune.errors import StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from tests.mlprune.store.test_merge import add
+from tests.records import made_up_record
 
 
 def mlprune(*arguments: str) -> Result:
@@ -32,6 +33,20 @@ def test_merge_of_a_record_without_its_artefact_ends_1_and_names_it(store: Store
     result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
     assert result.exit_code == 1
     assert record.path in result.stdout
+
+
+def test_a_merge_without_verification_copies_what_follows_from_nothing_and_says_so(
+    store: Store, tmp_path: Path
+) -> None:
+    other = Store(tmp_path / "other")
+    record = made_up_record("answers", parents={"comparisons": ["0" * 20]}, step_version=2)
+    other.write_record(record)
+    arguments = ("catalog", "merge", other.uri, "--store", store.uri)
+    assert mlprune(*arguments).exit_code == 1
+    assert not store.has_record("answers", record.id)
+    assert mlprune(*arguments, "--unverified").exit_code == 0
+    assert store.has_record("answers", record.id)
+    assert other.uri in mlprune("catalog", "check", "--store", store.uri).stderr
 
 
 def test_rebuild_counts_the_records(store: Store) -> None:
