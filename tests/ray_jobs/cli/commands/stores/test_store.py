@@ -33,7 +33,7 @@ def test_compact_merges_the_record_files_into_a_segment(store: Store) -> None:
 
 
 def test_gc_lists_files_and_deletes_them_only_on_request(store: Store, tmp_path: Path) -> None:
-    path = tmp_path / "store" / "predictions" / "lost.parquet"
+    path = tmp_path / "store" / "masks" / "lost.parquet"
     path.write_bytes(b"lost")
     recent = mlprune("gc", "--store", store.uri).stdout
     assert recent.startswith("0 files, 0 bytes; 1 more")
@@ -42,7 +42,7 @@ def test_gc_lists_files_and_deletes_them_only_on_request(store: Store, tmp_path:
     listed = mlprune("gc", "--store", store.uri)
     assert (listed.exit_code, path.exists()) == (0, True)
     file_line, summary = listed.stdout.splitlines()
-    assert file_line == "           4 predictions/lost.parquet"
+    assert file_line == "           4 masks/lost.parquet"
     assert summary.startswith("1 files, 4 bytes; 0 more")
     deleted = mlprune("gc", "--store", store.uri, "--delete")
     assert (deleted.exit_code, path.exists()) == (0, False)
