@@ -123,7 +123,7 @@ class Recheck:
         for made, stored in zip(expected, actual, strict=True):
             if made.sha256 == stored.sha256:
                 continue
-            columns, wanted = self._store.read_table(stored), columns_of(self._scratch.files[made.path])
+            columns, wanted = self._store.read_table(stored), columns_of(self._scratch.written[made.path])
             if not _are_equal(_plain(wanted), _plain(columns), tolerance=STATISTICS_TOLERANCE):
                 yield f"{stored.path} differs from the file that follows from its inputs"
 
@@ -148,7 +148,7 @@ class ScratchStore(Store):
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.uri)
-        self.files: dict[str, bytes] = {}
+        self.written: dict[str, bytes] = {}
         """Path -> content."""
         self.made: dict[RecordKey, Record] = {}
         """(kind, id) -> record."""
@@ -157,12 +157,12 @@ class ScratchStore(Store):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.files.clear()
+        self.written.clear()
         self.made.clear()
 
     def write(self, path: str, data: bytes) -> None:
         """Keep a file."""
-        self.files[path] = data
+        self.written[path] = data
 
     def write_record(self, record: Record) -> None:
         """Keep a record."""

@@ -243,7 +243,7 @@ def _probe(store: Store, evaluations: Sequence[EvaluationSpec]) -> Probe:
 
 
 def _mask_overlap(jobs: StoredJobs, record: Record) -> MaskOverlapJob:
-    first, second = record.parents["variants"]
+    first, second = list(record.parents["variants"])
     return MaskOverlapJob(identity_of(record), (first, second))
 
 
