@@ -19,6 +19,7 @@ from catalog.ingest.view_files import views
 from catalog.results import csv_cell
 from catalog.store.catalog import Catalog
 from catalog.store.connections import interruptible
+from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, QueryError, unknown
 
 BATCH_ROWS = 100_000
@@ -53,7 +54,7 @@ class Export:
 
 
 def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequence[str] = ()) -> Export:  # noqa: A002
-    """Write a file `<name>.<format>` for each table and view, and a summary.
+    """Write a folder with a file `<name>.<format>` for each table and view, and a summary; it appears as a whole.
 
     Args:
         folder: folder to create; if it exists, it must be empty.
@@ -72,10 +73,12 @@ def export_catalog(catalog: Catalog, folder: Path, *, format: str, only: Sequenc
         if name not in names:
             raise unknown_relation(name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        n_rows = {name: _write(catalog, name, folder, format) for name in (only or names)}
-        export = Export(catalog.snapshot_id(), format, n_rows)
-        (folder / SUMMARY_FILE).write_text(json.dumps(asdict(export), indent=1) + "\n", "utf-8")
+        with replacing(folder.resolve()) as temporary:
+            temporary.mkdir()
+            n_rows = {name: _write(catalog, name, temporary, format) for name in (only or names)}
+            export = Export(catalog.snapshot_id(), format, n_rows)
+            (temporary / SUMMARY_FILE).write_text(json.dumps(asdict(export), indent=1) + "\n", "utf-8")
+        remove_left_over(folder.resolve())
     except OSError as err:
         raise BadInputError("the export cannot be written", path=str(folder), reason=err.strerror or str(err)) from err
     return export

@@ -127,6 +127,22 @@ def test_an_export_that_is_not_possible_is_an_error(catalog: Catalog, tmp_path: 
         export_catalog(catalog, tmp_path / "full", format="csv")
 
 
+def test_an_export_that_is_interrupted_leaves_no_folder_and_is_repeated(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(_: Catalog) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "snapshot_id", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            export_catalog(catalog, tmp_path / "out", format="csv", only=["variants"])
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "out").mkdir()  # an empty folder is replaced
+    export_catalog(catalog, tmp_path / "out", format="csv", only=["variants"])
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_the_command_says_how_much_it_wrote(filled: Store, tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
     arguments = ["catalog", "export", "--store", filled.uri, "--to", folder, "--only", "metrics", "--format", "arrow"]
