@@ -8,8 +8,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 MIB = 1 << 20
 NOT_A_FILE = (errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
@@ -18,7 +18,7 @@ TEXT_MIB = 64
 """Default limit of `read_given`. Recipes, configurations and indexes are far smaller."""
 
 
-def open_given(path: str | Path) -> BinaryIO:
+def open_given(path: str | Path) -> BufferedReader:
     """Open a regular file for reading. A pipe is not waited for.
 
     Raises:

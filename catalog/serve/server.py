@@ -54,7 +54,7 @@ class BoundedConnection(H11Protocol):
     """Set by `Guard`."""
     _deadline: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a header; close the oldest connection of a stranger if there are too many."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, CONNECTION: self}

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from mlprune.errors import DamagedRecordError, StoreError
+from mlprune.given_files import NOT_A_FILE
 from mlprune.store.artefacts import ArtefactStore
-from mlprune.store.backend.local_files import NOT_A_FILE
 from mlprune.store.backend.quarantine import quarantine_path
 from mlprune.store.listing import RecordListing, record_listing
 from mlprune.store.record_parsing import parse_record

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
+from mlprune.given_files import NOT_A_FILE
 from mlprune.store.backend.local_files import (
-    NOT_A_FILE,
     READ_ONLY,
     FileInfo,
     create_local,

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, Protocol
 
-from mlprune.store.backend.local_files import NOT_A_FILE
+from mlprune.given_files import NOT_A_FILE
 from mlprune.store.segments.encoding import PREFACE_BYTES, SegmentIndex, block_lines, index_size, parse_index
 from mlprune.store.segments.paths import ENDING, VOID, segment_folder
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.given_files import NOT_A_FILE
 from mlprune.store.backend.local_files import (
-    NOT_A_FILE,
     create_local,
     entries_below,
     entries_in,
