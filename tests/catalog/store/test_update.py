@@ -5,7 +5,7 @@ import duckdb
 import pytest
 
 from catalog.store import update
-from catalog.store.update import is_up_to_date, n_missing, update_copy, update_file
+from catalog.store.update import is_up_to_date, pending_of_file, update_copy, update_file
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 from tests.records import made_up_record
@@ -18,6 +18,12 @@ def small_store(tmp_path: Path) -> Store:
         rows = {"base_models": [{"base_model_id": f"m{n}", "n_blocks": 1}]}
         store.write_record(made_up_record("base_models", {"n": n}, rows=rows))
     return store
+
+
+def n_missing(path: Path, store: Store) -> int | None:
+    """Records that a file lacks; None if its schema is of another version."""
+    todo = pending_of_file(path, store)
+    return None if todo is None else todo.n_records
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from mlprune.steps.evaluate.shots import shot_lines
 from mlprune.steps.evaluate.task_items import as_run, task_data
 from mlprune.steps.evaluate.task_spec import TaskSpec
 from mlprune.steps.inputs import open_inputs
-from mlprune.steps.recheck import contradictions
+from mlprune.steps.recheck import Recheck
 from mlprune.store.store import Store
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, run_plan, small_recipe
 
@@ -223,7 +223,7 @@ def test_items_longer_than_the_model_can_be_left_out_or_cut_and_the_default_is_n
         (row,) = record.rows["evaluations"]
         assert (row["n_examples"], row["longer"], row["n_longer"]) == (n_kept, how, 1)
         assert {metric["n"] for metric in record.rows["metrics"] if metric["metric"] == "accuracy"} == {n_kept}
-        assert list(contradictions(store, record)) == []
+        assert Recheck(store, lambda _: own_inputs / "model").contradictions(record) == []
 
 
 def test_a_task_whose_items_may_be_left_out_is_not_translated_by_the_model(own_inputs: Path) -> None:
