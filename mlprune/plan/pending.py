@@ -18,7 +18,14 @@ _KeysOfJob: TypeAlias = tuple[Job, tuple[RecordKey, ...], tuple[RecordKey, ...]]
 """A job with the records that it makes and needs."""
 
 
-def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, remake: Collection[str] = ()) -> list[Job]:
+def pending_jobs(
+    jobs: Iterable[Job],
+    store: Store,
+    *,
+    repair: bool = False,
+    remake: Collection[str] = (),
+    lists_all: bool = True,
+) -> list[Job]:
     """The jobs that have to run, in the order of the plan.
 
     A job is pending if one of its records is missing, or if an artefact is missing or does not have the recorded size.
@@ -34,9 +41,10 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
         repair: quarantine records with damaged artefacts, so that their jobs run again. Records with retired artefacts
             stay in place and are copied to the quarantine, so that the new version is compared with them.
         remake: retired groups of files whose jobs have to run again.
+        lists_all: whether to list all records, which names damaged ones; False for the few jobs of a batch of a search.
     """
     keys_of_jobs = [(job, job.makes, job.needs) for job in jobs]  # ids are hashes: computed once
-    present = _present(keys_of_jobs, store)
+    present = _present(keys_of_jobs, store, lists_all=lists_all)
     quarantined = quarantined_copies(store).keys()
     known, lost = present | quarantined, {key for key in quarantined if not store.has_record(*key)}
     survey = Survey(store, (key for _, makes, _ in keys_of_jobs for key in makes if key in present), remake=remake)
@@ -62,12 +70,9 @@ def pending_jobs(jobs: Iterable[Job], store: Store, *, repair: bool = False, rem
     return pending
 
 
-def _present(keys_of_jobs: Sequence[_KeysOfJob], store: Store) -> set[RecordKey]:
-    """Return the existing records, at least those that jobs make or whose files they have.
-
-    All records are listed, except for a few jobs in a folder: a search asks for each of its batches.
-    """
-    if len(keys_of_jobs) > FEW_JOBS or not store.is_local:
+def _present(keys_of_jobs: Sequence[_KeysOfJob], store: Store, *, lists_all: bool) -> set[RecordKey]:
+    """Return the existing records, at least those that jobs make or whose files they have."""
+    if lists_all or len(keys_of_jobs) > FEW_JOBS or not store.is_local:
         return set(store.record_names())
     keys = {key for job, makes, _ in keys_of_jobs for key in (*makes, job.artefact_record) if key is not None}
     return {key for key in keys if store.has_record(*key)}

@@ -78,9 +78,7 @@ def _memory_lines(pool: Pool, usable: Sequence[Node]) -> list[str]:
     coordinator = pool.coordinator_bytes / GIB
     forwarding = f"; {coordinator:.2f} GiB for the worker of each replica" if coordinator else ""
     total = f"{(pool.n_actors * pool.memory_bytes + pool.n_workers * pool.coordinator_bytes) / GIB:.1f} GiB in all"
-    lines = [
-        f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}; {total:.1f} GiB in all"
-    ]
+    lines = [f"memory: about {pool.memory_bytes / GIB:.2f} GiB per actor, {working}{forwarding}; {total}"]
     if pool.n_gpus:
         lines.append(_accelerator_line(pool, usable))
     return [*lines, f"blocks: {pool.n_blocks}, {blocks}"]

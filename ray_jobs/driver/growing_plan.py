@@ -93,7 +93,7 @@ class GrowingPlan:
         self.declare()
         jobs = self.plan.jobs[n_planned:]
         if not self._remake.is_wanted:  # a job that needs a retired file fails and names the command
-            return pending_jobs(jobs, self._store, repair=True)
+            return pending_jobs(jobs, self._store, repair=True, lists_all=False)
         return self._pending(jobs, repair=True)
 
     @property

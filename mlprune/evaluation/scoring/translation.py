@@ -96,7 +96,7 @@ class Translations:
     def select(self, example_ids: frozenset[str]) -> "Translations":
         """Return the sentences with the given ids, in their order."""
         kept = [index for index, name in enumerate(self.example_ids) if name in example_ids]
-        columns = {key: [values[index] for index in kept] for key, values in self.columns().items()}
+        columns = {key: [values[index] for index in kept if values] for key, values in self.columns().items()}
         return self.from_columns(columns)
 
     def with_groups(self, groups: Mapping[str, ItemGroup]) -> "Translations":

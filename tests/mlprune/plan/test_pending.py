@@ -25,16 +25,17 @@ def first_file(store: Store, folder: str, word: str = "") -> Path:
     return store.local_root / next(path for path in store.list(folder) if word in path)
 
 
-@pytest.fixture(autouse=True, params=[0, pending.FEW_JOBS], ids=["many jobs", "few jobs"])
+@pytest.fixture(autouse=True, params=[True, False], ids=["all records", "those of the jobs"])
 def listing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """List all records, as for many jobs, or ask for those of each job."""
-    monkeypatch.setattr(pending, "FEW_JOBS", request.param)
+    """List all records, or ask for those of each job."""
+    present = pending._present
+    monkeypatch.setattr(pending, "_present", lambda *given, lists_all: present(*given, lists_all=request.param))
 
 
 def test_the_records_of_a_few_jobs_are_not_listed(small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pending, "FEW_JOBS", len(small_run.plan.jobs))
+    monkeypatch.undo()
     monkeypatch.setattr(Store, "record_ids", lambda *_: pytest.fail("all records were listed"))
-    assert pending_jobs(small_run.plan.jobs, small_run.store) == []
+    assert pending_jobs(small_run.plan.jobs, small_run.store, lists_all=False) == []
 
 
 def test_everything_is_pending_in_an_empty_store_and_nothing_after_a_run(
