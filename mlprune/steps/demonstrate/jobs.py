@@ -1,6 +1,6 @@
 """Jobs of the stage demonstrate: write demonstration sets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -72,8 +72,11 @@ class FittingGroups:
     """Number of longer demonstrations; 0 if their end is cut off."""
 
 
-def fitting_groups(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedTokenizerBase") -> FittingGroups:
+def fitting_groups(spec: SetSpec, texts: SourceTexts, load: Callable[[], "PreTrainedTokenizerBase"]) -> FittingGroups:
     """Return the texts of the demonstrations of a set. They are tokenised only if longer ones are not cut at the end.
+
+    Args:
+        load: loads the tokenizer, which takes seconds.
 
     Raises:
         CorpusError: there are too few texts, or a demonstration is too long and that is refused.
@@ -82,7 +85,7 @@ def fitting_groups(spec: SetSpec, texts: SourceTexts, tokenizer: "PreTrainedToke
         groups = tuple(texts.draw_groups(spec, samples=spec.samples))
         return FittingGroups(groups, groups)
     longer = LongerDemonstrations(spec.longer)
-    set_columns(spec, texts, tokenizer, samples=spec.samples, longer=longer)
+    set_columns(spec, texts, load(), samples=spec.samples, longer=longer)
     drawn = texts.draw_groups(spec, samples=None if spec.longer == "skip" else spec.samples)
     return FittingGroups(tuple(drawn[number] for number in longer.kept), tuple(drawn[: longer.n_read]), longer.n)
 

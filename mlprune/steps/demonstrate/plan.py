@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from mlprune.corpus.part_sizes import part_counts
@@ -159,7 +160,7 @@ def _plan_set(
         texts = read_source_texts(spec, inputs.corpus_ref)
         if spec.token_budget is not None:
             spec = fit_token_budget(spec, texts, load_tokenizer(Path(inputs.model.path)))
-        groups = fitting_groups(spec, texts, load_tokenizer(Path(inputs.model.path)))
+        groups = fitting_groups(spec, texts, partial(load_tokenizer, Path(inputs.model.path)))
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
     for line in texts.skipped:
