@@ -1,24 +1,59 @@
-"""Check every record, artefact, foreign key and view of a store.
+"""Check every record, artefact and view of a store, recompute results on request, and repair damage.
+
+Check every record, artefact, foreign key and view of a store.
 
 The check moves no record. It folds the catalog as any query does, and compares the result with a
 catalog that is built from the same records alone. Runs may write to the store meanwhile: what they add after the check
 began is not examined, and no damage.
+
+Deep check of a store: whether results follow from the files and records that they were computed from.
+
+Metrics are computed again from predictions, masks from statistics and the base model's weights, and comparisons,
+answers and the other kinds of `RECHECKED_KINDS` from what they name. No model is run.
+
+Repair what the check of a store found: set damaged results aside, so that the next run makes them again.
+
+Results are computed from a recipe, so a repair computes none. It moves the records concerned to `quarantine/`. If a
+file of a record is damaged, everything computed from the record stays for now, and for good if the next run makes the
+same bytes. If the content of a record is wrong, everything computed from it is wrong and set aside, too.
 """
 
-from collections.abc import Iterable, Iterator, Sequence, Set
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from catalog.ingest.record_rows import row_problems
-from catalog.ingest.table_files import foreign_keys
-from catalog.ingest.view_files import macros, views
+from catalog.ingest.table_files import foreign_keys, macros, views
 from catalog.sql_files import statement
-from catalog.store import Catalog
+from catalog.store import Catalog, rebuild
 from mlprune.counted import counted
-from mlprune.errors import DamagedArtefactError, DamagedRecordError, QueryError, RetiredArtefactError
+from mlprune.errors import (
+    BadInputError,
+    DamagedArtefactError,
+    DamagedRecordError,
+    ModelError,
+    QueryError,
+    RetiredArtefactError,
+    StoreError,
+)
+from mlprune.json_values import as_str
+from mlprune.steps.inputs import find_base_model
+from mlprune.steps.rescore.stored_jobs import WITH_WEIGHTS
+from mlprune.steps.rescore.verify import (
+    RECHECKED_KINDS,
+    Recheck,
+    has_masks_to_rebuild,
+    is_rechecked,
+    rebuilt_masks_differ,
+)
 from mlprune.store.parquet import n_rows_of
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, RecordKey, one_line, record_path
+from mlprune.store.repair import quarantine_records_of
 from mlprune.store.store import Store
+from mlprune.store.succession import quarantine_dependents
 
 MAY_DIFFER = "whose numbers can differ in the last bits"
 CATALOG_DIFFERS = "the table differs from a rebuilt one"
@@ -204,3 +239,171 @@ def _view_damages(catalog: Catalog) -> Iterator[Damage]:
             catalog.select(statement("fold", "count_view", view=view))
         except QueryError as err:
             yield Damage("the view cannot be queried", view, got=str(err))
+
+
+MOST_NAMED = 5
+"""Number of records that are named of those that cannot be computed again for one reason."""
+
+
+def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
+    """Return the function that finds out what is wrong with a record of a store that is merged into another one."""
+    recheck = Recheck(other, _no_model)
+
+    def examine(_: Store, record: Record) -> Iterator[str]:
+        """Yield foreign or duplicated rows, and values that contradict the files and records they follow from.
+
+        A merge reads no weights of base models, so what follows from them is not computed again.
+        """
+        yield from row_problems(record)
+        if record.kind in WITH_WEIGHTS:
+            return
+        try:
+            yield from recheck.contradictions(record)
+        except RetiredArtefactError:
+            return
+        except StoreError as err:
+            yield f"it cannot be computed again: {err}"
+
+    return examine
+
+
+def _no_model(base_model_id: str) -> Path:
+    raise BadInputError("a merge reads no weights", base_model_id=base_model_id)
+
+
+def deep_check(
+    store: Store, *, sample: int | None = None, seed: int = 0, kinds: Sequence[str] = RECHECKED_KINDS
+) -> tuple[list[Damage], list[str]]:
+    """Compute results again, and compare them with their records.
+
+    Args:
+        sample: how many records, drawn at random; None for all.
+        seed: of the draw.
+        kinds: of `RECHECKED_KINDS`. To rebuild the masks of `variants`, the base model has to be where a run of this
+            store used it.
+    Returns: damages, and notes on what was not checked. Damaged files are the subject of `catalog.check.check`.
+    """
+    names = sorted(name for kind in kinds for name in store.record_names(kind))
+    if sample is not None and sample < len(names):
+        names = sorted(random.Random(seed).sample(names, sample))  # noqa: S311 - no secret
+    damages: list[Damage] = []
+    unchecked: dict[str, list[str]] = {}
+    earlier: Counter[str] = Counter()
+    models = _Models(store)
+    recheck = Recheck(store, models.folder)
+    for name in names:
+        record = store.read_record(*name)
+        if record is None:
+            continue
+        if not is_rechecked(record):
+            earlier[record.kind] += 1
+            continue
+        try:
+            problems = recheck.contradictions(record)
+            if not problems and has_masks_to_rebuild(record):
+                difference = rebuilt_masks_differ(store, record, models.folder(record.parent("base_model")))
+                problems = [] if difference is None else [difference]
+        except (BadInputError, DamagedArtefactError, ModelError, StoreError) as err:
+            unchecked.setdefault(str(err), []).append(record.path)
+        else:
+            damages += [Damage(problem, record.path, is_wrong_content=True) for problem in problems]
+    return damages, [*_unchecked_notes(unchecked), *_kind_notes(store, earlier, kinds)]
+
+
+def _unchecked_notes(unchecked: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the records that cannot be computed again, a line for each reason."""
+    for reason, paths in unchecked.items():
+        others = f" and {len(paths) - MOST_NAMED} more" if len(paths) > MOST_NAMED else ""
+        yield f"{', '.join(paths[:MOST_NAMED])}{others}: not computed again: {reason}"
+
+
+def _kind_notes(store: Store, earlier: Counter[str], kinds: Sequence[str]) -> Iterator[str]:
+    """Yield the kinds of records in a store that are not computed again, and the records of earlier versions."""
+    for kind, n_records in sorted(earlier.items()):
+        yield f"{counted(n_records, 'record')} of {kind} of an earlier version: not computed again"
+    others = sorted({kind for kind, _ in store.record_names()} - set(kinds))
+    if others:
+        yield f"kinds that are not computed again: {', '.join(others)}"
+
+
+class _Models:
+    """Folders of base models, each searched for once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folders: dict[str, Path | BadInputError] = {}
+
+    def folder(self, base_model_id: str) -> Path:
+        """Return the folder of a base model.
+
+        Raises:
+            BadInputError: it is not where a run of this store used it.
+        """
+        if base_model_id not in self._folders:
+            try:
+                self._folders[base_model_id] = find_base_model(self._store, base_model_id)
+            except BadInputError as err:
+                self._folders[base_model_id] = err
+        folder = self._folders[base_model_id]
+        if isinstance(folder, BadInputError):
+            raise folder
+        return folder
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Result of a repair."""
+
+    set_aside: tuple[str, ...]
+    """Paths of the records that are in quarantine now."""
+    rebuilt: bool
+    """Whether the catalog was filled again."""
+    recipes: tuple[str, ...]
+    """Names of the recipes in the store, one or more of which have to run again."""
+
+
+def repair(store: Store, damages: Iterable[Damage]) -> Repair:
+    """Set aside the records of damages, and fill the catalog again if it differs.
+
+    Args:
+        store: opened with `quarantine=True`.
+        damages: what `check` found in this store.
+    """
+    damages = list(damages)
+    before = set(store.record_names())
+    wrong = {damage.location for damage in damages if damage.is_wrong_content}
+    records = list(_with_masks(store, wrong))  # reading all records moves the unreadable ones
+    for record in records:
+        store.quarantine(record)
+    quarantine_dependents(store, records)
+    quarantine_records_of(store, {damage.location for damage in damages})
+    must_rebuild = any(damage.problem.startswith(CATALOG_DIFFERS) for damage in damages)
+    if must_rebuild:
+        rebuild(store)
+    else:
+        with Catalog.open(store) as catalog:
+            catalog.fold()
+    set_aside = _paths(before - set(store.record_names()))
+    recipes = sorted({as_str(record.parameters["name"]) for record in store.records("recipes")})
+    return Repair(tuple(set_aside), must_rebuild, tuple(recipes))
+
+
+def _with_masks(store: Store, wrong: Collection[str]) -> Iterator[Record]:
+    """Yield the records of some paths; for a variant also its composition, orderings and the blocks of these."""
+    ids = {path.rpartition("/")[2].removesuffix(".json") for path in wrong}
+    compositions = [record for record in store.records("mask_compositions") if record.parents["variant"] in ids]
+    composed_from = {record.parent("ordering") for record in compositions}
+    orderings = {
+        record.id
+        for record in store.records("masks")
+        if record.id in composed_from or any(row["variant_id"] in ids for row in record.rows["ordering_variants"])
+    }
+    with_masks = {*orderings, *(record.id for record in compositions)}
+    for record in store.records():
+        is_block = record.kind == "mask_blocks" and record.parameters["ordering"] in {*ids, *orderings}
+        if record.path in wrong or record.id in with_masks or is_block:
+            yield record
+
+
+def _paths(keys: Iterable[RecordKey]) -> Iterator[str]:
+    return (record_path(*key) for key in sorted(keys))

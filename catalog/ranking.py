@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from catalog.queries import find_query
 from catalog.results import QueryResult, Row, Value
+from catalog.sql_files import find_query
 from catalog.store import Catalog
 from mlprune.errors import QueryError
-from mlprune.numeric.statistics.friedman import friedman
+from mlprune.numeric.statistics.multiplicity import friedman
 from mlprune.vocabulary import METRIC_TRAITS
 
 COLUMNS = (

@@ -1,11 +1,17 @@
-"""The `.sql` files of this package: each has one statement, and an opening comment with the meaning of one row."""
+"""The `.sql` files of this package, and named queries with their parameters. Needs no database."""
 
 import hashlib
+import json
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeAlias
+
+from mlprune.errors import QueryError, unknown
+from mlprune.given_files import read_given_text
 
 SQL_FOLDER = Path(__file__).parent / "sql"
 
@@ -78,3 +84,241 @@ def statement(folder: str, name: str, /, **identifiers: str) -> str:
     for key, value in identifiers.items():
         text = text.replace(f"{{{key}}}", value)
     return text
+
+
+ParameterValue: TypeAlias = str | float | bool | None
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A `$name` of a named query."""
+
+    name: str
+    type: str
+    """VARCHAR, DOUBLE, INTEGER or BOOLEAN."""
+    default: ParameterValue = None
+    required: bool = False
+    """Whether the parameter has no default. A default may be NULL."""
+
+    def __str__(self) -> str:
+        return f"${self.name} {self.type}" + ("" if self.required else f" = {json.dumps(self.default)}")
+
+    @property
+    def declaration(self) -> str:
+        """The parameter as a query file declares it; `parse_default` reads its default."""
+        if self.required:
+            return f"${self.name} {self.type}"
+        default = "NULL" if self.default is None else json.dumps(self.default)
+        text = f"'{self.default}'" if isinstance(self.default, str) else default
+        return f"${self.name} {self.type} = {text}"
+
+
+def parse_parameters(
+    pairs: Sequence[str], declared: Sequence[Parameter] | None = None, *, query: str = ""
+) -> dict[str, ParameterValue]:
+    """Parse pairs `name=value` into values by parameter name.
+
+    With declared parameters, values are converted to their types, and missing parameters get their defaults. For SQL, a
+    JSON number, true, false or null is converted, and any other value is text. A value in double quotes is always text.
+
+    Args:
+        declared: the parameters of the query; None for SQL, which declares none.
+        query: name of the query, for messages.
+    Raises:
+        QueryError: a pair is not `name=value`, a name occurs twice, is unknown or missing, or a value has another type.
+    """
+    texts: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise QueryError("a parameter must have the form name=value", expected="name=value", got=pair)
+        if name in texts:
+            raise QueryError("a parameter occurs twice", got=name)
+        texts[name] = value
+    if declared is None:
+        return {name: _guess_type(value) for name, value in texts.items()}
+    return _convert_all(texts, {parameter.name: parameter for parameter in declared}, query=query)
+
+
+def _convert_all(
+    texts: Mapping[str, str], parameters: Mapping[str, Parameter], *, query: str
+) -> dict[str, ParameterValue]:
+    if unknown_names := sorted(set(texts) - set(parameters)):
+        raise QueryError("a parameter is unknown", query=query, expected=sorted(parameters), got=unknown_names)
+    missing = [name for name, parameter in parameters.items() if parameter.required and name not in texts]
+    if missing:
+        raise QueryError("a parameter is missing", query=query, expected=missing, got=sorted(texts))
+    return {
+        name: _convert(texts[name], parameter) if name in texts else parameter.default
+        for name, parameter in parameters.items()
+    }
+
+
+def check_values(
+    values: Mapping[str, ParameterValue], declared: Sequence[Parameter], *, query: str
+) -> dict[str, ParameterValue]:
+    """Check the values that a program gives to the parameters of a query; the others get their defaults.
+
+    Args:
+        values: parameter -> value; None is NULL, and a text is converted as on the command line.
+        query: name of the query, for messages.
+    Raises:
+        QueryError: a name is unknown or missing, or a value has another type.
+    """
+    parameters = {parameter.name: parameter for parameter in declared}
+    for name in values:
+        if name not in parameters:
+            raise unknown("parameter", name, parameters, error=QueryError, query=query)
+    missing = [name for name, parameter in parameters.items() if parameter.required and values.get(name) is None]
+    if missing:
+        raise QueryError("a parameter is missing", query=query, expected=missing, got=sorted(values))
+    return {
+        name: _checked(values[name], parameter) if name in values else parameter.default
+        for name, parameter in parameters.items()
+    }
+
+
+def _checked(value: ParameterValue, parameter: Parameter) -> ParameterValue:
+    if isinstance(value, str):
+        return _convert(value, parameter)
+    if value is None or type(value) in PYTHON_TYPES[parameter.type]:
+        return value
+    raise QueryError("a parameter has the wrong type", name=parameter.name, expected=parameter.type, got=value)
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+CONVERTERS: Mapping[str, Callable[[str], ParameterValue]] = {
+    "VARCHAR": str,
+    "DOUBLE": float,
+    "INTEGER": int,
+    "BOOLEAN": _boolean,
+}
+"""Type in a query file -> conversion of a user's text."""
+PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "VARCHAR": (),
+    "DOUBLE": (int, float),
+    "INTEGER": (int,),
+    "BOOLEAN": (bool,),
+}
+"""Type in a query file -> types of a program's values, other than text."""
+
+
+def _convert(text: str, parameter: Parameter) -> ParameterValue:
+    try:
+        return CONVERTERS[parameter.type](text)
+    except (ValueError, KeyError) as err:
+        raise QueryError(
+            "a parameter has the wrong type", name=parameter.name, expected=parameter.type, got=text
+        ) from err
+
+
+def _guess_type(text: str) -> ParameterValue:
+    """Convert a text without a declared type: a JSON number, boolean, null or string, otherwise the text itself."""
+    try:
+        value = json.loads(text, parse_constant=str)
+    except (ValueError, RecursionError):
+        return text
+    return value if value is None or isinstance(value, str | int | float) else text
+
+
+def parse_default(text: str | None) -> ParameterValue:
+    """Parse a default, which is written as in SQL."""
+    if text is None or text == "NULL":
+        return None
+    return text[1:-1] if text.startswith("'") else _guess_type(text)
+
+
+_PARAMETER = re.compile(r"^\$(\w+) ([A-Z]+)(?: = (.+))?$")
+_READS = re.compile(r"^reads (\w+) from (\w+) of \$(\w+)$")
+
+
+@dataclass(frozen=True)
+class ArtefactTable:
+    """A table that a query reads from Parquet files of one record, instead of from the catalog."""
+
+    name: str
+    """Name of the table in the query."""
+    folder: str
+    """Folder of the files in the store."""
+    parameter: str
+    """Parameter of the query that contains the id of the record."""
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.folder} of ${self.parameter}"
+
+
+@dataclass(frozen=True)
+class NamedQuery:
+    """A query file."""
+
+    name: str
+    description: str
+    """Meaning of one row, on one line."""
+    parameters: tuple[Parameter, ...]
+    sql: str
+    reads: tuple[ArtefactTable, ...] = ()
+
+    def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
+        """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
+        statement = "\n".join(line for line in self.sql.splitlines() if not line.startswith("--"))
+        return {name: value for name, value in values.items() if re.search(rf"\${name}\b", statement)}
+
+    @property
+    def is_ranking(self) -> bool:
+        """Whether the query reads rank consistencies, which not every task has."""
+        return "FROM rank_consistency" in self.sql and "FROM metrics" not in self.sql
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the description."""
+        return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
+
+
+def list_queries() -> list[NamedQuery]:
+    """Return all named queries, sorted by name."""
+    return [parse_query(file.name, file.text) for file in sql_files("queries")]
+
+
+def find_query(name: str) -> NamedQuery:
+    """Return a named query with its parameters.
+
+    Raises:
+        QueryError: no query has that name.
+    """
+    texts = {file.name: file.text for file in sql_files("queries")}
+    if name not in texts:
+        listing = "mlprune query --list, or store.queries in Python"
+        raise unknown("query", name, texts, error=QueryError, n_nearest=3, listing=listing)
+    return parse_query(name, texts[name])
+
+
+def named_query(name: str) -> str:
+    """Return the SQL of a named query; see `find_query` for the error."""
+    return find_query(name).sql
+
+
+def read_query(path: Path) -> NamedQuery:
+    """Read a query from a user's file, whose opening comment may declare parameters as in the files of the package.
+
+    Raises:
+        QueryError: the file cannot be read.
+    """
+    try:
+        return parse_query(path.stem, read_given_text(path))
+    except (OSError, UnicodeDecodeError) as err:
+        raise QueryError("the query file cannot be read", path=str(path), reason=str(err)) from err
+
+
+def parse_query(name: str, text: str) -> NamedQuery:
+    """Parse the text of a query; its opening comment may declare parameters as in the files of the package."""
+    file = SqlFile(name, text)
+    parameters = []
+    for line in file.comment:
+        if match := _PARAMETER.match(line):
+            key, kind, default = match.groups()
+            parameters.append(Parameter(key, kind, parse_default(default), required=default is None))
+    reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)

@@ -7,8 +7,7 @@ from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job
-from mlprune.steps.prune.composed.compose import ComposeVariantJob
-from mlprune.steps.prune.composed.compose_plan import trial_jobs
+from mlprune.steps.prune.composed import ComposeVariantJob, trial_jobs
 from mlprune.store.store import Store
 from tests.tiny_recipes import FinishedRun, copy_of, method_recipe, run_jobs
 

@@ -53,11 +53,11 @@ def write_comments() -> Iterator[WriteComments]:
 
     They take two thirds of the time in which a catalog is created.
     """
-    from catalog.ingest import schema  # noqa: PLC0415 - loads DuckDB
+    from catalog.ingest import fold  # noqa: PLC0415 - loads DuckDB
 
-    original = schema._write_comments
+    original = fold._write_comments
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "_write_comments", lambda _: None)
+        patch.setattr(fold, "_write_comments", lambda _: None)
         yield original
 
 
@@ -78,7 +78,7 @@ LONGEST_FILES = (
     "tests/test_families_against_transformers.py",
     "tests/mlprune/steps/prune/test_sweep.py",
     "tests/catalog/report/test_browser.py",
-    "tests/mlprune/steps/questions/test_estimates.py",
+    "tests/mlprune/steps/questions/test_evidence.py",
     "tests/ray_jobs/cli/test_application.py",
     "tests/ray_jobs/test_two_drivers.py",
     "tests/pretended_gpus/test_recipes.py",

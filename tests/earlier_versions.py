@@ -2,7 +2,7 @@
 
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
-from mlprune.steps.evaluate.adopt import FIRST_WITH_GROUPS
+from mlprune.steps.evaluate.results import FIRST_WITH_GROUPS
 from mlprune.store.records import Record, identity
 from mlprune.store.store import Store
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.scoring.predictions import Predictions
-from mlprune.evaluation.scoring.rules import Likelihoods
+from mlprune.evaluation.scoring.predictions import Likelihoods, Predictions
 
 
 def whole_texts(

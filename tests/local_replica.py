@@ -7,7 +7,7 @@ from typing import Generic
 
 from mlprune.models.chain import Chain, Replica
 from mlprune.models.inference.visitor import Result
-from mlprune.models.replicas.replicated_chain import ReplicatedChain
+from mlprune.models.replicated_chain import ReplicatedChain
 
 
 @dataclass

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
-from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant
 from tests.float64_reference import alpha_counts, alpha_for, lowest_of_rows
 from tests.spectra_reference import peak_exponent
 from tests.tiny_models import PAD, tiny_tokenizer

@@ -6,9 +6,8 @@ from typing import Any
 
 import torch
 
-from mlprune.evaluation.scoring.batches import plan_texts
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
-from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
+from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.models.chain import Chain
 from mlprune.models.messages import ScoringBatch
 

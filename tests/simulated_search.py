@@ -3,9 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from mlprune.search.method import SearchMethod, Settings, points_of
+from mlprune.search.method import EvaluatedTrial, ProposedTrial, SearchMethod, Settings, incumbent, points_of
 from mlprune.search.space import Point
-from mlprune.search.trials import EvaluatedTrial, ProposedTrial, incumbent
 
 MAX_BATCHES = 10_000
 

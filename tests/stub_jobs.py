@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.steps.job import ChainLoader, Job, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.steps.job import ChainLoader, Job, JobCost, RecordKey, SetSizes
 from mlprune.store.store import Store
 
 

@@ -18,8 +18,8 @@ from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job, ModelRef
-from mlprune.steps.prune.plan import PlannedVariant
-from mlprune.steps.prune.stored_masks import stored_masks
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.store import Store
 from tests.tiny_models import POSITIONS, save_tiny_model
 

@@ -1,12 +1,111 @@
-"""Insert rows into tables of the catalog."""
+"""Insert rows into tables: typed Arrow columns, transactions, and materialized tables.
 
-from collections.abc import Mapping, Sequence
+Convert rows to typed Arrow columns, which DuckDB inserts without conversion.
+
+Numbers and booleans are never converted to another type: a record that does not fit its table raises an error. Only
+text columns accept other values, as JSON text.
+
+Materialized tables: computed from other tables at every fold, because most queries need them.
+
+Their statements are in `sql/materialized/`. The line `depends on` of an opening comment names the tables that the rows
+are computed from. `{families}` stands for the text of `sql/parts/families.sql`, which several statements share, and
+`{folded}` for the ids of new rows. A fold runs the statements after its last batch. Until then the catalog is marked as
+out of date, so that the next fold completes an interrupted one.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
+from functools import cache
 from operator import itemgetter
+from typing import Any, Final, Protocol
 
-from catalog.ingest.arrow_rows import arrow_rows
-from catalog.ingest.table_files import Table
-from catalog.ingest.transactions import Connection
-from catalog.sql_files import statement
+import pyarrow as pa
+
+from catalog.ingest.table_files import Table, in_dependency_order
+from catalog.sql_files import sql_files, statement
+
+
+class Result(Protocol):
+    """Result of a statement. Fetch all of it: DuckDB refuses to register a table while a result is unfinished."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+
+
+class Connection(Protocol):
+    """The part of a DuckDB connection that the catalog needs."""
+
+    def execute(self, query: str, parameters: object = None) -> Result:
+        """Run a statement."""
+
+    def register(self, view_name: str, python_object: object) -> object:
+        """Make an Arrow table readable under a name."""
+
+    def unregister(self, view_name: str) -> object:
+        """Remove a registered name."""
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Commit all statements of the block, or none if it raises."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+TYPES: Mapping[str, pa.DataType] = {
+    "VARCHAR": pa.string(),
+    "TIMESTAMP": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "INTEGER": pa.int32(),
+    "BIGINT": pa.int64(),
+    "BIGINT[]": pa.list_(pa.int64()),
+    "VARCHAR[]": pa.list_(pa.string()),
+    "DOUBLE": pa.float64(),
+    "JSON": pa.string(),
+}
+"""DuckDB type of a column -> Arrow type of its values. Timestamps are text, which DuckDB casts."""
+
+
+def arrow_rows(columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, object]]) -> pa.Table:
+    """Return rows as an Arrow table; keys without a column are ignored, missing keys are NULL.
+
+    Args:
+        columns: (name, type) of the table, each type a key of `TYPES`.
+    Returns: a table. In VARCHAR and JSON columns, values that are not text become JSON text.
+    Raises:
+        ValueError: a value does not have the type of its column, or is out of range.
+    """
+    arrays = [_array(name, kind, values_of(name, rows)) for name, kind in columns]
+    return pa.Table.from_arrays(arrays, names=[name for name, _ in columns])
+
+
+def values_of(name: str, rows: Sequence[Mapping[str, object]]) -> list[object]:
+    """Return the value of each row under a key, None for rows without it."""
+    try:
+        return list(map(itemgetter(name), rows))  # fast path: every row has the key
+    except KeyError:
+        return [row.get(name) for row in rows]
+
+
+def _array(name: str, kind: str, values: list[object]) -> pa.Array:
+    try:
+        if kind in ("INTEGER", "BIGINT", "BIGINT[]"):
+            return pa.array(values).cast(TYPES[kind])  # pa.array(values, type=...) would truncate 1.5 to 1
+        return pa.array(values, type=TYPES[kind])
+    except pa.ArrowTypeError as err:
+        if kind not in ("VARCHAR", "JSON"):
+            raise ValueError(f"a value of column {name} is not a {kind}: {err}") from err
+        texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+        return pa.array(texts, pa.string())
+    except (pa.ArrowException, OverflowError, TypeError, ValueError) as err:
+        raise ValueError(f"a value of column {name} is not a {kind}: {err}") from err
+
 
 CLUSTERED = ("task", "split", "metric", "language")
 """Columns by which new rows are sorted. Most queries select one task, split and metric, and in sorted rows DuckDB can
@@ -66,3 +165,70 @@ def _on_conflict(table: Table) -> str:
     existing, incoming = (", ".join(f"{owner}.{name}" for name in names) for owner in (table.name, "excluded"))
     updates = ", ".join(f"{name} = excluded.{name}" for name in names)
     return f"UPDATE SET {updates} WHERE row({incoming}) > row({existing})"
+
+
+FOLDED = "folded_ids"
+"""Name of the Arrow table with the ids of the rows that this fold added."""
+CHANGE_KEY: Final[Mapping[str, str]] = {
+    "aggregate_results": "comparison_id",
+    "comparison_results": "comparison_id",
+    "evaluations": "evaluation_id",
+    "questions": "question_id",
+    "variants": "variant_id",
+}
+"""Table -> column by which the statements find its new rows."""
+_STATE = "materialized"
+
+
+@cache
+def dependencies() -> dict[str, frozenset[str]]:
+    """Return materialized table -> tables that it depends on, in an order in which the tables can be refreshed."""
+    files = in_dependency_order({file.name: file for file in sql_files("materialized")})
+    return {name: frozenset(file.depends_on) for name, file in files.items()}
+
+
+def materialized_is_current(connection: Connection) -> bool:
+    """Whether the materialized tables are up to date with the tables that they depend on."""
+    return read_state(connection, _STATE) == "current"
+
+
+def invalidate_materialized(connection: Connection) -> None:
+    """Record, in the transaction that adds rows, that the materialized tables are out of date."""
+    connection.execute(statement("fold", "forget_state"), {"name": _STATE})
+
+
+def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None:
+    """Bring the materialized tables up to date.
+
+    Args:
+        changed: tables to which rows were added since the last refresh.
+        ids: values of the columns of `CHANGE_KEY` in those rows.
+    """
+    folded = arrow_rows([("id", "VARCHAR")], [{"id": row_id} for row_id in sorted(ids)])
+    parts = {file.name: file.text for file in sql_files("parts")}
+    with transaction(connection):
+        connection.register(FOLDED, folded)
+        for name, tables in dependencies().items():
+            if tables & changed:
+                connection.execute(statement("materialized", name, folded=FOLDED, **parts))
+        connection.unregister(FOLDED)
+        write_state(connection, _STATE, "current")
+
+
+def refresh_all(connection: Connection) -> None:
+    """Compute the materialized tables from all rows, old and new; nothing follows from tables without rows."""
+    rows = connection.execute(statement("fold", "change_keys")).fetchall()
+    every_table = frozenset(table for tables in dependencies().values() for table in tables)
+    filled = {name for name in every_table if connection.execute(statement("fold", "first_row", table=name)).fetchall()}
+    refresh(connection, changed=filled, ids={str(row_id) for (row_id,) in rows})
+
+
+def read_state(connection: Connection, name: str) -> str | None:
+    """Return the value that an earlier fold stored under a name; None if there is none."""
+    rows = connection.execute(statement("fold", "state"), {"name": name}).fetchall()
+    return str(rows[0][0]) if rows else None
+
+
+def write_state(connection: Connection, name: str, value: str) -> None:
+    """Store a value under a name for later folds."""
+    connection.execute(statement("fold", "note_state"), {"name": name, "value": value})

@@ -1,4 +1,6 @@
-"""The schema: tables as their `.sql` files declare them, with primary keys, foreign keys and the meaning of columns.
+"""The schema as the `.sql` files declare it: tables, views, macros, and meanings of columns.
+
+The schema: tables as their `.sql` files declare them, with primary keys, foreign keys and the meaning of columns.
 
 There is one file per table. A column's line ends in a comment with its meaning. `-> variants: ...` at the start of the
 comment declares a foreign key to the primary key of `variants`. `-> records.id: ...` also names the column, because
@@ -10,9 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from graphlib import TopologicalSorter
 from types import MappingProxyType
+from typing import NamedTuple
 
 from catalog.sql_files import SqlFile, sql_files
+from mlprune.languages import languages_with_resource_class
 
 SCHEMA_VERSION = 8
 """Version of all tables together. Raise it with every change of a table or of a materialized table's statement: a
@@ -97,3 +102,80 @@ def _single_key_column(table: str) -> str:
     if len(names) != 1:
         raise ValueError(f"a foreign key to {table} must name one of the columns {names}")
     return names[0]
+
+
+def in_dependency_order(files: Mapping[str, SqlFile]) -> dict[str, SqlFile]:
+    """Sort statements so that each comes after those whose names occur in it; ties by name.
+
+    Raises:
+        graphlib.CycleError: two statements read each other.
+    """
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for name in sorted(files):
+        words = set(re.findall(r"\w+", files[name].statement))
+        sorter.add(name, *sorted(words & files.keys() - {name}))
+    sorter.prepare()
+    ordered: dict[str, SqlFile] = {}
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        ordered |= {name: files[name] for name in ready}
+        sorter.done(*ready)
+    return ordered
+
+
+@cache
+def views() -> Mapping[str, SqlFile]:
+    """View name -> file, each after the views that it reads. `{languages}` becomes the rows of the language table."""
+    files = [SqlFile(file.name, file.text.replace("{languages}", _language_rows())) for file in sql_files("views")]
+    return MappingProxyType(in_dependency_order({file.name: file for file in files}))
+
+
+def _language_rows() -> str:
+    """Rows of (language, script, resource class), as SQL."""
+    return ", ".join(f"('{tag}', '{script}', {number})" for tag, script, number in languages_with_resource_class())
+
+
+@cache
+def macros() -> Mapping[str, SqlFile]:
+    """Return macro name -> file. A table macro is a view with an argument; it reads tables and views."""
+    return MappingProxyType({file.name: file for file in sql_files("macros")})
+
+
+_LITERAL = re.compile(r"'[^']*'")
+_SELECT = re.compile(r"^SELECT\b", re.MULTILINE)
+
+
+class Meaning(NamedTuple):
+    """What a column means, and which relation states it."""
+
+    text: str
+    relation: str
+
+
+NO_MEANING = Meaning("", "")
+
+
+@cache
+def meanings_in(relation: str) -> Mapping[str, Meaning]:
+    """Return column -> its meaning in a table or view.
+
+    A view states the meanings of the columns that it computes. It has the others from the tables and views that it
+    reads: first those of its outermost SELECT, in their order, then those of its common table expressions.
+    """
+    if relation in declared_tables():
+        columns = declared_tables()[relation].columns
+        return MappingProxyType({column.name: Meaning(column.meaning, relation) for column in columns})
+    own = {name: Meaning(text, relation) for name, text in views()[relation].column_comments.items()}
+    meanings: dict[str, Meaning] = {}
+    for source in reversed(_sources(relation)):
+        meanings |= meanings_in(source)
+    return MappingProxyType(meanings | own)
+
+
+def _sources(view: str) -> tuple[str, ...]:
+    """Return the tables and views that a view reads, those with the more important meanings first."""
+    text = _LITERAL.sub("''", views()[view].statement)
+    outermost = max((match.start() for match in _SELECT.finditer(text)), default=0)
+    words = re.findall(r"\w+", text[outermost:]) + re.findall(r"\w+", text[:outermost])
+    known = declared_tables().keys() | views().keys()
+    return tuple(dict.fromkeys(word for word in words if word in known and word != view))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from catalog.report.drawing.heatmap import style_rules
+from catalog.report.exhibits import style_rules
 
 _FOLDER = Path(__file__).parent
 _CELL_STYLES = "{{ cell_styles }}"

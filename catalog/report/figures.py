@@ -1,20 +1,181 @@
 """The figures of the report, in order."""
 
-from catalog.report.drawing.exhibits import Exhibit
+from catalog.report.exhibits import Exhibit
+from catalog.report.panels.answers import category_panels
 from catalog.report.panels.cost import cost_bars
-from catalog.report.panels.differences.change import change_heat_maps
-from catalog.report.panels.differences.curves import difference_curves
-from catalog.report.panels.differences.forest import forest_plots
-from catalog.report.panels.layers import layer_heat_maps
-from catalog.report.panels.magnitudes import magnitude_panels
-from catalog.report.panels.overlaps import feature_heat_maps
-from catalog.report.panels.pareto import pareto_plots
-from catalog.report.panels.profiles import profile_panels
+from catalog.report.panels.differences import change_heat_maps, difference_curves, seed_panels
+from catalog.report.panels.features import feature_heat_maps, magnitude_panels
+from catalog.report.panels.forest import forest_plots
+from catalog.report.panels.languages import breaking_tables, pareto_plots, source_heat_maps
+from catalog.report.panels.layers import layer_heat_maps, mask_profiles, profile_panels, schedule_panels
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
-from catalog.report.panels.schedules import schedule_panels
-from catalog.report.panels.weights.mask_profiles import mask_profiles
-from catalog.report.result_figures import RESULT_FIGURES
-from catalog.report.search_figures import SEARCH_FIGURES
+from catalog.report.panels.searches import final_panels, front_panels, trial_panels
+from catalog.report.panels.sensitivity import agreement_matrices, influence_panels, loss_panels
+
+RESULT_FIGURES: tuple[Exhibit, ...] = (
+    Exhibit(
+        anchor="sources",
+        title="Which source language helps which language?",
+        explanation="One table per method and sparsity, with a row per source of the demonstrations and a column per "
+        "evaluated language. A cell is the paired difference of accuracy to dense, as the mean over seeds if there "
+        "are several. A star means p < 0.05 after Holm's correction over the family of the comparison, for every "
+        "seed.",
+        query="sources_by_language",
+        empty_text="The store has no accuracy of variants whose demonstrations have a language. Sets of kind "
+        "translation or monolingual under demonstrations, read by variants, and an entry under evaluations fill this "
+        "figure.",
+        draw=source_heat_maps,
+    ),
+    Exhibit(
+        anchor="breaking",
+        title="At which sparsity does each language break?",
+        explanation="A cell says between which of the evaluated sparsities the accuracy falls significantly below "
+        "dense (p < 0.05 after Holm's correction): 0.2–0.3 means not at 0.2 and below, but at 0.3. ≤ 0.1 is below at "
+        "the smallest sparsity, > 0.6 is not below at the largest. Not below does not mean equal: the note says "
+        "what could have been found. † marks methods that are not below at a larger sparsity.",
+        query="breaking_sparsity",
+        empty_text="The store has no test of a pruned variant against the dense model. Variants with several "
+        "sparsities and an entry under evaluations fill this figure.",
+        draw=breaking_tables,
+    ),
+    Exhibit(
+        anchor="categories",
+        title="Accuracy by category of items",
+        explanation="One panel per language with a row per category, such as a relation or a genre, and its number of "
+        "items. Grey is the dense model, blue the variant of the heading: the pruned variant that is best on dev "
+        "outside English, then the one of the same method with the largest sparsity. Lines are Wilson's 95 % "
+        "intervals of one category, without correction for their number. On the right: items gained and lost.",
+        query="category_answers",
+        empty_text="The store has no pruned variant whose items have categories. Task facts has relations; a task "
+        "template names them with the key category.",
+        draw=category_panels,
+        runs="example_variants",
+    ),
+    Exhibit(
+        anchor="seeds",
+        title="How much do results depend on the seed?",
+        explanation="Variants that differ in nothing but a seed, with one row per method and sparsity. Left: their "
+        "mean difference of accuracy to dense, with a 95 % interval for other seeds and other items. Right: the "
+        "standard deviation of a single variant's difference that is due to its seed, and to the items. Everything "
+        "else on this page that has one seed is conditional on one draw of demonstrations: its intervals cover other "
+        "items only.",
+        query="seed_components",
+        empty_text="No variants differ only in a seed, so every interval on this page is conditional on one draw of "
+        "demonstrations: it covers other items, not other demonstrations. seed: [0, 1, 2, 3, 4] in an entry of "
+        "demonstrations fills this figure.",
+        draw=seed_panels,
+    ),
+)
+
+_NO_SEARCH = "The store has no search. An entry under searches fills this figure."
+_NO_SENSITIVITY = "The store has no sensitivity. An entry under sensitivity fills this figure."
+
+SEARCH_FIGURES: tuple[Exhibit, ...] = (
+    Exhibit(
+        anchor="search-final",
+        title="What did the searches find?",
+        explanation="The objective of the winner and of what it is compared with, on a split that chose nothing. The "
+        "sentence follows from the tests of the recipe's questions about the first measure of the objective.",
+        query="search_final",
+        folder="queries",
+        parameters={"search": None},
+        empty_text=_NO_SEARCH,
+        draw=final_panels,
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="search-trials",
+        title="Trials of the searches",
+        explanation="Left: each trial at the number of items that had been scored by then, and the best trial of each "
+        "rung so far. Values of different rungs are based on different items. Right: one line per trial over the axes "
+        "and units of the space. All values are of dev.",
+        query="search_trials",
+        empty_text=_NO_SEARCH,
+        draw=trial_panels,
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="search-front",
+        title="English against the other languages in the trials",
+        explanation="One point per variant on the items of the highest rung of the search. Better is up and to the "
+        "right. A trial is on the front if no variant is at least as good in both and better in one. All values are of "
+        "dev, so the front is on average too good.",
+        query="search_fronts",
+        empty_text=_NO_SEARCH,
+        draw=front_panels,
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="sensitivity",
+        title="What does each language lose without a part?",
+        explanation="Each part (block, layer kind, or layer of a block) is pruned alone. A cell is the loss against "
+        "dense: positive is worse; for perplexity, the logarithm of the ratio. Then the most sensitive parts of each "
+        "language or group with 95 % intervals; blue ones are significant after correction over the parts.",
+        query="sensitivity_losses",
+        empty_text=_NO_SENSITIVITY,
+        draw=loss_panels,
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="sensitivity-agreement",
+        title="Do the same parts matter to all languages?",
+        explanation="Spearman's correlation of two languages' losses over the parts, without the effect of sampling "
+        "error on the ranks, and its 95 % interval.",
+        query="sensitivity_agreement",
+        empty_text=_NO_SENSITIVITY,
+        draw=agreement_matrices,
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="influence",
+        title="How much does each block change the states?",
+        explanation="Block influence of the dense model: the mean over tokens of 1 minus the cosine between the hidden "
+        "states before and after a block, with 95 % intervals over demonstrations.",
+        query="influence_by_language",
+        folder="queries",
+        parameters={"language": None},
+        empty_text=_NO_SENSITIVITY,
+        draw=influence_panels,
+        is_optional=True,
+    ),
+)
+
+SEARCH_TABLES: tuple[Exhibit, ...] = (
+    Exhibit(
+        anchor="search-table",
+        title="Winners of searches and what they are compared with",
+        explanation="Values of the objective on the split of the report, with 95 % intervals, and the winner minus the "
+        "variant. The test is that of the recipe's question, two-sided; p is corrected over the comparators by Holm's "
+        "method. Optimism is the gain over dense on dev minus that on the split of the report.",
+        query="search_final",
+        folder="queries",
+        parameters={"search": None},
+        empty_text=_NO_SEARCH,
+        columns={"name": "search", "role": "role", "label": "variant", "test_value": "objective (95 %)"}
+        | {"test_dense_value": "dense", "difference": "winner minus this (95 %)"}
+        | {"tested_difference": "tested difference (95 %)", "p_value": "p", "p_holm": "p, Holm", "verdict": "verdict"}
+        | {"dev_value": "on dev", "optimism": "optimism (95 %)"},
+        intervals={
+            "test_value": ("test_ci_low", "test_ci_high"),
+            "difference": ("ci_low", "ci_high"),
+            "tested_difference": ("tested_ci_low", "tested_ci_high"),
+            "optimism": ("optimism_ci_low", "optimism_ci_high"),
+        },
+        is_optional=True,
+    ),
+    Exhibit(
+        anchor="search-saved",
+        title="Evaluation saved by searches",
+        explanation="Items x languages scored for the trials, against scoring all variants of the search on all items.",
+        query="search_evaluation_saved",
+        folder="queries",
+        empty_text=_NO_SEARCH,
+        columns={"name": "search", "method": "method", "n_trials": "trials", "n_variants": "variants"}
+        | {"n_items": "items scored", "n_items_if_all_were_scored": "without the method", "saved_share": "saved"},
+        is_optional=True,
+    ),
+)
+
 
 FIGURES: tuple[Exhibit, ...] = (
     Exhibit(

@@ -1,7 +1,8 @@
-"""The tables of the report, in order; they follow the figures."""
+"""The tables of the report and its examples as text, in order; they follow the figures."""
 
-from catalog.report.drawing.exhibits import Exhibit
-from catalog.report.search_figures import SEARCH_TABLES
+from catalog.report.exhibits import Exhibit
+from catalog.report.figures import SEARCH_TABLES
+from catalog.report.panels.answers import flipped_examples, generation_tables
 
 _VARIANT = {"label": "variant", "sparsity": "sparsity"}
 
@@ -107,5 +108,39 @@ TABLES: tuple[Exhibit, ...] = (
         query="contents",
         empty_text="The store has no records.",
         columns={"kind": "kind", "n_records": "records", "fingerprint": "fingerprint"},
+    ),
+)
+
+
+EXAMPLES: tuple[Exhibit, ...] = (
+    Exhibit(
+        anchor="flipped",
+        title="Which answers change?",
+        explanation="Items that one of two variants answers right and the dense model wrong (gained), or the reverse "
+        "(lost): the pruned variant that is best on dev outside English, and the one of the same method with the "
+        "largest sparsity. Each list has at most 10 gained and 10 lost items of a language, those whose margin changes "
+        "most, with the question filled with its right answer, and the same question in English. The margin is the "
+        "score of the right candidate minus that of the best other one, before and after pruning. They are "
+        "illustrations, not tests. For another variant: mlprune query answers_flipped --param variant_id=ID.",
+        query="flipped_answers",
+        empty_text="No answer of the shown variants differs from dense in its rightness, or the store has no pruned "
+        "variant with predictions. Variants and an entry under evaluations with task: facts fill this list.",
+        draw=flipped_examples,
+        runs="example_variants",
+    ),
+    Exhibit(
+        anchor="generations",
+        title="What do the models write?",
+        explanation="Source, reference and the outputs of the dense model and of two variants side by side: the pruned "
+        "variant that is best on dev, and the one of the same method with the largest sparsity. Each list has at most "
+        "8 items of a language pair, drawn at random by a hash of their ids, and the 4 others whose first output moved "
+        "furthest from the reference, in edits per character. The drawn items show what outputs are like; the others "
+        "show the worst that happened. They are illustrations, not tests.",
+        query="generations",
+        empty_text="No translation was evaluated, or the store has no predictions. An entry under evaluations with "
+        "task: translation and pairs fills this list.",
+        draw=generation_tables,
+        runs="generation_variants",
+        is_optional=True,
     ),
 )

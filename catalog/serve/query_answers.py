@@ -9,15 +9,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from time import monotonic
 
-from catalog.ids import complete_ids
-from catalog.named_queries import NamedQuery, find_query, parse_query
-from catalog.queries import read_artefact_tables
-from catalog.query_parameters import ParameterValue, parse_parameters
+from catalog.queries import complete_ids, read_artefact_tables, store_defaults
 from catalog.results import QueryResult, Value, plain_text, to_csv, to_json
+from catalog.sql_files import NamedQuery, ParameterValue, find_query, parse_parameters, parse_query
 from catalog.store import Catalog
-from catalog.store.limits import QueryLimitError, QueryLimits
+from catalog.store.connections import QueryLimitError, QueryLimits
 from catalog.store.live_catalog import parquet_limited, select_limited
-from catalog.store_values import store_defaults
 from catalog.visible_text import visible
 from mlprune.errors import QueryError
 from mlprune.json_values import JsonObject, JsonValue

@@ -19,10 +19,10 @@ from typing import Any
 
 from catalog.serve.query_answers import INTERRUPT_AFTER_S, answer_file, answer_table
 from catalog.store import Catalog
-from catalog.store.limits import LIMITED_SETTINGS, QueryLimitError
+from catalog.store.connections import LIMITED_SETTINGS, QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError, reason_of
-from mlprune.processes.child_environment import child_environment
+from mlprune.processes.isolation import child_environment
 from mlprune.store.store import Store
 
 MAX_SECONDS = INTERRUPT_AFTER_S + 1

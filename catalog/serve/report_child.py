@@ -14,7 +14,7 @@ from threading import Event
 from catalog.report import write_report
 from catalog.store.live_catalog import private_catalog
 from mlprune.errors import StoreError
-from mlprune.processes.child_environment import child_environment
+from mlprune.processes.isolation import child_environment
 from mlprune.store.store import Store
 
 RenderReport = Callable[[Path, Event], None]

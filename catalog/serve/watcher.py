@@ -1,4 +1,6 @@
-"""Follow a store while a page is open: the runs, the catalog and the report, each at its own pace.
+"""Follow a store while a page is open: its runs, catalog, best variants and report.
+
+Follow a store while a page is open: the runs, the catalog and the report, each at its own pace.
 
 A page asks for news all the time. Without such requests for `WATCHED_S` nothing is read, so a forgotten server costs
 nothing. A part that takes long is read more rarely, so that the server never uses much of a machine that also runs a
@@ -19,19 +21,64 @@ from threading import Event
 from time import monotonic
 from typing import TypeVar
 
+from catalog.report.exhibits import grouped
+from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.query_results import run_report_query
-from catalog.serve.best_variants import best_tables
-from catalog.serve.live_state import LiveState
+from catalog.results import Row
+from catalog.serve.live_state import LiveState, RunProgress
 from catalog.serve.report_child import RenderReport
-from catalog.serve.run_progress import RunProgress
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from catalog.visible_text import visible
+from mlprune.counted import counted
 from mlprune.errors import MlpruneError, reason_of
 from mlprune.json_values import JsonValue
 from mlprune.timestamps import timestamp
 
 logger = logging.getLogger(__name__)
+
+
+def best_tables(rows: Sequence[Row]) -> list[JsonValue]:
+    """Return a table for each base model, task, metric and way of evaluating.
+
+    Args:
+        rows: result of `best_on_dev.sql`.
+    """
+    return [
+        _table(members)
+        for _, members in grouped(rows, "base_model_id", "task", "metric", "scoring_rule", "example_limit")
+    ]
+
+
+def _table(rows: Sequence[Row]) -> JsonValue:
+    first = rows[0]
+    limit = f", {first['example_limit']} examples" if first["example_limit"] else ""
+    variants, languages = counted(first["n_variants"], "variant"), counted(first["n_languages"], "language")
+    return {
+        "title": visible(
+            f"{first['base_model']} · {first['task']}, {METRIC_LABELS[first['metric']]}, dev split{limit}"
+        ),
+        "note": visible(f"{variants} evaluated in {languages}; scoring rule {first['scoring_rule']}"),
+        "dense": number(first["dense_value"]),
+        "rows": [
+            {
+                "label": visible(str(row["label"])),
+                "value": number(row["value"]),
+                "change": _change(row),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _change(row: Row) -> str:
+    """Return the difference to dense, for perplexity the ratio; a dash if dense is not evaluated yet."""
+    if row["dense_value"] is None:
+        return "–"
+    if row["metric"] == "perplexity":
+        return f"×{number(row['value'] / row['dense_value'])}"
+    return number(row["value"] - row["dense_value"], signed=True)
+
 
 Answer = TypeVar("Answer")
 

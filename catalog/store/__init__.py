@@ -1,8 +1,7 @@
 """The catalog file: folding records into it, and queries. Only this package imports DuckDB."""
 
-from catalog.store.catalog import Catalog
+from catalog.store.catalog import Catalog, rebuild
 from catalog.store.connections import LOCK_TIMEOUT_S
 from catalog.store.export import Export, export_catalog
-from catalog.store.rebuild import rebuild
 
 __all__ = ["LOCK_TIMEOUT_S", "Catalog", "Export", "export_catalog", "rebuild"]

@@ -1,4 +1,6 @@
-"""The catalog of one store: updated from the store's records, and queried.
+"""The catalog of one store: updated from the store's records, queried, and built again.
+
+The catalog of one store: updated from the store's records, and queried.
 
 DuckDB allows one writing process or many readers. The file is therefore open as briefly as possible: `fold` writes to
 it and closes it, and queries use a connection that can neither write nor access anything else. If the file is not
@@ -17,24 +19,107 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 
-from catalog.ingest.fold import WRONG_ROWS, FoldResult
-from catalog.ingest.run_rows import RUN_TABLES
-from catalog.ingest.schema import BOOKKEEPING, STATE
+from catalog.ingest.fold import BOOKKEEPING, STATE, WRONG_ROWS, FoldResult
+from catalog.ingest.record_rows import RUN_TABLES
 from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
-from catalog.store.artefact_tables import artefact_table
-from catalog.store.called_answers import called_answers
-from catalog.store.connections import connect, is_damage, is_locked, one_line, run_query, run_query_in_arrow
-from catalog.store.database_file import FILE_NAME, put_aside_unless_file, quarantine_file
-from catalog.store.reader import Reader
-from catalog.store.shared_copy import SharedCatalog, cache_folder
-from catalog.store.update import pending_of_file, update_file
+from catalog.store.connections import (
+    connect,
+    is_damage,
+    is_locked,
+    make_read_only,
+    one_line,
+    require_free,
+    run_query,
+    run_query_in_arrow,
+)
+from catalog.store.database_file import (
+    FILE_NAME,
+    SharedCatalog,
+    cache_folder,
+    pending_of_file,
+    put_aside_unless_file,
+    quarantine_file,
+    update_connection,
+    update_copy,
+    update_file,
+    write_ahead_log,
+)
+from catalog.store.item_answers import artefact_table, called_answers
+from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+
+class Reader:
+    """At most one open connection. Call `close` before opening another one.
+
+    Args:
+        settings: of DuckDB, for a connection to the catalog file.
+    """
+
+    def __init__(self, store: Store, settings: Mapping[str, str] | None = None) -> None:
+        self._store = store
+        self._settings = settings
+        self.connection: duckdb.DuckDBPyConnection | None = None
+        """None if no connection is open."""
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        """Folder of the copy."""
+        self._reads_file = False
+        """Whether the connection is to the catalog file itself."""
+
+    @property
+    def reads_copy(self) -> bool:
+        """Whether queries read a copy of the file."""
+        return self._copy is not None
+
+    def open_file(self, path: Path) -> bool:
+        """Open the catalog file; return whether that was possible."""
+        try:
+            self.connection = connect(path, read_only=True, settings=self._settings)
+        except duckdb.Error as err:
+            logger.warning("the catalog file cannot be read: %s", one_line(err))
+        self._reads_file = self.connection is not None
+        return self._reads_file
+
+    def open_copy(self, path: Path) -> bool:
+        """Open a copy of a file that is not available, which is much faster than reading all records again.
+
+        Returns: whether that was possible.
+        """
+        self._copy = scratch_folder()
+        self.connection = update_copy(path, Path(self._copy.name), self._store)
+        source = "memory" if self.connection is None else "a copy of it"
+        logger.warning("the catalog file is not available, answering from %s", source)
+        return self.connection is not None
+
+    def open_in_memory(self) -> FoldResult:
+        """Fold all records into a catalog in memory."""
+        connection = duckdb.connect(":memory:")
+        result = update_connection(connection, self._store, persisted=False)
+        make_read_only(connection)
+        self.connection = connection
+        return result
+
+    def release(self) -> None:
+        """Close the connection if it is to the catalog file itself."""
+        if self._reads_file:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection and delete the copy."""
+        self._reads_file = False
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
 
 Answer = TypeVar("Answer")
 
@@ -263,3 +348,47 @@ class Catalog:
         if self._reader.connection is None:
             raise StoreError("the catalog has no connection", store=self.store.uri)
         return self._reader.connection
+
+
+REBUILDING = "rebuilding"
+"""In the name of a catalog file that is being built."""
+
+
+def rebuild(store: Store) -> FoldResult:
+    """Build a new catalog file from the records, next to the old file, and then replace the old file atomically.
+
+    The catalog of a remote store is built in this machine's cache and uploaded.
+
+    Raises:
+        StoreError: another process writes to the old file, the store is read-only, the disk is full, or the machine has
+            no cache folder.
+    """
+    store.require_writable()
+    with Catalog.open(store) as catalog:
+        if catalog.is_temporary or catalog.path is None:
+            raise StoreError("the machine has no cache folder for the catalog", store=store.uri)
+        try:
+            result = _rebuild_file(store, catalog.path)
+        except (duckdb.Error, OSError) as err:
+            message = "the catalog cannot be built again; the old one stays"
+            raise StoreError(message, path=str(catalog.path), reason=one_line(err)) from err
+        if catalog.shared is not None:
+            catalog.shared.publish()
+    return result
+
+
+def _rebuild_file(store: Store, path: Path) -> FoldResult:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    put_aside_unless_file(path)
+    remove_left_over(path, REBUILDING)
+    fresh = unfinished_path(path, REBUILDING)
+    try:
+        require_free(path)
+        with connect(fresh, read_only=False) as connection:
+            result = update_connection(connection, store, persisted=True)
+        write_ahead_log(path).unlink(missing_ok=True)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+        write_ahead_log(fresh).unlink(missing_ok=True)
+    return result

@@ -1,4 +1,4 @@
-"""Connections to a catalog file: opening with retries, read-only access, interruption, and errors on one line."""
+"""Connections to a catalog file: retries, limits of a query, and DuckDB errors on one line."""
 
 import logging
 import re
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,11 +16,61 @@ from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
-from catalog.store.answer_calls import TABLE
-from catalog.store.limits import QueryLimits, interrupt_after
+from catalog.store.item_answers import TABLE
 from mlprune.errors import QueryError, StoreError
 
 logger = logging.getLogger(__name__)
+
+
+LIMITED_SETTINGS: Mapping[str, str] = {
+    "memory_limit": "1GB",
+    "max_temp_directory_size": "2GB",
+    "threads": "2",
+}
+"""DuckDB's settings of a connection that shares a machine with a run."""
+
+
+class QueryLimitError(QueryError):
+    """A query took too long, or its result is too large."""
+
+
+@dataclass(frozen=True)
+class QueryLimits:
+    """Limits of one query."""
+
+    seconds: float
+    n_rows: int
+    """Maximum number of rows of the result."""
+    may_cut: bool = False
+    """Whether a longer result is cut; otherwise it is refused."""
+
+    def check_rows(self, n_rows: int) -> None:
+        """Refuse a result with too many rows, unless it may be cut.
+
+        Raises:
+            QueryLimitError: it has more rows than `n_rows`.
+        """
+        if n_rows > self.n_rows and not self.may_cut:
+            raise QueryLimitError("the result has too many rows", expected=f"at most {self.n_rows:,}", next="add LIMIT")
+
+
+@contextmanager
+def interrupt_after(cursor: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    """Interrupt the statements of a cursor that are still running after some seconds.
+
+    Raises:
+        QueryLimitError: a statement was interrupted.
+    """
+    timer = threading.Timer(seconds, cursor.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as err:
+        raise QueryLimitError("the query took too long", expected=f"at most {seconds:g} s") from err
+    finally:
+        timer.cancel()
+
 
 Answer = TypeVar("Answer")
 

@@ -13,9 +13,8 @@ import pyarrow.csv
 import pyarrow.ipc
 import pyarrow.parquet
 
-from catalog.ingest.schema import BOOKKEEPING, STATE
-from catalog.ingest.table_files import declared_tables
-from catalog.ingest.view_files import views
+from catalog.ingest.fold import BOOKKEEPING, STATE
+from catalog.ingest.table_files import declared_tables, views
 from catalog.results import csv_cell
 from catalog.store.catalog import Catalog
 from catalog.store.connections import interruptible

@@ -19,10 +19,8 @@ import pyarrow.parquet as pq
 
 from catalog.results import QueryResult, Value
 from catalog.store.catalog import Catalog
-from catalog.store.connections import run_query, run_query_in_arrow
-from catalog.store.database_file import FILE_NAME, snapshot_copy
-from catalog.store.limits import LIMITED_SETTINGS, QueryLimitError, QueryLimits
-from catalog.store.shared_copy import SharedCatalog
+from catalog.store.connections import LIMITED_SETTINGS, QueryLimitError, QueryLimits, run_query, run_query_in_arrow
+from catalog.store.database_file import FILE_NAME, SharedCatalog, snapshot_copy
 from mlprune.store.run_log_files import run_files
 from mlprune.store.store import Store
 

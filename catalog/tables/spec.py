@@ -1,10 +1,14 @@
-"""Specifications of tables: which values, in which rows and columns."""
+"""Specifications of tables, cells of the catalog, and the variants that are chosen for a row."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlprune.vocabulary import METRIC_TRAITS
+from catalog.results import Row, Value
+from catalog.sql_files import find_query
+from catalog.store import Catalog
+from mlprune.vocabulary import METRIC_TRAITS, is_higher_better
 
 Macro = Literal["all", "outside_english", "none"]
 Filter = str | float | bool | None
@@ -90,3 +94,164 @@ class TableSpec:
 def is_fraction(metric: str) -> bool:
     """Whether a metric is a fraction, which tables show in percent."""
     return metric != "perplexity"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a variant."""
+
+    value: float
+    n: int
+    ci_low: float | None = None
+    ci_high: float | None = None
+    difference: float | None = None
+    """To the dense model."""
+    p_holm: float | None = None
+    """p-value of the difference after Holm's correction over the family of the comparison."""
+    test: str | None = None
+    """Method of the p-value."""
+    n_family: int | None = None
+    """Number of tests in the family."""
+    evaluation_id: str = ""
+
+
+@dataclass(frozen=True)
+class MeasuredVariant:
+    """A variant, evaluated in one way, with its cells."""
+
+    row: Row
+    """Its columns, see `COLUMNS_OF_VARIANTS`."""
+    cells: Mapping[str, Cell]
+    """Language or pair -> cell."""
+
+    @property
+    def variant_id(self) -> str:
+        """Id of the variant."""
+        return str(self.row["variant_id"])
+
+    @property
+    def block(self) -> tuple[Value, ...]:
+        """Base model, profile and way of evaluation: rows of one block are compared with each other."""
+        return tuple(self.row[column] for column in ("model", "evaluation_profile", "scoring_rule", "protocol"))
+
+    def matches(self, filters: Filters) -> bool:
+        """Whether every filter has the variant's value."""
+        return all(self.row[column] in values for column, values in filters.items())
+
+
+def measured_variants(catalog: Catalog, *, task: str, metric: str, split: str) -> list[MeasuredVariant]:
+    """Return all variants that have a value, in the order of models, ways of evaluation and labels."""
+    if metric == RANK_CONSISTENCY:
+        rows = catalog.query(find_query("cells_of_rank_consistency").sql, {"task": task, "split": split})
+    else:
+        rows = catalog.query(find_query("cells_of_metric").sql, {"task": task, "metric": metric, "split": split})
+    return grouped_cells(rows)
+
+
+def grouped_cells(rows: Iterable[Row]) -> list[MeasuredVariant]:
+    """Group rows of the queries of cells by variant and way of evaluation, in their order."""
+    groups: dict[tuple[Value, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(
+            (row["variant_id"], row["evaluation_profile"], row["scoring_rule"], row["protocol"]), []
+        ).append(row)
+    return [MeasuredVariant(group[0], {str(row["language"]): _cell(row) for row in group}) for group in groups.values()]
+
+
+def languages_in_order(variants: Sequence[MeasuredVariant]) -> list[str]:
+    """Return all languages or pairs of some variants, English first."""
+    languages = {language for variant in variants for language in variant.cells}
+    return sorted(languages, key=lambda language: (language != "en", language))
+
+
+def _cell(row: Row) -> Cell:
+    return Cell(
+        value=row["value"],
+        n=row["n"],
+        ci_low=row["ci_low"],
+        ci_high=row["ci_high"],
+        difference=row["difference"],
+        p_holm=row["p_holm"],
+        test=row["test"],
+        n_family=row["n_family"],
+        evaluation_id=row["evaluation_id"],
+    )
+
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def placeholders(label: str) -> tuple[str, ...]:
+    """The columns of variants in a label."""
+    return tuple(_PLACEHOLDER.findall(label))
+
+
+@dataclass(frozen=True)
+class ChosenVariant:
+    """The variant of one row."""
+
+    label: str
+    variant: MeasuredVariant
+    n_candidates: int = 1
+    """Number of variants from which it was chosen."""
+
+
+def choose_rows(
+    spec: TableSpec,
+    row: RowSpec,
+    *,
+    variants: Sequence[MeasuredVariant],
+    dev_values: Mapping[str, float],
+) -> Iterator[ChosenVariant]:
+    """Yield the rows of a block that a row of the specification describes.
+
+    Args:
+        variants: of the block.
+        dev_values: variant id -> the value by which variants are chosen; empty if there is no such split.
+    """
+    for label, candidates in _grouped(row, variants).items():
+        known = [variant for variant in candidates if variant.variant_id in dev_values]
+        if len(candidates) == 1:
+            yield ChosenVariant(label, candidates[0])
+        elif known:
+            sign = 1 if is_higher_better(spec.chosen_by) else -1
+            best = min(
+                known,
+                key=lambda variant: (
+                    -sign * dev_values[variant.variant_id],
+                    -float(variant.row["sparsity"]),
+                    variant.variant_id,
+                ),
+            )
+            yield ChosenVariant(label, best, len(known))
+        else:
+            for variant in candidates:
+                yield ChosenVariant(_full_label(label, variant, candidates), variant)
+
+
+def _grouped(row: RowSpec, variants: Sequence[MeasuredVariant]) -> dict[str, list[MeasuredVariant]]:
+    """Label -> the variants that have it, in the order of the languages of their demonstrations."""
+    groups: dict[str, list[MeasuredVariant]] = {}
+    for variant in variants:
+        if variant.matches(row.where):
+            groups.setdefault(_filled(row.label, variant), []).append(variant)
+    return groups
+
+
+def _filled(label: str, variant: MeasuredVariant) -> str:
+    return _PLACEHOLDER.sub(lambda match: _text(variant.row[match[1]]), label)
+
+
+def _full_label(label: str, variant: MeasuredVariant, others: Sequence[MeasuredVariant]) -> str:
+    """The label with what distinguishes the variant from others of its sparsity."""
+    same = [other for other in others if other.row["sparsity"] == variant.row["sparsity"]]
+    if len(same) == 1:
+        return label
+    seeds = [other.row["seed"] for other in same]
+    return f"{label}, seed {variant.row['seed']}" if len(set(seeds)) == len(seeds) else str(variant.row["label"])
+
+
+def _text(value: Value) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

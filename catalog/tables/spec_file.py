@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from catalog.tables.choice import placeholders
 from catalog.tables.spec import (
     COLUMNS_OF_VARIANTS,
     METRICS,
@@ -15,6 +14,7 @@ from catalog.tables.spec import (
     Macro,
     RowSpec,
     TableSpec,
+    placeholders,
 )
 from mlprune.errors import QueryError, repeated, unknown
 from mlprune.vocabulary import METRIC_TRAITS

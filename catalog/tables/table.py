@@ -1,14 +1,21 @@
-"""A table with its values: blocks of rows for each model, columns for languages, and the macro column."""
+"""A table with its values and caption, and its texts in a grid that all formats share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
 
 from catalog.results import Value
 from catalog.store import Catalog
-from catalog.tables.cells import Cell, MeasuredVariant, languages_in_order, measured_variants
-from catalog.tables.choice import choose_rows
-from catalog.tables.spec import TableSpec
+from catalog.tables.spec import (
+    RANK_CONSISTENCY,
+    Cell,
+    MeasuredVariant,
+    TableSpec,
+    choose_rows,
+    is_fraction,
+    languages_in_order,
+    measured_variants,
+)
 from mlprune.vocabulary import is_higher_better
 
 MACRO = "macro"
@@ -172,3 +179,194 @@ def _notes(spec: TableSpec, columns: Sequence[str], variants: Sequence[MeasuredV
 def _fixed_text(label: str) -> str:
     """Return a label without the fields that a variant fills in; the whole label if it has nothing else."""
     return " ".join("".join(text for text, *_ in Formatter().parse(label)).split()) or label
+
+
+BETTER, WORSE = "*", "†"
+"""Marks of values that differ significantly from the dense model."""
+NAMES = {RANK_CONSISTENCY: "RankC with English", "bleu": "BLEU", "chrf": "chrF", "ece": "ECE"}
+"""Metric -> its name in a caption, if that differs."""
+TESTS: Mapping[str, str] = {
+    "tango": "Tango's score test",
+    "sign_flip": "sign flips of clusters of items",
+    "randomization": "approximate randomisation",
+}
+"""Method of a p-value in the catalog -> its name in a caption."""
+
+
+def value_caption(table: Table) -> str:
+    """Return the caption of a table of values."""
+    spec = table.spec
+    unit = " in percent" if is_fraction(spec.metric) else ""
+    parts = [f"{spec.title}: {_name(spec.metric)}{unit}, split {spec.split}, {_sizes(table)}.", *_choice(table)]
+    if table.macro_columns:
+        parts.append(f"macro: the mean over {', '.join(table.macro_columns)}.")
+    direction = "highest" if is_higher_better(spec.metric) else "lowest"
+    parts.append(f"Bold: the {direction} value of a column and model.")
+    parts.append(_marks(table))
+    if any(row.variant.row["intervention"] == "lrp2" for row in table.rows) and "en" in table.columns:
+        parts.append("LRP2 leaves English unchanged: that cell is the dense model's.")
+    return " ".join(parts)
+
+
+def interval_caption(table: Table) -> str:
+    """Return the caption of the table of intervals."""
+    unit = " in percent" if is_fraction(table.spec.metric) else ""
+    return (
+        f"{table.spec.title}: 95 % intervals of {_name(table.spec.metric)}{unit}, split {table.spec.split}, "
+        f"{_sizes(table)}. The catalog has no interval of a macro value."
+    )
+
+
+def _name(metric: str) -> str:
+    return NAMES.get(metric, metric)
+
+
+def _sizes(table: Table) -> str:
+    """The number of items per language; one number if it is the same everywhere."""
+    sizes: dict[str, set[int]] = {}
+    for row in table.rows:
+        for column in table.columns:
+            cell = row.cell(column)
+            if cell is not None:
+                sizes.setdefault(column, set()).add(cell.n)
+    if len({n for found in sizes.values() for n in found}) == 1:
+        return f"n = {next(iter(sizes[table.columns[0]])):,} per column"
+    counts = [f"{column} {' to '.join(f'{n:,}' for n in sorted(found))}" for column, found in sizes.items()]
+    return f"n = {', '.join(counts)}"
+
+
+def _choice(table: Table) -> list[str]:
+    most = max((row.n_candidates for row in table.rows), default=1)
+    if most == 1:
+        return []
+    spec = table.spec
+    over = ", ".join(table.macro_columns or table.columns)
+    of = f" of {spec.choose_task} outside English" if spec.is_chosen_elsewhere else f" over {over}"
+    return [
+        f"Each row is the best of up to {most} variants, chosen on split {spec.choose_on} by the mean "
+        f"{_name(spec.chosen_by)}{of} (n = {table.n_dev:,} per language); its sparsity is shown."
+    ]
+
+
+def _marks(table: Table) -> str:
+    spec = table.spec
+    if not spec.marks:
+        return "Differences are not tested here."
+    tested = _tested_cells(table)
+    if not tested:
+        return f"The catalog has no test of {_name(spec.metric)}."
+    names = " or ".join(sorted({TESTS.get(cell.test or "", "a test of an earlier version") for cell in tested}))
+    sizes = sorted({cell.n_family for cell in tested if cell.n_family is not None})
+    family = f"a family of {sizes[-1]:,} tests" if len(sizes) == 1 else f"families of up to {sizes[-1]:,} tests"
+    untested = " The macro column is not tested." if table.macro_columns else ""
+    return (
+        f"{BETTER} significantly better and {WORSE} significantly worse than the dense model "
+        f"({names}, p < {spec.alpha:g} after Holm's correction over {family}).{untested}"
+    )
+
+
+def _tested_cells(table: Table) -> list[Cell]:
+    cells = [row.cell(column) for row in table.rows for column in table.columns]
+    return [cell for cell in cells if cell is not None and cell.p_holm is not None and cell.n_family is not None]
+
+
+MISSING = "–"
+"""Text of a cell without a value."""
+
+
+@dataclass(frozen=True)
+class GridCell:
+    """One text."""
+
+    text: str
+    is_bold: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts."""
+
+    name: str
+    caption: str
+    n_labels: int
+    """Number of columns from the left that have labels; the others have numbers."""
+    header: tuple[str, ...]
+    blocks: tuple[tuple[tuple[GridCell, ...], ...], ...]
+    """Blocks of rows of cells."""
+
+
+def value_grid(table: Table) -> Grid:
+    """Lay out the values: bold for the best of a column and block, and marks for significant differences."""
+    blocks = []
+    for block in table.blocks:
+        best = {column: _number(table, value) for column, value in best_values(table, block).items()}
+
+        def text(row: TableRow, column: str, best: dict[str, str] = best) -> GridCell:
+            shown = _number(table, row.value(column))
+            cell = None if column == MACRO else row.cell(column)
+            return GridCell(shown, shown == best.get(column), _mark(table, cell))
+
+        blocks.append(_laid_out(table, block.model, rows=block.rows, columns=table.value_columns, text=text))
+    return Grid(table.spec.name, value_caption(table), 3, _header(table, table.value_columns), tuple(blocks))
+
+
+def interval_grid(table: Table) -> Grid | None:
+    """Lay out the intervals of the same cells; None if the catalog has no intervals of the metric."""
+    cells = [row.cell(column) for row in table.rows for column in table.columns]
+    if all(cell is None or cell.ci_low is None for cell in cells):
+        return None
+
+    def text(row: TableRow, column: str) -> GridCell:
+        cell = row.cell(column)
+        if cell is None or cell.ci_low is None or cell.ci_high is None:
+            return GridCell(MISSING)
+        return GridCell(f"{_number(table, cell.ci_low)} to {_number(table, cell.ci_high)}")
+
+    blocks = tuple(
+        _laid_out(table, block.model, rows=block.rows, columns=table.columns, text=text) for block in table.blocks
+    )
+    return Grid(f"{table.spec.name}-intervals", interval_caption(table), 3, _header(table, table.columns), blocks)
+
+
+def _header(table: Table, columns: tuple[str, ...]) -> tuple[str, ...]:
+    return ("model", "method", "sparsity", *columns)
+
+
+def _laid_out(
+    table: Table,
+    model: str,
+    *,
+    rows: tuple[TableRow, ...],
+    columns: tuple[str, ...],
+    text: Callable[[TableRow, str], GridCell],
+) -> tuple[tuple[GridCell, ...], ...]:
+    """Rows of a block, with the model in the first one only."""
+    return tuple(
+        (
+            GridCell(model if place == 0 else ""),
+            GridCell(row.label),
+            GridCell(_sparsity(row)),
+            *(text(row, column) for column in columns),
+        )
+        for place, row in enumerate(rows)
+    )
+
+
+def _sparsity(row: TableRow) -> str:
+    sparsity = row.variant.row["sparsity"]
+    return f"{sparsity:.3g}" if sparsity else MISSING
+
+
+def _number(table: Table, value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{100 * value:.1f}" if is_fraction(table.spec.metric) else f"{value:.2f}"
+
+
+def _mark(table: Table, cell: Cell | None) -> str:
+    if not table.spec.marks or cell is None or cell.p_holm is None or cell.difference is None:
+        return ""
+    if cell.p_holm >= table.spec.alpha:
+        return ""
+    return BETTER if (cell.difference > 0) == is_higher_better(table.spec.metric) else WORSE

@@ -1,6 +1,5 @@
 """Tables of query results that fit a terminal."""
 
-from catalog.terminal.preview import preview
-from catalog.terminal.result_table import SHORT_ID, TableOptions, format_text, to_table
+from catalog.terminal.result_table import SHORT_ID, TableOptions, format_text, preview, to_table
 
 __all__ = ["SHORT_ID", "TableOptions", "format_text", "preview", "to_table"]

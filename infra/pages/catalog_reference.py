@@ -8,16 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from catalog.ingest.column_meanings import meanings_in
-from catalog.ingest.table_files import declared_tables, foreign_keys
-from catalog.ingest.view_files import macros
-from catalog.queries import NamedQuery, list_queries
-from catalog.sql_files import SqlFile, sql_files, statement
+from catalog.ingest.table_files import declared_tables, foreign_keys, macros, meanings_in
+from catalog.sql_files import NamedQuery, SqlFile, list_queries, sql_files, statement
 from catalog.store import Catalog
-from catalog.store.answer_calls import MACRO
+from catalog.store.item_answers import MACRO
 from infra.pages.page import page
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA
-from mlprune.steps.export.markdown import table
+from mlprune.steps.export.model_card import table
 from mlprune.store.store import Store
 
 OPENING = """

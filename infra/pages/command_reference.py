@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from infra.pages.page import page
-from mlprune.steps.export.markdown import table
+from mlprune.steps.export.model_card import table
 from ray_jobs.cli.application import app
 
 OPENING = """

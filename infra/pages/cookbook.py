@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.queries import render
 from catalog.sql_files import SqlFile
 from catalog.store import Catalog
 from catalog.terminal import TableOptions
+from catalog.terminal.result_table import render
 from infra.pages.frozen import thawed
 from infra.pages.page import page
 from infra.pages.transcripts import WIDTH

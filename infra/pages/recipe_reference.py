@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
 from mlprune.recipe.base import Model
+from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
-from mlprune.recipe.loading.combinations import LIST_KEYS
-from mlprune.recipe.loading.sections import HIDDEN, SECTIONS
 from mlprune.recipe.models import Recipe
-from mlprune.steps.export.markdown import table
+from mlprune.steps.export.model_card import table
 
 LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}
 

@@ -2,8 +2,8 @@
 
 import gc
 
-import mlprune.steps.evaluate.rescore
-import mlprune.steps.export.export  # noqa: F401
+import mlprune.steps.export.export
+import mlprune.steps.rescore.rescore  # noqa: F401
 import tests.forkserver_preload  # noqa: F401
 
 gc.freeze()  # forked processes share the memory of these objects

@@ -7,10 +7,9 @@ neither of them, nor torch.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mlprune.api.open_store import OpenStore, open_store
-from mlprune.api.recipe_plan import RecipePlan, StepCount, describe
+from mlprune.api.open_store import OpenStore, Variant, open_store
+from mlprune.api.recipes import RecipePlan, StepCount, describe
 from mlprune.api.relation import Relation
-from mlprune.api.variant import Variant
 
 __all__ = ["OpenStore", "RecipePlan", "Relation", "StepCount", "Variant", "open", "plan", "run"]
 
@@ -101,7 +100,7 @@ def run(
         StoreError: the run needs retired files that it is not asked to make again.
         JobsFailedError: some jobs failed; the others are kept.
     """
-    from mlprune.api.recipe_run import run_and_open  # noqa: PLC0415 - loads Ray's driver
+    from mlprune.api.recipes import run_and_open  # noqa: PLC0415 - loads Ray's driver
 
     return run_and_open(
         recipe,

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING
 
-from mlprune.api.html import table_html
 from mlprune.api.reading import CatalogReader
-from mlprune.api.relation import Relation, Value
+from mlprune.api.relation import Relation, Value, table_html
 from mlprune.errors import QueryError
 
 if TYPE_CHECKING:
-    from catalog.queries import NamedQuery
+    from catalog.sql_files import NamedQuery
 
 
 class QueryFunction:
@@ -72,7 +71,7 @@ class NamedQueries:
         Raises:
             QueryError: there is no such query.
         """
-        from catalog.queries import find_query  # noqa: PLC0415 - the interface loads the catalog when it is used
+        from catalog.sql_files import find_query  # noqa: PLC0415 - the interface loads the catalog when it is used
 
         return QueryFunction(self._reader, find_query(name))
 
@@ -91,6 +90,6 @@ class NamedQueries:
 
 
 def _all() -> "list[NamedQuery]":
-    from catalog.queries import list_queries  # noqa: PLC0415
+    from catalog.sql_files import list_queries  # noqa: PLC0415
 
     return list_queries()

@@ -1,16 +1,15 @@
-"""An open store: the public object for reading results, masks, models and files."""
+"""An open store: the public object for reading results, variants, masks, models and files."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from mlprune.api import stored_files, stored_models
-from mlprune.api.html import facts_html
+from mlprune.api import stored_files
 from mlprune.api.named_queries import NamedQueries
 from mlprune.api.reading import VARIANT_COLUMNS, CatalogReader
-from mlprune.api.relation import Relation, Value
-from mlprune.api.variant import Variant
+from mlprune.api.relation import Relation, Row, Value, facts_html
 from mlprune.errors import BadInputError, StoreError
 
 if TYPE_CHECKING:
@@ -19,6 +18,50 @@ if TYPE_CHECKING:
 
     from mlprune.store.store import Store
     from mlprune.vocabulary import TokenScope
+
+SHOWN = ("label", "names", "score", "sparsity", "achieved_sparsity", "structure", "propagation", "demonstration_label")
+"""Columns that a notebook shows."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant of a store. All methods of the store that take a variant also take this object."""
+
+    store: "OpenStore"
+    id: str
+
+    @property
+    def row(self) -> Row:
+        """The variant's row of `store.variants()`."""
+        return self.store.variants(variant_id=self.id).row()
+
+    @property
+    def label(self) -> str:
+        """The label, different for every variant of the store."""
+        return str(self.row["label"])
+
+    def metrics(self, **filters: Value) -> Relation:
+        """Return its values of metrics; see `OpenStore.metrics`."""
+        return self.store.metrics(variant_id=self.id, **filters)
+
+    def layers(self, **filters: Value) -> Relation:
+        """Return its pruned layers; see `OpenStore.layers`."""
+        return self.store.layers(variant_id=self.id, **filters)
+
+    def load(self, *, dtype: str | None = None, device: "str | torch.device | None" = None) -> "PreTrainedModel":
+        """Load it as a transformers model; see `OpenStore.load`."""
+        return self.store.load(self, dtype=dtype, device=device)
+
+    def mask(self, block: int, layer: str) -> "torch.Tensor":
+        """Return the keep mask of a layer; see `OpenStore.mask`."""
+        return self.store.mask(self, block, layer)
+
+    def __repr__(self) -> str:
+        return f"<variant {self.label}: {self.id}>"
+
+    def _repr_html_(self) -> str:
+        row = self.row
+        return facts_html(str(row["label"]), [*((name, row[name]) for name in SHOWN), ("id", self.id)])
 
 
 class OpenStore:
@@ -161,13 +204,13 @@ class OpenStore:
                 an intervention at run time.
         """
         variant_id = self._reader.one_id("variant", variant)
-        return stored_models.load(self._store, variant_id, dtype=dtype, device=device, folder=model)
+        return stored_files.load(self._store, variant_id, dtype=dtype, device=device, folder=model)
 
     def tokenizer(
         self, variant: str | Variant = "dense", *, model: str | Path | None = None
     ) -> "PreTrainedTokenizerBase":
         """Load the tokenizer of the base model of a variant; see `load`."""
-        return stored_models.tokenizer(self.model_folder(variant) if model is None else Path(model))
+        return stored_files.tokenizer(self.model_folder(variant) if model is None else Path(model))
 
     def model_folder(self, variant: str | Variant = "dense") -> Path:
         """Return the newest folder where a run used the base model of a variant, and where it still is, unchanged.
@@ -175,7 +218,7 @@ class OpenStore:
         Raises:
             BadInputError: there is no such folder.
         """
-        return stored_models.model_folder(self._store, self._reader.one_id("variant", variant))
+        return stored_files.model_folder(self._store, self._reader.one_id("variant", variant))
 
     def mask(self, variant: str | Variant, block: int, layer: str) -> "torch.Tensor":
         """Return the keep mask of a layer, bool [out, in]: True where a weight stays.

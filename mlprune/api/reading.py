@@ -1,18 +1,61 @@
-"""Read the catalog of an open store: tables with filters, queries by name, SQL."""
+"""Read the catalog of an open store: tables with filters, queries, SQL, and names of variants."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
-from mlprune.api.late_columns import LateColumns
-from mlprune.api.names import Kind, StoredName, found_ids, words_of
-from mlprune.api.relation import Relation, Value
+from mlprune.api.relation import LateColumns, Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
 
 if TYPE_CHECKING:
-    from catalog.query_parameters import ParameterValue
+    from catalog.sql_files import ParameterValue
     from catalog.store import Catalog
     from mlprune.store.store import Store
+
+Kind: TypeAlias = Literal["variant", "demonstration_set"]
+MAX_LISTED = 10
+"""Names that an error lists."""
+MIN_BEGINNING = 4
+"""Fewest characters that stand for a longer name."""
+
+
+class StoredName(NamedTuple):
+    """A name of a variant or set: labels first, then names in recipes, then ids."""
+
+    name: str
+    id: str
+
+
+Lookup: TypeAlias = Callable[[Kind, str], Sequence[StoredName]]
+"""Returns the names of a kind that begin with a text."""
+
+
+def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
+    """Return the ids with a name, each once. If nothing has exactly this name, it may be the beginning of one.
+
+    Raises:
+        StoreError: nothing is named so, or several names begin so.
+    """
+    stored = lookup(kind, name)
+    exact = [one.id for one in stored if one.name == name]
+    if exact:
+        return list(dict.fromkeys(exact))
+    ids = list(dict.fromkeys(one.id for one in stored))
+    if len(ids) == 1 and len(name) >= MIN_BEGINNING:
+        return ids
+    if ids and name:
+        names = list(dict.fromkeys(one.name for one in stored))
+        more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+        expected = f"one of {', '.join(names[:MAX_LISTED])}{more}"
+        raise StoreError(f"several names of {words_of(kind)}s begin with this", got=name, expected=expected)
+    known = list(dict.fromkeys(one.name for one in lookup(kind, "")))
+    raise unknown(words_of(kind), name, known, error=StoreError, n_nearest=3)
+
+
+def words_of(kind: Kind) -> str:
+    """Return the name of a kind in messages, in the singular."""
+    return kind.replace("_", " ")
+
 
 Answer = TypeVar("Answer")
 
@@ -89,8 +132,8 @@ class CatalogReader:
         Raises:
             QueryError: there is no such query or parameter, or a value has the wrong type.
         """
-        from catalog.queries import answer_named_query, find_query  # noqa: PLC0415
-        from catalog.store_values import require_evaluated  # noqa: PLC0415
+        from catalog.queries import answer_named_query, require_evaluated  # noqa: PLC0415
+        from catalog.sql_files import find_query  # noqa: PLC0415
 
         has_variant = VARIANT_ID in {parameter.name for parameter in find_query(name).parameters}
 

@@ -1,19 +1,120 @@
-"""Relations: the result of a query, for pandas, polars and Arrow."""
+"""Relations: the result of a query, for pandas, polars and Arrow, with late columns and HTML views.
+
+Columns that are looked up when a relation is read: texts of variants, which repeat in all rows of a variant.
+
+A query over ten million values of metrics would copy the label of each variant a hundred times, into Arrow and then to
+a frame. Instead it returns the number of the variant, and the texts are taken from a small table.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from importlib.util import find_spec
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, TypeAlias
 
-from mlprune.api.html import table_html
-from mlprune.api.late_columns import LateColumns
 from mlprune.errors import BadInputError, QueryError, repeated, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
+
+MAX_TEXT = 200
+"""Characters of a value that a notebook shows."""
+DIGITS = 4
+"""Significant digits of a number."""
+
+
+def table_html(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, n_rows: int, notes: Sequence[str] = ()
+) -> str:
+    """Return a table, the number of its rows, and notes.
+
+    Args:
+        rows: the rows that are shown.
+        n_rows: number of all rows.
+    """
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    shown = f"{len(rows)} of {n_rows:,} rows" if len(rows) < n_rows else f"{n_rows:,} row{'s' if n_rows != 1 else ''}"
+    lines = "".join(f"<p>{escape(_visible(note))}</p>" for note in (shown, *notes))
+    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{lines}</div>"
+
+
+def facts_html(title: str, facts: Sequence[tuple[str, object]]) -> str:
+    """Return a title and a table of names with values; empty values are left out."""
+    rows = "".join(
+        f"<tr><th>{escape(name)}</th>{_cell(value)}</tr>" for name, value in facts if value not in (None, "")
+    )
+    return f"<div><strong>{escape(_visible(title))}</strong><table><tbody>{rows}</tbody></table></div>"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "<td></td>"
+    if isinstance(value, float):
+        return f'<td style="text-align:right">{value:.{DIGITS}g}</td>'
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f'<td style="text-align:right">{value}</td>'
+    text = str(value)
+    shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
+    return f"<td>{escape(_visible(shown))}</td>"
+
+
+def _visible(text: str) -> str:
+    from catalog.visible_text import visible  # noqa: PLC0415 - the interface loads the catalog only when it is used
+
+    return visible(text)
+
+
+ROWS_AT_ONCE = 1_000_000
+"""Rows whose texts are copied together: an Arrow array holds at most 2 GiB of text."""
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class LateColumns:
+    """Columns of a relation that another table has."""
+
+    key: str
+    """Integer column of the relation: a row of the other table, from 0. It is not shown."""
+    values: "pa.Table"
+    """The other table."""
+    order: tuple[str, ...]
+    """All columns of the relation, in order."""
+
+    def column(self, table: "pa.Table", name: str) -> "pa.ChunkedArray":
+        """Return one column of the relation."""
+        return self.in_arrow(table, (name,))[name]
+
+    def in_arrow(self, table: "pa.Table", names: tuple[str, ...] | None = None) -> "pa.Table":
+        """Return the relation, or some of its columns, as an Arrow table."""
+        import pyarrow as pa  # noqa: PLC0415 - loaded by the catalog
+
+        pieces = []
+        wanted = self.order if names is None else names
+        late = {name: self.values[name].combine_chunks() for name in wanted if name in self.values.column_names}
+        for start in range(0, max(1, table.num_rows), ROWS_AT_ONCE):
+            piece = table.slice(start, ROWS_AT_ONCE)
+            keys = piece[self.key]
+            columns = {name: late[name].take(keys) if name in late else piece[name] for name in wanted}
+            pieces.append(pa.table(columns))
+        return pa.concat_tables(pieces)
+
+    def in_polars(self, table: "pa.Table") -> "pl.DataFrame":
+        """Return the relation as a polars frame; columns are converted in parallel."""
+        import polars  # noqa: PLC0415 - optional
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            converted = pool.map(lambda name: polars.Series(name, polars.from_arrow(table[name])), table.column_names)
+            columns = dict(zip(table.column_names, converted, strict=True))
+        values = polars.DataFrame(polars.from_arrow(self.values))
+        columns.update({column.name: column for column in values[columns[self.key]].get_columns()})
+        return polars.DataFrame([columns[name] for name in self.order])
+
 
 Value: TypeAlias = object
 """A value of a query, of any type that DuckDB has."""

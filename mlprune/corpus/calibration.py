@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import torch
 
-from mlprune.corpus.demonstrations import Demonstration
-from mlprune.corpus.token_roles import NO_SHOT, NO_SIDE, check_scope, scope_mask, scopes_of, token_roles
+from mlprune.corpus.demonstrations import (
+    NO_SHOT,
+    NO_SIDE,
+    Demonstration,
+    check_scope,
+    scope_mask,
+    scopes_of,
+    token_roles,
+)
 from mlprune.errors import CorpusError
 from mlprune.models.messages import TokenBatch
 from mlprune.vocabulary import LongerDemonstration, ProfileName, TokenScope

@@ -16,7 +16,7 @@ from babel.lists import format_list
 from babel.numbers import format_currency
 from babel.units import format_unit
 
-from mlprune.corpus import cldr
+from mlprune.corpus import cldr_facts
 
 Parallel = dict[str, str]
 """Language -> text, for each of `cldr.LANGUAGES`."""
@@ -89,7 +89,7 @@ def _fill(template: Mapping[str, str], **parts: Parallel) -> Parallel:
 
 def _each(format_in: Callable[[str], str]) -> Parallel:
     """Format something in every language. No-break spaces of CLDR become plain ones."""
-    return {language: " ".join(format_in(cldr.LOCALES[language]).split()) for language in cldr.LANGUAGES}
+    return {language: " ".join(format_in(cldr_facts.LOCALES[language]).split()) for language in cldr_facts.LANGUAGES}
 
 
 def full_date(rng: random.Random) -> Parallel:
@@ -121,7 +121,7 @@ def quantity(rng: random.Random, units: tuple[str, ...] = QUANTITIES) -> Paralle
 
 def amount(rng: random.Random) -> Parallel:
     """ "25 Japanese yen"."""
-    code, value = rng.choice(sorted(cldr.currencies())), rng.randrange(1, 1000)
+    code, value = rng.choice(sorted(cldr_facts.currencies())), rng.randrange(1, 1000)
     return _each(
         lambda tag: format_currency(value, code, "#,##0", locale=tag, format_type="name", currency_digits=False)
     )
@@ -130,7 +130,13 @@ def amount(rng: random.Random) -> Parallel:
 @cache
 def _name_tables() -> tuple[tuple[Parallel, ...], ...]:
     """Names of territories, languages, cities, currencies and months in every language."""
-    tables = (cldr.territories(), cldr.language_names(), cldr.cities(), cldr.currencies(), cldr.months())
+    tables = (
+        cldr_facts.territories(),
+        cldr_facts.language_names(),
+        cldr_facts.cities(),
+        cldr_facts.currencies(),
+        cldr_facts.months(),
+    )
     return tuple(tuple(table[code] for code in sorted(table)) for table in tables)
 
 
@@ -144,8 +150,8 @@ def name(rng: random.Random, kind: int | None = None) -> Parallel:
 
 def _joined(names: list[Parallel]) -> Parallel:
     return {
-        language: format_list([each[language] for each in names], "standard", locale=cldr.LOCALES[language])
-        for language in cldr.LANGUAGES
+        language: format_list([each[language] for each in names], "standard", locale=cldr_facts.LOCALES[language])
+        for language in cldr_facts.LANGUAGES
     }
 
 
@@ -195,12 +201,12 @@ def corpus(n_lines: int = 1000, seed: int = 0) -> Mapping[str, tuple[str, ...]]:
     rng = random.Random(f"cldr-corpus:{seed}")  # noqa: S311 - text, not secrets
     kinds = list(SENTENCES)
     lines: list[Parallel] = []
-    seen: dict[str, set[str]] = {language: set() for language in cldr.LANGUAGES}
+    seen: dict[str, set[str]] = {language: set() for language in cldr_facts.LANGUAGES}
     while len(lines) < n_lines:
         sentence = SENTENCES[kinds[len(lines) % len(kinds)]](rng)
-        if any(sentence[language] in seen[language] for language in cldr.LANGUAGES):
+        if any(sentence[language] in seen[language] for language in cldr_facts.LANGUAGES):
             continue
         lines.append(sentence)
         for language, text in sentence.items():
             seen[language].add(text)
-    return {language: tuple(line[language] for line in lines) for language in cldr.LANGUAGES}
+    return {language: tuple(line[language] for line in lines) for language in cldr_facts.LANGUAGES}

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from mlprune.corpus.layouts.language_codes import is_same_language, recipe_tags
 from mlprune.corpus.layouts.parallel_text import ParallelText, RecognisedText, choose_split, recognise
-from mlprune.corpus.layouts.text_layout import TextSource
+from mlprune.corpus.layouts.text_layout import TextSource, is_same_language, recipe_tags
 from mlprune.errors import CorpusError
 
 MOST_LISTED = 8

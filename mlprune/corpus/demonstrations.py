@@ -1,15 +1,112 @@
-"""Demonstrations: choose the texts of each one and write them out.
+"""Demonstrations: choose the texts of each one, write them out, and mark the roles of tokens.
+
+Demonstrations: choose the texts of each one and write them out.
 
 Follows Kim et al., arXiv:2409.16911. Sentences, documents, task items and code files are all numbered texts here.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil
 from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mlprune.errors import CorpusError
 from mlprune.hashing import ordered_by_hash
-from mlprune.vocabulary import ProfileName
+from mlprune.vocabulary import DemonstrationKind, ProfileName, SharesName, TokenScope
+
+NumericShares = Sequence[float]
+"""One positive number per part, in any unit."""
+
+
+def part_counts(
+    sizes: Sequence[int], *, shares: SharesName | NumericShares, samples: int | None = None
+) -> tuple[int, ...]:
+    """The number of demonstrations that a mixed set takes from each part; it takes the first ones.
+
+    Without `samples`, equal shares take as many from every part as the smallest part has. Proportional shares take all.
+    Numeric shares take the largest total for which every part has enough.
+
+    With `samples`, equal shares differ by at most one, and earlier parts get more. Proportional shares are the quotas
+    samples * size / total, rounded down; the remaining demonstrations go to the largest remainders, and among equal
+    remainders to the earlier part. Numeric shares are rounded in the same way, with their exact decimal values in the
+    place of the sizes.
+
+    Args:
+        sizes: demonstrations in each part.
+        samples: demonstrations of the mixed set.
+    Raises:
+        CorpusError: a part has too few demonstrations, or would contribute none.
+    """
+    if samples is None:
+        return _largest(sizes, shares)
+    counts = _counts(samples, sizes, shares)
+    for part, (wanted, size) in enumerate(zip(counts, sizes, strict=True), start=1):
+        if wanted > size:
+            message = "a part of a mixed set has too few demonstrations"
+            raise CorpusError(message, part=part, shares=_text(shares), expected=f"at least {wanted}", got=size)
+        if wanted == 0:
+            message = "a part would contribute no demonstration to the mixed set"
+            raise CorpusError(message, part=part, shares=_text(shares), expected="more samples", got=samples)
+    return counts
+
+
+def exact_shares(shares: NumericShares) -> tuple[Fraction, ...]:
+    """Return shares that sum to 1, computed from the decimal texts of the numbers.
+
+    Raises:
+        CorpusError: one is not a positive finite number.
+    """
+    numbers = [Decimal(str(share)) for share in shares]
+    if not all(number.is_finite() and number > 0 for number in numbers):
+        raise CorpusError("a share is not a positive number", expected="numbers above 0", got=list(shares))
+    total = sum(map(Fraction, numbers))
+    return tuple(Fraction(number) / total for number in numbers)
+
+
+def _counts(samples: int, sizes: Sequence[int], shares: SharesName | NumericShares) -> tuple[int, ...]:
+    if shares == "equal":
+        return tuple(samples // len(sizes) + (part < samples % len(sizes)) for part in range(len(sizes)))
+    if isinstance(shares, str):
+        return _by_largest_remainder(samples, [Fraction(size, sum(sizes)) for size in sizes])
+    return _by_largest_remainder(samples, exact_shares(shares))
+
+
+def _largest(sizes: Sequence[int], shares: SharesName | NumericShares) -> tuple[int, ...]:
+    """The largest counts that the parts allow.
+
+    Raises:
+        CorpusError: a part would contribute none.
+    """
+    if isinstance(shares, str):
+        return (min(sizes),) * len(sizes) if shares == "equal" else tuple(sizes)
+    exact = exact_shares(shares)
+    quotas = ((size + 1) / share for size, share in zip(sizes, exact, strict=True))
+    bound = min(sum(sizes), ceil(min(quotas)) - 1)  # a quota of size + 1 takes more than the part has
+    for samples in range(bound, 0, -1):
+        counts = _by_largest_remainder(samples, exact)
+        if all(count <= size for count, size in zip(counts, sizes, strict=True)):
+            return part_counts(sizes, shares=shares, samples=samples)
+    raise CorpusError("the parts of a mixed set are too small for its shares", shares=_text(shares), got=list(sizes))
+
+
+def _by_largest_remainder(samples: int, shares: Sequence[Fraction]) -> tuple[int, ...]:
+    """Whole numbers in proportion to shares that sum to 1, by the largest remainder method."""
+    quotas = [samples * share for share in shares]
+    counts = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(shares)), key=lambda part: (counts[part] - quotas[part], part))
+    for part in by_remainder[: samples - sum(counts)]:
+        counts[part] += 1
+    return tuple(counts)
+
+
+def _text(shares: SharesName | NumericShares) -> str:
+    return shares if isinstance(shares, str) else ", ".join(f"{share:g}" for share in shares)
+
 
 Side = Callable[[int, str], str]
 """Number of a text and the end-of-sequence token -> one side of a shot, written out."""
@@ -122,3 +219,71 @@ def build_demonstration(
     ]
     sentence_ids = [number for pair in zip(numbers, targets, strict=True) for number in pair] if targets else numbers
     return Demonstration(kind, tuple(pieces), () if kind == "code" else tuple(sentence_ids))
+
+
+NO_SIDE, NO_SHOT = 0, -1
+"""Roles of a token outside all shots: padding, and tokens that the tokenizer adds, such as a leading BOS."""
+
+SOURCE, TARGET = 1, 2
+"""Sides. The only side of a set without a target is the source."""
+
+SCOPES: Mapping[DemonstrationKind, tuple[TokenScope, ...]] = {
+    "translation": ("all", "source", "target", "last_shot"),
+    "monolingual": ("all", "source", "last_shot"),
+    "code": ("all", "last_shot"),
+    "text": ("all", "last_shot"),
+    "task": ("all", "last_shot"),
+    "generated": ("all", "last_shot"),
+    "mixed": ("all", "source", "target", "last_shot"),
+}
+"""Kind of set -> its scopes. A scope of a mixed set also has to be one of all its parts."""
+
+
+def scopes_of(kind: DemonstrationKind) -> tuple[TokenScope, ...]:
+    """The token scopes of a kind of set, with profile `corrected`. Profile `paper` counts all tokens."""
+    return SCOPES[kind]
+
+
+def token_roles(
+    pieces: Sequence[Piece], offsets: Sequence[tuple[int, int]], *, special: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """The side and the shot of every token: those of the piece with the token's last character.
+
+    The last character counts because a token may begin with the white space before its word. If an offset leaves this
+    white space out, it may be empty and end after it.
+
+    Args:
+        pieces: all pieces of the demonstration, in order.
+        offsets: [start, end) of every token in the text, in characters.
+        special: 1 for tokens that the tokenizer added to the text.
+    Returns: sides and shots, one of each per token.
+    """
+    ends = np.cumsum([len(piece.text) for piece in pieces])
+    last_characters = np.array([max(end - 1, 0) for _, end in offsets], dtype=np.int64)
+    piece_indices = np.searchsorted(ends, last_characters, side="right").clip(max=len(pieces) - 1).tolist()
+    sides = [NO_SIDE if added else pieces[index].side for index, added in zip(piece_indices, special, strict=True)]
+    shots = [NO_SHOT if added else pieces[index].shot for index, added in zip(piece_indices, special, strict=True)]
+    return sides, shots
+
+
+def scope_mask(sides: Sequence[int], shots: Sequence[int], *, scope: TokenScope) -> NDArray[np.bool_]:
+    """[n] bool: the tokens of one demonstration that a scope counts. Special tokens count in `all` only."""
+    token_sides, token_shots = np.asarray(sides), np.asarray(shots)
+    if scope == "all":
+        return np.ones(token_sides.shape, dtype=np.bool_)
+    if scope == "last_shot":
+        return np.asarray((token_shots == token_shots.max()) & (token_shots != NO_SHOT), dtype=np.bool_)
+    return np.asarray(token_sides == {"source": SOURCE, "target": TARGET}[scope], dtype=np.bool_)
+
+
+def check_scope(kind: str, scope: TokenScope, *, profile: str, known: Sequence[TokenScope]) -> None:
+    """Refuse a scope without meaning for a set.
+
+    Raises:
+        CorpusError: the kind of set does not have the scope, or the profile counts all tokens.
+    """
+    if profile == "paper" and scope != "all":
+        message = "the profile paper counts all tokens, padding included"
+        raise CorpusError(message, kind=kind, token_scope=scope, expected=("all",))
+    if scope not in known:
+        raise CorpusError("a set has no such tokens", kind=kind, token_scope=scope, expected=tuple(known))

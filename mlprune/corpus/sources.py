@@ -5,10 +5,19 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from mlprune.corpus import cldr, cldr_sentences
+from mlprune.corpus import cldr_facts, cldr_sentences
 from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
-from mlprune.corpus.layouts.parallel_text import DOCUMENTS, PAGE, ParallelText, RecognisedText, choose_split, recognise
-from mlprune.corpus.layouts.text_documents import TextDocument, aligned_documents, no_documents
+from mlprune.corpus.layouts.parallel_text import (
+    DOCUMENTS,
+    PAGE,
+    ParallelText,
+    RecognisedText,
+    TextDocument,
+    aligned_documents,
+    choose_split,
+    no_documents,
+    recognise,
+)
 from mlprune.corpus.layouts.text_layout import TextSource
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
@@ -103,7 +112,9 @@ class CldrCorpus(ParallelCorpus):
     def lines(self, language: str) -> tuple[str, ...]:
         """The sentences of one of `cldr.LANGUAGES`."""
         if language not in self._corpus:
-            raise CorpusError("the built-in corpus has no such language", language=language, expected=cldr.LANGUAGES)
+            raise CorpusError(
+                "the built-in corpus has no such language", language=language, expected=cldr_facts.LANGUAGES
+            )
         return self._corpus[language]
 
     def documents(self, language: str) -> tuple[TextDocument, ...]:

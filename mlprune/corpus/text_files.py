@@ -1,18 +1,23 @@
-"""Text files as they are published: plain, gzip or Zstandard, with or without a byte-order mark, with any line ends."""
+"""Text files as they are published: compressed or not, as rows of a table or as documents."""
 
+import csv
 import errno
 import gzip
 import io
+import json
+import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TextIO, cast
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
-from mlprune.errors import CorpusError
-from mlprune.given_files import open_given
+from mlprune.errors import CorpusError, repeated
+from mlprune.given_files import open_given, require_regular
+from mlprune.json_values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -139,3 +144,210 @@ def listed_names(folder: Path) -> list[str] | str:
     names = sorted(path.name for path in folder.iterdir())
     n_more = len(names) - MOST_LISTED_FILES
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
+
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""Extensions of the project's own task files, in the order in which they are looked up."""
+DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") for ending in COMPRESSIONS)
+MOST_ROWS = 20_000_000
+"""Most rows of a Parquet file, which can repeat a value very often in a few bytes."""
+READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
+"""Extensions of all files that `read_rows` reads."""
+
+
+def read_rows(path: Path) -> list[dict[str, JsonValue]]:
+    """All rows of a file, in order.
+
+    Args:
+        path: a file with one of the extensions `READABLE_SUFFIXES`. In a `.tsv` file quotes are characters like any
+            other; in a `.csv` file they enclose a value. The values of both are texts.
+    Raises:
+        CorpusError: the file has another extension or cannot be read, or as `read_json_lines` and `read_delimited`.
+    """
+    if path.suffix == ".parquet":
+        return read_parquet(path)
+    if path.name.endswith(SUFFIXES):
+        return read_json_lines(path)
+    if path.name.endswith(DELIMITED_SUFFIXES):
+        delimiter, quoted = delimited_format(path)
+        return [dict(row) for row in read_delimited(path, delimiter=delimiter, quoted=quoted)]
+    raise CorpusError("a file has an unknown extension", file=str(path), expected=READABLE_SUFFIXES, got=path.name)
+
+
+def delimited_format(path: Path) -> tuple[str, bool]:
+    """The delimiter of a file of `DELIMITED_SUFFIXES`, and whether its values are in quotes."""
+    return (",", True) if uncompressed_name(path).endswith(".csv") else ("\t", False)
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of the columns of a Parquet file.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    try:
+        require_regular(path)
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as err:
+        raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
+
+
+def read_parquet(path: Path) -> list[dict[str, JsonValue]]:
+    """All rows of a Parquet file.
+
+    Raises:
+        CorpusError: the file cannot be read.
+    """
+    try:
+        require_regular(path)
+        n_rows = pq.read_metadata(path).num_rows
+        if n_rows > MOST_ROWS:
+            raise CorpusError(
+                "a table has too many rows", file=str(path), expected=f"at most {MOST_ROWS:,}", got=n_rows
+            )
+        return list(pq.read_table(path).to_pylist())
+    except (OSError, pa.ArrowException) as err:
+        raise CorpusError("a file cannot be read", file=str(path), reason=str(err)) from err
+
+
+def read_json_lines(path: Path) -> list[dict[str, JsonValue]]:
+    """All rows of JSON lines, of any extension. Row i is line i + 1.
+
+    Raises:
+        CorpusError: the file cannot be read, or a line is not a JSON object of texts. An empty line is not one.
+    """
+    return [_row(line, file=str(path), number=number) for number, line in enumerate(read_lines(path), start=1)]
+
+
+def _row(line: str, *, file: str, number: int) -> dict[str, JsonValue]:
+    try:
+        row = json.loads(line, object_pairs_hook=_without_repeated_keys)
+    except _RepeatedKeyError as err:
+        raise CorpusError("a key occurs twice in a row", file=file, line=number, key=str(err), got=line[:80]) from err
+    except (ValueError, RecursionError) as err:
+        raise CorpusError("a line is not JSON", file=file, line=number, expected="an object", got=line[:80]) from err
+    if not isinstance(row, dict):
+        raise CorpusError("a line is not a JSON object", file=file, line=number, expected="an object", got=line[:80])
+    if "\\u" in line and _has_half_pair(row):
+        message = "a text contains half of a surrogate pair, which is not a character"
+        raise CorpusError(message, file=file, line=number, expected="characters, or both halves", got=line[:80])
+    return row
+
+
+def _has_half_pair(row: dict[str, JsonValue]) -> bool:
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+class _RepeatedKeyError(Exception):
+    """A JSON object has a key twice."""
+
+
+def _without_repeated_keys(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise _RepeatedKeyError(repeated(name for name, _ in pairs)[0])
+    return values
+
+
+def read_delimited(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> list[dict[str, str]]:
+    """All rows of a text file whose first line names the columns. Without quotes, row i is line i + 2.
+
+    Args:
+        quoted: whether double quotes enclose a value, which may then contain delimiters and line breaks, and two of
+            them stand for one. Published tables separated by tabs have bare quotes inside sentences instead.
+    Raises:
+        CorpusError: the file cannot be read, has no header or a column twice, or a row has another number of cells.
+    """
+    cells = read_cells(path, delimiter=delimiter, quoted=quoted)
+    _, header = next(cells, (0, []))
+    if not header or len(set(header)) < len(header):
+        raise CorpusError("a table has no usable header", file=str(path), expected="different names", got=header)
+    rows = []
+    for number, values in cells:
+        if len(values) != len(header):
+            expected, got = f"{len(header)} cells as in the header", len(values)
+            raise CorpusError(
+                "a row has another number of cells", file=str(path), line=number, expected=expected, got=got
+            )
+        rows.append(dict(zip(header, values, strict=True)))
+    return rows
+
+
+def read_cells(path: Path, *, delimiter: str = "\t", quoted: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """The cells of each line that is not empty, with the number of the line, from 1; see `read_delimited`.
+
+    Raises:
+        CorpusError: the file cannot be read, or a quote is wrong.
+    """
+    with open_text(path) as text:
+        if not quoted:
+            yield from ((number, line.split(delimiter)) for number, line in _filled_lines(text))
+            return
+        reader = csv.reader(text, delimiter=delimiter, strict=True)
+        try:
+            yield from ((reader.line_num, values) for values in reader if values)
+        except csv.Error as err:
+            raise CorpusError(
+                "a line is not a row of the table", file=str(path), line=reader.line_num, reason=str(err)
+            ) from err
+
+
+def _filled_lines(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, start=1):
+        content = line.removesuffix("\n").rstrip("\r")
+        if content:
+            yield number, content
+
+
+FIELD = "text"
+"""The field of a table's row that contains the document."""
+
+_BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
+
+
+def read_documents(path: Path) -> tuple[str, ...]:
+    """The documents of a text file, of all text files of a folder in the order of their names, or of a table.
+
+    In a text file, documents are paragraphs separated by blank lines; line breaks inside a paragraph stay. In a table
+    (.jsonl, .parquet, .tsv, .csv), the field `text` of each row is a document. Text and JSON lines may be compressed.
+
+    Raises:
+        CorpusError: the file does not exist, cannot be read or is of another kind, a row has no text, or there are no
+            documents.
+    """
+    if path.is_dir():
+        files = sorted(file for ending in COMPRESSIONS for file in path.glob(f"*.txt{ending}"))
+        if not files:
+            raise CorpusError("no plain text", folder=str(path), expected="*.txt files", got=listed_names(path))
+        documents = tuple(document for file in files for document in _paragraphs(file))
+    elif uncompressed_name(path).endswith(".txt"):
+        documents = _paragraphs(path)
+    elif path.name.endswith(READABLE_SUFFIXES):
+        documents = _texts(path)
+    else:
+        expected = ["a .txt file", "a folder of .txt files", *READABLE_SUFFIXES]
+        raise CorpusError("the path is not plain text", path=str(path), expected=expected, got=listed_names(path))
+    if not documents:
+        raise CorpusError("no documents", path=str(path), expected="at least one", got=0)
+    return documents
+
+
+def _paragraphs(path: Path) -> tuple[str, ...]:
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    parts = (part.strip("\n") for part in _BLANK_LINES.split("\n" + text + "\n"))
+    return tuple(part for part in parts if part.strip())
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    return tuple(_text(row, path=path, number=number) for number, row in enumerate(read_rows(path), start=1))
+
+
+def _text(row: JsonObject, *, path: Path, number: int) -> str:
+    value = row.get(FIELD)
+    if not isinstance(value, str) or not value.strip():
+        raise CorpusError("a row has no text", file=str(path), row=number, key=FIELD, expected="a text", got=value)
+    return value

@@ -13,7 +13,7 @@ from typing import TypedDict, cast
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from mlprune.corpus import cldr, cldr_facts, cldr_sentences
+from mlprune.corpus import cldr_facts, cldr_sentences
 from mlprune.evaluation.scoring.candidates import score_items
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations, prepare_translation, run_translation
@@ -106,9 +106,9 @@ def measurements(folder: Path) -> Measurements:
             name: fact_accuracy(chain, tokenizer, language, held_out=held_out)
             for name, held_out in (("seen", False), ("held_out", True))
         }
-        for language in cldr.LANGUAGES
+        for language in cldr_facts.LANGUAGES
     }
-    without_english = cldr.LANGUAGES[1:]
+    without_english = cldr_facts.LANGUAGES[1:]
     pairs = [
         *((language, "en") for language in without_english),
         *(("en", language) for language in without_english),
@@ -117,7 +117,7 @@ def measurements(folder: Path) -> Measurements:
     ]
     return {
         "facts": facts,
-        "perplexity": {language: perplexity(chain, tokenizer, language) for language in cldr.LANGUAGES},
+        "perplexity": {language: perplexity(chain, tokenizer, language) for language in cldr_facts.LANGUAGES},
         "translation": {"-".join(pair): translation_accuracy(chain, tokenizer, pair) for pair in pairs},
     }
 
@@ -131,7 +131,7 @@ library_name: transformers
 
 The model that comes with mlprune, so that the demo needs no download: `XGLMForCausalLM` with {parameters:,} parameters
 (4 blocks, width 160, byte-level BPE with 5,000 tokens) and weights in float16. Its training text comes only from
-Unicode CLDR, through the Python package babel, and from Python's standard library; `mlprune/demo/text.py` generates it.
+Unicode CLDR, through the Python package babel, and from Python's standard library; `mlprune/demo/train.py` makes it.
 
 **Training.** `{command}` took {elapsed_min:.0f} minutes on 2 CPU cores that were also used for other work: {steps:,}
 steps, {tokens:,} tokens, final loss {loss:.3f} (torch {torch}, Python {python}). Documents: {shares}.
@@ -172,7 +172,7 @@ def card(folder: Path, measured: Measurements) -> str:
     english = measured["facts"]["en"]
     return CARD.format(
         name=folder.name,
-        languages=", ".join(cldr.LANGUAGES),
+        languages=", ".join(cldr_facts.LANGUAGES),
         parameters=training["parameters"],
         command=f"python -m mlprune.demo.train OUT_DIR --minutes {training['minutes']:g}",
         elapsed_min=training["elapsed_s"] / 60,

@@ -1,19 +1,33 @@
-"""Agreement of two languages about the candidates of the same items: RankC and wrong answers, item by item."""
+"""Agreement of two languages about the candidates of the same items: RankC and its inference.
+
+Inference on RankC: chance, expected value, intervals over clusters of items, and the paired test with a baseline.
+
+Every value is a function of sums over clusters, so the resampled clusters of a task serve all its languages and
+variants.
+"""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from mlprune.evaluation.inference.estimates import flips_of, resamples_of
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.numeric.evaluation.metrics import Array
-from mlprune.numeric.evaluation.rank_consistency import (
+from mlprune.numeric.evaluation.rank_correlation import (
     Indices,
     Rankings,
     chance_consistency,
+    corrected_consistency,
+    expected_consistency,
     item_consistency,
 )
+from mlprune.numeric.statistics.bootstrap import bca_interval, is_constant, leave_one_out_sums, resampled_sums
+from mlprune.numeric.statistics.cluster_score import boundary_interval
+from mlprune.numeric.statistics.clusters import Interval, cluster_codes, cluster_sums, shared_cluster_codes
+from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests
 
 
 @dataclass(frozen=True)
@@ -103,3 +117,145 @@ def _tie_places(example_ids: tuple[str, ...], sizes: tuple[int, ...]) -> Indices
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.arange(order.shape[1])[None, :], axis=1)
     return places
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; without one if there is a single cluster."""
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class RankConsistency:
+    """RankC of two languages with the values that it is compared with."""
+
+    n_clusters: int
+    value: Estimate
+    chance: float
+    """Mean RankC of unrelated rankings."""
+    corrected: Estimate | None
+    """(value - chance) / (1 - chance); None if every item has one candidate."""
+    expected: float
+    """Mean RankC of unrelated languages whose right candidates have the observed ranks."""
+    excess: Estimate
+    """value - expected."""
+
+
+@dataclass(frozen=True)
+class _Replicates:
+    """A value, or sums, for the sample, for each resample and without each cluster."""
+
+    sample: Array
+    resampled: Array
+    """[R, ...]"""
+    jackknife: Array
+    """[C, ...]"""
+
+    @property
+    def parts(self) -> tuple[Array, Array, Array]:
+        """All three."""
+        return self.sample, self.resampled, self.jackknife
+
+    def estimate(self, sizes: Array, *, least: float = 0.0) -> Estimate:
+        """Return the value with its BCa interval, or that of the end of a range if all resamples are equal."""
+        value, resampled = float(self.sample), self.resampled
+        if len(sizes) < 2 or not np.isfinite(resampled).all() or not np.isfinite(self.jackknife).all():
+            return Estimate(value, None)
+        if is_constant(resampled):
+            return Estimate(value, boundary_interval(value, sizes, least=least, greatest=1.0))
+        return Estimate(value, bca_interval(resampled, value, self.jackknife))
+
+
+def measure_ranks(agreement: Agreement) -> RankConsistency:
+    """Compute RankC of two languages with its chance level, its expected value and intervals.
+
+    Intervals are BCa over 1,999 resamples of the clusters (seed 0). Each resample computes the chance level and the
+    expected value again. If all resamples are equal, `boundary_interval` is used: in [0, 1] for RankC and in [-1, 1]
+    for the corrected value and the excess.
+    """
+    codes = cluster_codes(agreement.first.clusters)
+    ones = np.ones_like(agreement.values)
+    sums = cluster_sums(np.stack([agreement.values, agreement.chances, ones], axis=1), codes)
+    counts = resamples_of(len(sums))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        replicated = _Replicates(sums.sum(axis=0), resampled_sums(counts, sums), leave_one_out_sums(sums))
+        values, chances, n_items = (_Replicates(*(part[..., k] for part in replicated.parts)) for k in range(3))
+        value, chance, expected = (
+            _Replicates(*(a / n for a, n in zip(total.parts, n_items.parts, strict=True)))
+            for total in (values, chances, _expected_sums(agreement, codes))
+        )
+        pairs = zip(value.parts, chance.parts, strict=True)
+        corrected = _Replicates(*(corrected_consistency(v, c) for v, c in pairs))
+        excess = _Replicates(*(v - e for v, e in zip(value.parts, expected.parts, strict=True)))
+    sizes = sums[:, 2]
+    return RankConsistency(
+        n_clusters=len(sums),
+        value=value.estimate(sizes),
+        chance=float(chance.sample),
+        corrected=None if np.isnan(corrected.sample) else corrected.estimate(sizes, least=-1.0),
+        expected=float(expected.sample),
+        excess=excess.estimate(sizes, least=-1.0),
+    )
+
+
+def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
+    """Return the expected RankC times the number of items, separately for each number of candidates."""
+    sizes, n_clusters = agreement.first.rankings.sizes, int(codes.max()) + 1
+    counts = resamples_of(n_clusters)
+    total = _Replicates(np.zeros(()), np.zeros(len(counts)), np.zeros(n_clusters))
+    for size in np.unique(sizes).tolist():
+        items = np.flatnonzero(sizes == size)
+        clusters, local = np.unique(codes[items], return_inverse=True)
+        columns = [_in_top(side, items, size) for side in (agreement.first, agreement.second)]
+        sums = cluster_sums(np.concatenate([np.ones((len(items), 1)), *columns], axis=1), local)
+        sample = _expected_sum(sums.sum(axis=0))
+        jackknife = np.full(n_clusters, sample)
+        jackknife[clusters] = _expected_sum(leave_one_out_sums(sums))
+        resampled = _expected_sum(resampled_sums(counts[:, clusters], sums))
+        parts = zip(total.parts, (sample, resampled, jackknife), strict=True)
+        total = _Replicates(*(np.asarray(before + added) for before, added in parts))
+    return total
+
+
+def _in_top(side: LanguageRankings, items: Indices, size: int) -> Array:
+    """[items, size] 1 where the right candidate is among the first 1, 2, ..., size."""
+    ranks = side.rankings.of(side.gold)[items]
+    return (ranks[:, None] <= np.arange(size)).astype(np.float64)
+
+
+def _expected_sum(sums: Array) -> Array:
+    """[...] from [..., 1 + 2 n]: the number of items, and how many right candidates are in top j of a and of b."""
+    n_items, n = sums[..., 0], (sums.shape[-1] - 1) // 2
+    shares = sums[..., 1:] / np.maximum(n_items, 1.0)[..., None]
+    return np.asarray(n_items * expected_consistency(shares[..., :n], shares[..., n:]))
+
+
+def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFlipResult | None, ...]:
+    """Test the difference in RankC between a variant and its baseline for each pair of languages.
+
+    A pair is tested on the items that both agreements have, with sign flips of clusters (`sign_flip_test`) on the
+    differences of items. All pairs share the clusters and so the signs. None without a common item.
+    """
+    paired = [_paired_values(*pair) for pair in pairs]
+    tested = [index for index, (clusters, _) in enumerate(paired) if clusters]
+    if not tested:
+        return (None,) * len(pairs)
+    labels, codes = shared_cluster_codes(paired[index][0] for index in tested)
+    with_sizes = [np.stack([paired[index][1], np.ones_like(paired[index][1])], axis=1) for index in tested]
+    parts = zip(with_sizes, codes, strict=True)
+    sums = np.stack([cluster_sums(values, of_items, n_clusters=len(labels)) for values, of_items in parts], axis=-1)
+    results = sign_flip_tests(sums[:, 0], sums[:, 1], flips_of(len(labels)))
+    by_index = dict(zip(tested, results, strict=True))
+    return tuple(by_index.get(index) for index in range(len(pairs)))
+
+
+def _paired_values(first: Agreement, second: Agreement) -> tuple[tuple[str, ...], Array]:
+    """Return the clusters of the common items and their differences."""
+    if first.first.example_ids == second.first.example_ids:
+        return first.first.clusters, first.values - second.values
+    values = dict(zip(second.first.example_ids, second.values.tolist(), strict=True))
+    items = [item for item, name in enumerate(first.first.example_ids) if name in values]
+    differences = [float(first.values[item]) - values[first.first.example_ids[item]] for item in items]
+    return tuple(first.first.clusters[item] for item in items), np.array(differences, dtype=np.float64)

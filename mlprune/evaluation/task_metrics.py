@@ -12,16 +12,14 @@ import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
 
 from mlprune.errors import BadInputError
-from mlprune.evaluation.languages import pass_rates
-from mlprune.evaluation.languages.detector import installed_detector
+from mlprune.evaluation import languages
+from mlprune.evaluation.languages import installed_detector
 from mlprune.evaluation.scoring import choice_statistics as choices
-from mlprune.evaluation.scoring import stereotypes
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.numeric.evaluation import metrics as numbers
-from mlprune.numeric.evaluation import text_overlap
 from mlprune.numeric.evaluation.metrics import Array, Quantity
 from mlprune.vocabulary import METRIC_TRAITS, computable_metrics
 
@@ -90,8 +88,8 @@ def _overlap_value(sums: Array, *, make: Callable[[], BLEU | CHRF]) -> Array:
     metric = make()
     if sums.ndim == 1:
         score = metric._compute_score_from_stats(sums.astype(np.int64).tolist()).score / 100
-        return np.asarray(min(score, text_overlap.LARGEST))
-    return text_overlap.chrf(sums) if isinstance(metric, CHRF) else text_overlap.bleu(sums)
+        return np.asarray(min(score, numbers.LARGEST))
+    return numbers.chrf(sums) if isinstance(metric, CHRF) else numbers.bleu(sums)
 
 
 def _overlap_metric(name: str, make: Callable[[], BLEU | CHRF], *, target: str) -> Metric:
@@ -116,7 +114,7 @@ def _tokenizer_for(target: str) -> str:
 
 
 def _passes(name: str, value: Callable[[Array], Array], *, target: str, detector: str) -> Metric:
-    return Metric(name, pass_rates.translation_passes(target, detector), value, signature=detector or None)
+    return Metric(name, languages.translation_passes(target, detector), value, signature=detector or None)
 
 
 def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
@@ -126,9 +124,9 @@ def _label(name: str, *, quantity: Quantity, weighted: bool = False) -> Metric:
 
 
 PASS_RATES: Mapping[str, Callable[[Array], Array]] = {
-    "line_pass_rate": pass_rates.line_pass_rate,
-    "word_pass_rate": pass_rates.word_pass_rate,
-    "judged_share": pass_rates.judged_share,
+    "line_pass_rate": languages.line_pass_rate,
+    "word_pass_rate": languages.word_pass_rate,
+    "judged_share": languages.judged_share,
 }
 """Metrics of language confusion, whose names in ids end with that of the detector: `line_pass_rate@py3langid-0.4.0`."""
 
@@ -155,14 +153,14 @@ METRICS: Mapping[str, Metric] = {
         "calibration",
     ),
     "accuracy_ambiguous": Metric(
-        "accuracy_ambiguous", partial(stereotypes.context_accuracy, context="ambiguous"), stereotypes.ratio
+        "accuracy_ambiguous", partial(choices.context_accuracy, context="ambiguous"), choices.ratio
     ),
     "accuracy_disambiguated": Metric(
-        "accuracy_disambiguated", partial(stereotypes.context_accuracy, context="disambiguated"), stereotypes.ratio
+        "accuracy_disambiguated", partial(choices.context_accuracy, context="disambiguated"), choices.ratio
     ),
-    "bias_ambiguous": Metric("bias_ambiguous", stereotypes.ambiguous_bias, stereotypes.ratio, least=-1.0),
+    "bias_ambiguous": Metric("bias_ambiguous", choices.ambiguous_bias, choices.ratio, least=-1.0),
     "bias_disambiguated": Metric(
-        "bias_disambiguated", stereotypes.disambiguated_bias, stereotypes.difference_of_ratios, least=-1.0
+        "bias_disambiguated", choices.disambiguated_bias, choices.difference_of_ratios, least=-1.0
     ),
     "perplexity": Metric("perplexity", choices.likelihood_statistics, choices.perplexity, "log_likelihood"),
     "exact_match": Metric("exact_match", _exact_matches, choices.mean, "credit"),
@@ -222,11 +220,11 @@ def with_detectors(names: Sequence[str]) -> tuple[str, ...]:
 def _metric(name: str, task: Task, language: str) -> Metric:
     plain, _, detector = name.partition(DETECTOR)
     if plain in PASS_RATES:
-        if plain == "word_pass_rate" and not pass_rates.has_word_rate(language):
+        if plain == "word_pass_rate" and not languages.has_word_rate(language):
             expected = "a language that is not written in Latin letters: select it with --language"
             raise BadInputError("no words can be told from English", metric=plain, expected=expected, got=language)
         if detector:
-            pass_rates.check_language(language)
+            languages.check_language(language)
         return _passes(plain, PASS_RATES[plain], target=language, detector=detector)
     if name == "bleu":
         return bleu_metric(language)

@@ -5,7 +5,7 @@ tensor by tensor.
 """
 
 from mlprune.importing.hub_source import fetch_source, find_source
-from mlprune.importing.import_record import IMPORT_FILE, ImportRecord, Origin, read_import_record
+from mlprune.importing.import_folder import IMPORT_FILE, ImportRecord, Origin, read_import_record
 from mlprune.importing.model_import import ImportedModel, import_model
 
 __all__ = [

@@ -6,11 +6,10 @@ from pathlib import Path
 
 from mlprune.errors import HubError, ModelError
 from mlprune.hub import HubFiles, cache_folder, format_size, list_files, snapshot
-from mlprune.importing.disk_space import require_space
-from mlprune.importing.import_record import ImportRecord, Origin, read_import_record
+from mlprune.importing.import_folder import ImportRecord, Origin, read_import_record, require_space
 from mlprune.importing.model_import import COPIED_PATTERNS
 from mlprune.importing.sources.formats import WEIGHT_FORMATS
-from mlprune.importing.sources.weight_index import weight_map
+from mlprune.importing.sources.weight_format import weight_map
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.vocabulary import DtypeName
 

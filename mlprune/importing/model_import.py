@@ -8,18 +8,65 @@ from pathlib import Path
 from mlprune import __version__
 from mlprune.errors import ModelError
 from mlprune.hub import format_size
-from mlprune.importing.child_messages import ChildJob, ChildResult
-from mlprune.importing.child_process import Progress, run_child
-from mlprune.importing.import_record import ImportRecord, Origin, SourceFile, read_import_record
-from mlprune.importing.source_folder import errors_about, source_folder
+from mlprune.importing.child_process import ChildJob, ChildResult, Progress, run_child
+from mlprune.importing.import_folder import (
+    ImportRecord,
+    Origin,
+    SourceFile,
+    Staging,
+    errors_about,
+    read_import_record,
+    source_folder,
+    staging_folder,
+)
 from mlprune.importing.sources.formats import WEIGHT_FORMATS, format_of
 from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.staging import Staging, staging_folder
+from mlprune.importing.tensor_names import ModelLayout
 from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
-from mlprune.models.checkpoint.weight_files import read_json_object
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
 from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
+
+
+def model_layout(folder: Path) -> ModelLayout:
+    """Return what the model of a config needs from its checkpoint. The model is built on the meta device.
+
+    Raises:
+        ModelError: the config cannot be used, or the model does not fit the record of its family.
+    """
+    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
+
+    family = family_at(folder)
+    model = build_skeleton(folder, DTYPES["float32"])
+    checked_blocks(model, family)
+    return ModelLayout(
+        parameters={name: tuple(value.shape) for name, value in model.named_parameters(remove_duplicate=False)},
+        buffers=tuple(name for name, _ in model.named_buffers()),
+        tied=dict(model.all_tied_weights_keys),
+        prefix=f"{family.prefix}.",
+        renamed=family.renamed,
+    )
+
+
+def check_imported(folder: Path) -> None:
+    """Check that a folder has every tensor of its model with the right shape, as loading it would.
+
+    Raises:
+        ModelError: a tensor is missing or does not fit.
+    """
+    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks, source_of  # noqa: PLC0415
+
+    family = family_at(folder)
+    files = WeightFiles(folder, family)
+    model = build_skeleton(folder, DTYPES["float32"])
+    checked_blocks(model, family)
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        source = source_of(name, model, files)
+        if not files.has(source):
+            raise ModelError("the imported weights lack a tensor", path=str(folder), expected=source)
+        check_shape(files.shape(source), tuple(parameter.shape), source)
+
 
 COPIED_PATTERNS = ("generation_config.json", "LICEN[CS]E*", "COPYING*", "NOTICE*", "USE_POLICY*", "README.md")
 """Files of a source that are copied, in addition to config, tokenizer and weights."""
@@ -94,7 +141,6 @@ def _write_weights(
     progress: Progress,
 ) -> ChildResult:
     """Convert or link the weights of a source, for the config that the target has already, and check the result."""
-    from mlprune.importing.model_layout import check_imported, model_layout  # noqa: PLC0415 - imports transformers
 
     job = ChildJob(
         source=str(source.absolute()),

@@ -1,4 +1,6 @@
-"""Tokenizer files of an imported model: copies of those of the source, and always a tokenizer.json.
+"""Tokenizer files of an imported model: copies, special tokens, and always a tokenizer.json.
+
+Tokenizer files of an imported model: copies of those of the source, and always a tokenizer.json.
 
 Published models have tokenizer.json, a sentencepiece model alone (XGLM), or vocab.json and merges.txt (mGPT). Without
 tokenizer.json, transformers may build a tokenizer that reads every word as unknown.
@@ -6,24 +8,128 @@ tokenizer.json, transformers may build a tokenizer that reads every word as unkn
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from mlprune.errors import ModelError
-from mlprune.importing.sources.weight_format import Report
-from mlprune.importing.tokenizer_formats.byte_level_tokenizer import MERGES, VOCABULARY, byte_level_tokenizer
-from mlprune.importing.tokenizer_formats.sentencepiece_file import read_sentencepiece
-from mlprune.importing.tokenizer_formats.sentencepiece_tokenizer import (
+from mlprune.errors import ModelError, reason_of
+from mlprune.given_files import read_given_text
+from mlprune.importing.sentencepiece_tokenizer import (
     FAIRSEQ_FAMILIES,
     fairseq_model,
+    read_sentencepiece,
     sentencepiece_tokenizer,
 )
-from mlprune.importing.tokenizer_formats.special_tokens import TokenizerSettings, read_settings
+from mlprune.importing.sources.weight_format import Report
+from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.models.checkpoint.content_hashes import SENTENCEPIECE_FILES, TOKENIZER_FILES, TOKENIZER_JSON
 from mlprune.models.checkpoint.weight_files import read_json_object
-from mlprune.models.loading import check_tokenizer
-from mlprune.models.tokenizer_checks import require_vocabulary
+from mlprune.models.loading import check_tokenizer, require_vocabulary
+
+VOCABULARY, MERGES = "vocab.json", "merges.txt"
+
+
+def byte_level_tokenizer(folder: Path, *, add_prefix_space: bool, special: tuple[str, ...]) -> Tokenizer:
+    """Return the tokenizer of vocab.json and merges.txt in a folder.
+
+    Args:
+        add_prefix_space: whether a text gets a space in front.
+        special: special tokens; those that the vocabulary lacks are left out.
+    Raises:
+        ModelError: a file is damaged, or the two do not belong together.
+    """
+    entries = read_json_object(folder / VOCABULARY)
+    try:
+        vocabulary = {token: as_int(number) for token, number in entries.items()}
+        merges = _merges(read_given_text(folder / MERGES))
+        tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    except Exception as err:  # the library raises a bare Exception for a merge of unknown tokens
+        message = "vocab.json and merges.txt are not a tokenizer"
+        raise ModelError(message, path=str(folder), reason=reason_of(err)) from err
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+    tokenizer.decoder = decoders.ByteLevel()
+    known = [token for token in special if token in entries]
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in known])
+    return tokenizer
+
+
+def _merges(text: str) -> list[tuple[str, str]]:
+    """Parse merges.txt: a line with the version, then one pair per line."""
+    lines = text.split("\n")
+    pairs = [tuple(line.rstrip("\r").split(" ")) for line in lines if line.strip() and not line.startswith("#version")]
+    wrong = [pair for pair in pairs if len(pair) != 2]
+    if wrong:
+        raise ValueError(f"a line of merges.txt is not a pair: {' '.join(wrong[0])[:80]!r}")
+    return [(pair[0], pair[1]) for pair in pairs]
+
+
+ROLES = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """Settings from the files next to a vocabulary."""
+
+    config: JsonObject
+    """tokenizer_config.json, without what is fixed here; empty if there is none."""
+    special: Mapping[str, str]
+    """Role, such as `eos_token` -> token."""
+    special_ids: Mapping[str, int]
+    """Role -> id, from the model's config; for roles without a token."""
+    added: Mapping[str, int]
+    """Tokens in addition to the vocabulary -> id."""
+    vocab_size: int
+    """Of the model's config: the number of rows of the embedding."""
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a setting of tokenizer_config.json."""
+        value = self.config.get(name)
+        return value if isinstance(value, bool) else default
+
+
+def read_settings(source: Path, config: JsonObject) -> TokenizerSettings:
+    """Read the files next to a vocabulary.
+
+    Args:
+        source: folder of the tokenizer.
+        config: config.json of the model.
+    Raises:
+        ModelError: a file is damaged.
+    """
+    tokenizer_config = _optional(source / "tokenizer_config.json")
+    named = {**_optional(source / "special_tokens_map.json"), **tokenizer_config}
+    special = {role: token for role in ROLES if (token := _text(named.get(role))) is not None}
+    ids = {role: config.get(f"{role}_id") for role in ROLES if role not in special}
+    size = config.get("vocab_size")
+    return TokenizerSettings(
+        config={key: value for key, value in tokenizer_config.items() if key not in ("tokenizer_file", "name_or_path")},
+        special=special,
+        special_ids={role: number for role, number in ids.items() if type(number) is int},
+        added=_added(_optional(source / "added_tokens.json"), tokenizer_config.get("added_tokens_decoder")),
+        vocab_size=size if type(size) is int else 0,
+    )
+
+
+def _optional(path: Path) -> JsonObject:
+    return read_json_object(path) if path.exists() else {}
+
+
+def _text(value: JsonValue) -> str | None:
+    """Return the text of a token, which is stored as a text or as an object."""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None
+
+
+def _added(added: JsonObject, decoder: JsonValue) -> dict[str, int]:
+    tokens = {token: number for token, number in added.items() if type(number) is int}
+    if isinstance(decoder, dict):
+        for number, value in decoder.items():
+            token = _text(value)
+            if token is not None and number.isdecimal():
+                tokens[token] = int(number)
+    return tokens
+
 
 DEFAULT_SPECIAL: Mapping[str, Mapping[str, str]] = {
     "xglm": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},

@@ -7,16 +7,19 @@ has the same name in the registry next to the functions: `SCORE_FUNCTIONS`, `REC
 
 from mlprune.methods.aggregations import AGGREGATIONS, VarianceParameters
 from mlprune.methods.method import (
+    NO_PARAMETERS,
     Aggregation,
     Method,
+    Parameters,
     Refiner,
     Schedule,
     Score,
     StatisticName,
     StatisticsName,
     Structure,
+    checked_parameters,
+    parameter,
 )
-from mlprune.methods.parameters import NO_PARAMETERS, Parameters, checked_parameters, parameter
 from mlprune.methods.refiners import REFINERS, DsnotParameters, GramSwapsParameters, LeastSquaresParameters
 from mlprune.methods.schedules import (
     SCHEDULES,

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlprune.methods.method import Refiner
-from mlprune.methods.parameters import Parameters, parameter
+from mlprune.methods.method import Parameters, Refiner, parameter
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from mlprune.methods.method import Schedule
-from mlprune.methods.parameters import Parameters, parameter
+from mlprune.methods.method import Parameters, Schedule, parameter
 
 
 @dataclass(frozen=True)

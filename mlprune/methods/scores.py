@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mlprune.methods.citations import PLUG_AND_PLAY, WANDA
-from mlprune.methods.method import Score
-from mlprune.methods.parameters import Parameters, parameter
+from mlprune.methods.method import PLUG_AND_PLAY, WANDA, Parameters, Score, parameter
 
 
 @dataclass(frozen=True)

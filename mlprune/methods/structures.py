@@ -3,8 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from mlprune.methods.citations import WANDA
-from mlprune.methods.method import Structure
+from mlprune.methods.method import WANDA, Structure
 
 STRUCTURES: Mapping[str, Structure] = {
     "row": Structure("an output row of the weight"),

@@ -13,7 +13,7 @@ from mlprune.errors import statistics_context
 from mlprune.models.families.checks import check_run
 from mlprune.models.families.records import Family
 from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
-from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.statistics import CountedTokens
 
 
 class LayerHooks:

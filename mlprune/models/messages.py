@@ -1,18 +1,72 @@
-"""Batches that enter a chain of shards, the hidden states that one shard passes to the next, and what a sweep observes.
+"""Batches, hidden states and results that pass between shards, and calls of blocks as plain values.
+
+Batches that enter a chain of shards, the hidden states that one shard passes to the next, and what a sweep observes.
 
 All are frozen records of tensors and plain values, so they can be pickled. They contain no cache, module or weight.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError
 from mlprune.methods import StatisticsName
-from mlprune.models.inference.block_calls import BlockCall, calls_on, on_device
 from mlprune.numeric.activations.feature_sums import FeatureSums
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class CacheSlot:
+    """Placeholder for the key-value cache in a captured call; each shard replaces it by its own cache."""
+
+
+@dataclass(frozen=True)
+class BlockCall:
+    """All arguments of a block except the hidden states. Picklable: a cache is replaced by a slot."""
+
+    args: tuple[object, ...]
+    kwargs: Mapping[str, object]
+
+    def replace_instances(self, kind: type[Kind], replace: Callable[[Kind], object]) -> "BlockCall":
+        """Return the call with every instance of a type replaced."""
+        args = tuple(_replaced(value, kind, replace) for value in self.args)
+        return BlockCall(args, {name: _replaced(value, kind, replace) for name, value in self.kwargs.items()})
+
+    def with_cache(self, cache: object) -> "BlockCall":
+        """Return the call with a cache in place of the slots."""
+        return self.replace_instances(CacheSlot, lambda _: cache)
+
+
+def on_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device. The host waits only for a copy to the CPU, whose values it could read too early."""
+    return tensor.to(device, non_blocking=device.type != "cpu")
+
+
+def calls_on(calls: Mapping[int, BlockCall], device: torch.device) -> dict[int, BlockCall]:
+    """Move the tensors of calls to a device. A tensor that several calls share is moved once and stays shared."""
+    moved: dict[int, Tensor] = {}
+
+    def move(tensor: Tensor) -> Tensor:
+        if id(tensor) not in moved:
+            moved[id(tensor)] = on_device(tensor, device)
+        return moved[id(tensor)]
+
+    return {block: call.replace_instances(Tensor, move) for block, call in calls.items()}
+
+
+def _replaced(value: object, kind: type[Kind], replace: Callable[[Kind], object]) -> object:
+    """Replace every instance of a type in nested tuples, lists and dicts."""
+    if isinstance(value, kind):
+        return replace(value)
+    if isinstance(value, tuple | list):
+        return type(value)(_replaced(item, kind, replace) for item in value)
+    if isinstance(value, dict):
+        return {key: _replaced(item, kind, replace) for key, item in value.items()}
+    return value
 
 
 @dataclass(frozen=True)

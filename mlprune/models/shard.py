@@ -1,4 +1,10 @@
-"""A shard: consecutive blocks of a base model, with their masks and the states of a sequential sweep.
+"""A shard: consecutive blocks of a base model, with their masks and the states of a sweep.
+
+Functions that choose the masks and new weights of a block, in the process of the shard that has it.
+
+They are sent to that process, so they can be pickled. Their results that return to the caller contain no tensors.
+
+A shard: consecutive blocks of a base model, with their masks and the states of a sequential sweep.
 
 A batch runs through the shards of a chain in order. A shard keeps some state between calls, under a key: hidden states
 of a sweep, and caches of decoding sessions.
@@ -10,25 +16,32 @@ part of the shard is on disk.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
-from mlprune.models.block_choices import Extra, LayerTensors, SweepChoice
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.inference.block_batching import finish, run_blocks_in_step
-from mlprune.models.inference.visitor import Result, ShardMessage
+from mlprune.models.inference.visitor import Result, ShardMessage, finish, run_blocks_in_step
 from mlprune.models.masks.block_changes import ReadChanges
 from mlprune.models.messages import ONLY_SQUARES, SweepObservation, SweepStates, TokenBatch, WantedStatistics
 from mlprune.models.placement.budget import GroupLimit
 
-if TYPE_CHECKING:  # these import transformers, which takes seconds
+if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
     from mlprune.models.masks.masking import MaskedBlocks
-    from mlprune.models.placement.offloading import OffloadedParts
+    from mlprune.models.placement.placed_modules import OffloadedParts
     from mlprune.models.sweep_states import ResidentStates
+
+Extra = TypeVar("Extra")
+LayerTensors = Mapping[str, Tensor]
+"""Layer (or input of layers) -> tensor."""
+SweepChoice = Callable[[LayerTensors, SweepObservation], tuple[LayerTensors, LayerTensors, Extra]]
+"""Called with {layer: dense weight [out, in]} and the observation of the last `sweep_observe`.
+
+Returns ({layer: keep mask}, {layer: new weight [out, in]}, anything).
+"""
 
 
 class Shard:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
-from mlprune.models.gradients.regional_gradients import regional_gradients
+from mlprune.models.gradients import regional_gradients
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.observed_block import check_inputs, observe_inputs, run_keeping_tokens
+from mlprune.models.inference.observation import check_inputs, observe_inputs, run_keeping_tokens
 from mlprune.models.messages import (
     ONLY_SQUARES,
     SweepObservation,
@@ -20,12 +20,10 @@ from mlprune.models.messages import (
     TokenBatch,
     WantedStatistics,
 )
-from mlprune.numeric.activations.accelerator_statistics import submit_hidden_magnitudes
-from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.accelerator_statistics import HostCopies, submit_hidden_magnitudes
 from mlprune.numeric.activations.feature_sums import FeatureSums, check_feature_sums, feature_sums
 from mlprune.numeric.activations.gram import GramAccumulator
-from mlprune.numeric.activations.host_copies import HostCopies
-from mlprune.numeric.activations.statistics import check_sums
+from mlprune.numeric.activations.statistics import CountedTokens, check_sums
 from mlprune.processes.parallel import n_threads, parallel_map
 
 Sums = dict[str, Tensor]

@@ -7,9 +7,8 @@ import importlib
 import sys
 from types import ModuleType
 
-from mlprune.plan.extend import extend_plan
 from mlprune.plan.pending import pending_jobs
-from mlprune.plan.plan import Plan, build_plan
+from mlprune.plan.plan import Plan, build_plan, extend_plan
 
 __all__ = ["Plan", "build_plan", "extend_plan", "pending_jobs"]
 

@@ -1,16 +1,95 @@
-"""Pending jobs: the jobs of a plan without complete records and artefacts in the store.
+"""Pending jobs of a plan: those without complete records, and retired files they make again.
+
+Pending jobs: the jobs of a plan without complete records and artefacts in the store.
 
 Artefacts that were retired count as complete, unless the run makes them again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
-from mlprune.plan.retired_files.survey import Survey
+from mlprune.counted import counted
+from mlprune.errors import StoreError
 from mlprune.steps.job import Job, RecordKey
+from mlprune.store.records import Artefact, Record
 from mlprune.store.repair import copy_to_quarantine
+from mlprune.store.retired import group_of, only_retired, remake_command, remove_markers_of_complete, retired_groups
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies
+
+NONE_RETIRED: frozenset[str] = frozenset()
+
+
+class ListedSizes:
+    """Sizes of the artefacts of records, from listings of their folders, each of which is listed once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._folders: dict[str, dict[str, int]] = {}
+
+    def of(self, record: Record) -> list[int]:
+        """Return the sizes of the artefacts of a record, -1 for each that does not exist."""
+        return [self._size(artefact.path) for artefact in record.artefacts]
+
+    def _size(self, path: str) -> int:
+        folder = path.partition("/")[0]
+        if folder not in self._folders:
+            self._folders[folder] = self._store.sizes(folder)
+        return self._folders[folder].get(path, -1)
+
+
+class Survey:
+    """Records of a store, each of which is examined once.
+
+    An object store reads many records at a time, and lists folders to get the sizes of files.
+
+    Args:
+        keys: records that exist.
+        remake: retired groups of files that are to be made again: a record with such a file is not sound.
+    """
+
+    def __init__(self, store: Store, keys: Iterable[RecordKey], *, remake: Collection[str] = ()) -> None:
+        self._store = store
+        self._records = {} if store.is_local else store.read_records(keys)
+        self._remake = frozenset(remake)
+        self._sizes = ListedSizes(store)
+        self._missing: dict[RecordKey, frozenset[str] | None] = {}
+
+    @cached_property
+    def retired(self) -> frozenset[str]:
+        """All retired groups of the store."""
+        return retired_groups(self._store)
+
+    def is_sound(self, key: RecordKey) -> bool:
+        """Return whether a record can be read and every file has its size or is retired and stays so."""
+        missing = self.missing_groups(key)
+        return missing is not None and not missing & self._remake
+
+    def is_remade(self, key: RecordKey) -> bool:
+        """Return whether nothing but files that are to be made again makes a record unsound."""
+        missing = self.missing_groups(key)
+        return missing is not None and bool(missing & self._remake)
+
+    def missing_groups(self, key: RecordKey) -> frozenset[str] | None:
+        """Return the retired groups of the missing files of a record; None if it is damaged or does not exist."""
+        if key not in self._missing:
+            record = self.record(key)
+            self._missing[key] = None if record is None else self._missing_of(record)
+        return self._missing[key]
+
+    def record(self, key: RecordKey) -> Record | None:
+        """Return a record; None if it is damaged or does not exist."""
+        return self._records[key] if key in self._records else self._store.read_record(*key)
+
+    def _missing_of(self, record: Record) -> frozenset[str] | None:
+        paths = [artefact.path for artefact in record.artefacts]
+        sizes = self._store.sizes_of(paths) if self._store.is_local else self._sizes.of(record)
+        if sizes == [artefact.n_bytes for artefact in record.artefacts]:
+            return NONE_RETIRED
+        return only_retired(record, sizes, groups=self.retired)
+
 
 FEW_JOBS = 500
 """Number of jobs up to which their records are asked for one by one."""
@@ -96,3 +175,161 @@ def is_made(store: Store, key: RecordKey) -> bool:
     """Return whether a record is sound and all its artefacts exist with their sizes."""
     record = store.read_record(*key)
     return record is not None and store.is_complete(record)
+
+
+WITHOUT_FILES = ("variants", "mask_compositions")
+"""Kinds of records without files of their own: whoever reads one reads the files of the records that it depends on."""
+
+
+@dataclass(frozen=True)
+class Remake:
+    """What a run makes again of the retired files of its recipe."""
+
+    is_wanted: bool = False
+    """Whether it makes any again; if not, a run that needs some is refused."""
+    variants: tuple[str, ...] = ()
+    """Ids of the variants whose files are made again, with everything that pending jobs need; empty for all files."""
+
+
+NO_REMAKE = Remake()
+
+
+def requested_remake(*, is_of_all: bool, variants: Sequence[str]) -> Remake:
+    """Return what the options of a run ask for.
+
+    Args:
+        is_of_all: whether all retired files are made again; with `variants`, only theirs are.
+        variants: ids or names.
+    """
+    return Remake(is_of_all or bool(variants), tuple(variants))
+
+
+@dataclass(frozen=True)
+class RetiredFiles:
+    """Retired files of the jobs of a plan."""
+
+    files: Mapping[str, tuple[Artefact, ...]] = field(default_factory=dict)
+    """Group of which some files are missing -> all its files."""
+    restored: Mapping[str, tuple[Artefact, ...]] = field(default_factory=dict)
+    """Group that has a marker although no file is missing, after a run was killed -> all its files."""
+    needed: frozenset[str] = NONE_RETIRED
+    """Groups that pending jobs read."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of all files."""
+        return sum(artefact.n_bytes for files in self.files.values() for artefact in files)
+
+
+class RetiredSurvey:
+    """The retired files of the jobs of a plan.
+
+    Args:
+        jobs: all jobs of the plan.
+    """
+
+    def __init__(self, jobs: Sequence[Job], store: Store) -> None:
+        self._makers: dict[RecordKey, Job] = {key: job for job in jobs for key in job.makes}
+        present = set(store.record_names())
+        self._present = [key for key in self._makers if key in present]
+        self._survey = Survey(store, self._present)
+
+    def find(self, pending: Iterable[Job]) -> RetiredFiles:
+        """Return the retired files, and which of them pending jobs read."""
+        files: dict[str, dict[str, Artefact]] = {}
+        incomplete = {group for key in self._present for group in self._survey.missing_groups(key) or ()}
+        for key in self._present:
+            record = self._survey.record(key)
+            for artefact in record.artefacts if record is not None else ():
+                if group_of(artefact.path) in self._survey.retired:
+                    files.setdefault(group_of(artefact.path), {})[artefact.path] = artefact
+        by_group = {group: tuple(files[group].values()) for group in sorted(files)}
+        return RetiredFiles(
+            {group: of_group for group, of_group in by_group.items() if group in incomplete},
+            {group: of_group for group, of_group in by_group.items() if group not in incomplete},
+            self.groups_behind(key for job in pending for key in job.needs),
+        )
+
+    def groups_behind(self, keys: Iterable[RecordKey]) -> frozenset[str]:
+        """Return the retired groups that whoever reads some records needs, with those needed to make them again."""
+        groups: dict[str, None] = {}
+        seen: dict[RecordKey, None] = {}
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            maker = self._makers.get(key)
+            if key in seen or maker is None:
+                continue
+            seen[key] = None
+            missing = [group for made in maker.makes for group in self._survey.missing_groups(made) or ()]
+            groups |= dict.fromkeys(missing)
+            if missing or key[0] in WITHOUT_FILES:
+                waiting += maker.needs
+        return frozenset(groups)
+
+
+def groups_to_remake(survey: RetiredSurvey, retired: RetiredFiles, remake: Remake, *, store: Store) -> frozenset[str]:
+    """Return the retired groups that a run makes again.
+
+    Raises:
+        StoreError: pending jobs need retired files, and the run is not asked to make them again.
+    """
+    if not remake.is_wanted:
+        require_present(retired, store=store)
+        return NONE_RETIRED
+    if not remake.variants:
+        return frozenset(retired.files)
+    return retired.needed | survey.groups_behind(("variants", variant_id) for variant_id in remake.variants)
+
+
+def require_present(retired: RetiredFiles, *, store: Store) -> None:
+    """Check that no pending job needs a retired file.
+
+    Raises:
+        StoreError: some do.
+    """
+    if retired.needed:
+        raise StoreError(
+            "files that this run needs were retired to save space",
+            store=store.uri,
+            got=f"{counted(len(retired.needed), 'group')} of files, such as {min(retired.needed)}",
+            next=f"{remake_command(store.uri)} makes them again",
+        )
+
+
+def remove_outdated_markers(store: Store, retired: RetiredFiles) -> None:
+    """Remove the markers of groups whose files all exist again."""
+    groups = (*retired.files.values(), *retired.restored.values())
+    remove_markers_of_complete(store, [file for files in groups for file in files])
+
+
+@dataclass(frozen=True)
+class PendingWork:
+    """Pending jobs of a plan, and its retired files."""
+
+    jobs: list[Job]
+    retired: RetiredFiles = field(default_factory=RetiredFiles)
+    groups: frozenset[str] = NONE_RETIRED
+    """The retired groups that the jobs make again."""
+
+
+def pending_work(jobs: Sequence[Job], store: Store, remake: Remake = NO_REMAKE, *, repair: bool = False) -> PendingWork:
+    """Return the jobs that have to run; see `pending_jobs`. Without retired files, it costs one more listing.
+
+    Raises:
+        StoreError: pending jobs need retired files, and `remake` asks for none.
+    """
+    if not retired_groups(store):
+        return PendingWork(pending_jobs(jobs, store, repair=repair))
+    survey = RetiredSurvey(jobs, store)
+    pending = pending_jobs(jobs, store)
+    retired = survey.find(pending)
+    groups = groups_to_remake(survey, retired, remake, store=store)
+    if repair or groups:
+        pending = pending_jobs(jobs, store, repair=repair, remake=groups)
+    return PendingWork(pending, retired, groups)
+
+
+def find_retired(jobs: Sequence[Job], pending: Sequence[Job], store: Store) -> RetiredFiles:
+    """Return the retired files of a plan, and which of them its pending jobs read."""
+    return RetiredSurvey(jobs, store).find(pending) if retired_groups(store) else RetiredFiles()

@@ -1,4 +1,6 @@
-"""Isolation of a process that reads foreign files: no network, no other programs.
+"""Processes of this project's modules: their environment, and isolation from the network.
+
+Isolation of a process that reads foreign files: no network, no other programs.
 
 `python -m mlprune.processes.isolation MODULE` runs the function `main` of a module without network: on Linux the
 process moves to a network namespace of its own, which has no interfaces, if the system permits it. In every case the
@@ -10,6 +12,16 @@ import importlib
 import os
 import sys
 from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""Folder of the project's packages; a submitted working directory is not installed."""
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of this process, in which Python also finds the project's packages."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
 
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000

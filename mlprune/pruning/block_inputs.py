@@ -1,4 +1,9 @@
-"""Statistics of the inputs of one block, joined over the demonstration sets of a variant."""
+"""Statistics of the inputs of one block, joined over sets, and the factors of its features.
+
+Feature factors: one factor per input feature of a layer, from the statistics of demonstration sets.
+
+A score is a function of a weight and these factors; docs/scores.md has the formulas.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,11 +11,126 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from mlprune.errors import StatisticsError
 from mlprune.models.families.records import Family
+from mlprune.numeric.activations.aggregation import aggregated, bootstrap_weights
 from mlprune.numeric.activations.feature_sums import joined_moments
-from mlprune.numeric.activations.packed_triangle import combined_products
+from mlprune.numeric.activations.gram import combined_products
+from mlprune.numeric.activations.statistics import RunningTotal
 from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs
-from mlprune.pruning.feature_factors import Factors
+from mlprune.numeric.weights.scores import contrast_norms
+from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
+
+BlockStatistics = Mapping[str, Tensor]
+"""Input name -> [n, in] float32, sums of squares per demonstration of one set."""
+
+BlockTotals = Mapping[str, RunningTotal]
+"""Input name -> the sum over the selected demonstrations of one set."""
+
+Factors = Mapping[str, tuple[Tensor, int]]
+"""Input name -> [in] float32 factors, and the number of features that the contrast set never activates."""
+
+
+def reads_means(score: ScoreSpec) -> bool:
+    """Whether feature norms are means over demonstrations, as the gradients are that the score adds to them."""
+    return "gradients" in score.method.needs
+
+
+def feature_factors(
+    sets: Sequence[BlockStatistics],
+    *,
+    selection: StatisticsSelection,
+    contrast: BlockStatistics | None = None,
+    per_demonstration: bool = False,
+) -> Factors:
+    """Return the factors of every input of a block.
+
+    The factors of one set are the norms ||X_j||_2, or with `contrast` the contrast norms. With several sets, each set's
+    factors are made from its mean over demonstrations and then aggregated; `pooled` averages the mean squares.
+
+    Args:
+        sets: statistics of the demonstration sets, in the order of the selection's shares.
+        selection: which demonstrations count, and how the sets are aggregated.
+        contrast: statistics of the contrast set.
+        per_demonstration: take roots of means over demonstrations also for a single set, in place of sums.
+    Raises:
+        StatisticsError: a set has fewer demonstrations than selected, or its numbers are not sums of squares.
+    """
+    totals = [block_totals(statistics, selection) for statistics in sets]
+    against = None if contrast is None else block_totals(contrast, selection)
+    return factors_of(totals, selection=selection, contrast=against, per_demonstration=per_demonstration)
+
+
+def factors_of(
+    sets: Sequence[BlockTotals],
+    *,
+    selection: StatisticsSelection,
+    contrast: BlockTotals | None = None,
+    per_demonstration: bool = False,
+) -> Factors:
+    """Return the same factors from sums that `block_totals` made."""
+    if per_demonstration and selection.aggregation is None and contrast is None:
+        return {name: (total.mean_squares().sqrt().to(torch.float32), 0) for name, total in sets[0].items()}
+    return {name: _factor([totals[name] for totals in sets], selection, (contrast or {}).get(name)) for name in sets[0]}
+
+
+def block_totals(statistics: BlockStatistics, selection: StatisticsSelection) -> BlockTotals:
+    """Return the sums of one set whose demonstrations are all in memory.
+
+    Raises:
+        StatisticsError: as for `feature_factors`.
+    """
+    totals = {}
+    for name, rows in statistics.items():
+        totals[name] = RunningTotal(rows.shape[0], demonstration_weights(rows.shape[0], selection))
+        totals[name].add(rows)
+    return totals
+
+
+def demonstration_weights(n: int, selection: StatisticsSelection) -> Tensor | None:
+    """Return how often each demonstration of a set counts, [n] float64; None if each counts once.
+
+    Raises:
+        StatisticsError: the set has fewer demonstrations than asked for.
+    """
+    if selection.n_demonstrations is not None and selection.n_demonstrations > n:
+        raise StatisticsError(
+            "a set has too few demonstrations", expected=f"samples at most {n}", got=selection.n_demonstrations
+        )
+    n_used = selection.n_demonstrations or n
+    if n_used == n and selection.resample_seed is None:
+        return None
+    weights = torch.zeros(n, dtype=torch.float64)
+    used = torch.ones(n_used, dtype=torch.float64)
+    weights[:n_used] = used if selection.resample_seed is None else bootstrap_weights(n_used, selection.resample_seed)
+    return weights
+
+
+def _factor(
+    sets: Sequence[RunningTotal], selection: StatisticsSelection, contrast: RunningTotal | None
+) -> tuple[Tensor, int]:
+    """Return [in] factors of one input, and the number of features that the contrast set never activates."""
+    if selection.aggregation is None and contrast is None:
+        return sets[0].norms(), 0
+    means = [total.mean_squares() for total in sets]
+    against = None if contrast is None else contrast.mean_squares()
+    shares = torch.tensor(selection.shares, dtype=torch.float64) if selection.shares else None
+    if selection.aggregation == "pooled":
+        means = [aggregated(torch.stack(means), "pooled", weights=shares).to(torch.float64).square()]
+    factors = [
+        (mean.sqrt().to(torch.float32), 0) if against is None else contrast_norms(mean, against) for mean in means
+    ]
+    if len(factors) == 1:
+        return factors[0]
+    if selection.aggregation is None:
+        raise StatisticsError("several sets need an aggregation", expected="one set", got=len(factors))
+    together = aggregated(
+        torch.stack([factor for factor, _ in factors]),
+        selection.aggregation,
+        parameters=selection.aggregation_parameters,
+        weights=shares,
+    )
+    return together, max(n_silent for _, n_silent in factors)
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,147 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
+from mlprune.errors import PermanentError
+from mlprune.methods.plugins import PluginParameters, RefinerPlugin
 from mlprune.models.families.records import Family
+from mlprune.numeric.refinement.refined_layer import RefinedLayer, kept_counts
+from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
+from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import BlockInputs
-from mlprune.pruning.layer_refinement import layer_refinements
-from mlprune.pruning.reconstruction_block import reconstruct_block
-from mlprune.pruning.refinement import refined_block
-from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, block_levels
+from mlprune.pruning.plugin_calls import plugin_refined_layer
+from mlprune.pruning.scoring import (
+    BlockLevels,
+    LayerLevels,
+    LayerSparsities,
+    PrunedBlock,
+    block_levels,
+    described_levels,
+    layer_refinements,
+    unpruned_levels,
+)
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
+
+
+def refined_block(
+    weights: Mapping[str, Tensor],
+    levels: BlockLevels,
+    spec: RefinementSpec,
+    *,
+    structure: str,
+    inputs: BlockInputs,
+    block: int,
+    family: Family,
+) -> PrunedBlock:
+    """Refine the mask of every layer of a block. Layers of which nothing is removed stay as they are.
+
+    Args:
+        weights: layer -> [out, in].
+        levels: of the score, at one sparsity.
+        structure: the comparison group.
+        inputs: statistics that the refiner reads.
+    Raises:
+        PluginError: a plug-in is missing, or breaks its contract.
+        PermanentError: a built-in refiner breaks it.
+    """
+
+    def refined(layer: str) -> tuple[LayerLevels, RefinedLayer | None]:
+        of_layer = levels[layer]
+        if not any(of_layer.n_removed):
+            return of_layer, None
+        keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
+        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
+        result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
+        n_silent = of_layer.n_silent_features
+        packed = described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
+        return packed, result
+
+    pruned = [layer for layer in weights if any(levels[layer].n_removed)]
+    smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)
+    made = dict(zip(weights, parallel_map(refined, weights), strict=True))
+    layers = {layer: result for layer, (_, result) in made.items() if result is not None}
+    changed = {
+        layer: result.weight.to(weights[layer].dtype) for layer, result in layers.items() if result.weight is not None
+    }
+    return PrunedBlock({layer: of_layer for layer, (of_layer, _) in made.items()}, changed, layers)
+
+
+def refined_layer(
+    inputs: LayerInputs, keep: Tensor, spec: RefinementSpec, *, structure: str, repeats: bool = False
+) -> RefinedLayer:
+    """Refine the mask of one layer.
+
+    Args:
+        keep: [out, in] bool, the mask of the score.
+        structure: the comparison group.
+        repeats: whether a plug-in is called twice, to compare its results.
+    Raises:
+        PluginError: a plug-in is missing, or breaks its contract.
+        PermanentError: a built-in refiner breaks it.
+    """
+    parameters = spec.refiner_parameters
+    if spec.plugin is None:
+        result = REFINER_FUNCTIONS[spec.refiner](inputs, keep, structure=structure, parameters=parameters)
+        _check(result, inputs, keep, spec, structure=structure)
+        return result
+    plugin = spec.method
+    assert isinstance(plugin, RefinerPlugin), "a look-up checks the class of a plug-in"
+    assert isinstance(parameters, PluginParameters), "a specification has plain parameters of a plug-in"
+    return plugin_refined_layer(
+        plugin, inputs, keep, structure=structure, parameters=parameters, source=spec.plugin, repeats=repeats
+    )
+
+
+def _check(result: RefinedLayer, inputs: LayerInputs, keep: Tensor, spec: RefinementSpec, *, structure: str) -> None:
+    """Check that every comparison group keeps as many weights as before, and that removed weights are 0.
+
+    A plug-in gets the same checks where it is called.
+
+    Raises:
+        PermanentError: they do not.
+    """
+    context = {"refiner": spec.refiner, "block": inputs.block, "layer": inputs.layer}
+    counts, before = (kept_counts(mask, structure) for mask in (result.keep, keep))
+    if result.keep.dtype != torch.bool or counts.shape != before.shape or not torch.equal(counts, before):
+        raise PermanentError("a refiner changed the sparsity of a comparison group", context, structure=structure)
+    if result.weight is not None and bool(result.weight.masked_select(~result.keep).any()):
+        raise PermanentError("a refiner left a removed weight that is not 0", context)
+    if result.weight is not None and not spec.method.changes_weights:
+        raise PermanentError("a refiner changed weights, and its registry entry says that it does not", context)
+
+
+def reconstruct_block(
+    inputs: Mapping[str, LayerInputs], score: ScoreSpec, sparsities: LayerSparsities
+) -> tuple[BlockLevels, dict[str, Tensor]]:
+    """Choose masks and new weights of every layer of a block. The largest layers start first.
+
+    Args:
+        inputs: layer -> its weight, [out, in], and the Gram matrix of its inputs; observed on the pruned blocks before
+            it (sequential propagation) or on the dense model (dense propagation).
+        score: a score that changes weights, its structure and its parameters.
+        sparsities: layer -> its single sparsity; a layer with sparsity 0 is not changed.
+    Returns: levels 0 (removed) and 1 (kept) of all layers; new weights of the pruned layers, in their dtype.
+    Raises:
+        StatisticsError: a Hessian is not positive definite with any damping.
+    """
+    function = RECONSTRUCTION_FUNCTIONS[score.score]
+
+    def rewritten(layer: str) -> tuple[LayerLevels, Tensor | None]:
+        weight, (sparsity,) = inputs[layer].weight, sparsities[layer]
+        if not sparsity:
+            return unpruned_levels(weight.shape, sparsities[layer]), None
+        result = function(inputs[layer], sparsity, score.structure, score.score_parameters)
+        levels = described_levels(result.keep.to(torch.uint8), sparsities[layer], n_dampings=result.n_dampings)
+        return levels, result.weight.to(weight.dtype)
+
+    largest_first = sorted(inputs, key=lambda layer: -inputs[layer].weight.numel())
+    made = dict(zip(largest_first, parallel_map(rewritten, largest_first), strict=True))
+    changed = {layer: weight for layer in inputs if (weight := made[layer][1]) is not None}
+    return {layer: made[layer][0] for layer in inputs}, changed
 
 
 @dataclass(frozen=True)

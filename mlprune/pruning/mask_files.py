@@ -1,19 +1,70 @@
-"""Mask files: the packed levels of the layers of one block."""
+"""Files of one block: packed levels with a cache, and changed weights and biases."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.numeric.masks.packed_levels import PackedLevels
-from mlprune.numeric.masks.packed_masks import PackedMask, keep_all
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask, keep_all
+from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.processes.parallel import parallel_map
-from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.scoring import BlockLevels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+FileKey = tuple[str, Artefact]
+"""Store and artefact. An artefact names its content by a hash, so an entry is never outdated."""
+
+
+LevelsOfFile = Mapping[str, PackedLevels]
+"""Layer -> its levels, of one block."""
+
+
+class LevelCache:
+    """The mask files that were used last, up to a number of bytes. Thread-safe.
+
+    Args:
+        max_bytes: total size of the levels in memory; a file larger than a quarter of it is not kept.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._n_bytes = 0
+        self._files: OrderedDict[FileKey, LevelsOfFile] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: FileKey, read: Callable[[], LevelsOfFile]) -> LevelsOfFile:
+        """Return the levels of a file, and read them if they are not in memory."""
+        with self._lock:
+            if key in self._files:
+                self._files.move_to_end(key)
+                return self._files[key]
+        levels = read()
+        if 4 * _size_of(levels) <= self._max_bytes:
+            with self._lock:
+                self._add(key, levels)
+        return levels
+
+    def _add(self, key: FileKey, levels: LevelsOfFile) -> None:
+        if key not in self._files:
+            self._files[key] = levels
+            self._n_bytes += _size_of(levels)
+        while self._n_bytes > self._max_bytes:
+            _, oldest = self._files.popitem(last=False)
+            self._n_bytes -= _size_of(oldest)
+
+
+def _size_of(levels: LevelsOfFile) -> int:
+    return sum(len(layer.levels) for layer in levels.values())
+
 
 SCHEMA = {
     "layer": "string",
@@ -110,3 +161,74 @@ def _load(store_uri: str, artefact: Artefact) -> dict[str, PackedLevels]:
             columns["layer"], columns["shape"], columns["sparsities"], columns["levels"], strict=True
         )
     }
+
+
+def weights_path(owner: str, block: int) -> str:
+    """Return the path of the changed weights of a block."""
+    return f"weights/{owner}/block-{block:03d}.safetensors"
+
+
+def write_block_weights(store: Store, path: str, weights: Mapping[str, Tensor]) -> Artefact:
+    """Write changed weights of one block: layer -> [out, in], pruned entries exactly 0; or biases: layer -> [out]."""
+    return store.write_bytes(path, save({layer: weight.cpu().contiguous() for layer, weight in weights.items()}))
+
+
+def biases_path(owner: str, block: int) -> str:
+    """Return the path of the changed biases of a block."""
+    return f"biases/{owner}/block-{block:03d}.safetensors"
+
+
+def read_block_weights(store: Store, artefact: Artefact) -> dict[str, Tensor]:
+    """Return layer -> [out, in] of a file of changed weights, or layer -> [out] of changed biases.
+
+    Raises:
+        DamagedArtefactError: the file is missing, differs from its record, or contains no tensors.
+    """
+    try:
+        return dict(load(store.read_bytes(artefact)))
+    except SafetensorError as err:
+        raise DamagedArtefactError("a file of changed weights is damaged", path=artefact.path, reason=str(err)) from err
+
+
+@dataclass(frozen=True)
+class StoredChanges:
+    """The changes of a variant in the store; shards call it to apply the variant."""
+
+    store_uri: str
+    masks: Mapping[int, Artefact]
+    """Block -> its mask file; empty if nothing is removed."""
+    levels: Mapping[int, Levels]
+    """Block -> its levels in the file. Layers without a level stay as they are."""
+    weights: Mapping[int, Artefact]
+    """Block -> its file of changed weights; empty if no weight changed."""
+    quantisation: Quantisation | None = None
+    """How the weights of all blocks are rounded after that; None: not."""
+    biases: Mapping[int, Artefact] = field(default_factory=dict)
+    """Block -> its file of changed biases; empty if no bias changed."""
+
+    def __call__(self, block: int) -> BlockChanges:
+        """Return the changes of a block.
+
+        Raises:
+            DamagedArtefactError: a file is missing, differs from its record, or has another content.
+        """
+        changed = read_block_weights(Store(self.store_uri), self.weights[block]) if self.weights else {}
+        biases = read_block_weights(Store(self.store_uri), self.biases[block]) if self.biases else {}
+        levels = self.levels.get(block, {})
+        if levels == {}:
+            return BlockChanges({}, changed, self.quantisation, biases)
+        layers = None if isinstance(levels, int) else list(levels)
+        masks = read_packed_masks(self.store_uri, self.masks[block], levels, layers=layers)
+        return BlockChanges(masks, changed, self.quantisation, biases)
+
+    def source(self, block: int) -> Hashable:
+        """Return the content of the files of a block, its levels in them, and how its weights are rounded."""
+        levels = self.levels.get(block, {})
+        masks, weights, biases = self.masks.get(block), self.weights.get(block), self.biases.get(block)
+        return (
+            masks.sha256 if masks else None,
+            levels if isinstance(levels, int) else tuple(sorted(levels.items())),
+            weights.sha256 if weights else None,
+            self.quantisation,
+            biases.sha256 if biases else None,
+        )

@@ -4,25 +4,20 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.analyses import AnalysesConfig, NeuronsConfig
-from mlprune.recipe.base import DENSE_LABEL
-from mlprune.recipe.baselines import BaselineConfig
+from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig, NeuronsConfig
+from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, wants_import
 from mlprune.recipe.changes import shrink, with_model
+from mlprune.recipe.combinations import expand_entry
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
-from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
-from mlprune.recipe.import_key import IMPORT_KEY, wants_import
-from mlprune.recipe.loading.combinations import expand_entry
-from mlprune.recipe.loading.loader import load_recipe, parse_recipe
-from mlprune.recipe.loading.recipe_file import read_recipe_file
+from mlprune.recipe.evaluations import DataSetConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.loading import load_recipe, parse_recipe, read_recipe_file
 from mlprune.recipe.models import (
     BaseModelConfig,
     CorpusConfig,
     Recipe,
 )
-from mlprune.recipe.questions.asked_languages import AskedLanguages, asked_languages
-from mlprune.recipe.questions.question import QuestionConfig
+from mlprune.recipe.questions import AskedLanguages, QuestionConfig, asked_languages
 from mlprune.recipe.variants import VariantConfig
 
 __all__ = [

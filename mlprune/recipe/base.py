@@ -1,16 +1,82 @@
-"""Base model of recipe sections, and field types and validators that several sections use."""
+"""Base model of recipe sections, strict types of values, and validators that several sections use.
+
+Strict types of numbers and truth values in recipes.
+
+pydantic would read the text '0.3' as a number, 4.0 as 4 and true as 1. In a recipe these are mistakes. Other
+errors are left to pydantic, which reports the place in a list.
+"""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 from pydantic_core import PydanticCustomError
 
 from mlprune.errors import RecipeError
 from mlprune.languages import language_tag
-from mlprune.recipe.scalars import refuse_other_scalars
+
+
+def refuse_other_scalars(value: object, annotation: object) -> None:
+    """Check the scalars in a value, which may be a list, against the scalar types of an annotation.
+
+    Raises:
+        PydanticCustomError: pydantic would convert one of them to another type.
+    """
+    allowed = set(_scalar_types(annotation))
+    for scalar in _scalars(value):
+        if _would_be_converted(scalar, allowed):
+            raise _error(allowed)
+
+
+def _scalars(value: object) -> Iterator[object]:
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _scalars(part)
+    else:
+        yield value
+
+
+def _scalar_types(annotation: object) -> Iterator[type]:
+    """Yield the scalar types inside an annotation."""
+    if annotation in (bool, int, float, str):
+        yield annotation
+        return
+    if get_origin(annotation) is Literal:
+        yield from (type(value) for value in get_args(annotation))
+        return
+    arguments = get_args(annotation)
+    for argument in arguments[:1] if get_origin(annotation) is Annotated else arguments:
+        yield from _scalar_types(argument)
+
+
+def _would_be_converted(value: object, allowed: set[type]) -> bool:
+    if type(value) in allowed or not allowed & {bool, int, float}:
+        return False
+    if isinstance(value, str):
+        return _is_number_or_truth(value)
+    if isinstance(value, bool):
+        return bool(allowed & {int, float})
+    if isinstance(value, float):
+        return value.is_integer()
+    return isinstance(value, int) and float not in allowed
+
+
+def _is_number_or_truth(text: str) -> bool:
+    if text.strip().lower() in ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _error(allowed: set[type]) -> PydanticCustomError:
+    names = {float: "float_type", int: "int_type", bool: "bool_type"}
+    return PydanticCustomError(next(name for kind, name in names.items() if kind in allowed), "another type")
+
 
 Value = TypeVar("Value")
 
@@ -139,3 +205,30 @@ class Model(BaseModel):
         """Refuse `'0.3'` for a number, `4.0` for a whole number, and `true` for either."""
         refuse_other_scalars(value, cls.model_fields[str(info.field_name)].annotation)
         return value
+
+
+AnyModel = TypeVar("AnyModel", bound=Model)
+
+IMPORT_KEY = "import"
+MEANING = (
+    "Import the model into the model cache before it is used, once, as `mlprune import` does; needs --allow-import on "
+    "the command line. Ids do not depend on it."
+)
+
+
+def with_import_key(name: str, base: type[AnyModel], *, meaning: str = MEANING) -> type[AnyModel]:
+    """Return a model with the key in addition.
+
+    Args:
+        name: of the new model.
+        meaning: description of the key.
+    """
+    field = (bool, Field(default=False, description=meaning))
+    options = {"__base__": base, "__module__": base.__module__, "__doc__": base.__doc__, IMPORT_KEY: field}
+    model: type[AnyModel] = create_model(name, **options)  # type: ignore[call-overload]
+    return model
+
+
+def wants_import(config: Model) -> bool:
+    """Whether an entry has the key `import` with the value true."""
+    return bool(getattr(config, IMPORT_KEY, False))

@@ -5,13 +5,11 @@ The result is a recipe like any other, with a name that shows the changes; its r
 
 from collections.abc import Mapping, Sequence
 
-from mlprune.recipe.baselines import BaselineConfig
+from mlprune.recipe.analyses import BaselineConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.models import BaseModelConfig, Recipe
-from mlprune.recipe.searches.search import SearchConfig
-from mlprune.recipe.searches.search_options import BudgetConfig
-from mlprune.recipe.searches.sensitivity import SensitivityConfig
+from mlprune.recipe.searches.search import BudgetConfig, SearchConfig, SensitivityConfig
 from mlprune.recipe.variants import VariantConfig
 
 

@@ -1,4 +1,6 @@
-"""Evaluations of a recipe: tasks in languages, and tasks described by a template.
+"""Evaluations of a recipe: tasks in languages, described by a template or as data sets of a hub.
+
+Evaluations of a recipe: tasks in languages, and tasks described by a template.
 
 docs/evaluation.md has an example of every option.
 """
@@ -9,9 +11,44 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import MOST_ITEMS, Language, Model, Seed, as_tuple, distinct_values, unknown_name
+from mlprune.recipe.base import MOST_ITEMS, Language, Model, Seed, as_pairs, as_tuple, distinct_values, unknown_name
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
+
+
+class DataSetConfig(Model):
+    """A data set of a hub. Paths refer to it as `hub:NAME` or `hub:NAME@REVISION`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
+    entry replaces the description of a built-in data set."""
+    files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
+    revision: str = "main"
+    """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
+    splits: Annotated[
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of splits to texts")
+    ] = (("dev", "validation"), ("test", "test"))
+    """Split of an evaluation -> its name in the files (`{dev: validation, test: test}`). Other splits do not exist."""
+    configs: Annotated[
+        tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
+    ] = ()
+    """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
+    columns: Annotated[
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
+    ] = ()
+    """Key of the task -> column of the files, if they differ."""
+    id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
+    aligned: bool = True
+    """Whether rows of one id are the same example in all languages; if not, ids include the language."""
+    skips_incomplete: bool = False
+    """Skip rows with an empty text or the label -1 instead of refusing the file."""
+    labels: Annotated[
+        tuple[tuple[int | str, int | str], ...], BeforeValidator(as_pairs), Field(title="mapping of labels to labels")
+    ] = ()
+    """Label in the files -> label of the task, if they differ, such as `{0: 1, 1: 2}`. Other labels are refused."""
+
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)

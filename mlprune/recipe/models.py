@@ -1,28 +1,22 @@
 """The recipe as frozen typed models: every key with its type, range and description."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from mlprune.errors import repeated
-from mlprune.recipe.analyses import AnalysesConfig
-from mlprune.recipe.base import Model, Name, Seed, unknown_name
-from mlprune.recipe.baselines import BaselineConfig
+from mlprune.methods.plugins import PluginKind
+from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
+from mlprune.recipe.base import Model, Name, Seed, unknown_name, with_import_key
 from mlprune.recipe.compute import ComputeConfig
-from mlprune.recipe.data_sets import DataSetConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import EvaluationConfig, TaskConfig
-from mlprune.recipe.import_key import with_import_key
+from mlprune.recipe.evaluations import DataSetConfig, EvaluationConfig, TaskConfig
 from mlprune.recipe.options import refuse_keys_of_others
-from mlprune.recipe.questions.question import QuestionConfig
-from mlprune.recipe.questions.question_checks import check_questions
-from mlprune.recipe.searches.search import SearchConfig
-from mlprune.recipe.searches.search_checks import check_searches
-from mlprune.recipe.searches.searched_schedules import check_searched_schedules
-from mlprune.recipe.searches.sensitivity import SensitivityConfig
-from mlprune.recipe.searches.sensitivity_checks import check_sensitivity
+from mlprune.recipe.questions import QuestionConfig, check_questions
+from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
+from mlprune.recipe.searches.search_checks import check_searches, check_sensitivity
 from mlprune.recipe.variants import VariantConfig
 from mlprune.vocabulary import DtypeName
 
@@ -215,3 +209,97 @@ def _require_known(key: str, names: Iterable[str], known: set[str]) -> None:
     for name in names:
         if name not in known:
             raise unknown_name(f"name in {key.rpartition('.')[2]}", name, sorted(known), key=key)
+
+
+def searched_entries(variants: Iterable[VariantConfig], search: str | None = None) -> tuple[VariantConfig, ...]:
+    """Return the entries with schedule search, of one search or of all."""
+    entries = (entry for entry in variants if entry.schedule.kind == "search")
+    return tuple(entry for entry in entries if search in (None, entry.schedule.source))
+
+
+def check_searched_schedules(
+    variants: Sequence[VariantConfig],
+    searches: Sequence[SearchConfig],
+    questions: Sequence[QuestionConfig],
+    *,
+    names: Iterable[str],
+) -> None:
+    """Check the entries with schedule search, and that nothing reads them before the search has finished.
+
+    Args:
+        names: of the entries that baselines and analyses read.
+    Raises:
+        ValueError: the search has no levels or another total, or something else names such an entry.
+        PydanticCustomError: there is no such search.
+    """
+    by_name = {search.name: search for search in searches}
+    for index, entry in enumerate(variants):
+        source = entry.schedule.source
+        if entry.schedule.kind != "search" or source is None:
+            continue
+        where = f"variants.{index}.schedule"
+        if source not in by_name:
+            raise unknown_name("search", source, sorted(by_name), key=f"{where}.from")
+        levels = by_name[source].levels
+        if levels is None:
+            raise ValueError(f"{where}: search {source} has no levels that a schedule could have; give it levels")
+        if None not in (entry.sparsity, levels.total) and entry.sparsity != levels.total:
+            raise ValueError(f"{where}: search {source} has total {levels.total}, got sparsity {entry.sparsity}")
+    late = {entry.name for entry in searched_entries(variants) if entry.name}
+    asked = (name for question in questions for name in (question.variants, question.against))
+    read = (name for entry in variants for name in (*entry.of, *entry.against))
+    for name in (*read, *asked, *names):
+        if name in late:
+            raise ValueError(f"{name} has the schedule of a search, and only evaluations can name it")
+
+
+def without_searched(recipe: "Recipe") -> "Recipe":
+    """Return the recipe without the entries that are planned once their search has finished."""
+    late = searched_entries(recipe.variants)
+    if not late:
+        return recipe
+    kept = tuple(entry for entry in recipe.variants if entry not in late)
+    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | _baselines(recipe)))
+    return recipe.model_copy(update={"variants": kept, "evaluations": evaluations})
+
+
+def evaluations_of_searched(recipe: "Recipe", entries: Sequence[VariantConfig]) -> tuple[EvaluationConfig, ...]:
+    """Return the evaluations of some entries and of those that they are compared with."""
+    names = {entry.name for entry in entries}
+    return tuple(_with_names(recipe.evaluations, names))
+
+
+def _baselines(recipe: "Recipe") -> set[str | None]:
+    return {baseline.name for baseline in recipe.baselines}
+
+
+def _with_names(evaluations: Iterable[EvaluationConfig], names: set[str | None]) -> Iterator[EvaluationConfig]:
+    """Yield the evaluations of all variants, and those of named ones with the names that are left."""
+    for evaluation in evaluations:
+        left = tuple(name for name in evaluation.variants if name in names)
+        if left or not evaluation.variants:
+            yield evaluation.model_copy(update={"variants": left})
+
+
+KINDS: Mapping[str, PluginKind] = {"score": "score", "structure": "structure", "refine": "refiner"}
+"""Key of an entry of `variants` -> kind of the method. A schedule is called by the driver, so workers need none."""
+
+
+def called_methods(recipe: "Recipe") -> Iterator[tuple[PluginKind, str]]:
+    """Yield kind and name of the methods that a recipe names."""
+    for entry in recipe.variants:
+        yield from _of_keys({"score": entry.score, "structure": entry.group, "refine": entry.refine})
+    for search in recipe.searches:
+        yield from _of_keys(search.base)
+        for key, values in search.space.items():
+            for value in values:
+                yield from _of_keys({key: value})
+    for analysis in recipe.sensitivity:
+        yield from _of_keys(analysis.base)
+
+
+def _of_keys(keys: Mapping[str, object]) -> Iterator[tuple[PluginKind, str]]:
+    for key, kind in KINDS.items():
+        value = keys.get(key)
+        if isinstance(value, str):
+            yield kind, value

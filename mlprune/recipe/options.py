@@ -1,16 +1,27 @@
-"""Recipe keys of the parameters of methods, generated from the registries."""
+"""Recipe keys of the parameters of methods, and names and parameters of plug-ins."""
 
 import operator
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Annotated, Any, TypeVar, Union, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, Union, get_type_hints
 
-from pydantic import AfterValidator, Field, ValidationInfo, create_model
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo, create_model
+from pydantic_core import PydanticCustomError
 
-from mlprune.errors import RecipeError, repeated
-from mlprune.methods import Method, Parameters
-from mlprune.recipe.base import Model, Seed, with_context
+from mlprune.errors import PluginError, RecipeError, repeated, unknown
+from mlprune.methods import Method, Parameters, Refiner, Score, Structure
+from mlprune.methods.plugins import (
+    REFINER_METHODS,
+    SCORE_METHODS,
+    STRUCTURE_METHODS,
+    MethodLookup,
+    PluginParameters,
+    PluginSource,
+)
+from mlprune.methods.plugins.lookup import AnyMethod as LookupAnyMethod
+from mlprune.recipe.base import Model, Seed, as_pairs, unknown_name, with_context
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _COMPARE = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt}
@@ -144,3 +155,141 @@ def _sentences(owners: Mapping[str, _Owner]) -> Iterator[str]:
     for name, owner in owners.items():
         ignored = "; others ignore it" if owner.details["ignored_by_others"] else ""
         yield f"{name}: {owner.details['meaning']} ({owner.default}){ignored}."
+
+
+N_M = "N:M"
+_PATTERN = re.compile(r"[1-9][0-9]*:[1-9][0-9]*")
+AnyMethod = TypeVar("AnyMethod", bound=Method)
+
+
+@dataclass(frozen=True)
+class MethodName(Generic[AnyMethod]):
+    """Validator of the names of one kind of method."""
+
+    lookup: MethodLookup[AnyMethod]
+
+    @property
+    def title(self) -> str:
+        """The names for the recipe reference."""
+        return ", ".join([*(f"`{name}`" for name in self.lookup.built_in), "or a plug-in"])
+
+    def __call__(self, name: str) -> str:
+        """Return the name; a plug-in is loaded.
+
+        Raises:
+            PydanticCustomError: no method has this name, or the plug-in cannot be used.
+        """
+        try:
+            if name not in self.lookup.built_in and name not in self.lookup.names:
+                raise unknown_name(self.lookup.kind, name, self.lookup.names)
+            self.lookup.find(name)
+        except PluginError as err:
+            raise with_context(RecipeError(err.message, err.context)) from err
+        return name
+
+
+@dataclass(frozen=True)
+class StructureNames(MethodName[Structure]):
+    """Validator of the names of structures, which may be a pattern N:M."""
+
+    @property
+    def title(self) -> str:
+        """The names for the recipe reference."""
+        named = [f"`{name}`" for name in self.lookup.built_in if name != N_M]
+        return f"{', '.join(named)}, N:M as in `2:4`, or a plug-in"
+
+    def __call__(self, name: str) -> str:
+        """Return the name; a plug-in is loaded.
+
+        Raises:
+            PydanticCustomError: no structure has this name, or the plug-in cannot be used.
+        """
+        if _PATTERN.fullmatch(name):
+            return name
+        if name == N_M:
+            raise unknown_name(self.lookup.kind, name, [*self.lookup.names, "2:4"])
+        return super().__call__(name)
+
+
+def source_of_structure(name: str) -> PluginSource | None:
+    """Return where a structure of a checked name comes from; None if it is built in."""
+    return None if ":" in name else STRUCTURE_METHODS.find(name)[1]
+
+
+def score_named(name: str) -> Score:
+    """Return the score of a name that is checked."""
+    return SCORE_METHODS.find(name)[0]
+
+
+def refiner_named(name: str) -> Refiner:
+    """Return the refiner of a name that is checked."""
+    return REFINER_METHODS.find(name)[0]
+
+
+def _frozen_pairs(value: object) -> object:
+    """Return a mapping as sorted pairs whose lists are tuples, so that the model is hashable."""
+    if not isinstance(value, dict | tuple):
+        raise PydanticCustomError("dict_type", "a mapping")
+    return _frozen(as_pairs(value))
+
+
+def _frozen(value: object) -> object:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+PluginPairs = Annotated[
+    tuple[tuple[str, object], ...], BeforeValidator(_frozen_pairs), Field(title="mapping of parameters to values")
+]
+"""Type of the key `parameters`."""
+
+
+def method_parameters(entry: Model, lookup: MethodLookup[LookupAnyMethod], name: str) -> Parameters:
+    """Return the parameters of a method: of a built-in one from keys of the entry, of a plug-in as plain values."""
+    method, source = lookup.find(name)
+    if source is None:
+        return chosen_parameters(entry, method)
+    return PluginParameters.of(_typed(dict(_pairs(entry)), method))
+
+
+def check_parameters(entry: Model, methods: Mapping[str, tuple[Method, PluginSource | None]]) -> None:
+    """Check the parameters of an entry against the plug-ins among its methods.
+
+    Args:
+        methods: name -> method and source.
+    Raises:
+        PydanticCustomError: no plug-in of the entry has such a parameter, or its value is wrong for one of them.
+    """
+    values = dict(_pairs(entry))
+    plugins = {name: method for name, (method, source) in methods.items() if source is not None}
+    if values and not plugins:
+        expected = "keys of the entry itself for methods of mlprune"
+        raise with_context(RecipeError("parameters are those of plug-ins", expected=expected, got=sorted(values)))
+    known = dict.fromkeys(field.name for method in plugins.values() for field in fields(method.parameters))
+    for name in values:
+        if name not in known:
+            error = unknown("parameter of a plug-in", name, known, error=RecipeError, plugin=" or ".join(plugins))
+            raise with_context(error)
+    for method in plugins.values():
+        _typed(values, method)
+
+
+def _pairs(entry: Model) -> tuple[tuple[str, object], ...]:
+    pairs: tuple[tuple[str, object], ...] = getattr(entry, "parameters", ())
+    return pairs
+
+
+def _typed(values: Mapping[str, object], plugin: Method) -> Parameters:
+    """Return the parameters of a plug-in from values among which those of other plug-ins may be.
+
+    Raises:
+        PydanticCustomError: a value is wrong.
+    """
+    options = with_options("PluginOptions", Model, plugin={"plugin": plugin})
+    try:
+        config = options.model_validate({name: value for name, value in values.items() if name in options.model_fields})
+    except ValidationError as err:
+        first = err.errors(include_url=False)[0]
+        expected = first["msg"].removeprefix("Input should be ")
+        context = {"parameter": str(first["loc"][0]), "expected": expected, "got": first["input"]}
+        raise with_context(RecipeError("a parameter of a plug-in is wrong", context)) from err
+    return chosen_parameters(config, plugin)

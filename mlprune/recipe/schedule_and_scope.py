@@ -9,10 +9,16 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
 from mlprune.methods.plugins import SCHEDULE_METHODS, PluginSource
 from mlprune.recipe.base import EntryName, Model, as_pairs
-from mlprune.recipe.options import check_owners, refuse_keys_of_others, with_options
-from mlprune.recipe.plugins.method_names import MethodName
-from mlprune.recipe.plugins.plugin_parameters import PluginPairs, check_parameters, method_parameters
-from mlprune.recipe.questions.asked_languages import asked_languages
+from mlprune.recipe.options import (
+    MethodName,
+    PluginPairs,
+    check_owners,
+    check_parameters,
+    method_parameters,
+    refuse_keys_of_others,
+    with_options,
+)
+from mlprune.recipe.questions import asked_languages
 from mlprune.vocabulary import UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]

@@ -1,40 +1,201 @@
-"""Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
+"""Variants of a recipe: how weights are scored, compared and removed, or which are combined.
+
+Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
 
 The keys of the parameters of scores, refiners, schedules and aggregations come from their registries.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, StatisticsName, pattern_of
+from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, Score, StatisticsName, pattern_of
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
+from mlprune.recipe import options
 from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
-from mlprune.recipe.options import check_owners, chosen_parameters, with_options
-from mlprune.recipe.plugins import method_names
-from mlprune.recipe.plugins.plugin_parameters import PluginPairs, check_parameters, method_parameters
-from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
-from mlprune.recipe.variant_checks import (
-    check_changed_weights,
-    check_choice_of_demonstrations,
-    check_kind,
-    check_permuted,
-    check_quantisation,
-    check_refiner,
-    check_structure,
-    check_units,
-    named_methods,
+from mlprune.recipe.options import (
+    PluginPairs,
+    check_owners,
+    check_parameters,
+    chosen_parameters,
+    method_parameters,
+    refiner_named,
+    score_named,
+    with_options,
 )
+from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
-_SCORE = method_names.MethodName(SCORE_METHODS)
+STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")
+"""Statistics that are stored per set: their demonstrations cannot be chosen afterwards."""
+WITH_ANY_KIND = frozenset(("name", "against", "bits", "quantisation_group"))
+"""Keys that also entries without a score may have."""
+KEYS_WITHOUT_SCORE: Mapping[str, frozenset[str]] = {
+    "neurons": frozenset(("neurons",)),
+    "combination": frozenset(("combine", "of")),
+    "dense": frozenset(("sparsity",)),
+}
+"""Kind of an entry without a score -> its keys, in addition to those of any kind."""
+
+
+def check_kind(entry: "VariantFields") -> None:
+    """Check that an entry is a combination, has neurons or a score, or is the dense model.
+
+    Raises:
+        ValueError: it is nothing of that, or has keys of several.
+    """
+    kind = _kind_without_score(entry)
+    if kind is not None:
+        given = {key for key in entry.model_fields_set if getattr(entry, key) is not None}
+        refused = sorted(given - KEYS_WITHOUT_SCORE[kind] - WITH_ANY_KIND)
+        if kind == "combination" and not (entry.combine and entry.of):
+            raise ValueError(f"combine and of go together, got {'combine' if entry.combine else 'of'} alone")
+        if refused:
+            keys = ", ".join(sorted(KEYS_WITHOUT_SCORE[kind] | WITH_ANY_KIND))
+            raise ValueError(f"an entry of kind {kind} takes {keys}, and not {', '.join(refused)}")
+        if len(set(entry.of)) < len(entry.of):
+            raise ValueError(f"of names an entry twice, got {list(entry.of)}")
+    elif entry.score is None:
+        raise ValueError("a variant needs a score, or combine and of")
+    elif entry.sparsity is None and entry.schedule.kind != "search":
+        raise ValueError("a variant needs a sparsity")
+
+
+def _kind_without_score(entry: "VariantFields") -> str | None:
+    """Return the kind of an entry that has no score by its keys; None for an entry that needs one."""
+    if entry.neurons is not None:
+        return "neurons"
+    if entry.combine or entry.of:
+        return "combination"
+    return "dense" if entry.score is None and entry.sparsity == 0 else None
+
+
+def check_quantisation(entry: "VariantFields") -> None:
+    """Check that only entries with bits have groups.
+
+    Raises:
+        ValueError: another one has.
+    """
+    if entry.bits is None and "quantisation_group" in entry.model_fields_set:
+        raise ValueError("quantisation_group belongs to bits")
+
+
+def check_structure(entry: "VariantFields", score: Score) -> None:
+    """Check that a score takes the structure. Scores that take `matrix` take structures of plug-ins.
+
+    Raises:
+        ValueError: it does not.
+    """
+    is_plugin = entry.structure_source is not None
+    if is_plugin and not score.changes_weights and {"matrix", entry.group} & set(score.structures):
+        _require_lowest(entry, f"structure {entry.group} is a plug-in and")
+    else:
+        _require_structure(entry, f"score {entry.score}", score.structures)
+
+
+def check_refiner(entry: "VariantFields") -> None:
+    """Check that a refiner takes the structure and the mask of the score.
+
+    Raises:
+        ValueError: it does not, or the entry has parameters of another refiner.
+    """
+    check_owners(entry, "refine", REFINERS, entry.refine)
+    if entry.refine is None or entry.score is None or not entry.sparsity:
+        return
+    _require_structure(entry, f"refine {entry.refine}", refiner_named(entry.refine).structures)
+    if score_named(entry.score).changes_weights:
+        raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
+    if entry.permute:
+        raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
+    _require_lowest(entry, f"refine {entry.refine}")
+
+
+def check_units(entry: "VariantFields") -> None:
+    """Check the options of a variant whose structure compares weights of all blocks.
+
+    Raises:
+        ValueError: one does not apply.
+    """
+    if entry.score is None or not entry.sparsity or ":" in entry.group:
+        return
+    if not STRUCTURE_METHODS.find(entry.group)[0].of_model:
+        return
+    required: dict[str, tuple[object, object]] = {
+        "propagation": (entry.propagation, "dense"),
+        "removes": (entry.removes, "lowest"),
+        "profile": (entry.profile, "corrected"),
+        "schedule": (entry.schedule.kind, "uniform"),
+        "scope": (bool(entry.scope.model_fields_set), False),
+        "aggregate": (entry.aggregate, "pooled" if entry.over else None),
+    }
+    for key, (got, expected) in required.items():
+        if got != expected:
+            wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
+            raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
+
+
+def check_choice_of_demonstrations(entry: "VariantFields") -> None:
+    """Check that statistics which are stored per set are read for whole sets.
+
+    Raises:
+        ValueError: they are not.
+    """
+    per_set = [name for name in entry.needs if name in STORED_PER_SET and entry.reads_statistics]
+    chosen = [key for key in ("samples", "resample") if getattr(entry, key) is not None]
+    if per_set and chosen:
+        read = " and ".join(per_set)
+        raise ValueError(f"{named_methods(entry)} reads {read} of whole sets: leave {' and '.join(chosen)} out")
+
+
+def check_permuted(entry: "VariantFields", score: Score) -> None:
+    """Check the options of a variant whose inputs are permuted.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    if ":" not in entry.group:
+        raise ValueError(f"permute needs structure N:M, as in 2:4, got {entry.group}")
+    if score.changes_weights:
+        raise ValueError(f"permute needs a score that keeps weights as they are, got {entry.score}")
+    _require_lowest(entry, "permute")
+
+
+def check_changed_weights(entry: "VariantFields") -> None:
+    """Check the options of a score that changes weights.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    _require_lowest(entry, f"score {entry.score}")
+    if entry.over and entry.aggregate != "mean":
+        expected = "aggregate: mean, which adds their Gram matrices"
+        raise ValueError(f"score {entry.score} over several sets needs {expected}, got {entry.aggregate}")
+
+
+def named_methods(entry: "VariantFields") -> str:
+    """Return the score and the refiner of an entry, for messages."""
+    return f"score {entry.score}" + (f" with refine {entry.refine}" if entry.refine else "")
+
+
+def _require_lowest(entry: "VariantFields", what: str) -> None:
+    if entry.removes != "lowest":
+        raise ValueError(f"{what} needs removes: lowest, got {entry.removes}")
+
+
+def _require_structure(entry: "VariantFields", what: str, structures: Sequence[str]) -> None:
+    if ("N:M" if ":" in entry.group else entry.group) not in structures:
+        raise ValueError(f"{what} takes structure {' or '.join(structures)}, got {entry.group}")
+
+
+_SCORE = options.MethodName(SCORE_METHODS)
 _AGGREGATION = RegisteredName("aggregation", tuple(AGGREGATIONS))
-_REFINER = method_names.MethodName(REFINER_METHODS)
+_REFINER = options.MethodName(REFINER_METHODS)
 ScoreName = Annotated[str, AfterValidator(_SCORE), Field(title=_SCORE.title)]
 AggregationName = Annotated[str, AfterValidator(_AGGREGATION), Field(title=_AGGREGATION.title)]
 RefinerName = Annotated[str, AfterValidator(_REFINER), Field(title=_REFINER.title)]
-_STRUCTURE = method_names.StructureNames(STRUCTURE_METHODS)
+_STRUCTURE = options.StructureNames(STRUCTURE_METHODS)
 StructureName = Annotated[str, AfterValidator(_STRUCTURE), Field(title=_STRUCTURE.title)]
 STATISTICS_KEYS = ("tokens", "samples", "resample", "propagation")
 """Keys about statistics. Methods without statistics ignore them, so that lists of scores can multiply out."""
@@ -117,8 +278,8 @@ class VariantFields(Model):
     @property
     def needs(self) -> tuple[StatisticsName, ...]:
         """Statistics that the score and the refiner read."""
-        of_score = method_names.score_named(self.score).needs if self.score else ()
-        of_refiner = method_names.refiner_named(self.refine).needs if self.refine else ()
+        of_score = options.score_named(self.score).needs if self.score else ()
+        of_refiner = options.refiner_named(self.refine).needs if self.refine else ()
         return tuple(dict.fromkeys((*of_score, *of_refiner)))
 
     @property
@@ -131,7 +292,7 @@ class VariantFields(Model):
     @property
     def group(self) -> str:
         """The structure, or the default of the score."""
-        return self.structure or (method_names.score_named(self.score).structures[0] if self.score else "row")
+        return self.structure or (options.score_named(self.score).structures[0] if self.score else "row")
 
     @property
     def score_parameters(self) -> Parameters:
@@ -156,7 +317,7 @@ class VariantFields(Model):
     @property
     def structure_source(self) -> PluginSource | None:
         """Where the structure comes from; None if it is built in."""
-        return method_names.source_of_structure(self.group)
+        return options.source_of_structure(self.group)
 
     @property
     def structure_parameters(self) -> PluginParameters:
@@ -202,7 +363,7 @@ class VariantFields(Model):
         if self.reads_statistics and (self.demonstrations is None) != bool(self.over):
             message = "needs demonstrations, or over with several sets, and not both"
             raise ValueError(f"{named_methods(self)} {message}")
-        has_contrast = self.score is not None and method_names.score_named(self.score).has_contrast
+        has_contrast = self.score is not None and options.score_named(self.score).has_contrast
         if has_contrast != (self.contrast is not None):
             raise ValueError(f"score contrast needs contrast, and no other score takes it, got score {self.score}")
         if bool(self.over) != (self.aggregate is not None):
@@ -217,7 +378,7 @@ class VariantFields(Model):
     def _options_fit_score(self) -> "VariantFields":
         if self.score is None:
             return self
-        score = method_names.score_named(self.score)
+        score = options.score_named(self.score)
         check_owners(self, "score", SCORES, self.score)
         if self.schedule.reads_statistics and not score.needs:
             raise ValueError(f"schedule {self.schedule.kind} reads demonstrations, and score {self.score} has none")

@@ -1,11 +1,15 @@
-"""Search spaces: the combinations of the values of axes and of the levels of units."""
+"""Search spaces: axes, units with levels, random draws, and changes of a point."""
 
-from collections.abc import Iterator
+import hashlib
+from bisect import insort
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import prod
 from typing import TypeAlias
+
+import numpy as np
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
@@ -98,3 +102,111 @@ class Space:
         for index, axis in zip(choice, self.axes, strict=True):
             rank = rank * len(axis.values) + index
         return rank if self.units is None else rank * self.units.n_combinations + self.units.rank(levels)
+
+
+def generator_for(seed: int, purpose: str, number: int) -> np.random.Generator:
+    """Return the generator of one draw: PCG64 seeded with the first 16 bytes of the SHA-256 of "seed:purpose:number".
+
+    Args:
+        seed: of the search.
+        purpose: name of the kind of draw.
+        number: number of the trial, or of the first trial of the batch, for which the draw is.
+    """
+    key = hashlib.sha256(f"{seed}:{purpose}:{number}".encode()).digest()
+    return np.random.Generator(np.random.PCG64(int.from_bytes(key[:16], "little")))
+
+
+def draw_below(generator: np.random.Generator, n: int) -> int:
+    """Draw an integer of any size from 0 to n - 1. Its probabilities differ from 1 / n by less than 2**-64 / n."""
+    n_bytes = (n.bit_length() + 7) // 8 + 8
+    return int.from_bytes(generator.bytes(n_bytes), "little") % n
+
+
+def draw_new_points(space: Space, asked: Iterable[Point], *, seed: int, first: int, purpose: str) -> Iterator[Point]:
+    """Yield points in random order that were not asked, until the space is finished.
+
+    Each draw is uniform over the points that are left. The point with number n is drawn with the generator of
+    (seed, purpose, n), so it does not depend on how trials are cut into batches.
+
+    Args:
+        asked: points to leave out.
+        first: number of the trial that gets the first point.
+    """
+    taken = sorted({space.rank(point) for point in asked})
+    number = first
+    while len(taken) < space.n_points:
+        rank = draw_below(generator_for(seed, purpose, number), space.n_points - len(taken))
+        for lower in taken:
+            if lower > rank:
+                break
+            rank += 1
+        insort(taken, rank)
+        yield space.at(rank)
+        number += 1
+
+
+def start_point(space: Space) -> Point:
+    """Return the first value on every axis, and the most even levels.
+
+    With a total: every unit at the level `total`; without such a level, the middle one of the combinations of the two
+    levels around it, or of all levels. Without a total: the middle level, the lower one of two.
+    """
+    axes = (0,) * len(space.axes)
+    if space.units is None:
+        return axes
+    units = space.units
+    if units.total is None:
+        return (*axes, *((len(units.levels) - 1) // 2,) * len(units.names))
+    return (*axes, *(units.uniform or _most_even(units)))
+
+
+def _most_even(units: LevelUnits) -> Point:
+    assert units.total is not None
+    below = max(index for index, level in enumerate(units.levels) if level <= units.total)
+    around = units.between(below, below + 2)
+    if around is None:
+        return units.at(units.n_combinations // 2)
+    return tuple(below + level for level in around.at(around.n_combinations // 2))
+
+
+def mutate(space: Space, point: Point, generator: np.random.Generator, *, max_changes: int) -> Point:
+    """Change a point at up to `max_changes` places, fewer ones more often: min of two uniform draws from 1.
+
+    Each change picks an axis or a unit. An axis gets another of its values. A unit moves to the next level up or down;
+    with a total, another unit with as many weights moves in the opposite direction, so the total stays exactly.
+    """
+    n_changes = 1 + min(draw_below(generator, max_changes), draw_below(generator, max_changes))
+    for _ in range(n_changes):
+        point = _change(space, point, generator)
+    return point
+
+
+def _change(space: Space, point: Point, generator: np.random.Generator) -> Point:
+    """Change one place; return the point itself if the place drawn cannot be changed."""
+    place = draw_below(generator, len(point))
+    changed = list(point)
+    if place < len(space.axes):
+        n_values = len(space.axes[place].values)
+        changed[place] = (point[place] + 1 + draw_below(generator, max(n_values - 1, 1))) % n_values
+        return tuple(changed)
+    units, unit = space.units, place - len(space.axes)
+    assert units is not None
+    step = 1 if draw_below(generator, 2) else -1
+    if not 0 <= point[place] + step < len(units.levels):
+        step = -step
+    if not 0 <= point[place] + step < len(units.levels):
+        return point
+    changed[place] += step
+    if units.total is None:
+        return tuple(changed)
+    partners = [
+        len(space.axes) + other
+        for other, weight in enumerate(units.weights)
+        if other != unit
+        and weight == units.weights[unit]
+        and 0 <= point[len(space.axes) + other] - step < len(units.levels)
+    ]
+    if not partners:
+        return point
+    changed[partners[draw_below(generator, len(partners))]] -= step
+    return tuple(changed)

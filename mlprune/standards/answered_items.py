@@ -1,6 +1,16 @@
-"""Items of an evaluation with the model's answers, from stored predictions and items."""
+"""Items of an evaluation with the model's answers, and their lines for every_eval_ever.
 
-from collections.abc import Mapping, Sequence
+every_eval_ever: one JSON line per item of an evaluation, next to the log of its results.
+
+Schema 0.3.0: `every_eval_ever/schemas/instance_level_eval.schema.json`, see `every_eval_ever`. A line belongs to one
+number of the log: accuracy of tasks with candidates, exact_match of translations. A line has to say whether an answer
+is right, so the texts of perplexity are left out.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +18,84 @@ from numpy.typing import NDArray
 from mlprune.errors import DamagedArtefactError
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
-from mlprune.evaluation.task_metrics import METRICS, SHARED_TIES
-from mlprune.standards.every_eval_ever_samples import AnsweredItem
+from mlprune.evaluation.task_metrics import METRICS as TASK_METRICS_METRICS
+from mlprune.evaluation.task_metrics import SHARED_TIES
+from mlprune.json_values import JsonValue
+from mlprune.standards.every_eval_ever import SCHEMA_VERSION
+
+METRICS = ("accuracy", "exact_match")
+"""Metrics that are means over the items, with right answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnsweredItem:
+    """One item, and what the model answered."""
+
+    example_id: str
+    question: str
+    """With candidates: their texts, one a line, as the model reads them. Otherwise the text to translate."""
+    reference: str
+    candidates: tuple[str, ...]
+    """Empty for translations."""
+    chosen: tuple[str, ...]
+    """Several candidates if their scores are equal."""
+    credit: float
+    """Part of the metric: its mean over the items is the value."""
+    cluster: str
+    category: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleKeys:
+    """What the lines of one evaluation have in common."""
+
+    evaluation_id: str
+    """Of the log."""
+    model_id: str
+    name: str
+    result_id: str
+    """Of the number in the log."""
+    method: str
+    """How an answer was chosen."""
+
+
+def sample_lines(items: Iterable[AnsweredItem], keys: SampleKeys) -> Iterator[str]:
+    """Yield the lines of one evaluation, each with a line end. Numbers are read back bit by bit."""
+    for item in items:
+        yield json.dumps(_sample(item, keys), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _sample(item: AnsweredItem, keys: SampleKeys) -> dict[str, JsonValue]:
+    answer = " | ".join(item.chosen)
+    metadata = {"cluster": item.cluster, "category": item.category}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "evaluation_id": keys.evaluation_id,
+        "model_id": keys.model_id,
+        "evaluation_name": keys.name,
+        "evaluation_result_id": keys.result_id,
+        "sample_id": item.example_id,
+        "sample_hash": sha256((item.question + item.reference).encode()).hexdigest(),
+        "interaction_type": "single_turn",
+        "input": {
+            "raw": item.question,
+            "reference": [item.reference],
+            "choices": list(item.candidates) or None,
+        },
+        "output": {"raw": list(item.chosen)},
+        "answer_attribution": [
+            {
+                "turn_idx": 0,
+                "source": "output.raw",
+                "extracted_value": answer,
+                "extraction_method": keys.method,
+                "is_terminal": True,
+            }
+        ],
+        "evaluation": {"score": item.credit, "is_correct": item.credit == 1.0},
+        "metadata": {name: value for name, value in metadata.items() if value},
+    }
+
 
 Columns = Mapping[str, Sequence[object]]
 TOLERANCE = 1e-12
@@ -62,7 +148,7 @@ def answered_translations(predictions: Columns, items: Columns) -> list[Answered
     """
     read = Translations.from_columns(predictions)
     sources = dict(zip(items.get("example_id", ()), items.get("source", ()), strict=True))
-    credit = METRICS["exact_match"].statistics(read)[:, 0]
+    credit = TASK_METRICS_METRICS["exact_match"].statistics(read)[:, 0]
     rows = zip(read.example_ids, read.outputs, read.references, read.clusters, read.categories, credit, strict=True)
     return [
         AnsweredItem(
@@ -81,11 +167,11 @@ def answered_translations(predictions: Columns, items: Columns) -> list[Answered
 
 def _credit(predictions: Predictions, accuracy: float, evaluation_id: str) -> NDArray[np.float64]:
     """Return the credit of each item, by the rule for equal scores that gives the stored accuracy."""
-    for statistics in (METRICS["accuracy"].statistics, SHARED_TIES["accuracy"]):
+    for statistics in (TASK_METRICS_METRICS["accuracy"].statistics, SHARED_TIES["accuracy"]):
         credit = np.asarray(statistics(predictions)[:, 0], dtype=np.float64)
         if abs(float(credit.mean()) - accuracy) <= TOLERANCE:
             return credit
-    got = float(np.mean(METRICS["accuracy"].statistics(predictions)[:, 0]))
+    got = float(np.mean(TASK_METRICS_METRICS["accuracy"].statistics(predictions)[:, 0]))
     raise DamagedArtefactError(
         "predictions do not give the accuracy of their evaluation",
         evaluation_id=evaluation_id,

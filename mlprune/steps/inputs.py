@@ -1,25 +1,194 @@
-"""Inputs of a recipe: open and check the model, tokenizer and corpus before anything is written."""
+"""Inputs of a recipe: open and check the model, its device, tokenizer and corpus first.
 
-from collections.abc import Mapping
+Base models by their id: find the folder of one, and check that a folder contains it.
+
+The id of a base model is a hash of its files, so two folders with equal files are the same base model.
+
+Devices: resolve `compute.device` and the dtype of the model for the machines that run a recipe.
+
+Both are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
+"""
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
-from mlprune.corpus.sources import ParallelCorpus
+from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.corpus.text_files import listed_names
-from mlprune.errors import CorpusError, RecipeError
+from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.hashing import digest
 from mlprune.importing import read_import_record
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
-from mlprune.models.loading import check_tokenizer, inspect_model, resolve_model
+from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
-from mlprune.steps.base_model import base_model_identity
-from mlprune.steps.corpus_ref import CorpusRef, open_corpus
-from mlprune.steps.devices import device_and_dtype
-from mlprune.steps.job import Identity, ModelRef
+from mlprune.recipe.compute import ComputeConfig
+from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
+from mlprune.store.store import Store
 from mlprune.vocabulary import DeviceName, DtypeName
+
+
+def base_model_identity(info: ModelInfo) -> Identity:
+    """The identity of a base model from the contents of its files."""
+    return make_identity("base_models", contents=info.content)
+
+
+def require_base_model(folder: Path, base_model_id: str) -> ModelInfo:
+    """Inspect the folder of a base model and check its id.
+
+    Raises:
+        BadInputError: the folder contains another model.
+        ModelError: the model cannot be read.
+    """
+    info = inspect_model(folder)
+    folder_id = base_model_identity(info).id
+    if folder_id != base_model_id:
+        message = "the folder contains another model than the variant was made from"
+        raise BadInputError(message, path=str(folder), expected=base_model_id, got=folder_id)
+    return info
+
+
+def find_base_model(store: Store, base_model_id: str, *, option: str = "--model PATH") -> Path:
+    """The newest folder where a run of this store used a base model and where it still is, unchanged.
+
+    Args:
+        option: how the user names another folder, for messages.
+    Raises:
+        BadInputError: there is no such folder; the message asks for the option.
+    """
+    folders = list(dict.fromkeys(_folders_of_runs(store, base_model_id)))
+    for folder in folders:
+        try:
+            require_base_model(Path(folder), base_model_id)
+        except (BadInputError, ModelError):
+            continue
+        return Path(folder)
+    raise BadInputError(
+        "the base model is not in a folder where a run of this store used it",
+        next=f"pass its folder with {option}",
+        base_model_id=base_model_id,
+        tried=folders,
+    )
+
+
+def _folders_of_runs(store: Store, base_model_id: str) -> Iterator[str]:
+    """Folders of a base model in the run files, newest run first: run ids begin with the time."""
+    for path in reversed(store.list("runs")):
+        if path.endswith("/run.json"):
+            try:
+                folder = as_object(as_object(store.read_json(path))["models"])[base_model_id]
+            except (OSError, ValueError, LookupError, TypeError):
+                continue
+            if isinstance(folder, str):
+                yield folder
+
+
+@dataclass(frozen=True)
+class CorpusRef:
+    """A corpus as plain values that jobs pass on."""
+
+    kind: str
+    path: str = ""
+    lines: int = 0
+    seed: int = 0
+    split: str | None = None
+    """Split of parallel text; None for the only one, or for dev."""
+
+
+@cache
+def open_corpus(ref: CorpusRef) -> ParallelCorpus:
+    """The corpus. Lines stay in memory once they are read."""
+    if ref.kind == "cldr":
+        return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
+    return ParallelCorpus(Path(ref.path), ref.split)
+
+
+def is_same_text(first: CorpusRef, second: CorpusRef, language: str) -> bool:
+    """Whether two corpora read the same file in a language, so that equal line numbers are equal sentences."""
+    if first == second:
+        return True
+    if "cldr" in (first.kind, second.kind):
+        return False
+    try:
+        sources = [open_corpus(ref).source(language) for ref in (first, second)]
+    except CorpusError:
+        return False
+    return sources[0].code == sources[1].code and sources[0].path.samefile(sources[1].path)
+
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""First compute capability of CUDA (Ampere) with products in bfloat16."""
+
+
+class Accelerators(NamedTuple):
+    """Accelerators of the machines that run a recipe."""
+
+    exist: bool
+    """Whether any machine has one."""
+    have_bfloat16: bool
+    """Whether all of them compute in bfloat16; True without any."""
+
+
+def local_accelerators() -> Accelerators:
+    """Return the accelerators of this machine."""
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return Accelerators(n_gpus > 0, all(map(has_bfloat16, range(n_gpus))))
+
+
+def has_bfloat16(number: int) -> bool:
+    """Return whether an accelerator of this machine computes in bfloat16."""
+    return torch.version.hip is not None or torch.cuda.get_device_capability(number) >= BFLOAT16_CAPABILITY
+
+
+def with_devices(recipe: Recipe, accelerators: Accelerators) -> Recipe:
+    """Return the recipe with its kind of device and its dtype in place of `auto`."""
+    device = resolved_device(recipe.compute, accelerators)
+    dtype = resolved_dtype(recipe.model.dtype, device, accelerators)
+    return recipe.model_copy(
+        update={
+            "model": recipe.model.model_copy(update={"dtype": dtype}),
+            "compute": recipe.compute.model_copy(update={"device": device}),
+        }
+    )
+
+
+def device_and_dtype(recipe: Recipe) -> tuple[DeviceName, DtypeName]:
+    """Return the kind of device and the dtype of a recipe.
+
+    Automatic ones are resolved for this machine. Only then are its accelerators measured, which starts CUDA in this
+    process.
+    """
+    device, dtype = recipe.compute.device, recipe.model.dtype
+    if device != "auto" and dtype != "auto":
+        return device, dtype
+    accelerators = local_accelerators()
+    device = resolved_device(recipe.compute, accelerators)
+    return device, resolved_dtype(dtype, device, accelerators)
+
+
+def resolved_device(compute: ComputeConfig, accelerators: Accelerators) -> DeviceName:
+    """Return the kind of device that computes: what the recipe says, or accelerators if there are any."""
+    if compute.device != "auto":
+        return compute.device
+    if compute.gpus_per_actor != "auto":
+        return "cuda" if compute.gpus_per_actor > 0 else "cpu"
+    return "cuda" if accelerators.exist else "cpu"
+
+
+def resolved_dtype(dtype: DtypeName | str, device: DeviceName, accelerators: Accelerators) -> DtypeName:
+    """Return the dtype of the model: what the recipe says, or bfloat16 on accelerators that have it, or float32.
+
+    The dtype of the checkpoint does not matter. float16 is never chosen: activations of XGLM, among others, exceed it.
+    """
+    if dtype in ("float32", "bfloat16", "float16"):
+        return dtype
+    return "bfloat16" if device == "cuda" and accelerators.have_bfloat16 else "float32"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from functools import lru_cache
 from mlprune.errors import StatisticsError
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.methods import SensitivityParameters
+from mlprune.pruning.schedules import UnitLoss
 from mlprune.pruning.spec import ScheduleSpec
-from mlprune.pruning.unit_sparsities import UnitLoss
 from mlprune.recipe import asked_languages
 from mlprune.steps.job import RecordKey
 from mlprune.store.store import Store

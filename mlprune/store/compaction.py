@@ -16,8 +16,7 @@ from mlprune.errors import DamagedRecordError, StoreError, TransientError
 from mlprune.store.claims import Claims
 from mlprune.store.record_parsing import parse_record
 from mlprune.store.records import one_line, record_path
-from mlprune.store.segments.encoding import segment_bytes
-from mlprune.store.segments.paths import VOID, segment_folder, segment_path, void_path
+from mlprune.store.segments import VOID, segment_bytes, segment_folder, segment_path, void_path
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from mlprune.atomic import UNFINISHED
 from mlprune.errors import DamagedRecordError, StoreError
 from mlprune.processes.process_identity import file_tag, is_of_ended_process
 from mlprune.store.backend.local_files import FileInfo
-from mlprune.store.claims.seen_claims import CLOCK, is_abandoned
+from mlprune.store.claims import CLOCK, is_abandoned
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.run_log_files import RunFiles
 from mlprune.store.store import Store

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.store.backend.quarantine import quarantine_path
+from mlprune.store.backend.store_files import quarantine_path
 from mlprune.store.records import Record, RecordKey, record_path
 from mlprune.store.store import Store
 from mlprune.store.succession import quarantined_copies

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 from mlprune.json_values import JsonObject, JsonValue, parse_json
-from mlprune.store.segments.encoding import all_lines, segment_bytes
+from mlprune.store.segments import all_lines, segment_bytes
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
 
 logger = logging.getLogger(__name__)

@@ -21,12 +21,12 @@ from typer.core import TyperCommand
 from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
-from ray_jobs.cli.commands.data import check_data
+from ray_jobs.cli.commands import check_data
 from ray_jobs.cli.commands.results import methods, notebook, query, report, rescore, share, tables
 from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, serve, status
 from ray_jobs.cli.commands.stores import catalog, store
 from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2

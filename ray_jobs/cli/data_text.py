@@ -10,11 +10,11 @@ from mlprune.corpus.data_report import DataReport, DataRow, text_report
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError, unknown
-from mlprune.evaluation.tasks.layouts.file_tree import file_tree, is_archive
+from mlprune.evaluation.tasks.layouts.layout import file_tree, is_archive
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS
-from mlprune.evaluation.tasks.task_report import task_reports
+from mlprune.evaluation.tasks.task_files import task_reports
 from mlprune.vocabulary import TASK_TRAITS
-from ray_jobs.cli.result_output import screen_width
+from ray_jobs.cli.options import screen_width
 
 MOST_CELLS, LEAST_CELLS_OF_TEXT, GAP = 24, 20, 2
 """Widest column of names, narrowest column of texts, and the space between columns."""

@@ -10,7 +10,7 @@ from catalog.results import QueryResult
 from catalog.store import Catalog
 from catalog.terminal import TableOptions, to_table
 from mlprune.store.store import Store
-from ray_jobs.cli.result_output import echo, format_text, screen_width
+from ray_jobs.cli.options import echo, format_text, screen_width
 from ray_jobs.driver.run_recipe import run_recipe
 
 RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"

@@ -9,17 +9,16 @@ from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
 from mlprune.recipe import ComputeConfig
-from mlprune.steps.base_model import find_base_model, require_base_model
 from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
+from mlprune.steps.inputs import find_base_model, require_base_model
 from mlprune.steps.job import ChainLoader, ModelRef
-from mlprune.steps.variant_names import find_variants
+from mlprune.steps.variants.variant_text import find_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
-from ray_jobs.cli.options import DTYPE_NAMES
-from ray_jobs.cli.result_output import echo
-from ray_jobs.driver.command_model import CommandModel
-from ray_jobs.driver.provenance import recorded_run
+from ray_jobs.cli.options import DTYPE_NAMES, echo
+from ray_jobs.driver.run_log import recorded_run
+from ray_jobs.driver.workplace import CommandModel
 
 DEFAULT_DTYPE: DtypeName = "float32"
 """Dtype of variants without one, if no other variant of the command has one."""

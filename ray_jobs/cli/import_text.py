@@ -13,8 +13,7 @@ from mlprune.hub import format_size
 from mlprune.importing import ImportedModel, Origin, fetch_source, import_model
 from mlprune.importing.child_process import Progress as ReportBytes
 from mlprune.importing.hub_source import imported_before
-from ray_jobs.cli.options import is_path, parse_dtype
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import echo, is_path, parse_dtype
 
 MAX_LISTED = 4
 """Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""

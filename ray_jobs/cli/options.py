@@ -1,19 +1,89 @@
-"""Options that several commands share, and opening an existing store."""
+"""Options that several commands share, their completion in a shell, and the width of the output.
+
+Completion of arguments in a shell: names of queries, stores, and the variants of a local store.
+
+A completion runs at every press of Tab, so it loads no catalog and no model, and asks no object store.
+"""
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from catalog.visible_text import visible
 from mlprune.errors import BadInputError, unknown
 from mlprune.vocabulary import DtypeName
-from ray_jobs.cli.completion import complete_store, complete_variant
-from ray_jobs.cli.result_output import echo
 
 if TYPE_CHECKING:
+    from catalog.results import QueryResult
+    from catalog.store import Catalog
     from mlprune.store.store import Store
+
+MAX_RECIPES = 50
+"""Most recipes of a store whose names are read: the first ones in the order of their ids."""
+
+
+def complete_query(incomplete: str) -> list[tuple[str, str]]:
+    """Return the built-in queries that begin so, with their summaries."""
+    from catalog.sql_files import list_queries  # noqa: PLC0415 - other commands need not load it
+
+    return [(query.name, query.summary) for query in list_queries() if query.name.startswith(incomplete)]
+
+
+def complete_store(incomplete: str) -> list[str]:
+    """Return the folders that begin so: stores, or if there is none, folders in which stores may be."""
+    start = Path(incomplete)
+    parent = start if incomplete.endswith("/") or not incomplete else start.parent
+    prefix = "" if parent == start else start.name
+    folders = sorted(entry for entry in _folders(parent) if entry.name.startswith(prefix))
+    found = [entry for entry in folders if is_store(entry)]
+    return [
+        f"{'' if str(parent) == '.' and not incomplete.startswith('.') else _shown(parent)}{entry.name}/"
+        for entry in found or folders
+    ]
+
+
+def _shown(parent: Path) -> str:
+    return "/" if str(parent) == "/" else f"{parent}/"
+
+
+def _folders(parent: Path) -> Iterator[Path]:
+    try:
+        yield from (entry for entry in parent.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError:
+        return
+
+
+def is_store(folder: Path) -> bool:
+    """Return whether a folder has the records of a store."""
+    return (folder / "records").is_dir()
+
+
+def complete_variant(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the names of variants that begin so, of the store on the command line or of all stores in this folder."""
+    given = ctx.params.get("store")
+    if isinstance(given, str) and "://" in given:
+        return []
+    stores = [Path(given)] if isinstance(given, str) else [folder for folder in _folders(Path()) if is_store(folder)]
+    names = dict.fromkeys(name for store in stores if is_store(store) for name in _variant_names(store))
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _variant_names(folder: Path) -> Iterator[str]:
+    """Yield the names that the recipes of a store give to variants."""
+    from mlprune.store.store import Store  # noqa: PLC0415 - loads pyarrow
+
+    store = Store(folder)
+    keys = store.record_names("recipes")[:MAX_RECIPES]
+    for record in store.read_records(keys).values():
+        for row in record.rows.get("names", ()):
+            if row["kind"] == "variant":
+                yield str(row["name"])
+
 
 DTYPE_NAMES: tuple[DtypeName, ...] = get_args(DtypeName)
 RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
@@ -163,3 +233,61 @@ def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     store = Store(uri, quarantine=quarantine)
     store.require_records()
     return store
+
+
+WIDTH = 80
+"""Cells of a line if the output does not go to a terminal and COLUMNS is not set."""
+
+
+def screen_width() -> int:
+    """Return the cells of a line: those of COLUMNS, else those of the terminal, else 80."""
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size((WIDTH, 24)).columns
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and int(columns) > 0 else WIDTH
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Write text for people or programs, with characters escaped that a terminal would interpret.
+
+    Everything that a command writes goes through this function: names come from recipes, paths and records of others.
+    """
+    typer.echo(visible(text), err=err, nl=nl)
+
+
+def format_result(
+    catalog: "Catalog",
+    result: "QueryResult",
+    *,
+    format_name: str,
+    may_omit: bool = True,
+    is_wide: bool = False,
+    digits: int | None = None,
+) -> str:
+    """Format a result as `table`, `json` or `csv`; a table fits the terminal unless it is wide.
+
+    Args:
+        may_omit: whether columns may be left out of rows that do not fit.
+    Raises:
+        QueryError: there is no such format.
+    """
+    from catalog.queries import short_id_length  # noqa: PLC0415 - commands import lazily
+    from catalog.terminal import SHORT_ID, TableOptions  # noqa: PLC0415
+    from catalog.terminal.result_table import render  # noqa: PLC0415
+
+    shows_short_ids = format_name == "table" and not is_wide
+    id_length = short_id_length(catalog, result) if shows_short_ids else SHORT_ID
+    options = TableOptions(screen_width(), is_wide=is_wide, may_omit=may_omit, digits=digits, id_length=id_length)
+    return render(result, format_name, options=options)
+
+
+def format_text(text: str) -> str:
+    """Fold lines to the width of the output, and escape characters that a terminal would interpret."""
+    from catalog.terminal import format_text as folded_text  # noqa: PLC0415 - commands import lazily
+
+    return folded_text(text, width=screen_width())
+
+
+def format_report(text: str) -> str:
+    """Fold the lines of a report if they go to a terminal; programs get one line per fact, of any length."""
+    return format_text(text) if sys.stdout.isatty() else visible(text)

@@ -7,30 +7,23 @@ from dataclasses import dataclass, field
 from mlprune.counted import counted
 from mlprune.hub import format_size
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
-from mlprune.plan.estimate import Needs, adopted_evaluations, needs_of
-from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import GIB
-from mlprune.plan.retired_files.remake import RetiredFiles
-from mlprune.plan.retired_files.work import find_retired
-from mlprune.plan.searches.search_costs import search_costs
-from mlprune.plan.searches.sensitivity_costs import sensitivity_costs
+from mlprune.plan.pending import RetiredFiles, find_retired
+from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
+from mlprune.plan.resources.node_capacity import GIB, Node
+from mlprune.plan.resources.search_costs import search_costs, sensitivity_costs
 from mlprune.recipe import Recipe
-from mlprune.steps.corpus_ref import open_corpus
-from mlprune.steps.demonstrate.jobs import DemonstrateJob
-from mlprune.steps.evaluate.jobs import EvaluateJob
-from mlprune.steps.evaluate.prepared_task import prepared_task
-from mlprune.steps.evaluate.task_items import as_run
-from mlprune.steps.inputs import corpus_ref
-from mlprune.steps.job import Job
-from mlprune.steps.job_cost import block_flops
+from mlprune.steps.demonstrate.writing import DemonstrateJob
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.inputs import corpus_ref, open_corpus
+from mlprune.steps.job import Job, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
-from mlprune.steps.observe.block_pass.jobs import ObserveBlocksJob
-from mlprune.steps.questions.declarations import declarations
+from mlprune.steps.observe.block_pass import ObserveBlocksJob
+from mlprune.steps.questions.asked import declarations
+from mlprune.steps.tasks.evaluation import as_run, prepared_task
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
-from ray_jobs.cli.needs_text import describe_needs
-from ray_jobs.cli.search_text import search_lines, sensitivity_lines
-from ray_jobs.driver.capacity_checks import local_ray_node, require_room
+from ray_jobs.cli.needs_text import describe_needs, search_lines, sensitivity_lines
+from ray_jobs.driver.capacity_checks import local_ray_node, question_lines, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe
 from ray_jobs.driver.model_imports import (
     ALLOW_IMPORT,
@@ -39,7 +32,6 @@ from ray_jobs.driver.model_imports import (
     pending_imports,
     requested_imports,
 )
-from ray_jobs.driver.question_lines import question_lines
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
 

@@ -1,11 +1,14 @@
-"""Text of `mlprune status`: the state of a run, its steps, rate, workers and failures."""
+"""Text of `mlprune status`, and the progress of runs for the live page."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from catalog.serve.live_state import RunProgress, StepProgress
 from mlprune.counted import counted
-from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
-from ray_jobs.driver.status.search_state import SearchState
+from mlprune.errors import StoreError
+from mlprune.store.store import Store
+from ray_jobs.driver.run_log_entries import SearchState
+from ray_jobs.driver.run_status import RunStatus, State, StatusReader, StepStatus
 
 MAX_FAILURES, MAX_CLAIMS = 5, 4
 """Failures and claims that are listed one by one."""
@@ -91,3 +94,39 @@ def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+N_RUNS = 5
+"""Newest runs that the page shows, in addition to all active ones."""
+
+
+def runs_reader(store: Store) -> Callable[[], Sequence[RunProgress]]:
+    """Return a function that reads the newest runs, and none if no run has written to the store."""
+    reader = StatusReader(store)
+
+    def read() -> Sequence[RunProgress]:
+        try:
+            return [run_progress(run) for run in reader.read(last=N_RUNS)]
+        except StoreError:
+            return []
+
+    return read
+
+
+def run_progress(run: RunStatus) -> RunProgress:
+    """Convert the status of a run."""
+    return RunProgress(
+        run_id=run.run_id,
+        name=run.recipe,
+        host=run.host,
+        state=run.state,
+        advice=ADVICE.get(run.state, ""),
+        started_at=run.started_at,
+        last_seen_at=None if run.state == "running" else run.last_seen_at,
+        steps=tuple(StepProgress(name, step.n_jobs, step.n_done, step.n_failed) for name, step in run.steps.items()),
+        failures=run.failures,
+        searches=tuple(format_search(search) for search in run.searches),
+        working_on=run.working_on,
+        n_retried=run.n_retried,
+        remaining_s=run.remaining_s,
+    )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
 from ray_jobs.doctor.findings import Finding, missing, ok, warning
-from ray_jobs.process.installed_version import installed_version
+from ray_jobs.process.installed import installed_version
 
 SUBJECT = "ray"
 JOB_PORT = 8265
@@ -68,7 +68,7 @@ def _versions_on_nodes() -> dict[str, Versions | str]:
     import ray  # noqa: PLC0415
     from ray.exceptions import RayError  # noqa: PLC0415
 
-    from ray_jobs.workers.nodes.node_tasks import reason_of_failure, start_on_node  # noqa: PLC0415
+    from ray_jobs.workers.cluster import reason_of_failure, start_on_node  # noqa: PLC0415
 
     tasks = {
         f"{node['NodeManagerHostname']} ({node['NodeID'][:6]})": start_on_node(this_versions, node["NodeID"])

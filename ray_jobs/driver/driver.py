@@ -1,4 +1,6 @@
-"""The driver: runs the jobs of a plan on workers, logs what happens and keeps the catalog up to date.
+"""The driver: runs the jobs of a plan on workers, logs what happens, and updates the catalog.
+
+The driver: runs the jobs of a plan on workers, logs what happens and keeps the catalog up to date.
 
 Only the driver writes to the catalog. If a job fails for good, the jobs that need its records are skipped and all
 others continue.
@@ -12,23 +14,73 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
+from catalog.store import Catalog
 from mlprune.plan.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
-from ray_jobs.driver.catalog_sync import CatalogSync
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog
+from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.driver.run_state import JobQueue, RunResult, RunState
-from ray_jobs.driver.status.search_state import SearchState
 from ray_jobs.workers.pool_interface import Workers
-from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.recovery.out_of_memory import advice, memory_level
+from ray_jobs.workers.recovery import Failure, advice, is_out_of_memory, memory_level
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
 from ray_jobs.workers.worker import Outcome
 
 logger = logging.getLogger(__name__)
+
+FOLD_INTERVAL_S = 15.0
+"""Shortest time between two folds."""
+MAX_FOLD_SHARE = 0.05
+"""Largest share of the driver's time for folds: in a large store, even one that finds little takes seconds."""
+MAX_FOLD_INTERVAL_S = 240.0
+"""Longest time between two folds while another process locks the catalog; each fold waits for the lock and logs it."""
+
+
+class CatalogSync:
+    """Folds new records into the catalog from time to time, so that queries see them during the run.
+
+    The next fold makes up for a fold that failed. The catalog of an object store is only folded at the end of the run,
+    because each fold would list all records.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._interval_s = FOLD_INTERVAL_S
+        self._folded_at = time.monotonic()
+
+    def maybe_fold(self) -> None:
+        """Fold if it is time to. The interval doubles while another process locks the catalog, and follows the time
+        that a fold takes."""
+        if self._store.local_root is None or time.monotonic() - self._folded_at < self._interval_s:
+            return
+        began_at = time.monotonic()
+        is_folded = fold(self._store)
+        self._folded_at = time.monotonic()
+        least_s = max(FOLD_INTERVAL_S, (self._folded_at - began_at) * (1 / MAX_FOLD_SHARE - 1))
+        self._interval_s = least_s if is_folded else min(2 * self._interval_s, MAX_FOLD_INTERVAL_S)
+
+
+def fold(store: Store, *, publish: bool = False) -> bool:
+    """Fold new records into the catalog. If the catalog is locked or memory is short, the next command does it.
+
+    Args:
+        publish: also upload the catalog of an object store.
+    Returns: whether the catalog file, or the uploaded catalog of an object store, is up to date.
+    """
+    try:
+        with Catalog.open(store) as catalog:
+            if publish and catalog.shared is not None:
+                return catalog.publish()
+            return catalog.fold().persisted
+    except Exception as err:
+        if not is_out_of_memory(err):
+            raise
+        logger.warning("not enough memory to update the catalog: the next command or query updates it")
+        return False
+
 
 NextJobs = Callable[[Job], Sequence[Job]]
 """A finished job -> the jobs that its result makes possible, such as the next batch of a search."""

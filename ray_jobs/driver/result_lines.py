@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mlprune.plan import Plan
 from mlprune.steps.prune.result_warnings import variant_warnings
-from mlprune.steps.search.history import feasible_winner
+from mlprune.steps.search.batch_result import feasible_winner
 from mlprune.store.store import Store
 
 MAX_LINES = 10

@@ -1,4 +1,6 @@
-"""Write the log of a run: planned jobs, every attempt, failures and the end of the run.
+"""Write the log of a run, and the provenance of commands that run without a recipe.
+
+Write the log of a run: planned jobs, every attempt, failures and the end of the run.
 
 The catalog's tables of runs are filled from these files. They are not results: if they cannot be written because the
 disk is full, the run continues and writes them as soon as there is room.
@@ -14,7 +16,8 @@ import secrets
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Literal
@@ -23,16 +26,16 @@ from mlprune.errors import MlpruneError
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.processes.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
+from mlprune.store.records import Record
 from mlprune.store.run_log_files import run_file_path, write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
-from ray_jobs.driver.status.search_state import SearchState
+from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.pool_interface import PoolChange
-from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.recovery.out_of_memory import memory_level
+from ray_jobs.workers.recovery import Failure, memory_level
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics
-from ray_jobs.workers.worker import Outcome
+from ray_jobs.workers.worker import Outcome, Stopwatch, worker_name
 
 logger = logging.getLogger(__name__)
 
@@ -288,3 +291,55 @@ def _write_environment(store: Store, folder: str, environment: Environment) -> b
         logger.info("the environment cannot be written now: %s", err)
         return False
     return True
+
+
+class RecordingStore(Store):
+    """A store that logs each record written to it. The first record starts a run.
+
+    Args:
+        uri: the store.
+        command: name of the command.
+    """
+
+    def __init__(self, uri: str, command: str) -> None:
+        super().__init__(uri, quarantine=True)
+        self._command = command
+        self._log: RunLog | None = None
+        self._watch = Stopwatch()
+        self.n_written = 0
+        """Records written so far."""
+
+    def write_record(self, record: Record) -> None:
+        """Write the record, then log it with the time since the previous one."""
+        if self._log is None:
+            self._log = RunLog(self, begin_run(self, self._command))
+            self._log.start(())
+        super().write_record(record)
+        self.n_written += 1
+        outcome = self._watch.outcome((record.kind, record.id), step=self._command, worker=worker_name(0))
+        self._log.log_record(outcome)
+        self._watch = Stopwatch()
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str]]:
+        return Store, (self.uri,)
+
+    def end(self, *, is_done: bool) -> None:
+        """Log the end of the command; a command that wrote nothing leaves no run."""
+        if self._log is None:
+            return
+        if is_done:
+            self._log.end("done", n_failed=0, n_skipped=0, n_elsewhere=0, n_done=self.n_written)
+        else:
+            self._log.end("stopped", n_done=self.n_written)
+
+
+@contextmanager
+def recorded_run(store: Store, command: str) -> Iterator[Store]:
+    """Open the same store as a `RecordingStore` while a command writes to it."""
+    recording = RecordingStore(store.uri, command)
+    is_done = False
+    try:
+        yield recording
+        is_done = True
+    finally:
+        recording.end(is_done=is_done)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mlprune.recipe import Recipe
 from mlprune.steps.job import Job, RecordKey
 from mlprune.vocabulary import TASK_TRAITS
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 
 DONE, SOME_FAILED = 0, 3
 """Exit codes; 1 is an unexpected error, 2 bad input."""

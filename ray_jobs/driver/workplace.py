@@ -1,4 +1,6 @@
-"""Machines and workers of a run: this process, a Ray of this machine, or a cluster.
+"""Machines and workers of a run, and the model of a command that runs without a recipe.
+
+Machines and workers of a run: this process, a Ray of this machine, or a cluster.
 
 Ray and model code are imported only where they are used.
 """
@@ -6,30 +8,49 @@ Ray and model code are imported only where they are used.
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from mlprune.errors import BadInputError
 from mlprune.methods.plugins import required_plugins
+from mlprune.models.chain import Chain
+from mlprune.models.checkpoint.content_hashes import file_sha256
+from mlprune.models.checkpoint.weight_files import INDEX_FILE
+from mlprune.models.loading import SMALL_FILES, inspect_model
+from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
-from mlprune.plan.estimate import Needs
-from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import Pool
-from mlprune.recipe import Recipe
-from mlprune.recipe.plugins.called_methods import called_methods
+from mlprune.plan.resources.estimate import Needs
+from mlprune.plan.resources.node_capacity import Node, Pool, accelerators_of
+from mlprune.processes.parallel import set_worker_threads
+from mlprune.recipe import ComputeConfig, Recipe
+from mlprune.recipe.models import called_methods
+from mlprune.steps.evaluate.model_evaluation import tasks_cost
+from mlprune.steps.inputs import resolved_device
+from mlprune.steps.job import ModelRef
 from mlprune.store.store import Store
+from mlprune.vocabulary import DeviceName
 from ray_jobs.driver.capacity_checks import in_process_pool, local_ray_pool, object_store_gib
 from ray_jobs.workers.node_resources import LocalRay, local_node
-from ray_jobs.workers.nodes.requirements import NONE, Requirements
 from ray_jobs.workers.pool_interface import Workers
+from ray_jobs.workers.required_files import NONE, ModelFiles, Requirements
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, RayMetrics
 
 if TYPE_CHECKING:
-    from ray_jobs.workers.nodes.node_list import NodeList
+    from ray_jobs.workers.cluster_nodes import ClusterNode, NodeList
 
 logger = logging.getLogger(__name__)
+
+
+def model_files(folder: Path) -> ModelFiles:
+    """Describe the files of a model that a run reads: config, tokenizer, index and weights."""
+    small = [name for name in (*SMALL_FILES, INDEX_FILE) if (folder / name).exists()]
+    names = sorted({*inspect_model(folder).content, *small})
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    return ModelFiles(str(folder), sizes, {name: file_sha256(folder / name) for name in sorted(small)})
+
 
 LOCAL_ADDRESSES = ("none", "local")
 """Addresses of this machine; others name a cluster."""
@@ -46,7 +67,7 @@ class Machines(NamedTuple):
         """Return processor -> number of nodes of the connected cluster; empty for this machine."""
         if self.node_list is None:
             return {}
-        from ray_jobs.workers.nodes.node_checks import count_processors  # noqa: PLC0415 - imports Ray
+        from ray_jobs.workers.cluster_nodes import count_processors  # noqa: PLC0415 - imports Ray
 
         return count_processors(self.node_list())
 
@@ -64,7 +85,7 @@ def machines(address: str, labels: Mapping[str, str]) -> Iterator[Machines]:
         yield Machines([local_node()])
         return
     from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.cluster_nodes import NodeList  # noqa: PLC0415 - imports Ray
 
     with cluster.connected(address):
         node_list = NodeList(labels)
@@ -94,9 +115,9 @@ def open_workers(
         local_ray_pool(needs)
         prefer_loopback()
     from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.nodes import node_checks  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.nodes.node_list import NodeList  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.nodes.scaling import Scaling  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers import cluster_nodes as node_checks  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.cluster_nodes import NodeList  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.scaling import Scaling  # noqa: PLC0415 - imports Ray
 
     with nullcontext() if cluster_nodes else cluster.connected(address, settings):
         node_list = cluster_nodes or NodeList()
@@ -116,7 +137,6 @@ def open_workers(
 
 def _requirements(plan: Plan) -> Requirements:
     """Return what every node of a cluster must have for a run."""
-    from ray_jobs.workers.nodes.model_files import model_files  # noqa: PLC0415
 
     files = tuple(model_files(Path(model.path)) for model in plan.models)
     return Requirements(files, tuple(required_plugins(called_methods(plan.recipe))))
@@ -172,3 +192,101 @@ def open_metrics(address: str, run_id: str, *, recipe: str, pool: Pool) -> Metri
         recipe: name of the recipe.
     """
     return NO_METRICS if address == "none" else RayMetrics(run_id, recipe, n_workers=pool.n_workers)
+
+
+class CommandModel:
+    """Loads the models of a command, one after another, within a memory budget. Close it to free what it used.
+
+    Args:
+        command: name of the command.
+        store_uri: the store.
+        address: `none` for this process, `local` for a Ray on this machine, or the address of a cluster.
+        compute: shards and memory, as in a recipe; there is one replica.
+        batch_tokens: tokens of a batch.
+    """
+
+    def __init__(
+        self, command: str, store_uri: str, *, address: str, compute: ComputeConfig, batch_tokens: int
+    ) -> None:
+        self._command = command
+        self._store_uri = store_uri
+        self._address = address
+        self._compute = compute.model_copy(update={"replicas": 1})
+        self._batch_tokens = batch_tokens
+        self._ray = ExitStack()
+        self._of_model = ExitStack()
+        self._n_loads = 0
+        self._node_list: NodeList | None = None
+        """The nodes of the Ray that is connected."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._of_model.close()
+        self._ray.close()
+
+    def device(self) -> DeviceName:
+        """Return the kind of device that computes on the machines of the command; a cluster is joined to see them.
+
+        Raises:
+            BadInputError: the cluster cannot be reached.
+        """
+        if self._address in LOCAL_ADDRESSES:
+            return resolved_device(self._compute, accelerators_of([local_node()]))
+        return resolved_device(self._compute, accelerators_of([node.resources for node in self._ray_nodes()]))
+
+    def load(self, model: ModelRef) -> Chain:
+        """Load a model, after the resources of the previous one were returned.
+
+        Raises:
+            BadInputError: the model does not fit, or the cluster cannot be reached or does not see its folder.
+            WorkerLostError: the cluster has no room for the shards, or lost them.
+        """
+        needs = self._needs(model)
+        if self._address == "none":
+            from ray_jobs.workers.in_process import load_model  # noqa: PLC0415 - imports the code of models
+
+            pool = in_process_pool(needs)
+            set_worker_threads(pool.model_threads)
+            return load_model(model, pool)
+        return self._load_on_ray(model, needs)
+
+    def _needs(self, model: ModelRef) -> Needs:
+        sizes = footprint(Path(model.path), model.dtype)
+        cost = tasks_cost(
+            self._command, sizes, (), batch_tokens=self._batch_tokens, device=model.device, disk_bytes=0.0
+        )
+        return Needs(self._compute, model, sizes, (cost,))
+
+    def _load_on_ray(self, model: ModelRef, needs: Needs) -> Chain:
+        nodes = self._ray_nodes()
+        from ray_jobs.workers import cluster_nodes  # noqa: PLC0415 - imports Ray
+        from ray_jobs.workers.replica_actors import ReplicaPlacement  # noqa: PLC0415
+        from ray_jobs.workers.required_files import Requirements  # noqa: PLC0415
+        from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
+
+        self._of_model.close()
+        self._n_loads += 1
+        if self._address != "local":
+            cluster_nodes.require_on_nodes(Requirements((model_files(Path(model.path)),)), nodes)
+        pool = needs.pool([node.resources for node in nodes])
+        name = f"{self._command} of {os.uname().nodename}, process {os.getpid()}, load {self._n_loads}"
+        placement = ReplicaPlacement(pool, name=name)
+        self._of_model.callback(placement.release)
+        placement.wait_until_reserved()
+        return start_chain(self._store_uri, model, pool, placement=placement, name=name)
+
+    def _ray_nodes(self) -> "list[ClusterNode]":
+        """List the nodes of Ray, which is connected the first time."""
+        if self._node_list is None:
+            if self._address == "local":
+                prefer_loopback()
+            from ray_jobs.workers import cluster  # noqa: PLC0415 - imports Ray
+            from ray_jobs.workers.cluster_nodes import NodeList  # noqa: PLC0415
+
+            self._ray.enter_context(cluster.connected(self._address))
+            self._node_list = NodeList(self._compute.node_labels)
+        return self._node_list.required()

@@ -1,4 +1,6 @@
-"""GPUs of this machine: names and free memory, read through NVML, which creates no CUDA context. Does not use Ray.
+"""GPUs and the NVIDIA driver of this machine, read through NVML, which creates no CUDA context.
+
+GPUs of this machine: names and free memory, read through NVML, which creates no CUDA context. Does not use Ray.
 
 A CUDA context takes about half a GiB of its GPU for as long as the process lives, and the driver of a run computes
 nothing on GPUs.
@@ -6,13 +8,14 @@ nothing on GPUs.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pynvml
 import torch
 
-from mlprune.plan.node_capacity import Gpu
-from mlprune.steps.devices import BFLOAT16_CAPABILITY, has_bfloat16
+from mlprune.plan.resources.node_capacity import Gpu
+from mlprune.steps.inputs import BFLOAT16_CAPABILITY, has_bfloat16
 
 Answer = TypeVar("Answer")
 
@@ -117,3 +120,41 @@ def _measure(handle: object) -> Gpu:
         str(pynvml.nvmlDeviceGetName(handle)),
         capability >= BFLOAT16_CAPABILITY,
     )
+
+
+@dataclass(frozen=True)
+class SeenGpu:
+    """A GPU that the driver sees."""
+
+    name: str
+    total_bytes: int
+    free_bytes: int
+    capability: tuple[int, int]
+    """Compute capability, such as (9, 0)."""
+
+
+@dataclass(frozen=True)
+class NvidiaDriver:
+    """The driver of this machine."""
+
+    version: str
+    cuda: tuple[int, int]
+    """Newest version of CUDA that it supports."""
+    gpus: tuple[SeenGpu, ...]
+
+
+def nvidia_driver() -> NvidiaDriver | None:
+    """Ask the driver; None if there is none, or it does not answer."""
+    return ask_nvml(_driver)
+
+
+def _driver(handles: Sequence[object]) -> NvidiaDriver:
+    cuda = int(pynvml.nvmlSystemGetCudaDriverVersion_v2())
+    version = str(pynvml.nvmlSystemGetDriverVersion())
+    return NvidiaDriver(version, (cuda // 1000, cuda % 1000 // 10), tuple(map(_seen, handles)))
+
+
+def _seen(handle: object) -> SeenGpu:
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    return SeenGpu(str(pynvml.nvmlDeviceGetName(handle)), int(memory.total), int(memory.free), (int(major), int(minor)))

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mlprune.errors import ModelError
-from mlprune.processes.child_environment import child_environment
+from mlprune.processes.isolation import child_environment
 
 logger = logging.getLogger(__name__)
 

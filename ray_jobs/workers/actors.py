@@ -1,31 +1,179 @@
-"""Ray actors: a worker, and a shard of a model that is too large for one process.
+"""Ray actors: a worker, a shard of a model, and replicas that are offered to the job of another worker.
+
+The replicas that are offered to the job of a worker. Does not use Ray.
+
+The worker runs the job in one thread. Other threads change the offer and wait for replicas that the job gives back.
+
+Ray actors: a worker, and a shard of a model that is too large for one process.
 
 The driver imports this module, too. The code of models, which takes seconds to import, is imported by the actors.
 """
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Concatenate, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Generic, TypeVar
 
 import ray
+from ray import ObjectRef
 from ray.actor import ActorClass, ActorHandle
 from ray.exceptions import RayError
 
-from mlprune.models.chain import Arguments, Chain
+from mlprune.models.chain import Arguments, Chain, Replica
 from mlprune.models.inference.visitor import Result
-from mlprune.plan.pool import Pool
+from mlprune.models.replicated_chain import ReplicatedChain, load_only
+from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.nodes.requirements import NONE, Requirements, require_here
-from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.recovery.heartbeats import Place
-from ray_jobs.workers.resource_usage import PeakMemory
-from ray_jobs.workers.sharing.offers import Offers
-from ray_jobs.workers.sharing.ray_replica import JobReplicas
-from ray_jobs.workers.worker import Outcome, Worker, free_memory, worker_name
+from ray_jobs.workers.ray_failures import FailureClassifier
+from ray_jobs.workers.recovery import Failure, Place
+from ray_jobs.workers.required_files import NONE, Requirements, require_here
+from ray_jobs.workers.worker import Outcome, PeakMemory, Worker, free_memory, worker_name
 
 if TYPE_CHECKING:
     from mlprune.models.shard import Shard
+
+Handle = TypeVar("Handle")
+
+
+class Offers(Generic[Handle]):
+    """The offer of the job that runs; jobs are numbered in the order in which they are started."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._number = self._n_ended = 0
+        self._early: tuple[int, Mapping[str, Handle]] = (0, {})
+        """An offer that arrived before its job began."""
+        self._offered: dict[str, Handle] = {}
+        self._given_back: list[str] = []
+
+    def begin(self, number: int, offered: Mapping[str, Handle]) -> None:
+        """Begin a job.
+
+        Args:
+            number: larger than that of earlier jobs, from 1.
+            offered: name -> replica.
+        """
+        with self._changed:
+            early_number, early = self._early
+            self._number = number
+            self._offered = dict(early if early_number == number else offered)
+            self._given_back = []
+
+    def offer(self, number: int, offered: Mapping[str, Handle]) -> None:
+        """Replace the offer of a job; ignored if the job has ended."""
+        with self._changed:
+            if number > self._number:
+                self._early = (number, offered)
+            elif number > self._n_ended:
+                self._offered = {name: one for name, one in offered.items() if name not in self._given_back}
+
+    def current(self) -> dict[str, Handle]:
+        """Return the replicas that are offered now."""
+        with self._changed:
+            return dict(self._offered)
+
+    def give_back(self, name: str) -> None:
+        """Give back a replica that the job does not use any more."""
+        with self._changed:
+            self._offered.pop(name, None)
+            self._given_back.append(name)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """End the job; it uses no other replica any more."""
+        with self._changed:
+            self._n_ended = self._number
+            self._offered = {}
+            self._changed.notify_all()
+
+    def wait_given_back(self, number: int) -> tuple[str, ...]:
+        """Wait until a job gives back replicas, and return their names; return none if the job has ended."""
+        with self._changed:
+            self._changed.wait_for(lambda: number <= self._n_ended or (number == self._number and self._given_back))
+            if number <= self._n_ended:
+                return ()
+            names, self._given_back = tuple(self._given_back), []
+            return names
+
+
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class RayPending(Generic[Result_co]):
+    """The result of a task in another worker."""
+
+    def __init__(self, replica: "RayReplica", reference: ObjectRef) -> None:
+        self._replica = replica
+        self._reference = reference
+
+    def is_done(self) -> bool:
+        """See `Pending.is_done`."""
+        return bool(ray.wait([self._reference], timeout=0)[0])
+
+    def result(self) -> Result_co:
+        """See `Pending.result`."""
+        result: Result_co = self._replica.failures.get(self._reference, who="another replica", name=self._replica.name)
+        self._replica.has_worked = True
+        return result
+
+
+class RayReplica:
+    """The replica of a worker actor that shares a job."""
+
+    def __init__(self, actor: ActorHandle, job: Job, *, name: str) -> None:
+        self.name = name
+        self.actor = actor
+        self.failures = FailureClassifier()
+        self.has_worked = False
+        """Whether a task has ended, so that the replica has loaded the model."""
+        self._arguments = (job.chain_model, job.offload_level)
+
+    def begin(self, task: Callable[[Chain], Result]) -> RayPending[Result]:
+        """See `Replica.begin`."""
+        return RayPending(self, self.actor.help.remote(*self._arguments, task))
+
+
+class JobReplicas:
+    """The replicas that share a job with this worker; see `ReplicaOffer`.
+
+    Those that are offered when the job begins load the model at the same time as this worker.
+
+    Args:
+        offers: name -> worker.
+        pool: resources of every worker.
+    """
+
+    def __init__(self, offers: Offers[ActorHandle], job: Job, pool: Pool) -> None:
+        self._offers = offers
+        self._job = job
+        self._replicas: dict[str, RayReplica] = {}
+        self._group_size = (
+            pool.model_threads if pool.n_shards == 1 and not (pool.is_offloaded or job.offload_level) else None
+        )
+        for replica in self.replicas():
+            replica.begin(load_only)
+
+    def join(self, chain: Chain) -> Chain:
+        """Make one chain of this worker's chain and those of the others."""
+        return ReplicatedChain(chain, self, group_size=self._group_size)
+
+    def replicas(self) -> list[RayReplica]:
+        """See `ReplicaOffer.replicas`."""
+        offered = self._offers.current()
+        for name in offered.keys() - self._replicas.keys():
+            self._replicas[name] = RayReplica(offered[name], self._job, name=name)
+        return [self._replicas[name] for name in offered]
+
+    def give_back(self, replica: Replica) -> None:
+        """See `ReplicaOffer.give_back`."""
+        assert isinstance(replica, RayReplica), "only replicas of `replicas` are given back"
+        self._offers.give_back(replica.name)
+
+    def peaks(self) -> list[ObjectRef]:
+        """Return references to the peak memory of the replicas that share the job and have loaded the model."""
+        return [replica.actor.peak_gib.remote() for replica in self.replicas() if replica.has_worked]
+
 
 Method = TypeVar("Method", bound=Callable[..., object])
 SHARING = "sharing"
@@ -72,7 +220,7 @@ class ShardActor(NodeActor):
         needs: Requirements = NONE,
         number: int,
     ) -> None:
-        from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
+        from ray_jobs.workers.in_process import warm_up  # noqa: PLC0415 - see the module's docstring
 
         require_here(needs)
         self._pool = pool
@@ -90,7 +238,7 @@ class ShardActor(NodeActor):
 
     def load(self, model: ModelRef, span: range, *, offload_level: int) -> None:
         """Load some blocks of a model in place of those that the process has."""
-        from ray_jobs.workers.model_loading import load_shard  # noqa: PLC0415 - see the module's docstring
+        from ray_jobs.workers.in_process import load_shard  # noqa: PLC0415 - see the module's docstring
 
         self.unload()
         self._shard = load_shard(model, span, self._pool, offload_level=offload_level)
@@ -137,7 +285,7 @@ class WorkerActor(NodeActor):
         needs: Requirements = NONE,
         number: int,
     ) -> None:
-        from ray_jobs.workers.model_loading import warm_up  # noqa: PLC0415 - see the module's docstring
+        from ray_jobs.workers.in_process import warm_up  # noqa: PLC0415 - see the module's docstring
 
         require_here(needs)
         self._model = model
@@ -223,8 +371,8 @@ class WorkerActor(NodeActor):
             shard.measure.remote()
 
     def _load(self, other: ModelRef | None, *, offload_level: int) -> Chain:
-        from ray_jobs.workers.model_loading import load_model  # noqa: PLC0415 - see the module's docstring
-        from ray_jobs.workers.shard_chain import load_chain  # noqa: PLC0415
+        from ray_jobs.workers.in_process import load_model  # noqa: PLC0415 - see the module's docstring
+        from ray_jobs.workers.ray_chain import load_chain  # noqa: PLC0415
 
         model = other or self._model
         if not self._shards:

@@ -1,4 +1,4 @@
-"""Connect to Ray and list the resources of its nodes."""
+"""Connect to Ray, list the resources of its nodes, and start tasks that examine one node."""
 
 import logging
 import os
@@ -10,17 +10,31 @@ from typing import TypedDict
 from urllib.parse import urlsplit
 
 import ray
+from ray import ObjectRef
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from mlprune.errors import BadInputError
 from mlprune.network import connection_problem
-from mlprune.plan.node_capacity import Gpu, Node
+from mlprune.plan.resources.node_capacity import Gpu, Node
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.process.signals import ignore_signals, preserve_signal_handlers
 from ray_jobs.workers.node_resources import LocalRay, local_ray_bytes, n_cpus
-from ray_jobs.workers.nodes.node_tasks import start_on_node
 
 logger = logging.getLogger(__name__)
+
+
+def start_on_node(function: Callable[..., object], node_id: str, *arguments: object) -> ObjectRef:
+    """Start a function on a node, once. It reserves nothing, so it does not wait for busy CPUs and GPUs."""
+    on_node = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    task = ray.remote(function).options(num_cpus=0, num_gpus=0, scheduling_strategy=on_node, max_retries=0)
+    return task.remote(*arguments)
+
+
+def reason_of_failure(err: RayError) -> str:
+    """Return why a task failed: the last line of the error, after the traceback of the task."""
+    return str(err).strip().rpartition("\n")[2]
+
 
 CLIENT_SCHEME = "ray://"
 CLIENT_PORT, GCS_PORT = 10001, 6379

@@ -5,8 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import GIB
+from mlprune.plan.resources.node_capacity import GIB, Node
 from ray_jobs.process.gpus import visible_gpus
 
 MEMINFO = Path("/proc/meminfo")

@@ -8,13 +8,13 @@ from typing import Any, Concatenate
 from ray import ObjectRef
 from ray.actor import ActorHandle
 
-from mlprune.models.block_ranges import shard_of
+from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Arguments, ReplicaOffer
-from mlprune.models.inference.block_batching import group_visitors
-from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
+from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage, group_visitors
 from mlprune.models.local_chain import chain_limit
 from mlprune.models.shard import Shard
-from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
+from mlprune.plan.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT, Pool
+from mlprune.steps.job import ModelRef
 from ray_jobs.workers.ray_failures import FailureClassifier
 
 
@@ -82,3 +82,15 @@ class RayChain:
 
     def _get(self, references: Any) -> Any:
         return self._failures.get(references, who="a shard")
+
+
+def load_chain(shards: Sequence[ActorHandle], model: ModelRef, pool: Pool, *, offload_level: int) -> RayChain:
+    """Load a model into shard actors; those that it does not need become empty."""
+    spans = plan_spans(model.n_blocks, min(len(shards), model.n_blocks))
+    used, unused = shards[: len(spans)], shards[len(spans) :]
+    loading = [
+        shard.load.remote(model, span, offload_level=offload_level) for shard, span in zip(used, spans, strict=True)
+    ]
+    loading += [shard.unload.remote() for shard in unused]
+    FailureClassifier().get(loading, who="a shard")
+    return RayChain(used, spans, model.n_blocks, threads=pool.model_threads)

@@ -13,7 +13,7 @@ from ray.exceptions import OutOfMemoryError as RayOutOfMemoryError
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from mlprune.errors import MlpruneError, OutOfMemoryError, WorkerLostError
-from ray_jobs.workers.recovery.out_of_memory import is_out_of_memory
+from ray_jobs.workers.recovery import is_out_of_memory
 
 VMSTAT = Path("/proc/vmstat")
 

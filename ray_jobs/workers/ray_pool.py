@@ -18,19 +18,24 @@ from ray import ObjectRef
 from ray.actor import ActorHandle
 from ray.exceptions import RayError
 
-from mlprune.plan.pool import Pool
+from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
-from ray_jobs.workers.nodes.node_tasks import start_on_node
-from ray_jobs.workers.nodes.requirements import NONE, Requirements
-from ray_jobs.workers.nodes.room_wait import LOG_INTERVAL_S, START_WAIT_S, RoomWait
-from ray_jobs.workers.nodes.scaling import Scaling
+from ray_jobs.workers.cluster import start_on_node
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.recovery.failures import Failure, describe_failure
-from ray_jobs.workers.recovery.heartbeats import Heartbeats, Place, end_if_stopped, silent_after_s
-from ray_jobs.workers.recovery.worker_health import WorkerHealth
-from ray_jobs.workers.replica_actors import ReplicaActors
-from ray_jobs.workers.sharing.shared_jobs import SharedJobs
+from ray_jobs.workers.recovery import (
+    Failure,
+    Heartbeats,
+    Place,
+    WorkerHealth,
+    describe_failure,
+    end_if_stopped,
+    silent_after_s,
+)
+from ray_jobs.workers.replica_actors import LOG_INTERVAL_S, START_WAIT_S, ReplicaActors, RoomWait
+from ray_jobs.workers.required_files import NONE, Requirements
+from ray_jobs.workers.scaling import Scaling
+from ray_jobs.workers.shared_jobs import SharedJobs
 from ray_jobs.workers.worker import Outcome, lost_outcome
 
 logger = logging.getLogger(__name__)

@@ -1,16 +1,9 @@
 """Chains of shard actors: load a model into actors, and start the actors of a command that runs no jobs."""
 
-from collections.abc import Sequence
-
-from ray.actor import ActorHandle
-
-from mlprune.models.block_ranges import plan_spans
-from mlprune.plan.pool import Pool
+from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import WHOLE_MODEL, ModelRef
-from ray_jobs.workers.placement_groups import ReplicaPlacement
-from ray_jobs.workers.ray_chain import RayChain
-from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.replica_actors import start_shards
+from ray_jobs.workers.ray_chain import RayChain, load_chain
+from ray_jobs.workers.replica_actors import ReplicaPlacement, start_shards
 
 
 def start_chain(store_uri: str, model: ModelRef, pool: Pool, *, placement: ReplicaPlacement, name: str) -> RayChain:
@@ -24,15 +17,3 @@ def start_chain(store_uri: str, model: ModelRef, pool: Pool, *, placement: Repli
     n_shards = min(pool.n_shards, model.n_blocks)
     shards = start_shards(n_shards, store_uri, model, pool, placement=placement, name=name)
     return load_chain(shards, model, pool, offload_level=WHOLE_MODEL)
-
-
-def load_chain(shards: Sequence[ActorHandle], model: ModelRef, pool: Pool, *, offload_level: int) -> RayChain:
-    """Load a model into shard actors; those that it does not need become empty."""
-    spans = plan_spans(model.n_blocks, min(len(shards), model.n_blocks))
-    used, unused = shards[: len(spans)], shards[len(spans) :]
-    loading = [
-        shard.load.remote(model, span, offload_level=offload_level) for shard, span in zip(used, spans, strict=True)
-    ]
-    loading += [shard.unload.remote() for shard in unused]
-    FailureClassifier().get(loading, who="a shard")
-    return RayChain(used, spans, model.n_blocks, threads=pool.model_threads)

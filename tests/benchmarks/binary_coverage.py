@@ -20,11 +20,12 @@ from scipy import special
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from mlprune.numeric.statistics.equivalence import equivalence_interval, noninferiority_p_value
 from mlprune.numeric.statistics.paired_proportions import (
     effective_pairs,
+    equivalence_interval,
     mcnemar_exact_p_values,
     mcnemar_mid_p_values,
+    noninferiority_p_value,
     tango_interval,
     tango_p_values,
 )

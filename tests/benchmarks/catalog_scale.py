@@ -24,14 +24,14 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catalog.ingest.materialized import refresh_all
-from catalog.queries import NamedQuery, list_queries
+from catalog.ingest.insert_rows import refresh_all
+from catalog.sql_files import NamedQuery, list_queries
 from catalog.store import Catalog
-from catalog.store.answer_calls import MACRO
 from catalog.store.connections import connect
 from catalog.store.database_file import FILE_NAME
+from catalog.store.item_answers import MACRO
 from mlprune.store.records import Artefact, Record, identity
-from mlprune.store.segments.encoding import segment_bytes
+from mlprune.store.segments import segment_bytes
 from mlprune.store.store import Store
 from tests.catalog.store_processes import PATIENCE_S, event, finished, started, write_and_checkpoint_until
 

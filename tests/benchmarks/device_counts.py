@@ -22,8 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import torch
 
-from mlprune.evaluation.scoring.batches import plan_texts
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
 from mlprune.models.inference.decoding import greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
@@ -32,7 +31,7 @@ from mlprune.models.messages import ScoringBatch, TokenBatch
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
-from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.store.store import Store
 from tests.pretended_gpus import Ledger, pretended_gpus
 from tests.tiny_models import PAD, save_tiny_model

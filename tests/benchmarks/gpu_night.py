@@ -21,10 +21,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
-from mlprune.numeric.inference import accelerator_log_probs, log_probs
-from mlprune.plan.gpu_kinds import FAST_ROWS, GPU_KINDS, SLOW_ROWS, share_of_peak
+from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
+from mlprune.numeric import log_probs
+from mlprune.plan.resources.rates import FAST_ROWS, GPU_KINDS, SLOW_ROWS, share_of_peak
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
 
 N_BLOCKS, HIDDEN, VOCABULARY = 32, 4096, 256_008
@@ -48,8 +47,8 @@ class Setting:
 
 
 SETTINGS = (
-    Setting("batches as on a CPU", "cpu", log_probs.MAX_STATES),
-    Setting("batches for a GPU", "cuda", accelerator_log_probs.MAX_LOGITS // VOCABULARY),
+    Setting("batches as on a CPU", "cpu", log_probs.MAX_CPU_STATES),
+    Setting("batches for a GPU", "cuda", log_probs.MAX_LOGITS // VOCABULARY),
 )
 
 

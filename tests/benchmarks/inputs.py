@@ -13,7 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, XGLMConfig, XGLMForCausalLM
 
 from mlprune.hashing import ordered_by_hash
-from mlprune.models.tokenizer_checks import SENTENCE
+from mlprune.models.loading import SENTENCE
 
 LANGUAGES = {"en": "English", "fr": "French", "es": "Spanish", "de": "German", "sw": "Swahili", "hi": "Hindi"}
 PAIRS = tuple(f"{source}-en" for source in LANGUAGES if source != "en")

@@ -26,8 +26,8 @@ from mlprune.plan import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import Job
-from mlprune.steps.observe.block_pass.jobs import ObserveBlocksJob
-from mlprune.steps.observe.jobs import ObserveJob
+from mlprune.steps.observe.block_pass import ObserveBlocksJob
+from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.store.store import Store
 
 N_THREADS = 2

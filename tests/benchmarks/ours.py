@@ -21,7 +21,7 @@ from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import read_keep_masks
 from mlprune.recipe import load_recipe
 from mlprune.steps.job import Job
-from mlprune.steps.prune.stored_masks import StoredMasks, stored_masks
+from mlprune.steps.variants.variant_rows import StoredMasks, stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

@@ -30,8 +30,7 @@ from mlprune.recipe import load_recipe
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.publish.apply import apply_published
 from mlprune.steps.publish.apply_published import write
-from mlprune.steps.publish.publication import Publication
-from mlprune.steps.publish.publish import publish_variants
+from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.store.store import Store
 
 N_THREADS = 2

@@ -25,8 +25,7 @@ from torch import Tensor
 from mlprune.methods import REFINERS, Parameters
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.selection.levels import row_levels
-from mlprune.numeric.weights.layer_errors import layer_errors
-from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs
+from mlprune.numeric.weights.layer_inputs import FeatureMoments, LayerInputs, layer_errors
 from mlprune.numeric.weights.scores import wanda_scores
 from mlprune.processes.parallel import set_worker_threads
 

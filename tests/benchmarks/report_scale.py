@@ -15,7 +15,7 @@ import duckdb
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from catalog.ingest.materialized import refresh_all
+from catalog.ingest.insert_rows import refresh_all
 from catalog.report import write_report
 from catalog.store import Catalog
 from catalog.store.database_file import FILE_NAME

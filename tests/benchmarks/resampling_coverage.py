@@ -24,8 +24,7 @@ from mlprune.numeric.statistics.calibration_interval import calibration_differen
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, squared_score
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
-from mlprune.numeric.statistics.randomization import swap_test
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips, swap_test
 from tests.benchmarks.conditions import machine, moment
 
 Array = NDArray[np.float64]

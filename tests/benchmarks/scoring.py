@@ -39,7 +39,7 @@ from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS
-from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.store.store import Store
 
 SHAPE = replace(FULL, vocabulary=256_008)

@@ -33,12 +33,11 @@ from scipy.special import ndtr, ndtri
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from mlprune.methods import NO_PARAMETERS
 from mlprune.search.level_units import LevelUnits
-from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent
+from mlprune.search.method import ItemBudget, Settings, VariantBudget, n_items_spent, winner
 from mlprune.search.methods.evolution import EvolutionParameters
 from mlprune.search.methods.racing import RacingParameters
 from mlprune.search.registry import SEARCH_METHODS, build_method
 from mlprune.search.space import Axis, Point, Space
-from mlprune.search.trials import winner
 from tests.benchmarks.conditions import machine, moment
 from tests.simulated_search import run_search
 

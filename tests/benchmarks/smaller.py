@@ -25,12 +25,11 @@ from rows import HEAD, Row
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from mlprune.models.families.checks import UnitLayout, unit_layouts
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.families.units import UnitLayout, unit_layouts
-from mlprune.numeric.structured.flap import feature_scores, unit_scores
-from mlprune.numeric.structured.unit_choice import UnitGroup, removed_units
+from mlprune.numeric.structured import UnitGroup, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
-from mlprune.steps.export.smaller import LOADER, make_smaller
+from mlprune.steps.export.export import LOADER, make_smaller
 
 N_THREADS = 2
 SPARSITY = 0.3

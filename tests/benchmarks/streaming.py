@@ -32,7 +32,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.plan import build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import load_recipe
-from mlprune.steps.observe import statistics_plan
+from mlprune.steps.observe import passes
 from mlprune.steps.observe.statistics_files import LAYOUT, read_block_statistics, write_part
 from mlprune.steps.prune.ordering import OrderBlockJob
 from mlprune.store.store import Store
@@ -112,7 +112,7 @@ def write_corpus(folder: Path, size: Size, n_lines: int) -> dict[str, Any]:
 
 def write_jobs(folder: Path, store_folder: Path, sizes: Sizes, n: int) -> dict[str, Any]:
     """Make the set of n demonstrations and write the jobs that observe it, as workers receive them."""
-    statistics_plan.PART_TOKENS = sizes.part_tokens
+    passes.PART_TOKENS = sizes.part_tokens
     recipe = write_recipe(folder, f"observe-{n}", size=replace(sizes.model, samples=n))
     plan, store = build_plan(load_recipe(recipe)), Store(store_folder)
     load_chain = partial(local_chain, Path(plan.model.path), dtype=plan.model.dtype)

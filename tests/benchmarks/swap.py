@@ -31,7 +31,7 @@ from rows import HEAD, Row
 from mlprune.json_values import as_float
 from mlprune.models.local_chain import local_chain
 from mlprune.processes.parallel import parallel_map, set_worker_threads
-from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.store.store import Store
 
 VARIANTS = 20

@@ -341,7 +341,7 @@ def fold_one(folder: Path, n_variants: int) -> dict[str, Any]:
 
 def query(folder: Path, n_variants: int) -> dict[str, Any]:
     """Answer every named query with its default parameters."""
-    from catalog.queries import list_queries  # noqa: PLC0415
+    from catalog.sql_files import list_queries  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
     from tests.benchmarks.catalog_scale import _parameters  # noqa: PLC0415
 
@@ -378,7 +378,7 @@ def check_store(folder: Path, n_variants: int) -> dict[str, Any]:
 
 def status(folder: Path, n_variants: int) -> dict[str, Any]:
     """Show the status of the run of empty jobs."""
-    from ray_jobs.driver.status.run_status import store_status  # noqa: PLC0415
+    from ray_jobs.driver.run_status import store_status  # noqa: PLC0415
 
     (run,) = store_status(Store(folder / f"run-{n_variants}"))
     return {"done": sum(step.n_done for step in run.steps.values())}

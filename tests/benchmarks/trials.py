@@ -30,13 +30,12 @@ from mlprune.numeric.masks import packed_masks
 from mlprune.plan import Plan, build_plan
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
-from mlprune.steps.evaluate.jobs import apply_variant
+from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.job import Job
-from mlprune.steps.prune.composed.compose import ComposeVariantJob
-from mlprune.steps.prune.composed.compose_plan import trial_jobs
+from mlprune.steps.prune.composed import ComposeVariantJob, trial_jobs
+from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.ordering import CollectVariantsJob
-from mlprune.steps.prune.plan_jobs import variant_jobs
 from mlprune.store.store import Store
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)

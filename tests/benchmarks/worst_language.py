@@ -24,8 +24,7 @@ from scipy import special
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_sums
-from mlprune.numeric.statistics.randomization import swap_p_value
-from mlprune.numeric.statistics.sign_flips import sign_flip_tests, sign_flips
+from mlprune.numeric.statistics.sign_flips import sign_flip_tests, sign_flips, swap_p_value
 from tests.benchmarks.conditions import machine, moment
 
 Array = NDArray[np.float64]

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from catalog.check import Damage, check
+from catalog.check import Damage, check, repair
 from catalog.queries import run_user_query
-from catalog.repair import repair
 from catalog.store import Catalog
-from mlprune.steps.prune.composed.compose import ComposeVariantJob
+from mlprune.steps.prune.composed import ComposeVariantJob
 from mlprune.store.store import Store
 from tests.catalog_data import STARTED
 from tests.composed_variants import PLACES, Both

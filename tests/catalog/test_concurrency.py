@@ -164,7 +164,7 @@ def test_a_torn_copy_is_detected_and_not_used_for_answers(
             file.write(b"torn" * 1000)
         return copy
 
-    monkeypatch.setattr("catalog.store.update.snapshot_copy", torn)
+    monkeypatch.setattr("catalog.store.database_file.snapshot_copy", torn)
     monkeypatch.setattr(connections, "LOCK_TIMEOUT_S", 0.1)
     is_held, may_go = event(), event()
     holder = started(hold, catalog_file(store), is_held, may_go)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from catalog.queries import list_queries
-from catalog.report.panels.profiles import profile_panels
+from catalog.report.panels.layers import profile_panels
+from catalog.sql_files import list_queries
 from catalog.store import Catalog
 from tests.catalog.query_answers import answers
 from tests.tiny_recipes import N_FACTS, FinishedRun

@@ -1,20 +1,158 @@
+"""Defaults of query parameters that follow from a store, and the line that explains an empty result."""
+
 import math
 import re
 import statistics
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
 import pytest
 
-from catalog.ingest.view_files import views
-from catalog.queries import is_sql, list_queries, named_query, run_user_query
+from catalog.ingest.table_files import views
+from catalog.queries import answer_user_query, complete_ids, is_sql, run_user_query, short_id_length, store_defaults
+from catalog.results import QueryResult
+from catalog.sql_files import find_query, list_queries, named_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
+from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import answers
-from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES
+from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES, write_rows
+from tests.catalog_data import evaluation_of as catalog_data_evaluation_of
+
+
+def test_a_parameter_may_be_the_unique_beginning_of_an_id(catalog: Catalog) -> None:
+    ids = [row[0] for row in catalog.select("SELECT DISTINCT variant_id FROM variant_layers ORDER BY ALL").rows]
+    whole = run_user_query(catalog, "layer_sparsity", [f"variant_id={ids[0]}"])
+    length = next(n for n in range(4, 21) if sum(other.startswith(ids[0][:n]) for other in ids) == 1)
+    assert run_user_query(catalog, "layer_sparsity", [f"variant_id={ids[0][:length]}"]) == whole
+    assert whole.rows
+
+
+def test_a_beginning_of_several_ids_is_an_error_that_lists_them(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catalog.queries.MIN_BEGINNING", 0)
+    with pytest.raises(QueryError) as error:
+        complete_ids(catalog, {"variant_id": ""})
+    assert error.value.context["parameter"] == "variant_id"
+    assert "more" in str(error.value.context["expected"])
+
+
+def test_other_values_are_kept(catalog: Catalog) -> None:
+    values = {"variant_id": "zzzz", "evaluation_id": None, "run_id": "a", "task": "facts"}
+    assert complete_ids(catalog, values) == values
+
+
+def test_ids_are_as_long_as_needed_to_tell_them_from_every_record(catalog: Catalog) -> None:
+    known = catalog.select("SELECT id FROM records ORDER BY id LIMIT 1").rows[0][0]
+    assert short_id_length(catalog, QueryResult(("id",), ((known,),))) == 8
+    for n_equal in (7, 8, 13, 19):
+        other = known[:n_equal] + ("0" if known[n_equal] != "0" else "1") + known[n_equal + 1 :]
+        length = short_id_length(catalog, QueryResult(("id", "n"), ((other, 1), (None, 2))))
+        assert length == max(8, n_equal + 1)
+    assert short_id_length(catalog, QueryResult(("n",), ((1,),))) == 8
+
+
+@pytest.fixture(scope="module")
+def only_xnli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """The catalog of a store that has nothing but XNLI on dev, in two languages."""
+    store = Store(tmp_path_factory.mktemp("xnli"))
+    for language in ("fr", "sw"):
+        catalog_data_evaluation_of(
+            store, "some variant", task="xnli", language=language, split="dev", values={"accuracy": 0.5}
+        )
+    with Catalog.open(store) as opened:
+        yield opened
+
+
+def defaults_of(catalog: Catalog, name: str, *pairs: str) -> dict[str, object]:
+    parameters = find_query(name).parameters
+    values = parse_parameters(pairs, parameters)
+    return dict(store_defaults(catalog, values, given={pair.partition("=")[0] for pair in pairs}))
+
+
+def test_the_only_task_and_split_of_a_store_are_the_defaults(only_xnli: Catalog) -> None:
+    assert defaults_of(only_xnli, "values_by_variant") == {"task": "xnli", "split": "dev"}
+    assert defaults_of(only_xnli, "best_by_language") == {"task": "xnli"}
+    assert defaults_of(only_xnli, "values_by_variant", "task=facts") == {}
+    assert defaults_of(only_xnli, "layer_sparsity") == {}
+
+
+def test_defaults_that_the_store_has_stay(catalog: Catalog) -> None:
+    for query in list_queries():
+        values = {parameter.name: parameter.default for parameter in query.parameters}
+        assert store_defaults(catalog, values, given=()) == {}, query.name
+
+
+def test_a_given_task_determines_the_split_and_the_metric(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    catalog_data_evaluation_of(store, "v", task="facts", language="fr", split="test", values={"accuracy": 0.5})
+    catalog_data_evaluation_of(store, "v", task="perplexity", language="fr", split="dev", values={"perplexity": 9.0})
+    with Catalog.open(store) as opened:
+        only = {"split": "dev", "metric": "perplexity"}
+        assert defaults_of(opened, "values_by_variant", "task=perplexity") == only
+        assert defaults_of(opened, "values_by_variant") == {}
+
+
+def test_the_only_task_with_rank_consistencies_is_the_default_of_queries_of_these(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for task in ("translation", "xnli"):
+        catalog_data_evaluation_of(store, "v", task=task, language="fr", split="dev", values={"accuracy": 0.5})
+    keys = {"variant_id": "v", "task": "xnli", "language": "fr", "reference_language": "en", "split": "dev"}
+    row = {**keys, "evaluation_id": "e", "reference_evaluation_id": "f", "value": 0.5, "scoring_rule": "mean"}
+    write_rows(store, "rank_consistency", parameters={}, parents={}, rows={"rank_consistency": [row]})
+    with Catalog.open(store) as opened:
+        found = answer_user_query(opened, "rank_consistency_to_english", []).notes
+        assert found[:2] == tuple(
+            f"{name}: the only {name.partition('=')[0]} that has rank consistencies"
+            for name in ("task=xnli", "split=dev")
+        )
+        assert defaults_of(opened, "values_by_variant") == {"split": "dev"}
+
+
+def notes(catalog: Catalog, text: str, *pairs: str) -> tuple[str, ...]:
+    answer = answer_user_query(catalog, text, pairs)
+    assert answer.result.rows == ()
+    return answer.notes
+
+
+def test_an_empty_result_names_what_the_store_has_instead(only_xnli: Catalog, catalog: Catalog) -> None:
+    assert notes(only_xnli, "values_by_variant", "task=facts") == ("No rows for task=facts; the store has xnli (dev)",)
+    (of_split,) = notes(only_xnli, "values_by_variant", "task=xnli", "split=test")
+    assert of_split == "No rows for task=xnli, split=test; the store has xnli (dev)"
+    (of_metric,) = notes(catalog, "values_by_variant", "task=facts", "metric=chrf")
+    assert of_metric == "No rows for task=facts, split=test, metric=chrf; the store has metric accuracy, ece"
+    assert notes(catalog, "best_by_language", "task=nope")[0].endswith(
+        "the store has facts (dev, test), perplexity (test), translation (test)"
+    )
+
+
+def test_an_unknown_id_is_named(catalog: Catalog) -> None:
+    (note,) = notes(catalog, "layer_sparsity", "variant_id=zzz")
+    assert note.startswith("No rows for variant_id=zzz; the store has")
+    assert "table variants" in note
+
+
+def test_a_query_that_finds_nothing_for_known_parameters_says_what_it_returns(only_xnli: Catalog) -> None:
+    replaced, explained = notes(only_xnli, "best_by_language")
+    assert replaced == "task=xnli: the only task in the store"
+    assert explained.startswith("No rows for task=xnli; the query returns one row per base model, language")
+    assert explained.endswith("the store has xnli (dev)")
+    assert notes(only_xnli, "failures")[0].startswith("No rows; the query returns one row per job that failed")
+
+
+def test_sql_without_rows_says_so(only_xnli: Catalog) -> None:
+    assert notes(only_xnli, "SELECT 1 AS a WHERE false") == ("No rows; the columns are a",)
+
+
+def test_an_empty_store_is_said_to_have_no_evaluations(tmp_path: Path) -> None:
+    with Catalog.open(Store(tmp_path / "store")) as opened:
+        assert notes(opened, "values_by_variant") == ("No rows for task=facts; the store has no evaluations",)
+
 
 Rows = dict[str, list[dict[str, Any]]]
 ALPHA = 0.05

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from catalog.result_formats import render
 from catalog.results import QueryResult
 from catalog.store import Catalog
+from catalog.terminal.result_table import render
 from mlprune.errors import QueryError
 
 

@@ -16,8 +16,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from catalog.check import check
-from catalog.ingest.fold import FoldResult
-from catalog.ingest.schema import update_schema
+from catalog.ingest.fold import FoldResult, update_schema
 from catalog.store import LOCK_TIMEOUT_S, Catalog, rebuild
 from catalog.store.database_file import FILE_NAME
 from mlprune.errors import QueryError, StoreError
@@ -284,7 +283,7 @@ def test_a_rebuild_on_a_full_disk_is_one_line_and_keeps_the_old_file(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["catalog.store.rebuild"], "update_connection", fail)
+    monkeypatch.setattr(sys.modules["catalog.store.catalog"], "update_connection", fail)
     with pytest.raises(StoreError) as caught:
         rebuild(store)
     assert caught.value.context["path"] == str(store.local_root / FILE_NAME)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from catalog.ingest.view_files import views
+from catalog.ingest.table_files import views
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.store.store import Store

@@ -2,8 +2,8 @@
 
 import pytest
 
-from catalog.result_formats import render
 from catalog.results import QueryResult
+from catalog.terminal.result_table import render
 from catalog.visible_text import visible
 
 

@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Callable
 
-from mlprune.evaluation.inference import estimates, samples
+from mlprune.evaluation.inference import estimates
 from mlprune.numeric.evaluation import choice, metrics
 from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES, cluster_resamples
@@ -24,11 +24,11 @@ def most_clusters_with_all_signs() -> int:
 
 
 CONSTANTS: dict[str, tuple[float, ...]] = {
-    "random sign vectors": (sign_flips.N_FLIPS, len(samples.flips_of(20)) - 1),
+    "random sign vectors": (sign_flips.N_FLIPS, len(estimates.flips_of(20)) - 1),
     "clusters up to which all sign vectors are used": (most_clusters_with_all_signs(),),
-    "resamples of clusters": (N_RESAMPLES, len(samples.resamples_of(2))),
+    "resamples of clusters": (N_RESAMPLES, len(estimates.resamples_of(2))),
     "seed of sign vectors and of resamples of clusters": (
-        samples.SEED,
+        estimates.SEED,
         default(sign_flips.sign_flips, "seed"),
         default(cluster_resamples, "seed"),
     ),

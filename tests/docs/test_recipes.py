@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from mlprune.recipe import Recipe, parse_recipe
-from mlprune.recipe.loading.sections import HIDDEN
+from mlprune.recipe.combinations import HIDDEN
 from mlprune.yaml_files import YamlLoader
 from tests.docs.pages import ROOT, blocks, pages
 

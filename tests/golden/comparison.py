@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlprune.numeric.masks.packed_levels import PackedLevels
+from mlprune.numeric.masks.packed_masks import PackedLevels
 
 Contract = Mapping[str, Mapping[str, Any]]
 """What `contract.run_contract` returns."""

@@ -13,9 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import safetensors.numpy
 
-from catalog.ingest.view_files import macros
-from catalog.queries import list_queries
-from catalog.sql_files import statement
+from catalog.ingest.table_files import macros
+from catalog.sql_files import list_queries, statement
 from catalog.store import Catalog
 from infra.pages.catalog_reference import PREDICTIONS
 from infra.pages.command_reference import commands

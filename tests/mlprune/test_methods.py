@@ -11,7 +11,7 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURE
 from mlprune.numeric.activations.aggregation import AGGREGATION_FUNCTIONS
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.selection.levels import LEVEL_FUNCTIONS
-from mlprune.numeric.weights.reconstruction_functions import RECONSTRUCTION_FUNCTIONS
+from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
 from mlprune.pruning.schedules import SCHEDULE_FUNCTIONS
 from mlprune.pruning.spec import ScoreSpec

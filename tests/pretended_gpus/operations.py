@@ -9,23 +9,24 @@ from torch import Tensor
 
 from mlprune.models.chain import Chain, advance_to
 from mlprune.models.families.records import Family
-from mlprune.models.inference.block_influence import InfluenceVisitor
-from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
-from mlprune.models.inference.hidden_sums import HiddenSumVisitor
-from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
-from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.inference.observation import (
+    ActiveNeuronVisitor,
+    CaptureVisitor,
+    HiddenSumVisitor,
+    InfluenceVisitor,
+    StatisticsVisitor,
+)
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.messages import SweepObservation, WantedStatistics
 from mlprune.models.shard import Shard
-from mlprune.numeric.activations.packed_triangle import packed_triangle
+from mlprune.numeric.activations.gram import packed_triangle
 from mlprune.numeric.weights.quantisation import Quantisation
-from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_inputs import BlockInputs, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.feature_factors import feature_factors
+from mlprune.pruning.mask_files import StoredChanges
 from mlprune.pruning.scoring import keep_masks
 from mlprune.pruning.spec import ScoreSpec, StatisticsSelection
-from mlprune.pruning.weight_files import StoredChanges
 from tests.chains import text_batch
 from tests.scored_texts import one_batch, some_texts
 from tests.tiny_models import HIDDEN, PAD

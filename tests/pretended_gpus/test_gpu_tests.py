@@ -20,7 +20,7 @@ def gpu_test(module: str, name: str) -> Callable[..., Any]:
 
 
 def test_modules_go_to_the_first_gpu():
-    test = gpu_test("models.placement.test_device_map", "test_small_modules_go_to_the_first_accelerator_whole")
+    test = gpu_test("models.placement.test_placed_modules", "test_small_modules_go_to_the_first_accelerator_whole")
     with pretended_gpus():
         test()
 
@@ -43,7 +43,7 @@ def test_a_gpu_gives_the_scores_of_the_cpu(tmp_path: Path, family: str):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_gpu_scores_like_float64(dtype: torch.dtype):
-    test = gpu_test("numeric.inference.test_accelerator_log_probs", "test_an_accelerator_scores_like_float64")
+    test = gpu_test("numeric.test_log_probs", "test_an_accelerator_scores_like_float64")
     with pretended_gpus() as ledger:
         test(dtype)
     assert ledger.kernels

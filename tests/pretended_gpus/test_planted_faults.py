@@ -7,17 +7,16 @@ from typing import Any
 import pytest
 
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.block_influence import InfluenceVisitor
 from mlprune.models.inference.block_runner import BlockRunner
-from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
+from mlprune.models.inference.observation import CaptureVisitor, InfluenceVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.meta_model import MetaModel
-from mlprune.models.placement import device_map
+from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard
 from mlprune.models.sweep_states import ResidentStates
+from mlprune.numeric.activations.accelerator_statistics import HostCopies
 from mlprune.numeric.activations.gram import GramAccumulator
-from mlprune.numeric.activations.host_copies import HostCopies
 from mlprune.numeric.masks.packed_masks import replace_mask, write_masked
 from mlprune.numeric.masks.packing import pack_flags, unpack_flags
 from mlprune.numeric.selection import levels
@@ -45,10 +44,10 @@ class Fault:
 
 
 PICKLED = "is pickled"
-MOVES = device_map._move_inputs_to
+MOVES = placed_modules._move_inputs_to
 FAULTS = (
     Fault("weights stay on the CPU", MetaModel.load, "value.to(device)", "value", "observe"),
-    Fault("buffers stay on the CPU", device_map.move_inputs, "buffer.to(device)", "buffer", "observe"),
+    Fault("buffers stay on the CPU", placed_modules.move_inputs, "buffer.to(device)", "buffer", "observe"),
     Fault("angles are not moved", MOVES, "send_to_device(kwargs, device)", "kwargs", "score", family="llama"),
     Fault("states are not moved", MOVES, "send_to_device(args, device)", "args", "score"),
     Fault("a shift stays on the CPU", BlockRunner.step, ".to(hidden)", ".to(hidden.dtype)", "mask"),

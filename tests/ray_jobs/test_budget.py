@@ -12,9 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
-from mlprune.plan.estimate import Needs, needs_of
-from mlprune.plan.node_capacity import Node
-from mlprune.plan.pool import GIB, Pool
+from mlprune.plan.resources.estimate import Needs, needs_of
+from mlprune.plan.resources.node_capacity import GIB, Node, Pool
 from tests.forked_runs import ForkedRun, mlprune
 from tests.ray_cluster import ROOT, Cluster
 from tests.tiny_models import save_tiny_model

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from mlprune.evaluation.tasks.hub_datasets import pinned
-from mlprune.steps.evaluate.prepared_task import _prepared_task
-from mlprune.steps.evaluate.task_items import _task_data
+from mlprune.steps.tasks.evaluation import _prepared_task, _task_data
 from tests.command_line import Done
 from tests.hub import Hub, json_lines, serving, use_hub
 from tests.tiny_recipes import copied_inputs, tiny_recipe, write_recipe

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mlprune.evaluation.tasks.hub_datasets import pinned
-from mlprune.steps.evaluate.prepared_task import _prepared_task
-from mlprune.steps.evaluate.task_items import _task_data
+from mlprune.steps.tasks.evaluation import _prepared_task, _task_data
 from tests.command_line import Done
 from tests.docs.pages import ROOT, blocks
 from tests.hub import Hub, folder_files, serving, use_hub_in_processes

@@ -5,9 +5,9 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, Panel, Size, distinct, evenly_spaced, grouped, omission_note
-from catalog.report.drawing.svg import INK
-from catalog.report.style import BLUE, GREEN, ORANGE, PURPLE
+from catalog.report.exhibits import Group, Panel, Size, distinct, evenly_spaced, grouped, omission_note
+from catalog.report.labels import BLUE, GREEN, ORANGE, PURPLE
+from catalog.report.svg import INK
 from catalog.results import Row
 
 MAX_RUNS = 8

@@ -1,12 +1,155 @@
-"""Removed weights by layer, and differences between masks of different profiles."""
+"""Removed weights by block and layer, and differences between masks of sets and of profiles."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, distinct, evenly_spaced, grouped, omission_note
-from catalog.report.drawing.heatmap import Grid, Scale
-from catalog.report.filters import facets_of
-from catalog.report.labels import method_label, number, text_range
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from catalog.report.exhibits import (
+    Grid,
+    Group,
+    LegendEntry,
+    Panel,
+    Scale,
+    Size,
+    distinct,
+    evenly_spaced,
+    grouped,
+    omission_note,
+)
+from catalog.report.labels import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    SeriesStyle,
+    facets_of,
+    method_label,
+    number,
+    text_range,
+)
+from catalog.report.svg import INK
 from catalog.results import Row
+
+MAX_VARIANTS = 9
+"""Maximum number of lines in a figure; their variants are chosen at even distances."""
+_SIZE = Size(3.9, 2.6)
+STYLES = (
+    SeriesStyle(BLUE, "o"),
+    SeriesStyle(VERMILLION, "s"),
+    SeriesStyle(GREEN, "^"),
+    SeriesStyle(PURPLE, "D"),
+    SeriesStyle(ORANGE, "v"),
+    SeriesStyle(SKY, "P"),
+    SeriesStyle(BLACK, "X"),
+    SeriesStyle("#882255", "o", is_hollow=True),
+    SeriesStyle("#999933", "s", is_hollow=True),
+)
+
+
+def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw for each model the removed fraction by block, and the values of blocks that schedules read, if any.
+
+    Args:
+        rows: result of `layer_schedule.sql`, without uniform schedules.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        variants = [variant_rows for _, variant_rows in grouped(members, "variant_id")]
+        shown = evenly_spaced(variants, MAX_VARIANTS)
+        ratios = dict(grouped((row for row in members if row["outliers_id"]), "outliers_id", "outlier_m"))
+        values = grouped((row for row in members if row["block_values_id"]), "block_value_name")
+        legend = [
+            LegendEntry.of_series(str(variant_rows[0]["label"]), STYLES[index], dashed=_is_dashed(variant_rows))
+            for index, variant_rows in enumerate(shown)
+        ]
+        groups.append(
+            Group(
+                title=str(model) + omission_note(len(shown), len(variants), "variants"),
+                panels=(
+                    _removed_panel(shown),
+                    *([_ratio_panel(ratios)] if ratios else []),
+                    *(_value_panel(str(name), rows) for (name,), rows in values),
+                ),
+                rows=members,
+                legend=tuple(legend),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _is_dashed(rows: Sequence[Row]) -> bool:
+    """Whether the line is dashed: for dense propagation, as in the curves."""
+    return bool(rows[0]["propagation"] == "dense")
+
+
+def _removed_panel(variants: Sequence[Sequence[Row]]) -> Panel:
+    shares = [row["removed_share"] for rows in variants for row in rows]
+    span = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
+    return Panel(label=f"Removed weights by block: {span}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
+
+
+def _draw_removed(axes: Axes, *, variants: Sequence[Sequence[Row]]) -> None:
+    for index, rows in enumerate(variants):
+        by_block = {row["block"]: row["removed_share"] for row in rows}
+        axes.plot(
+            list(by_block),
+            list(by_block.values()),
+            color=STYLES[index].colour,
+            linestyle="--" if _is_dashed(rows) else "-",
+            **STYLES[index].marker_options,
+            markersize=4.5,
+            linewidth=1.4,
+        )
+    largest = max(row["removed_share"] for rows in variants for row in rows)
+    _finish(axes, title="removed fraction of a block's weights", largest=largest)
+
+
+def _ratio_panel(ratios: Mapping[tuple[str, float], Sequence[Row]]) -> Panel:
+    bounds = ", ".join(sorted({f"{m:g}" for _, m in ratios}))
+    return _line_panel(
+        f"Scores above {bounds} times the block's mean, by block",
+        [_by_block(rows, "outlier_ratio") for rows in ratios.values()],
+        title="fraction of scores that are outliers",
+    )
+
+
+def _value_panel(name: str, rows: Sequence[Row]) -> Panel:
+    title = f"{name.replace('_', ' ')} of a block"
+    lines = [_by_block(of_record, "block_value") for _, of_record in grouped(rows, "block_values_id")]
+    return _line_panel(f"{title[0].upper()}{title[1:]}", lines, title=title)
+
+
+def _by_block(rows: Sequence[Row], column: str) -> dict[int, float]:
+    return {row["block"]: row[column] for row in rows}
+
+
+def _line_panel(label: str, lines: Sequence[Mapping[int, float]], *, title: str) -> Panel:
+    values = [value for by_block in lines for value in by_block.values()]
+    span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    draw = partial(_draw_lines, lines=lines, title=title, largest=max(values))
+    return Panel(label=f"{label}: {span}", size=_SIZE, draw=draw)
+
+
+def _draw_lines(axes: Axes, *, lines: Sequence[Mapping[int, float]], title: str, largest: float) -> None:
+    for by_block in lines:
+        axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
+    _finish(axes, title=title, largest=largest)
+
+
+def _finish(axes: Axes, *, title: str, largest: float) -> None:
+    axes.set_title(title, color=INK, weight="bold", fontsize=9)
+    axes.grid(axis="y")
+    axes.set_ylim(0, largest * 1.08 or 1.0)
+    axes.set_xlabel("block")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
 
 MAX_PAIRS, MAX_METHODS = 16, 12
 """Maximum number of heat maps. Pairs are chosen at even distances; of methods, the most uneven ones are drawn."""
@@ -116,3 +259,119 @@ def block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, 
         column_name="layer",
         facets=facets_of(rows[0], only=("score",)),
     )
+
+
+MAX_PROFILE_VARIANTS = 24
+"""Maximum number of variants in one table of metric differences, evenly spaced."""
+METRICS = ("accuracy", "rank_consistency", "bleu")
+
+
+def profile_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw the differences between masks, then those between metrics.
+
+    Args:
+        rows: result of `profile_differences.sql`.
+    """
+    masks = [row for row in rows if row["compared"] == "masks"]
+    metrics = [row for row in rows if row["compared"] == "metrics" and row["metric"] in METRICS]
+    to_english = [row for row in metrics if row["reference_language"] in (None, "en")]
+    return (*profile_heat_maps(masks), *_metric_groups(to_english))
+
+
+def _metric_groups(rows: Sequence[Row]) -> Iterator[Group]:
+    """Yield one group per base model, with a table per task, split and metric."""
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        largest = max(0.01, *(abs(row["difference"]) for row in members if row["difference"] is not None))
+        scale = Scale(-largest, largest, is_diverging=True)
+        yield Group(
+            title=f"{model}: values in the paper profile minus values in the corrected profile",
+            panels=tuple(
+                _metric_grid(cells, title=f"{task}, {split}: {str(metric).replace('_', ' ')}", scale=scale)
+                for (task, split, metric), cells in grouped(members, "task", "split", "metric")
+            ),
+            rows=members,
+            legend=(LegendEntry(label=f"-{number(largest)}|{number(largest)}", scale=scale),),
+            facets=facets_of(members[0], only=("model",)),
+        )
+
+
+def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
+    """Return a heat map with a row per variant and a column per language."""
+    variants = [cells for _, cells in grouped(rows, "corrected_id")]
+    shown = evenly_spaced(variants, MAX_PROFILE_VARIANTS)
+    languages = distinct(rows, "language")
+    values = {
+        (down, languages.index(row["language"])): row["difference"]
+        for down, cells in enumerate(shown)
+        for row in cells
+        if row["difference"] is not None
+    }
+    sizes = f"{min(row['n_corrected'] for row in rows)} and {min(row['n_paper'] for row in rows)}"
+    return Grid(
+        title=f"{title}, at least {sizes} examples" + omission_note(len(shown), len(variants), "variants"),
+        label=f"Paper minus corrected, {title}",
+        rows=tuple(str(cells[0]["label"]) for cells in shown),
+        columns=tuple(languages),
+        values=values,
+        texts={position: number(value) for position, value in values.items()},
+        scale=scale,
+        row_name="variant",
+    )
+
+
+MAX_MASK_METHODS, MAX_SPARSITIES = 6, 3
+"""Maximum number of methods, and of heat maps of each, which are those of different sparsities; at even distances."""
+
+
+def mask_profiles(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw heat maps of the corrected overlap for each model: one per method and sparsity.
+
+    Args:
+        rows: result of `mask_overlaps.sql`.
+    """
+    groups = []
+    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
+        methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings")]
+        shown = evenly_spaced(methods, MAX_MASK_METHODS)
+        lowest = min((row["corrected"] for row in members if row["corrected"] is not None), default=0.0)
+        scale = Scale(min(lowest, 0.99), 1.0)
+        grids = [grid for cells in shown for grid in _of_method(cells, scale=scale)]
+        n_grids = len(grouped(members, "score", "propagation", "structure", "settings", "sparsity"))
+        groups.append(
+            Group(
+                title=str(model) + omission_note(len(grids), n_grids, "methods and sparsities"),
+                panels=tuple(grids),
+                rows=members,
+                legend=(
+                    LegendEntry(f"{number(scale.low, digits=2)}|1: the same weights; unrelated masks: 0", scale=scale),
+                ),
+                facets={"model": str(model)},
+            )
+        )
+    return tuple(groups)
+
+
+def _of_method(rows: Sequence[Row], *, scale: Scale) -> list[Grid]:
+    sparsities = [cells for _, cells in grouped(rows, "sparsity")]
+    shown = evenly_spaced(sparsities, MAX_SPARSITIES)
+    return [_grid([row for row in cells if row["corrected"] is not None], scale=scale) for cells in shown]
+
+
+def _grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
+    first = rows[0]
+    least = min(rows, key=lambda row: (row["corrected"], row["block"], row["layer"]))
+    title = f"{method_label({**first, 'set_kind': None})}, sparsity {first['sparsity']:.3g}"
+    pairs = f"{first['n_pairs']} pair{'' if first['n_pairs'] == 1 else 's'} of variants"
+    where = f"block {least['block']}, {least['layer']}: {number(least['corrected'])}"
+    return block_by_layer(
+        rows,
+        column="corrected",
+        title=f"{title}: {pairs}, Jaccard by chance {number(_mean(rows, 'chance'), digits=2)}",
+        label=f"Overlap of removed weights, corrected for chance, {title}: mean {number(_mean(rows, 'corrected'))}, "
+        f"least in {where} ({least['least_alike']})",
+        scale=scale,
+    )
+
+
+def _mean(rows: Sequence[Row], column: str) -> float:
+    return float(sum(row[column] for row in rows) / len(rows))

@@ -6,12 +6,9 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from catalog.report.drawing.exhibits import Group, LegendEntry, Panel, Size, distinct, english_first, grouped
-from catalog.report.drawing.heatmap import Grid, Scale
-from catalog.report.drawing.svg import INK
-from catalog.report.filters import facets_of
-from catalog.report.labels import number, task_label, with_interval
-from catalog.report.style import BLUE, GREY, VERMILLION
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, distinct, english_first, grouped
+from catalog.report.labels import BLUE, GREY, VERMILLION, facets_of, number, task_label, with_interval
+from catalog.report.svg import INK
 from catalog.results import Row
 
 _TASK = ("base_model", "base_model_id", "task", "split")

@@ -5,8 +5,15 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlprune.corpus.layouts.language_codes import is_known_language, parse_code
-from mlprune.corpus.layouts.text_layout import SPLITS, TextLayout, TextSource, files_in, split_name
+from mlprune.corpus.layouts.text_layout import (
+    SPLITS,
+    TextLayout,
+    TextSource,
+    files_in,
+    is_known_language,
+    parse_code,
+    split_name,
+)
 from mlprune.corpus.text_files import read_lines, uncompressed_name
 
 _FLORES = re.compile(r"(?P<code>[a-z]{3}(_[A-Za-z0-9]+)*)\.(?P<split>dev|devtest|test)")

@@ -6,17 +6,16 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.layouts.language_codes import is_known_language
-from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, split_name
-from mlprune.corpus.row_files import (
+from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
+from mlprune.corpus.text_files import (
     DELIMITED_SUFFIXES,
     delimited_format,
     parquet_columns,
     read_cells,
     read_delimited,
     read_parquet,
+    uncompressed_name,
 )
-from mlprune.corpus.text_files import uncompressed_name
 from mlprune.errors import CorpusError
 
 _CODE = r"(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)"

@@ -14,9 +14,8 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from mlprune.errors import BadInputError, TaskFileError
-from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
-from mlprune.evaluation.scoring.text_scores import score_texts
+from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
+from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.evaluation.scoring.translation import decoding_batches
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode

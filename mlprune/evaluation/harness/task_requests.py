@@ -1,10 +1,13 @@
-"""Tasks of lm-evaluation-harness: find them by name, load them, run them on a model, and return plain rows.
+"""Tasks of lm-evaluation-harness: find, load and run them, and their rows as plain values.
+
+Tasks of lm-evaluation-harness: find them by name, load them, run them on a model, and return plain rows.
 
 Data come from local files if the YAML of a task says so, otherwise from a hub. Python code of a task runs if it belongs
 to the installed harness or is in a folder that the user names; no code comes from a hub. Tasks that execute the output
 of a model are refused.
 """
 
+import json
 import logging
 import os
 import random
@@ -23,11 +26,66 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from mlprune.errors import MlpruneError, TaskFileError, unknown
-from mlprune.evaluation.harness.rows import document_row, plain_value, request_row
 from mlprune.hashing import digest
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 
 logger = logging.getLogger(__name__)
+
+
+DOCUMENTS_SCHEMA = {
+    "doc_id": "int64",
+    "filter": "string",
+    "target": "string",
+    "document": "string",
+    "metrics": "string",
+}
+"""Columns of a file with documents; document and metrics are JSON."""
+
+
+def document_row(sample: Mapping[str, Any]) -> dict[str, JsonValue]:
+    """Row of one document after one filter, with its metrics."""
+    return {
+        "doc_id": int(sample["doc_id"]),
+        "filter": str(sample["filter"]),
+        "target": text_or_json(sample["target"]),
+        "document": text_or_json(plain_value(sample["doc"])),
+        "metrics": text_or_json(plain_value({name: sample[name] for name in sample["metrics"]})),
+    }
+
+
+def request_row(request: Any) -> dict[str, JsonValue]:
+    """Row of one request with its first answer: a number and a flag, a number, or a text."""
+    answer = request.resps[0]
+    is_pair, is_text = isinstance(answer, tuple), isinstance(answer, str)
+    return {
+        "doc_id": int(request.doc_id),
+        "request_index": int(request.idx),
+        "kind": str(request.request_type),
+        "context": str(request.args[0]),
+        "continuation": text_or_json(plain_value(request.args[1])) if len(request.args) > 1 else None,
+        "log_likelihood": None if is_text else float(answer[0] if is_pair else answer),
+        "is_greedy": bool(answer[1]) if is_pair else None,
+        "output": answer if is_text else None,
+    }
+
+
+def text_or_json(value: object) -> str:
+    """Return a text unchanged, and any other value as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+
+
+def plain_value(value: object) -> Any:
+    """Convert a value to JSON types; values without a JSON type become text."""
+    return json.loads(json.dumps(value, default=_unknown, sort_keys=True), parse_constant=str)
+
+
+def _unknown(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray | set | frozenset):
+        return sorted(value) if isinstance(value, set | frozenset) else value.tolist()
+    return getattr(value, "__name__", None) or str(value)
+
 
 SEEDS = {"random": 0, "numpy": 1234, "torch": 1234, "fewshot": 1234}
 """The harness's own defaults."""

@@ -1,12 +1,131 @@
-"""Results of inference: a metric's value, and the difference between two evaluations."""
+"""Samples of a metric and results of inference: a value, a difference, and the chance level."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property, lru_cache
+from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mlprune.errors import ShapeError
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.task_metrics import Metric
 from mlprune.json_values import JsonValue
-from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.evaluation.metrics import guess_credit
+from mlprune.numeric.statistics.bootstrap import cluster_resamples
+from mlprune.numeric.statistics.clusters import Array, Interval, cluster_codes, cluster_sums
 from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
+from mlprune.numeric.statistics.proportions import chance_p_value
+from mlprune.numeric.statistics.sign_flips import sign_flips
+
+SEED = 0
+
+
+class HasItems(Protocol):
+    """Predictions of any task."""
+
+    @property
+    def example_ids(self) -> tuple[str, ...]:
+        """Ids of the items, in order."""
+        ...
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """Cluster of each item."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Statistics of one evaluation."""
+
+    statistics: Array
+    """[n, k], one row per item."""
+    codes: NDArray[np.int64]
+    """[n], cluster of each item, numbered in the order of their first items."""
+
+    @property
+    def n(self) -> int:
+        """Number of items."""
+        return len(self.codes)
+
+    @cached_property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        return int(self.codes.max()) + 1
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether every item is a cluster of its own."""
+        return self.n_clusters == self.n
+
+    @cached_property
+    def sums(self) -> Array:
+        """[n_clusters, k] sums of the statistics over each cluster."""
+        return cluster_sums(self.statistics, self.codes)
+
+    @cached_property
+    def total(self) -> Array:
+        """[k] sums over all items."""
+        return np.asarray(self.statistics.sum(axis=0))
+
+
+@dataclass(frozen=True)
+class PairedSample:
+    """Statistics of two evaluations of the same items."""
+
+    first: Sample
+    second: Sample
+
+
+def sample_of(metric: Metric, predictions: HasItems) -> Sample:
+    """Return the statistics of a metric.
+
+    Raises:
+        ShapeError: the predictions have no items.
+    """
+    if not predictions.example_ids:
+        raise ShapeError("a metric needs items", metric=metric.name, expected="at least 1", got=0)
+    return Sample(metric.statistics(predictions), cluster_codes(predictions.clusters))
+
+
+def paired_sample(metric: Metric, first: HasItems, second: HasItems) -> PairedSample:
+    """Return the statistics of a metric for two evaluations. Clusters are those of the first.
+
+    Raises:
+        ShapeError: the two are not about the same items in the same order, or there are none.
+    """
+    check_same_items(first.example_ids, second.example_ids)
+    sample = sample_of(metric, first)
+    return PairedSample(sample, Sample(metric.statistics(second), sample.codes))
+
+
+def check_same_items(first: tuple[str, ...], second: tuple[str, ...]) -> None:
+    """Refuse evaluations of different items.
+
+    Raises:
+        ShapeError: the ids differ.
+    """
+    if first == second:
+        return
+    pairs = enumerate(zip(first, second, strict=False))
+    index = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
+    expected, got = (ids[index] if index < len(ids) else "no more examples" for ids in (first, second))
+    raise ShapeError("predictions are about different examples", index=index, expected=expected, got=got)
+
+
+@lru_cache(maxsize=2)
+def flips_of(n_clusters: int) -> NDArray[np.int8]:
+    """Return the sign vectors for a number of clusters, [K, n_clusters]: 9,999 random ones after the observed one."""
+    return sign_flips(n_clusters, seed=SEED)
+
+
+@lru_cache(maxsize=2)
+def resamples_of(n_clusters: int) -> NDArray[np.uint16]:
+    """Return the resamples for a number of clusters, [1999, n_clusters] counts."""
+    return cluster_resamples(n_clusters, seed=SEED)
+
 
 LEVEL, NARROW_LEVEL = 0.95, 0.90
 """Coverage of all intervals, and of those whose ends are one-sided tests at 5 %. Both have the same rule and nest."""
@@ -111,3 +230,43 @@ def interval_columns(name: str, interval: Interval | None) -> dict[str, JsonValu
     """Return the columns `{name}_low` and `{name}_high` of the catalog; null without an interval, or for infinity."""
     low, high = (None, None) if interval is None else (finite(interval.low), finite(interval.high))
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+@dataclass(frozen=True)
+class Chance:
+    """The accuracy of guessing, and the test against it."""
+
+    value: float
+    p_value: float
+    """One-sided: the accuracy is not above chance."""
+
+
+def chance_of(metric: Metric, predictions: object) -> Chance | None:
+    """Return the chance level of an accuracy; None for other metrics.
+
+    It is the mean over items of 1 / number of candidates. If all items have the same candidates, always answering with
+    the same one is as good as its share, so chance is the share of the most frequent right candidate.
+    """
+    if metric.name != "accuracy" or not isinstance(predictions, Predictions):
+        return None
+    chances = chances_of(predictions)
+    credit = metric.statistics(predictions)[:, 0]
+    p_value = chance_p_value(credit, chances, cluster_codes(predictions.clusters))
+    return Chance(float(chances.mean()), p_value)
+
+
+def chances_of(predictions: Predictions) -> Array:
+    """Return the credit that guessing is expected to have on each item, [n]."""
+    sizes = np.diff(predictions.starts)
+    first = predictions.candidates[: int(sizes[0])]
+    return guess_credit(sizes, predictions.gold, labelled=predictions.candidates == first * len(sizes))
+
+
+def limit_reached(metric: Metric, value: MetricValue, chance: Chance | None) -> str | None:
+    """Return `floor` if a value is not significantly above chance, `ceiling` if its interval reaches the best value."""
+    if chance is not None and chance.p_value >= SIGNIFICANCE:
+        return "floor"
+    best = metric.best
+    if best is not None and value.interval is not None and value.interval.contains(best):
+        return "ceiling"
+    return None

@@ -1,21 +1,85 @@
-"""Statistics of two evaluations in several languages over shared clusters, and their random exchanges and resamples.
+"""Statistics over shared clusters in several languages, of two evaluations or many candidates.
+
+Statistics of two evaluations in several languages over shared clusters, and their random exchanges and resamples.
 
 Items are matched by id and clusters by name, so that a draw takes a cluster in all languages. The clusters are those of
 all languages together; a language without a cluster contributes 0.
+
+Statistics of many candidates in several languages over shared clusters, and their values in shared resamples.
+
+The dense model's items and clusters are those of all candidates. Statistics are added over clusters as predictions are
+read, so that only the sums are in memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.samples import HasItems, check_same_items, flips_of, resamples_of
+from mlprune.evaluation.inference.estimates import HasItems, check_same_items, flips_of, resamples_of
 from mlprune.evaluation.task_metrics import Metric
+from mlprune.languages import ENGLISH, resource_class_of, script_of
 from mlprune.numeric.statistics.bootstrap import jackknife_contributions, resampled_sums
 from mlprune.numeric.statistics.clusters import Array, cluster_sums, shared_cluster_codes
-from mlprune.numeric.statistics.randomization import swapped_values
+from mlprune.numeric.statistics.sign_flips import swapped_values
+from mlprune.vocabulary import GroupKind
+
+
+@dataclass(frozen=True)
+class LanguageGroup:
+    """Languages of a task that are taken together."""
+
+    kind: GroupKind
+    name: str
+    """The script, the number of the resource class, or the language; empty for other kinds and for all languages."""
+    languages: tuple[str, ...]
+    """Languages, or pairs of languages, sorted."""
+
+
+def language_groups(main_languages: Mapping[str, str]) -> list[LanguageGroup]:
+    """Return the groups of a task's languages that have at least one language.
+
+    The difference of a group `gap` is that of a language, or of the mean outside English, minus that of English.
+
+    English is in `all` and `worst`, but in no script and no resource class. A language that the taxonomy of resource
+    classes lacks is in no resource class.
+
+    Args:
+        main_languages: evaluated language, or pair such as `fr-en` -> the language that places it in a group: itself,
+            or the pair's language other than English.
+    """
+    languages = tuple(sorted(main_languages))
+    foreign = tuple(name for name in languages if main_languages[name] != ENGLISH)
+    scripts = {name: script_of(main_languages[name]) for name in foreign}
+    classes = {name: resource_class_of(main_languages[name]) for name in foreign}
+    groups = [
+        LanguageGroup("outside_english", "", foreign),
+        LanguageGroup("all", "", languages),
+        LanguageGroup("worst", "", languages),
+        *(_having(scripts, script, kind="script") for script in sorted(set(scripts.values()))),
+        *(
+            _having(classes, number, kind="resource_class")
+            for number in sorted({number for number in classes.values() if number is not None})
+        ),
+        *_gaps(languages, foreign),
+    ]
+    return [group for group in groups if group.languages]
+
+
+def _gaps(languages: Sequence[str], foreign: Sequence[str]) -> list[LanguageGroup]:
+    """Return each language minus English, and the mean outside English minus English; nothing without English."""
+    if ENGLISH not in languages or not foreign:
+        return []
+    pairs = [LanguageGroup("gap", name, tuple(sorted((ENGLISH, name)))) for name in foreign]
+    return [LanguageGroup("gap", "", tuple(languages)), *pairs]
+
+
+def _having(values: Mapping[str, object], value: object, *, kind: GroupKind) -> LanguageGroup:
+    return LanguageGroup(kind, str(value), tuple(name for name in values if values[name] == value))
+
 
 MEANS = ("credit", "log_likelihood")
 """Inference of metrics whose values, or their logarithms, are ratios of sums over clusters."""
@@ -179,3 +243,91 @@ def _shares(metric: Metric, sums: Array, *, value: Array, left_out: Array) -> tu
     if metric.inference in MEANS:
         return mean_shares(metric, sums)
     return jackknife_contributions(value, left_out), np.full(left_out.shape, 1 / len(sums))
+
+
+T = TypeVar("T")
+
+Reader = Callable[[int, str], HasItems | None]
+"""(index of a candidate, language) -> its predictions; None if it was not evaluated in the language."""
+
+
+@dataclass(frozen=True)
+class CandidateSums:
+    """Sums of a metric's statistics over clusters, for each candidate and language."""
+
+    metric: Metric
+    languages: tuple[str, ...]
+    """In alphabetical order."""
+    clusters: tuple[str, ...]
+    """Names, in the order of their first items."""
+    items: Mapping[str, tuple[str, ...]]
+    """Language -> ids of its items."""
+    clusters_of: Mapping[str, frozenset[str]]
+    """Language -> names of its clusters."""
+    sums: Array
+    """[C, candidates, languages, k]; not a number where a candidate was not evaluated."""
+
+    @property
+    def sign(self) -> float:
+        """1 if higher values are better, otherwise -1."""
+        return 1.0 if self.metric.higher_is_better else -1.0
+
+    def candidates(self, languages: Sequence[str]) -> list[int]:
+        """Return the candidates that were evaluated in all of some languages."""
+        totals = self.observed[:, [self.languages.index(name) for name in languages]]
+        return [int(index) for index in np.flatnonzero(np.isfinite(totals).all(axis=1))]
+
+    @cached_property
+    def observed(self) -> Array:
+        """[candidates, languages] values; the logarithm of perplexity."""
+        return language_values(self.metric, self.sums.sum(axis=0))
+
+    @cached_property
+    def resampled(self) -> Array:
+        """[R, candidates, languages] values: resamples of clusters in which every language has an item."""
+        of_candidates: list[Array] = []
+        for sums, observed in zip(np.moveaxis(self.sums, 1, 0), self.observed, strict=True):
+            values_of = resampled_values(self.metric, np.nan_to_num(sums))
+            of_candidates.append(np.where(np.isfinite(observed), values_of, np.nan))
+        values = np.stack(of_candidates, axis=1)
+        return values[np.isfinite(values[:, 0]).all(axis=1)]
+
+
+def candidate_sums(metrics: Mapping[str, Metric], read: Reader, *, n_candidates: int) -> CandidateSums:
+    """Read the predictions of all candidates and return the sums of their statistics.
+
+    Args:
+        metrics: language -> the metric; for translation it depends on the language.
+        read: reads predictions. Candidate 0, the dense model, was evaluated in all languages.
+        n_candidates: number of candidates.
+    Raises:
+        ShapeError: two candidates are not about the same items.
+    """
+    languages = tuple(sorted(metrics))
+    reference = {language: _required(read(0, language)) for language in languages}
+    clusters, codes = shared_cluster_codes(predictions.clusters for predictions in reference.values())
+    codes_of = dict(zip(languages, codes, strict=True))
+
+    def sums_of(index: int, language: str) -> Array | None:
+        predictions = reference[language] if index == 0 else read(index, language)
+        if predictions is None:
+            return None
+        check_same_items(reference[language].example_ids, predictions.example_ids)
+        return cluster_sums(metrics[language].statistics(predictions), codes_of[language], n_clusters=len(clusters))
+
+    parts = [[sums_of(index, language) for language in languages] for index in range(n_candidates)]
+    absent = np.full_like(_required(parts[0][0]), np.nan)
+    table = [np.stack([absent if sums is None else sums for sums in row], axis=1) for row in parts]
+    return CandidateSums(
+        metric=metrics[languages[0]],
+        languages=languages,
+        clusters=clusters,
+        items={language: predictions.example_ids for language, predictions in reference.items()},
+        clusters_of={language: frozenset(predictions.clusters) for language, predictions in reference.items()},
+        sums=np.stack(table, axis=1),
+    )
+
+
+def _required(value: T | None) -> T:
+    assert value is not None, "the dense model was evaluated in all languages"
+    return value

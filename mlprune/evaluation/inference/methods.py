@@ -1,15 +1,359 @@
-"""Registry of inference methods, and the values and differences of metrics that they give."""
+"""Registry of inference methods: means of credit, perplexity, summed statistics, calibration.
 
+Inference for a mean of credit, such as accuracy.
+
+If items are independent and each is right or wrong, a value has Wilson's interval, and a difference has Tango's test
+with the interval that inverts it, whose far end is at least the exact binomial one (`equivalence_interval`). If items
+share clusters or credit is fractional, a value has Wilson's interval with the effective number of items, and a
+difference has the sign-flip test over clusters with the interval that inverts it.
+
+Inference for perplexity, on the scale of its logarithm.
+
+ln(perplexity) is a ratio of sums over texts: negative log-likelihoods over scored tokens. A value has the bootstrap-t
+interval of this ratio, with clusters as units, whose ends are exponentiated; below ten clusters, where resamples often
+have hardly any variation, the t interval. A difference is ln(first / second); its sign-flip test
+exchanges the two evaluations of a cluster, and the interval inverts the test.
+
+Inference for any function of summed statistics: BLEU, chrF, precision, recall and F1.
+
+Intervals are BCa intervals of a bootstrap over clusters, paired for differences. p-values are those of approximate
+randomisation: the outputs of the two evaluations are exchanged for whole clusters, at random. The two procedures may
+disagree near p = 0.05. Metrics with equal statistics share the sums.
+
+Inference for calibration error: intervals without its upward bias, and approximate randomisation.
+
+The error is a sum of absolute values, which sampling error only increases. The stored value is the plain one; its
+interval is for the true error and may end below the value.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol, TypeVar
+from functools import lru_cache, partial
+from typing import Literal, Protocol, TypeVar
 
-from mlprune.evaluation.inference.calibration import CalibrationInference
-from mlprune.evaluation.inference.credit import CreditInference
-from mlprune.evaluation.inference.estimates import Difference, MetricValue
-from mlprune.evaluation.inference.log_likelihood import LogLikelihoodInference
-from mlprune.evaluation.inference.resampled import ResampledInference
-from mlprune.evaluation.inference.samples import HasItems, PairedSample, Sample, paired_sample, sample_of
+import numpy as np
+
+from mlprune.evaluation.inference.estimates import (
+    LEVEL,
+    NARROW_LEVEL,
+    Difference,
+    HasItems,
+    IntervalName,
+    MetricValue,
+    PairedSample,
+    Sample,
+    finite,
+    flips_of,
+    paired_sample,
+    resamples_of,
+    sample_of,
+)
 from mlprune.evaluation.task_metrics import InferenceName, Metric
+from mlprune.numeric.statistics.bootstrap import (
+    NOISE,
+    bca_interval,
+    is_constant,
+    leave_one_out_sums,
+    ratio_t_interval,
+    resampled_ratios,
+    resampled_sums,
+    studentized_interval,
+)
+from mlprune.numeric.statistics.calibration_interval import calibration_difference, calibration_interval
+from mlprune.numeric.statistics.cluster_score import boundary_interval
+from mlprune.numeric.statistics.clusters import Array, Interval, ratio_estimate
+from mlprune.numeric.statistics.paired_proportions import equivalence_interval, mcnemar_mid_p, tango_p_value
+from mlprune.numeric.statistics.power import (
+    detectable_difference,
+    detectable_difference_of_items,
+    smallest_significant_difference,
+)
+from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_value, swapped_differences
+
+LEAST_FLIPPED_CLUSTERS = 6
+"""Clusters that have to change in one direction for p < 0.05 in a sign-flip test: 2 / 2^6 = 0.03."""
+
+
+class CreditInference:
+    """Inference for metrics whose statistics are an item's credit in [0, 1], and 1."""
+
+    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
+        """Return one value per metric."""
+        return [_measured(sample)] * len(metrics)
+
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
+        """Return one difference per metric."""
+        return [_compared(pair)] * len(metrics)
+
+
+def _measured(sample: Sample) -> MetricValue:
+    credit = sample.statistics[:, 0]
+    value = float(credit.mean())
+    is_plain = sample.is_independent and _is_binary(credit)
+    n = float(sample.n) if is_plain else effective_size(credit, sample.codes)
+    interval = wilson_interval(value * n, n)
+    error = finite(ratio_estimate(*sample.sums.T).standard_error)
+    return MetricValue(
+        value, interval, "wilson" if is_plain else "wilson_effective", error, sample.n, sample.n_clusters
+    )
+
+
+def _compared(pair: PairedSample) -> Difference:
+    ours, theirs = pair.first.statistics[:, 0], pair.second.statistics[:, 0]
+    n, n_clusters = pair.first.n, pair.first.n_clusters
+    n_gained, n_lost = int((ours > theirs).sum()), int((ours < theirs).sum())
+    is_binary = _is_binary(ours) and _is_binary(theirs)
+    contributions, sizes = credit_parts(pair.first.sums, pair.second.sums)
+    estimate = ratio_estimate(contributions, sizes)
+    if is_binary and pair.first.is_independent:
+        method: Literal["tango", "sign_flip"] = "tango"
+        levels = (LEVEL, NARROW_LEVEL)
+        interval, narrow = (equivalence_interval(n_gained, n_lost, n, level=level) for level in levels)
+        p_value = tango_p_value(n_gained, n_lost, n)
+        smallest = smallest_significant_difference(n, test="tango")
+        detectable = _detectable_by_items(n, n_gained + n_lost)
+    else:
+        result = sign_flip_test(contributions, sizes, flips_of(n_clusters))
+        method, interval, narrow, p_value = "sign_flip", result.interval, result.interval90, result.p_value
+        smallest = LEAST_FLIPPED_CLUSTERS / n if n_clusters >= LEAST_FLIPPED_CLUSTERS else None
+        detectable = detectable_difference(estimate.standard_error) if finite(estimate.standard_error) else None
+    return Difference(
+        difference=float(ours.mean() - theirs.mean()),
+        interval=interval,
+        interval90=narrow,
+        method=method,
+        p_value=p_value,
+        test=method,
+        standard_error=finite(estimate.standard_error),
+        n=n,
+        n_clusters=n_clusters,
+        p_mid_mcnemar=mcnemar_mid_p(n_gained, n_lost) if is_binary else None,
+        n_gained=n_gained,
+        n_lost=n_lost,
+        smallest_significant=smallest,
+        detectable_difference=detectable,
+    )
+
+
+def credit_parts(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return each cluster's difference of credit, and its items, both [C]; the ratio of the sums is the difference.
+
+    Args:
+        first: [C, 2], credit and number of items of the clusters.
+        second: [C, 2].
+    """
+    return first[:, 0] - second[:, 0], second[:, 1]
+
+
+@lru_cache(maxsize=4096)
+def _detectable_by_items(n: int, n_discordant: int) -> float | None:
+    return detectable_difference_of_items(n, n_discordant / n, test="tango")
+
+
+def _is_binary(credit: Array) -> bool:
+    return bool(((credit == 0) | (credit == 1)).all())
+
+
+ENOUGH_CLUSTERS = 10
+"""From this number of clusters on, a value has the bootstrap-t interval."""
+
+
+class LogLikelihoodInference:
+    """Inference for metrics whose statistics are a text's log-likelihood and number of scored tokens."""
+
+    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
+        """Return one value per metric."""
+        log_likelihoods, n_tokens = sample.sums.T
+        value = float(np.exp(-sample.total[0] / sample.total[1]))
+        error = finite(ratio_estimate(-log_likelihoods, n_tokens).standard_error)
+        method: IntervalName = "log_bootstrap_t" if sample.n_clusters >= ENOUGH_CLUSTERS else "log_t"
+        interval = None
+        if error is not None:
+            ends = (_bootstrap_t if method == "log_bootstrap_t" else ratio_t_interval)(-log_likelihoods, n_tokens)
+            interval = Interval(math.exp(ends.low), math.exp(ends.high))
+            error *= value
+        return [MetricValue(value, interval, method, error, sample.n, sample.n_clusters)] * len(metrics)
+
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
+        """Return one difference per metric."""
+        contributions, sizes = log_ratio_parts(pair.first.sums, pair.second.sums)
+        estimate = ratio_estimate(contributions, sizes)
+        result = sign_flip_test(contributions, sizes, flips_of(pair.first.n_clusters), bound=None)
+        error = finite(estimate.standard_error)
+        difference = Difference(
+            difference=estimate.value,
+            interval=result.interval,
+            interval90=result.interval90,
+            method="sign_flip",
+            p_value=result.p_value,
+            test="sign_flip",
+            standard_error=error,
+            n=pair.first.n,
+            n_clusters=pair.first.n_clusters,
+            scale="log_ratio",
+            detectable_difference=detectable_difference(error) if error else None,
+        )
+        return [difference] * len(metrics)
+
+
+def _bootstrap_t(losses: Array, n_tokens: Array) -> Interval:
+    """Return the bootstrap-t interval of the ratio of two sums over clusters, both [C]."""
+    estimate = ratio_estimate(losses, n_tokens)
+    resampled, errors = resampled_ratios(resamples_of(len(losses)), losses, sizes=n_tokens)
+    return studentized_interval(estimate.value, estimate.standard_error, resampled=resampled, resampled_errors=errors)
+
+
+def log_ratio_parts(first: Array, second: Array) -> tuple[Array, Array]:
+    """Return each cluster's contribution to ln(first perplexity / second perplexity), and its tokens, both [C].
+
+    The ratio of the two sums is the difference. With equal numbers of tokens a contribution is the second
+    log-likelihood minus the first; other numbers are scaled to those of the second evaluation.
+
+    Args:
+        first: [C, 2], log-likelihoods and tokens of the clusters.
+        second: [C, 2].
+    """
+    scale = second[:, 1].sum() / first[:, 1].sum()
+    return second[:, 0] - scale * first[:, 0], second[:, 1]
+
+
+LEVELS = (LEVEL, NARROW_LEVEL)
+Intervals = tuple[Interval, Interval]
+"""Intervals of one difference at 95 % and at 90 %."""
+
+
+class ResampledInference:
+    """Inference for metrics in [least, 1] that are computed from sums of statistics."""
+
+    method: IntervalName = "bca"
+
+    def measure(self, metrics: Sequence[Metric], sample: Sample) -> list[MetricValue]:
+        """Return one value per metric."""
+        sums = resampled_sums(resamples_of(sample.n_clusters), sample.sums)
+        return [self._measured(metric, sample, sums) for metric in metrics]
+
+    def compare(self, metrics: Sequence[Metric], pair: PairedSample) -> list[Difference]:
+        """Return one difference per metric."""
+        first, second = pair.first, pair.second
+        flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
+        swapped = swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=flips)
+        sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
+        return [self._compared(metric, pair, sums, swapped=swapped[:, index]) for index, metric in enumerate(metrics)]
+
+    def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
+        """Return the interval of a metric whose resampled values differ.
+
+        Args:
+            sums: [R, k] sums of statistics of each resample.
+            resampled: [R] the metric of each resample.
+        """
+        left_out = metric.value(leave_one_out_sums(sample.sums))
+        return bca_interval(resampled, float(metric.value(sample.total)), left_out)
+
+    def difference_intervals(
+        self, metric: Metric, pair: PairedSample, *, sums: Sequence[Array], resampled: Array
+    ) -> Intervals:
+        """Return the intervals of a difference whose resampled values differ; `sums` are those of both evaluations."""
+        left_out = [metric.value(leave_one_out_sums(sample.sums)) for sample in (pair.first, pair.second)]
+        without = left_out[0] - left_out[1]
+        wide, narrow = (bca_interval(resampled, _difference(metric, pair), without, level=level) for level in LEVELS)
+        return wide, narrow
+
+    def _measured(self, metric: Metric, sample: Sample, sums: Array) -> MetricValue:
+        value, method, resampled = float(metric.value(sample.total)), self.method, metric.value(sums)
+        if is_constant(resampled):
+            method = "score"
+            interval = boundary_interval(value, np.ones(sample.n_clusters), least=metric.least, greatest=1.0)
+        else:
+            interval = _within(self.value_interval(metric, sample, sums=sums, resampled=resampled), metric.least)
+        error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
+        return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
+
+    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
+        first, value, method = pair.first, _difference(metric, pair), self.method
+        resampled = metric.value(sums[0]) - metric.value(sums[1])
+        bound = 1.0 - metric.least
+        if is_constant(resampled):
+            (wide, narrow), method = unvaried_intervals(value, first.n_clusters, bound=bound), "score"
+        else:
+            wide, narrow = self.difference_intervals(metric, pair, sums=sums, resampled=resampled)
+        error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
+        return Difference(
+            difference=value,
+            interval=_within(wide, -bound, bound),
+            interval90=_within(narrow, -bound, bound),
+            method=method,
+            p_value=swap_p_value(swapped),
+            test="randomization",
+            standard_error=error,
+            n=first.n,
+            n_clusters=first.n_clusters,
+            detectable_difference=detectable_difference(error) if error else None,
+        )
+
+
+def unvaried_intervals(difference: float, n_clusters: int, *, bound: float = 1.0) -> Intervals:
+    """Return the intervals of a difference in [-bound, bound] that is the same in all resamples.
+
+    Without a difference they are the score intervals of the sign-flip test for clusters that contribute 0.
+    """
+    sizes = np.ones(n_clusters)
+    if abs(difference) > NOISE:
+        wide, narrow = (
+            boundary_interval(difference, sizes, least=-bound, greatest=bound, level=level) for level in LEVELS
+        )
+        return wide, narrow
+    result = sign_flip_test(np.zeros(n_clusters), sizes, flips_of(n_clusters))
+    return result.interval.scaled(bound), result.interval90.scaled(bound)
+
+
+def _difference(metric: Metric, pair: PairedSample) -> float:
+    return float(metric.value(pair.first.total) - metric.value(pair.second.total))
+
+
+def _within(interval: Interval, least: float, greatest: float = 1.0) -> Interval:
+    """Cut an interval to [least, greatest]."""
+    return Interval(*np.clip((interval.low, interval.high), least, greatest).tolist())
+
+
+def _values(metrics: Sequence[Metric], sums: Array) -> Array:
+    """Return the values of metrics with equal statistics, [..., metrics], from [..., k] sums."""
+    return np.stack([metric.value(sums) for metric in metrics], axis=-1)
+
+
+class CalibrationInference(ResampledInference):
+    """Inference for metrics whose statistics are `calibration_cells`, and 1."""
+
+    method: IntervalName = "debiased"
+
+    def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
+        """Return the interval of the true error."""
+        return calibration_interval(_means(sums), _means(sample.total)).interval
+
+    def difference_intervals(
+        self, metric: Metric, pair: PairedSample, *, sums: Sequence[Array], resampled: Array
+    ) -> Intervals:
+        """Return the intervals of the difference of the true errors; that of 95 % also covers that of 90 %."""
+        cells = [_means(each) for each in sums]
+        errors = [np.abs(each).sum(axis=1) for each in cells]
+        vary = not any(map(is_constant, errors))
+        correlation = float(np.clip(np.corrcoef(errors)[0, 1], -1.0, 1.0)) if vary else 0.0
+        observed = [_means(sample.total) for sample in (pair.first, pair.second)]
+        wide, narrow = (
+            calibration_difference(
+                *(calibration_interval(*each, level=level) for each in zip(cells, observed, strict=True)),
+                correlation=correlation,
+            ).interval
+            for level in LEVELS
+        )
+        return Interval(min(wide.low, narrow.low), max(wide.high, narrow.high)), narrow
+
+
+def _means(sums: Array) -> Array:
+    """Return the means of cells, [..., bins]."""
+    return np.asarray(sums[..., :-1] / sums[..., -1:])
+
 
 T = TypeVar("T")
 

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
-from mlprune.numeric.statistics.clusters import Array, exact_products, exactly_summable
-from mlprune.numeric.statistics.interval import Interval, check_level
+from mlprune.numeric.statistics.clusters import Array, Interval, check_level, exact_products, exactly_summable
 from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, TOLERANCE, SignFlipResult, widened_end
 
 SHARE_OF_EXCLUSION = 0.1

@@ -1,4 +1,9 @@
-"""Scores of candidates: prepare batches of the items once, then score them for every variant."""
+"""Scores of texts and candidates: prepare batches of the items once, then score every variant.
+
+Log-probabilities of texts: run batches through a chain and return the scores of each text's tokens.
+
+The step `evaluate` and the adapter of lm-evaluation-harness both score texts with this module.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,17 +14,57 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.errors import ModelError, TaskFileError, work_context
-from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
-from mlprune.evaluation.scoring.predictions import ItemScores
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
-from mlprune.evaluation.scoring.rules import RULES, Likelihoods
-from mlprune.evaluation.scoring.text_scores import TextScores, score_texts
+from mlprune.evaluation.scoring.batches import ScoredText, TextBatch, plan_texts
+from mlprune.evaluation.scoring.predictions import RULES, ItemScores, Likelihoods
 from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.models.chain import Chain
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.vocabulary import DeviceName, LongerName, RuleName
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Log-probabilities of the scored tokens of some texts, text after text."""
+
+    texts: tuple[int, ...]
+    starts: NDArray[np.int64]
+    """[n_texts], ascending from 0: index of each text's first token."""
+    log_probs: NDArray[np.float64]
+    """[k] log-probability of each token given all tokens before it."""
+    is_likeliest: NDArray[np.bool_]
+    """[k] whether no other token is likelier at its position."""
+
+    @property
+    def log_likelihoods(self) -> NDArray[np.float64]:
+        """[n_texts] sums over the scored tokens of each text."""
+        return np.add.reduceat(self.log_probs, self.starts)
+
+    def log_likelihoods_from(self, firsts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[n_texts] sums that begin with scored token `firsts` of each text, counted from 0."""
+        bounds = np.stack([self.starts + firsts, self.starts + self.n_tokens], axis=1).ravel()[:-1]
+        return np.add.reduceat(self.log_probs, bounds)[::2]
+
+    @property
+    def n_tokens(self) -> NDArray[np.int64]:
+        """[n_texts] scored tokens of each text."""
+        return np.diff(self.starts, append=self.log_probs.size)
+
+    @property
+    def is_greedy(self) -> NDArray[np.bool_]:
+        """[n_texts] whether greedy decoding gives all scored tokens of a text."""
+        return np.logical_and.reduceat(self.is_likeliest, self.starts)
+
+
+def score_texts(chain: Chain, batches: Iterable[TextBatch]) -> Iterator[TextScores]:
+    """Score batches, in order, with the current model of the chain."""
+    plan = list(batches)
+    results = chain.stream(ScoringVisitor, (planned.batch for planned in plan))
+    for planned, scores in zip(plan, results, strict=True):
+        yield TextScores(planned.texts, planned.starts, scores.log_probs.numpy(), scores.is_greedy.numpy())
+
 
 Tokens = tuple[int, ...]
 N_NOTED = 5

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from mlprune.corpus.templates import format_labelled, language_label
 from mlprune.errors import ModelError, TaskFileError
-from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of
-from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem, clusters_of
 from mlprune.models.chain import Chain
 from mlprune.models.inference.decoding import greedy_decode
 from mlprune.vocabulary import LongerName

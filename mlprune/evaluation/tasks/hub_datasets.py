@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.row_files import READABLE_SUFFIXES, read_rows
+from mlprune.corpus.text_files import READABLE_SUFFIXES, read_rows
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.hub import snapshot

@@ -1,4 +1,4 @@
-"""Read checked items from task files and corpora, and apply limits."""
+"""Read checked items from task files and corpora, apply limits, and report on the data at a path."""
 
 import logging
 from collections import Counter
@@ -8,17 +8,31 @@ from functools import cache
 from pathlib import Path
 from typing import TypeAlias
 
-from mlprune.corpus import cldr, cldr_facts
+import numpy as np
+
+from mlprune.corpus import cldr_facts
+from mlprune.corpus.data_report import DataReport, DataRow
 from mlprune.counted import counted
 from mlprune.errors import BlankTextError, TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
-from mlprune.evaluation.tasks.item_groups import ItemGroup, clusters_of, groups_of, groups_sha256, with_group
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, TranslationItem, sentence_item
-from mlprune.evaluation.tasks.layouts.task_layouts import FoundRows, rows_at
+from mlprune.evaluation.tasks.items import (
+    ChoiceItem,
+    ItemGroup,
+    Row,
+    TranslationItem,
+    clusters_of,
+    groups_of,
+    groups_sha256,
+    sentence_item,
+    with_group,
+)
+from mlprune.evaluation.tasks.layouts.layout import TaskLayout
+from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, FoundRows, rows_at
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
+from mlprune.numeric.evaluation.metrics import guess_credit
 from mlprune.vocabulary import HalvesName, SplitName
 
 logger = logging.getLogger(__name__)
@@ -266,9 +280,9 @@ def _fact_groups() -> Mapping[str, ItemGroup]:
 
 
 def _held_out_facts(language: str) -> list[Row]:
-    if language not in cldr.LANGUAGES:
+    if language not in cldr_facts.LANGUAGES:
         raise TaskFileError(
-            "the corpus has no facts in this language", language=language, expected=cldr.LANGUAGES, got=language
+            "the corpus has no facts in this language", language=language, expected=cldr_facts.LANGUAGES, got=language
         )
     return [cldr_facts.item(fact, language) for fact in cldr_facts.facts() if cldr_facts.is_held_out(fact.fact_id)]
 
@@ -292,3 +306,90 @@ def _limited(items: Mapping[str, Item], *, limit: int | None, seed: int) -> tupl
     """Return the items that a limit keeps, in their order."""
     kept = set(ordered_by_hash(seed, items)[:limit])
     return tuple(item for example_id, item in items.items() if example_id in kept)
+
+
+DEFAULT_SPLIT = "test"
+"""Split that an evaluation reads if the recipe names none."""
+
+
+def task_reports(path: Path, *, task: str | None = None, split: str | None = None) -> list[DataReport]:
+    """Read all languages and splits of each layout of task data at a path.
+
+    Args:
+        task: read only layouts of this task.
+        split: the only split to read.
+    """
+    layouts = [layout for layout in TASK_LAYOUTS.values() if task is None or task in layout.tasks]
+    return [_report(layout, path, task=task, split=split) for layout in layouts if layout.recognises(path)]
+
+
+def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | None) -> DataReport:
+    places = [
+        (language, name)
+        for language, splits in layout.languages(path).items()
+        for name in splits
+        if split in (None, name)
+    ]
+    tasks = (task,) if task else _fitting_tasks(layout, path, places)
+    rows: list[DataRow] = []
+    read: dict[str, TaskData] = {}
+    problems: list[str] = [] if places else [f"no split {split}"]
+    notes = [f"also read by {', '.join(tasks[1:])}"] if tasks[1:] else []
+    for language, name in places:
+        try:
+            data = read_items(tasks[0], path, language=language, split=name)
+        except TaskFileError as err:
+            problems.append(str(err))
+            continue
+        read[f"{language} {name}"] = data
+        items = [item for item in data.items if isinstance(item, ChoiceItem)]
+        first = " ".join(items[0].texts[items[0].gold].split())
+        rows.append(DataRow(language, "", name, len(items), first, _answers(items), _chance(items)))
+        n_repeated = len(items) - len({item.texts for item in items})
+        if n_repeated:
+            notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
+    notes += skipped_lines(read)
+    recipe = _recipe(tasks[0], path, rows)
+    return DataReport(layout.name, layout.summary, recipe, tuple(rows), tuple(problems), tuple(notes))
+
+
+def _recipe(task: str, path: Path, rows: Sequence[DataRow]) -> str:
+    """Return the line of a recipe that reads all languages that can be read; empty if there are none."""
+    splits = list(dict.fromkeys(row.split for row in rows))
+    split = DEFAULT_SPLIT if DEFAULT_SPLIT in splits and len(splits) > 1 else next(iter(splits), None)
+    if split is None:
+        return ""
+    languages = ", ".join(row.language for row in rows if row.split == split)
+    key = "" if split == DEFAULT_SPLIT and len(splits) > 1 else f", split: {split}"
+    return f"evaluations: [{{task: {task}, path: {path}, languages: [{languages}]{key}}}]"
+
+
+def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The tasks of a layout whose keys the first row has; all of them if there is none."""
+    for language, split in places[:1]:
+        try:
+            rows = layout.rows(path, language, split).rows
+        except TaskFileError:
+            break
+        keys = set(rows[0]) if rows else set()
+        fitting = tuple(name for name in layout.tasks if keys >= set(TASKS[name].keys))
+        return fitting or layout.tasks
+    return layout.tasks
+
+
+def _answers(items: Sequence[ChoiceItem]) -> dict[str, int]:
+    """The number of examples of each right answer: labels, or positions if the candidates differ between examples."""
+    is_labelled = _is_labelled(items)
+    answers = Counter(item.gold for item in items)
+    names = items[0].candidates if is_labelled else [f"candidate {gold + 1}" for gold in range(max(answers) + 1)]
+    return {names[gold]: answers[gold] for gold in sorted(answers)}
+
+
+def _is_labelled(items: Sequence[ChoiceItem]) -> bool:
+    return len({item.candidates for item in items}) == 1
+
+
+def _chance(items: Sequence[ChoiceItem]) -> float:
+    """Return the accuracy of guessing."""
+    sizes, gold = np.array([(len(item.candidates), item.gold) for item in items]).T
+    return float(guess_credit(sizes, gold, labelled=_is_labelled(items)).mean())

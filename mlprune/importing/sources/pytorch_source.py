@@ -1,9 +1,13 @@
-"""PyTorch checkpoints as a source: pickled files, loaded with `weights_only=True` and mapped into memory.
+"""PyTorch checkpoints as a source: loaded with `weights_only=True` and mapped into memory.
+
+PyTorch checkpoints as a source: pickled files, loaded with `weights_only=True` and mapped into memory.
 
 Files in the zip format are mapped, and the pages of each tensor are released after it was read. Files in the old
 format, of PyTorch before 1.6, have to be read into memory as a whole.
 """
 
+import ctypes
+import mmap
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +17,32 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.importing.sources.archive_records import is_archive, record_checksums
-from mlprune.importing.sources.mapped_pages import release_pages
-from mlprune.importing.sources.pickle_names import check_pickle_names
-from mlprune.importing.sources.storage_sizes import check_storage_sizes
-from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, row_pieces
-from mlprune.importing.sources.weight_index import indexed_files, weight_map
+from mlprune.importing.sources.pytorch_archive import (
+    check_pickle_names,
+    check_storage_sizes,
+    is_archive,
+    record_checksums,
+)
+from mlprune.importing.sources.weight_format import Checksum, Report, TensorSpec, indexed_files, row_pieces, weight_map
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def release_pages(storage: Tensor) -> None:
+    """Release the pages of a tensor that is a view of a mapped file; the next access reads them from the file again.
+
+    Only whole pages inside the tensor are released. On a system without `madvise` nothing happens.
+
+    Args:
+        storage: contiguous, any dtype, on a private mapping that was not written to: changes would be lost.
+    """
+    if not hasattr(_LIBC, "madvise") or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    begin = -(-storage.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (storage.data_ptr() + storage.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if end > begin:
+        _LIBC.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), mmap.MADV_DONTNEED)
+
 
 SINGLE_FILE = "pytorch_model.bin"
 INDEX_FILE = "pytorch_model.bin.index.json"

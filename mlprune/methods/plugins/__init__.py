@@ -4,8 +4,13 @@ Nothing is loaded before a recipe or a specification names the method. `SCORE_ME
 `SCHEDULE_METHODS` and `REFINER_METHODS` look methods up, built-in ones and plug-ins.
 """
 
-from mlprune.methods.plugins.files import provide_file, provided_files, withdraw_files
-from mlprune.methods.plugins.installed import InstalledPlugin, installed_plugins
+from mlprune.methods.plugins.installed import (
+    InstalledPlugin,
+    installed_plugins,
+    provide_file,
+    provided_files,
+    withdraw_files,
+)
 from mlprune.methods.plugins.lookup import (
     LOOKUPS,
     REFINER_METHODS,
@@ -13,19 +18,22 @@ from mlprune.methods.plugins.lookup import (
     SCORE_METHODS,
     STRUCTURE_METHODS,
     MethodLookup,
+    RequiredPlugin,
+    required_plugins,
 )
-from mlprune.methods.plugins.parameters import PluginParameters, typed_parameters
 from mlprune.methods.plugins.plugin import (
     AnyPlugin,
+    LayerSize,
     PluginKind,
+    PluginParameters,
+    PluginSource,
     RefinerPlugin,
+    ScheduleInputs,
     SchedulePlugin,
     ScorePlugin,
     StructurePlugin,
+    typed_parameters,
 )
-from mlprune.methods.plugins.required import RequiredPlugin, required_plugins
-from mlprune.methods.plugins.schedule_inputs import LayerSize, ScheduleInputs
-from mlprune.methods.plugins.source import PluginSource
 
 __all__ = [
     "LOOKUPS",

@@ -1,25 +1,84 @@
-"""Look-up of methods by name: built-in ones first, then plug-ins of files, then installed plug-ins.
+"""Look-up of methods by name, checks of what plug-ins declare, and those that a run needs.
+
+Look-up of methods by name: built-in ones first, then plug-ins of files, then installed plug-ins.
 
 A recipe names a method; `find` returns it together with its provenance. A specification has the provenance;
 `resolve` returns the method with exactly this source, in any process.
 """
 
+import re
 import socket
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from typing import Generic, NamedTuple, TypeVar, get_args
 
 from mlprune.errors import PluginError, unknown
-from mlprune.methods.method import Method, Refiner, Schedule, Score, Structure
-from mlprune.methods.plugins.attributes import attribute_problems
-from mlprune.methods.plugins.files import file_plugins, provided_files
-from mlprune.methods.plugins.installed import InstalledPlugin, installed_plugins, load_installed, source_of
-from mlprune.methods.plugins.plugin import PluginKind, RefinerPlugin, SchedulePlugin, ScorePlugin, StructurePlugin
-from mlprune.methods.plugins.source import PluginSource
+from mlprune.methods.method import Method, Parameters, Refiner, Schedule, Score, StatisticsName, Structure
+from mlprune.methods.plugins.installed import (
+    InstalledPlugin,
+    file_plugins,
+    installed_plugins,
+    load_installed,
+    provided_files,
+    source_of,
+)
+from mlprune.methods.plugins.plugin import (
+    PluginKind,
+    PluginSource,
+    RefinerPlugin,
+    SchedulePlugin,
+    ScorePlugin,
+    StructurePlugin,
+)
 from mlprune.methods.refiners import REFINERS
 from mlprune.methods.schedules import SCHEDULES
 from mlprune.methods.scores import REMOVED_SCORES, SCORES
 from mlprune.methods.structures import STRUCTURES
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+
+class Problem(NamedTuple):
+    """An attribute that is wrong."""
+
+    attribute: str
+    expected: str
+    got: object
+
+
+def attribute_problems(plugin: Method) -> Iterator[Problem]:
+    """Yield what is wrong with the attributes of a plug-in."""
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        yield Problem("name", "a letter, then letters, digits, _, . and -", name)
+    if not callable(getattr(plugin, "function", None)):
+        yield Problem("function", "a function", getattr(plugin, "function", None))
+    for attribute in ("summary", "citation", "formula"):
+        value = getattr(plugin, attribute, None)
+        if not isinstance(value, str) and (value is not None or attribute == "summary"):
+            yield Problem(attribute, "a text", value)
+    known = get_args(StatisticsName)
+    needs = getattr(plugin, "needs", ())
+    if not isinstance(needs, tuple) or not all(one in known for one in needs):
+        yield Problem("needs", f"a tuple of {', '.join(known)}", needs)
+    yield from _parameter_problems(plugin.parameters)
+    if isinstance(plugin, Schedule) and (needs or plugin.reads_losses):
+        yield Problem("needs", "nothing: a schedule plug-in reads the sizes of layers", needs or "reads_losses=True")
+    if isinstance(plugin, Structure) and plugin.of_model:
+        yield Problem("of_model", "False: a structure plug-in gets the scores of one layer", True)
+    if isinstance(plugin, Score) and (plugin.changes_weights or plugin.has_contrast):
+        got = "changes_weights" if plugin.changes_weights else "has_contrast"
+        yield Problem(got, "False: a score orders weights; a RefinerPlugin can change them", True)
+
+
+def _parameter_problems(kind: object) -> Iterator[Problem]:
+    if not isinstance(kind, type) or not issubclass(kind, Parameters) or not is_dataclass(kind):
+        yield Problem("parameters", "a frozen dataclass that is a subclass of Parameters", kind)
+        return
+    for declared in fields(kind):
+        if declared.default is MISSING or "bounds" not in declared.metadata:
+            yield Problem("parameters", "fields that are declared with parameter(default, meaning)", declared.name)
+
 
 AnyMethod = TypeVar("AnyMethod", bound=Method)
 
@@ -166,3 +225,37 @@ LOOKUPS: tuple[MethodLookup[Score] | MethodLookup[Structure] | MethodLookup[Sche
     REFINER_METHODS,
 )
 """One look-up per kind of method that plug-ins can add."""
+
+_BY_KIND = {lookup.kind: lookup for lookup in LOOKUPS}
+
+
+@dataclass(frozen=True)
+class RequiredPlugin:
+    """A method of an installed distribution, with the source that it must have."""
+
+    kind: PluginKind
+    name: str
+    source: PluginSource
+
+    def check(self) -> InstalledPlugin:
+        """Return the entry point of this plug-in on this machine.
+
+        Raises:
+            PluginError: it is missing, or its version or source differs.
+        """
+        return _BY_KIND[self.kind].locate(self.name, self.source)
+
+
+def required_plugins(methods: Iterable[tuple[PluginKind, str]]) -> Iterator[RequiredPlugin]:
+    """Yield those methods that are plug-ins of distributions; built-in ones and those of files are left out.
+
+    Args:
+        methods: kind and name, as a recipe names them.
+    Raises:
+        PluginError: a plug-in cannot be used.
+    """
+    for kind, name in dict.fromkeys(methods):
+        if name in _BY_KIND[kind].names:
+            _, source = _BY_KIND[kind].find(name)
+            if source is not None and source.distribution is not None:
+                yield RequiredPlugin(kind, name, source)

@@ -21,7 +21,7 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
-from mlprune.models.checkpoint.import_advice import import_advice
+from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
 from mlprune.models.families.checks import family_of_config, oriented
 from mlprune.models.families.records import Family

@@ -1,15 +1,81 @@
-"""Find the family record of a model, check the model against it, and orient its weights.
+"""Check a model against its family record and limits; heads and neurons as units of a block.
+
+Limits of the sizes in a model's config: building a model of an absurd size takes hours or all memory.
+
+The sizes are checked as the file states them, before the model library reads it: the configs of some families make a
+list with an entry per block.
+
+Find the family record of a model, check the model against it, and orient its weights.
 
 All other modules work with blocks, layers and inputs, and never with a model class.
+
+Units of a block: attention heads and feed-forward neurons, with their rows and columns in the weights.
+
+A unit of heads is a group of query heads that share a key and a value head: one head, or with grouped-query attention
+all query heads of a key head. It has rows of the query, key and value projections and columns of the output projection.
+A neuron has rows of the layers before the activation and a column of the layer after it. Every prunable weight of a
+block belongs to exactly one unit.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, unknown
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.families.records import FAMILIES, Family
+
+MAX_BLOCKS = 1000
+"""Largest number of blocks that is built; large models have about a hundred."""
+MAX_WIDTH = 1 << 20
+"""Largest number of features or heads; the widest layers have about 100,000 features."""
+MAX_COUNT = 1 << 25
+"""Largest vocabulary and number of positions; the longest published context has 10 million tokens."""
+MAX_TABLE_ENTRIES = 1 << 32
+"""Largest number of entries of a table of positions, which is computed and not read."""
+
+_BLOCKS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+_HEADS = ("num_attention_heads", "num_key_value_heads", "attention_heads", "n_head")
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "n_embed", "intermediate_size", "ffn_dim", "n_inner", "head_dim")
+_COUNTS = ("vocab_size", "max_position_embeddings", "n_positions", "n_ctx", "seq_length")
+LIMITS: Mapping[str, int] = {
+    **dict.fromkeys(_BLOCKS, MAX_BLOCKS),
+    **dict.fromkeys((*_HEADS, *_WIDTHS), MAX_WIDTH),
+    **dict.fromkeys(_COUNTS, MAX_COUNT),
+}
+"""Key of a config -> largest value."""
+_COMPUTED_POSITIONS = ("xglm",)
+"""Model types whose table of positions is computed: one row of features per position."""
+
+
+def require_buildable(config: JsonObject) -> None:
+    """Check the sizes in a config, and in the configs inside it.
+
+    Raises:
+        ValueError: a size is above its limit.
+    """
+    for key, value in _sizes(config):
+        if value > LIMITS[key]:
+            what = "blocks" if key in _BLOCKS else f"as {key}"
+            raise ValueError(f"the config has {value} {what}; at most {LIMITS[key]} are built")
+    if config.get("model_type") in _COMPUTED_POSITIONS:
+        sizes = dict(_sizes(config))
+        n_entries = sizes.get("max_position_embeddings", 0) * sizes.get("d_model", sizes.get("hidden_size", 0))
+        if n_entries > MAX_TABLE_ENTRIES:
+            raise ValueError(f"the table of positions has {n_entries} entries; at most {MAX_TABLE_ENTRIES} are built")
+
+
+def _sizes(config: JsonObject) -> Iterator[tuple[str, int | float]]:
+    """Yield (key, value) of all sizes in a config and in the configs inside it."""
+    todo: list[JsonValue] = [config]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Mapping):
+            yield from ((key, size) for key, size in value.items() if key in LIMITS and isinstance(size, int | float))
+            todo.extend(value.values())
+
 
 RECORDS = "mlprune/models/families/records.py"
 """File of the records, for error messages."""
@@ -182,3 +248,120 @@ def _has_module(model: nn.Module, path: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+Shapes = Mapping[str, tuple[int, int]]
+"""Layer -> (out, in)."""
+
+HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head")
+"""Keys of configs for the number of query heads."""
+
+
+@dataclass(frozen=True)
+class UnitLayout:
+    """The units of one kind in a block."""
+
+    kind: str
+    """`heads` or `neurons`."""
+    n_units: int
+    rows: Mapping[str, Tensor]
+    """Layer -> [out] int64, the unit of each output row."""
+    output: str
+    """The layer that reads the outputs of the units."""
+    columns: Tensor
+    """[in of `output`] int64, the unit of each of its columns."""
+    unit_weights: int
+    """Prunable weights of one unit."""
+
+    def keep_masks(self, removed: Tensor, shapes: Shapes) -> dict[str, Tensor]:
+        """Return layer -> bool [out, in], False for all weights of the removed units.
+
+        Args:
+            removed: [n_units] bool.
+            shapes: of the layers.
+        """
+        kept = ~removed
+        masks = {layer: kept[rows][:, None].expand(shapes[layer]) for layer, rows in self.rows.items()}
+        return masks | {self.output: kept[self.columns][None, :].expand(shapes[self.output])}
+
+    def without_outputs(self, output_mask: Tensor) -> Tensor:
+        """Return [n_units] bool, True for units of whose columns the keep mask [out, in] keeps no weight."""
+        n_kept = output_mask.any(dim=0).to(torch.int64)
+        return torch.zeros(self.n_units, dtype=torch.int64).index_add_(0, self.columns, n_kept) == 0
+
+
+def unit_layouts(family: Family, shapes: Shapes, config: JsonObject) -> tuple[UnitLayout, ...]:
+    """Return the heads and the neurons of a block; only the neurons if single heads of the family cannot be removed.
+
+    Args:
+        shapes: of all layers of the block.
+        config: of the model, as its file states it.
+    Raises:
+        ModelError: the config does not fit the shapes.
+    """
+    heads = () if family.heads == "joined" else (_heads(family, shapes, config),)
+    return (*heads, _neurons(family, shapes))
+
+
+def require_separable_heads(family: Family) -> None:
+    """Check that single heads of a family can be removed.
+
+    Raises:
+        ModelError: they cannot.
+    """
+    if family.heads == "joined":
+        message = "a norm over all heads together follows the query projection, so that single heads cannot be removed"
+        raise ModelError(message, family=family.name)
+
+
+def n_attention_heads(config: JsonObject) -> int:
+    """Return the number of query heads of a config.
+
+    Raises:
+        ModelError: it has none.
+    """
+    n_heads = next((config[key] for key in HEAD_KEYS if isinstance(config.get(key), int)), None)
+    if not isinstance(n_heads, int) or n_heads < 1:
+        raise ModelError("a config has no number of attention heads", expected=list(HEAD_KEYS))
+    return n_heads
+
+
+def _heads(family: Family, shapes: Shapes, config: JsonObject) -> UnitLayout:
+    (output,) = family.inputs[1]
+    n_heads, layers = n_attention_heads(config), family.inputs[0]
+    d_queries = shapes[output][1]
+    d_keys = (sum(shapes[layer][0] for layer in layers) - d_queries) // 2
+    width = d_queries // n_heads
+    n_groups = d_keys // width if width else 0
+    if not n_groups or n_heads % n_groups or n_heads * width != d_queries or n_groups * width != d_keys:
+        got = {layer: shapes[layer] for layer in (*layers, output)}
+        raise ModelError("the number of heads does not fit the weights", family=family.name, expected=n_heads, got=got)
+    queries = torch.arange(n_groups).repeat_interleave(width * (n_heads // n_groups))
+    keys = torch.arange(n_groups).repeat_interleave(width)
+    if family.heads == "interleaved":
+        rows = {layers[0]: torch.arange(n_heads).repeat_interleave(3 * width)}
+    elif len(layers) == 1:
+        rows = {layers[0]: torch.cat([queries, keys, keys])}
+    else:
+        rows = dict(zip(layers, (queries, keys, keys), strict=True))
+    return _layout("heads", n_groups, rows=rows, columns=queries, output=output, shapes=shapes)
+
+
+def _neurons(family: Family, shapes: Shapes) -> UnitLayout:
+    before, output = family.feed_forward
+    n_neurons = shapes[output][1]
+    rows = {}
+    for layer in before:
+        n_parts, rest = divmod(shapes[layer][0], n_neurons)
+        if rest or not n_parts:
+            got = {name: shapes[name] for name in (*before, output)}
+            raise ModelError("feed-forward layers do not fit each other", family=family.name, got=got)
+        rows[layer] = torch.arange(n_neurons).repeat(n_parts)
+    return _layout("neurons", n_neurons, rows=rows, columns=torch.arange(n_neurons), output=output, shapes=shapes)
+
+
+def _layout(
+    kind: str, n_units: int, *, rows: Mapping[str, Tensor], columns: Tensor, output: str, shapes: Shapes
+) -> UnitLayout:
+    n_weights = sum(shapes[layer][0] * shapes[layer][1] for layer in (*rows, output))
+    return UnitLayout(kind, n_units, rows, output, columns, n_weights // n_units)

@@ -1,23 +1,227 @@
-"""Run the blocks of one shard: embed, step hidden states through the blocks, and apply the final norm.
+"""Run the blocks of one shard: captured calls, key-value caches, embedding and final layers.
+
+Capture how the model's own code calls its blocks.
+
+The model's forward prepares masks, positions, alibi and all other arguments of a block. It runs once with stubs in
+place of the blocks; any shard then replays the captured calls, and no argument is rebuilt by hand.
+
+Run the blocks of one shard: embed, step hidden states through the blocks, and apply the final norm.
 
 Several threads may run blocks at once, each with its own states, as long as no weight changes.
 """
 
+import copy
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
+from transformers.cache_utils import CacheLayerMixin
 
 from mlprune.errors import ModelError
 from mlprune.models.families.records import Family
 from mlprune.models.hooks import LayerHooks
-from mlprune.models.inference.block_calls import calls_on, on_device
-from mlprune.models.inference.call_capture import hidden_of, prepare
-from mlprune.models.inference.key_value_caches import KeyValueCaches
-from mlprune.models.messages import HiddenStates
+from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
+
+
+@dataclass(frozen=True)
+class Capture:
+    """Arguments that the model's code passes to its blocks."""
+
+    hidden: Tensor
+    """[b, s, d]: the embedding output, input of block 0."""
+    calls: tuple[BlockCall, ...]
+    """One per block, in order."""
+
+
+class _Stub(nn.Module):
+    """Replaces a block: records its call and returns the hidden states unchanged."""
+
+    def __init__(self, captured: list[tuple[Tensor, BlockCall]], *, returns_tuple: bool) -> None:
+        super().__init__()
+        self._captured = captured
+        self._returns_tuple = returns_tuple
+
+    def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor | tuple[Tensor, None]:
+        """Record the call; return the states in the form that the model's code expects of a block."""
+        call = BlockCall(args, kwargs).replace_instances(Cache, lambda _: CacheSlot())
+        self._captured.append((hidden_states, call))
+        return (hidden_states, None) if self._returns_tuple else hidden_states
+
+
+@contextmanager
+def capture_calls(model: nn.Module, family: Family) -> Iterator[list[tuple[Tensor, BlockCall]]]:
+    """Replace the blocks by stubs and the final norm by the identity while the context lasts.
+
+    All threads share the model: while one thread is in the context, no other may enter it or look up a block or the
+    norm in the model.
+
+    Yields: a list that the model's forward fills with (hidden states, call), one entry per block.
+    """
+    captured: list[tuple[Tensor, BlockCall]] = []
+    n_blocks = len(list(model.get_submodule(family.blocks).children()))
+    stubs = nn.ModuleList(_Stub(captured, returns_tuple=family.block_returns_tuple) for _ in range(n_blocks))
+    with ExitStack() as stack:
+        stack.enter_context(_swapped(model, family.blocks, stubs))
+        stack.enter_context(_swapped(model, family.final_norm, nn.Identity()))
+        yield captured
+
+
+def prepare(model: nn.Module, family: Family, **inputs: object) -> Capture:
+    """Run the model's forward up to its blocks; one thread at a time, see `capture_calls`.
+
+    Args:
+        model: causal language model; only its embeddings have to be loaded.
+        family: family of the model.
+        inputs: keyword arguments of the base model's forward.
+    """
+    with capture_calls(model, family) as captured:
+        model.get_submodule(family.base)(**inputs)
+    return Capture(hidden=captured[0][0], calls=tuple(call for _, call in captured))
+
+
+def hidden_of(output: object, family: Family) -> Tensor:
+    """Return the hidden states from the output of a block.
+
+    Raises:
+        ModelError: the output does not have the type that the family's record declares.
+    """
+    hidden = output[0] if family.block_returns_tuple and isinstance(output, tuple) else output
+    if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
+        expected = "a tuple" if family.block_returns_tuple else "a tensor"
+        raise ModelError(
+            "a block does not return the type that its record in mlprune/models/families/records.py declares",
+            family=family.name,
+            expected=expected,
+            got=type(output).__name__,
+        )
+    return hidden
+
+
+@contextmanager
+def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
+    """Replace a submodule while the context lasts."""
+    parent, _, name = path.rpartition(".")
+    owner = model.get_submodule(parent)
+    original = owner.get_submodule(name)
+    setattr(owner, name, module)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+class KeyValueCaches:
+    """Caches of the blocks of a shard.
+
+    Args:
+        config: config of the model.
+        blocks: blocks of the shard.
+        n_blocks: number of blocks of the model.
+        device: device for placeholders.
+    """
+
+    def __init__(self, config: PretrainedConfig, blocks: range, *, n_blocks: int, device: torch.device) -> None:
+        self._empty = DynamicCache(config=config)
+        self._blocks = blocks
+        self._n_blocks = n_blocks
+        self._device = device
+        self._sessions: dict[str, DynamicCache] = {}
+
+    def new(self) -> DynamicCache:
+        """Return an empty cache; the shard fills only the layers of its own blocks."""
+        cache = copy.copy(self._empty)
+        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        return cache
+
+    def for_block(self, block: int) -> DynamicCache:
+        """Return an empty cache of which only the layer of one block may be filled; the other layers are shared."""
+        return self._with_layer(block, self._empty.layers[block])
+
+    def _with_layer(self, block: int, layer: CacheLayerMixin) -> DynamicCache:
+        """Return a cache with a copy of one layer. Copying all layers for each block would be quadratic in blocks."""
+        cache = copy.copy(self._empty)
+        cache.layers = list(self._empty.layers)
+        cache.layers[block] = copy.copy(layer)
+        return cache
+
+    def shifted(self, cache: DynamicCache, n_padding: Tensor) -> DynamicCache:
+        """Copy a cache of one row to several rows, each shifted right by a number of positions.
+
+        Args:
+            cache: cache of one row with t tokens; it has not dropped any.
+            n_padding: [b] int64, positions before each row's first token; a row keeps its first t - n_padding tokens.
+        """
+        shifted_cache = self.new()
+        positions_on: dict[tuple[torch.device, int], Tensor] = {}
+        for block, layer in enumerate(cache.layers):
+            if layer.is_initialized:
+                where = layer.keys.device, layer.keys.shape[2]
+                if where not in positions_on:
+                    positions = (torch.arange(where[1]) - n_padding.unsqueeze(1)).clamp(min=0)
+                    positions_on[where] = on_device(positions, where[0])
+                positions = positions_on[where]
+                keys, values = (states[0][:, positions].transpose(0, 1) for states in (layer.keys, layer.values))
+                shifted_cache.update(keys, values, block)
+        return shifted_cache
+
+    def with_rows(self, cache: DynamicCache, rows: Tensor, *, block: int) -> DynamicCache:
+        """Return a cache with one filled layer, that of a block: some rows of another cache, copied once.
+
+        Args:
+            rows: [n] int64, on the device of the block.
+        """
+        copied = self._with_layer(block, cache.layers[block])
+        copied.layers[block].batch_select_indices(rows)
+        return copied
+
+    def pad_remote_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
+        """Extend the layers of other shards' blocks by n_new tokens, with placeholders.
+
+        The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first
+        block of that kind, which may be in another shard. A placeholder takes one number per token.
+        """
+        self._extend(
+            cache, n_rows, n_new, blocks=[block for block in range(self._n_blocks) if block not in self._blocks]
+        )
+
+    def of_length(self, n_rows: int, n_tokens: int) -> DynamicCache:
+        """Return a cache of placeholders for n_tokens, to embed the tokens after them."""
+        cache = self.new()
+        self._extend(cache, n_rows, n_tokens, blocks=range(self._n_blocks))
+        return cache
+
+    def _extend(self, cache: DynamicCache, n_rows: int, n_new: int, *, blocks: Iterable[int]) -> None:
+        placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self._device)
+        for block in blocks:
+            cache.update(placeholder, placeholder, block)
+
+    @property
+    def open_sessions(self) -> tuple[str, ...]:
+        """Keys of the decoding sessions that have a cache."""
+        return tuple(self._sessions)
+
+    def session(self, key: str) -> DynamicCache:
+        """Return the cache of a decoding session; create it if there is none."""
+        if key not in self._sessions:
+            self._sessions[key] = self.new()
+        return self._sessions[key]
+
+    def begin_prefix(self, key: str) -> None:
+        """Begin a session that keeps all keys and values, so that other sessions can continue it."""
+        self._sessions[key] = DynamicCache()
+
+    def continue_prefix(self, prefix: str, key: str, n_padding: Tensor) -> None:
+        """Begin a session whose rows all start with the one row of another session; see `shifted`."""
+        self._sessions[key] = self.shifted(self._sessions[prefix], n_padding)
+
+    def end(self, key: str) -> None:
+        """Drop the cache of a session."""
+        self._sessions.pop(key, None)
 
 
 class BlockRunner:

@@ -1,4 +1,6 @@
-"""Decoding, greedy or with drawn tokens: several batches of prompts at once, their shared prefix computed only once.
+"""Decoding, greedy or with drawn tokens: several batches of prompts at once, with shared prefixes.
+
+Decoding, greedy or with drawn tokens: several batches of prompts at once, their shared prefix computed only once.
 
 The model runs the shared prefix (a few-shot header) once. Its keys and values are copied to the rows of each batch,
 shifted to the start of each prompt, so that a row has no padding between its tokens: blocks with a sliding window count
@@ -19,15 +21,31 @@ from torch import Tensor
 from mlprune.errors import BadInputError
 from mlprune.models.chain import Chain
 from mlprune.models.inference.visitor import States
-from mlprune.models.messages import DecodeStep
+from mlprune.models.messages import DecodeStep, TokenDraw
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
-from mlprune.models.token_draws import Sampling
-from mlprune.numeric.inference.sampling import draw_tokens
+from mlprune.numeric.log_probs import draw_tokens, uniform_number
 from mlprune.processes.parallel import n_threads
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the tokens of all texts are drawn."""
+
+    seed: int
+    temperature: float
+    """0: the likeliest token."""
+    banned: tuple[int, ...] = ()
+    """Tokens that are never drawn."""
+
+    def draw(self, texts: Sequence[int], position: int) -> TokenDraw:
+        """Return the draw of the tokens at one position of some texts."""
+        uniforms = tuple(uniform_number(self.seed, text, position) for text in texts) if self.temperature else ()
+        return TokenDraw(uniforms, self.temperature, self.banned)
+
 
 MIN_PREFIX = 16
 """Minimum length of a shared prefix; shorter ones are computed with each prompt."""

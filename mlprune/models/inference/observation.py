@@ -1,23 +1,103 @@
-"""Activation statistics of a batch: sums of squares of layer inputs, and magnitudes of the hidden states."""
+"""Observe a batch: inputs of layers, raw activations, block influence, states and active neurons.
+
+Raw activations of a batch: the inputs of chosen layers of chosen blocks, token by token.
+
+They are large: the caller bounds the number of blocks, inputs and tokens per pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
-from mlprune.models.inference.observed_block import check_inputs, run_observed
+from mlprune.models.families.records import Family
+from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.models.inference.visitor import BatchVisitor, States
 from mlprune.models.messages import HiddenStates
-from mlprune.numeric.activations.accelerator_statistics import submit_hidden_magnitudes
-from mlprune.numeric.activations.statistics import check_sums
+from mlprune.models.placement.budget import GroupLimit
+from mlprune.numeric.activations.accelerator_statistics import (
+    check_counts,
+    submit_active_counts,
+    submit_hidden_magnitudes,
+    submit_token_sums,
+)
+from mlprune.numeric.activations.neurons import check_influence, influence_sums
+from mlprune.numeric.activations.statistics import CountedTokens, check_sums, check_token_sums
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner
+
+
+class ObservableRunner(Protocol):
+    """The part of a block runner that observation needs; importing it does not import transformers."""
+
+    @property
+    def family(self) -> Family:
+        """Family of the model."""
+
+    @property
+    def hooks(self) -> LayerHooks:
+        """Hooks on the layers of the blocks."""
+
+    def step(self, block: int, states: HiddenStates) -> HiddenStates:
+        """Run one block."""
+
+
+def run_observed(
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens
+) -> tuple[HiddenStates, dict[str, Tensor]]:
+    """Run one block and sum the squares of the inputs of its layers; see `run_keeping_tokens`."""
+    states_after, listener = run_keeping_tokens(runner, block, states, counted=counted, keeps_tokens=False)
+    return states_after, listener.sums()
+
+
+def run_keeping_tokens(
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens, keeps_tokens: bool
+) -> tuple[HiddenStates, InputSums]:
+    """Run one block and sum the squares of the inputs of its layers.
+
+    Returns: the states after the block; the listener with the sums, [b, in] float32 on the input's device, and with the
+        tokens if they are kept. Sums from an accelerator are not checked, since the host would wait for them: copy
+        those of many blocks, then call `check_inputs`.
+    Raises:
+        StatisticsError: a counted activation on the CPU is not finite; block and input are named.
+    """
+    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens)
+    with statistics_context(block=block), runner.hooks.listening(listener):
+        states_after = runner.step(block, states)
+    return states_after, listener
+
+
+def observe_inputs(
+    runner: ObservableRunner, block: int, states: HiddenStates, *, counted: CountedTokens, keeps_tokens: bool = False
+) -> tuple[dict[str, Tensor], dict[str, list[Tensor]]]:
+    """Run one block up to its last layers, and observe the inputs of all its layers.
+
+    Returns: the sums as from `run_observed`; if tokens are kept, input -> counted tokens [t, in] of each demonstration.
+    Raises:
+        StatisticsError: as for `run_observed`.
+    """
+    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
+    with statistics_context(block=block), runner.hooks.listening(listener):
+        runner.step(block, states)
+    return listener.sums(), listener.tokens
+
+
+def check_inputs(block: int, sums: Mapping[str, Tensor]) -> None:
+    """Check the sums of a block's inputs that were copied from an accelerator.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+    for name, rows in sums.items():
+        with statistics_context(input=name, block=block):
+            check_sums(rows)
+
 
 _MAGNITUDES = "magnitudes of the hidden state"
 """Name of an observation that is not an input of layers; its block is the number of blocks that have run."""
@@ -79,3 +159,175 @@ class StatisticsVisitor(BatchVisitor[Observation]):
         with statistics_context(n_blocks_run=n_blocks_run):
             magnitudes = submit_hidden_magnitudes(hidden, self.counted)
         self.gather(n_blocks_run, _MAGNITUDES, magnitudes)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Activations of a batch, on the CPU, in the model's dtype."""
+
+    inputs: Mapping[tuple[int, str], Sequence[Tensor]]
+    """(block, input) -> one [tokens, in] per demonstration, with its counted tokens in order."""
+
+
+@dataclass
+class CaptureVisitor(BatchVisitor[Captured]):
+    """Capture inputs of layers; blocks after the last chosen one do not run.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; block and input are named.
+    """
+
+    inputs_of_block: Mapping[int, tuple[str, ...]]
+    """Block -> inputs to capture, each named by the first layer that reads it."""
+    captured: dict[tuple[int, str], Sequence[Tensor]] = field(init=False, default_factory=dict)
+
+    def needs_block(self, block: int) -> bool:
+        """Whether the block is not after the last chosen one."""
+        return block <= max(self.inputs_of_block, default=-1)
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Capture the chosen inputs of a block, then run it."""
+        if block in self.inputs_of_block:
+            sums, tokens = observe_inputs(runner, block, states, counted=self.counted, keeps_tokens=True)
+            for name in self.inputs_of_block[block]:
+                self.captured[block, name] = [rows.cpu() for rows in tokens[name]]
+            for name, rows in sums.items():
+                self.gather(block, name, rows)
+        return runner.step(block, states)
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Check the sums of an input, which shows whether all its activations are finite."""
+        check_inputs(block, {name: tensor})
+
+    def result(self) -> Captured:
+        """Return the captured inputs."""
+        return Captured(self.captured)
+
+    def waiting_bytes(self, limit: GroupLimit) -> int:
+        """Return the memory of any batch, plus that of the captured activations."""
+        n_inputs = sum(map(len, self.inputs_of_block.values()))
+        return super().waiting_bytes(limit) + self.batch.token_ids.numel() * limit.per_input * n_inputs
+
+
+@dataclass(frozen=True)
+class InfluenceSums:
+    """Influence of the blocks on a batch, on the CPU."""
+
+    sums: Tensor
+    """[n_blocks, b] float64: 1 - cosine of the states before and after each block, before the final norm, added over
+    the counted tokens of each demonstration."""
+    n_tokens: Tensor
+    """[b] int64, counted tokens."""
+
+
+@dataclass
+class InfluenceVisitor(BatchVisitor[InfluenceSums]):
+    """Compare the hidden states before and after each block.
+
+    Raises:
+        StatisticsError: a counted state is not finite; the block is named.
+    """
+
+    sums: list[Tensor] = field(init=False, default_factory=list)
+    """One [b] float64 per block so far."""
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Run a block and compare the states after it with those before it."""
+        states_after = runner.step(block, states)
+        before = states.hidden.to(states_after.hidden.device)
+        with statistics_context(block=block):
+            self.gather(block, "influence", influence_sums(before, states_after.hidden, counted=self.counted))
+        return states_after
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Keep the sums of a block."""
+        with statistics_context(block=block):
+            check_influence(tensor)
+        self.sums.append(tensor)
+
+    def result(self) -> InfluenceSums:
+        """Return the sums of all blocks."""
+        return InfluenceSums(torch.stack(self.sums), self.batch.counted.sum(dim=1))
+
+
+@dataclass(frozen=True)
+class StateSums:
+    """Sums of a batch's hidden states, on the CPU."""
+
+    sums: Tensor
+    """[n_blocks, d] float64: sums of the states after each block, before the final norm, over the counted tokens."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass
+class HiddenSumVisitor(BatchVisitor[StateSums]):
+    """Sum the hidden states after each block.
+
+    Raises:
+        StatisticsError: a counted state is not finite; the block is named.
+    """
+
+    sums: list[Tensor] = field(init=False, default_factory=list)
+    """One [d] float64 per block so far."""
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Run a block and sum the states after it."""
+        states_after = runner.step(block, states)
+        with statistics_context(block=block):
+            self.gather(block, "state", submit_token_sums(states_after.hidden, self.counted))
+        return states_after
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Keep the sums after a block."""
+        with statistics_context(block=block):
+            check_token_sums(tensor)
+        self.sums.append(tensor)
+
+    def result(self) -> StateSums:
+        """Return the sums of all blocks."""
+        return StateSums(torch.stack(self.sums), int(self.batch.counted.sum()))
+
+
+@dataclass(frozen=True)
+class ActiveNeurons:
+    """Counts of a batch from all blocks, on the CPU."""
+
+    counts: Mapping[int, Tensor]
+    """Block -> [neurons] int64, counted tokens at which a neuron fires."""
+    n_tokens: int
+    """Counted tokens."""
+
+
+@dataclass
+class ActiveNeuronVisitor(BatchVisitor[ActiveNeurons]):
+    """Count how often each feed-forward neuron fires.
+
+    Raises:
+        StatisticsError: a counted activation is not finite; the block is named.
+    """
+
+    counts: dict[int, Tensor] = field(init=False, default_factory=dict)
+
+    def around_block(self, runner: BlockRunner, block: int, states: HiddenStates) -> HiddenStates:
+        """Run a block and count its active neurons."""
+        counted, counts = self.counted, list[Tensor]()
+
+        def count(activations: Tensor) -> None:
+            counts.append(submit_active_counts(activations.reshape(*counted.mask.shape, -1), counted))
+
+        with statistics_context(block=block), runner.hooks.listening(neurons=count):
+            states_after = runner.step(block, states)
+        (block_counts,) = counts
+        self.gather(block, "neurons", block_counts)
+        return states_after
+
+    def keep(self, block: int, name: str, tensor: Tensor) -> None:
+        """Keep the counts of a block."""
+        with statistics_context(block=block):
+            check_counts(tensor)
+        self.counts[block] = tensor
+
+    def result(self) -> ActiveNeurons:
+        """Return the counts of all blocks."""
+        return ActiveNeurons(self.counts, int(self.batch.counted.sum()))

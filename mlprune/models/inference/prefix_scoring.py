@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlprune.models.inference.block_calls import on_device
 from mlprune.models.inference.visitor import States
-from mlprune.models.messages import ScoringBatch
+from mlprune.models.messages import ScoringBatch, on_device
 from mlprune.models.placement.budget import GroupLimit
-from mlprune.numeric.inference.log_probs import TargetScores, target_scores
+from mlprune.numeric.log_probs import TargetScores, target_scores
 
 if TYPE_CHECKING:
     from mlprune.models.inference.block_runner import BlockRunner

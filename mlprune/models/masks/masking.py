@@ -16,11 +16,20 @@ from torch import Tensor, nn
 from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import Family
-from mlprune.models.masks.block_changes import BlockChanges, ReadChanges, check_changes, read_each, source_of
-from mlprune.models.masks.changed_biases import ChangedBiases
-from mlprune.models.masks.dense_copies import DenseCopies, LayerKey
-from mlprune.models.masks.layers_on_disk import LayersOnDisk, ReadLayers, check_stored
-from mlprune.models.masks.mask_spill import MaskSpill
+from mlprune.models.masks.block_changes import (
+    BlockChanges,
+    ChangedBiases,
+    DenseCopies,
+    LayerKey,
+    LayersOnDisk,
+    MaskSpill,
+    ReadChanges,
+    ReadLayers,
+    check_changes,
+    check_stored,
+    read_each,
+    source_of,
+)
 from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
 from mlprune.numeric.weights.quantisation import Quantisation, quantise
 from mlprune.processes.parallel import parallel_map

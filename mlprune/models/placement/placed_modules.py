@@ -1,22 +1,273 @@
-"""Place the modules of a shard: resident on a device, or on disk and loaded on demand.
+"""Place the modules of a shard: a device for each, or disk and loading in the order in which they run.
+
+Device map: choose a device for each module of a shard.
+
+accelerate chooses devices from sizes on the meta device, before anything is loaded: accelerators first, in their order
+and up to their budget, then the CPU up to a budget, then the disk. Masks change weights in place, so every weight is on
+exactly one device. A module on disk is read when it is needed and runs on the CPU.
+
+Place the modules of a shard: resident on a device, or on disk and loaded on demand.
 
 Devices are chosen before anything is loaded. The parts of a model are numbered: `EMBEDDINGS`, the blocks from 0, and
 the final norm with the head (the number of blocks).
 """
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import Protocol
 
 import torch
+from accelerate import infer_auto_device_map
+from accelerate.utils import send_to_device
 from torch import nn
 
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.families.records import Family
 from mlprune.models.meta_model import MetaModel, shard_parameters
-from mlprune.models.placement.budget import MemoryBudget, residency
-from mlprune.models.placement.device_budget import ALL_DEVICES, DeviceBudget, DevicePlacement
-from mlprune.models.placement.device_map import CPU, Devices, choose_devices, move_inputs
+from mlprune.models.placement.budget import (
+    ALL_DEVICES,
+    NO_DEVICES,
+    DeviceBudget,
+    DeviceMemory,
+    DevicePlacement,
+    MemoryBudget,
+    residency,
+)
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.processes.parallel import n_threads
+
+CPU = torch.device("cpu")
+
+
+Devices = dict[str, torch.device | None]
+"""Name of a module -> its device; None for the disk."""
+
+
+def choose_devices(
+    modules: Mapping[str, nn.Module], *, cpu_bytes: int | None = None, accelerators: DeviceBudget = NO_DEVICES
+) -> Devices:
+    """Choose a device for each module of a shard, in order; no module is split over two devices.
+
+    Accelerators come first, in their order, then the CPU, then the disk. Modules that share a parameter are on the same
+    device, and the parameter is counted once.
+
+    Args:
+        modules: name -> module; weights may be on the meta device.
+        cpu_bytes: memory for the modules on the CPU; unlimited by default.
+        accelerators: budget of the accelerators; by default none is used.
+    """
+    sizes = {id(tensor): tensor.nbytes for module in modules.values() for tensor in _tensors_of(module)}
+    memory = accelerator_memory(accelerators)
+    rooms = accelerators.weight_rooms(memory, weight_bytes=sum(sizes.values()))
+    if cpu_bytes is None and not any(rooms):
+        return dict.fromkeys(modules, CPU)
+    keys = {name: f"{position:04d}" for position, name in enumerate(modules)}
+    container = nn.ModuleDict({keys[name]: module for name, module in modules.items()})
+    # accelerate keeps room on the first accelerator and on the CPU for the largest remaining module, which would be
+    # moved there to run; here every module runs where it is
+    largest = max((sum(tensor.nbytes for tensor in _tensors_of(module)) for module in modules.values()), default=0)
+    container["last"] = _Sized(largest)
+    max_memory: dict[int | str, int] = dict(enumerate(rooms))
+    if rooms:
+        max_memory[0] += largest
+    max_memory["cpu"] = sys.maxsize if cpu_bytes is None else cpu_bytes + largest
+    device_map = infer_auto_device_map(
+        container,
+        max_memory=max_memory,
+        no_split_module_classes=sorted({type(module).__name__ for module in container.values()}),
+        clean_result=False,
+    )
+    return {name: _device_of(device_map, key) for name, key in keys.items()}
+
+
+def accelerator_memory(budget: DeviceBudget) -> list[DeviceMemory]:
+    """Measure the accelerators that a budget uses, and no other: measuring one takes some of its memory."""
+    if budget.n_devices == 0 or not torch.cuda.is_available():
+        return []
+    n_used = budget.n_used(torch.cuda.device_count())
+    return [DeviceMemory(*torch.cuda.mem_get_info(number)) for number in range(n_used)]
+
+
+def move_inputs(modules: Mapping[str, nn.Module], devices: Devices) -> None:
+    """Make each module move its inputs to its device before it runs, and move its buffers now; no effect on the CPU."""
+    if all(device in (CPU, None) for device in devices.values()):
+        return
+    for name, target in devices.items():
+        device = target or CPU
+        for module in modules[name].modules():
+            for key, buffer in module._buffers.items():
+                module._buffers[key] = None if buffer is None else buffer.to(device)
+        modules[name].register_forward_pre_hook(_move_inputs_to(device), with_kwargs=True)
+
+
+Args = tuple[object, ...]
+Kwargs = dict[str, object]
+
+
+def _move_inputs_to(device: torch.device) -> Callable[[nn.Module, Args, Kwargs], tuple[Args, Kwargs]]:
+    def hook(_module: nn.Module, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+        return send_to_device(args, device), send_to_device(kwargs, device)
+
+    return hook
+
+
+class _Sized(nn.Module):
+    """A module of a given size in bytes."""
+
+    def __init__(self, n_bytes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(n_bytes, dtype=torch.uint8, device="meta"), requires_grad=False)
+
+
+def _tensors_of(module: nn.Module) -> tuple[torch.Tensor, ...]:
+    return (*module.parameters(), *module.buffers())
+
+
+def _device_of(device_map: Mapping[str, int | str], key: str) -> torch.device | None:
+    """Return the device of a module. Modules without tensors are not in the map and stay on the CPU."""
+    device = next((device for name, device in device_map.items() if name.split(".")[0] == key), "cpu")
+    if device == "disk":
+        return None
+    return torch.device(f"cuda:{device}" if isinstance(device, int) else device)
+
+
+class BlockCache:
+    """Cache of offloaded parts. Not thread-safe; computing on a part may use any number of threads.
+
+    Args:
+        read: reads a part from disk and puts it in place; also called in the background, for the next part.
+        drop: frees a part.
+        window: maximum number of parts in memory, at least 1; with 2, the next part is read ahead.
+    """
+
+    def __init__(self, read: Callable[[int], None], drop: Callable[[int], None], *, window: int) -> None:
+        assert window >= 1, "the window must have room for at least one part"
+        self._read_part = read
+        self._drop = drop
+        self._window = window
+        self._loaded: set[int] = set()
+        self._pending: tuple[int, Future[None]] | None = None
+
+    def has(self, part: int) -> bool:
+        """Whether a part is in memory, or is being read."""
+        return part in self._loaded or (self._pending is not None and self._pending[0] == part)
+
+    def load(self, part: int | None, *, next_part: int | None = None) -> None:
+        """Load a part and drop all others except the next one.
+
+        Args:
+            part: part to load; None if the part that runs next always stays in memory.
+            next_part: part to read in the background, if the window has room for it.
+        """
+        prefetched = next_part if self._window > (part is not None) else None
+        self.wait()
+        for stale in self._loaded - {part, prefetched}:
+            self._loaded.discard(stale)
+            self._drop(stale)
+        if part is not None and part not in self._loaded:
+            self._read(part)
+            self._loaded.add(part)
+        if prefetched is not None and prefetched not in self._loaded:
+            self._pending = prefetched, self._background.submit(self._read, prefetched)
+
+    def wait(self) -> None:
+        """Wait until no part is being read.
+
+        Raises: any error of `read`; the part is then not in memory.
+        """
+        if self._pending is not None:
+            (part, future), self._pending = self._pending, None
+            future.result()
+            self._loaded.add(part)
+
+    def clear(self) -> None:
+        """Drop all parts."""
+        self.load(None)
+
+    def _read(self, part: int) -> None:
+        try:
+            self._read_part(part)
+        except BaseException:
+            self._drop(part)
+            raise
+
+    @cached_property
+    def _background(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(1, initializer=partial(torch.set_num_threads, 1), thread_name_prefix="reads-ahead")
+
+
+class Placed(Protocol):
+    """Modules of a shard, some of them on disk."""
+
+    window: int
+
+    @property
+    def offloaded(self) -> Collection[int]:
+        """The parts on disk."""
+
+    def read(self, part: int) -> None:
+        """Load a part from disk."""
+
+    def drop(self, part: int) -> None:
+        """Free the memory of a part."""
+
+
+class OffloadedParts:
+    """The parts of a shard that are on disk; none if the shard fits in memory.
+
+    Args:
+        placed: reads and drops the parts.
+        blocks: blocks of the shard.
+        restore: applies the changes of a block to its dense weights, which were just read.
+    """
+
+    def __init__(self, placed: Placed, blocks: range, *, restore: Callable[[int], None]) -> None:
+        self._placed = placed
+        self._blocks = blocks
+        self._restore = restore
+        self._cache = BlockCache(self._read, placed.drop, window=placed.window) if placed.offloaded else None
+
+    def __bool__(self) -> bool:
+        """Whether any part is on disk."""
+        return self._cache is not None
+
+    @property
+    def blocks(self) -> list[int]:
+        """The blocks on disk."""
+        return [block for block in self._blocks if block in self._placed.offloaded]
+
+    def has(self, block: int) -> bool:
+        """Whether a block is in memory, or is being read."""
+        return self._cache is None or block not in self._placed.offloaded or self._cache.has(block)
+
+    def load(self, part: int) -> None:
+        """Load a part before it runs, and begin to read the block after it."""
+        if self._cache is None:
+            return
+        offloaded = self._placed.offloaded
+        if part in self._blocks:
+            later = (block for block in self.blocks if block > part)
+            self._cache.load(part if part in offloaded else None, next_part=min(later, default=None))
+        elif part in offloaded:
+            self._cache.load(part)
+
+    def wait(self) -> None:
+        """Wait until nothing is being read, before masks change."""
+        if self._cache is not None:
+            self._cache.wait()
+
+    def clear(self) -> None:
+        """Free the memory of all parts; they are read again when needed."""
+        if self._cache is not None:
+            self._cache.clear()
+
+    def _read(self, part: int) -> None:
+        self._placed.read(part)
+        if part in self._blocks:
+            with torch.inference_mode(False):
+                self._restore(part)
 
 
 class PlacedModules:

@@ -1,20 +1,24 @@
-"""Activation statistics on an accelerator: one masked reduction for all demonstrations of a batch, and no wait.
+"""Activation statistics on an accelerator: masked reductions, and copies to the CPU.
+
+Activation statistics on an accelerator: one masked reduction for all demonstrations of a batch, and no wait.
 
 Nothing here reads a value of the device, so results are not checked; the caller copies many of them to the CPU at once
 and checks them there. Any device computes the same sums, up to the order of additions in float64; on the CPU the
 functions of `statistics.py` are faster, and check at once. Each function below uses them there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import reduce
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.numeric.activations.active_neurons import active_counts
-from mlprune.numeric.activations.counted_tokens import CountedTokens, check_mask
+from mlprune.numeric.activations.neurons import active_counts
 from mlprune.numeric.activations.statistics import (
+    CountedTokens,
+    check_mask,
     demonstration_sums,
     hidden_magnitudes,
     token_sums,
@@ -108,3 +112,42 @@ def _wide_pieces(values: Tensor, counted: CountedTokens) -> Iterator[Tensor]:
     for start in range(0, max(1, n_tokens), n_together):
         piece = slice(start, start + n_together)
         yield values[:, piece].masked_fill(ignored[:, piece], 0).to(torch.float64)
+
+
+MAX_BYTES = 2**23
+"""Size of the tensors on accelerators from which a caller copies them and frees their memory."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class HostCopies(Generic[Key]):
+    """Tensors that are copied to the CPU together: one wait for each device and dtype, not one for each tensor."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[Key, Tensor] = {}
+        self._n_bytes = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether the tensors on accelerators have reached the size at which they should be copied."""
+        return self._n_bytes >= MAX_BYTES
+
+    def add(self, key: Key, tensor: Tensor) -> None:
+        """Add a tensor of any device; one on the CPU is kept as it is."""
+        self._tensors[key] = tensor
+        self._n_bytes += 0 if tensor.device.type == "cpu" else tensor.nbytes
+
+    def take(self) -> dict[Key, Tensor]:
+        """Remove all tensors and return them on the CPU, in the order in which they were added."""
+        tensors, self._tensors, self._n_bytes = self._tensors, {}, 0
+        groups: dict[tuple[torch.device, torch.dtype], list[Key]] = {}
+        for key, tensor in tensors.items():
+            if tensor.device.type != "cpu":
+                groups.setdefault((tensor.device, tensor.dtype), []).append(key)
+        for keys in groups.values():
+            of_group = [tensors[key] for key in keys]
+            copied = torch.cat([tensor.flatten() for tensor in of_group]).cpu()
+            pieces = torch.split(copied, [tensor.numel() for tensor in of_group])
+            for key, piece in zip(keys, pieces, strict=True):  # a view would be pickled with all its neighbours
+                tensors[key] = piece.reshape(tensors[key].shape).clone()
+        return tensors

@@ -1,10 +1,13 @@
-"""Aggregation: combine the feature factors of several demonstration sets, for example of several languages.
+"""Aggregation of the feature factors of several demonstration sets, and their bootstrap.
+
+Aggregation: combine the feature factors of several demonstration sets, for example of several languages.
 
 A score |W[i, j]| * factor_j is linear in the factor. The mean or maximum of the factors over sets therefore gives the
 mean or maximum of the scores. A set's factor comes from its mean over demonstrations (`mean_squares`), so that sets of
 different size have equal weight.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 
@@ -109,3 +112,24 @@ def _check_factors(factors: Tensor) -> None:
         which, feature = wrong.nonzero()[0].tolist()
         value = float(factors[which, feature])
         raise StatisticsError("a factor is negative or not finite", set=which, feature=feature, got=value)
+
+
+def bootstrap_weights(n: int, seed: int) -> Tensor:
+    """Return how often each of n demonstrations is drawn when n are drawn with replacement.
+
+    Draw i is demonstration SHA-256("seed:i") mod n, with the digest as a big-endian number. The draws do not depend on
+    platforms or library versions, and are equal for all sets of one size, so that such sets are resampled together.
+
+    Args:
+        n: number of demonstrations, >= 1.
+        seed: any integer.
+    Returns: [n], float64, whole numbers that sum to n.
+    Raises:
+        BadInputError: n is below 1.
+    """
+    if n < 1:
+        raise BadInputError("there is nothing to resample", expected="n >= 1", got=n)
+    counts = [0] * n
+    for draw in range(n):
+        counts[int.from_bytes(hashlib.sha256(f"{seed}:{draw}".encode()).digest(), "big") % n] += 1
+    return torch.tensor(counts, dtype=torch.float64)

@@ -1,20 +1,31 @@
-"""Spearman's rank correlation of values that are known up to sampling error, with an interval for the true values.
+"""Rank correlation: Spearman's with sampling error, and RankC of two languages.
+
+Spearman's rank correlation of values that are known up to sampling error, with an interval for the true values.
 
 Sampling error changes ranks: the correlation of measured values is too close to 0 (or too large, if the errors of both
 sides are correlated), and that of resampled values even more. The interval is therefore that of a normal model of true
 values, whose noise is the observed one.
+
+RankC: how similarly two languages rank the candidates of the same items        (Qi et al., arXiv:2310.10378).
+
+    w_j = exp(n - j) / sum_k exp(n - k),   RankC of an item = sum_j w_j * |top_j(a) & top_j(b)| / j
+
+with n, the item's number of candidates; RankC of two languages is the mean over items. Two values help to read it.
+`chance_consistency` is the RankC of unrelated rankings. `expected_consistency` is that of two languages whose right
+candidates have the observed ranks on unrelated items: languages that answer well agree for this reason alone.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.evaluation.choice import TIED
 from mlprune.numeric.statistics.bootstrap import percentile_interval
-from mlprune.numeric.statistics.clusters import Array
-from mlprune.numeric.statistics.friedman import ranks_with_ties
-from mlprune.numeric.statistics.interval import Interval, check_level
+from mlprune.numeric.statistics.clusters import Array as ClustersArray
+from mlprune.numeric.statistics.clusters import Interval, check_level
+from mlprune.numeric.statistics.multiplicity import ranks_with_ties
 
 LEAST_UNITS = 3
 RIDGE = 1e-12
@@ -35,7 +46,7 @@ class RankAgreement:
     """For the true values; `value` may be outside."""
 
 
-def spearman(first: Array, second: Array) -> Array:
+def spearman(first: ClustersArray, second: ClustersArray) -> ClustersArray:
     """Return the correlation of `ranks_with_ties` along the last axis, [...]; not a number if one side is constant."""
     one, other = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in map(ranks_with_ties, (first, second)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -43,7 +54,9 @@ def spearman(first: Array, second: Array) -> Array:
         return np.asarray(np.clip((one * other).sum(axis=-1) / scale, -1.0, 1.0))
 
 
-def rank_agreement(measured: Array, resampled: Array, *, level: float = 0.95, seed: int = 0) -> RankAgreement | None:
+def rank_agreement(
+    measured: ClustersArray, resampled: ClustersArray, *, level: float = 0.95, seed: int = 0
+) -> RankAgreement | None:
     """Return Spearman's correlation of two sides over n units, with an interval for the true values.
 
     Measured values are o_u = t_u + e_u, [2]: the units' true values t have covariance T over units, and the errors e_u
@@ -95,7 +108,7 @@ def rank_agreement(measured: Array, resampled: Array, *, level: float = 0.95, se
     return RankAgreement(value, float(np.median(draws)), percentile_interval(draws, level=level))
 
 
-def _true_values(measured: Array, noise: Array, *, seed: int) -> Array:
+def _true_values(measured: ClustersArray, noise: ClustersArray, *, seed: int) -> ClustersArray:
     """Return draws of the true values, [R, n, 2], on the scale of standard deviations."""
     n_draws, n = noise.shape[:2]
     deviations = measured.std(axis=0, ddof=1)
@@ -111,7 +124,9 @@ def _true_values(measured: Array, noise: Array, *, seed: int) -> Array:
     return np.asarray(prior + np.einsum("ruij,ruj->rui", gains, centred - prior - noise))
 
 
-def _drawn_roots(covariance: Array, errors: Array, *, degrees: int, draws: Array) -> Array:
+def _drawn_roots(
+    covariance: ClustersArray, errors: ClustersArray, *, degrees: int, draws: ClustersArray
+) -> ClustersArray:
     """Return triangular roots of true covariances drawn from their posterior distribution, [R, 2, 2].
 
     Args:
@@ -137,8 +152,124 @@ def _drawn_roots(covariance: Array, errors: Array, *, degrees: int, draws: Array
     return roots
 
 
-def _inverse(matrices: Array) -> Array:
+def _inverse(matrices: ClustersArray) -> ClustersArray:
     """Return the inverses of [..., 2, 2] matrices."""
     (a, b), (c, d) = np.moveaxis(matrices, (-2, -1), (0, 1))
     adjugate = np.stack([np.stack([d, -b], axis=-1), np.stack([-c, a], axis=-1)], axis=-2)
     return np.asarray(adjugate / (a * d - b * c)[..., None, None])
+
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """Rankings of the candidates of all items in one language."""
+
+    ranks: Indices
+    """[items, most candidates], 0 for the first; where an item has no candidate, a value >= its size."""
+    sizes: Indices
+    """[items] number of candidates."""
+
+    @classmethod
+    def from_scores(cls, scores: Array, tie_places: Indices) -> "Rankings":
+        """Rank candidates by descending score, equal scores by ascending place.
+
+        Args:
+            scores: [items, most candidates], NaN after the last candidate of an item.
+            tie_places: same shape.
+        Raises:
+            ShapeError: the shapes differ, or an item has no candidate.
+            PermanentError: a score is not a number.
+        """
+        if scores.ndim != 2 or scores.shape != tie_places.shape:
+            raise ShapeError("scores and tie places differ", expected=scores.shape, got=tie_places.shape)
+        missing = np.isnan(scores)
+        sizes = np.asarray((~missing).sum(axis=1), dtype=np.int64)
+        if (sizes == 0).any():
+            raise ShapeError("an item has no candidate", expected="at least 1", got=0)
+        n_wrong = int((missing & (np.arange(scores.shape[1]) < sizes[:, None])).sum())
+        if n_wrong:
+            raise PermanentError("a candidate's score is not a number", n_wrong=n_wrong)
+        order = np.lexsort((tie_places, -scores), axis=-1)
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(order.shape[1])[None, :], axis=1)
+        return cls(ranks, sizes)
+
+    def take(self, items: Indices) -> "Rankings":
+        """Return some items, in the given order."""
+        return Rankings(self.ranks[items], self.sizes[items])
+
+    def of(self, candidates: Indices) -> Indices:
+        """[items] rank of one candidate of each item, given its index."""
+        return np.asarray(self.ranks[np.arange(len(candidates)), candidates], dtype=np.int64)
+
+    @property
+    def first(self) -> Indices:
+        """[items] index of the candidate that is ranked first."""
+        return np.asarray(np.argmin(self.ranks, axis=1), dtype=np.int64)
+
+
+def item_consistency(first: Rankings, second: Rankings) -> Array:
+    """Return RankC of each item, [items], in (0, 1].
+
+    Raises:
+        ShapeError: the two rank different numbers of items, or of candidates of an item.
+    """
+    if not np.array_equal(first.sizes, second.sizes):
+        raise ShapeError("rankings of different candidates", expected=first.sizes.shape, got=second.sizes.shape)
+    n_items, most = len(first.sizes), int(first.sizes.max(initial=0))
+    later = np.maximum(first.ranks[:, :most], second.ranks[:, :most])
+    cells = np.minimum(later, most - 1) + most * np.arange(n_items)[:, None]
+    is_candidate = np.arange(most) < first.sizes[:, None]
+    entries = np.bincount(cells[is_candidate], minlength=n_items * most).reshape(n_items, most)
+    shares = entries.cumsum(axis=1) / np.arange(1, most + 1)
+    return np.asarray((_weights(first.sizes, most) * shares).sum(axis=1), dtype=np.float64)
+
+
+def chance_consistency(sizes: Indices) -> Array:
+    """Return the mean RankC of unrelated rankings of each item, [items]: sum_j w_j * j / n.
+
+    0.634 for two candidates, 0.475 for three, 0.310 for five, 0.261 for six.
+    """
+    most = int(sizes.max(initial=0))
+    shares = np.arange(1, most + 1) / sizes[:, None]
+    return np.asarray((_weights(sizes, most) * shares).sum(axis=1), dtype=np.float64)
+
+
+def corrected_consistency(value: Array, chance: Array) -> Array:
+    """Return (value - chance) / (1 - chance): 0 at chance, 1 for equal rankings; NaN where chance is 1."""
+    is_defined = chance < 1
+    return np.asarray(np.where(is_defined, (value - chance) / np.where(is_defined, 1 - chance, 1), np.nan))
+
+
+def expected_consistency(in_top_a: Array, in_top_b: Array) -> Array:
+    """Return the expected RankC of two languages that rank the right candidate as observed and are unrelated otherwise.
+
+    F_a(j) is the share of items whose right candidate is among the first j in language a. Pair each item in language a
+    with a random item in language b, and order the wrong candidates at random. The right candidate is in both top j
+    with probability F_a F_b, and of the n - 1 wrong ones (j - F_a)(j - F_b) / (n - 1) are expected there:
+
+        sum_j w_j / j * (F_a F_b + (j - F_a)(j - F_b) / (n - 1))
+
+    This is the mean over all permutations that pair the items of one language with those of the other.
+
+    Args:
+        in_top_a: [..., n] the shares F_a(1) ... F_a(n) of the items with n candidates.
+        in_top_b: the same in the other language.
+    Returns: [...].
+    """
+    n = in_top_a.shape[-1]
+    if n == 1:
+        return np.ones(in_top_a.shape[:-1])
+    j = np.arange(1, n + 1)
+    shared = in_top_a * in_top_b + (j - in_top_a) * (j - in_top_b) / (n - 1)
+    weights = _weights(np.array([n]), n)[0]
+    return np.asarray((weights * (shared / j)).sum(axis=-1), dtype=np.float64)
+
+
+def _weights(sizes: Indices, most: int) -> Array:
+    """Return [items, most] weights w_1 ... w_n, 0 after them; computed as exp(1 - j), which cannot overflow."""
+    decay = np.exp(-np.arange(most, dtype=np.float64))
+    return np.asarray(np.where(np.arange(most) < sizes[:, None], decay, 0.0) / decay.cumsum()[sizes - 1][:, None])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.numeric.selection.sortable_bits import compiled
+from mlprune.numeric.sortable_bits import compiled
 
 MAX_LEVELS = 255
 """Levels are uint8, and one value means that no sparsity removes the weight."""

@@ -14,8 +14,7 @@ from mlprune.methods import (
     checked_parameters,
 )
 from mlprune.numeric.refinement.dsnot import dsnot
-from mlprune.numeric.refinement.gram_swaps import gram_swaps
-from mlprune.numeric.refinement.least_squares import recovered_weights
+from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 

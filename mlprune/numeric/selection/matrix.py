@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mlprune.numeric.selection.rows import CUT
-from mlprune.numeric.selection.sortable_bits import (
+from mlprune.numeric.sortable_bits import (
     Array,
     bits_of,
     check_finite,

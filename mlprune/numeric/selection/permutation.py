@@ -13,7 +13,7 @@ from scipy import optimize
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError
-from mlprune.numeric.selection.sortable_bits import Array, check_matrix, compiled, row_chunks
+from mlprune.numeric.sortable_bits import Array, check_matrix, compiled, row_chunks
 from mlprune.processes.parallel import parallel_map
 
 _GROUPS_TOGETHER = 8

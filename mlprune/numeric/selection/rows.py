@@ -1,4 +1,6 @@
-"""Compiled selection within rows: find the lowest entries of each row, for several counts at once.
+"""Compiled selection within rows: the lowest entries of each row, for several counts at once.
+
+Compiled selection within rows: find the lowest entries of each row, for several counts at once.
 
 Rows are not sorted. Scores are converted to unsigned integers of the same order. A small histogram shows which bins are
 entirely between two counts, and only the entries of bins that contain a count are sorted. Time is linear in the length
@@ -8,8 +10,7 @@ comparing all pairs.
 
 import numpy as np
 
-from mlprune.numeric.selection.pairwise_ranks import compare_within_rows
-from mlprune.numeric.selection.sortable_bits import (
+from mlprune.numeric.sortable_bits import (
     ZERO,
     Array,
     bits_of,
@@ -21,6 +22,37 @@ from mlprune.numeric.selection.sortable_bits import (
     row_chunks,
 )
 from mlprune.processes.parallel import parallel_map
+
+_ROWS_AT_A_TIME = 512
+
+
+@compiled
+def _compare(firsts: Array, seconds: Array, first_ranks: Array, second_ranks: Array) -> None:
+    """Raise the rank of the higher of two entries; of the second if they are equal."""
+    for i in range(firsts.size):
+        is_second = firsts[i] <= seconds[i]
+        second_ranks[i] += np.uint8(is_second)
+        first_ranks[i] += np.uint8(not is_second)
+
+
+@compiled
+def compare_within_rows(bits: Array, level_at: Array, flip: np.uint32, levels: Array) -> np.uint32:
+    """Rank the few entries of each row by comparing all pairs, many rows at once; returns the largest magnitude."""
+    n_rows, d = bits.shape
+    keys, ranks = np.empty((d, _ROWS_AT_A_TIME), np.uint32), np.empty((d, _ROWS_AT_A_TIME), np.uint8)
+    magnitude = ZERO
+    for start in range(0, n_rows, _ROWS_AT_A_TIME):
+        n = min(_ROWS_AT_A_TIME, n_rows - start)
+        ranks[:] = 0
+        for j in range(d):
+            magnitude = max(magnitude, key_range(bits[start : start + n, j], flip, keys[j])[2])
+            for i in range(j):
+                _compare(keys[i], keys[j], ranks[i], ranks[j])
+        for i in range(n):
+            for j in range(d):
+                levels[start + i, j] = level_at[ranks[j, i]]
+    return magnitude
+
 
 _WEIGHTS_PER_CHUNK = 2**19
 """Approximate number of weights per piece of work."""
@@ -69,39 +101,6 @@ def select_in_rows(scores: Array, counts: Array, *, highest: bool = False) -> Ar
 
     check_finite(scores, max(parallel_map(select, row_chunks(scores, _WEIGHTS_PER_CHUNK)), default=ZERO))
     return levels
-
-
-@compiled
-def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> np.uint32:
-    """Fill the levels of some rows, and return the largest magnitude, as bits."""
-    n_rows, d = bits.shape
-    n_bins = 4
-    while n_bins < min(d // 2, _MOST_BINS):
-        n_bins *= 2
-    keys, bins = np.empty(d, np.uint32), np.empty(d, np.uint16)
-    entries, spare = np.empty(d, np.uint64), np.empty(d, np.uint64)
-    sizes, codes = np.empty(n_bins, np.uint32), np.empty(n_bins, np.uint16)
-    cuts = np.empty((CUT, 3), np.int64)
-    magnitude = ZERO
-    for row in range(n_rows):
-        here = counts[min(row, len(counts) - 1)]
-        least, greatest, largest = key_range(bits[row], flip, keys)
-        magnitude = max(magnitude, largest)
-        if flip:
-            greatest = np.uint32(min(greatest, least + np.uint64(_WINDOW)))
-        elif greatest > _WINDOW:
-            least = np.uint32(max(least, greatest - _WINDOW))
-        shift = ZERO
-        while (greatest - least) >> shift >= n_bins:
-            shift += _ONE
-        _fill_bins(keys, (least, greatest, shift), bins, sizes)
-        n_cuts = _code_bins(sizes, here, codes, cuts)
-        _place(keys, bins, (codes, cuts), entries, levels[row])
-        for cut in range(n_cuts):
-            start, end, rank = cuts[cut, 0], cuts[cut, 1], cuts[cut, 2]
-            _sort(entries[start:end], spare)
-            _rank(entries[start:end], rank, here, levels[row])
-    return magnitude
 
 
 @compiled
@@ -165,20 +164,6 @@ def _place(keys: Array, bins: Array, coding: tuple[Array, Array], entries: Array
 
 
 @compiled
-def _sort(entries: Array, spare: Array) -> None:
-    """Sort entries (key in the upper half, index in the lower half) that are in the order of their indices."""
-    if entries.size > _FEW:
-        _sort_by_digits(entries, spare)
-        return
-    for i in range(1, entries.size):
-        entry, j = entries[i], i
-        while j > 0 and entries[j - 1] > entry:
-            entries[j] = entries[j - 1]
-            j -= 1
-        entries[j] = entry
-
-
-@compiled
 def _sort_by_digits(entries: Array, spare: Array) -> None:
     """Sort many entries: a stable distribution by each byte in which the keys differ, the lowest byte first."""
     differing = np.uint64(0)
@@ -203,6 +188,20 @@ def _sort_by_digits(entries: Array, spare: Array) -> None:
 
 
 @compiled
+def _sort(entries: Array, spare: Array) -> None:
+    """Sort entries (key in the upper half, index in the lower half) that are in the order of their indices."""
+    if entries.size > _FEW:
+        _sort_by_digits(entries, spare)
+        return
+    for i in range(1, entries.size):
+        entry, j = entries[i], i
+        while j > 0 and entries[j - 1] > entry:
+            entries[j] = entries[j - 1]
+            j -= 1
+        entries[j] = entry
+
+
+@compiled
 def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
     """Write the levels of sorted entries, of which the first has the given rank."""
     k = 0
@@ -210,3 +209,36 @@ def _rank(entries: Array, rank: int, counts: Array, levels: Array) -> None:
         while k < counts.size and counts[k] <= rank + i:
             k += 1
         levels[entries[i] & _INDEX] = k
+
+
+@compiled
+def _select_rows(bits: Array, counts: Array, flip: np.uint32, levels: Array) -> np.uint32:
+    """Fill the levels of some rows, and return the largest magnitude, as bits."""
+    n_rows, d = bits.shape
+    n_bins = 4
+    while n_bins < min(d // 2, _MOST_BINS):
+        n_bins *= 2
+    keys, bins = np.empty(d, np.uint32), np.empty(d, np.uint16)
+    entries, spare = np.empty(d, np.uint64), np.empty(d, np.uint64)
+    sizes, codes = np.empty(n_bins, np.uint32), np.empty(n_bins, np.uint16)
+    cuts = np.empty((CUT, 3), np.int64)
+    magnitude = ZERO
+    for row in range(n_rows):
+        here = counts[min(row, len(counts) - 1)]
+        least, greatest, largest = key_range(bits[row], flip, keys)
+        magnitude = max(magnitude, largest)
+        if flip:
+            greatest = np.uint32(min(greatest, least + np.uint64(_WINDOW)))
+        elif greatest > _WINDOW:
+            least = np.uint32(max(least, greatest - _WINDOW))
+        shift = ZERO
+        while (greatest - least) >> shift >= n_bins:
+            shift += _ONE
+        _fill_bins(keys, (least, greatest, shift), bins, sizes)
+        n_cuts = _code_bins(sizes, here, codes, cuts)
+        _place(keys, bins, (codes, cuts), entries, levels[row])
+        for cut in range(n_cuts):
+            start, end, rank = cuts[cut, 0], cuts[cut, 1], cuts[cut, 2]
+            _sort(entries[start:end], spare)
+            _rank(entries[start:end], rank, here, levels[row])
+    return magnitude

@@ -8,11 +8,12 @@ from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.clusters import (
     BLOCK_ROWS,
     Array,
+    Interval,
+    check_level,
     exact_products,
     exactly_summable,
     ratio_estimate,
 )
-from mlprune.numeric.statistics.interval import Interval, check_level
 
 N_RESAMPLES = 1999
 """Resamples of an interval. p-values are not counted from them."""

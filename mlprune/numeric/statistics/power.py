@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mlprune.errors import BadInputError
-from mlprune.numeric.statistics.equivalence import equivalence_interval
-from mlprune.numeric.statistics.paired_proportions import mcnemar_exact_p_values, mcnemar_mid_p_values, tango_p_values
+from mlprune.numeric.statistics.paired_proportions import (
+    equivalence_interval,
+    mcnemar_exact_p_values,
+    mcnemar_mid_p_values,
+    tango_p_values,
+)
 
 Array = NDArray[np.float64]
 PairedTest = Literal["mcnemar_exact", "mcnemar_mid_p", "tango"]

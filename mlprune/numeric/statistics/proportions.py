@@ -9,8 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
-from mlprune.numeric.statistics.clusters import cluster_sums, exact_products, exactly_summable
-from mlprune.numeric.statistics.interval import SMALLEST_P_VALUE, Interval, check_level
+from mlprune.numeric.statistics.clusters import (
+    SMALLEST_P_VALUE,
+    Interval,
+    check_level,
+    cluster_sums,
+    exact_products,
+    exactly_summable,
+)
 from mlprune.numeric.statistics.sign_flips import sign_flips
 
 Array = NDArray[np.float64]

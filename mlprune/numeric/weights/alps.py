@@ -1,4 +1,6 @@
-"""ALPS: choose a mask by operator splitting (ADMM), then fit the remaining weights by conjugate gradients.
+"""ALPS: choose a mask by operator splitting, then fit the weights; and all reconstructions by name.
+
+ALPS: choose a mask by operator splitting (ADMM), then fit the remaining weights by conjugate gradients.
 
 Meng, Behdin, Wang & Mazumder, ALPS, arXiv:2406.07831; compared with the published code (mazumder-lab/ALPS). The layer
 is reconstructed as a whole: minimise the sum of (w - w') H (w - w')^T over rows over all w' with the sparsity of the
@@ -15,14 +17,18 @@ does not have.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, StatisticsError
+from mlprune.methods import AlpsParameters, Parameters, SparseGptParameters, checked_parameters
 from mlprune.numeric.selection.levels import n_removed
-from mlprune.numeric.weights.reconstruction import Reconstruction, check_tensors, checked_pattern, float32_weight
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.sparsegpt import Reconstruction, check_tensors, checked_pattern, float32_weight, sparsegpt
 
 _MAX_DAMPINGS = 10
 _ITERATIONS_PER_CHECK = 3
@@ -207,3 +213,52 @@ def _scaled_hessian(products: Tensor, damping: float) -> tuple[Tensor, Tensor, i
         if int(torch.linalg.cholesky_ex(hessian).info) == 0:
             return scales, hessian, n_dampings
     raise StatisticsError("a Hessian is not positive definite with any damping", damping=damping * 10**_MAX_DAMPINGS)
+
+
+Chosen = TypeVar("Chosen", bound=Parameters)
+
+ReconstructionFunction = Callable[[LayerInputs, float, str, Parameters], Reconstruction]
+"""Returns the mask and the new weights of a layer, from its inputs, sparsity, structure and parameters.
+
+Raises:
+    StatisticsError: the inputs have no Gram matrix, or the function cannot use it.
+"""
+
+
+def _with(
+    kind: type[Chosen], function: Callable[[Tensor, Tensor, float, str, Chosen], Reconstruction]
+) -> ReconstructionFunction:
+    """Return a reconstruction that takes parameters of one type, from a function of a weight and a Gram matrix."""
+
+    def reconstruction(inputs: LayerInputs, sparsity: float, structure: str, parameters: Parameters) -> Reconstruction:
+        checked = checked_parameters(parameters, kind)
+        if inputs.products is None:
+            message = "a score reads Gram matrices, and there are none"
+            raise StatisticsError(message, block=inputs.block, layer=inputs.layer)
+        return function(inputs.weight, inputs.products, sparsity, structure, checked)
+
+    return reconstruction
+
+
+RECONSTRUCTION_FUNCTIONS: Mapping[str, ReconstructionFunction] = {
+    "sparsegpt": _with(
+        SparseGptParameters,
+        lambda weight, products, sparsity, structure, parameters: sparsegpt(
+            weight, products, sparsity=sparsity, structure=structure, damping=parameters.damping
+        ),
+    ),
+    "alps": _with(
+        AlpsParameters,
+        lambda weight, products, sparsity, structure, parameters: alps(
+            weight,
+            products,
+            sparsity=sparsity,
+            structure=structure,
+            damping=parameters.damping,
+            penalty=parameters.penalty,
+            max_iterations=parameters.max_iterations,
+            gradient_steps=parameters.gradient_steps,
+        ),
+    ),
+}
+"""Functions of the scores that change weights."""

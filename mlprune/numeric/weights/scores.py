@@ -1,23 +1,103 @@
 """Scores of weights: the importance of each weight of a layer.
 
+Scores of weights: the importance of each weight of a layer.
+
 Scores are [out, in], float32, >= 0; weights with higher scores are kept. Weights are oriented [out, in], so that
 y = x @ weight.T; the weights of a `Conv1D` are transposed before.
 """
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import Parameters, RandomParameters, RiaParameters, WandaPlusPlusParameters, checked_parameters
-from mlprune.numeric.selection.sortable_bits import Array, compiled
-from mlprune.numeric.weights.gradient_scores import gradients_of, wanda_plus_plus_scores
+from mlprune.numeric.sortable_bits import Array, compiled
 from mlprune.numeric.weights.layer_inputs import LayerInputs
-from mlprune.numeric.weights.score_rows import check_non_negative, check_norms, row_chunks
+
+_WEIGHTS_TOGETHER = 2**16
+"""Rows are scored in chunks of about this many weights, so that intermediate values stay in the cache."""
+
+
+def row_chunks(weight: Tensor) -> Iterator[slice]:
+    """Yield slices that cover all rows of [out, in]; they depend on the shape only."""
+    n_together = max(1, _WEIGHTS_TOGETHER // max(1, weight.shape[1]))
+    return (slice(start, start + n_together) for start in range(0, weight.shape[0], n_together))
+
+
+def check_norms(weight: Tensor, norms: Tensor) -> None:
+    """Check a weight, [out, in], and the norms of the features that it reads, [in].
+
+    Raises:
+        ShapeError: they do not fit together.
+        StatisticsError: a norm is negative or not finite.
+    """
+    if weight.ndim != 2 or norms.shape != weight.shape[1:]:
+        raise ShapeError("statistics do not fit the weight", expected=tuple(weight.shape[1:]), got=tuple(norms.shape))
+    check_non_negative(norms, "a feature norm is negative or not finite")
+
+
+def check_non_negative(values: Tensor, message: str) -> None:
+    """Check values of features, [in].
+
+    Raises:
+        StatisticsError: one is negative or not finite.
+    """
+    wrong = ~(torch.isfinite(values) & (values >= 0))
+    if bool(wrong.any()):
+        feature = int(wrong.nonzero()[0])
+        raise StatisticsError(message, feature=feature, got=float(values[feature]))
+
+
+def wanda_plus_plus_scores(weight: Tensor, norms: Tensor, gradients: Tensor, *, alpha: float = 100.0) -> Tensor:
+    """Score each weight by its magnitude times the sum of a gradient and the norm of the feature it reads.
+
+    S[i, j] = |W[i, j]| * (alpha * G[i, j] + ||X_j||_2)        (Yang et al., Wanda++, arXiv:2503.04992)
+
+    Both G and the norm are roots of means over demonstrations, so that their balance does not depend on how many there
+    are. Wanda's code, which the paper extends, takes this mean; the paper's own code is not public. Everything is
+    float64 until the result is rounded once. The paper's regional optimiser, which changes weights, is not included.
+
+    Args:
+        weight: [out, in], any float dtype.
+        norms: [in], float32 or wider.
+        gradients: [out, in], float32, from `GradientSquares.root_means`.
+        alpha: weight of the gradient, >= 0; the paper's is 100.
+    Returns: [out, in], float32, >= 0.
+    Raises:
+        ShapeError: the shapes differ.
+        StatisticsError: `norms` holds a negative or non-finite value.
+    """
+    check_norms(weight, norms)
+    _check_gradients(weight, gradients)
+    scores = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
+    factors = norms.to(device=weight.device, dtype=torch.float64)
+    for rows in row_chunks(weight):
+        sums = gradients[rows].to(device=weight.device, dtype=torch.float64).mul_(alpha).add_(factors)
+        scores[rows] = weight.detach()[rows].to(torch.float64).abs().mul_(sums).to(torch.float32)
+    return scores
+
+
+def gradients_of(inputs: LayerInputs, gradients: Tensor | None) -> Tensor:
+    """Return the gradients that a score reads.
+
+    Raises:
+        StatisticsError: there are none.
+    """
+    if gradients is None:
+        raise StatisticsError("a score reads gradients, and there are none", block=inputs.block, layer=inputs.layer)
+    return gradients
+
+
+def _check_gradients(weight: Tensor, gradients: Tensor) -> None:
+    if weight.ndim != 2 or gradients.shape != weight.shape:
+        expected, got = tuple(weight.shape), tuple(gradients.shape)
+        raise ShapeError("gradients do not fit the weight", expected=expected, got=got)
+
 
 Chosen = TypeVar("Chosen", bound=Parameters)
 

@@ -1,20 +1,68 @@
-"""Section `searches` of a recipe: choose sparsities, schedules or scores on one split, and report on another one."""
+"""Sections `searches` and `sensitivity` of a recipe: what is tried, by which method, and measured."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.errors import RecipeError
-from mlprune.recipe.base import EntryName, Model, Seed, as_tuple, distinct_values, with_context
-from mlprune.recipe.searches.levels import LevelsConfig
-from mlprune.recipe.searches.search_options import BudgetConfig, SearchMethodConfig
-from mlprune.recipe.searches.trial_keys import check_axes, check_base
-from mlprune.recipe.searches.trial_points import check_points
-from mlprune.search.objective.expression import Constraint, Expression
-from mlprune.search.objective.parser import parse_constraint, parse_objective
+from mlprune.methods import Parameters
+from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed, as_tuple, distinct_values, with_context
+from mlprune.recipe.options import check_owners, chosen_parameters, with_options
+from mlprune.recipe.searches.trials import LevelsConfig, check_axes, check_base, check_points, check_probes
+from mlprune.search.objective import Constraint, Expression
+from mlprune.search.objective_parser import parse_constraint, parse_objective
 from mlprune.search.registry import SEARCH_METHODS
-from mlprune.vocabulary import ComparatorName, DirectionName
+from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
+
+_METHOD = RegisteredName("search method", tuple(SEARCH_METHODS))
+MethodName = Annotated[str, AfterValidator(_METHOD), Field(title=_METHOD.title)]
+
+
+class BudgetConfig(Model):
+    """When a search ends; one of both keys."""
+
+    variants: Annotated[int, Field(ge=1)] | None = None
+    """Most variants that are evaluated."""
+    items: Annotated[int, Field(ge=1)] | None = None
+    """Most items that are scored, summed over tasks and languages. `mlprune plan` converts it to time."""
+
+    @model_validator(mode="after")
+    def _has_one_key(self) -> "BudgetConfig":
+        if (self.variants is None) == (self.items is None):
+            raise ValueError("a budget is a number of variants or of items, one of both")
+        return self
+
+
+class SearchMethodFields(Model):
+    """How trials are chosen. `method: random` is short for `method: {kind: random}`."""
+
+    kind: MethodName = "random"
+    """Search method."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _options_fit_kind(self) -> "SearchMethodFields":
+        check_owners(self, "method", SEARCH_METHODS, self.kind)
+        return self
+
+    @property
+    def parameters(self) -> Parameters:
+        """The parameters of the method."""
+        return chosen_parameters(self, SEARCH_METHODS[self.kind])
+
+
+if TYPE_CHECKING:
+
+    class SearchMethodConfig(SearchMethodFields):
+        """`SearchMethodFields` with a key for every parameter of a method."""
+
+else:
+    SearchMethodConfig = with_options("SearchMethodConfig", SearchMethodFields, method=SEARCH_METHODS)
 
 
 def _check_objective(text: str) -> str:
@@ -139,3 +187,43 @@ class SearchConfig(Model):
     def constraints(self) -> tuple[Constraint, ...]:
         """The parsed constraints."""
         return tuple(parse_constraint(text) for text in self.where)
+
+
+Value = TypeVar("Value")
+
+
+class SensitivityConfig(Model):
+    """One sensitivity analysis: a variant for every part and sparsity, in which only this part is pruned."""
+
+    name: EntryName
+    """Name of the analysis, unique among all entries."""
+    base: Annotated[Mapping[str, object], AfterValidator(check_base), Field(title="keys of an entry of `variants`")]
+    """What all probes have in common; needs `propagation: dense` if its score reads demonstrations, which are one
+    set."""
+    by: Annotated[tuple[UnitName, ...], BeforeValidator(as_tuple)] = ("block",)
+    """Parts that are pruned alone: each `block`, each `layer` in all blocks, or each layer of each block
+    (`block_layer`)."""
+    sparsity: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], BeforeValidator(as_tuple)]
+    """Share of the part's weights that is removed."""
+    tasks: tuple[str, ...] = ()
+    """Tasks of the evaluations on `split` (all)."""
+    split: Annotated[str, Field(min_length=1)] = "dev"
+    """Split of the evaluations."""
+    influence: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Names of demonstration sets, each of one language, for which the influence of every block is measured: one minus
+    the cosine between the states before and after it."""
+
+    @field_validator("by", "sparsity")
+    @classmethod
+    def _list_is_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
+        return distinct_values(value)
+
+    @field_validator("tasks", "influence")
+    @classmethod
+    def _names_are_distinct(cls, value: tuple[Value, ...]) -> tuple[Value, ...]:
+        return distinct_values(value) if value else value
+
+    @model_validator(mode="after")
+    def _probes_are_variants(self) -> "SensitivityConfig":
+        check_probes(self.base, self.sparsity)
+        return self

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mlprune.search.method import Settings, best_so_far
+from mlprune.search.method import Decision, EvaluatedTrial, ProposedTrial, Settings, best_so_far
 from mlprune.search.space import Space
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,21 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mlprune.methods import Parameters, parameter
-from mlprune.search.draws import draw_new_points
-from mlprune.search.method import Settings, best_so_far
-from mlprune.search.rungs import asked_again, asked_first, largest_group, last_batch, n_promoted, promoted, promotions
-from mlprune.search.space import Point, Space
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
+from mlprune.search.method import (
+    Decision,
+    EvaluatedTrial,
+    ProposedTrial,
+    Settings,
+    asked_again,
+    asked_first,
+    best_so_far,
+    largest_group,
+    last_batch,
+    n_promoted,
+    promoted,
+    promotions,
+)
+from mlprune.search.space import Point, Space, draw_new_points
 
 
 @dataclass(frozen=True)

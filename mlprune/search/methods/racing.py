@@ -4,11 +4,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.methods import Parameters, parameter
-from mlprune.search.method import ItemBudget, Settings, VariantBudget, best_so_far, n_items_spent
+from mlprune.search.method import (
+    Decision,
+    EvaluatedTrial,
+    ItemBudget,
+    ProposedTrial,
+    Settings,
+    VariantBudget,
+    asked_again,
+    asked_first,
+    best_so_far,
+    incumbent,
+    last_batch,
+    n_items_spent,
+    promoted,
+)
 from mlprune.search.methods.halving import candidates
-from mlprune.search.rungs import asked_again, asked_first, last_batch, promoted
 from mlprune.search.space import Space
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial, incumbent
 
 
 @dataclass(frozen=True)

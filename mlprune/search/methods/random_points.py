@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from mlprune.search.draws import draw_new_points
-from mlprune.search.method import Settings, best_so_far, points_of
-from mlprune.search.space import Space
-from mlprune.search.trials import Decision, EvaluatedTrial, ProposedTrial
+from mlprune.search.method import Decision, EvaluatedTrial, ProposedTrial, Settings, best_so_far, points_of
+from mlprune.search.space import Space, draw_new_points
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mlprune.steps.job import ChainLoader, RecordKey
-from mlprune.steps.prune.variant import InterventionVariant, variant_row
-from mlprune.steps.prune.variant_rows import Row
-from mlprune.steps.small_job import SmallJob
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
+from mlprune.steps.variants.variant import InterventionVariant, variant_row
+from mlprune.steps.variants.variant_rows import Row
 from mlprune.store.store import Store
 
 

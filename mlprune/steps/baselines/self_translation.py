@@ -1,4 +1,12 @@
-"""Self-translation: the dense model translates the examples of an evaluation to English before it is evaluated on them.
+"""Self-translation: the dense model translates the examples to English before it answers.
+
+Self-translation: the texts of a task's examples that are translated, and the examples built from the translations.
+
+If a task lists the keys of a row whose texts are in the example's language, these texts are translated one by one and
+filled into the English template. Otherwise each candidate's whole text is translated, for example because a gap would
+not survive translation. Etxaniz et al. 2023, arXiv:2308.01223.
+
+Self-translation: the dense model translates the examples of an evaluation to English before it is evaluated on them.
 
 The prompt is that of the task `translation`. Each distinct text is translated once, greedily, and every translation is
 stored. If the model writes nothing, or a whole text too short to be scored, the original text is used. The record
@@ -6,33 +14,116 @@ counts these texts.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import ClassVar
 
+from mlprune.errors import RecipeError
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation, run_translation
-from mlprune.evaluation.self_translation_prompts import SourceText, in_english, source_texts
-from mlprune.evaluation.tasks.items import TranslationItem
-from mlprune.hashing import ordered_by_hash
-from mlprune.json_values import JsonObject
+from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem
+from mlprune.evaluation.tasks.task import Task
+from mlprune.evaluation.tasks.task_files import TaskData
+from mlprune.hashing import digest, ordered_by_hash
+from mlprune.json_values import JsonObject, JsonValue, as_int
 from mlprune.languages import ENGLISH
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.steps.corpus_ref import CorpusRef, open_corpus
-from mlprune.steps.evaluate.cost import tasks_cost
-from mlprune.steps.evaluate.task_items import task_data
-from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.job import ChainLoader, ModelJob, ModelRef, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
+from mlprune.recipe import BaselineConfig
+from mlprune.steps.baselines.intervention_job import InterventionJob
+from mlprune.steps.evaluate.model_evaluation import tasks_cost
+from mlprune.steps.inputs import CorpusRef, Inputs, open_corpus
+from mlprune.steps.job import (
+    ChainLoader,
+    Identity,
+    Job,
+    JobCost,
+    ModelJob,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSizes,
+    computed_parameters,
+    make_identity,
+)
+from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
+from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.variant import InterventionVariant, VariantSpec
+from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 
 logger = logging.getLogger(__name__)
+
+
+WHOLE = "text"
+"""Key of whole texts."""
+
+
+@dataclass(frozen=True)
+class SourceText:
+    """A text to translate."""
+
+    example_id: str
+    key: str
+    """Key in the row, or `WHOLE`."""
+    index: int
+    """Index in a list of texts, or of the candidate."""
+    text: str
+
+
+def source_texts(task: Task, data: TaskData) -> tuple[SourceText, ...]:
+    """Return all texts of a task's examples that are in the examples' language, example after example."""
+    items = (item for item in data.items if isinstance(item, ChoiceItem))
+    return tuple(text for item in items for text in _texts_of(task, data, item))
+
+
+def _texts_of(task: Task, data: TaskData, item: ChoiceItem) -> Iterator[SourceText]:
+    if not task.texts:
+        yield from (SourceText(item.example_id, WHOLE, index, text) for index, text in enumerate(item.texts))
+        return
+    row = data.rows[item.example_id]
+    for key in task.texts:
+        for index, text in enumerate(_texts(row[key])):
+            kept = text if task.most_words is None else " ".join(text.split()[: task.most_words])
+            yield SourceText(item.example_id, key, index, kept)
+
+
+def in_english(task: Task, data: TaskData, translations: Mapping[tuple[str, str, int], str]) -> tuple[ChoiceItem, ...]:
+    """Return the examples of a task in English, with their right answers and the names of their candidates.
+
+    Args:
+        translations: (example, key, index) -> translation, for every text of `source_texts`.
+    """
+    items = [item for item in data.items if isinstance(item, ChoiceItem)]
+    return tuple(_in_english(task, data, item, translations) for item in items)
+
+
+def _in_english(
+    task: Task, data: TaskData, item: ChoiceItem, translations: Mapping[tuple[str, str, int], str]
+) -> ChoiceItem:
+    if not task.texts:
+        texts = tuple(translations[item.example_id, WHOLE, index] for index in range(len(item.texts)))
+        return replace(item, texts=texts, starts=())
+    row = dict(data.rows[item.example_id])
+    for key in task.texts:
+        translated = [translations[item.example_id, key, index] for index in range(len(_texts(row[key])))]
+        row[key] = translated if isinstance(row[key], list) else translated[0]
+    if task.answer is not None:
+        row[task.answer] = item.gold  # by index: the text of the answer differs in English
+    assert task.to_item is not None, "only tasks with candidates are translated"
+    english = task.to_item(item.example_id, row)
+    assert english is not None, "the task kept this example in its own language"
+    return replace(english, candidates=item.candidates, gold=item.gold, cluster=item.cluster, category=item.category)
+
+
+def _texts(value: object) -> list[str]:
+    """The texts of a value of a row: those of a list, or the value itself."""
+    return [str(text) for text in value] if isinstance(value, list) else [str(value)]
 
 
 SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "string", "translation": "string"}
@@ -209,3 +300,96 @@ def translated_task(
     items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
     return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device)
+
+
+@dataclass(frozen=True)
+class SelfTranslation:
+    """Evaluate tasks on the model's own translations of their examples."""
+
+    shots: Shots
+
+    @property
+    def label(self) -> str:
+        """The baseline and its settings, as text."""
+        return " ".join(("self-translate", *parameter_words(self.settings)))
+
+    @property
+    def settings(self) -> dict[str, JsonValue]:
+        """Settings that are not at their defaults."""
+        defaults = {name: BaselineConfig.model_fields[name].default for name in self._settings}
+        return {name: value for name, value in self._settings.items() if value != defaults[name]}
+
+    def spec(self, inputs: Inputs, *, batch_tokens: int) -> InterventionVariant:
+        """Describe the variant. The English side of its shots determines its sentences in every language."""
+        parameters: dict[str, JsonValue] = {
+            "intervention": "self_translate",
+            "sparsity": 0,
+            **self.settings,
+            **computed_parameters(inputs.model, batch_tokens=batch_tokens),
+        }
+        english = digest([sentence for sentence, _ in self.shots.pairs(ENGLISH)])
+        identity = make_identity(
+            "variants", parameters, parents={"base_model": inputs.base.id}, contents={"english_shots": english}
+        )
+        return InterventionVariant(identity, inputs.model, "self_translate", tuple(self.settings.items()))
+
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """Evaluate on the translations of the task's examples; English examples stay as they are.
+
+        Tasks without candidates cannot be asked in English, and native prompts would be English ones.
+
+        Raises:
+            CorpusError: the corpus lacks the language.
+            RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long.
+        """
+        if task.longer != "refuse":
+            message = "self_translate translates every item of a task, so none may be left out or cut"
+            raise RecipeError(message, task=task.task, key="longer", expected="refuse", got=task.longer)
+        if task.definition.reads != "candidates" or task.prompts == "native":
+            return None
+        return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
+
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+        """A job for the variant, and one for every task, language and split."""
+        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
+        translated = dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH)
+        record = [InterventionJob(variant.identity, variant)] if isinstance(variant, InterventionVariant) else []
+        return [
+            *record,
+            *(
+                SelfTranslateJob(
+                    self._identity(variant, task), variant.model, task, self.shots, batch_tokens=batch_tokens
+                )
+                for task in translated
+            ),
+        ]
+
+    @property
+    def _settings(self) -> dict[str, JsonValue]:
+        return {"shots": self.shots.n, "seed": self.shots.seed, "max_new_tokens": self.shots.max_new_tokens}
+
+    def _identity(self, variant: VariantSpec, task: TaskSpec) -> Identity:
+        batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
+        parameters = {
+            **self.settings,
+            "task": as_run(task).parameters,
+            **computed_parameters(variant.model, batch_tokens=batch_tokens),
+        }
+        contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
+        parents = {"base_model": variant.model.base_model_id}
+        return make_identity("self_translations", parameters, parents=parents, contents=contents)
+
+
+def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:
+    """Plan the baseline of an entry.
+
+    Raises:
+        RecipeError: the corpus has fewer sentences than a prompt shows.
+        CorpusError: the corpus has no English.
+    """
+    shots = Shots(inputs.corpus_ref, entry.shots, entry.seed, entry.max_new_tokens)
+    n = len(shots.pairs(ENGLISH))
+    if n < entry.shots:
+        message = "too few sentences for the shots of a prompt"
+        raise RecipeError(message, baseline=entry.name, expected=entry.shots, got=n)
+    return SelfTranslation(shots)

@@ -7,8 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.candidates import CandidateSums
-from mlprune.evaluation.inference.language_groups import LanguageGroup
+from mlprune.evaluation.inference.language_sums import CandidateSums, LanguageGroup
 from mlprune.languages import ENGLISH
 from mlprune.numeric.evaluation.choice import best_candidate, keeps_both, n_tied, pareto_front, win_shares
 from mlprune.numeric.statistics.clusters import Array

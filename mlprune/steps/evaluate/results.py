@@ -1,21 +1,33 @@
-"""Write and read the results of an evaluation: predictions, catalog row and metrics."""
+"""Write and read the results of an evaluation, and adopt predictions of an earlier version.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Adoption of predictions: evaluations whose model ran under an earlier version, which recorded less about the items.
 
-from mlprune.evaluation.inference.chance import Chance, chance_of, limit_reached
-from mlprune.evaluation.inference.estimates import MetricValue
+A version of the kind `evaluations` that computes other statistics, or other clusters, needs no other predictions. The
+record of the same parameters, parents and contents is found by its id, since ids follow from what they identify.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mlprune.errors import DamagedArtefactError
+from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, limit_reached
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
 from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.evaluation.tasks.items import ItemGroup
 from mlprune.json_values import JsonValue
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.items.identity import items_identity
-from mlprune.steps.job import ModelJob, ModelRef, RecordKey
+from mlprune.steps.job import Identity, ModelJob, ModelRef, RecordKey
+from mlprune.steps.tasks.evaluation import GROUPS, EvaluationSpec, task_data
+from mlprune.steps.tasks.stored_items import items_identity
+from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+
+logger = logging.getLogger(__name__)
+
 
 StoredPredictions = Predictions | Translations
 """Content of a predictions file."""
@@ -165,3 +177,63 @@ def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -
         "higher_is_better": metric.higher_is_better,
         "signature": metric.signature,
     }
+
+
+KIND = "evaluations"
+ADOPTED_VERSIONS = (5, 4)
+"""Earlier versions with the same predictions, the newest first."""
+FIRST_WITH_GROUPS = 5
+"""Clusters and categories are in no id of an earlier version."""
+
+
+def earlier_ids(evaluation: Identity) -> tuple[str, ...]:
+    """Return the ids under which the predictions of an evaluation may be stored, the newest version first.
+
+    Each version has two: that of today's files, and that of files that did not state clusters and categories yet.
+    """
+    earlier = without_groups(evaluation)
+    ids = (
+        identity.id_in(version)
+        for version in (RECORD_KINDS[KIND].version, *ADOPTED_VERSIONS)
+        for identity in ((evaluation, earlier) if version >= FIRST_WITH_GROUPS else (earlier,))
+    )
+    return tuple(record_id for record_id in dict.fromkeys(ids) if record_id != evaluation.id)
+
+
+def without_groups(evaluation: Identity) -> Identity:
+    """Return the identity of an evaluation of files that do not state clusters and categories."""
+    contents = {name: sha256 for name, sha256 in evaluation.contents.items() if name != GROUPS}
+    return replace(evaluation, contents=contents)
+
+
+def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:
+    """Write an evaluation from the predictions of an earlier version, if the store has them; return whether it has.
+
+    The clusters and categories are those of the items. The files are those that the model would have written.
+    """
+    for record_id in earlier_ids(evaluation.identity):
+        record = store.read_record(KIND, record_id)
+        if record is None or not store.is_complete(record):
+            continue
+        try:
+            predictions = read_predictions(store, evaluation.task, record.artefacts[0])
+        except DamagedArtefactError as err:
+            logger.warning("evaluation %s is not adopted: %s", record_id, err)
+            continue
+        items = task_data(evaluation.task).items
+        groups = {item.example_id: ItemGroup(item.cluster, item.category) for item in items}
+        write_evaluation(store, evaluation, variant_id, predictions=predictions.with_groups(groups))
+        return True
+    return False
+
+
+def adoptable_ids(evaluations: Iterable[EvaluationSpec], store: Store) -> frozenset[str]:
+    """Return the ids of those evaluations without a record that an earlier version has; costs one listing."""
+    present = store.record_ids(KIND).get(KIND, set())
+    return frozenset(_adoptable(evaluations, present))
+
+
+def _adoptable(evaluations: Iterable[EvaluationSpec], present: Collection[str]) -> Iterator[str]:
+    for evaluation in evaluations:
+        if evaluation.identity.id not in present and any(map(present.__contains__, earlier_ids(evaluation.identity))):
+            yield evaluation.identity.id

@@ -29,9 +29,9 @@ from mlprune.models.checkpoint.weight_files import (
 )
 from mlprune.models.families.records import Family
 from mlprune.models.meta_model import build_skeleton
-from mlprune.pruning.weight_files import read_block_weights
+from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.export.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
-from mlprune.steps.prune.stored_masks import stored_masks
+from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

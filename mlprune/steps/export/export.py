@@ -1,29 +1,126 @@
-"""Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
+"""Export a variant as a Hugging Face folder, or as a smaller one; the store contains no exports.
+
+Make an exported folder smaller: cut out the heads and neurons whose outputs a variant removes completely.
+
+Other removed weights stay zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
+plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers.
+
+Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
 The base model's files are copied byte for byte. In the copies, removed weights become 0, changed weights and biases get
 their new values, and quantised weights their dequantised ones. An export therefore differs from its base model only in
 those and in its model card; and where the variant adds biases, in its config and in one more weight file.
 """
 
+import json
 import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError, unknown
 from mlprune.json_values import JsonObject
+from mlprune.models import load_smaller
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
-from mlprune.models.checkpoint.edit import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
-from mlprune.steps.base_model import require_base_model
+from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
+from mlprune.models.checkpoint.weight_files import WeightFiles, family_at, read_json_object, weight_name
+from mlprune.models.families.checks import unit_layouts
+from mlprune.models.families.records import Family
+from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
-from mlprune.steps.export.markdown import section
-from mlprune.steps.export.model_card import model_card
-from mlprune.steps.export.smaller import make_smaller, smaller_text
-from mlprune.steps.export.tensor_changes import removed_weights
-from mlprune.steps.export.verification import checked_changes, require_hashes
+from mlprune.steps.export.model_card import model_card, section
+from mlprune.steps.export.tensor_changes import checked_changes, removed_weights, require_hashes
+from mlprune.steps.inputs import require_base_model
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+
+LOADER, CHANGES = "load_smaller.py", "smaller.json"
+"""Files of a folder that no config can express: the loader, and what it sets."""
+
+
+@dataclass(frozen=True)
+class SmallerModel:
+    """Sizes of a smaller model, and how it is loaded."""
+
+    units: tuple[tuple[str, int, int], ...]
+    """(`heads` or `neurons`, number in all blocks, number that remains)."""
+    needs_loader: str | None
+    """Why the folder needs its own loader; None for a plain Hugging Face folder."""
+
+
+def make_smaller(folder: Path, family: Family, removed: Iterable[tuple[tuple[int, str], Tensor]]) -> SmallerModel:
+    """Cut removed heads and neurons out of a folder in which removed weights are zero.
+
+    Args:
+        folder: an exported folder, changed in place.
+        removed: (block, layer) and bool [out, in], True for removed weights.
+    Raises:
+        BadInputError: no head or neuron is removed as a whole.
+    """
+    config = read_json_object(folder / "config.json")
+    outputs = {family.inputs[1][0], family.feed_forward[1]}
+    masks: dict[int, dict[str, Tensor]] = {}
+    for (block, layer), weights in removed:
+        if layer in outputs:
+            masks.setdefault(block, {})[layer] = ~weights
+    files = WeightFiles(folder, family)
+    blocks = [
+        _block_units(files, family, config, block, masks.get(block, {})) for block in range(_n_blocks(files, family))
+    ]
+    counts = tuple(_counts(blocks))
+    if all(n_kept == n_units for _, n_units, n_kept in counts):
+        message = "no head or neuron is removed as a whole: export without --smaller"
+        raise BadInputError(message, expected="all columns of a head or neuron removed")
+    narrow = narrow_config(family, config, blocks)
+    narrowed = narrow_files(folder, family, blocks)
+    if not isinstance(narrow, UnequalWidths):
+        _write_json(folder / "config.json", narrow)
+        return SmallerModel(counts, None)
+    shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
+    changes: JsonObject = {**loader_changes(family, config, blocks), "narrowed": dict(narrowed)}
+    _write_json(folder / CHANGES, changes)
+    return SmallerModel(counts, narrow.reason)
+
+
+def smaller_text(model: SmallerModel) -> str:
+    """Return the section of a model card about a smaller model."""
+    sizes = " and ".join(f"{n_kept} of {n_units} {kind}" for kind, n_units, n_kept in model.units)
+    text = f"Removed heads and neurons are cut out of the weights; {sizes} remain. Other removed weights are zeros.\n"
+    if model.needs_loader is None:
+        return text
+    return (
+        f"{text}\nThe config cannot express these widths ({model.needs_loader}), so the folder has its own loader:\n\n"
+        f'```python\nfrom load_smaller import load\n\nmodel = load(".")\n```\n'
+    )
+
+
+def _n_blocks(files: WeightFiles, family: Family) -> int:
+    block = 0
+    while files.has(weight_name(family, block, family.layers[0])):
+        block += 1
+    return block
+
+
+def _block_units(
+    files: WeightFiles, family: Family, config: JsonObject, block: int, masks: Mapping[str, Tensor]
+) -> BlockUnits:
+    return kept_units(unit_layouts(family, files.layer_shapes(block), config), masks)
+
+
+def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
+    for kind in ("heads", "neurons"):
+        units = [unit for block in blocks for unit in block if unit.layout.kind == kind]
+        if units:
+            yield kind, sum(unit.layout.n_units for unit in units), sum(unit.n_kept for unit in units)
+
+
+def _write_json(path: Path, value: JsonObject) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
 
 COPIED_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 """Files of the base model that are copied, if they exist, in addition to weights and licences."""

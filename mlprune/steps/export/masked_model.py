@@ -13,13 +13,13 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
+from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel, checked_blocks, source_of
-from mlprune.models.shard_loader import stored_weights
-from mlprune.pruning.weight_files import StoredChanges
-from mlprune.steps.base_model import require_base_model
+from mlprune.pruning.mask_files import StoredChanges
 from mlprune.steps.export.export import variant_record
-from mlprune.steps.prune.stored_changes import stored_changes
+from mlprune.steps.inputs import require_base_model
+from mlprune.steps.variants.variant_rows import stored_changes
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName

@@ -1,26 +1,144 @@
-"""Model card of an exported variant: its origin and its measurements, from the records of the store.
+"""Model card of an exported variant: its origin, lineage and measurements, from the records.
+
+Model card of an exported variant: its origin and its measurements, from the records of the store.
 
 Equal records give equal text, without time, host or path.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from mlprune.json_values import as_str
+from mlprune.json_values import JsonObject, as_str
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
-from mlprune.methods.citations import LAPE, PLUG_AND_PLAY
-from mlprune.steps.export.introduction import Form, introduction, is_permuted, method, title
-from mlprune.steps.export.lineage import lineage_table, with_ancestors
-from mlprune.steps.export.markdown import rows_table, section, table
-from mlprune.steps.prune.variant_text import value_words
+from mlprune.methods.method import LAPE, PLUG_AND_PLAY
+from mlprune.steps.variants.variant_rows import stored_masks
+from mlprune.steps.variants.variant_text import value_words
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
+
+def section(title: str, body: str) -> tuple[str, ...]:
+    """A heading and its body; nothing if the body is empty."""
+    return (f"## {title}\n", body.rstrip("\n") + "\n") if body else ()
+
+
+def rows_table(columns: Sequence[str], rows: Sequence[JsonObject]) -> str:
+    """Some columns of catalog rows."""
+    names = [name.replace("_", " ") for name in columns]
+    return table(names, [[row.get(name) for name in columns] for row in rows]) if rows else ""
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(cell(value) for value in line)} |" for line in lines)
+
+
+def cell(value: object) -> str:
+    """A value as a table cell. None is an empty cell; pipes are escaped and line breaks become spaces."""
+    text = "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+    return " ".join(text.replace("|", r"\|").split())
+
+
+def with_ancestors(store: Store, records: Sequence[Record]) -> list[Record]:
+    """Records and all records that they depend on, each once."""
+    kinds = {record_id: kind for kind, record_id in store.record_names()}
+    waiting, collected = list(records), dict[str, Record]()
+    while waiting:
+        record = waiting.pop(0)
+        if record.id not in collected:
+            collected[record.id] = record
+            parents = [(role, parent) for role, parent in _parent_ids(store, record) if parent not in collected]
+            waiting += [store.require(kinds.get(parent, role), parent) for role, parent in parents]
+    return list(collected.values())
+
+
+def _parent_ids(store: Store, record: Record) -> list[tuple[str, str]]:
+    """(role, id) of what a record was made from; of a variant also its ordering or composition."""
+    stored = stored_masks(store, record) if record.kind == "variants" else None
+    source = (stored.composition or stored.record) if stored else None
+    parents = {**record.parents, **({source.kind: source.id} if source else {})}
+    return [
+        (role, parent) for role, ids in sorted(parents.items()) for parent in ([ids] if isinstance(ids, str) else ids)
+    ]
+
+
+def lineage_table(store: Store, records: Sequence[Record]) -> str:
+    """Records with the version of their step and their parents."""
+    lines = [
+        [record.kind, record.id, record.step_version, ", ".join(" ".join(pair) for pair in _parent_ids(store, record))]
+        for record in records
+    ]
+    return table(("kind", "id", "step version", "made from"), lines)
+
+
 Row = Mapping[str, Any]
+Form = Literal["zeros", "smaller", "published"]
+"""Content of the folder: dense weights with zeros, weights without the removed units, or masks without weights."""
+
+
+def method(row: Row) -> str | None:
+    """What made the masks: a score, a combination or a choice of neurons; None for the dense variant."""
+    name: str | None = row.get("combination") or row["score"] or (row.get("neurons") and row["structure"])
+    return name
+
+
+def is_permuted(row: Row) -> bool:
+    """Whether the inputs of layers were permuted before N:M."""
+    return bool((row.get("score_parameters") or {}).get("permute"))
+
+
+def title(row: Row, base: Row) -> str:
+    """The base model, and what was done to it in a few words."""
+    name = method(row)
+    bits = f"{row['bits']} bits" if row.get("bits") else None
+    structure = None if name == row["structure"] else row["structure"]
+    words = (name or "dense", f"{row['sparsity']:g}" if name else None, structure, bits)
+    return f"{cell(base['source'])}: " + " ".join(word for word in words if word)
+
+
+def introduction(row: Row, base: Row, *, form: Form) -> str:
+    """What was removed and rounded, and what stayed."""
+    source, quantised = cell(base["source"]), _quantisation_text(row)
+    if not method(row):
+        return f"The dense model `{source}` with {'quantised' if quantised else 'its original'} weights.{quantised}\n"
+    share = f"{row['achieved_sparsity']:.2%}"
+    changed = (
+        " The remaining weights of the pruned layers have new values. They were computed in the dtype of the run, and "
+        "rounded to the dtype of the base model's files if that is narrower."
+        if row["weights_changed"] and not quantised
+        else quantised
+    )
+    permuted = (
+        f" The mask is {row['structure']} only after a permutation of the inputs of each layer; it is not applied here."
+        if is_permuted(row)
+        else ""
+    )
+    if row.get("biases_changed"):
+        changed += " The biases of the layers after removed units have new values, which contain their mean outputs."
+    if form == "smaller":
+        return f"`{source}` without {share} of the weights in the linear layers of its blocks.{changed}\n"
+    stored = "" if form == "published" else " The weights are stored densely, with zeros."
+    return (
+        f"`{source}` with {share} of the weights in the linear layers of its blocks set to exactly 0."
+        f"{changed}{permuted} All other tensors, the config and the tokenizer are those of the base model.{stored}\n"
+    )
+
+
+def _quantisation_text(row: Row) -> str:
+    """What happened to the weights of a quantised variant, beginning with a space; empty for other variants."""
+    if not row.get("bits"):
+        return ""
+    return (
+        " All weights of the linear layers of its blocks were rounded to the nearest level; there are "
+        f"{2 ** row['bits']} levels for each group of {row['quantisation_group']} consecutive inputs of a row. The "
+        "files contain the dequantised weights in the dtype of the base model's files, and are as large as those."
+    )
+
 
 _SET_COLUMNS = ("kind", "source_language", "target_language", "shots", "samples", "max_tokens", "n_tokens", "seed")
 _FURTHER_SET_COLUMNS = ("weight", "n_sentences", "profile", "template", "token_budget", "task", "paired")

@@ -1,12 +1,26 @@
-"""Changes of a variant, tensor by tensor of its base model's checkpoint: removed weights and new values.
+"""Changes of a variant, tensor by tensor of its base model: computed, verified, and written as a delta.
+
+Changes of a variant, tensor by tensor of its base model's checkpoint: removed weights and new values.
 
 An export writes them into copies of the weight files; a published variant contains them without the base model.
+
+A safetensors file that grows tensor by tensor; only one tensor is in memory at a time.
+
+The header lists the positions of all tensors, so the data is collected in temporary files next to the file, one for
+each size of a value. Wider dtypes come first, so that every tensor is aligned.
+
+The tensors that a variant changes, as files: one bit per weight for what is kept, and new values of kept weights.
+
+`masks.safetensors` has the packed keep mask of each changed tensor, under its name in the base model's files: uint8,
+row-major over the stored shape, eight weights per byte, the first in the lowest bit. `changed.safetensors` has, for
+each tensor with new values, those of the kept weights in row-major order, in the stored dtype.
 """
 
 import heapq
 import re
+import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -16,17 +30,40 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mlprune.errors import PermanentError
-from mlprune.models.checkpoint.edit import rounded_as
-from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, family_at, weight_name
+from mlprune.errors import BadInputError, PermanentError
+from mlprune.importing.conversion import header_bytes
+from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.models.checkpoint.tensor_hashes import TensorHash, base_tensor_hashes, sha256_of_tensor, tensor_hashes
+from mlprune.models.checkpoint.tensor_slices import rounded_as, stored_bytes
+from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, family_at, read_block, weight_name
 from mlprune.models.families.checks import oriented
-from mlprune.pruning.mask_files import read_keep_masks
-from mlprune.pruning.weight_files import read_block_weights
-from mlprune.steps.prune.stored_masks import StoredMasks, stored_masks
-from mlprune.steps.quantise.rows import quantisation_in
-from mlprune.steps.quantise.weights import quantised_weights
+from mlprune.models.loading import inspect_model
+from mlprune.models.masks.block_changes import changed_weights
+from mlprune.numeric.masks.packing import pack_flags
+from mlprune.pruning.mask_files import read_block_weights, read_keep_masks
+from mlprune.steps.variants.quantised import quantisation_in
+from mlprune.steps.variants.variant_rows import StoredMasks, stored_changes, stored_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+
+
+def quantised_weights(store: Store, variant: Record, model_path: Path) -> Iterator[tuple[tuple[int, str], Tensor]]:
+    """Yield (block, layer) and its dequantised weight, [out, in] float32, for all layers that can be pruned.
+
+    They are computed from the weights as they are stored. A run whose dtype is narrower rounds them to it first.
+
+    Raises:
+        BadInputError: the variant is not quantised.
+        DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
+        ModelError: the folder is not a model that can be read.
+    """
+    changes = stored_changes(store, variant.id)
+    if changes is None or changes.quantisation is None:
+        raise BadInputError("the variant is not quantised", variant_id=variant.id)
+    for block in range(inspect_model(model_path).n_blocks):
+        for layer, weight in changed_weights(read_block(model_path, block), changes(block)).items():
+            yield (block, layer), weight
+
 
 LayerKey = tuple[int, str]
 """(block, layer)."""
@@ -153,3 +190,153 @@ def _change(
                 raise PermanentError(message, block=key[0], layer=key[1])
             values = torch.where(removed, torch.zeros((), dtype=values.dtype), values)
     return TensorChange(key, file, stored_name, base, removed, values)
+
+
+def checked_changes(store: Store, variant: Record, model_path: Path) -> Iterator[TensorChange]:
+    """Yield the changes of a variant, each after it was compared with the variant's record.
+
+    Raises: as `tensor_changes`, and:
+        PermanentError: the masks or new weights differ from the record, or some are missing after the last change.
+    """
+    check = _RecordCheck(variant)
+    for change in tensor_changes(store, variant, model_path):
+        check.note(change)
+        yield change
+    check.finish()
+
+
+class _RecordCheck:
+    """Compare the changes of a variant with its record while they are used. Call `finish` after the last one."""
+
+    def __init__(self, variant: Record) -> None:
+        self._variant = variant
+        rows = variant.rows.get("variant_layers", [])
+        self._left: dict[LayerKey, int] = {
+            (as_int(row["block"]), as_str(row["layer"])): as_int(row["n_removed"]) for row in rows
+        }
+        self._pruned = {key for key, n_removed in self._left.items() if n_removed}
+        self._rewritten: set[LayerKey] = set()
+
+    def note(self, change: TensorChange) -> None:
+        """Compare one change.
+
+        Raises:
+            PermanentError: it removes another number of weights than the record says.
+        """
+        if change.removed is not None:
+            if change.values is not None:
+                self._rewritten.add(change.key)
+            expected, got = self._left.pop(change.key, None), int(change.removed.sum())
+            if got != expected:
+                message = "the masks differ from the variant's record"
+                block, layer = change.key
+                raise PermanentError(message, block=block, layer=layer, expected=expected, got=got)
+
+    def finish(self) -> None:
+        """Check that nothing is missing.
+
+        Raises:
+            PermanentError: the masks lack layers of the record, or pruned layers lack new weights.
+        """
+        if self._left:
+            raise PermanentError("the variant's masks lack layers that its record has", got=sorted(self._left))
+        missing = sorted(self._pruned - self._rewritten)
+        if self._variant.rows["variants"][0]["weights_changed"] and missing:
+            message = "weights have changed according to the record, but pruned layers have no new weights"
+            raise PermanentError(message, variant_id=self._variant.id, got=missing[:3])
+
+
+def require_hashes(folder: Path, model_path: Path, changed: Mapping[str, str]) -> dict[str, TensorHash]:
+    """Read all tensors of an export and compare them with the base model's and with the changed ones.
+
+    Args:
+        changed: name of each changed or added tensor -> hash that it should have.
+    Returns: name -> hash, of all tensors.
+    Raises:
+        PermanentError: a tensor has another hash.
+    """
+    base, written = base_tensor_hashes(model_path), tensor_hashes(folder)
+    for name, one in written.items():
+        expected = changed[name] if name in changed else base[name].sha256
+        if one.sha256 != expected:
+            whose = "the variant's new weights" if name in changed else "the base model's"
+            message = f"the exported weights differ from {whose}"
+            raise PermanentError(message, tensor=name, file=one.file, expected=expected, got=one.sha256)
+    return written
+
+
+class GrowingFile:
+    """A file of tensors. Call `finish` after the last one.
+
+    Args:
+        path: the file to make; without tensors there is none.
+        metadata: text of the header.
+    """
+
+    def __init__(self, path: Path, metadata: Mapping[str, str]) -> None:
+        self._path = path
+        self._metadata = dict(metadata)
+        self._entries: dict[int, list[tuple[str, torch.dtype, torch.Size]]] = defaultdict(list)
+        """Size of a value -> name, dtype and shape of each tensor."""
+
+    def add(self, name: str, tensor: Tensor) -> None:
+        """Append a tensor of a float dtype or uint8."""
+        self._entries[tensor.itemsize].append((name, tensor.dtype, tensor.shape))
+        with self._part(tensor.itemsize).open("ab") as stream:
+            stream.write(stored_bytes(tensor))
+
+    def finish(self) -> None:
+        """Write the file, if it has tensors, and remove the temporary ones."""
+        sizes = sorted(self._entries, reverse=True)
+        if not sizes:
+            return
+        with self._path.open("wb") as stream:
+            entries = (entry for size in sizes for entry in self._entries[size])
+            stream.write(header_bytes(entries, self._metadata))
+            for size in sizes:
+                with self._part(size).open("rb") as part:
+                    shutil.copyfileobj(part, stream)
+                self._part(size).unlink()
+
+    def _part(self, itemsize: int) -> Path:
+        return self._path.with_suffix(f".data-{itemsize}")
+
+
+FORMAT = "mlprune-published/1"
+MASKS, CHANGED = "masks.safetensors", "changed.safetensors"
+
+
+def write_delta(store: Store, variant: Record, model_path: Path, folder: Path) -> dict[str, str]:
+    """Write the masks and new values of a variant.
+
+    Returns: name of each changed tensor -> SHA-256 of the result.
+    Raises: as `checked_changes`.
+    """
+    metadata = {"format": FORMAT, "variant_id": variant.id}
+    masks, changed = GrowingFile(folder / MASKS, metadata), GrowingFile(folder / CHANGED, metadata)
+    results = {}
+    for change in checked_changes(store, variant, model_path):
+        kept = torch.ones_like(change.base, dtype=torch.bool) if change.removed is None else ~change.removed
+        if change.values is None and bool(kept.all()):
+            continue
+        masks.add(change.name, torch.from_numpy(pack_flags(kept)))
+        if change.values is not None:
+            changed.add(change.name, change.values[kept])
+        results[change.name] = sha256_of_tensor(change.result)
+    masks.finish()
+    changed.finish()
+    return results
+
+
+def described_tensors(base: Mapping[str, TensorHash], results: Mapping[str, str]) -> JsonObject:
+    """Return name -> dtype, shape and hash of every tensor of the base model, with the hash of the result if another.
+
+    Args:
+        base: the tensors of the base model.
+        results: name of each changed tensor -> SHA-256 of the result.
+    """
+    described: dict[str, JsonValue] = {}
+    for name, one in base.items():
+        tensor: dict[str, JsonValue] = {"dtype": one.dtype, "shape": list(one.shape), "base_sha256": one.sha256}
+        described[name] = {**tensor, "sha256": results[name]} if name in results else tensor
+    return described

@@ -1,9 +1,11 @@
-"""Raw activations (opt-in): the inputs of layers of the dense model, token by token, and their reader.
+"""Raw activations (opt-in): the inputs of layers of the dense model, token by token.
+
+Raw activations (opt-in): the inputs of layers of the dense model, token by token, and their reader.
 
 They can take gigabytes. The recipe sets a quota, and planning refuses what may exceed it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -13,18 +15,32 @@ import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import token_batches
-from mlprune.errors import BadInputError, StatisticsError
-from mlprune.json_values import as_str
+from mlprune.errors import BadInputError, RecipeError, StatisticsError, unknown
+from mlprune.json_values import JsonValue, as_str
 from mlprune.models.chain import Chain, stream_tagged
-from mlprune.models.inference.capturing import CaptureVisitor
-from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.inference.observation import CaptureVisitor
+from mlprune.models.placement.memory_estimate import Footprint, gib_rounded_up
 from mlprune.models.shard import Shard
 from mlprune.processes.parallel import parallel_map
-from mlprune.steps.job import ChainLoader
-from mlprune.steps.job_cost import EMPTY_SET, JobCost, SetSizes
-from mlprune.steps.observe.columns import array_column, matrix_column, numeric_columns
-from mlprune.steps.observe.cost import activations_cost
+from mlprune.recipe import Recipe
+from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import (
+    EMPTY_SET,
+    SMALL_JOB_BYTES,
+    ChainLoader,
+    JobCost,
+    SetSize,
+    SetSizes,
+    batch_bytes,
+    block_flops,
+    computed_parameters,
+    make_identity,
+)
 from mlprune.steps.observe.dense_pass import DensePassJob
+from mlprune.steps.observe.passes import input_widths, split_demonstrations
+from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
+from mlprune.steps.sets import PlannedSet
 from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
@@ -178,4 +194,111 @@ def read_activations(store: Store, activations_id: str, *, block: int, layer_inp
         positions=np.concatenate([array_column(part, "position") for part in parts]),
         token_ids=np.concatenate([array_column(part, "token_id") for part in parts]),
         values=torch.from_numpy(np.concatenate([matrix_column(part, "activation") for part in parts])),
+    )
+
+
+def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) -> list[ActivationsJob]:
+    """One job per distinct set whose entry has `activations`.
+
+    Raises:
+        RecipeError: the model does not have a block or input that an entry names, an entry wants more demonstrations
+            than its set has, or its activations may exceed its quota.
+    """
+    jobs = (_job(recipe, inputs, planned, planned.activations) for planned in sets if planned.activations is not None)
+    return list({job.identity.id: job for job in jobs}.values())
+
+
+def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> ActivationsJob:
+    blocks, names = _chosen(inputs, planned, config)
+    spec = planned.spec
+    samples = spec.samples if config.samples is None else config.samples
+    if samples > spec.samples:
+        message = "activations would need more demonstrations than the set has"
+        raise RecipeError(message, demonstrations=planned.name, expected=f"at most {spec.samples}", got=samples)
+    widths = input_widths(inputs.model)
+    token_bytes = STORED_BYTES[config.dtype] * len(blocks) * sum(widths[name] for name in names)
+    max_bytes = min(samples * spec.max_tokens, spec.token_budget or samples * spec.max_tokens) * token_bytes
+    if max_bytes > config.quota_gib * 2**30:
+        raise RecipeError(
+            "raw activations may exceed their quota",
+            demonstrations=planned.name,
+            expected=f"quota_gib: {gib_rounded_up(max_bytes, digits=3)}, or fewer blocks, inputs or samples",
+            got=config.quota_gib,
+        )
+    parts = tuple(split_demonstrations(samples, max_tokens=spec.max_tokens, n_bytes=spec.max_tokens * token_bytes))
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    parameters: dict[str, JsonValue] = {
+        "blocks": list(blocks),
+        "inputs": list(names),
+        "samples": samples,
+        "stored_dtype": config.dtype,
+        **computed_parameters(inputs.model, batch_tokens=batch_tokens),
+        "parts": len(parts),
+    }
+    parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
+    return ActivationsJob(
+        make_identity("activations", parameters, parents=parents),
+        inputs.model,
+        planned.id,
+        set_name=planned.name,
+        blocks=blocks,
+        inputs=names,
+        parts=parts,
+        dtype=config.dtype,
+        batch_tokens=batch_tokens,
+        most_bytes=max_bytes,
+        quota_gib=config.quota_gib,
+    )
+
+
+def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Blocks and inputs in the model's order."""
+    all_blocks, all_inputs = range(inputs.model.n_blocks), tuple(input_widths(inputs.model))
+    for block in config.blocks:
+        if block not in all_blocks:
+            expected = f"0 to {all_blocks[-1]}"
+            raise RecipeError("the model has no such block", demonstrations=planned.name, expected=expected, got=block)
+    for name in config.inputs:
+        if name not in all_inputs:
+            raise unknown("input of a block", name, all_inputs, error=RecipeError, demonstrations=planned.name)
+    blocks = tuple(block for block in all_blocks if block in (config.blocks or all_blocks))
+    return blocks, tuple(name for name in all_inputs if name in (config.inputs or all_inputs))
+
+
+COPIES = 3
+"""Copies of the raw activations of one part in memory: as they arrive, joined, and as files."""
+
+
+def activations_cost(
+    step: str,
+    sizes: Footprint,
+    size: SetSize,
+    *,
+    part_lengths: list[int],
+    stored_bytes: int,
+    item_bytes: int,
+    batch_tokens: int,
+) -> JobCost:
+    """Cost of storing raw activations.
+
+    Args:
+        size: of the whole set.
+        part_lengths: demonstrations in each part.
+        stored_bytes: of all activations, as stored.
+        item_bytes: of one stored activation.
+    """
+    n_demonstrations = sum(part_lengths)
+    largest_share = max(part_lengths, default=0) / max(1, n_demonstrations)
+    n_tokens = size.n_tokens * n_demonstrations / max(1, size.n_demonstrations)
+    return JobCost(
+        step,
+        flops=2 * block_flops(sizes, n_tokens),  # an observed block runs twice
+        n_passes=len(part_lengths),
+        fixed_bytes=SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
+        thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
+        disk_bytes=float(stored_bytes),
+        n_tokens=n_tokens,
+        result_bytes=4.0 / item_bytes * stored_bytes,
+        runs_model=True,
     )

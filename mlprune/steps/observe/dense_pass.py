@@ -1,30 +1,88 @@
-"""Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
+"""Dense pass: run part of a demonstration set through the dense model, and what it costs.
+
+Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
 
 The statistics of a part fit in memory, however large the set is. Batches are formed within a part, longest
 demonstrations first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from mlprune.corpus.calibration import counted_tokens, token_batches
-from mlprune.corpus.token_roles import scope_mask
+from mlprune.corpus.demonstrations import scope_mask
 from mlprune.models.chain import Chain, stream_tagged
 from mlprune.models.inference.observation import Observation, StatisticsVisitor
 from mlprune.models.inference.visitor import Operation, Result
 from mlprune.models.messages import TokenBatch
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.processes.parallel import parallel_map
-from mlprune.steps.job import ModelJob, ModelRef, RecordJob, RecordKey
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import (
+    SMALL_JOB_BYTES,
+    JobCost,
+    ModelJob,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSize,
+    batch_bytes,
+    block_flops,
+    computed_parameters,
+    make_identity,
+)
 from mlprune.steps.observe.statistics_files import write_part
+from mlprune.steps.sets import PlannedSets
 from mlprune.store.parquet import columns_of
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
+
+STATISTICS_BYTES = 3 * 2**25
+"""Statistics of one part in memory: as they arrive, joined, and as a file."""
+COORDINATING_BYTES = SMALL_JOB_BYTES + STATISTICS_BYTES
+"""Memory of a worker whose model runs in other processes."""
+
+
+COUNT_DIGITS = 6
+"""Bytes of one count in a record, as text."""
+
+
+def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int) -> JobCost:
+    """Cost of observing statistics of some demonstrations."""
+    n_sums = size.n_demonstrations * sizes.inputs * len(sizes.blocks)
+    return JobCost(
+        step,
+        flops=block_flops(sizes, size.n_tokens),
+        n_passes=1,
+        fixed_bytes=max(COORDINATING_BYTES, SMALL_JOB_BYTES + 5 * n_sums),  # float32, and a quarter for open files
+        thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
+        disk_bytes=4.0 * n_sums,
+        n_tokens=size.n_tokens,
+        result_bytes=4.0 * n_sums,
+        runs_model=True,
+    )
+
+
+def one_pass_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, disk_bytes: float) -> JobCost:
+    """Cost of one pass over a set of which only sums are stored."""
+    return JobCost(
+        step,
+        flops=block_flops(sizes, size.n_tokens),
+        n_passes=1,
+        thread_bytes=batch_bytes(sizes, batch_tokens),
+        device_thread_bytes=batch_bytes(sizes, batch_tokens),
+        disk_bytes=disk_bytes,
+        n_tokens=size.n_tokens,
+        runs_model=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -158,3 +216,24 @@ def observe_set(
     for indices, observation in stream_tagged(model, StatisticsVisitor, batches):
         accumulator.add(indices, observation)
     return accumulator
+
+
+PassJob = TypeVar("PassJob", bound=DensePassJob)
+
+
+def pass_jobs(
+    job_type: type[PassJob], kind: str, recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
+) -> list[PassJob]:
+    """Return one job per distinct set with one of the names."""
+    set_ids = dict.fromkeys(planned.id for name in names for planned in sets[name])
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    return [
+        job_type(
+            make_identity(kind, parameters, parents={"base_model": inputs.base.id, "demonstration_set": set_id}),
+            inputs.model,
+            set_id,
+            batch_tokens=batch_tokens,
+        )
+        for set_id in set_ids
+    ]

@@ -1,9 +1,10 @@
-"""Statistics files: activation statistics as Parquet files, written part by part and read one block at a time."""
+"""Statistics files: Parquet files written part by part and read one block at a time."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,12 +12,37 @@ from torch import Tensor
 
 from mlprune.errors import StatisticsError
 from mlprune.numeric.activations.statistics import RunningTotal
-from mlprune.pruning.feature_factors import BlockStatistics, BlockTotals, block_totals, demonstration_weights
+from mlprune.pruning.block_inputs import BlockStatistics, BlockTotals, block_totals, demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.steps.observe.columns import array_column, list_column, numeric_columns
-from mlprune.store.parquet import Layout, decode_numeric, encode_numeric
+from mlprune.store.parquet import Columns, Layout, Lists, decode_numeric, encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+
+def numeric_columns(columns: Mapping[str, Sequence[object] | np.ndarray]) -> Columns:
+    """Columns for `encode_numeric`, which takes arrays like other sequences."""
+    return cast("Columns", columns)
+
+
+def array_column(columns: Mapping[str, np.ndarray | Lists], name: str) -> np.ndarray:
+    """[n] a column of numbers or texts from `decode_numeric`."""
+    column = columns[name]
+    assert isinstance(column, np.ndarray), "the layout has no lists here"
+    return column
+
+
+def list_column(columns: Mapping[str, np.ndarray | Lists], name: str) -> Lists:
+    """A column of lists from `decode_numeric`."""
+    column = columns[name]
+    assert isinstance(column, Lists), "the layout has lists here"
+    return column
+
+
+def matrix_column(columns: Mapping[str, np.ndarray | Lists], name: str) -> np.ndarray:
+    """[n, width] a column of lists of equal length from `decode_numeric`."""
+    column = list_column(columns, name)
+    return column.values.reshape(len(column.ends), -1)
+
 
 SCHEMA = {
     "block": "int32",

@@ -1,19 +1,26 @@
-"""Combine the keep masks of variants by set operations (step `prune`)."""
+"""Combinations of variants: what is combined, and keep masks joined by set operations."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mlprune.errors import RecipeError
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.keep_masks import combined_masks
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, read_keep_masks, write_block_masks
 from mlprune.pruning.scoring import LayerLevels, described_levels
-from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes
-from mlprune.steps.prune.cost import combination_cost
-from mlprune.steps.prune.stored_masks import StoredMasks, require_masks
-from mlprune.steps.prune.variant import CombinedVariant, block_identity
-from mlprune.steps.prune.variant_rows import write_variants
+from mlprune.recipe import Recipe, VariantConfig
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes, make_identity
+from mlprune.steps.prune.mask_costs import combination_cost
+from mlprune.steps.prune.requested_variants import with_entry
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import CombinedVariant, agreeing_columns, variant_row
+from mlprune.steps.variants.variant_rows import StoredMasks, require_masks, write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -66,3 +73,124 @@ def combined_block(
     masks = [read_keep_masks(store.uri, *parent.files[block]) for parent in parents]
     combined = {layer: combined_masks([mask[layer] for mask in masks], variant.combination) for layer in masks[0]}
     return {layer: described_levels(mask.byte(), (variant.sparsity,)) for layer, mask in combined.items()}
+
+
+SHARED_COLUMNS = (
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "profile",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "token_scope",
+)
+"""Columns of a combination that have the value of its parents, or NULL if they differ."""
+
+REFINER_COLUMNS = ("refiner", "refiner_parameters")
+"""The same, for parents that were refined."""
+
+
+def add_combinations(
+    recipe: Recipe, inputs: Inputs, planned: Mapping[str, PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and their combinations. A combination may contain other combinations.
+
+    Raises:
+        RecipeError: fewer than two variants match, their weights changed, or combinations refer to each other in a
+            cycle.
+    """
+    together = dict(planned)
+    waiting = [entry for entry in recipe.variants if entry.combine is not None]
+    while waiting:
+        unplanned = {entry.name for entry in waiting if entry.name}
+        ready = [entry for entry in waiting if not unplanned & set(entry.of)]
+        if not ready:
+            raise RecipeError("combinations refer to each other in a cycle", names=sorted(unplanned))
+        for entry in ready:
+            together = with_entry(together, entry, _combinations_of(inputs, entry, together))
+        waiting = [entry for entry in waiting if entry not in ready]
+    return together
+
+
+def _combinations_of(
+    inputs: Inputs, entry: VariantConfig, planned: Mapping[str, PlannedVariant]
+) -> Iterator[PlannedVariant]:
+    """Yield one combination per group of variants that are combined.
+
+    With several names, a group has one variant per name: a variant of the first name and the variants of the others
+    that are comparable with it. With one name, a group has all its variants that agree in sparsity, structure,
+    propagation and seed of their sets.
+    """
+    named = [_variants_named(name, planned.values()) for name in entry.of]
+    groups = _of_one_name(named[0]) if len(named) == 1 else _of_several_names(entry, named)
+    if not groups:
+        expected = "two or more variants that agree in sparsity, structure, propagation and seed"
+        got = [variant.label for members in named for variant in members][:6]
+        raise RecipeError("no variants to combine", of=entry.of, expected=expected, got=got)
+    yield from (_combined(inputs, entry, members) for members in groups)
+
+
+def _refiner_columns(rows: Sequence[Mapping[str, JsonValue]]) -> tuple[str, ...]:
+    """Return the columns of the refiner if all parents have one."""
+    return REFINER_COLUMNS if all("refiner" in row for row in rows) else ()
+
+
+def _variants_named(name: str, variants: Iterable[PlannedVariant]) -> list[PlannedVariant]:
+    named = [(variant, entry) for variant in variants for entry in variant.entries if entry.name == name]
+    if any(isinstance(entry, VariantConfig) and entry.bits for _, entry in named):
+        message = "masks of quantised variants cannot be combined"
+        raise RecipeError(message, of=name, expected=f"bits in the combination instead of {name!r}", got="bits")
+    return list({variant.id: variant for variant, _ in named}.values())
+
+
+def _of_one_name(members: list[PlannedVariant]) -> list[list[PlannedVariant]]:
+    groups: dict[tuple[object, ...], list[PlannedVariant]] = defaultdict(list)
+    for variant in members:
+        spec = variant.spec
+        groups[spec.sparsity, spec.structure, spec.propagation, variant.seed].append(variant)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _of_several_names(entry: VariantConfig, named: list[list[PlannedVariant]]) -> list[list[PlannedVariant]]:
+    groups = []
+    for first in named[0]:
+        comparable = [[variant for variant in members if first.is_comparable_with(variant)] for members in named[1:]]
+        for name, candidates in zip(entry.of[1:], comparable, strict=True):
+            if len(candidates) > 1:
+                got = [variant.label for variant in candidates]
+                message = "several variants of one name could be combined"
+                raise RecipeError(message, of=entry.of, expected=f"one {name}", got=got)
+        if all(comparable):
+            groups.append([first, *(candidates[0] for candidates in comparable)])
+    return groups
+
+
+def _combined(inputs: Inputs, entry: VariantConfig, members: list[PlannedVariant]) -> PlannedVariant:
+    """Return the combination of several variants, in the order of their names."""
+    if len({variant.id for variant in members}) < len(members):
+        got = [variant.label for variant in members]
+        raise RecipeError("a combination contains one variant twice", of=entry.of, got=got)
+    changed = [variant.label for variant in members if variant.spec.has_new_values]
+    if changed:
+        message = "masks of variants with changed weights or biases cannot be combined"
+        raise RecipeError(message, of=entry.of, got=changed)
+    if entry.combine == "symmetric_difference" and len(members) != 2:
+        got = [variant.label for variant in members]
+        raise RecipeError("a symmetric difference takes two variants", of=entry.of, expected=2, got=got)
+    if entry.combine is None:
+        raise RecipeError("a combination needs combine", of=entry.of)
+    ids = tuple(variant.id for variant in members)
+    rows = [variant_row(variant.spec, achieved=0.0) for variant in members]
+    parents: JsonObject = {"base_model": inputs.base.id, "variants": list(ids)}
+    spec = CombinedVariant(
+        make_identity("variants", {"combination": entry.combine}, parents=parents),
+        inputs.model,
+        sparsity=members[0].spec.sparsity,
+        combination=entry.combine,
+        parent_ids=ids,
+        shared=tuple(agreeing_columns(rows, (*SHARED_COLUMNS, *_refiner_columns(rows))).items()),
+    )
+    return PlannedVariant(spec, parents=tuple(members))

@@ -12,25 +12,39 @@ from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.placement.memory_estimate import Footprint
-from mlprune.pruning.block_inputs import NO_INPUTS, BlockInputs, block_inputs
+from mlprune.pruning.block_inputs import (
+    NO_INPUTS,
+    BlockInputs,
+    BlockTotals,
+    Factors,
+    block_inputs,
+    factors_of,
+    reads_means,
+)
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
-from mlprune.pruning.feature_factors import BlockTotals, Factors, factors_of, reads_means
-from mlprune.pruning.layer_refinement import RefinedVariant, refinement_tables
-from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.mask_files import mask_path, weights_path, write_block_masks, write_block_weights
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
-from mlprune.pruning.scoring import LayerSparsities, PrunedBlock
+from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, refinement_tables
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.pruning.weight_files import weights_path, write_block_weights
-from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordJob, RecordKey
-from mlprune.steps.job_cost import JobCost, SetSizes, most_demonstrations
+from mlprune.steps.job import (
+    ChainLoader,
+    Identity,
+    Job,
+    JobCost,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSizes,
+    most_demonstrations,
+)
 from mlprune.steps.loss_records import loss_keys, losses_of
-from mlprune.steps.observe.block_pass.jobs import OBSERVED_KINDS
-from mlprune.steps.observe.block_pass.set_statistics import read_set_statistics
+from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
-from mlprune.steps.prune.block_values.plan import read_block_values
-from mlprune.steps.prune.cost import MethodCost, ordering_cost
-from mlprune.steps.prune.variant import DenseVariant, ScoredVariant, variant_row
-from mlprune.steps.prune.variant_rows import write_variants
+from mlprune.steps.prune.block_values import read_block_values
+from mlprune.steps.prune.mask_costs import MethodCost, ordering_cost
+from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.steps.variants.variant import DenseVariant, variant_row
+from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.store import Store
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from mlprune.json_values import JsonValue, as_float, as_int, as_str
 from mlprune.methods import FlapParameters, SensitivityParameters
 from mlprune.models.families.records import FAMILIES
+from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
-from mlprune.pruning.unit_sparsities import SIGNIFICANCE, has_effects
 from mlprune.steps.loss_records import losses_of
 from mlprune.store.records import Record
 from mlprune.store.store import Store

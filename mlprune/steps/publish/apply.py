@@ -16,10 +16,9 @@ from mlprune.models.checkpoint.tensor_hashes import tensor_hashes, write_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import resolve_model
 from mlprune.steps.export.export import require_free
+from mlprune.steps.export.tensor_changes import CHANGED, FORMAT, MASKS
 from mlprune.steps.publish.apply_published import write
-from mlprune.steps.publish.delta import CHANGED, FORMAT, MASKS
-from mlprune.steps.publish.publish import INDEX
-from mlprune.steps.publish.variant_folder import CARD, MANIFEST
+from mlprune.steps.publish.publish import CARD, INDEX, MANIFEST
 
 APPLIED_ENDINGS = (".json", ".jinja", ".txt", ".model", ".safetensors")
 """Endings of the files of a base model that are read or copied."""

@@ -1,24 +1,169 @@
-"""Publish variants: folders with masks and new values, without the weights of the base model.
+"""Publish variants: folders with masks and new values, without the weights of their base model.
+
+Publish variants: folders with masks and new values, without the weights of the base model.
 
 A folder also states the base model with the hash of every tensor, metrics, recipe and environment, and has the loader
 `apply_published.py`, which needs torch and safetensors only. Uploading is left to the tools of a hub.
 """
 
+import re
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlprune import __version__
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError
-from mlprune.json_values import JsonObject, json_text
+from mlprune.json_values import JsonObject, JsonValue, as_str, json_text
+from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.models.loading import ModelInfo
 from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
-from mlprune.steps.export.markdown import section, table
-from mlprune.steps.publish.publication import Publication
-from mlprune.steps.publish.variant_folder import write_variant_folder
+from mlprune.steps.export.model_card import cell, model_card, section, table, with_ancestors
+from mlprune.steps.export.tensor_changes import FORMAT as TENSOR_CHANGES_FORMAT
+from mlprune.steps.export.tensor_changes import described_tensors, write_delta
+from mlprune.steps.inputs import require_base_model
+from mlprune.steps.publish import apply_published
+from mlprune.steps.publish.eval_results import FOLDER, eval_results
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A variant, and what the catalog and the run files say of it."""
+
+    variant_id: str
+    label: str
+    """The name of the variant in reports."""
+    metrics: Sequence[JsonObject] = ()
+    """Rows of the query `metrics_of_variant`."""
+    environments: Sequence[JsonObject] = ()
+    """Environments in which the variant and what it was made from were computed."""
+    recipe: str | None = None
+    """The recipe that made the variant, as YAML; None if no run file contains it."""
+    data_sets: Mapping[str, str] = field(default_factory=dict)
+    """Repository of each data set that recipes of the store read from a hub -> its commit."""
+
+
+_CONTENTS = {
+    "published.json": "base model, and the SHA-256 of every tensor before and after",
+    "masks.safetensors": "one bit per weight of each changed tensor; 1 means that the weight stays",
+    "changed.safetensors": "new values of kept weights",
+    "metrics.json": "metrics with intervals, numbers of items, chance levels and the dense model's values",
+    "recipe.yaml": "the recipe that made the variant",
+    "lineage.json": "records of everything that it was made from",
+    "environment.json": "code, packages and machines that computed it",
+    ".eval_results": "accuracies on benchmarks, as the hub reads them",
+    "apply_published.py": "loader; needs torch and safetensors only",
+}
+
+
+def instructions(base: JsonObject, folder: Path) -> str:
+    """Return the section.
+
+    Args:
+        base: description of the base model in `published.json`.
+        folder: the folder of the variant.
+    """
+    files = [(f"`{name}`", text) for name, text in _CONTENTS.items() if (folder / name).exists()]
+    text = (
+        f"This folder has no weights of the base model. {_base_text(base)}\n\n"
+        "```\npython apply_published.py BASE OUT\n```\n\n"
+        "`BASE` is the folder of the base model, `OUT` the folder to make, which transformers loads. Another base "
+        "model is refused. `mlprune apply BASE PUBLISHED OUT` does the same.\n\n"
+    )
+    return "\n".join(section("How to apply", text + table(("file", "content"), files)))
+
+
+def _base_text(base: JsonObject) -> str:
+    """Where the base model can be had."""
+    source, revision = cell(base["source"]), base["revision"]
+    if base["imported_from"] is not None:
+        at = f" at commit {base['imported_revision']}" if base["imported_revision"] else ""
+        return f"The base model is `{cell(base['imported_from'])}`{at}, converted by `mlprune import`."
+    if revision is not None:
+        return f"The base model is on the hub: `hf download {source} --revision {revision}`."
+    return f"The base model is `{source}`; `published.json` has the hashes of its tensors."
+
+
+MANIFEST, METRICS, LINEAGE, ENVIRONMENT = "published.json", "metrics.json", "lineage.json", "environment.json"
+RECIPE, CARD, LOADER = "recipe.yaml", "README.md", "apply_published.py"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def write_variant_folder(
+    store: Store, variant: Record, publication: Publication, *, model_path: Path, folder: Path
+) -> None:
+    """Write the files of a published variant to an empty folder; raises as `publish_variants`."""
+    info = require_base_model(model_path, variant.parent("base_model"))
+    results = write_delta(store, variant, model_path, folder)
+    base = _base_model(store, variant, info, model_path)
+    manifest: JsonObject = {
+        "format": TENSOR_CHANGES_FORMAT,
+        "variant_id": variant.id,
+        "label": publication.label,
+        "made_by": f"mlprune {__version__}",
+        "base_model": base,
+        "tensors": described_tensors(base_tensor_hashes(model_path), results),
+    }
+    harness = _harness_results(store, variant.id)
+    metrics: JsonObject = {"variant_id": variant.id, "metrics": publication.metrics, "harness": harness}
+    _write_json(folder / MANIFEST, manifest)
+    _write_json(folder / METRICS, metrics)
+    _write_json(folder / LINEAGE, [_lineage_entry(record) for record in with_ancestors(store, [variant])])
+    _write_json(folder / ENVIRONMENT, publication.environments)
+    if publication.recipe is not None:
+        (folder / RECIPE).write_text(publication.recipe, encoding="utf-8")
+    for name, text in eval_results(publication.metrics, publication.data_sets).items():
+        (folder / FOLDER).mkdir(exist_ok=True)
+        (folder / FOLDER / name).write_text(text, encoding="utf-8")
+    shutil.copyfile(str(apply_published.__file__), folder / LOADER)
+    card = model_card(store, variant, form="published")
+    (folder / CARD).write_text("\n".join((card, instructions(base, folder))), encoding="utf-8")
+
+
+def _base_model(store: Store, variant: Record, info: ModelInfo, model_path: Path) -> dict[str, JsonValue]:
+    """Describe the base model: names, revision, and the hashes of its config and tokenizer."""
+    base_id = variant.parent("base_model")
+    row = store.require("base_models", base_id).rows["base_models"][0]
+    weights = WeightFiles(model_path, family_at(model_path)).file_names
+    return {
+        "id": base_id,
+        "source": row["source"],
+        "revision": model_path.name if _COMMIT.fullmatch(model_path.name) else None,
+        "imported_from": row.get("imported_from"),
+        "imported_revision": row.get("imported_revision"),
+        "files": {name: sha256 for name, sha256 in info.content.items() if name not in weights},
+    }
+
+
+def _harness_results(store: Store, variant_id: str) -> list[JsonObject]:
+    """Results of lm-evaluation-harness for a variant, each with the settings of its evaluation, ordered by task."""
+    results: list[JsonObject] = []
+    for record in store.records("harness_evaluations"):
+        for evaluation in record.rows.get("harness_evaluations", ()):
+            if evaluation["variant_id"] == variant_id:
+                results += [{**evaluation, **result} for result in record.rows.get("harness_results", ())]
+    return sorted(results, key=lambda row: (as_str(row["task"]), as_str(row["harness_id"]), as_str(row["metric"])))
+
+
+def _lineage_entry(record: Record) -> JsonObject:
+    return {
+        "kind": record.kind,
+        "id": record.id,
+        "step_version": record.step_version,
+        "parameters": record.parameters,
+        "parents": {role: ids if isinstance(ids, str) else list(ids) for role, ids in record.parents.items()},
+        "contents": dict(record.contents),
+    }
+
+
+def _write_json(path: Path, value: JsonValue) -> None:
+    path.write_text(json_text(value), encoding="utf-8")
+
 
 INDEX = "index.json"
 FORMAT = "mlprune-published-index/1"

@@ -1,13 +1,13 @@
-"""Rows of the catalog that answer a question: one per variant, or one for the mean of all variants."""
+"""Answers to questions from the records of comparisons: jobs and catalog rows. They run no model."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import finite
-from mlprune.evaluation.inference.samples import flips_of
+from mlprune.evaluation.inference.estimates import finite, flips_of
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
@@ -15,9 +15,22 @@ from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
-from mlprune.steps.questions.criterion import Criterion
-from mlprune.steps.questions.estimates import ClusterEstimate, Estimate, estimate_of, estimate_of_error, margin_p_value
-from mlprune.steps.questions.evidence import SIGN_FLIP, Evidence, aligned
+from mlprune.steps.compare.differences import CompareJob
+from mlprune.steps.job import ChainLoader, RecordKey, SmallJob
+from mlprune.steps.questions.asked import PlannedQuestion
+from mlprune.steps.questions.evidence import (
+    SIGN_FLIP,
+    ClusterEstimate,
+    Criterion,
+    Estimate,
+    Evidence,
+    aligned,
+    estimate_of,
+    estimate_of_error,
+    margin_p_value,
+    read_evidence,
+)
+from mlprune.store.store import Store
 
 ALPHA = 0.05
 BINARY = ("accuracy", "exact_match")
@@ -223,3 +236,91 @@ def _is_supported(row: Row, criterion: Criterion) -> bool:
 
 def _is_below(p_value: JsonValue) -> bool:
     return isinstance(p_value, float) and p_value < ALPHA
+
+
+class AnsweringComparison(NamedTuple):
+    """One comparison of a question."""
+
+    comparison_id: str
+    variant_id: str
+    baseline_id: str
+    baseline_evaluations: tuple[tuple[str, str], ...]
+    """(language, id) of the baseline's evaluations in the languages of the question."""
+    seed: int | None
+    """Seed of the variant's demonstrations or score; None if nothing of it is drawn at random."""
+
+
+@dataclass(frozen=True)
+class AnswerJob(SmallJob):
+    """Answer one question; its comparisons are the family of its tests."""
+
+    step: ClassVar[str] = "compare"
+    criterion: Criterion
+    comparisons: tuple[AnsweringComparison, ...]
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The comparisons."""
+        return tuple(("comparisons", comparison.comparison_id) for comparison in self.comparisons)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Read the comparisons, and write a row for each of them, or one for their mean."""
+        compared = [self._read(store, comparison) for comparison in self.comparisons]
+        rows = answer_rows(self.identity.id, self.criterion, compared)
+        store.write_record(self.identity.record(rows={"answers": rows}))
+
+    def _read(self, store: Store, comparison: AnsweringComparison) -> Compared:
+        record = store.require("comparisons", comparison.comparison_id)
+        evidence = read_evidence(store, record, self.criterion)
+        worst = evidence.row.get("baseline_worst_language")
+        evaluations = [
+            evaluation for language, evaluation in comparison.baseline_evaluations if worst in (None, language)
+        ]
+        return Compared(
+            comparison.comparison_id,
+            comparison.variant_id,
+            comparison.baseline_id,
+            n_languages=len(comparison.baseline_evaluations),
+            seed=comparison.seed,
+            chance=_mean_chance(store, evaluations, metric=self.criterion.metric),
+            evidence=evidence,
+        )
+
+
+def _mean_chance(store: Store, evaluations: Sequence[str], *, metric: str) -> float | None:
+    """Return the mean chance level of evaluations; None if the metric has none."""
+    chances: list[JsonValue] = [
+        row.get("chance")
+        for evaluation in evaluations
+        for row in store.require("evaluations", evaluation).rows["metrics"]
+        if row["metric"] == metric
+    ]
+    known = [as_float(chance) for chance in chances if chance is not None]
+    return sum(known) / len(known) if known and len(known) == len(chances) else None
+
+
+def answer_jobs(questions: Sequence[PlannedQuestion]) -> list[AnswerJob]:
+    """Make one job per question."""
+    return [_answer_job(question) for question in questions]
+
+
+def _answer_job(question: PlannedQuestion) -> AnswerJob:
+    comparisons = tuple(
+        answering_comparison(job, question.languages, seed=seed)
+        for job, seed in zip(question.comparisons, question.seeds, strict=True)
+    )
+    return AnswerJob(question.identity, question.criterion, comparisons)
+
+
+def answering_comparison(job: CompareJob, languages: Sequence[str], *, seed: int | None) -> AnsweringComparison:
+    """Return what a question about some languages reads of a comparison.
+
+    Args:
+        seed: of the comparison's variant.
+    """
+    baselines = tuple(
+        (baseline.task.language, baseline.identity.id)
+        for _, baseline in job.pairs
+        if baseline.task.language in languages
+    )
+    return AnsweringComparison(job.identity.id, job.variant_id, job.baseline_id, baselines, seed)

@@ -15,10 +15,10 @@ from mlprune.numeric.statistics.power import (
     testable_margin,
     testable_margin_of_estimate,
 )
-from mlprune.steps.evaluate.task_items import task_data
 from mlprune.steps.questions.answers import ALPHA, BINARY, MID_P
+from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
 from mlprune.steps.questions.evidence import find_row
-from mlprune.steps.questions.plan import PlannedQuestion, evaluations_of
+from mlprune.steps.tasks.evaluation import task_data
 from mlprune.store.store import Store
 
 CHANGED_SHARE = 0.2

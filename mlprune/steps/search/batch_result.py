@@ -1,8 +1,9 @@
-"""Result of a batch of a search: values, intervals, tests and decisions of its trials, as one record."""
+"""Result of a batch of a search as one record, and the evaluated trials of all batches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -11,15 +12,53 @@ from mlprune.evaluation.inference.estimates import finite, interval_columns
 from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
-from mlprune.search.trials import EvaluatedTrial, ProposedTrial, incumbent
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.job import ChainLoader, RecordJob, RecordKey
-from mlprune.steps.job_cost import SMALL_JOB_BYTES, JobCost, SetSizes
-from mlprune.steps.search.history import SIGN
-from mlprune.steps.search.measuring.measured_sums import read_measured_sums
-from mlprune.steps.search.measuring.values import BatchValues
+from mlprune.search.method import EvaluatedTrial, ProposedTrial, incumbent, winner
+from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes
+from mlprune.steps.search.measured_sums import read_measured_sums
 from mlprune.steps.search.spec import SearchSpec
+from mlprune.steps.search.values import BatchValues
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.store.records import Record
 from mlprune.store.store import Store
+from mlprune.vocabulary import DirectionName
+
+SIGN: Mapping[DirectionName, float] = {"maximise": 1.0, "minimise": -1.0}
+"""Direction of a search -> factor with which a higher objective is better."""
+
+
+def evaluated_trials(
+    record: Record, asked: Sequence[ProposedTrial], *, direction: DirectionName
+) -> tuple[EvaluatedTrial, ...]:
+    """Return the evaluated trials of a batch.
+
+    Args:
+        record: of kind `search_batches`.
+        asked: its trials, in order.
+    """
+    rows = record.rows["search_trials"]
+    return tuple(_evaluated_trial(row, one, sign=SIGN[direction]) for row, one in zip(rows, asked, strict=True))
+
+
+def _evaluated_trial(row: Mapping[str, JsonValue], asked: ProposedTrial, *, sign: float) -> EvaluatedTrial:
+    objective, violation, p_worse = (row[name] for name in ("objective", "violation", "p_worse"))
+    return EvaluatedTrial(
+        number=as_int(row["number"]),
+        point=asked.point,
+        rung=asked.rung,
+        parent=asked.parent,
+        n_items=as_int(row["n_items"]),
+        n_new_items=as_int(row["n_new_items"]),
+        objective=-inf if objective is None else sign * as_float(objective),
+        violation=inf if violation is None else as_float(violation),
+        p_worse=None if p_worse is None else as_float(p_worse),
+    )
+
+
+def feasible_winner(history: Sequence[EvaluatedTrial]) -> EvaluatedTrial | None:
+    """Return the winner of a search; None if no trial of the highest rung meets the constraints."""
+    best = winner(history)
+    return best if best is not None and best.is_feasible and best.objective > -inf else None
+
 
 Row = dict[str, JsonValue]
 BYTES_PER_CLUSTER = 30_000

@@ -1,4 +1,6 @@
-"""Plan the next batch of a search: variants and evaluations of a derived recipe, and the job that computes its result.
+"""Plan the next batch of a search, and forecast the batches before any of them runs.
+
+Plan the next batch of a search: variants and evaluations of a derived recipe, and the job that computes its result.
 
 The next trials follow from the search and its results so far, and from nothing else. A run that was killed, or another
 number of workers, therefore plans the same batches.
@@ -7,22 +9,73 @@ number of workers, therefore plans the same batches.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject
 from mlprune.recipe import Recipe
-from mlprune.search.trials import EvaluatedTrial, ProposedTrial, rank_key
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
-from mlprune.steps.evaluate.plan import plan_evaluations
+from mlprune.search.method import EvaluatedTrial, ProposedTrial, rank_key
+from mlprune.search.registry import SEARCH_METHODS
+from mlprune.steps.evaluate.model_evaluation import plan_evaluations
 from mlprune.steps.job import Job, make_identity
-from mlprune.steps.prune.plan import PlannedVariant, plan_variants
-from mlprune.steps.search.batch_result import BatchResultJob, Scored, Trial
-from mlprune.steps.search.derived import SearchInputs, derive_recipe, levels_of, missing_jobs
-from mlprune.steps.search.history import evaluated_trials
-from mlprune.steps.search.spec import SearchSpec
-from mlprune.steps.search.trial_entries import trial_entry
+from mlprune.steps.prune.requested_variants import plan_variants
+from mlprune.steps.search.batch_result import BatchResultJob, Scored, Trial, evaluated_trials
+from mlprune.steps.search.spec import SearchInputs, SearchSpec, derive_recipe, levels_of, missing_jobs, trial_entry
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
+
+
+class Batch(NamedTuple):
+    """A batch of trials that is expected."""
+
+    rung: int
+    n_trials: int
+
+
+def forecast_batches(spec: SearchSpec) -> tuple[Batch, ...]:
+    """Return the batches that a search will ask for, as far as their number and sizes do not depend on results.
+
+    A method with rungs gets simulated results: earlier trials are better and no difference is significant. Methods
+    that stop trials by rank need exactly these batches, and racing needs at most as many trials.
+    """
+    if SEARCH_METHODS[spec.method].uses_rungs:
+        return _played(spec)
+    settings = spec.settings
+    affordable = settings.n_affordable((), settings.last_rung)
+    n_trials = spec.space.n_points if affordable is None else min(affordable, spec.space.n_points)
+    n_full, n_left = divmod(n_trials, spec.batch)
+    sizes = [spec.batch] * n_full + ([n_left] if n_left else [])
+    return tuple(Batch(settings.last_rung, size) for size in sizes)
+
+
+def _played(spec: SearchSpec) -> tuple[Batch, ...]:
+    method, history, batches = spec.build_method(), list[EvaluatedTrial](), list[Batch]()
+    while asked := method.ask(history):
+        history += [_expected_trial(spec, one, history, number=len(history) + index) for index, one in enumerate(asked)]
+        batches.append(Batch(asked[0].rung, len(asked)))
+    return tuple(batches)
+
+
+def _expected_trial(
+    spec: SearchSpec, asked: ProposedTrial, history: list[EvaluatedTrial], *, number: int
+) -> EvaluatedTrial:
+    """Return a trial whose objective is below that of all earlier ones, without significance."""
+    settings = spec.settings
+    after = max((trial.rung for trial in history if trial.point == asked.point), default=None)
+    return EvaluatedTrial(
+        number,
+        asked.point,
+        asked.rung,
+        asked.parent,
+        n_items=settings.rung_items[asked.rung],
+        n_new_items=settings.n_new_items(asked.rung, after=after),
+        objective=-float(number),
+        violation=0.0,
+        p_worse=0.5,
+    )
+
 
 RIVAL = "rival"
 """Name of the entry of the best earlier trial in a derived recipe."""

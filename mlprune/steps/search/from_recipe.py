@@ -1,31 +1,121 @@
-"""Specification of a search from its entry in a recipe, checked against the model, the sets and the items."""
+"""Searches of a recipe: their checked specifications, and variants with the levels of a winner.
 
-from collections.abc import Iterator, Mapping, Sequence
+Plan the variants with the levels of a search's winner, once the search has finished.
+
+An entry gets the schedule, the sparsity and, if it has none, the scope of the winner. So its variant has the id of the
+same entry with a given schedule.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import isclose
 from typing import cast
 
 import numpy as np
 
 from mlprune.errors import RecipeError
+from mlprune.evaluation.tasks.items import ChoiceItem, clusters_of
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.pruning.spec import Scope
 from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
-from mlprune.recipe.searches.measures import default_metric, evaluations_of_task, measured
+from mlprune.recipe.models import evaluations_of_searched, searched_entries
 from mlprune.recipe.searches.search import SearchConfig
+from mlprune.recipe.searches.search_checks import default_metric, evaluations_of_task, measured
 from mlprune.search.level_units import LevelUnits
 from mlprune.search.method import Budget, ItemBudget, VariantBudget
 from mlprune.search.space import Axis, Point, Space
-from mlprune.steps.demonstrate.plan import DemonstrationPlan
-from mlprune.steps.evaluate.plan import plan_evaluations, task_specs
-from mlprune.steps.evaluate.task_items import task_data
-from mlprune.steps.evaluate.task_spec import TaskSpec
+from mlprune.steps.choices.outcome import SplitItems
+from mlprune.steps.compare.comparisons import comparison_jobs
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs, plan_evaluations, task_specs
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.prune.from_recipe import input_sizes, scope
-from mlprune.steps.prune.plan import PlannedVariant, plan_variants
-from mlprune.steps.search.model_units import ModelUnits, model_units
-from mlprune.steps.search.spec import ItemCount, SearchSpec
-from mlprune.steps.search.split_check import refuse_shared_items
-from mlprune.steps.search.trial_entries import trial_entry
+from mlprune.steps.job import Job
+from mlprune.steps.prune.mask_jobs import variant_jobs
+from mlprune.steps.prune.requested_variants import input_sizes, plan_variants, scope
+from mlprune.steps.questions.answers import answer_jobs
+from mlprune.steps.questions.asked import asked_baselines, plan_questions
+from mlprune.steps.search.batch_result import feasible_winner
+from mlprune.steps.search.batches import PlannedSearch
+from mlprune.steps.search.final import PlannedFinal
+from mlprune.steps.search.spec import (
+    SPARSITY_DIGITS,
+    ItemCount,
+    ModelUnits,
+    SearchInputs,
+    SearchSpec,
+    derive_recipe,
+    levels_of,
+    missing_jobs,
+    model_units,
+    trial_entry,
+)
+from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.tasks.evaluation import task_data
+from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.planned_variant import PlannedVariant
+
+SHOWN_CHARACTERS = 60
+"""Characters of a shared text that a message shows."""
+
+
+def refuse_shared_items(search: str, chosen_on: Iterable[TaskSpec], *, reported_on: Iterable[TaskSpec]) -> None:
+    """Refuse a search whose splits have items or clusters of a task in common.
+
+    An item is shared if its texts are those of an item of the same language and task on the other split; a cluster, if
+    its name occurs on both, in any language. Items that a limit leaves out do not count.
+
+    Raises:
+        RecipeError: something is shared; the message has the numbers and one example.
+    """
+    first, second = _by_task(chosen_on), _by_task(reported_on)
+    for task in first:
+        if task in second:
+            _refuse_shared(search, task, first[task], second[task])
+
+
+def split_items(spec: TaskSpec) -> SplitItems:
+    """Return texts and clusters of the items of a task in one language."""
+    items = task_data(spec).items
+    texts = {item.example_id: item.texts if isinstance(item, ChoiceItem) else (item.source,) for item in items}
+    clusters = dict(zip(texts, clusters_of(items), strict=True))
+    return SplitItems(texts, clusters)
+
+
+def _by_task(specs: Iterable[TaskSpec]) -> dict[str, dict[str, TaskSpec]]:
+    tasks: dict[str, dict[str, TaskSpec]] = {}
+    for spec in specs:
+        tasks.setdefault(spec.task, {}).setdefault(spec.language, spec)
+    return tasks
+
+
+def _refuse_shared(search: str, task: str, first: Mapping[str, TaskSpec], second: Mapping[str, TaskSpec]) -> None:
+    chosen_on, reported_on = (
+        {language: split_items(spec) for language, spec in specs.items()} for specs in (first, second)
+    )
+    shared_items = [
+        (language, example_id, items.texts[example_id][0])
+        for language, items in reported_on.items()
+        if language in chosen_on
+        for example_id in items.shared_with(chosen_on[language])
+    ]
+    named = [
+        dict.fromkeys(name for items in of_split.values() for name in sorted(items.named_clusters))
+        for of_split in (chosen_on, reported_on)
+    ]
+    shared_clusters = [name for name in named[1] if name in named[0]]
+    if not shared_items and not shared_clusters:
+        return
+    splits = [next(iter(specs.values())).split for specs in (first, second)]
+    if shared_items:
+        language, example_id, text = shared_items[0]
+        example = f"{language} {example_id}: {text[:SHOWN_CHARACTERS]}"
+    else:
+        example = f"cluster {shared_clusters[0]}"
+    message = "a search would report its winner on items on which it was chosen"
+    remedy = "other paths or limits" if shared_items else "split_by: clusters (path corpus), or other paths"
+    counts = {"n_shared_items": len(shared_items), "n_shared_clusters": len(shared_clusters)}
+    expected = f"splits without overlap: {remedy}"
+    raise RecipeError(message, search=search, task=task, splits=splits, **counts, example=example, expected=expected)
+
 
 MAX_WITHOUT_BUDGET = 10_000
 """Most points of a space that a search without a budget evaluates."""
@@ -213,3 +303,76 @@ def _representatives(space: Space) -> Iterator[Point]:
     for position, axis in enumerate(space.axes):
         for index in range(1, len(axis.values)):
             yield (*first[:position], index, *first[position + 1 :])
+
+
+def plan_searched(
+    given: Recipe, common: SearchInputs, search: PlannedSearch, *, is_known: Callable[[str], bool]
+) -> PlannedFinal | None:
+    """Plan the variants of a recipe that have the levels of a finished search's winner.
+
+    Args:
+        given: the whole recipe.
+        is_known: whether a variant is in the store or is made by another job of the plan.
+    Returns: None if the recipe has no such entries, or the search has no winner: then they are not made.
+    Raises:
+        RecipeError: an entry has another sparsity than the winner, or is not a variant with the winner's levels.
+    """
+    best = feasible_winner(search.history)
+    waiting = searched_entries(given.variants, search.spec.name)
+    if best is None or not waiting:
+        return None
+    winner = trial_entry(search.spec, best.point)
+    entries = [with_levels(entry, winner) for entry in waiting]
+    against = {name for entry in entries for name in entry.against}
+    compared = [entry for entry in common.recipe.variants if entry.name in against]
+    evaluations = evaluations_of_searched(given, [*entries, *compared])
+    derived = derive_recipe(common.recipe, [*entries, *compared], evaluations)
+    variants = plan_variants(derived, common.inputs, common.sets.by_profile)
+    specs = plan_evaluations(derived, common.inputs, variants)
+    jobs = missing_jobs(derived, common, variants, evaluations=specs, levels=levels_of(search.spec), is_known=is_known)
+    jobs += comparison_jobs(common.inputs, (), variants, specs, asked=asked_baselines(derived))
+    questions = plan_questions(derived, common.inputs, variants, jobs=jobs)
+    named = ((entry.name, key) for key, variant in variants.items() for entry in entries if entry in variant.entries)
+    names = tuple((name, key) for name, key in named if name)
+    return PlannedFinal((*jobs, *answer_jobs(questions)), questions, names)
+
+
+def searched_jobs(given: Recipe, common: SearchInputs, spec: SearchSpec) -> list[Job]:
+    """Return jobs like those of the entries that wait for a search: as if the last point of its space had won.
+
+    Args:
+        given: the whole recipe.
+    """
+    waiting = searched_entries(given.variants, spec.name)
+    if not waiting:
+        return []
+    winner = trial_entry(spec, spec.space.at(spec.space.n_points - 1))
+    entries = [with_levels(entry.model_copy(update={"sparsity": None}), winner) for entry in waiting]
+    derived = derive_recipe(common.recipe, entries, evaluations_of_searched(given, entries))
+    planned = plan_variants(derived, common.inputs, common.sets.by_profile)
+    variants = {key: variant for key, variant in planned.items() if not variant.is_dense}
+    evaluations = plan_evaluations(derived, common.inputs, variants)
+    return [*variant_jobs(derived, common.inputs, variants), *evaluation_jobs(derived, variants, evaluations)]
+
+
+def with_levels(entry: VariantConfig, winner: VariantConfig) -> VariantConfig:
+    """Return an entry with the schedule and sparsity of a winner, and with its scope if it has none.
+
+    Raises:
+        RecipeError: the entry has another sparsity, or is not a variant with this schedule.
+    """
+    assert winner.sparsity is not None, "a winner has a sparsity"
+    if entry.sparsity is not None and not isclose(entry.sparsity, winner.sparsity, abs_tol=10.0**-SPARSITY_DIGITS):
+        message = "a variant has another sparsity than the winner of the search that is its schedule"
+        expected = f"{winner.sparsity}, or no sparsity"
+        raise RecipeError(message, search=entry.schedule.source, expected=expected, got=entry.sparsity)
+    keys = {key: value for key, value in dict(entry).items() if key in entry.model_fields_set}
+    keys |= {"schedule": winner.schedule, "sparsity": winner.sparsity}
+    if "scope" not in keys:
+        keys["scope"] = winner.scope
+    try:
+        return VariantConfig.model_validate(keys)
+    except ValueError as err:
+        reason = " ".join(str(err).split())
+        message = "the winner of a search cannot be the schedule of a variant"
+        raise RecipeError(message, search=entry.schedule.source, variant=entry.name, reason=reason) from err

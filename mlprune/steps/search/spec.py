@@ -1,19 +1,84 @@
-"""Specification of a search: everything that determines its trials, its measures, and how its winner is compared."""
+"""Specification of a search: its units, measures and trials, and the recipes derived from them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isclose, prod
+from pathlib import Path
+from typing import TypeVar
 
+from mlprune.errors import DamagedArtefactError, RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import Parameters
-from mlprune.recipe import EvaluationConfig
+from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.families.records import FAMILIES
+from mlprune.pruning.spec import Scope
+from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
+from mlprune.recipe.searches.trials import with_keys
 from mlprune.search.method import Budget, SearchMethod, Settings
-from mlprune.search.objective.expression import Constraint, Expression
-from mlprune.search.objective.measure import Measure
+from mlprune.search.objective import Constraint, Expression, Measure
 from mlprune.search.registry import SEARCH_METHODS, build_method
-from mlprune.search.space import Space
-from mlprune.steps.search.model_units import ModelUnits
-from mlprune.vocabulary import ComparatorName, DirectionName
+from mlprune.search.space import Point, Space
+from mlprune.steps.evaluate.model_evaluation import evaluation_jobs
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Job, ModelRef, RecordKey
+from mlprune.steps.prune.composed import trial_jobs
+from mlprune.steps.prune.mask_jobs import all_observations
+from mlprune.steps.sets import DemonstrationPlan
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.tasks.stored_items import item_jobs
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant_rows import stored_masks
+from mlprune.store.store import Store
+from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
+
+
+@dataclass(frozen=True)
+class ModelUnits:
+    """The units of a model that get a level each."""
+
+    per: UnitName
+    layers: tuple[tuple[int, str], ...]
+    """(block, layer) of every pruned layer, by block, then in the family's order."""
+    n_weights: tuple[int, ...]
+    """Number of weights of each of these layers."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each unit, in the order of its first layer: `3`, `self_attn.q_proj` or `3.self_attn.q_proj`."""
+        return tuple(dict.fromkeys(self._unit_of(block, layer) for block, layer in self.layers))
+
+    @property
+    def weights_per_unit(self) -> tuple[int, ...]:
+        """Number of weights of each unit."""
+        counts = dict.fromkeys(self.names, 0)
+        for layer, n_weights in zip(self.layers, self.n_weights, strict=True):
+            counts[self._unit_of(*layer)] += n_weights
+        return tuple(counts.values())
+
+    @property
+    def unit_of_layer(self) -> dict[tuple[int, str], str]:
+        """(block, layer) -> name of its unit."""
+        return {layer: self._unit_of(*layer) for layer in self.layers}
+
+    def _unit_of(self, block: int, layer: str) -> str:
+        return {"block": str(block), "layer": layer, "block_layer": f"{block}.{layer}"}[self.per]
+
+
+def model_units(model: ModelRef, per: UnitName, *, scope: Scope) -> ModelUnits:
+    """Return the units of the layers in a scope, with sizes from the headers of the weight files.
+
+    Raises:
+        ModelError: the weight files cannot be read.
+    """
+    family = FAMILIES[model.family]
+    files = WeightFiles(Path(model.path), family)
+    layers = tuple(
+        (block, layer) for block in range(model.n_blocks) for layer in family.layers if scope.includes(block, layer)
+    )
+    sizes = tuple(prod(files.shape(weight_name(family, block, layer))) for block, layer in layers)
+    return ModelUnits(per, layers, sizes)
+
 
 REUSES_ITEMS = False
 """Whether a trial at a higher rung scores only the items that it was not scored on at the rung below."""
@@ -146,3 +211,167 @@ class SearchSpec:
             rungs=(None,),
             compare=(),
         )
+
+
+Key = TypeVar("Key", bound=Hashable)
+Layer = tuple[int, str]
+"""(block, layer)."""
+
+
+def level_keys(levels: Mapping[Layer, float], *, sparsity: float) -> dict[str, JsonValue]:
+    """Return the keys `sparsity` and `schedule` of the entry in which every pruned layer has its level.
+
+    The form depends on the levels alone, so searches over blocks and over single layers share their trials: uniform if
+    all layers agree, otherwise `blocks` if the layers of every block agree, otherwise `layers` if every layer has the
+    same level in all its blocks, otherwise `block_layers`. Levels equal to the sparsity are left out.
+
+    Args:
+        levels: level of every layer in the scope.
+        sparsity: of the variant if its layers differ.
+    """
+    distinct = set(levels.values())
+    if len(distinct) == 1:
+        return {"sparsity": distinct.pop()}
+    schedule: dict[str, JsonValue] = {}
+    by_block = _shared((block, level) for (block, _), level in levels.items())
+    by_layer = _shared((layer, level) for (_, layer), level in levels.items())
+    if by_block is not None:
+        schedule["blocks"] = {str(block): level for block, level in by_block.items() if level != sparsity}
+    elif by_layer is not None:
+        schedule["layers"] = {layer: level for layer, level in by_layer.items() if level != sparsity}
+    else:
+        schedule["block_layers"] = {
+            f"{block}.{layer}": level for (block, layer), level in levels.items() if level != sparsity
+        }
+    return {"sparsity": sparsity, "schedule": schedule}
+
+
+def _shared(pairs: Iterable[tuple[Key, float]]) -> dict[Key, float] | None:
+    """Return the level of each key; None if a key has several."""
+    shared: dict[Key, float] = {}
+    for key, level in pairs:
+        if shared.setdefault(key, level) != level:
+            return None
+    return shared
+
+
+SPARSITY_DIGITS = 6
+"""Decimal places of the sparsity of a trial whose layers differ."""
+
+
+def trial_entry(spec: SearchSpec, point: Point, *, name: str | None = None) -> VariantConfig:
+    """Return the variant entry of a point: the trial has the id of the same entry written by hand.
+
+    Args:
+        name: of the entry; None for trials, to which nothing refers.
+    Raises:
+        RecipeError: no variant has the values of the point.
+    """
+    return _variant(spec, _entry(spec, point), name=name)
+
+
+def with_schedule(spec: SearchSpec, point: Point, kind: str, *, name: str | None = None) -> VariantConfig:
+    """Return the entry of a point with its sparsity and another schedule at its defaults, such as `owl`.
+
+    Raises:
+        RecipeError: the schedule is impossible for the point, such as owl for a score without demonstrations.
+    """
+    return _variant(spec, {**_entry(spec, point), "schedule": {"kind": kind}}, name=name)
+
+
+def _entry(spec: SearchSpec, point: Point) -> dict[str, object]:
+    entry = with_keys(spec.base, spec.space.values(point))
+    of_units = spec.space.unit_levels(point)
+    if spec.units is None:
+        return entry
+    levels = {layer: of_units[unit] for layer, unit in spec.units.unit_of_layer.items()}
+    return entry | level_keys(levels, sparsity=_sparsity(spec, point))
+
+
+def _sparsity(spec: SearchSpec, point: Point) -> float:
+    """Return the sparsity of the units, weighted by their weights: the total, or rounded to `SPARSITY_DIGITS`."""
+    units, sparsity = spec.space.units, spec.space.sparsity(point)
+    assert units is not None
+    assert sparsity is not None, "the space has levels"
+    if units.total is not None and isclose(sparsity, units.total, rel_tol=0, abs_tol=1e-9):
+        return units.total
+    return round(sparsity, SPARSITY_DIGITS)
+
+
+def _variant(spec: SearchSpec, entry: Mapping[str, object], *, name: str | None) -> VariantConfig:
+    try:
+        return VariantConfig.model_validate(entry if name is None else {**entry, "name": name})
+    except ValueError as err:
+        reason = " ".join(str(err).split())
+        raise RecipeError("a point of a search is not a variant", search=spec.name, got=entry, reason=reason) from err
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """What the batches of all searches of a recipe are planned from."""
+
+    recipe: Recipe
+    """With the resolved device and dtype."""
+    inputs: Inputs
+    sets: DemonstrationPlan
+
+
+def missing_jobs(
+    derived: Recipe,
+    common: SearchInputs,
+    variants: Mapping[str, PlannedVariant],
+    *,
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]],
+    levels: Iterable[float],
+    is_known: Callable[[str], bool],
+) -> list[Job]:
+    """Return the jobs of the variants of a derived recipe that are not known, and of all evaluations.
+
+    Args:
+        levels: all sparsities of the layers of the search.
+        is_known: whether a variant is in the store or is made by another job of the plan.
+    """
+    missing = {key: variant for key, variant in variants.items() if variant.is_dense or not is_known(key)}
+    observed = all_observations(derived, common.inputs, (), missing)
+    return [
+        *(job for observation in observed for job in observation.jobs),
+        *trial_jobs(derived, common.inputs, missing, levels=levels),
+        *item_jobs(evaluation for specs in evaluations.values() for evaluation in specs),
+        *evaluation_jobs(derived, variants, evaluations),
+    ]
+
+
+def levels_of(spec: SearchSpec) -> tuple[float, ...]:
+    """Return the sparsities that the layers of a search's trials can have, from which its trials are composed."""
+    axes = {axis.name: axis.values for axis in spec.space.axes}
+    of_trials = axes.get("sparsity", (spec.base.get("sparsity"),))
+    levels = {float(level) for level in of_trials if isinstance(level, int | float) and level > 0}
+    return tuple(sorted(levels | set(() if spec.space.units is None else spec.space.units.levels)))
+
+
+def is_made(store: Store, variant_id: str) -> bool:
+    """Whether the store has a variant with all files of its masks."""
+    record = store.read_record("variants", variant_id)
+    if record is None:
+        return False
+    try:
+        stored = stored_masks(store, record)
+    except DamagedArtefactError:
+        return False
+    return stored is None or store.is_complete(stored.record)
+
+
+def orderings_of(store: Store, variant_ids: Iterable[str]) -> list[RecordKey]:
+    """Return the (kind, id) of the orderings whose files contain the masks of variants, as far as they are stored."""
+    records = (store.read_record("variants", variant_id) for variant_id in variant_ids)
+    made = [record for record in records if record is not None and is_made(store, record.id)]
+    masks = [stored_masks(store, record) for record in made]
+    return list(dict.fromkeys(("masks", stored.record.id) for stored in masks if stored is not None))
+
+
+def derive_recipe(recipe: Recipe, variants: Sequence[VariantConfig], evaluations: Sequence[EvaluationConfig]) -> Recipe:
+    """Return the recipe with other variants and evaluations, and without everything that reads them."""
+    no_more = dict.fromkeys(("baselines", "questions", "searches"), ())
+    return recipe.model_copy(
+        update={**no_more, "variants": tuple(variants), "evaluations": tuple(evaluations), "n_excluded": 0}
+    )

@@ -1,24 +1,85 @@
-"""Losses of a unit in every language and group of languages: paired differences of its probe to the dense model.
+"""Losses of every unit in each language: paired differences of probes, and agreement of languages.
+
+Losses of a unit in every language and group of languages: paired differences of its probe to the dense model.
 
 A loss is positive if the probe is worse: dense minus probe for metrics of which higher values are better, otherwise
 probe minus dense; for perplexity ln(perplexity of the probe / perplexity of dense). Values, intervals and tests are
 those of `comparison_results` (one language) and `aggregate_results` (groups), with the sign turned where it must be.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, aggregate, contributions_of
-from mlprune.evaluation.inference.estimates import Difference, finite
-from mlprune.evaluation.inference.language_groups import LanguageGroup, language_groups
-from mlprune.evaluation.inference.language_sums import LanguageSums, language_sums
+from mlprune.evaluation.inference.estimates import Difference, HasItems, finite, flips_of
+from mlprune.evaluation.inference.language_sums import (
+    LanguageGroup,
+    LanguageSums,
+    language_groups,
+    language_sums,
+    resampled_values,
+)
 from mlprune.evaluation.inference.methods import compare
-from mlprune.evaluation.inference.samples import HasItems, flips_of
-from mlprune.evaluation.task_metrics import Metric
-from mlprune.json_values import JsonValue
+from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.evaluation.rank_correlation import LEAST_UNITS, RankAgreement, rank_agreement
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
+from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
+from mlprune.pruning.spec import Scope
+from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
+from mlprune.store.store import Store
+from mlprune.vocabulary import UnitName
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A block, a layer in all blocks, or a layer of one block."""
+
+    block: int | None = None
+    """None: all blocks."""
+    layer: str | None = None
+    """None: all layers."""
+
+    @property
+    def name(self) -> str:
+        """Key of the unit in the catalog: `3`, `fc1` or `3.fc1`."""
+        return ".".join(str(part) for part in (self.block, self.layer) if part is not None)
+
+    @property
+    def columns(self) -> JsonObject:
+        """Columns of the catalog."""
+        return {"unit": self.name, "block": self.block, "layer": self.layer}
+
+    def includes(self, block: int, layer: str) -> bool:
+        """Whether a layer of a block is part of the unit."""
+        return self.block in (None, block) and self.layer in (None, layer)
+
+
+def units_of(kind: UnitName, scope: Scope, *, n_blocks: int, layers: tuple[str, ...]) -> tuple[Unit, ...]:
+    """Return the units of a kind inside a scope, in the order of the model.
+
+    Args:
+        n_blocks: of the model.
+        layers: of a block.
+    """
+    blocks = [block for block in range(n_blocks) if not scope.blocks or block in scope.blocks]
+    names = [layer for layer in layers if not scope.layers or layer in scope.layers]
+    if kind == "block":
+        return tuple(Unit(block) for block in blocks)
+    if kind == "layer":
+        return tuple(Unit(layer=layer) for layer in names)
+    return tuple(Unit(block, layer) for block in blocks for layer in names)
+
 
 Row = dict[str, JsonValue]
 Predictions = Mapping[str, HasItems]
@@ -102,3 +163,193 @@ def loss_columns(metric: Metric, difference: Difference | Aggregate) -> Row:
         "n_items": difference.n if isinstance(difference, Difference) else difference.n_items,
         "n_clusters": difference.n_clusters,
     }
+
+
+class LanguagePair(NamedTuple):
+    """Agreement of two languages; None if all units have the same loss in one of them."""
+
+    language: str
+    other_language: str
+    agreement: RankAgreement | None
+
+
+def language_agreement(units: Sequence[LanguageSums]) -> Iterator[LanguagePair]:
+    """Yield each pair of languages, in alphabetical order, with the agreement of their losses over the units.
+
+    The 1,999 resamples of clusters (seed 0) are those of all units and languages; resamples in which a language has no
+    item are left out. Nothing is yielded for fewer than three units.
+
+    Args:
+        units: sums of the probe (first) and of dense (second) of every unit, over the same clusters.
+    """
+    if len(units) < LEAST_UNITS:
+        return
+    languages = units[0].languages
+    measured = np.stack([_losses(unit, unit.observed.first, unit.observed.second) for unit in units])
+    resampled = np.stack([_resampled(unit) for unit in units], axis=1)
+    resampled = resampled[np.isfinite(resampled).all(axis=(1, 2))]
+    for first, second in combinations(range(len(languages)), 2):
+        sides = [first, second]
+        agreement = rank_agreement(measured[:, sides], resampled[..., sides]) if len(resampled) else None
+        yield LanguagePair(languages[first], languages[second], agreement)
+
+
+def _resampled(unit: LanguageSums) -> Array:
+    """Return the losses of a unit in each resample, [R, languages]."""
+    return _losses(unit, resampled_values(unit.metric, unit.first), resampled_values(unit.metric, unit.second))
+
+
+def _losses(unit: LanguageSums, first: Array, second: Array) -> Array:
+    """Return losses from values, all [..., languages]; not a number without an item."""
+    sign = -1.0 if unit.metric.higher_is_better else 1.0
+    return np.asarray(sign * (first - second))
+
+
+BYTES_PER_VALUE = 32
+"""Memory for the loss of a unit in a language and a resample, with its copies."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The variant in which only one unit is pruned, with its evaluations in all languages of a task."""
+
+    unit: Unit
+    variant_id: str
+    evaluations: tuple[EvaluationSpec, ...]
+
+
+@dataclass(frozen=True)
+class SensitivityJob(RecordJob):
+    """Compare the probes of all units of one kind with dense, in one metric of one task, at one sparsity."""
+
+    step: ClassVar[str] = "compare"
+    kind: UnitName
+    sparsity: float
+    metric: str
+    probes: tuple[Probe, ...]
+    dense_id: str
+    dense: tuple[EvaluationSpec, ...]
+    """One evaluation per language, in the order of the probes' evaluations."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """All evaluations, and the probes with their numbers of weights."""
+        evaluations = [evaluation for probe in self.probes for evaluation in probe.evaluations]
+        variants = [("variants", probe.variant_id) for probe in self.probes]
+        return (*(one.identity.key for one in (*evaluations, *self.dense)), *variants)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Cost of the signs and resamples of all clusters, and of the resampled losses."""
+        limits = [most_items(evaluation.task) for evaluation in self.dense]
+        n_values = N_RESAMPLES * len(self.probes) * len(self.dense)
+        n_bytes = DRAW_BYTES * max(limits) + BYTES_PER_VALUE * n_values
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write a row per unit and language or group, and a row per pair of languages."""
+        specs = {evaluation.task.language: evaluation.task for evaluation in self.dense}
+        metrics = {language: self._metric(spec) for language, spec in specs.items()}
+        metric = next(iter(metrics.values()))
+        groups = measured_groups(self.metric, {language: main_language(spec) for language, spec in specs.items()})
+        dense = _read(store, self.dense)
+        units = [unit_losses(metrics, _read(store, probe.evaluations), dense, groups=groups) for probe in self.probes]
+        keys = [self._unit_columns(store, probe) for probe in self.probes]
+        losses = [row for group in groups for row in _group_rows(metric, group, units, keys=keys, specs=specs)]
+        pairs = language_agreement([unit.sums for unit in units])
+        rows: dict[str, list[JsonObject]] = {
+            "sensitivity": [{**self._keys, **row} for row in losses],
+            "sensitivity_agreement": [
+                {**self._keys, **self._family_columns, **self._pair_columns(pair, units)} for pair in pairs
+            ],
+        }
+        store.write_record(self.identity.record(rows=rows))
+
+    @property
+    def _keys(self) -> Row:
+        """Columns that are equal in the whole record."""
+        return {
+            "sensitivity_id": self.identity.id,
+            "baseline_id": self.dense_id,
+            "unit_kind": self.kind,
+            "sparsity": self.sparsity,
+            "metric": self.metric,
+        }
+
+    @property
+    def _family_columns(self) -> Row:
+        spec = self.dense[0].task
+        return {**spec.family_columns, **profile_column(spec.profile)}
+
+    def _unit_columns(self, store: Store, probe: Probe) -> Row:
+        """Return the columns on a unit: its weights, and how many of them and of all weights its probe removes."""
+        layers = store.require("variants", probe.variant_id).rows["variant_layers"]
+        n_weights = sum(as_int(row["n_weights"]) for row in layers)
+        of_unit = [row for row in layers if probe.unit.includes(as_int(row["block"]), as_str(row["layer"]))]
+        n_removed = sum(as_int(row["n_removed"]) for row in layers)
+        return {
+            "variant_id": probe.variant_id,
+            **probe.unit.columns,
+            "n_weights": sum(as_int(row["n_weights"]) for row in of_unit),
+            "n_removed": n_removed,
+            "removed_share": n_removed / n_weights,
+        }
+
+    def _pair_columns(self, pair: LanguagePair, units: Sequence[UnitLosses]) -> Row:
+        agreement = pair.agreement
+        return {
+            "language": pair.language,
+            "other_language": pair.other_language,
+            "n_units": len(units),
+            "n_clusters": units[0].sums.n_clusters,
+            "rank_correlation": None if agreement is None else agreement.value,
+            "corrected": None if agreement is None else agreement.corrected,
+            "ci_low": None if agreement is None else agreement.interval.low,
+            "ci_high": None if agreement is None else agreement.interval.high,
+        }
+
+    def _metric(self, spec: TaskSpec) -> Metric:
+        return task_metrics(spec.definition, spec.target_language, names=(self.metric,))[0]
+
+
+def sensitivity_job(
+    kind: UnitName,
+    probes: Sequence[Probe],
+    *,
+    sparsity: float,
+    metric: str,
+    dense_id: str,
+    dense: Sequence[EvaluationSpec],
+) -> SensitivityJob:
+    """Return the job of probes whose evaluations differ from those of dense in nothing but the variant."""
+    parents: dict[str, JsonValue] = {
+        "evaluations": [evaluation.identity.id for probe in probes for evaluation in probe.evaluations],
+        "baseline_evaluations": [evaluation.identity.id for evaluation in dense],
+    }
+    parameters: dict[str, JsonValue] = {"units": kind, "sparsity": sparsity, "metric": metric}
+    identity = make_identity("sensitivities", parameters, parents=parents)
+    return SensitivityJob(identity, kind, sparsity, metric, tuple(probes), dense_id, tuple(dense))
+
+
+def _read(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[str, StoredPredictions]:
+    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
+
+
+def _group_rows(
+    metric: Metric,
+    group: LanguageGroup,
+    units: Sequence[UnitLosses],
+    *,
+    keys: Sequence[Row],
+    specs: Mapping[str, TaskSpec],
+) -> list[Row]:
+    """Return the rows of one language or group, one per unit."""
+    p_values = corrected_p_values(units, group)
+    return [
+        {
+            **of_unit,
+            **group_columns(group, specs),
+            **loss_columns(metric, unit.losses[group]),
+            "p_max_t": p_value,
+        }
+        for of_unit, unit, p_value in zip(keys, units, p_values, strict=True)
+    ]

@@ -6,9 +6,8 @@ from typing import Any
 import duckdb
 import pytest
 
-from catalog.ingest.insert_rows import insert_rows
-from catalog.ingest.materialized import refresh, refresh_all
-from catalog.ingest.schema import update_schema
+from catalog.ingest.fold import update_schema
+from catalog.ingest.insert_rows import insert_rows, refresh, refresh_all
 from catalog.ingest.table_files import declared_tables
 from catalog.store import Catalog
 from mlprune.store.store import Store

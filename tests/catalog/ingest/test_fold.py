@@ -6,9 +6,8 @@ import duckdb
 import pytest
 
 from catalog.ingest import fold
-from catalog.ingest.fold import WRONG_ROWS, fold_into, pending
-from catalog.ingest.materialized import read_state
-from catalog.ingest.schema import update_schema
+from catalog.ingest.fold import WRONG_ROWS, fold_into, pending, update_schema
+from catalog.ingest.insert_rows import read_state
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.records import made_up_record

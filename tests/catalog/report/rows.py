@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from catalog.report.drawing.exhibits import Panel
-from catalog.report.drawing.heatmap import Grid
-from catalog.report.drawing.svg import to_svg
+from catalog.report.exhibits import Grid, Panel
+from catalog.report.svg import to_svg
 
 Rows = dict[str, list[dict[str, Any]]]
 

@@ -1,17 +1,145 @@
 import csv
 import io
 import re
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from catalog.report import FigureSelection, write_figures
-from catalog.report.figure_export import MAX_NAME_LENGTH
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size
+from catalog.report.figure_export import MAX_HEIGHT, MAX_NAME_LENGTH, WIDTH, draw_sheet, grid_panel, split_group
 from catalog.report.figures import FIGURES
+from catalog.report.labels import series_style
+from catalog.report.svg import drawing
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from tests.catalog.report.rows import texts
+
+
+def panel(title: str, width: float = 3.2) -> Panel:
+    def draw(axes: Axes) -> None:
+        axes.set_title(title)
+
+    return Panel(label=title, size=Size(width, 2.0), draw=draw)
+
+
+def places(group: Group, width: float = WIDTH) -> tuple[tuple[float, float], dict[str, tuple[float, float]]]:
+    """The sheet's size, and where each titled panel has its axes' upper left corner, in inches from the upper left."""
+    with drawing():
+        figure = draw_sheet(group, width=width)
+        whole = tuple(map(float, figure.get_size_inches()))
+        found = {axes.get_title("left"): axes.get_position() for axes in figure.axes if axes.get_title("left")}
+    return whole, {title: (box.x0 * whole[0], (1 - box.y1) * whole[1]) for title, box in found.items()}
+
+
+def test_panels_are_placed_next_to_each_other_as_long_as_there_is_space() -> None:
+    whole, found = places(Group("g", tuple(map(panel, "abc")), rows=()))
+    assert whole == pytest.approx((WIDTH, 4.0))
+    assert found["a"] == pytest.approx((0.5, 0.34))
+    assert found["b"] == pytest.approx((3.7, 0.34))
+    assert found["c"] == pytest.approx((0.5, 2.34))
+
+
+def test_a_panel_that_is_wider_than_the_sheet_widens_it() -> None:
+    whole, _ = places(Group("g", (panel("a", 9.0), panel("b")), rows=()))
+    assert whole[0] == pytest.approx(9.0)
+
+
+def test_the_legend_is_below_all_panels_and_has_every_entry() -> None:
+    legend = (
+        LegendEntry(label="dense model", colour="#000000"),
+        LegendEntry(label="random", colour="#888888", marker="X", line=False),
+    )
+    legend += (
+        LegendEntry(label="less|more", scale=Scale(0, 1)),
+        LegendEntry(label="chosen", colour="#0072b2", marker="bar"),
+    )
+    group = Group("g", (panel("a"),), rows=(), legend=legend)
+    with drawing():
+        figure = draw_sheet(group)
+        (legend,) = figure.legends
+        assert [text.get_text() for text in legend.get_texts()] == ["dense model", "random", "chosen"]
+        scale = figure.axes[-1]
+        assert [text.get_text() for text in scale.texts] == ["less", "more"]
+        figure.draw_without_rendering()
+        lowest = figure.axes[0].get_tightbbox().y0  # type: ignore[union-attr]
+        assert max(legend.get_window_extent().y1, scale.get_position().y1 * figure.bbox.height) < lowest
+
+
+def test_marks_of_the_legend_are_equal_to_those_of_the_figure() -> None:
+    style = series_style("ria", "translation")
+    with drawing():
+        (legend,) = draw_sheet(
+            Group("g", (panel("a"),), rows=(), legend=(LegendEntry.of_series("ria", style),))
+        ).legends
+        (handle,) = legend.get_lines()
+    assert {key: handle.properties()[key] for key in style.marker_options} == style.marker_options
+
+
+def test_a_heat_map_has_space_for_its_names_and_its_title() -> None:
+    names = ("self_attn.q_proj", "fc1")
+    grid = Grid("a rather long title of a method, sparsity 0.5", "l", ("0", "1"), names, {(0, 0): 0.5}, Scale(0, 1))
+    made = grid_panel(grid)
+    with drawing():
+        figure = draw_sheet(Group("g", (grid,), rows=()))
+        figure.draw_without_rendering()
+        box = figure.axes[0].get_tightbbox()
+        assert box is not None
+        assert box.y0 >= 0
+        assert box.x0 >= 0
+        assert box.y1 <= figure.bbox.height + 1
+    assert made.label == "l"
+    assert made.size.height > grid_panel(Grid("t", "l", ("0", "1"), ("fc1",), {}, Scale(0, 1))).size.height
+
+
+def test_a_group_that_is_too_high_for_a_page_is_split_into_parts_with_order_and_legend() -> None:
+    key = LegendEntry(label="dense model", colour="#000000")
+    group = Group("g", tuple(map(panel, "abcdefghijk")), rows=(), legend=(key,))
+    cut = split_group(group)
+    assert [[one.label for one in part.panels] for part in cut] == [list("abcdefghij"), list("k")]
+    assert all(part.legend == group.legend for part in cut)
+    assert all(places(part)[0][1] <= MAX_HEIGHT + 0.5 for part in cut)
+    high = replace(panel("high"), size=Size(3.2, 12.0))
+    assert [len(part.panels) for part in split_group(replace(group, panels=(high, high)))] == [1, 1]
+
+
+def test_names_of_columns_do_not_overlap() -> None:
+    names = ("sw-en", "zh-en", "fr-en")
+    places_of = {(0, 0): 0.5, (0, 1): 0.5, (0, 2): 0.5}
+    grid = Grid("t", "l", ("0",), names, places_of, Scale(0, 1), texts=dict.fromkeys(places_of, "0.50"))
+    with drawing():
+        figure = draw_sheet(Group("g", (grid,), rows=()))
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+
+
+LONG = "mean outside English: difference to dense, 4 of 5 sparsities drawn, all of them in the data"
+
+
+@pytest.mark.parametrize("title", ["short", "mean outside English: difference to dense", LONG])
+@pytest.mark.parametrize("left", [0.2, 0.7, 2.0])
+def test_a_title_is_whole_and_stays_between_the_edges_of_its_panel_and_above_its_axes(title: str, left: float) -> None:
+    def draw(axes: Axes) -> None:
+        axes.set_title(title, weight="bold", fontsize=9)
+
+    beside = Panel(label="", size=Size(left + 1.5, 2.0, left=left), draw=draw)
+    with drawing():
+        figure = draw_sheet(Group("g", (beside, beside), rows=()))
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for start, axes in zip((0.0, beside.size.width), figure.axes, strict=True):
+            (text,) = (found for found in axes.findobj(Text) if found.get_text().split() == title.split())
+            box = text.get_window_extent(renderer)
+            assert start <= box.x0 / figure.dpi
+            assert box.x1 / figure.dpi <= start + beside.size.width + 0.01
+            assert axes.get_window_extent(renderer).y1 <= box.y0
+            assert box.y1 <= figure.dpi * 2.01
 
 
 @pytest.fixture(scope="module")

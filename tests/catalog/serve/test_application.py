@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from catalog.named_queries import list_queries
 from catalog.serve import application
 from catalog.serve.access import Token
 from catalog.serve.application import MAX_BODY_BYTES, Live, create_application
 from catalog.serve.watcher import ReportPage
+from catalog.sql_files import list_queries
 from tests.catalog.serve.asgi import HOST, PATIENCE_S, Client
 
 

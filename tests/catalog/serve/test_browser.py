@@ -9,7 +9,7 @@ from threading import Event
 import pytest
 
 from catalog.serve import watcher
-from catalog.serve.run_progress import RunProgress
+from catalog.serve.live_state import RunProgress
 from catalog.serve.server import LiveServer, Sources
 from catalog.serve.watcher import Pace
 from mlprune.store.store import Store

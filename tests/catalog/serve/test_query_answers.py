@@ -13,7 +13,7 @@ from catalog.serve import query_answers
 from catalog.serve.query_answers import answer_file, answer_table, editable_query
 from catalog.store import Catalog
 from catalog.store import live_catalog as live_catalog_module
-from catalog.store.limits import QueryLimitError
+from catalog.store.connections import QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store

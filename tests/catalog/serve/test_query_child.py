@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from catalog.serve.query_child import QueryChildren
-from catalog.store.limits import QueryLimitError
+from catalog.store.connections import QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from catalog.ingest.transactions import transaction
+from catalog.ingest.insert_rows import transaction
 from catalog.store import connections
 from catalog.store.connections import (
     InterruptibleConnection,

@@ -10,8 +10,7 @@ import pytest
 from catalog.queries import run_user_query
 from catalog.sql_files import statement
 from catalog.store import Catalog
-from catalog.store.answer_calls import AnswerCall, answer_calls
-from catalog.store.item_answers import loaded_answers
+from catalog.store.item_answers import AnswerCall, answer_calls, loaded_answers
 from mlprune.errors import QueryError
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
 from mlprune.store.store import Store

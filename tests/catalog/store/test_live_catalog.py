@@ -8,8 +8,8 @@ import duckdb
 import pytest
 
 from catalog.store import Catalog
+from catalog.store.connections import QueryLimitError, QueryLimits
 from catalog.store.database_file import FILE_NAME
-from catalog.store.limits import QueryLimitError, QueryLimits
 from catalog.store.live_catalog import LiveCatalog, select_limited
 from mlprune.errors import QueryError
 from mlprune.store.store import Store

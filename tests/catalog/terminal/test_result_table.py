@@ -1,15 +1,147 @@
 """Tables fit any width, and say what they do not show."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from rich.cells import cell_len
 
-from catalog.queries import answer_user_query, list_queries
+from catalog.queries import answer_user_query
 from catalog.results import QueryResult
+from catalog.sql_files import list_queries
 from catalog.store import Catalog
-from catalog.terminal import TableOptions, to_table
+from catalog.terminal import TableOptions, preview, to_table
+from catalog.terminal.columns import ShownColumn, shown_columns
+from catalog.terminal.result_table import (
+    fitting_widths,
+    folded,
+    folded_line,
+    folded_list,
+    folded_name,
+    full_widths,
+    longest_piece,
+    padded,
+    render,
+    row_blocks,
+    row_table,
+    width_of,
+)
 from infra.pages.frozen import thawed
+from mlprune.errors import QueryError
+
+
+def test_texts_are_broken_between_words_and_long_words_between_characters() -> None:
+    assert folded("one two three", 7) == ["one two", "three"]
+    assert folded("abcdefghij k", 4) == ["abcd", "efgh", "ij", "k"]
+    assert folded("a\nb", 9) == ["a", "b"]
+
+
+def test_wide_characters_count_two_cells() -> None:
+    lines = folded("剪枝的语言模型", 5)
+    assert "".join(lines) == "剪枝的语言模型"
+    assert max(map(cell_len, lines)) <= 5
+    assert width_of("剪\nabc") == 3
+    assert padded("剪", 4, is_right=True) == "  剪"
+
+
+def test_names_are_broken_after_underscores() -> None:
+    assert folded_name("n_significantly_better", 15) == ["n_", "significantly_", "better"]
+    assert longest_piece("n_significantly_better") == len("significantly_")
+    assert "".join(folded_name("count_star()", 6)) == "count_star()"
+
+
+def test_lists_are_broken_between_items() -> None:
+    assert folded_list(["task facts", "split test", "n 150"], 18) == ["task facts;", "split test; n 150"]
+    assert max(map(len, folded_list(["settings " + "x" * 40, "n 1"], 20))) <= 20
+
+
+def test_lines_of_a_report_are_indented_like_the_text_after_their_label() -> None:
+    assert folded_line("memory: about 2 GiB per actor", 24) == ["memory: about 2 GiB per", "        actor"]
+    assert folded_line("  failed: one two three", 24) == ["  failed: one two three"]
+    assert folded_line("a sentence without any label", 20) == ["a sentence without", "  any label"]
+    assert (
+        folded_line("a_very_long_name: of a query", 20) == ["a_very_long_name: ", "  of a query"]
+        or max(map(len, folded_line("a_very_long_name: of a query", 20))) <= 20
+    )
+
+
+def test_a_row_is_a_block_of_the_columns_that_it_has() -> None:
+    result = QueryResult(
+        ("label", "difference", "ci_low", "ci_high", "settings"),
+        (("wanda on fr-en", -0.0333, -0.127, 0.053, "only blocks 1 2 3"), ("dense", 0.0, 0.0, 0.0, None)),
+    )
+    assert row_blocks(shown_columns(result, digits=None, id_length=8), 38) == [
+        "row 1 of 2 ───────────",
+        "label       wanda on fr-en",
+        "difference  -0.033 (-0.127 to +0.053)",
+        "settings    only blocks 1 2 3",
+        "row 2 of 2 ───────────",
+        "label       dense",
+        "difference  0.000 (0.000 to 0.000)",
+    ]
+
+
+def test_long_names_and_values_are_folded_to_the_width() -> None:
+    result = QueryResult(("a_name_of_a_column_with_many_words", "b"), (("x" * 50, "y"), ("z", "y y")))
+    lines = row_blocks(shown_columns(result, digits=None, id_length=8), 24)
+    assert max(map(len, lines)) <= 24
+    assert "".join(lines).count("x") == 50
+
+
+RESULT = QueryResult(
+    ("label", "n_examples_skipped", "value", "ci_low", "ci_high"),
+    (("wanda on fr-en, sparsity 0.2", 3, 0.28, 0.207, 0.353), ("dense", 12, 0.3, 0.2, 0.4)),
+)
+
+
+def columns() -> list[ShownColumn]:
+    return shown_columns(RESULT, digits=None, id_length=8)
+
+
+def lines(width: int, *, n_lines: int = 1) -> list[str]:
+    widths = fitting_widths(columns(), width, n_lines=n_lines)
+    assert widths is not None
+    return row_table(columns(), widths)
+
+
+def test_a_table_that_fits_has_one_line_per_row_with_numbers_on_the_right() -> None:
+    assert lines(80) == [
+        "label                         n_examples_skipped                   value",
+        "────────────────────────────  ──────────────────  ──────────────────────",
+        "wanda on fr-en, sparsity 0.2                   3  0.280 (0.207 to 0.353)",
+        "dense                                         12  0.300 (0.200 to 0.400)",
+    ]
+
+
+def test_names_are_folded_before_texts_and_intervals_are() -> None:
+    assert lines(64) == [
+        "                                      n_",
+        "                               examples_",
+        "label                            skipped                   value",
+        "────────────────────────────  ──────────  ──────────────────────",
+        "wanda on fr-en, sparsity 0.2           3  0.280 (0.207 to 0.353)",
+        "dense                                 12  0.300 (0.200 to 0.400)",
+    ]
+    assert fitting_widths(columns(), 62) is None
+
+
+def test_folded_texts_and_intervals_stay_within_the_width_and_the_number_of_lines() -> None:
+    assert lines(45, n_lines=2)[3:] == [
+        "────────────────  ─────────  ────────────────",
+        "wanda on fr-en,           3             0.280",
+        "sparsity 0.2                 (0.207 to 0.353)",
+        "dense                    12             0.300",
+        "                             (0.200 to 0.400)",
+    ]
+    assert fitting_widths(columns(), 41, n_lines=2) is None
+    assert fitting_widths(columns(), 41, n_lines=3) == [12, 9, 16]
+    assert fitting_widths(columns(), 40, n_lines=3) is None
+
+
+def test_full_widths_fold_nothing() -> None:
+    widths = full_widths(columns())
+    assert widths[1] == len("n_examples_skipped")
+
 
 IDS = ("3e395151aa0123456789", "f95eee46aa0123456789", "b8f61397aa0123456789")
 CHANGES = QueryResult(
@@ -139,3 +271,41 @@ def test_no_line_of_a_named_query_is_wider_than_the_terminal(demo: Catalog) -> N
             assert f"{len(sample.rows)} row" in table or (not sample.rows and table.startswith("No rows")), query.name
         n_tables += bool(sample.rows)
     assert n_tables > 30
+
+
+COLUMNS = ("label", "value", "ci_low", "ci_high", "note", "empty")
+ROWS = tuple((f"variant {number}", 0.5, 0.4, 0.6, "long\ntext " * 9, None) for number in range(3))
+
+
+@pytest.mark.parametrize("width", [20, 50, 120])
+def test_every_row_is_one_line_that_fits(width: int) -> None:
+    lines = preview(QueryResult(COLUMNS, ROWS), width=width, n_rows=7).splitlines()
+    assert max(map(len, lines)) <= max(width, 20)
+    assert sum(line.startswith("variant") for line in lines) == 3
+    text = " ".join(lines)
+    assert "the first 3 of 7 rows" in text
+    assert "empty" in text.partition("more columns")[2]
+    assert ("0.500 (0.400 to 0.600)" in text) == (width >= 50)
+
+
+def test_no_rows_name_the_columns_and_controls_are_escaped() -> None:
+    assert "label, value" in preview(QueryResult(COLUMNS, ()), width=80, n_rows=0)
+    assert "\x1b" not in preview(QueryResult(("a\x1b", "b"), (("\x1b[2J", 1),)), width=80, n_rows=1)
+
+
+RESULT_FORMATS_RESULT = QueryResult(("variant_id", "value"), (("3e395151aa0123456789", 0.1 + 0.2),))
+
+
+def test_options_of_tables_do_not_touch_the_exact_formats() -> None:
+    options = TableOptions(20, digits=1)
+    assert json.loads(render(RESULT_FORMATS_RESULT, "json", options=options)) == RESULT_FORMATS_RESULT.as_dicts()
+    assert (
+        render(RESULT_FORMATS_RESULT, "csv", options=options)
+        == "variant_id,value\n3e395151aa0123456789,0.30000000000000004"
+    )
+    assert "0.3\n" in render(RESULT_FORMATS_RESULT, "table", options=options)
+
+
+def test_an_unknown_format_is_an_error() -> None:
+    with pytest.raises(QueryError, match="no such format"):
+        render(RESULT_FORMATS_RESULT, "xml")

@@ -4,10 +4,9 @@ import re
 
 import pytest
 
-from catalog.ingest.table_files import ForeignKey, declared_tables, foreign_keys
-from catalog.ingest.view_files import macros, views
-from catalog.queries import list_queries
-from catalog.store.answer_calls import MACRO
+from catalog.ingest.table_files import ForeignKey, declared_tables, foreign_keys, macros, views
+from catalog.sql_files import list_queries
+from catalog.store.item_answers import MACRO
 from infra.pages.site import DOCS
 
 

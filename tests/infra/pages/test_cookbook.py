@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from catalog.queries import find_query
+from catalog.sql_files import find_query
 from infra.pages.cookbook import questions
 from infra.pages.frozen import thawed
 from infra.pages.site import DOCS

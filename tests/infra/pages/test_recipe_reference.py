@@ -6,7 +6,7 @@ import pytest
 
 from infra.pages.recipe_reference import recipe_reference
 from mlprune.recipe import Recipe
-from mlprune.recipe.loading.sections import HIDDEN, SECTIONS
+from mlprune.recipe.combinations import HIDDEN, SECTIONS
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from infra.pages.site import DOCS, PAGES, WITH_ANSWERS, wanted_pages
 @pytest.fixture(scope="module")
 def wanted(write_comments: Callable[..., None]) -> dict[Path, str]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("catalog.ingest.schema._write_comments", write_comments)
+        patch.setattr("catalog.ingest.fold._write_comments", write_comments)
         return wanted_pages()
 
 

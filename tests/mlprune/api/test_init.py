@@ -12,7 +12,7 @@ import mlprune
 import mlprune.plan
 from mlprune.api import RecipePlan
 from mlprune.errors import BadInputError, JobsFailedError, RecipeError
-from mlprune.plan.retired_files.remake import NO_REMAKE, Remake
+from mlprune.plan.pending import NO_REMAKE, Remake
 from mlprune.store.store import Store
 from ray_jobs.cli.plan_text import described_plan
 from ray_jobs.driver.run_state import DONE, SOME_FAILED, RunSummary
@@ -137,7 +137,7 @@ def test_a_run_makes_retired_files_again_if_asked(
 def test_an_interrupted_run_raises_and_the_same_call_resumes_it(
     tiny_inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mlprune.steps.evaluate.jobs import EvaluateJob  # noqa: PLC0415 - interrupted here
+    from mlprune.steps.evaluate.model_evaluation import EvaluateJob  # noqa: PLC0415 - interrupted here
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

@@ -15,7 +15,7 @@ from catalog.store import Catalog
 from mlprune.api import OpenStore
 from mlprune.errors import BadInputError, MlpruneError, QueryError, StoreError
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.variant_names import find_variants
+from mlprune.steps.variants.variant_text import find_variants
 from mlprune.store.store import Store
 
 

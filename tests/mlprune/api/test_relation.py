@@ -1,18 +1,52 @@
-"""Relations give the same rows to pandas, polars, Arrow, a terminal and a notebook."""
+"""Columns that are looked up are those that a join would give, in Arrow, polars and row by row."""
 
 import polars
 import pyarrow as pa
 import pytest
 
-from mlprune.api.relation import SHOWN_ROWS, Relation
+from mlprune.api import relation as late_columns
+from mlprune.api.relation import SHOWN_ROWS, LateColumns, Relation
 from mlprune.errors import BadInputError, QueryError
 
-TABLE = pa.table({"label": ["a", None, "<b>\x1b[0m"], "value": [0.25, None, 1.0], "n": [1, 2, 3]})
+VALUES = pa.table({"label": ["a", None, "c"], "method": ["x", "x", "y"]})
+LATE = LateColumns("number", VALUES, ("label", "value", "method"))
+TABLE = pa.table({"value": [0.1, 0.2, None, 0.4], "number": pa.array([2, 0, 1, 2], pa.int32())})
+ROWS = [
+    {"label": "c", "value": 0.1, "method": "y"},
+    {"label": "a", "value": 0.2, "method": "x"},
+    {"label": None, "value": None, "method": "x"},
+    {"label": "c", "value": 0.4, "method": "y"},
+]
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 3, 10])
+def test_texts_are_joined_to_their_rows(monkeypatch: pytest.MonkeyPatch, rows_at_once: int) -> None:
+    monkeypatch.setattr(late_columns, "ROWS_AT_ONCE", rows_at_once)
+    relation = Relation(TABLE, sql="", late=LATE)
+    assert relation.columns == ("label", "value", "method")
+    assert list(relation) == ROWS
+    assert relation.arrow().to_pylist() == ROWS
+    assert relation.pl().rows(named=True) == ROWS
+    assert relation.pl().columns == relation.df().columns.tolist() == list(relation.columns)
+    assert relation["label"] == ["c", "a", None, "c"]
+    assert relation["value"] == [0.1, 0.2, None, 0.4]
+    assert polars.DataFrame(relation).equals(relation.pl())
+    assert "number" not in repr(relation) + relation._repr_html_()
+
+
+def test_no_rows_keep_the_columns() -> None:
+    relation = Relation(TABLE.slice(0, 0), sql="", late=LATE)
+    assert relation.pl().columns == ["label", "value", "method"]
+    assert relation.arrow().column_names == ["label", "value", "method"]
+    assert list(relation) == []
+
+
+RELATION_TABLE = pa.table({"label": ["a", None, "<b>\x1b[0m"], "value": [0.25, None, 1.0], "n": [1, 2, 3]})
 
 
 @pytest.fixture
 def relation() -> Relation:
-    return Relation(TABLE, sql="SELECT $x", parameters={"x": 1}, notes=["a note"])
+    return Relation(RELATION_TABLE, sql="SELECT $x", parameters={"x": 1}, notes=["a note"])
 
 
 def test_rows_columns_and_frames_are_those_of_the_table(relation: Relation) -> None:
@@ -20,7 +54,7 @@ def test_rows_columns_and_frames_are_those_of_the_table(relation: Relation) -> N
     assert len(relation) == 3
     assert next(iter(relation)) == {"label": "a", "value": 0.25, "n": 1}
     assert relation["value"] == [0.25, None, 1.0]
-    assert relation.arrow() is TABLE
+    assert relation.arrow() is RELATION_TABLE
     assert relation.pl().rows() == [("a", 0.25, 1), (None, None, 2), ("<b>\x1b[0m", 1.0, 3)]
     assert relation.df()["n"].tolist() == [1, 2, 3]
     assert polars.DataFrame(relation).equals(relation.pl())
@@ -29,10 +63,10 @@ def test_rows_columns_and_frames_are_those_of_the_table(relation: Relation) -> N
 
 
 def test_a_row_is_the_only_one(relation: Relation) -> None:
-    assert Relation(TABLE.slice(0, 1), sql="").row() == {"label": "a", "value": 0.25, "n": 1}
+    assert Relation(RELATION_TABLE.slice(0, 1), sql="").row() == {"label": "a", "value": 0.25, "n": 1}
     with pytest.raises(QueryError, match="exactly one"):
         relation.row()
-    assert not Relation(TABLE.slice(0, 0), sql="")
+    assert not Relation(RELATION_TABLE.slice(0, 0), sql="")
 
 
 def test_names_of_columns_are_unique_and_known(relation: Relation) -> None:
@@ -70,6 +104,6 @@ def test_a_library_that_is_not_installed_is_named(relation: Relation, monkeypatc
 
 
 def test_an_empty_relation_names_its_columns() -> None:
-    text = repr(Relation(TABLE.slice(0, 0), sql="", notes=["why"]))
+    text = repr(Relation(RELATION_TABLE.slice(0, 0), sql="", notes=["why"]))
     assert "label, value, n" in text
     assert text.endswith("why")

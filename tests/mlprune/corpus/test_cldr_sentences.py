@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from mlprune.corpus import cldr
+from mlprune.corpus import cldr_facts
 from mlprune.corpus.cldr_sentences import SENTENCES, amount, corpus, name, quantity
 from mlprune.hashing import canonical_json
 
@@ -18,7 +18,7 @@ def test_one_draw_gives_one_clean_sentence_in_every_language(kind: str) -> None:
     rng = random.Random(0)
     for _ in range(30):
         drawn = SENTENCES[kind](rng)
-        assert tuple(drawn) == cldr.LANGUAGES
+        assert tuple(drawn) == cldr_facts.LANGUAGES
         for text in drawn.values():
             assert text
             assert text == " ".join(text.split())
@@ -27,7 +27,7 @@ def test_one_draw_gives_one_clean_sentence_in_every_language(kind: str) -> None:
 
 def test_the_corpus_is_aligned_and_its_lines_are_distinct_in_every_language() -> None:
     found = corpus()
-    assert tuple(found) == cldr.LANGUAGES
+    assert tuple(found) == cldr_facts.LANGUAGES
     for lines in found.values():
         assert len(lines) == len(set(lines)) == 1000
 
@@ -42,7 +42,7 @@ def test_line_i_has_the_same_meaning_in_all_languages() -> None:
 
 def test_a_shorter_corpus_is_the_beginning_of_a_longer_one() -> None:
     short, long = corpus(40), corpus(1000)
-    assert all(long[language][:40] == short[language] for language in cldr.LANGUAGES)
+    assert all(long[language][:40] == short[language] for language in cldr_facts.LANGUAGES)
 
 
 def test_another_seed_gives_another_corpus_and_the_same_seed_the_same() -> None:
@@ -60,8 +60,8 @@ def test_amounts_and_quantities_carry_their_number_and_names_come_from_the_table
     rng = random.Random(3)
     assert any(character.isdigit() for character in amount(rng)["en"])
     assert any(character.isdigit() for character in quantity(rng)["sw"])
-    assert name(rng, 4) in list(cldr.months().values())
-    assert name(rng, 0) in list(cldr.territories().values())
+    assert name(rng, 4) in list(cldr_facts.months().values())
+    assert name(rng, 0) in list(cldr_facts.territories().values())
 
 
 def test_the_default_corpus_is_pinned_so_that_training_and_demonstrations_agree_on_it() -> None:

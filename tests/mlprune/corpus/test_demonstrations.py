@@ -1,14 +1,136 @@
-"""Which texts make which demonstration, and how it is written, against docs/method.md section 1 written out."""
+"""Sizes of the parts of a mixed set."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
-from mlprune.corpus.demonstrations import Piece, build_demonstration, draw_groups, drawing_order, unpaired_targets
+from mlprune.corpus.calibration import tokenise
+from mlprune.corpus.demonstrations import (
+    Demonstration,
+    Piece,
+    build_demonstration,
+    check_scope,
+    draw_groups,
+    drawing_order,
+    part_counts,
+    scope_mask,
+    scopes_of,
+    token_roles,
+    unpaired_targets,
+)
 from mlprune.corpus.templates import format_labelled
 from mlprune.errors import CorpusError
+from mlprune.vocabulary import DemonstrationKind, TokenScope
+from tests.tiny_models import tiny_tokenizer
+
+
+def test_without_a_number_equal_shares_are_the_smallest_part_and_proportional_ones_all() -> None:
+    assert part_counts([5, 3, 9], shares="equal") == (3, 3, 3)
+    assert part_counts([5, 3, 9], shares="proportional") == (5, 3, 9)
+
+
+@pytest.mark.parametrize(
+    ("samples", "taken"), [(6, (2, 2, 2)), (7, (3, 2, 2)), (8, (3, 3, 2)), (9, (3, 3, 3)), (3, (1, 1, 1))]
+)
+def test_equal_shares_differ_by_one_at_most_and_earlier_parts_have_more(samples: int, taken: tuple[int, ...]) -> None:
+    assert part_counts([9, 3, 3], shares="equal", samples=samples) == taken
+
+
+@pytest.mark.parametrize(
+    ("sizes", "samples", "taken"),
+    [
+        ([100, 50, 50], 20, (10, 5, 5)),
+        ([100, 50, 50], 10, (5, 3, 2)),  # 5, 2.5, 2.5: the tie goes to the earlier part
+        ([10, 10, 10], 10, (4, 3, 3)),
+        ([7, 2, 1], 6, (4, 1, 1)),  # 4.2, 1.2, 0.6
+        ([4, 4], 8, (4, 4)),
+    ],
+)
+def test_proportional_shares_go_by_largest_remainder(sizes: list[int], samples: int, taken: tuple[int, ...]) -> None:
+    assert part_counts(sizes, shares="proportional", samples=samples) == taken
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=st.lists(st.integers(1, 50), min_size=1, max_size=6), data=st.data())
+def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequence[int], data: st.DataObject) -> None:
+    samples = data.draw(st.integers(1, sum(sizes)))
+    quotas = [samples * size / sum(sizes) for size in sizes]
+    try:
+        taken = part_counts(sizes, shares="proportional", samples=samples)
+    except CorpusError:
+        assert min(quotas) < 1
+        return
+    assert sum(taken) == samples
+    assert all(abs(n - quota) < 1 and n <= size for n, quota, size in zip(taken, quotas, sizes, strict=True))
+
+
+def test_a_part_that_is_too_small_is_reported() -> None:
+    with pytest.raises(CorpusError, match="too few") as caught:
+        part_counts([9, 2], shares="equal", samples=6)
+    assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
+        2,
+        "at least 3",
+        2,
+    )
+    with pytest.raises(CorpusError, match="too few"):
+        part_counts([9, 2], shares="proportional", samples=12)
+
+
+@pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
+def test_a_part_that_would_contribute_nothing_is_reported(shares: str, sizes: list[int]) -> None:
+    with pytest.raises(CorpusError, match="no demonstration") as caught:
+        part_counts(sizes, shares=shares, samples=2)
+    assert caught.value.context["part"] == 3
+
+
+@pytest.mark.parametrize(
+    ("shares", "samples", "taken"),
+    [
+        ((0.5, 0.3, 0.2), 10, (5, 3, 2)),
+        ((50, 30, 20), 10, (5, 3, 2)),  # any unit
+        ((0.5, 0.3, 0.2), 7, (4, 2, 1)),  # 3.5, 2.1, 1.4
+        ((0.1, 0.1, 0.8), 15, (2, 1, 12)),  # 1.5, 1.5, 12: the tie goes to the earlier part
+        ((1, 1, 1), 20, (7, 7, 6)),
+    ],
+)
+def test_numeric_shares_go_by_largest_remainder(
+    shares: tuple[float, ...], samples: int, taken: tuple[int, ...]
+) -> None:
+    assert part_counts([100, 100, 100], shares=shares, samples=samples) == taken
+
+
+@settings(max_examples=25, deadline=None)
+@given(shares=st.lists(st.floats(0.01, 5), min_size=1, max_size=5), samples=st.integers(200, 400))
+def test_numeric_shares_add_up_and_are_within_one_of_the_exact_quota(shares: list[float], samples: int) -> None:
+    try:
+        taken = part_counts([400] * len(shares), shares=shares, samples=samples)
+    except CorpusError:
+        assert min(shares) / sum(shares) * samples < 1
+        return
+    assert sum(taken) == samples
+    assert all(abs(n - samples * share / sum(shares)) < 1 for n, share in zip(taken, shares, strict=True))
+
+
+def test_without_a_number_numeric_shares_take_the_largest_total_that_the_parts_allow() -> None:
+    assert part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2)) == (26, 16, 10)
+    for samples in (53, 54, 55):
+        with pytest.raises(CorpusError, match="too few"):
+            part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2), samples=samples)
+    assert part_counts([100, 50], shares=(2, 1)) == (100, 50)
+    assert part_counts([1, 1000], shares=(1, 99)) == (1, 148)  # 1.49, 147.51; one more is 1.5, 148.5
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_share_that_is_not_a_positive_number_is_reported(share: float) -> None:
+    with pytest.raises(CorpusError, match="positive"):
+        part_counts([9, 9], shares=(1.0, share), samples=4)
+
 
 FRENCH = ["zéro", "un", "deux", "trois"]
 ENGLISH = ["zero", "one", "two", "three"]
@@ -130,3 +252,127 @@ def test_a_demonstration_without_pairs_has_the_numbers_of_both_sides_in_order() 
     assert found.text == "French: deux|English: one|French: zéro|English: three|"
     assert found.sentence_ids == (2, 1, 0, 3)
     assert [(piece.side, piece.shot) for piece in found.pieces] == [(1, 0), (2, 0), (1, 1), (2, 1)]
+
+
+SHOTS = Demonstration(
+    "translation",
+    (
+        Piece("French: un deux</s>", 1, 0),
+        Piece("English: one</s>", 2, 0),
+        Piece("French: été </s>", 1, 1),
+        Piece("English: summer</s>", 2, 1),
+    ),
+)
+
+
+def sentencepiece_like() -> PreTrainedTokenizerFast:
+    """A tokenizer as XGLM's is: unigrams over text with `▁` for spaces, normalised, `</s>` put before every text."""
+    words = ["▁French", "▁English", "▁un", "▁de", "ux", "▁one", "▁été", "▁s", "um", "mer"]
+    letters = [(letter, -9.0) for letter in "▁abcdefghijklmnopqrstuvwxyzéEF:"]
+    vocabulary = [
+        ("<s>", 0.0),
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *letters,
+        *((word, -1.0) for word in words),
+    ]
+    tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=3))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="</s> $A", special_tokens=[("</s>", 2)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def trimming_tokenizer() -> PreTrainedTokenizerFast:
+    """The byte-level tokenizer with offsets that leave white space out, as GPT-2's are."""
+    tokenizer = tiny_tokenizer().backend_tokenizer
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="</s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+def test_with_sentencepiece_every_piece_has_its_tokens_and_the_leading_end_token_has_no_role() -> None:
+    tokenizer = sentencepiece_like()
+    found = tokenise(tokenizer, SHOTS, max_tokens=99)
+    by_hand = [
+        ("</s>", 0, -1),
+        *((token, 1, 0) for token in ("▁French", ":", "▁un", "▁de", "ux", "</s>")),
+        *((token, 2, 0) for token in ("▁English", ":", "▁one", "</s>")),
+        *((token, 1, 1) for token in ("▁French", ":", "▁été", "▁", "</s>")),
+        *((token, 2, 1) for token in ("▁English", ":", "▁s", "um", "mer", "</s>")),
+    ]
+    assert tokenizer.convert_ids_to_tokens(found.ids) == [token for token, _, _ in by_hand]
+    assert found.sides == [side for _, side, _ in by_hand]
+    assert found.shots == [shot for _, _, shot in by_hand]
+
+
+@pytest.mark.parametrize("make", [tiny_tokenizer, trimming_tokenizer])
+def test_a_byte_level_tokenizer_gives_every_piece_its_bytes(make: Any) -> None:
+    found = tokenise(make(), SHOTS, max_tokens=999)
+    expected = []
+    for piece in SHOTS.pieces:
+        n_tokens = len(piece.text.removesuffix("</s>").encode()) + 1
+        expected += [(piece.side, piece.shot)] * n_tokens
+    assert list(zip(found.sides, found.shots, strict=True)) == expected
+
+
+def test_white_space_at_the_end_of_a_piece_is_its_own_and_that_before_a_word_goes_with_the_word() -> None:
+    pieces = (Piece("a  ", 1, 0), Piece("b", 2, 0), Piece(" c", 1, 1))
+    for make in (tiny_tokenizer, trimming_tokenizer):
+        found = tokenise(make(), Demonstration("translation", pieces), max_tokens=99)
+        assert (found.sides, found.shots) == ([1, 1, 1, 2, 1, 1], [0, 0, 0, 0, 1, 1])
+    merged = [(0, 1), (1, 4), (4, 6)]  # a token across the border belongs to the piece of its last character
+    assert token_roles(pieces, merged, special=[0, 0, 0]) == ([1, 2, 1], [0, 0, 1])
+
+
+def test_tokens_that_are_cut_off_have_no_roles() -> None:
+    found = tokenise(sentencepiece_like(), SHOTS, max_tokens=8)
+    assert (found.sides, found.shots) == ([0, 1, 1, 1, 1, 1, 1, 2], [-1, 0, 0, 0, 0, 0, 0, 0])
+
+
+TOKEN_ROLES_SIDES, OWN = [0, 1, 1, 2, 1, 2, 2], [-1, 0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("scope", "counted"),
+    [("all", "1111111"), ("source", "0110100"), ("target", "0001011"), ("last_shot", "0000111")],
+)
+def test_a_scope_counts_its_tokens(scope: TokenScope, counted: str) -> None:
+    assert scope_mask(TOKEN_ROLES_SIDES, OWN, scope=scope).tolist() == [flag == "1" for flag in counted]
+
+
+def test_the_last_shot_is_the_last_one_that_has_tokens() -> None:
+    assert scope_mask(TOKEN_ROLES_SIDES[:4], OWN[:4], scope="last_shot").tolist() == [False, True, True, True]
+    assert scope_mask([0], [-1], scope="last_shot").tolist() == [False]
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        ("translation", {"all", "source", "target", "last_shot"}),
+        ("monolingual", {"all", "source", "last_shot"}),
+        ("code", {"all", "last_shot"}),
+        ("text", {"all", "last_shot"}),
+        ("task", {"all", "last_shot"}),
+    ],
+)
+def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, known: set[str]) -> None:
+    assert set(scopes_of(kind)) == known
+    for scope in ("all", "source", "target", "last_shot"):
+        if scope in known:
+            check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
+        else:
+            with pytest.raises(CorpusError, match="no such tokens") as caught:
+                check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
+            assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (kind, scope)
+
+
+def test_profile_paper_counts_all_tokens_and_has_no_other_scope() -> None:
+    check_scope("translation", "all", profile="paper", known=scopes_of("translation"))
+    for scope in ("source", "target", "last_shot"):
+        with pytest.raises(CorpusError, match="padding included"):
+            check_scope("translation", scope, profile="paper", known=scopes_of("translation"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlprune.corpus import cldr
+from mlprune.corpus import cldr_facts
 from mlprune.corpus.templates import LABELLED, PLAIN, endonym, fill_template, format_labelled, language_label
 from mlprune.errors import CorpusError
 from mlprune.languages import ISO_639_3
@@ -25,7 +25,7 @@ def test_a_language_has_its_english_name_without_its_script(tag: str, label: str
 
 
 def test_every_language_with_a_short_code_and_all_of_the_corpus_have_a_name() -> None:
-    for tag in (*ISO_639_3.values(), *cldr.LANGUAGES):
+    for tag in (*ISO_639_3.values(), *cldr_facts.LANGUAGES):
         assert language_label(tag)[0].isupper()
         assert endonym(tag)
 

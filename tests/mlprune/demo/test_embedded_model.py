@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import mlprune.demo
-from mlprune.corpus import cldr
+from mlprune.corpus import cldr_facts
 from mlprune.demo.card import card, fact_accuracy, translation_accuracy
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import load_recipe
-from mlprune.steps.evaluate.jobs import EvaluateJob
-from mlprune.steps.prune.variant import ScoredVariant
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.variants.scored_variant import ScoredVariant
 
 DEMO = Path(mlprune.demo.__file__).parent
 FOLDER = DEMO / "xglm-cldr-2m"
@@ -49,7 +49,7 @@ def test_english_accuracy_is_higher_than_that_of_other_languages() -> None:
     facts = json.loads((FOLDER / "measurements.json").read_text(encoding="utf-8"))["facts"]
     chance = facts["en"]["held_out"][1]
     assert facts["en"]["held_out"][0] > 0.9
-    clearly = [one for one in cldr.LANGUAGES[1:] if chance + 0.1 < facts[one]["held_out"][0] < 0.75]
+    clearly = [one for one in cldr_facts.LANGUAGES[1:] if chance + 0.1 < facts[one]["held_out"][0] < 0.75]
     assert len(clearly) >= 3
 
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from mlprune.evaluation.rank_agreement import LanguageRankings, agreement
-from mlprune.evaluation.scoring.predictions import Predictions
-from mlprune.evaluation.scoring.rules import Likelihoods
+from mlprune.evaluation.rank_agreement import Agreement, LanguageRankings, agreement, compare_ranks, measure_ranks
+from mlprune.evaluation.scoring.predictions import Likelihoods, Predictions
+from mlprune.numeric.evaluation.metrics import Array
+from mlprune.numeric.evaluation.rank_correlation import Rankings, chance_consistency, item_consistency
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.vocabulary import ProfileName
 
 
@@ -65,3 +67,122 @@ def test_profile_paper_ranks_by_ascending_score_and_answers_with_the_highest() -
 
 def test_languages_without_common_items_have_no_values() -> None:
     assert len(agreement(language({"a": [1.0]}), language({"b": [1.0]})).values) == 0
+
+
+N_ITEMS, N_CANDIDATES = 120, 5
+
+
+def rank_inference_language(scores: Array, *, clusters: tuple[str, ...] = ()) -> LanguageRankings:
+    """Rankings of items by [items, candidates] scores; candidate 0 is right."""
+    rankings = Rankings.from_scores(scores, np.tile(np.arange(scores.shape[1]), (len(scores), 1)))
+    names = tuple(f"item {index}" for index in range(len(scores)))
+    return LanguageRankings(names, clusters or names, rankings, np.zeros(len(scores), dtype=np.int64), rankings.first)
+
+
+def two_languages(seed: int, *, right: float = 0.0, shared: float = 0.0) -> Agreement:
+    """Two languages that favour the right candidate and share a part of their noise."""
+    generator = np.random.default_rng(seed)
+    common, *own = generator.normal(size=(3, N_ITEMS, N_CANDIDATES))
+    bonus = right * (np.arange(N_CANDIDATES) == 0)
+    return agreement(*(rank_inference_language(bonus + shared * common + noise) for noise in own))
+
+
+def test_unrelated_rankings_are_at_chance_and_at_their_permutation_baseline() -> None:
+    measured = measure_ranks(two_languages(0))
+    assert measured.chance == pytest.approx(0.310, abs=5e-4)
+    for estimate, truth in ((measured.value, measured.chance), (measured.corrected, 0.0), (measured.excess, 0.0)):
+        assert estimate is not None
+        assert estimate.interval is not None
+        assert estimate.interval.contains(truth)
+
+
+def test_accuracy_raises_consistency_above_chance_and_not_above_the_permutation_baseline() -> None:
+    measured = measure_ranks(two_languages(1, right=3.0))
+    assert measured.value.interval is not None
+    assert measured.excess.interval is not None
+    assert measured.value.interval.low > measured.chance + 0.2
+    assert measured.excess.interval.contains(0.0)
+
+
+def test_shared_knowledge_is_an_excess() -> None:
+    measured = measure_ranks(two_languages(2, right=1.0, shared=1.5))
+    assert measured.excess.interval is not None
+    assert measured.excess.interval.low > 0
+    assert measured.excess.value == pytest.approx(measured.value.value - measured.expected, abs=1e-15)
+
+
+def test_the_baseline_is_the_mean_over_random_permutations_of_the_items() -> None:
+    """Items keep the rank of their right candidate; the wrong candidates are renamed at random."""
+    agreed, generator = two_languages(3, right=1.0, shared=1.0), np.random.default_rng(0)
+    values = []
+    for _ in range(300):
+        items, renamed = generator.permutation(N_ITEMS), np.zeros((N_ITEMS, N_CANDIDATES), dtype=np.int64)
+        renamed[:, 1:] = generator.permuted(np.tile(np.arange(1, N_CANDIDATES), (N_ITEMS, 1)), axis=1)
+        ranks = np.take_along_axis(agreed.second.rankings.ranks[items], renamed, axis=1)
+        other = Rankings(ranks, agreed.second.rankings.sizes)
+        values.append(item_consistency(agreed.first.rankings, other).mean())
+    error = np.std(values) / np.sqrt(len(values))
+    assert measure_ranks(agreed).expected == pytest.approx(np.mean(values), abs=4 * error)
+
+
+def test_items_of_one_cluster_are_resampled_together() -> None:
+    """Four copies of every item in one cluster have the interval of the items alone."""
+    agreed = two_languages(4, right=1.0)
+    scores = [-np.repeat(side.rankings.ranks, 4, axis=0).astype(float) for side in (agreed.first, agreed.second)]
+    clusters = tuple(f"cluster {index // 4}" for index in range(4 * N_ITEMS))
+    copied = measure_ranks(agreement(*(rank_inference_language(side, clusters=clusters) for side in scores)))
+    alone = measure_ranks(agreed)
+    assert copied.n_clusters == alone.n_clusters == N_ITEMS
+    for name in ("value", "corrected", "excess"):
+        ends = [(got.interval.low, got.interval.high) for got in (getattr(copied, name), getattr(alone, name))]
+        assert ends[0] == pytest.approx(ends[1], abs=1e-9)
+
+
+def test_chance_is_resampled_with_items_of_different_sizes() -> None:
+    scores = np.random.default_rng(5).normal(size=(2, 40, 4))
+    scores[:, 20:, 2:] = np.nan
+    measured = measure_ranks(agreement(*map(rank_inference_language, scores)))
+    assert measured.chance == pytest.approx(chance_consistency(np.array([4, 2])).mean())
+    assert measured.corrected is not None
+    assert measured.corrected.value == pytest.approx((measured.value.value - measured.chance) / (1 - measured.chance))
+    assert N_RESAMPLES >= 1000
+
+
+def test_equal_rankings_have_an_interval_of_some_width_and_one_cluster_has_none() -> None:
+    scores = np.random.default_rng(6).normal(size=(30, 3))
+    measured = measure_ranks(agreement(rank_inference_language(scores), rank_inference_language(scores)))
+    assert measured.value.value == pytest.approx(1.0)
+    assert measured.value.interval is not None
+    assert measured.value.interval.low < 0.95
+    single = measure_ranks(
+        agreement(*(rank_inference_language(side, clusters=("one",) * 30) for side in (scores, -scores)))
+    )
+    assert (single.n_clusters, single.value.interval, single.excess.interval) == (1, None, None)
+
+
+def test_items_with_one_candidate_have_no_corrected_value() -> None:
+    measured = measure_ranks(
+        agreement(rank_inference_language(np.zeros((3, 1))), rank_inference_language(np.ones((3, 1))))
+    )
+    assert (measured.value.value, measured.chance, measured.expected, measured.corrected) == (1.0, 1.0, 1.0, None)
+
+
+def test_variants_are_compared_on_their_common_items() -> None:
+    agreed, other = two_languages(7, right=2.0), two_languages(8)
+    items = np.arange(N_ITEMS - 1, 9, -1)
+    part = agreement(other.first.take(items), other.second.take(items))
+    (result,) = compare_ranks([(agreed, part)])
+    assert result is not None
+    assert result.difference == pytest.approx((agreed.values - other.values)[10:].mean())
+    assert result.p_value < 0.01
+    assert result.interval.low > 0
+
+
+def test_pairs_without_common_items_are_not_compared() -> None:
+    agreed = two_languages(9)
+    nothing = agreement(agreed.first.take(np.arange(0)), agreed.second.take(np.arange(0)))
+    same, none = compare_ranks([(agreed, agreed), (agreed, nothing)])
+    assert same is not None
+    assert (same.difference, same.p_value) == (0.0, 1.0)
+    assert none is None
+    assert compare_ranks([(nothing, agreed)]) == (None,)

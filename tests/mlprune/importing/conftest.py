@@ -3,7 +3,7 @@
 import pytest
 
 from mlprune.importing import model_import
-from mlprune.importing.child_messages import (
+from mlprune.importing.child_process import (
     ChildJob,
     ChildResult,
     job_from_line,

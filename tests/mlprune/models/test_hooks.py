@@ -7,7 +7,7 @@ import torch
 from mlprune.errors import ModelError, StatisticsError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.hooks import InputSums, LayerHooks
-from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.numeric.activations.statistics import CountedTokens
 from tests.tiny_models import tiny_model
 
 

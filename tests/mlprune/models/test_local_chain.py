@@ -5,9 +5,8 @@ import pytest
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import shard_of
 from mlprune.models.chain import Chain
-from mlprune.models.local_chain import LocalChain, local_chain
+from mlprune.models.local_chain import LocalChain, load_shard, local_chain
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 

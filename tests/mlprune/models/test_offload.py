@@ -17,13 +17,12 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.local_chain import local_chain
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget, group_limit
 from mlprune.models.placement.memory_estimate import PROCESS_BYTES, footprint
 from mlprune.models.placement.placed_modules import PlacedModules
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from tests.chains import budget_for, run_visitor
 from tests.scored_texts import some_texts
 from tests.tiny_models import PAD, save_tiny_model

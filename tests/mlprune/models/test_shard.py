@@ -9,11 +9,10 @@ from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.local_chain import local_chain
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from tests.chains import run_visitor, text_batch
 from tests.scored_texts import one_batch, scored_alone, some_texts
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model

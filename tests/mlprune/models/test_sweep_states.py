@@ -12,10 +12,9 @@ from mlprune.models.chain import advance_to
 from mlprune.models.families.checks import oriented
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
-from mlprune.models.local_chain import local_chain
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import SweepObservation
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 from tests.chains import text_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model

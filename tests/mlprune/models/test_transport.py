@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from mlprune.models.inference.block_influence import InfluenceVisitor
-from mlprune.models.inference.capturing import CaptureVisitor
 from mlprune.models.inference.decoding import DecodingVisitor
-from mlprune.models.inference.hidden_sums import HiddenSumVisitor
-from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
-from mlprune.models.inference.observation import StatisticsVisitor
+from mlprune.models.inference.observation import (
+    ActiveNeuronVisitor,
+    CaptureVisitor,
+    HiddenSumVisitor,
+    InfluenceVisitor,
+    StatisticsVisitor,
+)
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.inference.visitor import BlockVisitor
 from mlprune.models.local_chain import local_chain

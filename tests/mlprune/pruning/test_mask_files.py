@@ -1,4 +1,4 @@
-"""Mask files: round trip of packed levels, and the fingerprint of the masks of a model."""
+"""Cache of decoded mask files: what stays, what is dropped first, and what is too large."""
 
 import hashlib
 from itertools import permutations
@@ -6,20 +6,82 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError
+from mlprune.numeric.masks.packed_masks import PackedLevels
 from mlprune.pruning import mask_files
-from mlprune.pruning.level_cache import LevelCache
 from mlprune.pruning.mask_files import (
     SCHEMA,
+    FileKey,
+    LevelCache,
+    Levels,
+    LevelsOfFile,
+    StoredChanges,
     fingerprint,
     mask_path,
+    read_block_weights,
     read_keep_masks,
+    weights_path,
     write_block_masks,
+    write_block_weights,
 )
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+
+
+def key_of(name: str) -> FileKey:
+    return "store", Artefact(path=name, n_bytes=1, sha256=name, n_rows=1)
+
+
+def levels_of(n_bytes: int) -> LevelsOfFile:
+    return {"fc1": PackedLevels(bytes(n_bytes), (n_bytes, 8), 1)}
+
+
+class Files:
+    """Counts reads."""
+
+    def __init__(self, cache: LevelCache) -> None:
+        self.cache = cache
+        self.read: list[str] = []
+
+    def get(self, name: str, n_bytes: int) -> LevelsOfFile:
+        def read() -> LevelsOfFile:
+            self.read.append(name)
+            return levels_of(n_bytes)
+
+        return self.cache.get(key_of(name), read)
+
+
+def test_a_file_is_read_once_while_it_stays_in_memory() -> None:
+    files = Files(LevelCache(100))
+    assert files.get("a", 20) is files.get("a", 20)
+    assert files.read == ["a"]
+
+
+def test_the_file_that_was_used_longest_ago_is_dropped_first() -> None:
+    files = Files(LevelCache(50))
+    for name in ("a", "b", "c", "d", "a", "e", "a", "b"):
+        files.get(name, 12)
+    assert files.read == ["a", "b", "c", "d", "e", "b"]
+
+
+def test_a_file_larger_than_a_quarter_of_the_cache_is_not_kept() -> None:
+    files = Files(LevelCache(100))
+    for n_bytes in (25, 26):
+        for _ in range(2):
+            assert len(files.get(str(n_bytes), n_bytes)["fc1"].levels) == n_bytes
+    assert files.read == ["25", "26", "26"]
+
+
+def test_a_file_with_other_content_is_another_file() -> None:
+    files = Files(LevelCache(100))
+    files.get("a", 5)
+    changed = ("store", Artefact(path="a", n_bytes=1, sha256="changed", n_rows=1))
+    assert len(files.cache.get(changed, lambda: levels_of(6))["fc1"].levels) == 6
+
 
 SPARSITIES = (0.25, 0.5, 0.75)
 
@@ -141,3 +203,75 @@ def test_masks_that_change_places_have_another_fingerprint() -> None:
         for masks in permutations(["aa", "bb", "cc"])
     ]
     assert len(set(levels)) == 6
+
+
+def changed(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {layer: torch.randn(3, 4, generator=generator).to(dtype) for layer in ("fc1", "self_attn.q_proj")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_weights_come_back_as_they_were_written(store: Store, dtype: torch.dtype) -> None:
+    weights = changed(dtype)
+    back = read_block_weights(store, write_block_weights(store, weights_path("abc", 7), weights))
+    assert set(back) == set(weights)
+    assert all(back[layer].dtype == dtype and torch.equal(back[layer], one) for layer, one in weights.items())
+
+
+def test_safetensors_reads_the_file_of_a_block(store: Store, tmp_path: Path) -> None:
+    transposed = {layer: one.t().contiguous().t() for layer, one in changed().items()}
+    artefact = write_block_weights(store, weights_path("abc", 7), transposed)
+    assert artefact.path == "weights/abc/block-007.safetensors"
+    result = load_file(tmp_path / artefact.path)
+    assert all(torch.equal(result[layer], one) for layer, one in changed().items())
+    assert write_block_weights(store, weights_path("def", 0), changed()).sha256 == artefact.sha256
+
+
+def test_a_shard_gets_masks_and_weights_from_the_store(store: Store) -> None:
+    weights = changed()
+    levels = {layer: described_levels((one > 0).byte(), (0.5,)) for layer, one in weights.items()}
+    masks = write_block_masks(store, mask_path("abc", 0), levels)
+    file = write_block_weights(store, weights_path("abc", 0), weights)
+    changes = StoredChanges(store.uri, {0: masks}, {0: 0}, {0: file})(0)
+    assert set(changes.masks) == set(changes.weights) == set(weights)
+    assert all(torch.equal(changes.masks[layer].unpack(), one > 0) for layer, one in weights.items())
+    assert all(torch.equal(changes.weights[layer], one) for layer, one in weights.items())
+
+
+def test_equal_sources_have_equal_files_and_levels(store: Store) -> None:
+    layer = described_levels((changed()["fc1"] > 0).byte(), (0.5,))
+    masks, other = (write_block_masks(store, mask_path(name, 0), {"fc1": layer, name: layer}) for name in ("a", "b"))
+    weights = write_block_weights(store, weights_path("a", 0), changed())
+    given: list[tuple[Artefact, Levels, dict[int, Artefact]]] = [
+        (masks, 0, {}),
+        (other, 0, {}),
+        (masks, 0, {0: weights}),
+        (masks, {"fc1": 0}, {}),
+        (masks, {}, {}),
+    ]
+    sources = [
+        StoredChanges(store.uri, {0: file}, {0: levels}, by_block).source(0)
+        for file, levels, by_block in (*given, (masks, {"fc1": 0}, {}))
+    ]
+    assert len(set(sources[:-1])) == len(given)
+    assert sources[-1] == sources[3]
+    only = StoredChanges(store.uri, {0: masks}, {0: {"fc1": 0}}, {})(0)
+    assert list(only.masks) == ["fc1"]
+    assert not StoredChanges(store.uri, {0: masks}, {0: {}}, {})(0).masks
+
+
+def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: Path) -> None:
+    artefact = write_block_weights(store, weights_path("abc", 0), changed())
+    file = tmp_path / artefact.path
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(bytes(data))
+    with pytest.raises(DamagedArtefactError, match="damaged"):
+        read_block_weights(store, artefact)
+    file.unlink()
+    with pytest.raises(DamagedArtefactError, match="missing"):
+        read_block_weights(store, artefact)
+    foreign = store.write_bytes("weights/abc/block-001.safetensors", b"no tensors")
+    with pytest.raises(DamagedArtefactError, match="damaged") as caught:
+        read_block_weights(store, foreign)
+    assert caught.value.context["path"] == foreign.path

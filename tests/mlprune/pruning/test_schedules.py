@@ -1,15 +1,97 @@
-"""Sparsity of each layer: given, outside the scope, and computed from outliers."""
+"""Sparsities from losses: formula, total, range and nesting."""
 
+import itertools
+import math
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlprune.errors import StatisticsError
+from mlprune.errors import BadInputError, StatisticsError
 from mlprune.methods import DlpParameters, GivenParameters, OwlParameters
-from mlprune.pruning.schedules import BlockValue, LayerPosition, layer_sparsities
+from mlprune.numeric.allocation import MOST
+from mlprune.pruning.schedules import (
+    BlockValue,
+    LayerPosition,
+    UnitLoss,
+    layer_sparsities,
+    layer_sparsity,
+    unit_sparsities,
+)
 from mlprune.pruning.spec import ScheduleSpec, Scope
+
+UNITS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 1000)), min_size=1, max_size=6)
+
+
+def blocks(*losses: float, n_weights: tuple[int, ...] = ()) -> list[UnitLoss]:
+    sizes = n_weights or (10,) * len(losses)
+    return [UnitLoss(block, None, loss, n) for block, (loss, n) in enumerate(zip(losses, sizes, strict=True))]
+
+
+def test_units_with_larger_losses_keep_more_and_weights_decide_the_mean() -> None:
+    # r = 2 * 0.1 * loss / 4 = 0, 0.2, 0.1, whose mean with weights 1, 1, 2 is 0.1
+    assert unit_sparsities(blocks(0, 4, 2, n_weights=(1, 1, 2)), 0.5, spread=0.1) == (0.6, 0.4, 0.5)
+
+
+@given(units=UNITS, sparsity=st.floats(0, 0.999), spread=st.floats(0.01, 0.49))
+def test_the_total_stays_and_no_unit_leaves_the_range(
+    units: list[tuple[float, int]], sparsity: float, spread: float
+) -> None:
+    losses = [UnitLoss(block, None, *unit) for block, unit in enumerate(units)]
+    sparsities = unit_sparsities(losses, sparsity, spread=spread)
+    assert all(0 <= one <= MOST for one in sparsities)
+    total = math.fsum(one * unit.n_weights for one, unit in zip(sparsities, losses, strict=True))
+    assert total / sum(unit.n_weights for unit in losses) == pytest.approx(sparsity, abs=1e-9)
+    ordered = sorted(zip(losses, sparsities, strict=True), key=lambda pair: pair[0].loss)
+    assert all(one[1] >= other[1] - 1e-9 for one, other in itertools.pairwise(ordered))
+
+
+@given(units=UNITS, ends=st.tuples(st.floats(0, 0.9999), st.floats(0, 0.9999)), spread=st.floats(0.01, 0.49))
+def test_a_higher_sparsity_never_gives_a_unit_a_lower_one(
+    units: list[tuple[float, int]], ends: tuple[float, float], spread: float
+) -> None:
+    losses = [UnitLoss(block, None, *unit) for block, unit in enumerate(units)]
+    low, high = (unit_sparsities(losses, end, spread=spread) for end in sorted(ends))
+    assert all(one <= other + 1e-11 for one, other in zip(low, high, strict=True))
+
+
+def test_a_layer_has_the_sparsity_of_its_unit_and_one_that_was_not_probed_that_of_the_model() -> None:
+    units = [UnitLoss(1, "fc1", 1.0, 10), UnitLoss(1, "fc2", 3.0, 10)]
+    found = [
+        layer_sparsity(units, 0.5, block=block, layer=layer, spread=0.1)
+        for block, layer in ((1, "fc1"), (1, "fc2"), (1, "k_proj"), (0, "fc1"))
+    ]
+    assert found == [0.6, 0.4, 0.5, 0.5]
+    kinds = [UnitLoss(None, "fc1", 1.0, 10), UnitLoss(None, "fc2", 3.0, 10)]
+    assert layer_sparsity(kinds, 0.5, block=7, layer="fc2", spread=0.1) == 0.4
+
+
+def test_a_scope_includes_the_units_of_which_it_prunes_a_part() -> None:
+    scope = Scope((1, 2), ("fc1",))
+    units = [UnitLoss(1, None, 0, 1), UnitLoss(0, None, 0, 1), UnitLoss(None, "fc1", 0, 1), UnitLoss(2, "fc2", 0, 1)]
+    assert [unit.is_in(scope) for unit in units] == [True, False, True, False]
+    assert all(unit.is_in(Scope()) for unit in units)
+
+
+def test_losses_that_are_missing_or_not_finite_and_wrong_sparsities_are_refused() -> None:
+    for units in ([], blocks(1, math.nan)):
+        with pytest.raises(StatisticsError):
+            unit_sparsities(units, 0.5)
+    for sparsity, spread in ((1.0, 0.1), (0.5, 0.5), (0.5, 0.0)):
+        with pytest.raises(BadInputError):
+            unit_sparsities(blocks(1, 2), sparsity, spread=spread)
+
+
+def test_losses_that_do_not_differ_from_zero_keep_every_unit_at_the_total() -> None:
+    noise = [UnitLoss(block, None, loss, 10, p_value=0.05) for block, loss in enumerate((-7e-8, 6e-7, 1e-7))]
+    assert unit_sparsities(noise, 0.4, spread=0.2) == (0.4, 0.4, 0.4)
+    assert layer_sparsity(noise, 0.4, block=1, layer="fc1", spread=0.2) == 0.4
+    effect = [*noise, UnitLoss(3, None, 2e-3, 10, p_value=0.049)]
+    assert len(set(unit_sparsities(effect, 0.4, spread=0.2))) > 1
+    with pytest.raises(BadInputError):
+        unit_sparsities(noise, 1.0)
+
 
 ASKED = (0.25, 0.5)
 OWL = ScheduleSpec("owl", OwlParameters(spread=0.1))

@@ -1,4 +1,4 @@
-"""Scoring and ordering one block, compared with the formulas as loops."""
+"""Effect of refiners on a block: errors per set before and after, swaps, and who pays for them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,32 +10,146 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
-from mlprune.methods import RandomParameters, RiaParameters
+from mlprune.methods import REFINERS, GramSwapsParameters, LeastSquaresParameters, RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.selection.permutation import column_order
-from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.layer_inputs import LayerInputs, layer_error
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.pruning.block_inputs import BlockInputs
-from mlprune.pruning.feature_factors import Factors
-from mlprune.pruning.scoring import BlockLevels, block_levels, keep_masks, mask_sha256
-from mlprune.pruning.spec import ScoreSpec
+from mlprune.pruning.block_inputs import BlockInputs, Factors
+from mlprune.pruning.block_pruning import PruningMethod, pruned_block
+from mlprune.pruning.scoring import (
+    BlockLevels,
+    PrunedBlock,
+    RefinedVariant,
+    block_levels,
+    keep_masks,
+    mask_sha256,
+    refinement_tables,
+)
+from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 
 XGLM = FAMILIES["xglm"]
-D_IN, D_OUT = 8, 5
+D_IN, D_OUT = 8, 16
+NAMES = ("fr", "sw")
+
+
+def drawn(*shape: int, seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def block_weights(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    return {layer: drawn(D_OUT, D_IN, seed=n).to(dtype) for n, layer in enumerate(XGLM.layers)}
+
+
+def gram_matrices(seed: int) -> dict[str, Tensor]:
+    """Input -> Gram matrix of correlated features."""
+    inputs = {name: drawn(40, D_IN, seed=seed + n) for n, name in enumerate(XGLM.input_names)}
+    mixed = {name: x @ (torch.eye(D_IN) + 0.6 * drawn(D_IN, D_IN, seed=seed)) for name, x in inputs.items()}
+    return {name: (x.T @ x).double() for name, x in mixed.items()}
+
+
+def combined(sets: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Tensor]:
+    return {
+        name: torch.stack([share * one[name] / one[name].trace() for one, share in zip(sets, shares, strict=True)]).sum(
+            0
+        )
+        for name in sets[0]
+    }
+
+
+def refined(
+    refiner: str, parameters: Any, sets: Sequence[dict[str, Tensor]], *, shares: Sequence[float] = (0.5, 0.5)
+) -> tuple[PrunedBlock, PrunedBlock]:
+    """The block pruned by magnitude, and refined."""
+    inputs = BlockInputs(products=combined(sets, shares), products_of_sets=tuple(sets))
+    sparsities = {layer: (0.0 if layer == "fc2" else 0.5,) for layer in XGLM.layers}
+    blocks = [
+        pruned_block(
+            block_weights(),
+            PruningMethod(ScoreSpec("magnitude"), refinement),
+            sparsities=sparsities,
+            inputs=inputs,
+            block=3,
+            family=XGLM,
+        )
+        for refinement in (None, RefinementSpec(refiner, parameters))
+    ]
+    return blocks[0], blocks[1]
+
+
+@pytest.mark.parametrize(
+    ("refiner", "parameters"),
+    [("gram_swaps", GramSwapsParameters(swaps=3)), ("least_squares", LeastSquaresParameters(swaps=2))],
+)
+def test_errors_before_and_after_are_those_of_the_masks_on_each_set(refiner: str, parameters: Any) -> None:
+    sets = [gram_matrices(1), gram_matrices(50)]
+    before, after = refined(refiner, parameters, sets)
+    rows = refinement_tables(after.refinements, RefinedVariant("v", NAMES), block=3)["refined_layers"]
+    assert [(row["layer"], row["demonstration_set_id"]) for row in rows] == [
+        (layer, name) for layer in XGLM.layers if layer != "fc2" for name in NAMES
+    ]
+    old, new = keep_masks(before.levels, level=0), keep_masks(after.levels, level=0)
+    for row in rows:
+        layer = str(row["layer"])
+        weight, products = block_weights()[layer], sets[NAMES.index(str(row["demonstration_set_id"]))]
+        changed = after.weights.get(layer, weight * new[layer])
+        gram = products[XGLM.input_of(layer)]
+        assert row["error_before"] == pytest.approx(layer_error(weight, weight * old[layer], gram))
+        assert row["error_after"] == pytest.approx(layer_error(weight, changed, gram))
+        assert row["n_swaps"] == int((new[layer] & ~old[layer]).sum())
+        is_changed = (changed != weight * old[layer]).any(1)
+        assert row["n_rows_changed"] == int(is_changed.sum())
+        assert (row["variant_id"], row["block"]) == ("v", 3)
+
+
+def test_a_refiner_without_gram_matrices_has_rows_without_errors() -> None:
+    _, after = refined("least_squares", REFINERS["least_squares"].parameters(), [gram_matrices(1)], shares=[1.0])
+    rows = refinement_tables(after.refinements, RefinedVariant("v", ("fr",)), block=0)["refined_layers"]
+    assert {row["n_swaps"] for row in rows} == {None}
+    without = {layer: type(one)((), 5, 2) for layer, one in after.refinements.items()}
+    rows = refinement_tables(without, RefinedVariant("v", NAMES), block=0)["refined_layers"]
+    assert {(row["error_before"], row["error_after"], row["n_swaps"]) for row in rows} == {(None, None, 5)}
+    assert len(rows) == 2 * len(without)
+    assert refinement_tables(without, None, block=0) == {}
+
+
+def test_the_share_of_a_language_decides_whether_the_feature_that_it_alone_uses_is_kept() -> None:
+    """Only Swahili has activations in feature 0. Without Swahili its weights are free to remove."""
+    french, swahili = gram_matrices(1), gram_matrices(1)
+    for matrix in french.values():
+        matrix[0], matrix[:, 0] = 0, 0
+    for matrix in swahili.values():
+        matrix[0], matrix[:, 0] = 0, 0
+        matrix[0, 0] = 30 * matrix.trace()
+    kept, errors = {}, {}
+    for name, shares in {"french": (1.0, 0.0), "equal": (0.5, 0.5)}.items():
+        _, after = refined("gram_swaps", GramSwapsParameters(), [french, swahili], shares=shares)
+        kept[name] = keep_masks(after.levels, level=0)["fc1"][:, 0].float().mean()
+        errors[name] = after.refinements["fc1"].errors
+    assert kept["french"] == 0
+    assert kept["equal"] > 0.7
+    (_, french_alone), (swahili_before, swahili_paying) = errors["french"]
+    (_, french_paying), (_, swahili_after) = errors["equal"]
+    assert swahili_paying >= swahili_before
+    assert swahili_after < 0.1 * swahili_before
+    assert french_paying > french_alone
+
+
+SCORING_D_IN, SCORING_D_OUT = 8, 5
 SPARSITIES = (0.25, 0.5, 0.8)
 
 
 @pytest.fixture
 def weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
+    return {layer: torch.randn(SCORING_D_OUT, SCORING_D_IN, generator=generator) for layer in XGLM.layers}
 
 
 def factors(seed: int) -> Factors:
     generator = torch.Generator().manual_seed(seed)
-    return {name: (torch.rand(D_IN, generator=generator), place) for place, name in enumerate(XGLM.input_names)}
+    return {name: (torch.rand(SCORING_D_IN, generator=generator), place) for place, name in enumerate(XGLM.input_names)}
 
 
 def levels_by(
@@ -74,13 +188,13 @@ def test_the_lowest_products_of_weight_and_factor_are_removed(weights: dict[str,
         for level, n_removed in enumerate((2, 4, 6)):
             expected = [removed_of(row, n_removed) for row in wanda(weight, norms)]
             assert removed_in(keep_masks(ordered, level=level)[layer]) == expected
-            assert ordered[layer].n_removed[level] == D_OUT * n_removed
+            assert ordered[layer].n_removed[level] == SCORING_D_OUT * n_removed
         assert ordered[layer].n_silent_features == n_silent
         assert ordered[layer].n_dampings is None
 
 
 def test_layers_that_read_one_input_use_the_same_factors() -> None:
-    same = torch.randn(D_OUT, D_IN, generator=torch.Generator().manual_seed(5))
+    same = torch.randn(SCORING_D_OUT, SCORING_D_IN, generator=torch.Generator().manual_seed(5))
     ordered = levels_by(dict.fromkeys(XGLM.layers, same), ScoreSpec("wanda"), (0.5,), factors=factors(1))
     levels = {layer: one.packed.unpack() for layer, one in ordered.items()}
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.k_proj"])
@@ -181,7 +295,7 @@ def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
     ordered = levels_by(weights, ScoreSpec("magnitude", structure="1:4"), (0.25,))
     for layer, weight in weights.items():
         for row, kept in zip(weight.tolist(), keep_masks(ordered, level=0)[layer].tolist(), strict=True):
-            for start in range(0, D_IN, 4):
+            for start in range(0, SCORING_D_IN, 4):
                 expected = removed_of([abs(w) for w in row[start : start + 4]], 1)
                 assert {index for index, stays in enumerate(kept[start : start + 4]) if not stays} == expected
 

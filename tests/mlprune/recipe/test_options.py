@@ -19,16 +19,15 @@ from mlprune.methods import (
     parameter,
 )
 from mlprune.recipe import BaselineConfig, DemonstrationConfig, EvaluationConfig, VariantConfig
-from mlprune.recipe.analyses import NeuronsConfig
+from mlprune.recipe.analyses import ALLOWED, NEEDED, NeuronsConfig
 from mlprune.recipe.base import Model
-from mlprune.recipe.baselines import ALLOWED, NEEDED
 from mlprune.recipe.demonstrations import KINDS_OF_SETS
 from mlprune.recipe.evaluations import KEYS_OF_TASKS
 from mlprune.recipe.models import KEYS_OF_CORPORA, CorpusConfig
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig
-from mlprune.recipe.searches.search_options import SearchMethodConfig
-from mlprune.recipe.variant_checks import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
+from mlprune.recipe.searches.search import SearchMethodConfig
+from mlprune.recipe.variants import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
 from mlprune.search.registry import SEARCH_METHODS
 from mlprune.vocabulary import TASK_TRAITS
 

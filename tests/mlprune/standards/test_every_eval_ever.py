@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError
-from mlprune.standards.evaluated import EvaluatedMetric, EvaluatedModel
-from mlprune.standards.every_eval_ever import SamplesFile, Submission, evaluation_log, folder_of, log_uuid
+from mlprune.standards.every_eval_ever import (
+    EvaluatedMetric,
+    EvaluatedModel,
+    SamplesFile,
+    Submission,
+    evaluation_log,
+    folder_of,
+    log_uuid,
+)
 from tests.mlprune.standards.eee_schema import AGGREGATE, UUID4
 
 SUBMISSION = Submission(organisation="a lab", library_version="0.2.0", retrieved_at=1_764_000_000)

@@ -8,8 +8,7 @@ import pytest
 
 from mlprune.errors import BadInputError
 from mlprune.numeric.statistics.proportions import wilson_interval
-from mlprune.standards.lm_eval_results import read_results
-from mlprune.standards.lm_eval_samples import read_samples, samples_file
+from mlprune.standards.lm_eval_results import read_results, read_samples, samples_file
 from tests.lm_eval_output import ACCURACIES, RESULTS, write_output
 
 

@@ -5,9 +5,8 @@ from typing import TypeVar
 
 from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan import Plan
-from mlprune.plan.job_costs import costs_of
-from mlprune.steps.job import Job
-from mlprune.steps.job_cost import JobCost
+from mlprune.plan.resources.actor_memory import costs_of
+from mlprune.steps.job import Job, JobCost
 
 N_WEIGHTS = 3 * (4 * 16 * 16 + 2 * 16 * 64)
 """Prunable weights: 3 blocks of 16 features with a feed-forward layer of 64."""

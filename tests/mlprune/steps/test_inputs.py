@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
-from mlprune.importing.import_record import ImportRecord, Origin, SourceFile
+from mlprune.importing.import_folder import ImportRecord, Origin, SourceFile
 from mlprune.recipe import parse_recipe
-from mlprune.steps.corpus_ref import CorpusRef
-from mlprune.steps.inputs import corpus_ref, open_inputs
+from mlprune.steps.inputs import CorpusRef, corpus_ref, open_inputs
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe
 

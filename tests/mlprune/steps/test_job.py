@@ -12,9 +12,17 @@ import pytest
 import mlprune.steps
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan
-from mlprune.steps.demonstrate.cost import set_sizes
-from mlprune.steps.job import ChainLoader, Job, ModelRef, RecordJob, RecordKey, computed_parameters, make_identity
-from mlprune.steps.job_cost import SMALL_JOB_BYTES
+from mlprune.steps.demonstrate.writing import set_sizes
+from mlprune.steps.job import (
+    SMALL_JOB_BYTES,
+    ChainLoader,
+    Job,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    computed_parameters,
+    make_identity,
+)
 from mlprune.store.store import Store
 
 

@@ -14,11 +14,10 @@ from unittest.mock import patch
 import pytest
 
 from mlprune.errors import StoreError
-from mlprune.store import compaction
+from mlprune.store import compacted_records, compaction
 from mlprune.store.claims import Claims
 from mlprune.store.compaction import Compaction, compact, compact_if_many
 from mlprune.store.records import Record, record_path
-from mlprune.store.segments import reader
 from mlprune.store.store import Store
 from tests.records import made_up_record
 
@@ -133,8 +132,8 @@ def test_large_kinds_become_several_segments(local: Store, monkeypatch: pytest.M
 
 
 def test_the_cache_of_blocks_is_bounded(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "CACHE_BYTES", 500)
-    monkeypatch.setattr("mlprune.store.segments.encoding.BLOCK_BYTES", 200)
+    monkeypatch.setattr(compacted_records, "CACHE_BYTES", 500)
+    monkeypatch.setattr("mlprune.store.segments.BLOCK_BYTES", 200)
     records = fill(local, 20)
     compact(local)
     assert list(local.records()) == records
@@ -218,7 +217,7 @@ def damage(store: Store, path: str, index: int) -> None:
 def test_a_damaged_block_costs_only_its_own_records(
     local: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("mlprune.store.segments.encoding.BLOCK_BYTES", 1)
+    monkeypatch.setattr("mlprune.store.segments.BLOCK_BYTES", 1)
     records = fill(local, 3)
     compact(local)
     damage(local, segments(local)[0], -5)

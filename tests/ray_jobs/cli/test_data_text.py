@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from mlprune.errors import CorpusError
 from ray_jobs.cli.application import app
 from ray_jobs.cli.data_text import describe_data
-from ray_jobs.cli.result_output import WIDTH
+from ray_jobs.cli.options import WIDTH
 from tests.published_text import TEXT_WRITERS, writer
 
 

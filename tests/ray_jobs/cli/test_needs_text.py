@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mlprune.plan.described_cluster import parse_cluster
-from mlprune.plan.estimate import Needs, needs_of
-from mlprune.plan.rates import Rates
+from mlprune.plan.resources.described_cluster import parse_cluster
+from mlprune.plan.resources.estimate import Needs, needs_of
+from mlprune.plan.resources.rates import Rates
 from ray_jobs.cli import needs_text
 from ray_jobs.cli.needs_text import describe_needs
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe

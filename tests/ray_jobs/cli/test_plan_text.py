@@ -10,8 +10,8 @@ import torch
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan import pending_jobs
-from mlprune.plan.estimate import adopted_evaluations, needs_of
-from mlprune.plan.node_capacity import Gpu, Node
+from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
+from mlprune.plan.resources.node_capacity import Gpu, Node
 from ray_jobs.cli.plan_text import described_plan
 from tests.earlier_versions import to_version_4
 from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
-from ray_jobs.cli.status_text import MAX_CLAIMS, MAX_FAILURES, format_run
-from ray_jobs.driver.status.run_status import RunStatus, State, StepStatus
-from ray_jobs.driver.status.search_state import SearchState
+from mlprune.store.store import Store
+from ray_jobs.cli.status_text import MAX_CLAIMS, MAX_FAILURES, format_run, runs_reader
+from ray_jobs.driver.run_log import RunLog
+from ray_jobs.driver.run_log_entries import SearchState
+from ray_jobs.driver.run_status import RunStatus, State, StepStatus
+from tests.ray_jobs.driver.test_run_status import begin, log
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = RunStatus(
@@ -77,3 +81,35 @@ SEARCH = SearchState("blocks", 24, 60, 3456, 9600, 2, 4, 256, 17, 0.41234, is_fe
 )
 def test_a_search_is_one_line_with_its_trials_items_rung_and_best_trial(search: SearchState, line: str) -> None:
     assert f"  search blocks: {line}" in format_run(replace(RUN, searches=(search,))).splitlines()
+
+
+def test_a_store_without_runs_has_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert runs_reader(store)() == []
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_is_followed_until_it_ends(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    run_log, read = begin(store, started=datetime.now(UTC)), runs_reader(store)
+    (run,) = read()
+    assert (run.name, run.host, run.state, run.last_seen_at, run.advice) == ("tiny", "node", "running", None, "")
+    assert [(step.name, step.n_jobs, step.n_done, step.n_failed) for step in run.steps] == [("prune", 4, 0, 0)]
+    log(run_log, "a")
+    log(run_log, "b", "failed")
+    (run,) = read()
+    assert [(step.n_done, step.n_failed) for step in run.steps] == [(1, 1)]
+    assert len(run.failures) == 1
+    run_log.end("failed")
+    (run,) = read()
+    assert (run.state, run.remaining_s) == ("failed", None)
+    assert run.last_seen_at is not None
+    assert "retry" in run.advice
+
+
+def test_the_newest_runs_are_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for n in range(8):
+        RunLog(store, f"2026010{n + 1}T000000-abc123").start([])
+        store.write_run_file(f"2026010{n + 1}T000000-abc123", "run", {"recipe": str(n), "started_at": "2026-01-01"})
+    assert [run.name for run in runs_reader(store)()] == ["7", "6", "5", "4", "3"]

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from mlprune.steps.job import Job, ModelJob, ModelRef, RecordKey
 from ray_jobs.workers.pool_interface import PoolChange
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
 

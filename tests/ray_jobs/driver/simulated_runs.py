@@ -12,7 +12,7 @@ from ray_jobs.driver import driver as driver_module
 from ray_jobs.driver.driver import Driver
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_state import JobQueue, QueuedJob, RunResult
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 

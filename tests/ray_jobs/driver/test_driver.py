@@ -1,4 +1,4 @@
-"""The driver with scripted workers: order, retries, failures, and jobs of other runs in the same store."""
+"""Updating the catalog during a run never stops the run."""
 
 import json
 import logging
@@ -9,24 +9,79 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
+import duckdb
 import pytest
 
+from catalog.store import Catalog
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims, claim_path
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
-from ray_jobs.driver import driver as driver_module
-from ray_jobs.driver.driver import Driver
+from ray_jobs.driver import driver as catalog_sync
+from ray_jobs.driver.driver import CatalogSync, Driver, fold
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunResult
 from ray_jobs.workers.pool_interface import PoolChange
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.run_metrics import NO_METRICS, Metrics, NoMetrics
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, ScriptedWorkers
 from tests.ray_jobs.driver.simulated_runs import ScanningQueue, simulate
 from tests.records import made_up_record
 from tests.run_entries import entries
+
+
+def test_out_of_memory_in_a_fold_is_logged_and_other_errors_are_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    error: Exception = duckdb.OutOfMemoryException("Out of Memory Error: Failed to allocate block of 16384 bytes")
+
+    def failing(_: Catalog) -> None:
+        raise error
+
+    monkeypatch.setattr(Catalog, "fold", failing)
+    with caplog.at_level(logging.WARNING):
+        assert not fold(Store(tmp_path))
+    assert len(caplog.records) == 1
+    error = duckdb.BinderException("Binder Error: no such column")
+    with pytest.raises(duckdb.BinderException):
+        fold(Store(tmp_path))
+
+
+def test_folds_take_a_small_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, spent_s = 0.0, 0.0
+
+    def slow_fold(_: Store) -> bool:
+        nonlocal now, spent_s
+        spent_s += 4.0
+        now += 4.0
+        return True
+
+    monkeypatch.setattr(catalog_sync, "fold", slow_fold)
+    monkeypatch.setattr(catalog_sync.time, "monotonic", lambda: now)
+    catalog = CatalogSync(Store(tmp_path))
+    while now < 10_000:
+        now += 1.0
+        catalog.maybe_fold()
+    assert 0.04 < spent_s / now <= catalog_sync.MAX_FOLD_SHARE
+
+
+def test_the_interval_grows_while_another_process_locks_the_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, is_locked, folded_at = 0.0, True, []
+
+    def fake_fold(_: Store) -> bool:
+        folded_at.append(now)
+        return not is_locked
+
+    monkeypatch.setattr(catalog_sync, "fold", fake_fold)
+    monkeypatch.setattr(catalog_sync.time, "monotonic", lambda: now)
+    catalog = CatalogSync(Store(tmp_path))
+    for second in range(1200):
+        now, is_locked = float(second), second < 900
+        catalog.maybe_fold()
+    assert folded_at == [15, 45, 105, 225, 465, 705, 945, 960, *range(975, 1200, 15)]
 
 
 def run(
@@ -211,7 +266,7 @@ def test_damage_found_by_a_job_is_in_the_result(store: Store) -> None:
 
 @pytest.fixture
 def short_poll_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver_module, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(catalog_sync, "POLL_INTERVAL_S", 0.02)
 
 
 @pytest.fixture
@@ -265,8 +320,8 @@ def test_a_job_of_another_run_is_set_aside_and_done_when_its_record_appears(
     other_run.join()
     assert workers.submitted == ["c", "b"]
     assert (result.n_done, result.n_elsewhere, result.n_skipped) == (3, 1, 0)
-    assert [record.args for record in caplog.records if record.name == driver_module.__name__] == [(1, "theirs")]
-    assert workers.timeouts[0] == driver_module.POLL_INTERVAL_S
+    assert [record.args for record in caplog.records if record.name == catalog_sync.__name__] == [(1, "theirs")]
+    assert workers.timeouts[0] == catalog_sync.POLL_INTERVAL_S
 
 
 @pytest.mark.usefixtures("short_poll_interval")

@@ -14,7 +14,7 @@ import pytest
 from mlprune.steps.job import Job, RecordKey
 from ray_jobs.driver import progress as progress_module
 from ray_jobs.driver.progress import MAX_FAILURES, Progress
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 from tests.stub_jobs import StubJob
 

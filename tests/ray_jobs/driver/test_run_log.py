@@ -13,10 +13,12 @@ import pytest
 from catalog.check import check
 from catalog.store import Catalog
 from mlprune.errors import StoreError
-from mlprune.store.run_log_files import read_run_file, run_files
+from mlprune.store.run_log_files import read_run_file
+from mlprune.store.run_log_files import run_files as run_log_run_files
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
-from ray_jobs.driver.run_log import RunLog, begin_run
+from ray_jobs.driver.run_log import RunLog, begin_run, recorded_run
+from ray_jobs.driver.run_status import store_status
 from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.worker import Stopwatch
 from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of
@@ -37,7 +39,7 @@ def read(store: Store, kind: str) -> list[dict[str, Any]]:
 
 def contents(store: Store) -> list[dict[str, Any]]:
     """Contents of all files, packed or not."""
-    files = run_files(store)
+    files = run_log_run_files(store)
     return [value for path in (*files.single, *files.packs) for _, value in read_run_file(store, path)]
 
 
@@ -118,7 +120,7 @@ def test_many_files_are_packed_and_no_entry_is_lost(store: Store, monkeypatch: p
         log_done(run_log, name)
     job = NamedJob("x")
     run_log.log_failure(outcome_of(job, BROKEN), BROKEN, attempts=1)
-    assert len(run_files(store).packs) == 2
+    assert len(run_log_run_files(store).packs) == 2
     assert sorted(value["record_id"] for value in contents(store)) == [*"abcdefgh", "x"]
 
 
@@ -250,3 +252,42 @@ def test_an_environment_that_cannot_be_written_has_no_id(store: Store, full_disk
     run_log.log_record(outcome)
     run_log.flush()
     assert [row["environment_id"] for row in entries(store, "job")] == [None, this_environment().id]
+
+
+RECORDS = [made_up_record("evaluations", {"name": name}) for name in "ab"]
+
+
+def run_files(store: Store, kind: str) -> list[dict[str, object]]:
+    return [store.read_json(path) for path in store.list("runs") if path.rpartition("/")[2].startswith(kind)]
+
+
+def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
+    with recorded_run(store, "rescore") as opened:
+        for record in RECORDS:
+            opened.write_record(record)
+    assert store.record_names() == sorted((record.kind, record.id) for record in RECORDS)
+    (run,) = run_files(store, "run")
+    jobs = entries(store, "job")
+    assert (run["command"], run["environment_id"]) == ("rescore", this_environment().id)
+    assert [(job["record_id"], job["status"], job["environment_id"]) for job in jobs] == [
+        (record.id, "done", this_environment().id) for record in RECORDS
+    ]
+    (status,) = store_status(store)
+    assert (status.recipe, status.state, status.steps["rescore"].n_done) == ("rescore", "done", 2)
+
+
+def test_a_command_that_writes_nothing_leaves_no_run(store: Store) -> None:
+    with recorded_run(store, "rescore"):
+        pass
+    assert store.list("runs") == []
+
+
+def test_a_command_that_raises_is_logged_as_stopped(store: Store) -> None:
+    def interrupted() -> None:
+        with recorded_run(store, "harness") as opened:
+            opened.write_record(RECORDS[0])
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        interrupted()
+    assert [row["how"] for row in run_files(store, "ended")] == ["stopped"]

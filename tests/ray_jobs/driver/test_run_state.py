@@ -7,8 +7,7 @@ import pytest
 from mlprune.recipe import Recipe
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, Job
 from ray_jobs.driver.run_state import MAX_ATTEMPTS, JobQueue, RunState, next_commands
-from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.recovery.worker_health import MAX_FAILURES
+from ray_jobs.workers.recovery import MAX_FAILURES, Failure
 from tests.ray_jobs.driver.scripted_workers import BROKEN, LOST, OUT_OF_MEMORY, BatchedJob, NamedJob
 from tests.search_recipes import search_recipe, sensitivity_recipe
 

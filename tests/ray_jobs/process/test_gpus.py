@@ -6,7 +6,7 @@ import pynvml
 import pytest
 import torch
 
-from mlprune.plan.node_capacity import Gpu
+from mlprune.plan.resources.node_capacity import Gpu
 from ray_jobs.process import gpus
 from ray_jobs.process.gpus import VISIBLE, assigned_gpus, nvml_gpus, visible_gpus, visible_numbers
 

@@ -6,12 +6,11 @@ import pytest
 from ray.exceptions import GetTimeoutError, RayError
 
 from mlprune.errors import BadInputError
-from mlprune.plan.node_capacity import Gpu
+from mlprune.plan.resources.node_capacity import Gpu
 from ray_jobs.process.gpus import assigned_gpus
 from ray_jobs.workers import cluster
 from ray_jobs.workers.cluster import node_of
 from ray_jobs.workers.node_resources import LocalRay
-from ray_jobs.workers.nodes import node_tasks
 from tests.hub import silent_address
 
 
@@ -78,7 +77,7 @@ def test_the_probe_of_a_node_reserves_no_gpu_and_what_it_does_not_report_is_unkn
 ) -> None:
     fake = MeasuringRay(measured)
     monkeypatch.setattr(cluster, "ray", fake)
-    monkeypatch.setattr(node_tasks, "ray", fake)
+    monkeypatch.setattr(cluster, "ray", fake)
     assert cluster.measured_gpus("ab" * 28, 2) == expected
     assert (fake.reserved["num_cpus"], fake.reserved["num_gpus"]) == (0, 0)
 

@@ -1,5 +1,7 @@
-"""The pool of one worker in the driver's process."""
+"""Loading a model in full, within the memory of the pool, or half of it after a job ran out of memory."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,14 +9,128 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from mlprune.steps.job import ChainLoader, ModelRef
+from mlprune.models.placement.budget import DeviceBudget, MemoryBudget, Residency, residency, smallest_budget
+from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint, shard_bytes
+from mlprune.models.shard import Shard
+from mlprune.plan import Plan
+from mlprune.plan.resources.estimate import needs_of
+from mlprune.plan.resources.node_capacity import GIB, Gpu, Node, Pool
+from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, WHOLE_MODEL, ChainLoader, ModelRef
 from mlprune.store.store import Store
 from ray_jobs.workers import in_process
-from ray_jobs.workers.in_process import InProcessWorkers
-from ray_jobs.workers.recovery.worker_health import FIRST_PAUSE_S
+from ray_jobs.workers.in_process import InProcessWorkers, budget, device_budget, load_model, load_shard, warm_up
+from ray_jobs.workers.recovery import FIRST_PAUSE_S
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD
 from tests.stub_jobs import StubJob
 from tests.tiny_models import save_tiny_model
+from tests.tiny_recipes import plan_of, small_recipe, write_recipe
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_inputs: Path) -> Plan:
+    return plan_of(write_recipe(tiny_inputs, small_recipe(), name="loading.yaml"))
+
+
+@pytest.fixture(scope="module")
+def pool(plan: Plan) -> Pool:
+    return needs_of(plan, plan.jobs).pool([Node(1.0, 64 * GIB)])
+
+
+def test_a_pool_with_room_for_the_model_sets_no_limit(plan: Plan, pool: Pool) -> None:
+    assert budget(plan.model, range(3), pool) is None
+    assert load_model(plan.model, pool).spans == (range(3),)
+    assert load_shard(plan.model, range(1, 3), pool).blocks == range(1, 3)
+
+
+def test_an_offloaded_pool_limits_the_memory(plan: Plan, pool: Pool) -> None:
+    tight = replace(pool, resident=(1,), memory_bytes=GIB, working_bytes=10)
+    assert budget(plan.model, range(3), tight) == MemoryBudget(GIB, 10)
+
+
+def test_an_offloaded_load_keeps_half_of_the_weights_in_memory(plan: Plan, pool: Pool) -> None:
+    weights = shard_bytes(footprint(Path(plan.model.path), plan.model.dtype), range(3))
+    working = pool.working_bytes + GROUP_BYTES
+    roomy = replace(pool, memory_bytes=PROCESS_BYTES + working + weights)
+    memory = budget(plan.model, range(3), roomy, offload_level=HALF_MODEL)
+    assert memory == MemoryBudget(PROCESS_BYTES + working + weights // 2, working)
+    (limit,) = load_model(plan.model, roomy, offload_level=HALF_MODEL).everywhere(Shard.group_limit)
+    assert limit is not None, "blocks are offloaded"
+
+
+def test_the_last_offload_level_keeps_one_block_at_a_time_in_memory(plan: Plan, pool: Pool) -> None:
+    sizes = footprint(Path(plan.model.path), plan.model.dtype)
+    memory = budget(plan.model, range(3), pool, offload_level=ONE_BLOCK)
+    assert memory is not None
+    assert memory.process_bytes == smallest_budget(sizes, range(3), working_bytes=memory.working_bytes)
+    assert residency(sizes, range(3), memory) == Residency(0, 1)
+
+
+def test_an_offloaded_load_stays_within_the_memory_of_its_pool_if_one_block_fits(plan: Plan, pool: Pool) -> None:
+    sizes = footprint(Path(plan.model.path), plan.model.dtype)
+    working = pool.working_bytes + GROUP_BYTES
+    least = smallest_budget(sizes, range(3), working_bytes=working)
+    for memory_bytes, expected in ((least + 1, least + 1), (least - 1, least)):
+        memory = budget(plan.model, range(3), replace(pool, memory_bytes=memory_bytes), offload_level=HALF_MODEL)
+        assert memory == MemoryBudget(expected, working)
+
+
+def test_a_pool_without_gpus_loads_nothing_on_a_gpu_of_the_machine(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (64 * GIB, 64 * GIB))
+    needs = needs_of(plan, plan.jobs)
+    needs = replace(needs, compute=needs.compute.model_copy(update={"gpus_per_actor": 0}))
+    pool = needs.pool([Node(1.0, 64 * GIB, (Gpu(64 * GIB),))])
+    (shard,) = load_model(plan.model, pool).shards
+    assert {tensor.device.type for tensor in shard.runner.modules[0].parameters()} == {"cpu"}
+    assert load_shard(plan.model, range(1, 3), pool).runner.device.type == "cpu"
+
+
+def test_every_offload_level_halves_the_weights_on_accelerators(pool: Pool) -> None:
+    with_gpu = replace(pool, n_gpus=1.0, accelerators=DeviceBudget(1.0, 10))
+    budgets = (device_budget(with_gpu, offload_level=level) for level in (WHOLE_MODEL, HALF_MODEL, ONE_BLOCK))
+    assert [budget.device_share for budget in budgets] == [1.0, 0.5, 0.25]
+
+
+def test_tf32_is_used_only_on_request(plan: Plan, pool: Pool) -> None:
+    precisions = []
+    for tf32 in (False, True, False):
+        load_shard(replace(plan.model, tf32=tf32), range(1), pool)
+        precisions.append(torch.backends.cuda.matmul.fp32_precision == "tf32")
+    assert precisions == [False, True, False]
+
+
+def test_warming_up_ignores_a_missing_model(plan: Plan, tmp_path: Path) -> None:
+    warm_up(plan.model)
+    warm_up(replace(plan.model, path=str(tmp_path / "nowhere")))
+
+
+KERNELS = """
+import numpy as np
+import torch
+from mlprune.numeric.masks import packed_masks, packing
+from mlprune.numeric.masks.packed_masks import PackedLevels
+from mlprune.numeric.selection import matrix, rows
+from mlprune.numeric.weights import scores
+from mlprune.steps.job import ModelRef
+from ray_jobs.workers.in_process import warm_up
+
+KERNELS = (rows._select_rows, matrix._write_levels, packing._fill_planes, packed_masks._write_four_bytes)
+KERNELS += (scores._multiply_magnitudes,)
+counts = lambda: [len(kernel.signatures) for kernel in KERNELS]
+before = counts()
+warm_up(ModelRef("0" * 20, "nowhere", "llama", 1, None, "float32"))
+warm = counts()
+weight = torch.ones(3, 256)
+levels = rows.select_in_rows(scores.wanda_scores(weight, torch.ones(256)).numpy(), np.array([[9]]))
+packed_masks.write_masked(weight, weight, PackedLevels.pack(torch.from_numpy(levels), 1).kept(0))
+print(before, warm, counts())
+"""
+
+
+def test_warming_up_loads_the_kernels_of_the_first_pruning_job() -> None:
+    done = subprocess.run([sys.executable, "-c", KERNELS], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{[0] * 5} {[1] * 5} {[1] * 5}\n"
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from mlprune.models.inference.observation import StatisticsVisitor
-from mlprune.models.local_chain import local_chain
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import GroupLimit
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
-from mlprune.plan.pool import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
+from mlprune.plan.resources.node_capacity import GROUPS_IN_FLIGHT, OFFLOADED_GROUPS_IN_FLIGHT
 from ray_jobs.workers import ray_failures
 from ray_jobs.workers.ray_chain import RayChain
 from tests.ray_jobs.workers.fake_ray import Actor, get

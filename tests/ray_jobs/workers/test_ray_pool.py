@@ -15,13 +15,10 @@ import pytest
 
 from mlprune.errors import OutOfMemoryError, WorkerLostError
 from mlprune.steps.job import Job
-from ray_jobs.workers import placement_groups, ray_failures, ray_pool, replica_actors
-from ray_jobs.workers.nodes import room_wait
-from ray_jobs.workers.nodes.scaling import Scaling
+from ray_jobs.workers import ray_failures, ray_pool, recovery, replica_actors
 from ray_jobs.workers.ray_pool import RayWorkers
-from ray_jobs.workers.recovery import worker_health
-from ray_jobs.workers.recovery.failures import Failure
-from ray_jobs.workers.recovery.worker_health import FIRST_PAUSE_S, MAX_FAILURES
+from ray_jobs.workers.recovery import FIRST_PAUSE_S, MAX_FAILURES, Failure
+from ray_jobs.workers.scaling import Scaling
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob
@@ -89,9 +86,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     monkeypatch.setattr(ray_failures, "ray", made)
     monkeypatch.setattr(replica_actors, "ray", made)
     monkeypatch.setattr(replica_actors, "actor_class", lambda _: Stub())
-    monkeypatch.setattr(placement_groups, "placement_group", made.placement_group)
-    monkeypatch.setattr(placement_groups, "remove_placement_group", made.remove_placement_group)
-    monkeypatch.setattr(placement_groups, "PlacementGroupSchedulingStrategy", lambda *_: "strategy")
+    monkeypatch.setattr(replica_actors, "placement_group", made.placement_group)
+    monkeypatch.setattr(replica_actors, "remove_placement_group", made.remove_placement_group)
+    monkeypatch.setattr(replica_actors, "PlacementGroupSchedulingStrategy", lambda *_: "strategy")
     return made
 
 
@@ -210,7 +207,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now, sleep=sleep)
     monkeypatch.setattr(ray_pool, "time", clock)
-    monkeypatch.setattr(worker_health, "time", clock)
+    monkeypatch.setattr(recovery, "time", clock)
     return made
 
 
@@ -369,7 +366,7 @@ def test_a_run_without_any_worker_logs_what_it_waits_for_and_gives_up(
     fake: FakeRay, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = iter([0.0, 60.0, 3600.0])
-    monkeypatch.setattr(room_wait, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(replica_actors, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     workers = RayWorkers("/store", MODEL, TWO_SHARDS)
     fake.has_room = False
     needs = "2 x (1 CPU, 1.00 GiB) and 0.50 GiB for the worker"

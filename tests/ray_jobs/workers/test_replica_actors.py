@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from ray_jobs.workers import placement_groups, replica_actors
+from ray_jobs.workers import replica_actors
 from ray_jobs.workers.replica_actors import ReplicaActors
 from tests.ray_jobs.workers.fake_ray import Actor
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
@@ -55,7 +55,7 @@ class ActorFactory:
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica_actors, "actor_class", lambda _: ActorFactory())
     for name in ("placement_group", "PlacementGroupSchedulingStrategy"):
-        monkeypatch.setattr(placement_groups, name, lambda *_, **__: None)
+        monkeypatch.setattr(replica_actors, name, lambda *_, **__: None)
 
 
 def started(replica: ReplicaActors, *jobs: StubJob) -> list[tuple[Any, str]]:

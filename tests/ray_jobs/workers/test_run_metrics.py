@@ -7,7 +7,7 @@ from ray.util import metrics
 
 from mlprune.steps.job import Job
 from ray_jobs.driver.run_state import RunState
-from ray_jobs.workers.recovery.failures import Failure
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.run_metrics import METRICS, RUN_TAGS, RayMetrics
 from tests.ray_jobs.driver.scripted_workers import LOST, OUT_OF_MEMORY, BatchedJob, NamedJob, outcome_of
 

@@ -4,8 +4,15 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
+from mlprune.evaluation.tasks.items import (
+    ChoiceItem,
+    ItemGroup,
+    Row,
+    choice_item,
+    one_based_index,
+    stated_name,
+    text_of,
+)
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))

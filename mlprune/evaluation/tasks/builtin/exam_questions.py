@@ -7,13 +7,27 @@ languages' own regions (Romanou et al. 2024, arXiv:2411.19799). Both are publish
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from mlprune.corpus.row_files import read_parquet
+from mlprune.corpus.text_files import read_parquet
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, is_text, number_of, text_of
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, marked_skipped
+from mlprune.evaluation.tasks.items import (
+    ChoiceItem,
+    ItemGroup,
+    Row,
+    choice_item,
+    is_text,
+    number_of,
+    stated_name,
+    text_of,
+)
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    files_named,
+    first_columns,
+    marked_skipped,
+)
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 OPTION_KEYS = tuple(f"option_{letter}" for letter in "abcd")

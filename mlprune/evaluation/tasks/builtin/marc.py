@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, stated_name, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 MARC_WORDS = 128

@@ -2,21 +2,27 @@
 
 Neplenbroek et al. 2024, arXiv:2406.07243. Each context names two people. It does not say which of the two the question
 is about (ambiguous: the right answer is "unknown"), or it does (disambiguated). The control set has first names
-instead of groups. The candidates of an item are named by their role, which `mlprune.evaluation.scoring.stereotypes`
-reads.
+instead of groups. The candidates of an item are named by their role, which
+`mlprune.evaluation.scoring.choice_statistics` reads.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.scoring.stereotypes import BIASED, COUNTER_BIASED, UNKNOWN
-from mlprune.evaluation.tasks.item_groups import ItemGroup, stated_name
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of, texts_of
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout
-from mlprune.evaluation.tasks.layouts.tab_separated import first_object
+from mlprune.evaluation.scoring.choice_statistics import BIASED, COUNTER_BIASED, UNKNOWN
+from mlprune.evaluation.tasks.items import (
+    ChoiceItem,
+    ItemGroup,
+    Row,
+    choice_item,
+    number_of,
+    stated_name,
+    text_of,
+    texts_of,
+)
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, first_object
 from mlprune.evaluation.tasks.task import Task
 from mlprune.languages import language_tag
 

@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from mlprune.corpus.layouts.language_codes import recipe_tags
-from mlprune.corpus.row_files import read_delimited
-from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, text_of
+from mlprune.corpus.layouts.text_layout import recipe_tags
+from mlprune.corpus.text_files import read_delimited
+from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, ChoiceItem, Row, text_of
 from mlprune.evaluation.tasks.layouts.bmlama import candidate_order
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_cells
+from mlprune.evaluation.tasks.layouts.layout import FileTree, TaskFile, TaskLayout, files_named, first_cells
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 SENTENCES = ("sen", "wrong_sen")

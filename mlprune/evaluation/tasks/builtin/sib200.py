@@ -4,9 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, text_of
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, tab_separated
+from mlprune.evaluation.tasks.layouts.layout import (
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    cells,
+    files_named,
+    first_cells,
+    tab_separated,
+)
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 TOPICS: Mapping[str, str] = {

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSet
-from mlprune.evaluation.tasks.item_groups import ItemGroup
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 

@@ -7,14 +7,18 @@ the different answers of its paragraph. The paper extracts the span instead.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from mlprune.corpus.row_files import read_parquet
-from mlprune.corpus.text_files import read_text
+from mlprune.corpus.text_files import read_parquet, read_text
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.evaluation.tasks.item_groups import CLUSTER
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, index_of, text_of, texts_of
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_columns, marked_skipped
+from mlprune.evaluation.tasks.items import CLUSTER, ChoiceItem, Row, choice_item, index_of, text_of, texts_of
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    files_named,
+    first_columns,
+    marked_skipped,
+)
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
-from mlprune.evaluation.tasks.item_groups import ItemGroup, runs
-from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
+from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, one_based_index, runs, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 GAP = "_"

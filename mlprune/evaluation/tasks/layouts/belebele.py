@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.evaluation.tasks.builtin import belebele
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_object
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
 
 KEYS = {"link", "question_number", *belebele.TASK.keys}
 

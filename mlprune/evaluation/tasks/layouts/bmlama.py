@@ -11,11 +11,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER, ItemGroup
-from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, marked_skipped, tab_separated
+from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, ItemGroup, Row
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    cells,
+    files_named,
+    first_cells,
+    marked_skipped,
+    tab_separated,
+)
 from mlprune.languages import ENGLISH
 
 HEADER = ("Prompt", "Ans", "Candidate")

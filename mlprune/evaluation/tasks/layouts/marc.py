@@ -5,12 +5,10 @@ The text is the body of the review; in a copy it is the field `text`, and its la
 
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_object
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
 from mlprune.json_values import JsonObject
 
 ORIGINAL = rf"dataset_{LANGUAGE}_(?P<split>train|dev|test)\.jsonl?"

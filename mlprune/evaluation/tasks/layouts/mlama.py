@@ -9,13 +9,10 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.evaluation.tasks.builtin.facts import MASK
-from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
-from mlprune.evaluation.tasks.items import SKIPPED, Row, is_blank, text_of
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_object
+from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, SKIPPED, Row, is_blank, text_of
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
 from mlprune.json_values import JsonObject
 
 logger = logging.getLogger(__name__)

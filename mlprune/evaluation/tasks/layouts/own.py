@@ -3,10 +3,9 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.row_files import SUFFIXES, read_rows
+from mlprune.corpus.text_files import SUFFIXES, read_rows
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_file_stems, language_tag
 

@@ -6,9 +6,17 @@ Some rows were published without a sentence, with `NS` instead of one, or withou
 from collections.abc import Iterator, Sequence
 
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, first_cells, marked_skipped, tab_separated
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    cells,
+    files_named,
+    first_cells,
+    marked_skipped,
+    tab_separated,
+)
 
 HEADER = ["id", "sentence1", "sentence2", "label"]
 PUBLISHED = rf"{LANGUAGE}/(?P<split>dev_2k|test_2k|translated_train|train)\.tsv"

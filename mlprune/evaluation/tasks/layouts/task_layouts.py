@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mlprune.corpus.layouts.language_codes import matching_codes
 from mlprune.corpus.layouts.parallel_text import PAGE
+from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
@@ -21,8 +21,7 @@ from mlprune.evaluation.tasks.layouts import (
     xnli_per_language,
     xstory_cloze,
 )
-from mlprune.evaluation.tasks.layouts.file_tree import MOST_FILES, FileTree, file_tree
-from mlprune.evaluation.tasks.layouts.layout import TaskLayout
+from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, TaskLayout, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
 

@@ -6,11 +6,9 @@ not in the repository.
 
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.row_files import read_json_lines
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_object
+from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
 
 SPLITS = {"train": "train", "val": "dev", "test": "test"}
 KEYS = {"premise", "choice1", "choice2", "question", "label", "idx"}

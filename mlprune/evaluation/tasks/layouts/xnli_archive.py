@@ -9,13 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from mlprune.corpus.row_files import read_cells, read_json_lines
+from mlprune.corpus.text_files import read_cells, read_json_lines
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.item_groups import CATEGORY, CLUSTER
-from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import TaskFile, TaskLayout
-from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, first_object
+from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, Row
+from mlprune.evaluation.tasks.layouts.layout import FileTree, TaskFile, TaskLayout, first_cells, first_object
 from mlprune.languages import language_tag
 
 COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")

@@ -9,11 +9,17 @@ from dataclasses import replace
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.xnli import XNLI_LABELS
-from mlprune.evaluation.tasks.item_groups import CATEGORY
-from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import first_cells, marked_skipped, tab_separated
+from mlprune.evaluation.tasks.items import CATEGORY, Row
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    files_named,
+    first_cells,
+    marked_skipped,
+    tab_separated,
+)
 
 SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("val", "valid", "validation"), "dev")
 SPLIT = rf"(?P<split>{'|'.join(SPLITS)})"

@@ -4,9 +4,15 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.evaluation.tasks.builtin.xstory_cloze import ENDING_KEYS, STORY_KEYS
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.file_tree import FileTree
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, TaskFile, TaskLayout, files_named
-from mlprune.evaluation.tasks.layouts.tab_separated import cells, tab_separated
+from mlprune.evaluation.tasks.layouts.layout import (
+    LANGUAGE,
+    FileTree,
+    TaskFile,
+    TaskLayout,
+    cells,
+    files_named,
+    tab_separated,
+)
 
 NAME = rf"spring2016\.val\.{LANGUAGE}\.tsv\.split_20_80_(?P<split>train|eval)\.tsv"
 SPLITS = {"train": "dev", "eval": "test"}

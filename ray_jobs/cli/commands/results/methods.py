@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption
-from ray_jobs.cli.result_output import echo, screen_width
+from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption, echo, screen_width
 
 WIDTH = 100
 """Columns of the notes if the width of the screen is not known."""
@@ -37,9 +36,9 @@ def methods(
       mlprune methods --kind score
       mlprune methods --load --format json
     """
-    from catalog.result_formats import render  # noqa: PLC0415 - commands import lazily
     from catalog.results import QueryResult  # noqa: PLC0415
     from catalog.terminal import TableOptions  # noqa: PLC0415
+    from catalog.terminal.result_table import render  # noqa: PLC0415 - commands import lazily
     from mlprune.errors import BadInputError, unknown  # noqa: PLC0415
     from mlprune.methods.overview import (  # noqa: PLC0415
         COLUMNS,

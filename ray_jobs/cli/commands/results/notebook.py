@@ -9,9 +9,8 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption, existing_store, require_output
-from ray_jobs.cli.result_output import echo
-from ray_jobs.process.install_command import install_command
+from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
+from ray_jobs.process.installed import install_command
 
 
 def notebook(

@@ -4,9 +4,18 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.completion import complete_query
-from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import echo, format_report, format_result, format_text
+from ray_jobs.cli.options import (
+    DigitsOption,
+    FormatOption,
+    StoreOption,
+    WideOption,
+    complete_query,
+    echo,
+    existing_store,
+    format_report,
+    format_result,
+    format_text,
+)
 
 
 def query(
@@ -37,7 +46,7 @@ def query(
       mlprune query my-question.sql --store runs/
     """
     if list_:
-        from catalog.named_queries import list_queries  # noqa: PLC0415 - commands import lazily
+        from catalog.sql_files import list_queries  # noqa: PLC0415 - commands import lazily
 
         for built_in in list_queries():
             echo(format_report(f"{built_in.name}: {built_in.summary}"))

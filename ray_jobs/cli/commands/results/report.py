@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import StoreOption, existing_store, require_output
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
 
 
 def report(

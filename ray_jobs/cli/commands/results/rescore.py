@@ -9,11 +9,18 @@ import typer
 from mlprune.errors import BadInputError, unknown
 from mlprune.given_files import read_given_text
 from mlprune.vocabulary import RuleName
-from ray_jobs.cli.options import DigitsOption, FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import echo, format_result
+from ray_jobs.cli.options import (
+    DigitsOption,
+    FormatOption,
+    StoreOption,
+    WideOption,
+    echo,
+    existing_store,
+    format_result,
+)
 
 if TYPE_CHECKING:
-    from mlprune.steps.evaluate.rescore import Rescored
+    from mlprune.steps.rescore.rescore import Rescored
 
 RULES: tuple[RuleName, ...] = get_args(RuleName)
 
@@ -43,10 +50,10 @@ def rescore(
 
     Example: mlprune rescore --store runs/ --rule candidate_mean --task xnli
     """
-    from mlprune.steps.evaluate.rescore import Change, Selection  # noqa: PLC0415 - commands import lazily
-    from mlprune.steps.evaluate.rescore import rescore as rescore_store  # noqa: PLC0415
+    from mlprune.steps.rescore.rescore import Change, Selection  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.rescore.rescore import rescore as rescore_store  # noqa: PLC0415 - commands import lazily
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
-    from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
+    from ray_jobs.driver.run_log import recorded_run  # noqa: PLC0415
 
     if generated:
         unused = {"rule": rule, "examples": examples, "task": task, "split": split, "variant": variant}
@@ -71,9 +78,9 @@ def _rate_generated(
     Raises:
         BadInputError: an option of evaluations is given.
     """
-    from mlprune.steps.demonstrate.generated_languages import rate_generated_texts  # noqa: PLC0415
+    from mlprune.steps.demonstrate.generation import rate_generated_texts  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
-    from ray_jobs.driver.provenance import recorded_run  # noqa: PLC0415
+    from ray_jobs.driver.run_log import recorded_run  # noqa: PLC0415
 
     for option, value in unused.items():
         if value is not None:

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import StoreOption, existing_store
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import StoreOption, echo, existing_store
 
 
 def export(
@@ -42,7 +41,7 @@ def export(
     from catalog.store import Catalog  # noqa: PLC0415
     from mlprune import __version__  # noqa: PLC0415
     from mlprune.standards.every_eval_ever import Submission  # noqa: PLC0415
-    from mlprune.steps.variant_names import find_variants  # noqa: PLC0415
+    from mlprune.steps.variants.variant_text import find_variants  # noqa: PLC0415
 
     opened = existing_store(store)
     submission = Submission(
@@ -84,8 +83,8 @@ def import_(
       mlprune results import results_2026-11-26T18-00-00.json --variant wanda-fr-en --store runs/
     """
     from catalog.store import Catalog  # noqa: PLC0415 - commands import lazily
-    from mlprune.steps.external.import_results import import_results  # noqa: PLC0415
-    from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
+    from mlprune.steps.evaluate.harness import import_results  # noqa: PLC0415
+    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
     from mlprune.store.store import Store  # noqa: PLC0415
 
     opened = Store(store, quarantine=True)

@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import AddressOption, AllowPluginsOption, show_start
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import AddressOption, AllowPluginsOption, echo, show_start
 
 
 def doctor(
@@ -30,8 +29,7 @@ def doctor(
     """
     show_start("examining this machine")
     from ray_jobs.doctor.findings import is_healthy, to_json, to_text  # noqa: PLC0415
-    from ray_jobs.doctor.gpu import examine_gpus  # noqa: PLC0415
-    from ray_jobs.doctor.machine import examine_machine  # noqa: PLC0415
+    from ray_jobs.doctor.machine import examine_gpus, examine_machine  # noqa: PLC0415
     from ray_jobs.doctor.ray_cluster import examine_ray  # noqa: PLC0415
 
     findings = [*examine_machine(), *examine_gpus(), *examine_ray(address)]
@@ -40,7 +38,7 @@ def doctor(
 
         findings += examine_store(store)
     if recipe is not None:
-        from ray_jobs.doctor.recipe import examine_recipe  # noqa: PLC0415
+        from ray_jobs.doctor.store import examine_recipe  # noqa: PLC0415
 
         used_store = store or "./runs"
         findings += examine_recipe(

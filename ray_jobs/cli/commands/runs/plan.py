@@ -13,9 +13,10 @@ from ray_jobs.cli.options import (
     RecipeArgument,
     ShrinkOption,
     StoreOption,
+    echo,
+    format_report,
     show_start,
 )
-from ray_jobs.cli.result_output import echo, format_report
 
 
 def plan(
@@ -54,7 +55,7 @@ def plan(
 
     if model is None:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
-    from mlprune.plan.described_cluster import parse_cluster  # noqa: PLC0415
+    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415
     from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 

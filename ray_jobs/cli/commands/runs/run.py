@@ -13,9 +13,9 @@ from ray_jobs.cli.options import (
     RecipeArgument,
     ShrinkOption,
     StoreOption,
+    echo,
     show_start,
 )
-from ray_jobs.cli.result_output import echo
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
       mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
     show_start(f"planning {recipe}: reading its model and texts")
-    from mlprune.plan.retired_files.remake import requested_remake  # noqa: PLC0415 - commands import lazily
+    from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - commands import lazily
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 

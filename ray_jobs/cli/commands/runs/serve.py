@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import StoreOption
-from ray_jobs.cli.result_output import echo
-from ray_jobs.process.install_command import install_command
+from ray_jobs.cli.options import StoreOption, echo
+from ray_jobs.process.installed import install_command
 
 
 def serve(
@@ -31,7 +30,7 @@ def serve(
     try:
         from catalog.serve.report_child import render_in_child  # noqa: PLC0415
         from catalog.serve.server import Sources, live_server  # noqa: PLC0415
-        from ray_jobs.cli.commands.runs.live_runs import runs_reader  # noqa: PLC0415
+        from ray_jobs.cli.status_text import runs_reader  # noqa: PLC0415
     except ModuleNotFoundError as err:
         raise BadInputError(
             "the extra serve is not installed", expected=install_command("serve"), got=str(err)

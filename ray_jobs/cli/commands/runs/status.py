@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import StoreOption
-from ray_jobs.cli.result_output import echo, format_report
+from ray_jobs.cli.options import StoreOption, echo, format_report
 
 
 def status(
@@ -21,7 +20,7 @@ def status(
     """
     from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
     from ray_jobs.cli.status_text import format_run  # noqa: PLC0415
-    from ray_jobs.driver.status.run_status import store_status  # noqa: PLC0415
+    from ray_jobs.driver.run_status import store_status  # noqa: PLC0415
 
     opened = Store(store)
     while True:

@@ -8,9 +8,8 @@ import typer
 
 from mlprune.counted import counted
 from mlprune.errors import BadInputError, MlpruneError
-from ray_jobs.cli.options import StoreOption, existing_store
-from ray_jobs.cli.result_output import echo
-from ray_jobs.process.install_command import install_command
+from ray_jobs.cli.options import StoreOption, echo, existing_store
+from ray_jobs.process.installed import install_command
 
 if TYPE_CHECKING:
     from catalog.check import Damage
@@ -65,7 +64,7 @@ def check(
       mlprune catalog check --deep --sample 20 --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - commands import lazily
-    from catalog.deep_check import deep_check  # noqa: PLC0415
+    from catalog.check import deep_check  # noqa: PLC0415 - commands import lazily
     from mlprune.store.merge import unverified_records  # noqa: PLC0415
     from mlprune.store.retired import remake_command, retired_groups  # noqa: PLC0415
 
@@ -107,7 +106,7 @@ def _result_notes(store: "Store") -> "Iterator[str]":
 
 def _repair(store: str, damages: Iterable["Damage"]) -> None:
     """Repair a store and print what was done and the next step."""
-    from catalog.repair import repair  # noqa: PLC0415 - commands import lazily
+    from catalog.check import repair  # noqa: PLC0415 - commands import lazily
 
     result = repair(existing_store(store, quarantine=True), damages)
     for path in result.set_aside:
@@ -141,7 +140,7 @@ def merge(
       mlprune catalog merge /mnt/laptop/runs --store runs/
       mlprune catalog merge /mnt/laptop/runs --unverified --store runs/
     """
-    from catalog.deep_check import examination  # noqa: PLC0415 - commands import lazily
+    from catalog.check import examination  # noqa: PLC0415 - commands import lazily
     from catalog.ingest.record_rows import row_problems  # noqa: PLC0415
     from catalog.store import Catalog  # noqa: PLC0415
     from mlprune.store.merge import MOST_NAMED, mark_unverified  # noqa: PLC0415

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from mlprune.counted import counted
 from mlprune.errors import BadInputError
-from ray_jobs.cli.result_output import echo, format_result
+from ray_jobs.cli.options import echo, format_result
 
 if TYPE_CHECKING:
-    from mlprune.store.retention.rules import Decision
+    from mlprune.store.retention import Decision
     from mlprune.store.store import Store
 
 MAX_LISTED_ROWS = 40
@@ -82,9 +82,7 @@ def apply_retention(
     """
     from catalog.retention import RankingRequest, decision_table, rank_variants  # noqa: PLC0415 - commands import lazily
     from catalog.store import Catalog  # noqa: PLC0415
-    from mlprune.store.retention.mask_files import mask_files  # noqa: PLC0415
-    from mlprune.store.retention.retire import retire  # noqa: PLC0415
-    from mlprune.store.retention.rules import RetentionRules, decide  # noqa: PLC0415
+    from mlprune.store.retention import RetentionRules, decide, mask_files, retire  # noqa: PLC0415
     from mlprune.store.retired import remake_command  # noqa: PLC0415
 
     options.require_consistent()

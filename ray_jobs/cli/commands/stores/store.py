@@ -5,8 +5,7 @@ from typing import Annotated
 import typer
 
 from ray_jobs.cli.commands.stores.retention import RetentionOptions, RetentionOutput, apply_retention
-from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, existing_store
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import FormatOption, StoreOption, WideOption, echo, existing_store
 
 MAX_LISTED_FILES = 50
 """Files that `gc` lists by name."""

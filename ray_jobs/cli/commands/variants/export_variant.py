@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, existing_store
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, echo, existing_store
 
 
 def export(
@@ -23,9 +22,9 @@ def export(
 
     Example: mlprune export 0f3a... exported/ --store runs/
     """
-    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415
-    from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)

@@ -14,11 +14,11 @@ from ray_jobs.cli.options import (
     ModelOption,
     StoreOption,
     VariantsArgument,
+    echo,
     existing_store,
     parse_dtype,
 )
-from ray_jobs.cli.result_output import echo
-from ray_jobs.process.install_command import install_command
+from ray_jobs.process.installed import install_command
 
 DEFAULT_BATCH_TOKENS = 4096
 

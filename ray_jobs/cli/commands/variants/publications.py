@@ -4,13 +4,12 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from catalog.queries import named_query
 from catalog.results import QueryResult, to_json
-from catalog.sql_files import statement
-from catalog.standards.evaluated import data_set_commits
+from catalog.sql_files import named_query, statement
+from catalog.standards import data_set_commits
 from catalog.store import Catalog
 from mlprune.json_values import JsonObject, as_object, as_str
-from mlprune.steps.publish.publication import Publication
+from mlprune.steps.publish.publish import Publication
 from mlprune.store.store import Store
 
 

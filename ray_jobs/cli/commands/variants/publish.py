@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import ModelOption, StoreOption, VariantsArgument, existing_store
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantsArgument, echo, existing_store
 
 
 def publish(
@@ -25,9 +24,9 @@ def publish(
       mlprune publish fr-en --to published/ --store runs/
       mlprune publish fr-en sw-en --to published/ --store runs/
     """
-    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415 - commands import lazily
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - commands import lazily
     from mlprune.steps.publish.publish import publish_variants  # noqa: PLC0415
-    from mlprune.steps.variant_names import find_variants  # noqa: PLC0415
+    from mlprune.steps.variants.variant_text import find_variants  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
     from ray_jobs.cli.commands.variants.publications import publications_of  # noqa: PLC0415
 

@@ -2,8 +2,7 @@
 
 import typer
 
-from ray_jobs.cli.options import AllowPluginsOption, ModelOption, StoreOption, VariantArgument, existing_store
-from ray_jobs.cli.result_output import echo
+from ray_jobs.cli.options import AllowPluginsOption, ModelOption, StoreOption, VariantArgument, echo, existing_store
 
 
 def verify(
@@ -20,9 +19,9 @@ def verify(
     Example: mlprune verify 0f3a... --store runs/
     """
     from mlprune.methods.plugins import provide_file  # noqa: PLC0415 - commands import lazily
-    from mlprune.steps.base_model import find_base_model  # noqa: PLC0415
-    from mlprune.steps.prune.verify import verify_variant  # noqa: PLC0415
-    from mlprune.steps.variant_names import find_variant  # noqa: PLC0415
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+    from mlprune.steps.rescore.verify import verify_variant  # noqa: PLC0415
+    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
     from mlprune.store.repair import quarantine_on_damage  # noqa: PLC0415
 
     for path in allow_plugins or ():

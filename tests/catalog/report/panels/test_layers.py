@@ -1,9 +1,58 @@
 import pytest
 
-from catalog.report.panels.layers import MAX_METHODS, MAX_PAIRS, layer_heat_maps, profile_heat_maps
+from catalog.report.panels.layers import (
+    MAX_MASK_METHODS,
+    MAX_METHODS,
+    MAX_PAIRS,
+    MAX_SPARSITIES,
+    MAX_VARIANTS,
+    STYLES,
+    layer_heat_maps,
+    mask_profiles,
+    profile_heat_maps,
+    schedule_panels,
+)
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
-from tests.catalog.report.rows import METHOD, grid
+from tests.catalog.report.rows import METHOD, Rows, drawn, grid
+
+
+def test_schedules_are_drawn_with_the_values_that_they_read(methods_catalog: Catalog) -> None:
+    parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
+    rows = run_report_query(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
+    assert {row["schedule"] for row in rows} == {"owl", "dlp", "given"}
+    (group,) = schedule_panels(rows)
+    assert [key.label for key in group.legend] == [
+        "wanda fr-en 0.5, dlp schedule",
+        "wanda fr-en 0.5, given schedule, blocks [[0,0.25]]",
+        "wanda fr-en 0.5, owl schedule, spread 0.1",
+    ]
+    assert len(group.panels) == 3
+    assert "from 0.250 to 0.600 of a block, 3 variants" in drawn(group.panels[0])
+    assert "Scores above 5 times the block" in drawn(group.panels[1])
+    assert "from 0.0200 to 0.0600" in drawn(group.panels[1])
+    assert "Mean score of a block: from 1.0000 to 3.0000" in drawn(group.panels[2])
+    (given,) = schedule_panels([row for row in rows if row["schedule"] == "given"])
+    assert len(given.panels) == 1
+
+
+def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> None:
+    row = {"base_model": "t", "base_model_id": "m", "score": "wanda", "structure": "row", "propagation": "sequential"}
+    row |= {"demonstration_label": "fr", "settings": "given schedule", "sparsity": 0.5, "outliers_id": None}
+    row |= {"block_values_id": None}
+    rows = [
+        {**row, "variant_id": f"v{n}", "label": f"variant {n}", "block": block, "removed_share": 0.5}
+        for n in range(MAX_VARIANTS + 2)
+        for block in (0, 1)
+    ]
+    (group,) = schedule_panels(rows)
+    assert len({key.colour for key in group.legend}) == len(group.legend) == MAX_VARIANTS
+    assert group.title == f"t, {MAX_VARIANTS} of {MAX_VARIANTS + 2} variants drawn, all of them in the data"
+
+
+def test_schedules_differ_in_their_marks_too() -> None:
+    looks = {(look.marker, look.is_hollow) for look in STYLES}
+    assert len(looks) == len(STYLES) == MAX_VARIANTS
 
 
 def test_the_differences_of_profiles_are_drawn_for_each_pair_with_the_values_of_the_query(
@@ -83,3 +132,57 @@ def test_a_method_that_removes_nothing_is_drawn() -> None:
     row = {"base_model": "t", "base_model_id": "m", **METHOD, "block": 0, "layer": "fc1", "removed_share": 0.0}
     (group,) = layer_heat_maps([row])
     assert grid(group.panels[0]).texts == {(0, 0): "0.00"}
+
+
+def test_the_overlap_of_a_layer_is_corrected_by_that_of_unrelated_masks(catalog: Catalog, rows: Rows) -> None:
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+    removed = {
+        (row["variant_id"], row["block"], row["layer"]): row["n_removed"] / row["n_weights"]
+        for row in rows["variant_layers"]
+    }
+    answer_rows = run_report_query(catalog, "mask_overlaps").rows
+    assert {row["sparsity"] for row in answer_rows} == {0.1, 0.3, 0.5}
+    (cell,) = [
+        row
+        for row in answer_rows
+        if (row["score"], row["propagation"], row["sparsity"]) == ("wanda", "dense", 0.3)
+        and (row["block"], row["layer"]) == (1, "fc1")
+    ]
+    pairs = [
+        row
+        for row in rows["mask_overlaps"]
+        if (row["block"], row["layer"]) == (1, "fc1")
+        and all(
+            (variants[row[side]]["score"], variants[row[side]]["propagation"], variants[row[side]]["sparsity"])
+            == ("wanda", "dense", 0.3)
+            for side in ("variant_a", "variant_b")
+        )
+    ]
+    corrected = []
+    for row in pairs:
+        first, second = (removed[row[side], 1, "fc1"] for side in ("variant_a", "variant_b"))
+        both = first * second
+        chance = both / (first + second - both)
+        assert cell["chance"] == pytest.approx(chance)
+        corrected.append((row["jaccard"] - chance) / (1 - chance))
+    assert cell["n_pairs"] == len(pairs) == 6
+    assert cell["jaccard"] == pytest.approx(sum(row["jaccard"] for row in pairs) / len(pairs))
+    assert cell["corrected"] == pytest.approx(sum(corrected) / len(corrected))
+    assert cell["lowest"] == min(row["jaccard"] for row in pairs)
+
+
+def test_heat_maps_state_the_chance_level_and_leave_out_sparsities_that_are_too_many() -> None:
+    row = {"base_model": "t", "base_model_id": "m", **METHOD, "n_pairs": 3, "chance": 0.176, "least_alike": "fr and sw"}
+    rows = [
+        {**row, "settings": f"setting {method}", "sparsity": level / 10, "block": 2, "layer": layer, "corrected": value}
+        for method in range(MAX_MASK_METHODS + 1)
+        for level in range(1, MAX_SPARSITIES + 2)
+        for layer, value in (("fc1", 0.8), ("fc2", 0.6))
+    ]
+    (group,) = mask_profiles(rows)
+    n_all = (MAX_MASK_METHODS + 1) * (MAX_SPARSITIES + 1)
+    assert f"{MAX_MASK_METHODS * MAX_SPARSITIES} of {n_all} methods and sparsities drawn" in group.title
+    first = grid(group.panels[0])
+    assert first.title.endswith("sparsity 0.1: 3 pairs of variants, Jaccard by chance 0.18")
+    assert "least in block 2, fc2: 0.600 (fr and sw)" in first.label
+    assert (first.rows, first.columns) == (("2",), ("fc1", "fc2"))

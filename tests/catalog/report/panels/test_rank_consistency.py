@@ -1,6 +1,6 @@
 from matplotlib.figure import Figure
 
-from catalog.report.drawing.exhibits import Panel
+from catalog.report.exhibits import Panel
 from catalog.report.panels.rank_consistency import consistency_intervals, consistency_matrices
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog

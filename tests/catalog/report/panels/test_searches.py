@@ -4,9 +4,7 @@ from typing import Any
 
 import pytest
 
-from catalog.report.panels.searches.fronts import front_panels
-from catalog.report.panels.searches.trials import best_trial, trial_panels
-from catalog.report.panels.searches.verdicts import verdict_sentence
+from catalog.report.panels.searches import best_trial, front_panels, trial_panels, verdict_sentence
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from tests.catalog.report.rows import Rows, drawn

@@ -1,20 +1,262 @@
-"""Properties of all inference methods over random predictions: intervals nest, have the estimate and agree with p."""
+"""Accuracy: Wilson and Tango for independent items, sign flips over clusters otherwise."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from mlprune.evaluation.inference.aggregates import Aggregate, aggregate
-from mlprune.evaluation.inference.estimates import Difference, contradicts
-from mlprune.evaluation.inference.language_groups import language_groups
-from mlprune.evaluation.inference.language_sums import language_sums
-from mlprune.evaluation.inference.methods import INFERENCE, compare
+from mlprune.evaluation.inference.estimates import Difference, contradicts, resamples_of
+from mlprune.evaluation.inference.language_sums import language_groups, language_sums
+from mlprune.evaluation.inference.methods import INFERENCE, compare, measure
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
-from mlprune.evaluation.task_metrics import METRICS
-from tests.mlprune.evaluation.inference.test_resampled import random_predictions
-from tests.plain_inference import answers, texts
+from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
+from mlprune.numeric.statistics.bootstrap import bca_interval
+from mlprune.numeric.statistics.calibration_interval import CorrectedEstimate, calibration_interval
+from mlprune.numeric.statistics.paired_proportions import tango_interval, tango_p_value
+from tests.example_predictions import whole_texts, with_scores
+from tests.plain_inference import answers, plain_p_value, texts
+
+ACCURACY = METRICS["accuracy"]
+SHARED = next(metric for metric in task_metrics("facts", "fr") if metric.name == "accuracy")
+
+
+def test_independent_right_or_wrong_answers_have_wilsons_interval() -> None:
+    value = measure((ACCURACY,), answers([1] * 30 + [0] * 10))["accuracy"]
+    expected = stats.binomtest(30, 40).proportion_ci(method="wilson")
+    assert (value.method, value.value, value.n, value.n_clusters) == ("wilson", 0.75, 40, 40)
+    assert (value.interval.low, value.interval.high) == pytest.approx((expected.low, expected.high))
+    assert value.standard_error == pytest.approx(np.sqrt(0.75 * 0.25 / 39))
+
+
+def test_an_accuracy_of_1_has_an_interval_with_a_width() -> None:
+    value = measure((ACCURACY,), answers([1] * 150))["accuracy"]
+    assert value.interval.high == 1.0
+    assert value.interval.low == pytest.approx(0.975, abs=0.002)
+
+
+def test_items_of_one_cluster_widen_the_interval() -> None:
+    right = [1] * 12 + [0] * 12
+    clusters = [f"c{number // 4}" for number in range(24)]
+    alone, together = (measure((ACCURACY,), answers(right, names))["accuracy"] for names in ((), clusters))
+    assert (together.method, together.n, together.n_clusters) == ("wilson_effective", 24, 6)
+    assert together.interval.low < alone.interval.low < alone.interval.high < together.interval.high
+
+
+def test_independent_items_are_compared_by_tangos_test() -> None:
+    ours, theirs = [1] * 9 + [0] * 3 + [1] * 20 + [0] * 8, [0] * 9 + [1] * 3 + [1] * 20 + [0] * 8
+    got = compare((ACCURACY,), answers(ours), answers(theirs))["accuracy"]
+    assert (got.method, got.test, got.scale) == ("tango", "tango", "difference")
+    assert (got.n, got.n_gained, got.n_lost, got.difference) == (40, 9, 3, pytest.approx(6 / 40))
+    assert (got.p_value, got.interval) == (tango_p_value(9, 3, 40), tango_interval(9, 3, 40))
+    exact = stats.binomtest(3, 12)
+    assert got.p_mid_mcnemar == pytest.approx(exact.pvalue - stats.binom.pmf(3, 12, 0.5))
+    assert got.smallest_significant == pytest.approx(4 / 40)
+    assert got.detectable_difference is not None
+    assert 0.15 < got.detectable_difference < 0.35
+
+
+def test_clusters_are_exchanged_as_a_whole() -> None:
+    ours = np.array([1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 0, 1], dtype=float)
+    theirs = np.array([0, 0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0], dtype=float)
+    clusters = list("aabbccddeeff")
+    sums = (ours - theirs).reshape(6, 2).sum(axis=1)
+    got = compare((ACCURACY,), answers(ours, clusters), answers(theirs, clusters))["accuracy"]
+    assert got.p_value == pytest.approx(plain_p_value(6, lambda signs: float(np.dot(signs, sums))))
+    assert (got.method, got.test, got.n_clusters) == ("sign_flip", "sign_flip", 6)
+    assert got.standard_error == pytest.approx(np.sqrt(6 / 5 * ((sums - sums.mean()) ** 2).sum()) / 12)
+    assert not got.interval_contradicts_p
+
+
+def test_a_tie_makes_credit_fractional_and_leaves_mcnemar_undefined() -> None:
+    got = compare((SHARED,), answers([1.0, 0.5, 0.0] * 5), answers([0.5, 0.5, 0.0] * 5))["accuracy"]
+    assert (got.method, got.p_mid_mcnemar, got.n_gained, got.n_lost) == ("sign_flip", None, 5, 0)
+    assert got.difference == pytest.approx(0.5 / 3)
+
+
+@pytest.mark.parametrize("clusters", [(), [f"c{number // 2}" for number in range(40)]])
+def test_equal_answers_differ_by_0_within_an_interval_with_a_width(clusters: list[str]) -> None:
+    predictions = answers([1] * 40, clusters)
+    got = compare((ACCURACY,), predictions, predictions)["accuracy"]
+    assert (got.difference, got.p_value, got.interval_contradicts_p) == (0.0, 1.0, False)
+    assert got.interval.low < -0.05 < 0.05 < got.interval.high
+
+
+PERPLEXITY = METRICS["perplexity"]
+N_TOKENS = [5, 3, 8, 2, 6, 4, 7]
+OURS = np.array([-9.0, -7.5, -14.0, -5.0, -13.0, -7.0, -12.0])
+THEIRS = np.array([-8.0, -7.0, -15.0, -3.0, -12.0, -7.5, -11.0])
+
+
+def test_a_value_of_many_texts_has_the_bootstrap_t_interval_of_its_logarithm() -> None:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(2, 9, 30)
+    losses = tokens * rng.exponential(2.0, 30)
+    value = measure((PERPLEXITY,), texts(-losses, tokens.tolist()))["perplexity"]
+    ratio = losses.sum() / tokens.sum()
+
+    def ratio_and_error(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+        centre = a.sum() / b.sum()
+        return centre, np.sqrt(30 / 29 * ((a - centre * b) ** 2).sum()) / b.sum()
+
+    drawn = np.random.Generator(np.random.PCG64(0)).integers(0, 30, size=(1999, 30))
+    resampled = np.array([ratio_and_error(losses[row], tokens[row]) for row in drawn])
+    quantiles = np.quantile((resampled[:, 0] - ratio) / resampled[:, 1], [0.975, 0.025])
+    expected = np.exp(ratio - quantiles * ratio_and_error(losses, tokens)[1])
+    assert value.method == "log_bootstrap_t"
+    assert (value.interval.low, value.interval.high) == pytest.approx(tuple(expected))
+
+
+def test_a_value_of_few_texts_has_the_t_interval_of_its_logarithm() -> None:
+    value = measure((PERPLEXITY,), texts(OURS, N_TOKENS))["perplexity"]
+    tokens = np.array(N_TOKENS)
+    ratio = -OURS.sum() / tokens.sum()
+    error = np.sqrt(7 / 6 * ((-OURS - ratio * tokens) ** 2).sum()) / tokens.sum()
+    reach = stats.t.ppf(0.975, 6) * error
+    assert (value.value, value.method) == (pytest.approx(math.exp(ratio)), "log_t")
+    assert (value.interval.low, value.interval.high) == pytest.approx(
+        (math.exp(ratio - reach), math.exp(ratio + reach))
+    )
+    assert value.standard_error == pytest.approx(math.exp(ratio) * error)
+
+
+def test_one_text_has_no_interval() -> None:
+    value = measure((PERPLEXITY,), texts([-3.0], [2]))["perplexity"]
+    assert (value.value, value.interval, value.standard_error) == (pytest.approx(math.exp(1.5)), None, None)
+
+
+def test_a_difference_is_the_logarithm_of_the_ratio_and_is_tested_by_exchanges() -> None:
+    got = compare((PERPLEXITY,), texts(OURS, N_TOKENS), texts(THEIRS, N_TOKENS))["perplexity"]
+    values = [measure((PERPLEXITY,), texts(each, N_TOKENS))["perplexity"].value for each in (OURS, THEIRS)]
+    assert (got.scale, got.difference) == ("log_ratio", pytest.approx(math.log(values[0] / values[1])))
+    assert got.p_value == pytest.approx(plain_p_value(7, lambda signs: float(np.dot(signs, THEIRS - OURS))))
+    assert not got.interval_contradicts_p
+    assert got.n_gained is got.smallest_significant is None
+
+
+def test_texts_of_one_cluster_are_exchanged_together() -> None:
+    clusters = list("aabbccc")
+    got = compare((PERPLEXITY,), texts(OURS, N_TOKENS, clusters), texts(THEIRS, N_TOKENS, clusters))["perplexity"]
+    sums = [(THEIRS - OURS)[rows].sum() for rows in ([0, 1], [2, 3], [4, 5, 6])]
+    assert got.n_clusters == 3
+    assert got.p_value == pytest.approx(plain_p_value(3, lambda signs: float(np.dot(signs, sums))))
+
+
+N = 12
+
+
+def random_predictions(seed: int, n: int = N, *, strength: float = 0.7) -> Predictions:
+    """Three labels, right more often than not."""
+    rng = np.random.default_rng(seed)
+    gold = np.random.default_rng(0).integers(0, 3, n)
+    scores = rng.normal(-5.0, 1.0, (n, 3))
+    scores[np.arange(n), gold] += strength
+    ids = tuple(str(number) for number in range(n))
+    starts, n_tokens = np.arange(0, 3 * n + 1, 3), np.full(3 * n, 4)
+    return whole_texts(ids, starts, gold=gold, log_likelihoods=scores.reshape(-1) * 4, n_tokens=n_tokens)
+
+
+def swapped(metric: Metric, first: Predictions, second: Predictions, signs: Sequence[int]) -> float:
+    """Difference after exchanging the items of sign -1, computed item by item."""
+    a, b = metric.statistics(first), metric.statistics(second)
+    ours = sum(row if sign == 1 else other for row, other, sign in zip(a, b, signs, strict=True))
+    theirs = sum(other if sign == 1 else row for row, other, sign in zip(a, b, signs, strict=True))
+    return float(metric.value(ours) - metric.value(theirs))
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "ece"])
+def test_p_values_are_those_of_all_exchanges_of_items(name: str) -> None:
+    first, second = random_predictions(1, 8), random_predictions(2, 8, strength=0.0)
+    got = compare((METRICS[name],), first, second)[name]
+    expected = plain_p_value(8, lambda signs: swapped(METRICS[name], first, second, signs))
+    assert (got.p_value, got.test) == (pytest.approx(expected), "randomization")
+    assert got.difference == pytest.approx(swapped(METRICS[name], first, second, [1] * 8))
+
+
+def test_intervals_are_those_of_resampled_items() -> None:
+    metric, (first, second) = METRICS["f1_macro"], (random_predictions(1, 40), random_predictions(2, 40))
+    a, b = metric.statistics(first), metric.statistics(second)
+    resampled = np.array([metric.value(row @ a) - metric.value(row @ b) for row in resamples_of(40).astype(float)])
+    jackknife = np.array(
+        [metric.value(np.delete(a, i, 0).sum(0)) - metric.value(np.delete(b, i, 0).sum(0)) for i in range(40)]
+    )
+    got = compare((metric,), first, second)["f1_macro"]
+    expected = bca_interval(resampled, got.difference, jackknife)
+    assert (got.interval.low, got.interval.high) == pytest.approx((expected.low, expected.high))
+    assert got.standard_error == pytest.approx(resampled.std(ddof=1))
+
+
+def test_metrics_of_the_same_statistics_are_computed_together_and_independently_of_their_order() -> None:
+    first, second = random_predictions(1, 40), random_predictions(2, 40)
+    metrics = task_metrics("xnli", "fr")
+    together = compare(metrics, first, second)
+    assert list(together) == [metric.name for metric in metrics]
+    for metric in metrics:
+        assert compare((metric,), first, second)[metric.name] == together[metric.name]
+        assert measure((metric,), first)[metric.name] == measure(metrics, first)[metric.name]
+
+
+def test_equal_predictions_differ_by_0_with_an_interval_around_it() -> None:
+    predictions = random_predictions(1, 40)
+    for got in compare(task_metrics("xnli", "fr"), predictions, predictions).values():
+        assert (got.difference, got.p_value, got.interval_contradicts_p) == (0.0, 1.0, False)
+        assert got.interval.low < 0.0 < got.interval.high
+
+
+def test_a_perfect_translation_has_an_interval_with_a_width() -> None:
+    sentences = tuple(f"the {number} cats sat on the mat" for number in range(20))
+    value = measure((METRICS["bleu"],), Translations(tuple(map(str, range(20))), sentences, sentences))["bleu"]
+    assert (value.value, value.method, value.interval.high) == (pytest.approx(1.0), "score", 1.0)
+    assert 0.7 < value.interval.low < 0.95
+
+
+def test_one_item_has_a_value_without_a_standard_error() -> None:
+    first, second = random_predictions(1, 1), random_predictions(2, 1)
+    metrics = task_metrics("xnli", "fr")
+    assert all(value.standard_error is None for value in measure(metrics, first).values())
+    assert all(got.interval.contains(got.difference) for got in compare(metrics, first, second).values())
+
+
+ECE = METRICS["ece"]
+
+
+def drawn(seed: int, n: int = 60) -> Predictions:
+    """Answers that are right as often as their confidence says."""
+    rng = np.random.default_rng(seed)
+    odds = rng.uniform(0.1, 2.0, n)
+    right = rng.uniform(size=n) < 1 / (1 + np.exp(-odds))
+    return with_scores([[0.0, -float(value)] for value in odds], [0 if one else 1 for one in right])
+
+
+def corrected(predictions: Predictions) -> CorrectedEstimate:
+    statistics = ECE.statistics(predictions)
+    sums = resamples_of(len(statistics)).astype(float) @ statistics
+    return calibration_interval(sums[:, :-1] / sums[:, -1:], statistics[:, :-1].mean(axis=0))
+
+
+def test_the_interval_of_a_calibrated_model_reaches_lower_than_that_of_the_resamples() -> None:
+    predictions = drawn(3)
+    value = measure((ECE,), predictions)["ece"]
+    expected = corrected(predictions)
+    assert value.interval is not None
+    assert (value.interval.low, value.interval.high) == pytest.approx((expected.interval.low, expected.interval.high))
+    assert value.method == "debiased"
+    assert value.interval.low < value.value / 2
+
+
+def test_a_difference_combines_the_intervals_of_both_sides() -> None:
+    first, second = drawn(3), drawn(4)
+    got, back = compare((ECE,), first, second)["ece"], compare((ECE,), second, first)["ece"]
+    values = [measure((ECE,), each)["ece"].value for each in (first, second)]
+    estimates = [corrected(each) for each in (first, second)]
+    assert (got.difference, got.method) == (pytest.approx(values[0] - values[1]), "debiased")
+    assert got.interval.contains(estimates[0].value - estimates[1].value)
+    assert (got.interval.low, got.interval.high) == pytest.approx((-back.interval.high, -back.interval.low))
+    assert got.p_value == back.p_value
+
 
 Both = tuple[Predictions, Predictions] | tuple[Translations, Translations]
 SIZES = (3, 8, 40)

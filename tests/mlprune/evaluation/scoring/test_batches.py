@@ -1,17 +1,111 @@
-"""Content and size of batches, compared with the texts."""
+"""Constants of batches and groups per kind of device."""
 
+import itertools
 import random
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.evaluation.scoring.batches import TextBatch, plan_texts
-from mlprune.evaluation.scoring.grouping import GROUPINGS
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.errors import BadInputError
+from mlprune.evaluation.scoring.batches import (
+    GROUPINGS,
+    KEYS_PER_TOKEN,
+    PrefixGroup,
+    ScoredText,
+    TextBatch,
+    plan_texts,
+    shared_prefixes,
+)
+from mlprune.recipe import AUTO_BATCH_TOKENS
+from mlprune.vocabulary import DeviceName
+
+
+def test_every_kind_of_device_has_its_constants_and_a_batch_size() -> None:
+    assert set(get_args(DeviceName)) == set(GROUPINGS) == set(AUTO_BATCH_TOKENS)
+
+
+def test_groups_attend_to_fewer_tokens_in_small_batches() -> None:
+    grouping = GROUPINGS["cuda"]
+    assert grouping.max_keys(10) == 10 * KEYS_PER_TOKEN
+    assert grouping.max_keys(10**9) == grouping.max_group_keys
+
 
 TEXTS = st.lists(
+    st.lists(st.integers(1, 3), min_size=2, max_size=7).map(lambda tokens: ScoredText(tuple(tokens), 1)), max_size=12
+)
+
+
+def n_run(groups: list[PrefixGroup]) -> int:
+    """Number of tokens that are run."""
+    return sum(len(group.prefix) + sum(group.continuation_lengths) for group in groups)
+
+
+@settings(deadline=None, max_examples=25)
+@given(texts=TEXTS)
+def test_every_text_is_in_one_group_and_begins_with_its_prefix(texts: list[ScoredText]) -> None:
+    groups = shared_prefixes(texts)
+    assert sorted(text for group in groups for text in group.members) == list(range(len(texts)))
+    for group in groups:
+        for text, length in zip(group.members, group.continuation_lengths, strict=True):
+            inputs = texts[text].inputs
+            assert inputs[: len(group.prefix)] == group.prefix
+            assert length == len(inputs) - len(group.prefix)
+        assert list(group.continuation_lengths) == sorted(group.continuation_lengths, reverse=True)
+
+
+def least(texts: list[ScoredText]) -> int:
+    """Fewest tokens that any grouping runs: every set of texts is tried with its longest common prefix."""
+    best = {0: 0}
+    for subset in range(1, 1 << len(texts)):
+        members = [text.inputs for index, text in enumerate(texts) if subset >> index & 1]
+        columns = zip(*members, strict=False)
+        shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, columns)))
+        cost = shared + sum(len(inputs) - shared for inputs in members) if shared else 10**6
+        best[subset] = min(
+            [cost, *(best[part] + best[subset - part] for part in range(1, subset) if part & subset == part)]
+        )
+    return best[(1 << len(texts)) - 1]
+
+
+def test_hardly_any_other_grouping_runs_fewer_tokens() -> None:
+    draw = random.Random(3)
+    excess = []
+    for n_texts in (2, 3, 4, 5) * 40:
+        lengths = [draw.randint(2, 9) for _ in range(n_texts)]
+        texts = [ScoredText(tuple(draw.randint(1, 2) for _ in range(length)), 1) for length in lengths]
+        excess.append(n_run(shared_prefixes(texts)) - least(texts))
+    assert set(excess) <= {0, 1}
+    assert sum(excess) <= 1
+
+
+def test_candidates_share_their_question_and_questions_their_shots() -> None:
+    head, questions, answers = (1,) * 50, ((2, 2, 2), (3, 3, 3)), ((7,), (8, 8))
+    texts = [ScoredText(head + question + answer, 1) for question in questions for answer in answers]
+    assert n_run(shared_prefixes(texts)) == 50 + 2 * (3 + 3 + 1)
+    lone = [ScoredText(text.tokens[40:], 1) for text in texts[:2]]
+    assert n_run(shared_prefixes(lone)) == 13 + 1
+
+
+def test_a_text_that_others_continue_is_in_their_group() -> None:
+    texts = [ScoredText((1, 2, 3, 4), 1), ScoredText((1, 2, 3, 4, 5, 6), 1), ScoredText((1, 2, 3, 7, 8), 1)]
+    (group,) = shared_prefixes(texts)
+    assert (group.prefix, group.members, group.continuation_lengths) == ((1, 2, 3), (1, 2, 0), (2, 1, 0))
+
+
+def test_equal_texts_are_run_once() -> None:
+    assert n_run(shared_prefixes([ScoredText((1, 2, 3), 1)] * 5)) == 2
+
+
+@pytest.mark.parametrize(("tokens", "n_context"), [((1, 2), 0), ((1, 2), 2), ((1,), 1)])
+def test_a_text_needs_a_given_and_a_scored_token(tokens: tuple[int, ...], n_context: int) -> None:
+    with pytest.raises(BadInputError, match="nothing is"):
+        ScoredText(tokens, n_context)
+
+
+BATCHES_TEXTS = st.lists(
     st.lists(st.integers(1, 3), min_size=2, max_size=9).flatmap(
         lambda tokens: st.builds(ScoredText, st.just(tuple(tokens)), st.integers(1, len(tokens) - 1))
     ),
@@ -40,7 +134,7 @@ def read_back(planned: TextBatch) -> dict[int, list[tuple[tuple[int, ...], int]]
 
 
 @settings(deadline=None, max_examples=25)
-@given(texts=TEXTS, batch_tokens=st.integers(1, 40))
+@given(texts=BATCHES_TEXTS, batch_tokens=st.integers(1, 40))
 def test_every_scored_token_follows_all_tokens_before_it(texts: list[ScoredText], batch_tokens: int) -> None:
     batches = plan_texts(texts, batch_tokens=batch_tokens)
     assert sorted(text for planned in batches for text in planned.texts) == list(range(len(texts)))
@@ -51,7 +145,7 @@ def test_every_scored_token_follows_all_tokens_before_it(texts: list[ScoredText]
 
 
 @settings(deadline=None, max_examples=25)
-@given(texts=TEXTS)
+@given(texts=BATCHES_TEXTS)
 def test_padding_is_before_prefixes_and_after_continuations(texts: list[ScoredText]) -> None:
     for planned in plan_texts(texts, batch_tokens=30):
         mask = planned.batch.prefix_mask.long()
@@ -75,7 +169,7 @@ def test_the_order_of_the_texts_does_not_change_the_batches() -> None:
 
 
 @settings(deadline=None, max_examples=25)
-@given(texts=TEXTS, batch_tokens=st.integers(1, 60))
+@given(texts=BATCHES_TEXTS, batch_tokens=st.integers(1, 60))
 def test_only_a_long_prefix_exceeds_the_batch_tokens(texts: list[ScoredText], batch_tokens: int) -> None:
     for planned in plan_texts(texts, batch_tokens=batch_tokens):
         n_prefixes, length = planned.batch.prefix_ids.shape

@@ -18,8 +18,7 @@ from mlprune.evaluation.scoring.translation import (
     run_translation,
     translation_prompts,
 )
-from mlprune.evaluation.tasks.item_groups import ItemGroup
-from mlprune.evaluation.tasks.items import TranslationItem
+from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS

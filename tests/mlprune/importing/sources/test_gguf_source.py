@@ -12,8 +12,7 @@ from mlprune.errors import ModelError
 from mlprune.importing.sources import gguf_file
 from mlprune.importing.sources.gguf_config import gguf_config
 from mlprune.importing.sources.gguf_file import find_gguf, read_header
-from mlprune.importing.sources.gguf_names import ARCHITECTURES
-from mlprune.importing.sources.gguf_source import open_gguf
+from mlprune.importing.sources.gguf_source import ARCHITECTURES, open_gguf
 from tests.gguf_files import write_gguf
 
 

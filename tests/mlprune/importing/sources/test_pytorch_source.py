@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError
-from mlprune.importing.sources.archive_records import record_checksums
+from mlprune.importing.sources.pytorch_archive import record_checksums
 from mlprune.importing.sources.pytorch_source import (
     INDEX_FILE,
     SINGLE_FILE,

@@ -2,21 +2,28 @@
 
 import hashlib
 import json
+import logging
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from mlprune.errors import ModelError
+from mlprune.models.checkpoint import tensor_hashes as weight_scan
 from mlprune.models.checkpoint.tensor_hashes import (
     HASHES_FILE,
     TensorHash,
     read_hashes,
+    scan_weights,
     sha256_of_tensor,
     tensor_hashes,
     write_hashes,
 )
+from mlprune.models.loading import inspect_model
+from tests.tiny_models import save_tiny_model
 
 TENSORS = {
     "a": torch.tensor([[1.0, -0.0], [2.5, 3.0]]),
@@ -72,3 +79,114 @@ def test_a_file_that_ends_in_the_middle_of_a_tensor_is_refused(tmp_path: Path) -
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         tensor_hashes(tmp_path)
+
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound model folder."""
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+def _changed(model: Path, folder: Path, **tensors: Any) -> Path:
+    """A copy of a model folder, with other tensors under some names."""
+    folder.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((model / name).read_bytes())
+    stored = load_file(model / "model.safetensors")
+    stored |= {name: change(stored.get(name)) for name, change in tensors.items()}
+    save_file({name: tensor.contiguous() for name, tensor in stored.items()}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_value_that_is_not_finite_is_found_in_every_dtype(tmp_path: Path, dtype: torch.dtype, value: float) -> None:
+    tensors = {
+        "a": torch.randn(7, 5),
+        "b": torch.full((300,), torch.finfo(dtype).max, dtype=dtype),
+        "c": torch.zeros(3),
+    }
+    tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+    save_file(tensors, tmp_path / "model.safetensors")
+    data = (tmp_path / "model.safetensors").read_bytes()
+    assert scan_weights(tmp_path, {"model.safetensors": tensors}) == {
+        "model.safetensors": hashlib.sha256(data).hexdigest()
+    }
+    tensors["b"][299] = value
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(ModelError, match="not finite") as caught:
+        scan_weights(tmp_path, {"model.safetensors": tensors})
+    context = caught.value.context
+    assert (context["tensor"], context["n_values"]) == ("b", 1)
+    assert context["path"] == str(tmp_path / "model.safetensors")
+
+
+def test_a_tensor_that_the_model_does_not_read_may_have_any_value(tmp_path: Path) -> None:
+    tensors = {"mask": torch.full((4, 4), -math.inf), "used": torch.ones(3), "zz": torch.ones(2, dtype=torch.int64)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    scan_weights(tmp_path, {"model.safetensors": ["used"]})
+
+
+def test_a_file_is_hashed_and_checked_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_scan, "PIECE_BYTES", 64)
+    tensors = {"a": torch.randn(1000), "b": torch.randn(77)}
+    tensors["b"][-1] = math.nan
+    save_file(tensors, tmp_path / "model.safetensors")
+    data = (tmp_path / "model.safetensors").read_bytes()
+    assert scan_weights(tmp_path, {"model.safetensors": ["a"]})["model.safetensors"] == hashlib.sha256(data).hexdigest()
+    with pytest.raises(ModelError, match="not finite"):
+        scan_weights(tmp_path, {"model.safetensors": ["b"]})
+
+
+def test_a_large_model_says_that_its_weights_are_read(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        scan_weights(model, {"model.safetensors": []})
+        assert not caplog.records
+        monkeypatch.setattr(weight_scan, "LARGE_BYTES", 1)
+        scan_weights(model, {"model.safetensors": []})
+    assert str(model) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("model.layers.1.fc1.weight", lambda old: old.index_fill(0, torch.tensor(3), math.nan), "not finite"),
+        ("model.embed_tokens.weight", lambda old: old.index_fill(0, torch.tensor(9), math.inf), "not finite"),
+        ("model.embed_tokens.weight", lambda old: old[:100], "does not fit"),
+        ("model.layers.0.fc2.weight", lambda old: old.to(torch.int8), "quantised or an integer"),
+        ("model.layers.0.fc2.weight", lambda old: old.to(torch.float8_e4m3fn), "quantised or an integer"),
+    ],
+    ids=["nan", "inf in the embedding", "small embedding", "int8", "float8"],
+)
+def test_an_inspection_names_the_tensor_and_the_file(
+    model: Path, tmp_path: Path, name: str, change: Any, message: str
+) -> None:
+    folder = _changed(model, tmp_path / "changed", **{name: change})
+    with pytest.raises(ModelError, match=message) as caught:
+        inspect_model(folder)
+    assert caught.value.context["tensor"] == name
+    assert caught.value.context["path"] == str(folder / "model.safetensors")
+
+
+def test_a_missing_embedding_is_named_itself(model: Path, tmp_path: Path) -> None:
+    folder = _changed(model, tmp_path / "changed")
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["model.embed_tokens.weight"]
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="lack a tensor") as caught:
+        inspect_model(folder)
+    assert caught.value.context["expected"] == "model.embed_tokens.weight"
+
+
+def test_a_quantised_model_is_refused_with_its_method(model: Path, tmp_path: Path) -> None:
+    folder = _changed(model, tmp_path / "changed")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
+    with pytest.raises(ModelError, match="quantised") as caught:
+        inspect_model(folder)
+    assert caught.value.context["got"] == "gptq"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from mlprune.models.families.records import Family
+from mlprune.models.local_chain import load_shard
 from mlprune.models.shard import Shard
-from mlprune.models.shard_loader import load_shard
 
 N_BLOCKS = 2
 Gradients = dict[tuple[int, str], Tensor]

@@ -1,26 +1,194 @@
+"""Key-value caches of a shard."""
+
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Cache, DynamicCache
 
 from mlprune.errors import ModelError
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
+from mlprune.evaluation.scoring.batches import ScoredText
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference import block_runner
-from mlprune.models.inference.call_capture import capture_calls
-from mlprune.models.inference.observed_block import observe_inputs, run_observed
+from mlprune.models.inference.block_runner import KeyValueCaches, capture_calls, hidden_of, prepare
+from mlprune.models.inference.observation import observe_inputs, run_observed
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
-from mlprune.models.shard_loader import load_shard
-from mlprune.numeric.activations.counted_tokens import CountedTokens
+from mlprune.models.local_chain import load_shard
+from mlprune.models.messages import CacheSlot
+from mlprune.numeric.activations.statistics import CountedTokens
 from tests.chains import run_visitor
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_model
 
 TOKENS = torch.tensor([[1, 50, 60, 70], [1, 9, 8, 0]])
-MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool()
+MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_replayed_calls_give_the_logits_of_the_model(name):
+    model, family = tiny_model(name, seed=1, blocks=3), FAMILIES[name]
+    with torch.inference_mode():
+        expected = model(TOKENS, attention_mask=MASK, use_cache=False).logits
+        capture = prepare(model, family, input_ids=TOKENS, attention_mask=MASK, use_cache=False)
+        hidden = capture.hidden
+        for block, call in zip(model.get_submodule(family.blocks), capture.calls, strict=True):
+            filled = call.with_cache(None)
+            hidden = hidden_of(block(hidden, *filled.args, **filled.kwargs), family)
+        logits = model.lm_head(model.get_submodule(family.final_norm)(hidden))
+    assert torch.equal(logits, expected)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_captured_calls_have_a_slot_for_the_cache_and_can_be_pickled(name):
+    model, family = tiny_model(name, seed=1, blocks=2), FAMILIES[name]
+    with torch.inference_mode():
+        inputs = {"input_ids": TOKENS, "attention_mask": MASK, "use_cache": True}
+        calls = prepare(model, family, **inputs, cache=DynamicCache(config=model.config)).calls
+    call = pickle.loads(pickle.dumps(calls))[1]
+    values = [*call.args, *call.kwargs.values()]
+    assert values.count(CacheSlot()) == 1
+    assert not any(isinstance(value, Cache) for value in values)
+    cache = DynamicCache(config=model.config)
+    filled = call.with_cache(cache)
+    assert sum(value is cache for value in [*filled.args, *filled.kwargs.values()]) == 1
+
+
+def test_the_blocks_are_restored_even_if_the_forward_fails():
+    model, family = tiny_model("gpt2", seed=1, blocks=2), FAMILIES["gpt2"]
+    before = [model.transformer.h, model.transformer.ln_f]
+    with capture_calls(model, family):
+        assert model.transformer.h is not before[0]
+    with pytest.raises(IndexError):
+        prepare(model, family, input_ids=TOKENS + 1000)
+    assert model.transformer.h is before[0]
+    assert model.transformer.ln_f is before[1]
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_a_block_that_returns_another_type_than_its_record_says_is_an_error(name):
+    family = FAMILIES[name]
+    hidden = torch.zeros(1, 1, 1)
+    output = hidden if family.block_returns_tuple else (hidden,)
+    with pytest.raises(ModelError, match=r"does not return the type that its record in .*records\.py declares"):
+        hidden_of(output, family)
+
+
+BLOCKS = 3
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    return AutoConfig.from_pretrained(save_tiny_model(tmp_path_factory.mktemp("llama"), "llama", blocks=BLOCKS))
+
+
+def caches_of(config, blocks=range(BLOCKS)):
+    return KeyValueCaches(config, blocks, n_blocks=BLOCKS, device=torch.device("cpu"))
+
+
+def lengths_of(cache):
+    return [cache.get_seq_length(block) for block in range(BLOCKS)]
+
+
+def filled(caches, n_tokens):
+    """A cache of one row whose keys are 0, 1, 2, ..."""
+    cache = caches.new()
+    keys = torch.arange(n_tokens, dtype=torch.float32).reshape(1, 1, n_tokens, 1)
+    for block in range(BLOCKS):
+        cache.update(keys, keys + 100, block)
+    return cache
+
+
+def test_new_caches_are_empty_and_independent(config):
+    caches = caches_of(config)
+    first, second = caches.new(), caches.new()
+    first.update(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 8), 0)
+    assert (lengths_of(first)[0], lengths_of(second)) == (4, [0, 0, 0])
+
+
+def test_a_cache_for_one_block_is_filled_in_that_block_alone(config):
+    caches = caches_of(config)
+    cache = caches.for_block(1)
+    cache.update(torch.zeros(1, 1, 4, 8), torch.zeros(1, 1, 4, 8), 1)
+    assert (lengths_of(cache), lengths_of(caches.for_block(1))) == ([0, 4, 0], [0, 0, 0])
+    assert lengths_of(caches.new()) == [0, 0, 0]
+
+
+def test_a_shifted_cache_has_the_tokens_of_each_row_after_its_padding(config):
+    caches = caches_of(config)
+    shifted = caches.shifted(filled(caches, 4), torch.tensor([0, 2]))
+    for block in range(BLOCKS):
+        keys, values = shifted.layers[block].keys, shifted.layers[block].values
+        assert keys.shape == (2, 1, 4, 1)
+        assert keys[0].flatten().tolist() == [0, 1, 2, 3]
+        assert keys[1].flatten()[2:].tolist() == [0, 1]
+        assert torch.equal(values, keys + 100)
+
+
+def test_some_rows_of_one_block_are_copied_and_the_cache_stays_as_it_is(config):
+    caches = caches_of(config)
+    cache = caches.shifted(filled(caches, 4), torch.tensor([0, 2]))
+    copied = caches.with_rows(cache, torch.tensor([1, 0, 1]), block=1)
+    assert lengths_of(copied) == [0, 4, 0]
+    assert copied.layers[1].values[:, 0, :, 0].tolist() == [
+        [100, 100, 100, 101],
+        [100, 101, 102, 103],
+        [100, 100, 100, 101],
+    ]
+    copied.update(torch.zeros(3, 1, 1, 1), torch.zeros(3, 1, 1, 1), 1)
+    assert lengths_of(cache) == [4, 4, 4]
+    assert len(cache.layers[1].keys) == 2
+
+
+def test_a_cache_is_shifted_with_one_copy_of_the_positions_to_the_device(config):
+    with pretended_gpus() as ledger:
+        caches = KeyValueCaches(config, range(BLOCKS), n_blocks=BLOCKS, device=torch.device("cuda:0"))
+        cache = caches.new()
+        keys = torch.arange(4.0, device="cuda:0").reshape(1, 1, 4, 1)
+        for block in range(BLOCKS):
+            cache.update(keys, keys, block)
+        ledger.clear()
+        shifted = caches.shifted(cache, torch.tensor([0, 2]))
+        assert (ledger.uploads, ledger.blocking_uploads, ledger.waits) == (1, 0, 0)
+        assert shifted.layers[2].keys[:, 0, :, 0].tolist() == [[0, 1, 2, 3], [0, 0, 0, 1]]
+
+
+def test_a_cache_of_a_length_contains_one_number_per_token(config):
+    cache = caches_of(config).of_length(2, 5)
+    assert lengths_of(cache) == [5, 5, 5]
+    assert all(layer.keys.numel() == 10 for layer in cache.layers)
+
+
+def test_only_layers_of_other_shards_are_padded(config):
+    caches = caches_of(config, range(1))
+    cache = caches.new()
+    caches.pad_remote_lengths(cache, 2, 3)
+    caches.pad_remote_lengths(cache, 2, 1)
+    assert lengths_of(cache) == [0, 4, 4]
+
+
+def test_a_session_keeps_its_cache_until_it_ends(config):
+    caches = caches_of(config)
+    assert caches.session("a") is caches.session("a")
+    assert caches.session("a") is not caches.session("b")
+    caches.end("a")
+    caches.end("never begun")
+    assert caches.open_sessions == ("b",)
+
+
+def test_a_session_continues_a_prefix(config):
+    caches = caches_of(config)
+    caches.begin_prefix("prefix")
+    keys = torch.arange(3, dtype=torch.float32).reshape(1, 1, 3, 1)
+    caches.session("prefix").update(keys, keys, 0)
+    caches.continue_prefix("prefix", "rows", torch.tensor([1, 0]))
+    assert caches.session("rows").layers[0].keys[:, 0, :, 0].tolist() == [[0, 0, 1], [0, 1, 2]]
+    assert lengths_of(caches.session("rows"))[1:] == [0, 0]
+
+
+BLOCK_RUNNER_MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]]).bool()
 
 
 def runner_of(path, dtype="float32"):
@@ -37,16 +205,18 @@ def run(runner, states):
 @torch.inference_mode()
 def test_observing_the_inputs_of_a_block_gives_the_sums_of_running_it(tmp_path, name):
     runner = runner_of(save_tiny_model(tmp_path, name))
-    states = runner.embed(TOKENS, MASK)
+    states = runner.embed(TOKENS, BLOCK_RUNNER_MASK)
     for block in range(3):
-        after, sums = run_observed(runner, block, states, counted=CountedTokens(MASK))
-        only, tokens = observe_inputs(runner, block, states, counted=CountedTokens(MASK), keeps_tokens=True)
+        after, sums = run_observed(runner, block, states, counted=CountedTokens(BLOCK_RUNNER_MASK))
+        only, tokens = observe_inputs(
+            runner, block, states, counted=CountedTokens(BLOCK_RUNNER_MASK), keeps_tokens=True
+        )
         assert list(only) == list(sums) == list(tokens) == list(FAMILIES[name].input_names)
         assert all(torch.equal(only[key], sums[key]) for key in sums)
         for key, rows in tokens.items():
             loops = torch.stack([row.double().square().sum(0) for row in rows])
             torch.testing.assert_close(sums[key].double(), loops, rtol=1e-6, atol=1e-9)
-        assert observe_inputs(runner, block, states, counted=CountedTokens(MASK))[1] == {}
+        assert observe_inputs(runner, block, states, counted=CountedTokens(BLOCK_RUNNER_MASK))[1] == {}
         states = after
 
 
@@ -56,12 +226,12 @@ def test_a_thread_can_run_blocks_norm_and_head_while_another_embeds(tmp_path, na
 
     @torch.inference_mode()
     def logits():
-        states = run(runner, runner.embed(TOKENS, MASK))
+        states = run(runner, runner.embed(TOKENS, BLOCK_RUNNER_MASK))
         return runner.head(runner.apply_final_norm(states.hidden))
 
     expected, is_in, may_go_on, prepare = logits(), Event(), Event(), block_runner.prepare
     with torch.inference_mode():
-        states = runner.embed(TOKENS, MASK)
+        states = runner.embed(TOKENS, BLOCK_RUNNER_MASK)
 
     def slow(model, family, **inputs):
         with capture_calls(model, family):
@@ -108,7 +278,10 @@ def test_a_mask_is_copied_once_per_device_and_not_once_per_block(tmp_path):
         devices = [str(next(module.parameters()).device) for module in runner.modules.values()]
         assert devices.count("cuda:0") >= 1
         assert devices.count("cuda:1") >= 2
-        hidden_bytes = runner.embed(TOKENS, MASK).hidden.numel() * 4
+        hidden_bytes = runner.embed(TOKENS, BLOCK_RUNNER_MASK).hidden.numel() * 4
         ledger.clear()
-        run(runner, runner.embed(TOKENS, MASK))
-        assert ledger.bytes_between_devices == hidden_bytes + 4 * MASK.shape[0] * MASK.shape[1] ** 2
+        run(runner, runner.embed(TOKENS, BLOCK_RUNNER_MASK))
+        assert (
+            ledger.bytes_between_devices
+            == hidden_bytes + 4 * BLOCK_RUNNER_MASK.shape[0] * BLOCK_RUNNER_MASK.shape[1] ** 2
+        )

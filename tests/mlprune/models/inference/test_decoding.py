@@ -1,21 +1,59 @@
-"""Greedy decoding in batches against the generation of each prompt alone by transformers."""
+"""Decoding with drawn tokens, compared with one text at a time."""
+
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError
-from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
-from mlprune.models.local_chain import LocalChain, local_chain
+from mlprune.models.inference.decoding import MIN_PREFIX, Sampling, decode, greedy_decode
+from mlprune.models.local_chain import LocalChain, load_shard, local_chain
 from mlprune.models.messages import DecodeStep
-from mlprune.models.shard_loader import load_shard
+from mlprune.numeric.log_probs import uniform_number
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
-PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
+PROMPTS = [[1, 50, 60], [1, 50, 60], [1, 9], [7]]
+N_NEW = 4
+
+
+@pytest.fixture(scope="module", params=["xglm", "gemma2"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_model(tmp_path_factory.mktemp(request.param), request.param, seed=4)
+
+
+def drawn_alone(path: Path, sampling: Sampling) -> list[list[int]]:
+    """Tokens drawn from the logits of transformers, one text at a time and without a cache."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    texts = []
+    for text, prompt in enumerate(PROMPTS):
+        ids = list(prompt)
+        for position in range(N_NEW):
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([ids])).logits[0, -1].double() / sampling.temperature
+            logits[list(sampling.banned)] = -torch.inf
+            reached = torch.cumsum(logits.softmax(dim=0), dim=0)
+            ids.append(int((reached <= uniform_number(sampling.seed, text, position)).sum()))
+        texts.append(ids[len(prompt) :])
+    return texts
+
+
+def test_draws_depend_on_seed_text_and_position_and_not_on_batches(folder: Path) -> None:
+    sampling = Sampling(3, 1.5, (0, 1, 2))
+    expected = drawn_alone(folder, sampling)
+    assert expected[0] != expected[1]  # the same prompt, another text
+    assert not {0, 1, 2} & {token for text in expected for token in text}
+    chain = local_chain(folder, n_shards=2)
+    for batches in (None, [[3, 1], [2, 0]]):
+        drawn = decode(chain, PROMPTS, max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD, batches=batches, sampling=sampling)
+        assert drawn == expected
+
+
+DECODING_PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
 PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
-PREFIXED_PROMPTS = [[*PREFIX, *prompt[1:], 8] for prompt in PROMPTS]
-N_NEW = 8
+PREFIXED_PROMPTS = [[*PREFIX, *prompt[1:], 8] for prompt in DECODING_PROMPTS]
+DECODING_N_NEW = 8
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +61,16 @@ def folders(tmp_path_factory):
     return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
 
 
-def generated_alone(path, prompts=PROMPTS):
+def generated_alone(path, prompts=DECODING_PROMPTS):
     """Tokens that transformers generates greedily for each prompt alone, without a stop token."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     model.generation_config.eos_token_id = None
     generated = []
     for prompt in prompts:
         ids = torch.tensor([prompt])
-        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=N_NEW, do_sample=False)
+        output = model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=DECODING_N_NEW, do_sample=False
+        )
         generated.append(output[0, len(prompt) :].tolist())
     return generated
 
@@ -38,10 +78,10 @@ def generated_alone(path, prompts=PROMPTS):
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
     expected = generated_alone(folders[name])
-    assert len({tuple(tokens) for tokens in expected}) == len(PROMPTS)
+    assert len({tuple(tokens) for tokens in expected}) == len(DECODING_PROMPTS)
     for n_shards in (1, 2, 3):
         chain = local_chain(folders[name], n_shards=n_shards)
-        assert greedy_decode(chain, PROMPTS, max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD) == expected
+        assert greedy_decode(chain, DECODING_PROMPTS, max_new_tokens=DECODING_N_NEW, stop_id=-1, pad_id=PAD) == expected
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -51,7 +91,9 @@ def test_a_row_ends_before_its_stop_token_while_others_continue(folders, name):
     expected = [tokens[: tokens.index(stop_id)] if stop_id in tokens else tokens for tokens in alone]
     assert len(expected[0]) < max(map(len, expected))
     chain = local_chain(folders[name], n_shards=2)
-    assert greedy_decode(chain, PROMPTS, max_new_tokens=N_NEW, stop_id=stop_id, pad_id=PAD) == expected
+    assert (
+        greedy_decode(chain, DECODING_PROMPTS, max_new_tokens=DECODING_N_NEW, stop_id=stop_id, pad_id=PAD) == expected
+    )
 
 
 class CountingChain(LocalChain):
@@ -65,10 +107,10 @@ class CountingChain(LocalChain):
 def test_decoding_stops_once_all_rows_have_stopped_and_drops_its_caches(folders):
     shards = [load_shard(folders["xglm"], span, n_blocks=3, dtype="float32") for span in (range(2), range(2, 3))]
     chain = CountingChain(shards)
-    first = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=-1, pad_id=PAD)[0]
-    assert chain.n_steps == N_NEW
+    first = greedy_decode(chain, DECODING_PROMPTS[:1], max_new_tokens=DECODING_N_NEW, stop_id=-1, pad_id=PAD)[0]
+    assert chain.n_steps == DECODING_N_NEW
     chain.n_steps = 0
-    stopped = greedy_decode(chain, PROMPTS[:1], max_new_tokens=N_NEW, stop_id=first[2], pad_id=PAD)[0]
+    stopped = greedy_decode(chain, DECODING_PROMPTS[:1], max_new_tokens=DECODING_N_NEW, stop_id=first[2], pad_id=PAD)[0]
     assert stopped == first[: first.index(first[2])]
     assert chain.n_steps == len(stopped) + 1
     assert not any(shard.runner.caches.open_sessions for shard in shards)
@@ -99,12 +141,12 @@ def test_a_shared_prefix_runs_once_and_outputs_are_those_of_each_prompt_alone(fo
     for n_threads, n_shards in ((1, 1), (2, 2)):
         threads(n_threads)
         chain = WatchedChain(local_chain(folders["xglm"], n_shards=n_shards).shards)
-        options = {"max_new_tokens": N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
+        options = {"max_new_tokens": DECODING_N_NEW, "stop_id": -1, "pad_id": PAD, "batches": batches}
         assert greedy_decode(chain, PREFIXED_PROMPTS, **options) == expected
         longest = [max(len(PREFIXED_PROMPTS[index]) for index in batch) for batch in batches or [range(4)]]
         sizes = list(map(len, batches or [range(4)]))
         first = sum(n * (length - len(PREFIX)) for n, length in zip(sizes, longest, strict=True))
-        assert chain.n_tokens == len(PREFIX) + first + 4 * (N_NEW - 1)
+        assert chain.n_tokens == len(PREFIX) + first + 4 * (DECODING_N_NEW - 1)
         assert chain.n_together == min(n_threads, len(sizes))
         assert not any(shard.runner.caches.open_sessions for shard in chain.shards)
 

@@ -1,18 +1,25 @@
 """Activation statistics against plain hooks on the model."""
 
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import StatisticsError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.observation import StatisticsVisitor
-from mlprune.models.local_chain import local_chain
+from mlprune.models.inference.observation import CaptureVisitor, InfluenceSums, InfluenceVisitor, StatisticsVisitor
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import TokenBatch
-from tests.chains import LENGTHS, text_batch
+from mlprune.models.shard import Shard
+from tests.chains import LENGTHS as CHAINS_LENGTHS
+from tests.chains import budget_for, run_visitor, text_batch
 from tests.pretended_gpus import pretended_gpus
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, PAD, save_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +61,7 @@ def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(f
     observation = observe(local_chain(folders[name]), batch)
     assert set(observation.sums) == {(block, group) for block in range(3) for group in family.input_names}
     assert observation.n_tokens.tolist() == batch.counted.sum(1).tolist()
-    for row, length in enumerate(LENGTHS):
+    for row, length in enumerate(CHAINS_LENGTHS):
         tokens, counted = batch.token_ids[row, :length], batch.counted[row, :length]
         sums, magnitudes = reference_observation(folders[name], family, tokens, counted)
         for (block, layer), expected in sums.items():
@@ -134,7 +141,7 @@ def test_an_accelerator_observes_a_padded_batch_with_one_wait_to_the_bits_of_the
 
 def test_large_sums_are_copied_before_the_last_block_to_free_their_memory(folders, monkeypatch):
     expected = counts_of_observing(folders["xglm"], text_batch())[2]
-    monkeypatch.setattr("mlprune.numeric.activations.host_copies.MAX_BYTES", 1)
+    monkeypatch.setattr("mlprune.numeric.activations.accelerator_statistics.MAX_BYTES", 1)
     _, waits, observation = counts_of_observing(folders["xglm"], text_batch())
     assert waits > 3
     assert all(torch.equal(sums, expected.sums[key]) for key, sums in observation.sums.items())
@@ -144,3 +151,112 @@ def test_a_non_finite_activation_on_an_accelerator_is_an_error_that_names_block_
     folder = broken_model(tmp_path)
     with pretended_gpus(), pytest.raises(StatisticsError, match=r"row_in_batch=0.*input='fc2', block=1"):
         observe(local_chain(folder), text_batch())
+
+
+LENGTHS = (7, 4, 1)
+
+
+def batch():
+    mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
+    ids = torch.randint(3, 259, mask.shape, generator=torch.Generator().manual_seed(0))
+    return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
+
+
+def captured(chain, inputs_of_block):
+    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=inputs_of_block), [batch()])).inputs
+
+
+def same(inputs, expected):
+    return list(inputs) == list(expected) and all(
+        torch.equal(a, b) for key in expected for a, b in zip(inputs[key], expected[key], strict=True)
+    )
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
+    chain, names = local_chain(folders[name]), FAMILIES[name].input_names
+    inputs = captured(chain, dict.fromkeys(range(3), names))
+    observation = next(chain.stream(StatisticsVisitor, [batch()]))
+    assert list(inputs) == [(block, name) for block in range(3) for name in names]
+    for key, rows in inputs.items():
+        assert [len(tokens) for tokens in rows] == list(LENGTHS)
+        sums = torch.stack([tokens.double().square().sum(dim=0) for tokens in rows])
+        torch.testing.assert_close(sums.float(), observation.sums[key], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_neither_shards_nor_offloading_change_captured_inputs(folders, name):
+    path, inputs_of_block = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
+    expected = captured(local_chain(path), inputs_of_block)
+    assert list(expected) == [(block, name) for block, names in inputs_of_block.items() for name in names]
+    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(path, 1)}):
+        assert same(captured(local_chain(path, **options), inputs_of_block), expected)
+
+
+def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):
+    chain = local_chain(folders["xglm"])
+    runner = chain.shards[0].runner
+    run, step = [], runner.step
+    monkeypatch.setattr(runner, "step", lambda block, *args: run.append(block) or step(block, *args))
+    captured(chain, {1: ("fc1",)})
+    assert set(run) == {0, 1}
+
+
+def test_messages_between_shards_can_be_pickled(folders):
+    shards = local_chain(folders["xglm"], n_shards=2).shards
+    results = [
+        run_visitor(shards, CaptureVisitor(batch(), {0: ("fc1",), 2: ("fc2",)}), pickled=pickled)
+        for pickled in (False, True)
+    ]
+    assert same(results[1].inputs, results[0].inputs)
+
+
+def test_a_non_finite_activation_is_an_error_that_names_block_and_input_of_capturing(folders):
+    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
+    with torch.no_grad():
+        shard.runner.modules[1].fc1.bias.fill_(float("inf"))
+    with pytest.raises(StatisticsError, match="not finite") as caught:
+        run_visitor([shard], CaptureVisitor(batch(), {1: ("fc2",)}))
+    assert (caught.value.context["block"], caught.value.context["input"]) == (1, "fc2")
+
+
+TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
+
+
+def influence_by_hooks(path: Path, name: str) -> torch.Tensor:
+    """[blocks, texts] sums over tokens, each text run alone in float32 and compared in float64."""
+    model = AutoModelForCausalLM.from_pretrained(path).eval()
+    blocks = list(model.get_submodule(FAMILIES[name].blocks))
+    sums = torch.zeros(len(blocks), len(TEXTS), dtype=torch.float64)
+    text = 0
+
+    for number, block in enumerate(blocks):
+
+        def compare(_: Any, args: Any, kwargs: Any, output: Any, *, number: int = number) -> None:
+            before = args[0] if args else kwargs["hidden_states"]
+            after = output[0] if isinstance(output, tuple) else output
+            pairs = zip(before[0].double(), after[0].double(), strict=True)
+            cosines = [float(x @ y) / (float(x @ x) * float(y @ y)) ** 0.5 for x, y in pairs]
+            sums[number, text] = sum(1 - cosine for cosine in cosines)
+
+        block.register_forward_hook(compare, with_kwargs=True)
+    with torch.no_grad():
+        for text in range(len(TEXTS)):
+            model(input_ids=torch.tensor([TEXTS[text]]), use_cache=False)
+    return sums
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_influence_in_a_padded_batch_is_that_of_each_text_alone(tmp_path: Path, name: str) -> None:
+    folder = save_tiny_model(tmp_path, name, seed=3)
+    (influence,) = local_chain(folder, n_shards=2).stream(InfluenceVisitor, [pad_batch(TEXTS)])
+    assert isinstance(influence, InfluenceSums)
+    assert influence.n_tokens.tolist() == [6, 3, 1]
+    torch.testing.assert_close(influence.sums, influence_by_hooks(folder, name), rtol=1e-4, atol=1e-5)
+
+
+def test_a_state_that_is_not_finite_is_an_error_that_names_its_block(tmp_path: Path) -> None:
+    chain = local_chain(save_tiny_model(tmp_path, "xglm", seed=3))
+    chain.everywhere(Shard.set_shifts, {1: torch.full((HIDDEN,), torch.inf)})
+    with pytest.raises(StatisticsError, match="block=1"):
+        list(chain.stream(InfluenceVisitor, [pad_batch(TEXTS)]))

@@ -10,9 +10,9 @@ import torch
 from transformers.cache_utils import CacheLayerMixin
 
 from mlprune.errors import ShapeError
-from mlprune.evaluation.scoring.prefix_tree import ScoredText
-from mlprune.models.inference import key_value_caches
-from mlprune.models.inference.key_value_caches import KeyValueCaches
+from mlprune.evaluation.scoring.batches import ScoredText
+from mlprune.models.inference import block_runner
+from mlprune.models.inference.block_runner import KeyValueCaches
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import Continuations, ScoringBatch
@@ -87,7 +87,7 @@ def test_the_copied_layers_of_caches_grow_linearly_with_the_blocks(
             counted.append(value)
         return copy.copy(value)
 
-    monkeypatch.setattr(key_value_caches, "copy", SimpleNamespace(copy=counting))
+    monkeypatch.setattr(block_runner, "copy", SimpleNamespace(copy=counting))
     n_copies = []
     for n_blocks in (2, 4, 8):
         chain = local_chain(save_tiny_model(tmp_path / f"model-{n_blocks}", "llama", blocks=n_blocks))

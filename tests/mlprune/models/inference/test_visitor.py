@@ -3,17 +3,25 @@
 import pickle
 from dataclasses import dataclass, field, is_dataclass
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
 
-from mlprune.models.inference.block_influence import InfluenceVisitor
-from mlprune.models.inference.capturing import CaptureVisitor
-from mlprune.models.inference.hidden_sums import HiddenSumVisitor
-from mlprune.models.inference.neuron_counting import ActiveNeuronVisitor
-from mlprune.models.inference.observation import StatisticsVisitor
-from mlprune.models.inference.visitor import BatchVisitor
+from mlprune.models.block_ranges import EMBEDDINGS
+from mlprune.models.inference.decoding import DecodingVisitor
+from mlprune.models.inference.observation import (
+    ActiveNeuronVisitor,
+    CaptureVisitor,
+    HiddenSumVisitor,
+    InfluenceVisitor,
+    StatisticsVisitor,
+)
+from mlprune.models.inference.prefix_scoring import ScoringVisitor
+from mlprune.models.inference.visitor import BatchVisitor, ShardMessage, finish, group_visitors, run_blocks_in_step
 from mlprune.models.local_chain import local_chain
+from mlprune.models.messages import Continuations, DecodeStep, ScoringBatch, TokenBatch
+from mlprune.models.placement.budget import GroupLimit
 from tests.chains import budget_for, run_visitor, text_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_models import save_tiny_model
@@ -109,3 +117,130 @@ def assert_same(value, expected):
         assert_same(vars(value), vars(expected))
     else:
         assert value == expected
+
+
+LIMIT = GroupLimit(per_token=100, per_row=1000, per_input=50, n_bytes=10_000)
+
+
+def statistics_of(n_rows, length):
+    mask = torch.ones(n_rows, length, dtype=torch.bool)
+    return StatisticsVisitor(TokenBatch(mask.long(), mask, mask))
+
+
+def test_a_group_has_as_many_visitors_as_its_limit_allows_in_order_and_at_least_one():
+    sizes = [(1, 10), (1, 10), (2, 10), (1, 90), (1, 2), (3, 2)]
+    visitors = [statistics_of(*size) for size in sizes]
+    cost = [n * (length * (100 + 4 * length) + 1000) for n, length in sizes]
+    groups = list(group_visitors(visitors, LIMIT))
+    assert [id(visitor) for group in groups for visitor in group] == [id(visitor) for visitor in visitors]
+    assert [len(group) for group in groups] == [3, 1, 2]
+    costs = [cost[:3], cost[3:4], cost[4:]]
+    assert all(sum(group) <= LIMIT.n_bytes or len(group) == 1 for group in costs)
+    assert all(sum(group) + after[0] > LIMIT.n_bytes for group, after in pairwise(costs))
+
+
+def test_decoding_steps_cost_nothing():
+    mask = torch.ones(4, 5, dtype=torch.bool)
+    visitor = DecodingVisitor(DecodeStep("key", mask.long(), mask))
+    assert [len(group) for group in group_visitors([visitor] * 50, LIMIT)] == [50]
+    assert list(group_visitors([], LIMIT)) == []
+
+
+def test_captured_activations_cost_their_tokens_at_every_chosen_input():
+    mask = torch.ones(1, 10, dtype=torch.bool)
+    for chosen, n in (({}, 4), ({0: ("fc1",), 1: ("fc1", "fc2")}, 2)):
+        visitor = CaptureVisitor(TokenBatch(mask.long(), mask, mask), chosen)
+        assert [len(group) for group in group_visitors([visitor] * n * 2, LIMIT)] == [n, n]
+
+
+def test_texts_to_score_cost_the_tokens_of_prefixes_and_continuations():
+    mask = torch.ones(2, 5, dtype=torch.bool)
+    after = Continuations(mask.long(), mask, torch.tensor([0, 0]))
+    batch = ScoringBatch(mask[:1].long(), mask[:1], (after, after), torch.tensor([0]), torch.tensor([3]))
+    assert batch.n_computed == 25
+    assert [len(group) for group in group_visitors([ScoringVisitor(batch)] * 5, LIMIT)] == [2, 2, 1]
+
+
+def test_visitors_are_drawn_one_group_at_a_time():
+    drawn = []
+
+    def visitors():
+        for n in range(9):
+            drawn.append(n)
+            yield statistics_of(1, 40)
+
+    groups = group_visitors(visitors(), LIMIT)
+    assert len(next(groups)) == 1
+    assert drawn == [0, 1]
+
+
+class Runner:
+    """First and last shard of a model with some blocks."""
+
+    is_first = True
+
+    def __init__(self, n_blocks):
+        self.blocks, self.n_blocks = range(n_blocks), n_blocks
+
+
+class LoggingVisitor:
+    """Logs the parts that it runs; its states are the number of parts so far."""
+
+    def __init__(self, name, log, *, last_block=9, needs_head=True):
+        self.name, self.log, self.last_block, self.needs_head = name, log, last_block, needs_head
+
+    def start(self, runner):
+        self.log.append((self.name, EMBEDDINGS))
+        return (1,)
+
+    def needs_block(self, block):
+        return block <= self.last_block
+
+    def visit(self, runner, block, states):
+        self.log.append((self.name, block))
+        return (states[0] + 1,)
+
+    def finish(self, runner, states):
+        self.log.append((self.name, runner.n_blocks))
+        return f"{self.name} {states[0]}"
+
+
+def run_all(visitors, log, *, n_blocks=2):
+    """Results of visitors in a model; loads are logged too."""
+    runner, messages = Runner(n_blocks), [ShardMessage(visitor) for visitor in visitors]
+
+    def load(part):
+        log.append(("load", part))
+
+    run_blocks_in_step(runner, messages, load)
+    return finish(runner, messages, load, one_by_one=True)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_all_visitors_pass_a_part_before_any_enters_the_next(threads, n_threads):
+    threads(n_threads)
+    log = []
+    results = run_all([LoggingVisitor(name, log) for name in "abc"], log)
+    assert results == ["a 3", "b 3", "c 3"]
+    assert [log.index(("load", part)) for part in (EMBEDDINGS, 0, 1, 2)] == [0, 4, 8, 12]
+    for start in (0, 4, 8, 12):
+        assert {name for name, _ in log[start + 1 : start + 4]} == set("abc")
+    assert [name for name, _ in log[13:]] == ["a", "b", "c"]
+
+
+def test_only_parts_that_a_visitor_needs_are_loaded():
+    log = []
+    visitors = [LoggingVisitor(name, log, last_block=n, needs_head=False) for n, name in enumerate("ab")]
+    assert run_all(visitors, log, n_blocks=4) == ["a 2", "b 3"]
+    assert [part for name, part in log if name == "load"] == [EMBEDDINGS, 0, 1]
+    assert ("a", 1) not in log
+    assert run_all([], []) == []
+
+
+def test_an_error_of_one_visitor_is_raised():
+    class Broken(LoggingVisitor):
+        def visit(self, runner, block, states):
+            raise ValueError("here")
+
+    with pytest.raises(ValueError, match="here"):
+        run_all([LoggingVisitor("a", []), Broken("b", [])], [])

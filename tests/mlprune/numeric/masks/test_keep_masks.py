@@ -1,12 +1,15 @@
 """Keep masks, compared with sets."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlprune.errors import BadInputError, ShapeError
-from mlprune.numeric.masks.keep_masks import combined_masks, jaccard_removed
+from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.masks.keep_masks import combined_masks, jaccard_removed, top_bottom_overlap, top_features
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
@@ -55,3 +58,66 @@ def test_masks_of_different_shape_or_type_are_not_combined() -> None:
     for other in (torch.ones(1, 2, dtype=torch.bool), torch.ones(2, 2, dtype=torch.uint8)):
         with pytest.raises(ShapeError, match="differ in shape or dtype"):
             combined_masks([torch.ones(2, 2, dtype=torch.bool), other], "union")
+
+
+MAGNITUDES = st.lists(st.integers(0, 4).map(float), min_size=1, max_size=15)
+
+
+@PROPERTY
+@given(MAGNITUDES, st.data())
+def test_the_largest_features_come_first_and_of_equal_ones_the_lower_index(values: list[float], data) -> None:
+    k = data.draw(st.integers(0, len(values)))
+    expected = sorted(range(len(values)), key=lambda feature: (-values[feature], feature))[:k]
+    assert top_features(np.array(values), k).tolist() == expected
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=15), st.integers(5, 10))
+def test_the_overlap_equals_its_definition_written_as_loops(pairs: list[tuple[int, int]], tenths: int) -> None:
+    share, d = tenths / 10, len(pairs)
+    k = round(share * d)
+    top = sorted(range(d), key=lambda feature: (-pairs[feature][0], feature))[:k]
+    bottom = sorted(range(d), key=lambda feature: (pairs[feature][1], feature))[:k]
+    a, b = (np.array([float(pair[side]) for pair in pairs]) for side in (0, 1))
+    assert top_bottom_overlap(a, b, share) == len(set(top) & set(bottom)) / k
+
+
+def test_large_features_that_are_large_in_both_do_not_overlap_with_the_small() -> None:
+    magnitudes = np.arange(10.0)
+    assert top_bottom_overlap(magnitudes, magnitudes, 0.3) == 0.0
+    assert top_bottom_overlap(magnitudes, -magnitudes, 0.3) == 1.0
+
+
+def test_the_share_that_is_asked_is_the_share_that_is_used() -> None:
+    a, b = np.arange(10.0), np.array([9, 8, 7, 6, 5, 4, 0, 1, 2, 3], dtype=float)
+    assert top_bottom_overlap(a, b, 0.3) == 2 / 3
+    assert top_bottom_overlap(a, b, 0.4) == 1.0
+
+
+@pytest.mark.parametrize("share", [0.0, -0.1, 1.1, 0.04, math.nan])
+def test_a_share_out_of_range_or_of_no_feature_is_an_error(share: float) -> None:
+    with pytest.raises(BadInputError, match="no features"):
+        top_bottom_overlap(np.arange(10.0), np.arange(10.0), share)
+
+
+def test_magnitudes_of_unlike_shape_are_an_error() -> None:
+    with pytest.raises(ShapeError, match="differ"):
+        top_bottom_overlap(np.ones(3), np.ones(4), 0.5)
+    with pytest.raises(ShapeError, match="not a vector"):
+        top_features(np.ones((2, 2)), 1)
+    with pytest.raises(ShapeError, match="not a vector"):
+        top_bottom_overlap(np.ones(4), np.ones((2, 2)), 0.5)
+
+
+@pytest.mark.parametrize("k", [-1, 4])
+def test_more_features_than_there_are_is_an_error(k: int) -> None:
+    with pytest.raises(ShapeError, match="too many features"):
+        top_features(np.ones(3), k)
+
+
+def test_a_magnitude_that_is_not_finite_is_an_error_that_names_the_feature() -> None:
+    broken = np.array([1.0, math.nan, 2.0])
+    with pytest.raises(StatisticsError, match="feature=1"):
+        top_features(broken, 1)
+    with pytest.raises(StatisticsError, match="feature=1"):
+        top_bottom_overlap(np.ones(3), broken, 0.5)

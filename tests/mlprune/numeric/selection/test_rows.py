@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mlprune.numeric.selection.sortable_bits as keys_module
 from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric import sortable_bits as keys_module
 from mlprune.numeric.selection.matrix import select_in_matrix
 from mlprune.numeric.selection.rows import select_in_rows
-from mlprune.numeric.selection.sortable_bits import compiled
+from mlprune.numeric.sortable_bits import compiled
 from mlprune.processes.parallel import set_worker_threads
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)

@@ -13,7 +13,7 @@ from mlprune.numeric.statistics.calibration_interval import (
     calibration_interval,
     cells_with_sum,
 )
-from mlprune.numeric.statistics.interval import Interval
+from mlprune.numeric.statistics.clusters import Interval
 
 GENERATOR = np.random.default_rng(7)
 

@@ -7,8 +7,12 @@ from scipy import stats
 
 from mlprune.errors import BadInputError
 from mlprune.numeric.statistics import power
-from mlprune.numeric.statistics.equivalence import noninferiority_p_value
-from mlprune.numeric.statistics.paired_proportions import mcnemar_exact, mcnemar_mid_p, tango_p_value
+from mlprune.numeric.statistics.paired_proportions import (
+    mcnemar_exact,
+    mcnemar_mid_p,
+    noninferiority_p_value,
+    tango_p_value,
+)
 
 
 @pytest.mark.parametrize(("n_tests", "n_items"), [(318, 14), (6, 8), (1, 6)])

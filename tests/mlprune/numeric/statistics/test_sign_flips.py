@@ -1,4 +1,4 @@
-"""Sign-flip tests, compared with plain loops over sign vectors and with a search for the interval's ends."""
+"""Approximate randomisation, compared with a loop over swaps."""
 
 import math
 from itertools import product
@@ -8,10 +8,80 @@ import pytest
 
 from mlprune.errors import BadInputError, PermanentError, ShapeError
 from mlprune.numeric.statistics.paired_proportions import tango_interval
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips
+from mlprune.numeric.statistics.sign_flips import (
+    sign_flip_test,
+    sign_flip_tests,
+    sign_flips,
+    swap_test,
+    swapped_differences,
+)
+
+GENERATOR = np.random.default_rng(4)
 
 
-def example(n_clusters: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def f1(sums: np.ndarray) -> np.ndarray:
+    return 2 * sums[..., 0] / (sums[..., 1] + sums[..., 2])
+
+
+def accuracy(sums: np.ndarray) -> np.ndarray:
+    return sums[..., 0] / sums[..., 1]
+
+
+def example(n_clusters: int) -> tuple[np.ndarray, np.ndarray]:
+    systems = GENERATOR.integers(1, 9, size=(2, n_clusters, 3)).astype(float)
+    systems[..., 0] = np.minimum(systems[..., 0], systems[..., 1:].min(axis=-1))
+    return systems[0], systems[1]
+
+
+@pytest.mark.parametrize("n_clusters", [5, 30])
+def test_the_p_value_equals_a_loop_over_swaps(n_clusters: int) -> None:
+    first, second = example(n_clusters)
+    flips = sign_flips(n_clusters, n_flips=300)
+    observed = abs(f1(first.sum(axis=0)) - f1(second.sum(axis=0)))
+    count = 0.5
+    for signs in flips:
+        swapped = (signs == -1)[:, None]
+        a, b = np.where(swapped, second, first), np.where(swapped, first, second)
+        distance = abs(f1(a.sum(axis=0)) - f1(b.sum(axis=0)))
+        count += 1.0 if distance > observed + 1e-12 else 0.5 if distance > observed - 1e-12 else 0.0
+    assert swap_test(first, second, f1, flips) == pytest.approx(count / len(flips))
+
+
+def test_the_first_difference_is_the_observed_one_and_swapping_all_is_its_negative() -> None:
+    first, second = example(4)
+    differences = swapped_differences(first, second, f1, flips=sign_flips(4))
+    assert differences[0] == pytest.approx(float(f1(first.sum(axis=0)) - f1(second.sum(axis=0))))
+    assert differences[-1] == -differences[0]
+
+
+def test_for_a_mean_of_credit_it_is_the_sign_flip_test() -> None:
+    sizes = GENERATOR.integers(1, 4, 40).astype(float)
+    credit = [np.array([GENERATOR.choice([0, 1 / 3, 1], int(m)).sum() for m in sizes]) for _ in range(2)]
+    first, second = (np.stack([values, sizes], axis=1) for values in credit)
+    flips = sign_flips(40)
+    expected = sign_flip_test(credit[0] - credit[1], sizes, flips).p_value
+    assert swap_test(first, second, accuracy, flips) == pytest.approx(expected, abs=1e-12)
+
+
+def test_equal_systems_have_p_of_one_and_opposite_ones_the_smallest() -> None:
+    first, _ = example(30)
+    flips = sign_flips(30, n_flips=999)
+    assert swap_test(first, first, f1, flips) == 1.0
+    right, wrong = np.array([[1.0, 1.0]] * 30), np.array([[0.0, 1.0]] * 30)
+    assert swap_test(right, wrong, accuracy, flips) == 1 / 1000
+
+
+def test_swaps_that_do_not_fit_or_have_no_value_are_errors() -> None:
+    first, second = example(5)
+    with pytest.raises(ShapeError):
+        swap_test(first, second[:4], f1, sign_flips(5))
+    with pytest.raises(ShapeError):
+        swap_test(first, second, f1, sign_flips(4))
+    with pytest.raises(PermanentError, match="not finite"):
+        swap_test(first, second, lambda sums: np.full(sums.shape[:-1], math.nan), sign_flips(5))
+
+
+def sign_flips_example(n_clusters: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     """Clusters of one to four items; the differences of credit are in [-1, 1], with thirds."""
     generator = np.random.default_rng(seed)
     sizes = generator.integers(1, 5, n_clusters).astype(float)
@@ -60,14 +130,14 @@ def test_nothing_to_flip_is_an_error() -> None:
 
 @pytest.mark.parametrize(("n_clusters", "seed"), [(3, 0), (7, 1), (9, 2), (20, 3), (40, 4)])
 def test_the_p_value_equals_a_loop_over_sign_vectors(n_clusters: int, seed: int) -> None:
-    d, m = example(n_clusters, seed, shift=0.5)
+    d, m = sign_flips_example(n_clusters, seed, shift=0.5)
     flips = sign_flips(n_clusters, n_flips=600)
     assert sign_flip_test(d, m, flips).p_value == pytest.approx(plain_p_value(d, m, flips))
 
 
 @pytest.mark.parametrize(("n_clusters", "seed"), [(8, 1), (12, 2), (35, 3), (60, 4)])
 def test_the_interval_has_exactly_the_differences_that_the_test_accepts(n_clusters: int, seed: int) -> None:
-    d, m = example(n_clusters, seed)
+    d, m = sign_flips_example(n_clusters, seed)
     flips = sign_flips(n_clusters, n_flips=599)
     interval = sign_flip_test(d, m, flips, bound=None).interval
     for end, outwards in [(interval.low, -1), (interval.high, 1)]:
@@ -82,7 +152,7 @@ def test_p_value_and_interval_never_contradict_each_other() -> None:
     for n_clusters in (2, 5, 6, 9, 20, 50):
         flips = sign_flips(n_clusters, n_flips=499)
         for seed in range(6):
-            d, m = example(n_clusters, 100 * n_clusters + seed, shift=0.9)
+            d, m = sign_flips_example(n_clusters, 100 * n_clusters + seed, shift=0.9)
             d[2 * seed :] *= seed % 2
             for bound in (1.0, None):
                 result = sign_flip_test(d, m, flips, bound=bound)
@@ -120,7 +190,7 @@ def test_one_sided_changes_of_single_items_have_the_mid_p_value_of_mcnemar() -> 
 
 
 def test_columns_are_tested_alone_and_clusters_without_items_do_not_count() -> None:
-    first, second = example(30, 5), example(30, 6)
+    first, second = sign_flips_example(30, 5), sign_flips_example(30, 6)
     second[0][20:] = second[1][20:] = 0.0
     flips = sign_flips(30, n_flips=299)
     both = sign_flip_tests(np.stack([first[0], second[0]], axis=1), np.stack([first[1], second[1]], axis=1), flips)
@@ -130,7 +200,7 @@ def test_columns_are_tested_alone_and_clusters_without_items_do_not_count() -> N
 
 
 def test_the_order_of_clusters_does_not_change_a_bit() -> None:
-    d, m = example(200, 8)
+    d, m = sign_flips_example(200, 8)
     flips, order = sign_flips(200, n_flips=299), np.random.default_rng(0).permutation(200)
     assert sign_flip_test(d, m, flips).interval == sign_flip_test(d[order], m[order], flips[:, order]).interval
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.numeric.weights.reconstruction import Reconstruction
+from mlprune.numeric.weights.sparsegpt import Reconstruction
 
 
 class Reconstruct(Protocol):

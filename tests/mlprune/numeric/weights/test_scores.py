@@ -1,4 +1,4 @@
-"""Scores, compared with plain float64 loops, and their invariants."""
+"""Scores that read gradients, compared with plain loops."""
 
 import math
 
@@ -14,15 +14,37 @@ from mlprune.numeric.weights.scores import (
     magnitude_scores,
     random_scores,
     ria_scores,
+    wanda_plus_plus_scores,
     wanda_scores,
 )
-
-KNOWN_DRAW = [0.5585806965827942, 0.7943179607391357, 0.7902541756629944]
-"""Scores of seed 0, block 0, layer fc1: another draw would change random variants, but not their ids."""
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("alpha", [0.0, 100.0])
+def test_wanda_plus_plus_scores_equal_the_formula_written_as_loops(alpha: float, dtype: torch.dtype) -> None:
+    weight, norms, gradients = drawn(6, 5).to(dtype), drawn(5, seed=1).abs(), drawn(6, 5, seed=2).abs()
+    rows = [
+        [abs(float(weight[i, j])) * (alpha * float(gradients[i, j]) + float(norms[j])) for j in range(5)]
+        for i in range(6)
+    ]
+    scores = wanda_plus_plus_scores(weight, norms, gradients, alpha=alpha)
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores.double(), torch.tensor(rows, dtype=torch.float64), rtol=1e-6, atol=0)
+    if alpha == 0:
+        torch.testing.assert_close(scores, wanda_scores(weight, norms), rtol=1e-6, atol=0)
+
+
+def test_gradients_of_another_shape_are_an_error() -> None:
+    with pytest.raises(ShapeError, match="gradients do not fit"):
+        wanda_plus_plus_scores(drawn(3, 4), drawn(4).abs(), drawn(3, 5))
+
+
+KNOWN_DRAW = [0.5585806965827942, 0.7943179607391357, 0.7902541756629944]
+"""Scores of seed 0, block 0, layer fc1: another draw would change random variants, but not their ids."""
 
 
 def looped_products(weight: Tensor, norms: list[float]) -> Tensor:

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
-from mlprune.numeric.weights.reconstruction import Reconstruction
-from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.numeric.weights.sparsegpt import Reconstruction, sparsegpt
 from tests.mlprune.numeric.weights.reconstruction_checks import (
     check_arguments_are_left_as_they_were,
     check_damping_of_an_indefinite_hessian,

@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget
+from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget, winner
 from mlprune.search.methods.exhaustive import Exhaustive
 from mlprune.search.space import Axis, Space
-from mlprune.search.trials import winner
 from tests.simulated_search import run_search
 
 SPACE = Space((Axis("a", (1, 2, 3)), Axis("b", (1, 2, 3))))

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget, n_items_spent
+from mlprune.search.method import Budget, ItemBudget, Settings, VariantBudget, n_items_spent, winner
 from mlprune.search.methods.halving import Halving, HalvingParameters
 from mlprune.search.space import Axis, Space
-from mlprune.search.trials import winner
 from tests.simulated_search import evaluate_batch, run_search
 
 SPACE = Space((Axis("a", tuple(range(40))),))

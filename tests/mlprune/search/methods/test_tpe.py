@@ -1,18 +1,41 @@
-"""Optuna's sampler, with a study that is built again for every batch."""
+"""Levels with a given sum that are nearest to wanted ones."""
 
 import sys
 from dataclasses import replace
+from itertools import product
 from math import inf
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlprune.errors import RecipeError
 from mlprune.search.level_units import LevelUnits
 from mlprune.search.method import Settings, VariantBudget
 from mlprune.search.methods.random_points import RandomPoints
-from mlprune.search.methods.tpe import Tpe, TpeParameters
+from mlprune.search.methods.tpe import Tpe, TpeParameters, nearest_levels
 from mlprune.search.space import Axis, Space
 from tests.simulated_search import run_search
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.data())
+def test_the_nearest_levels_are_those_of_a_complete_search(data: st.DataObject) -> None:
+    n_units, n_levels = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    indices = st.lists(st.integers(0, n_levels - 1), min_size=n_units, max_size=n_units)
+    weights = data.draw(st.lists(st.sampled_from([1, 2, 5]), min_size=n_units, max_size=n_units))
+    wanted, reached = data.draw(indices), data.draw(indices)
+    target = sum(weight * level for weight, level in zip(weights, reached, strict=True))
+    best = min(
+        (
+            levels
+            for levels in product(range(n_levels), repeat=n_units)
+            if sum(weight * level for weight, level in zip(weights, levels, strict=True)) == target
+        ),
+        key=lambda levels: (sum(abs(a - b) for a, b in zip(levels, wanted, strict=True)), levels),
+    )
+    assert nearest_levels(wanted, weights, n_levels=n_levels, target=target) == best
+
 
 UNITS = LevelUnits(tuple("abc"), (1, 1, 2), (0.3, 0.5, 0.7), 0.5)
 SPACE = Space((Axis("score", ("wanda", "ria")),), UNITS)

@@ -14,10 +14,10 @@ from mlprune.errors import DamagedArtefactError
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.steps.baselines.lrp2 import ChoiceJob, TrialJob, shifts
-from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.observe.hidden_means import HiddenMeansJob, mean_states
-from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
+from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import (

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from mlprune.steps.choices.jobs import Candidate, ChoiceJob
-from mlprune.steps.choices.split_overlap import items_key
-from mlprune.steps.evaluate.evaluation import EvaluationSpec
+from mlprune.steps.choices.choice import Candidate, ChoiceJob
+from mlprune.steps.choices.outcome import items_key
 from mlprune.steps.evaluate.results import write_evaluation
-from mlprune.steps.evaluate.task_spec import TaskSpec
-from mlprune.steps.items.identity import items_identity
-from mlprune.steps.items.jobs import CHOICE_SCHEMA
 from mlprune.steps.job import Identity, make_identity
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.tasks.stored_items import CHOICE_SCHEMA, items_identity
+from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
 from tests.plain_inference import answers
 

@@ -6,12 +6,11 @@ from typing import Any
 import pytest
 
 from mlprune.errors import BadInputError, CorpusError, RecipeError
-from mlprune.evaluation.languages import detector
-from mlprune.evaluation.languages.pass_rates import pass_sums
+from mlprune.evaluation import languages
+from mlprune.evaluation.languages import pass_sums
 from mlprune.evaluation.task_metrics import PASS_RATES
 from mlprune.recipe import parse_recipe
-from mlprune.steps.demonstrate.generated_languages import RatedTexts, rate_generated_texts
-from mlprune.steps.demonstrate.generation import GenerateJob, prompt_ids
+from mlprune.steps.demonstrate.generation import GenerateJob, RatedTexts, prompt_ids, rate_generated_texts
 from mlprune.store.store import Store
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import contents, copy_of, plan_of, run_jobs, tiny_recipe, write_recipe
@@ -80,7 +79,7 @@ def test_the_language_of_generated_texts_is_rated_once(
         assert (row["n"], row["ci_low"] <= row["value"] <= row["ci_high"]) == (3, True)
     only = rate_generated_texts(store, ("line_pass_rate",), language="swh_Latn")
     assert (only.n_new, len(only.record_ids)) == (1, 1)
-    monkeypatch.setattr(detector, "version", lambda package: "9.9")
+    monkeypatch.setattr(languages, "version", lambda package: "9.9")
     assert rate_generated_texts(store, ("line_pass_rate",), language="sw").n_new == 1
 
 

@@ -1,3 +1,5 @@
+"""Lineage of records: all that they were made from, each once."""
+
 import dataclasses
 
 import pytest
@@ -6,9 +8,9 @@ import yaml
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.models.families.records import FAMILIES
 from mlprune.steps.export.export import export_variant, variant_record
-from mlprune.steps.export.model_card import model_card
-from mlprune.steps.prune.stored_masks import require_masks
-from mlprune.steps.prune.variant import ScoredVariant
+from mlprune.steps.export.model_card import cell, lineage_table, model_card, rows_table, section, table, with_ancestors
+from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.tiny_recipes import (
     FinishedRun,
@@ -20,6 +22,37 @@ from tests.tiny_recipes import (
     write_inputs,
     write_recipe,
 )
+
+
+def test_a_table_has_a_line_for_each_row_below_its_heading():
+    assert table(("a", "b"), [[1, "x"], [None, 0.5]]) == "| a | b |\n| --- | --- |\n| 1 | x |\n|  | 0.5 |"
+
+
+def test_a_table_of_rows_shows_some_columns_and_nothing_where_a_row_lacks_one():
+    rows = [{"set_id": "s", "other": 1}, {"n_tokens": 3}]
+    assert rows_table(("set_id", "n_tokens"), rows).splitlines()[0] == "| set id | n tokens |"
+    assert rows_table(("set_id", "n_tokens"), rows).splitlines()[2:] == ["| s |  |", "|  | 3 |"]
+    assert rows_table(("set_id",), []) == ""
+
+
+def test_no_text_ends_its_cell_or_line():
+    assert cell("a|b\nc  d") == r"a\|b c d"
+    assert cell(1 / 3) == "0.333333"
+
+
+def test_a_section_without_a_body_is_left_out():
+    assert section("Title", "text\n\n") == ("## Title\n", "text\n")
+    assert section("Title", "") == ()
+
+
+def test_a_variant_is_followed_by_all_it_was_made_from_each_once(tiny_run: FinishedRun) -> None:
+    variant = next(record for record in tiny_run.store.records("variants") if record.rows["variants"][0]["score"])
+    lineage = with_ancestors(tiny_run.store, [variant, variant])
+    ids = [record.id for record in lineage]
+    assert ids[0] == variant.id
+    assert len(set(ids)) == len(ids)
+    assert {"base_models", "demonstration_sets", "statistics"} <= {record.kind for record in lineage}
+    assert len(lineage_table(tiny_run.store, lineage).splitlines()) == len(ids) + 2
 
 
 @pytest.fixture(scope="module")

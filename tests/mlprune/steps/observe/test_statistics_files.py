@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StatisticsError, StoreError
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
-from mlprune.pruning.feature_factors import demonstration_weights
+from mlprune.pruning.block_inputs import demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.observe import statistics_files
 from mlprune.steps.observe.statistics_files import LAYOUT, SCHEMA, read_block_statistics, read_block_totals, write_part

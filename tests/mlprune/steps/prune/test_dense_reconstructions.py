@@ -13,10 +13,10 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.plan import build_plan
-from mlprune.pruning.weight_files import read_block_weights
+from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
-from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.variants.variant_rows import require_masks
 from tests.tiny_recipes import FinishedRun, finished_run, gram_matrices, reference_model, small_recipe
 
 LAYERS = FAMILIES["xglm"].layers

@@ -12,9 +12,9 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.plan import build_plan, pending_jobs
 from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
-from mlprune.steps.observe.jobs import ObserveJob
+from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
-from mlprune.steps.prune.plan import PlannedVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
 from tests.method_reference import ByHand
 from tests.tiny_recipes import FinishedRun, contents, method_recipe, run_plan, small_recipe

@@ -12,8 +12,8 @@ from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.plan import Plan, build_plan
 from mlprune.pruning.spec import ScheduleSpec
 from mlprune.recipe import load_recipe
-from mlprune.steps.prune.variant import ScoredVariant
-from mlprune.steps.prune.verify import verify_variant
+from mlprune.steps.rescore.verify import verify_variant
+from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.store.store import Store
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.tiny_recipes import FinishedRun, copied_inputs, run_plan, small_recipe, write_recipe

@@ -13,13 +13,12 @@ from mlprune.numeric.activations.feature_sums import feature_moments, feature_su
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.plan import build_plan
-from mlprune.pruning.weight_files import read_block_weights
+from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.prune.ordering import OrderBlockJob
-from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.prune.verify import verify_variant
-from mlprune.steps.recheck import has_masks_to_rebuild
+from mlprune.steps.rescore.verify import has_masks_to_rebuild, verify_variant
+from mlprune.steps.variants.variant_rows import require_masks
 from tests.tiny_recipes import (
     FinishedRun,
     contents,

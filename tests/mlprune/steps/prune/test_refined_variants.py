@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlprune.numeric.refinement.gram_swaps import gram_swaps
-from mlprune.numeric.refinement.least_squares import recovered_weights
-from mlprune.numeric.weights.layer_errors import layer_error
-from mlprune.pruning.weight_files import read_block_weights
-from mlprune.steps.prune.stored_masks import require_masks
-from mlprune.steps.prune.verify import verify_variant
+from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
+from mlprune.numeric.weights.layer_inputs import layer_error
+from mlprune.pruning.mask_files import read_block_weights
+from mlprune.steps.rescore.verify import verify_variant
+from mlprune.steps.variants.variant_rows import require_masks
 from tests.method_reference import LAYERS, N_BLOCKS, demonstrations
 from tests.tiny_recipes import FinishedRun, finished_run, gram_matrices, method_recipe, reference_model
 

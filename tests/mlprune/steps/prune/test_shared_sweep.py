@@ -12,7 +12,7 @@ import pytest
 from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain, Replica
 from mlprune.models.local_chain import local_chain
-from mlprune.models.replicas.replicated_chain import ReplicatedChain
+from mlprune.models.replicated_chain import ReplicatedChain
 from mlprune.models.shard import Shard
 from tests.local_replica import LocalOffer, LocalReplica, shared
 from tests.mlprune.steps.prune.test_sweep import WatchedChain, assert_same_files, sweep_of, with_sets_only

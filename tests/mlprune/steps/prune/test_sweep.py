@@ -17,10 +17,10 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.pruning.weight_files import read_block_weights
+from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
-from mlprune.steps.prune.stored_masks import require_masks
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.chains import TransportChain
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations

@@ -7,8 +7,7 @@ from mlprune.models.checkpoint.tensor_hashes import TensorHash, read_hashes, ten
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.publish import apply_published as loader
 from mlprune.steps.publish.apply import apply_published
-from mlprune.steps.publish.publication import Publication
-from mlprune.steps.publish.publish import PublishedFolder, publish_variants
+from mlprune.steps.publish.publish import Publication, PublishedFolder, publish_variants
 from mlprune.store.store import Store
 
 

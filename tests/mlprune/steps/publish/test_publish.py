@@ -14,11 +14,10 @@ from mlprune.errors import BadInputError, DamagedArtefactError, RetiredArtefactE
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes
 from mlprune.numeric.masks.packing import unpack_flags
 from mlprune.pruning.mask_files import fingerprint
-from mlprune.steps.prune.stored_masks import require_masks
-from mlprune.steps.publish import delta
+from mlprune.steps.export import tensor_changes
 from mlprune.steps.publish import publish as publishing
-from mlprune.steps.publish.publication import Publication
-from mlprune.steps.publish.publish import publish_variants
+from mlprune.steps.publish.publish import Publication, publish_variants
+from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.retired import group_of, write_marker
 from tests.composed_variants import Both
 from tests.mlprune.steps.publish.publications import publish, require_equal_models
@@ -64,8 +63,8 @@ def test_an_applied_variant_is_its_export(kinds: FinishedRun, name: str, tmp_pat
     changed = {tensor for tensor in base if hashes[tensor] != base[tensor]}
     assert changed
     assert not any("embed" in tensor for tensor in changed), "they are tied to the head"
-    assert set(load_file(tmp_path / "published" / delta.MASKS)) == changed
-    assert (tmp_path / "published" / delta.CHANGED).exists() == (name in NEW_VALUES)
+    assert set(load_file(tmp_path / "published" / tensor_changes.MASKS)) == changed
+    assert (tmp_path / "published" / tensor_changes.CHANGED).exists() == (name in NEW_VALUES)
     assert any(tensor.endswith("bias") for tensor in changed) == (name == "flap")
 
 
@@ -106,7 +105,7 @@ def test_families_dtypes_and_sharded_checkpoints(
 def test_the_masks_are_those_of_the_variant_by_the_names_of_the_checkpoint(kinds: FinishedRun, tmp_path: Path) -> None:
     variant_id = id_of(kinds, "magnitude")
     publish(kinds.store, [variant_id], kinds.folder / "model", tmp_path / "published")
-    packed = load_file(tmp_path / "published" / delta.MASKS)
+    packed = load_file(tmp_path / "published" / tensor_changes.MASKS)
     masks = kinds.keep_masks(variant_id)
     assert len(packed) == len(masks)
     for (block, layer), kept in masks.items():

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mlprune.numeric.statistics.equivalence import equivalence_interval
+from mlprune.numeric.statistics.paired_proportions import equivalence_interval
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flips
 from mlprune.steps.questions.evidence import Evidence
 

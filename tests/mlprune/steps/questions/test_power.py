@@ -9,7 +9,7 @@ import pytest
 from mlprune.numeric.statistics import power as kernels
 from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
 from mlprune.store.store import Store
-from tests.mlprune.steps.questions.test_plan import FACTS, QUESTION, plan_of
+from tests.mlprune.steps.questions.test_asked import FACTS, QUESTION, plan_of
 
 MAGNITUDE: dict[str, Any] = {"name": "magnitude", "score": "magnitude", "sparsity": 0.5}
 RANDOM: dict[str, Any] = {"name": "random", "score": "random", "sparsity": 0.5, "seed": [0, 1]}

@@ -6,7 +6,7 @@ from typing import Any
 
 from mlprune.plan import Plan, extend_plan, pending_jobs
 from mlprune.search.space import Point
-from mlprune.steps.evaluate.jobs import EvaluateJob
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import write_evaluation
 from mlprune.steps.job import Job
 from mlprune.store.store import Store

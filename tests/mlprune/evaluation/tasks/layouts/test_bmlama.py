@@ -9,9 +9,8 @@ import pytest
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task import Task
+from mlprune.evaluation.tasks.task import Task, TemplateTask, template_task
 from mlprune.evaluation.tasks.task_files import read_items
-from mlprune.evaluation.tasks.template_tasks import TemplateTask, template_task
 from tests.example_predictions import with_scores
 from tests.published_data import csv_tabs
 

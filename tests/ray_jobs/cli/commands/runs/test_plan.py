@@ -8,7 +8,7 @@ import pytest
 
 import mlprune
 from mlprune.errors import BadInputError
-from mlprune.plan.node_capacity import Gpu, Node
+from mlprune.plan.resources.node_capacity import Gpu, Node
 from ray_jobs.cli import plan_text
 from ray_jobs.cli.commands.runs.plan import plan
 from ray_jobs.cli.commands.runs.run import run

@@ -15,7 +15,7 @@ from mlprune.store.records import Record
 from mlprune.store.store import Store
 from ray_jobs.cli.commands.variants import harness
 from ray_jobs.cli.harness_run import HarnessArguments, _models
-from ray_jobs.driver.command_model import CommandModel
+from ray_jobs.driver.workplace import CommandModel
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.harness_tasks import task_files

@@ -1,1 +1,0 @@
-"""Drawing: the data model of figures, their layout, heat maps and SVG."""

@@ -1,1 +1,0 @@
-"""Figures about single answers: examples that changed, and accuracy by category of items."""

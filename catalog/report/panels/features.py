@@ -1,0 +1,234 @@
+"""Large features by depth, and their overlaps between demonstration sets."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, evenly_spaced, grouped, omission_note
+from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Facets, facets_of, number, set_label
+from catalog.report.svg import INK
+from catalog.results import Row
+
+_COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
+_MARKERS = ("o", "s", "^", "D", "X")
+MAX_SETS = 24
+"""Maximum number of panels; their sets are chosen at even distances."""
+_MAX_LINEAR_RATIO = 30.0
+"""Ratio of the largest to the smallest magnitude above which the scale is logarithmic."""
+_MANY_DECADES = 2000.0
+"""Ratio up to which a logarithmic scale has ticks at 1, 2 and 5 times each power of ten."""
+_SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
+
+
+def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw the panels of every model.
+
+    Args:
+        rows: result of `largest_features.sql`.
+    """
+    groups = []
+    for _, members in grouped(rows, "base_model", "base_model_id"):
+        recurring = _recurring(members)
+        magnitudes = [row["magnitude"] for row in members]
+        scale = min(magnitudes), max(magnitudes)
+        sets = [set_rows for _, set_rows in grouped(members, *_SET)]
+        shown = evenly_spaced(sets, MAX_SETS)
+        legend = [
+            LegendEntry(label=f"feature {feature}", colour=_COLOURS[index], marker=_MARKERS[index])
+            for feature, index in recurring.items()
+        ]
+        legend.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
+        groups.append(
+            Group(
+                title=str(members[0]["base_model"]) + omission_note(len(shown), len(sets), "sets"),
+                panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
+                rows=members,
+                legend=tuple(legend),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+    return tuple(groups)
+
+
+def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
+    """Return the features that are large most often, over all depths and sets, with their index in the palette."""
+    counts = Counter(row["feature"] for row in rows)
+    features = sorted(counts, key=lambda feature: (-counts[feature], feature))[: len(_COLOURS)]
+    return {feature: index for index, feature in enumerate(features)}
+
+
+def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tuple[float, float]) -> Panel:
+    first = rows[0]
+    words = (first["kind"], first["source_language"], first["target_language"])
+    name = set_label(*words, seed=first["seed"], profile=first["profile"])
+    largest = max(rows, key=lambda row: row["magnitude"])
+    position = f"feature {largest['feature']} at depth {largest['depth']}, magnitude {largest['magnitude']:.3g}"
+    return Panel(
+        label=f"Largest features on {name} ({first['kind']}); largest of all: {position}",
+        size=Size(3.3, 2.5, left=0.62),
+        draw=partial(_draw_set, rows=rows, title=f"{name} · {first['kind']}", recurring=recurring, scale=scale),
+        facets=facets_of(first, only=("pair",)),
+    )
+
+
+def _draw_set(
+    axes: Axes, *, rows: Sequence[Row], title: str, recurring: Mapping[int, int], scale: tuple[float, float]
+) -> None:
+    axes.set_title(title, color=INK, weight="bold")
+    axes.grid(axis="y")
+    other_rows = [row for row in rows if row["feature"] not in recurring]
+    axes.plot(
+        [row["depth"] for row in other_rows], [row["magnitude"] for row in other_rows], ".", color=GREY, markersize=3
+    )
+    depths = sorted({row["depth"] for row in rows})
+    for feature, index in recurring.items():
+        large = {row["depth"]: row["magnitude"] for row in rows if row["feature"] == feature}
+        axes.plot(
+            depths,
+            [large.get(depth, math.nan) for depth in depths],
+            color=_COLOURS[index],
+            marker=_MARKERS[index],
+            linewidth=1.0,
+            markersize=4,
+            zorder=3,
+        )
+    _set_scale(axes, *scale)
+    axes.set_xlabel("depth (0: embeddings, n: after block n - 1)")
+    axes.set_ylabel("magnitude")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _set_scale(axes: Axes, smallest: float, largest: float) -> None:
+    """Set the scale that all panels share; it is logarithmic if the range is too large for a linear one."""
+    if smallest > 0 and largest / smallest > _MAX_LINEAR_RATIO:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if largest / smallest < _MANY_DECADES else (1,)))
+        axes.yaxis.set_major_formatter(lambda magnitude, _: f"{magnitude:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_ylim(smallest / 1.3, largest * 1.3)
+    else:
+        axes.set_ylim(0, largest * 1.06 or 1.0)
+
+
+MAX_OVERLAP_SETS, MAX_DEPTHS = 14, 13
+"""Maximum number of sets and of depths in figures of features, chosen at even distances. The page also has the rows of
+other sets, which are hidden until their pair is chosen."""
+_SHARED = Scale(0.0, 1.0)
+MAX_ROWS = 120
+"""Maximum number of rows of a table, including hidden ones, chosen at even distances."""
+
+
+def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+    """Draw one heat map per depth, with a row per set of large features and a column per set of small features.
+
+    The first group of a model also has heat maps of the features that are large in both sets.
+
+    Args:
+        rows: result of `feature_overlaps.sql`.
+    """
+    groups = []
+    models: set[str] = set()
+    for (model, model_id, share), members in grouped(rows, "base_model", "base_model_id", "share"):
+        scale = Scale(0.0, max(share, *(row["value"] for row in members)))
+        down, across = _set_labels(members, "a"), _set_labels(members, "b")
+        across = dict(
+            sorted(across.items(), key=lambda item: list(down).index(item[0]) if item[0] in down else len(down))
+        )
+        shown = {key: across[key] for key in evenly_spaced(list(across), MAX_OVERLAP_SETS)}
+        pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
+        facets = _facets_of_rows(pairs, shown=evenly_spaced(list(down), MAX_OVERLAP_SETS))
+        down = {key: down[key] for key in facets}
+        depths = [cells for _, cells in grouped(members, "depth")]
+        drawn = evenly_spaced(depths, MAX_DEPTHS)
+        title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
+        title += omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
+        groups.append(
+            Group(
+                title=title,
+                panels=(
+                    *(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
+                    *(() if model_id in models else _shared_grids(drawn, down, shown, facets=facets)),
+                ),
+                rows=members,
+                legend=(
+                    LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),
+                    LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),
+                ),
+                facets=facets_of(members[0], only=("model",)),
+            )
+        )
+        models.add(model_id)
+    return tuple(groups)
+
+
+def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
+    """Return the facets of the rows of a table; rows that are initially hidden get the facet `detail`."""
+    included = {*shown, *evenly_spaced(list(facets), MAX_ROWS)}
+    return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in included}
+
+
+def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
+    """Return id -> label of sets A or B, in the order of the axes; equal labels are followed by the start of the id."""
+    columns = ("kind", "source", "target", "seed", "profile")
+    sets = {row[f"set_{side}"]: tuple(row[f"{column}_{side}"] for column in columns) for row in rows}
+    labels = {key: set_label(*values[:3], seed=values[3], profile=values[4]) for key, values in sets.items()}
+    all_labels = list(labels.values())
+    return {key: label if all_labels.count(label) == 1 else f"{label} {key[:4]}" for key, label in labels.items()}
+
+
+def _shared_grids(
+    depths: Sequence[Sequence[Row]], down: Mapping[str, str], across: Mapping[str, str], *, facets: Mapping[str, Facets]
+) -> list[Grid]:
+    """Return one heat map per depth with the fraction of large features of A that are large in B too."""
+    grids = []
+    for rows in depths:
+        known = [row for row in rows if row.get("top_shared") is not None]
+        if known:
+            by_chance = number(known[0]["top_by_chance"], digits=2)
+            title = f"{known[0]['n_top']} largest {_depth_name(known)}, by chance {by_chance}"
+            grid = _feature_grid(known, down, across, facets=facets, scale=_SHARED, column="top_shared")
+            mean = number(sum(grid.values.values()) / len(grid.values))
+            label = f"Shared largest features {_depth_name(known)}: mean {mean}, by chance {by_chance}"
+            grids.append(replace(grid, title=title, label=label, column_name="large in B"))
+    return grids
+
+
+def _depth_name(rows: Sequence[Row]) -> str:
+    return "of the embeddings" if rows[0]["depth"] == 0 else f"after block {rows[0]['depth'] - 1}"
+
+
+def _feature_grid(
+    rows: Sequence[Row],
+    down: Mapping[str, str],
+    across: Mapping[str, str],
+    *,
+    facets: Mapping[str, Facets],
+    scale: Scale,
+    column: str = "value",
+) -> Grid:
+    """Draw one depth; `down` and `across` are labels of sets A and B."""
+    rows_of, columns_of = ({key: index for index, key in enumerate(labels)} for labels in (down, across))
+    values = {
+        (rows_of[row["set_a"]], columns_of[row["set_b"]]): row[column]
+        for row in rows
+        if row["set_a"] in rows_of and row["set_b"] in columns_of
+    }
+    name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
+    mean = sum(values.values()) / len(values)
+    return Grid(
+        title=name,
+        label=f"Overlap of large and small features after {name}: mean {number(mean)}",
+        rows=tuple(down.values()),
+        columns=tuple(across.values()),
+        values=values,
+        texts={position: number(value, digits=2) for position, value in values.items()},
+        scale=scale,
+        row_name="large in A",
+        column_name="small in B",
+        row_facets=tuple(facets[key] for key in down),
+    )

@@ -1,1 +1,0 @@
-"""Pictures of searches: their trials, their spaces, and English against the other languages."""

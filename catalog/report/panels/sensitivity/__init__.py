@@ -1,1 +1,0 @@
-"""Pictures of sensitivity: losses by unit and language, agreement of languages, and block influence."""

@@ -1,1 +1,0 @@
-"""Figures about removed weights by block and layer."""

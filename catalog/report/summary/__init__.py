@@ -1,1 +1,0 @@
-"""Summary of the report: findings and the headline."""

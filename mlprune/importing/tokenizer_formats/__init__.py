@@ -1,1 +1,0 @@
-"""Published forms of tokenizers, converted to tokenizer.json."""

@@ -1,1 +1,0 @@
-"""Gradients of weights: backward passes through one block, or block by block through the whole model."""

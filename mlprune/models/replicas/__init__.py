@@ -1,1 +1,0 @@
-"""Several replicas of a model that share the work of one job."""

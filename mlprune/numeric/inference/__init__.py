@@ -1,1 +1,0 @@
-"""Kernels of the forward pass: log-probabilities and linear products."""

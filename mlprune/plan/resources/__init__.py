@@ -1,0 +1,1 @@
+"""What a plan needs: capacity of nodes, rates, memory, disk space and time."""

@@ -1,1 +1,0 @@
-"""Costs of searches and sensitivity analyses."""

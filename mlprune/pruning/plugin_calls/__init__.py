@@ -1,1 +1,0 @@
-"""Calls of plug-ins: their functions are foreign code, so their results are checked before they are used."""

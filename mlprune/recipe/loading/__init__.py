@@ -1,1 +1,0 @@
-"""Loading of recipes: from a YAML file to checked models, or one line about the first error."""

@@ -1,1 +1,0 @@
-"""Plug-ins in recipes: names of methods, and the key `parameters`."""

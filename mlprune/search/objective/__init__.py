@@ -1,1 +1,0 @@
-"""Objectives and constraints of a search: a small language over measures of groups of languages."""

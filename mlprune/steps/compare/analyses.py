@@ -1,0 +1,191 @@
+"""Opt-in analyses of variants: errors of every layer, and weights removed from each neuron.
+
+Layer errors (opt-in): how much a variant changes the output of every layer on the inputs of a demonstration set.
+
+The inputs are those of the dense model, as Gram matrices, so the errors of variants are comparable however they were
+pruned. The record contains one number per layer.
+
+Neuron removals (opt-in): count how many weights every feed-forward neuron of a variant loses.
+
+The counts are a few integers per neuron, so the record contains them.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from mlprune.json_values import JsonValue
+from mlprune.models.checkpoint.weight_files import read_block
+from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.masks.block_changes import BlockChanges, changed_weights
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.activations.neurons import removed_after, removed_before
+from mlprune.numeric.weights.layer_inputs import layer_error
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import Levels, read_keep_masks
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import (
+    SMALL_JOB_BYTES,
+    ChainLoader,
+    JobCost,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSizes,
+    make_identity,
+)
+from mlprune.steps.observe.block_files import read_block_products
+from mlprune.steps.observe.passes import plan_observation
+from mlprune.steps.sets import PlannedSet, PlannedSets
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant_rows import require_masks, stored_changes
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class LayerErrorsJob(RecordJob):
+    """Compute the relative error of every layer of a variant on the inputs of a demonstration set."""
+
+    step: ClassVar[str] = "compare"
+    model: ModelRef
+    variant_id: str
+    demonstration_set_id: str
+    gram_matrices: str
+    """Id of the set's Gram matrices in the dense model."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant and the Gram matrices."""
+        return (("variants", self.variant_id), ("gram_matrices", self.gram_matrices))
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One block at a time: its weights, the changed ones, and the Gram matrices of its inputs."""
+        n_weights = sum(sizes.prunable)
+        memory = 3 * sizes.itemsize * n_weights + 12 * sizes.input_products
+        return JobCost(
+            self.step,
+            flops=4.0 * len(sizes.blocks) * sizes.widest * n_weights,
+            fixed_bytes=SMALL_JOB_BYTES + memory,
+            thread_bytes=16 * max(sizes.prunable),
+        )
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare block by block and write the record."""
+        changes = stored_changes(store, self.variant_id)
+        gram_files = store.require("gram_matrices", self.gram_matrices).artefacts
+        keys = {"variant_id": self.variant_id, "demonstration_set_id": self.demonstration_set_id}
+        rows: list[dict[str, JsonValue]] = []
+        for block in range(self.model.n_blocks):
+            weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
+            changed = changed_weights(weights, changes(block) if changes else BlockChanges({}))
+            products = read_block_products(store, gram_files, block)
+            errors = block_errors(weights, changed, products, family=FAMILIES[self.model.family])
+            rows += [
+                {**keys, "block": block, "layer": layer, "n_weights": weights[layer].numel(), "error": error}
+                for layer, error in errors.items()
+            ]
+        store.write_record(self.identity.record(rows={"layer_errors": rows}))
+
+
+def block_errors(
+    weights: Mapping[str, Tensor], changed: Mapping[str, Tensor], products: Mapping[str, Tensor], *, family: Family
+) -> dict[str, float]:
+    """Return layer -> relative error of its output; see `layer_error`.
+
+    Args:
+        weights: layer -> [out, in] of the dense model.
+        changed: layer -> [out, in] of a variant.
+        products: input -> [in, in].
+    """
+
+    def error(layer: str) -> float:
+        return layer_error(weights[layer], changed[layer], products[family.input_of(layer)])
+
+    return dict(zip(weights, parallel_map(error, weights), strict=True))
+
+
+def analysed_sets(recipe: Recipe, sets: PlannedSets) -> list[PlannedSet]:
+    """Return the distinct sets whose Gram matrices `analyses.layer_errors` needs."""
+    names = recipe.analyses.layer_errors.demonstrations if recipe.analyses.layer_errors else ()
+    return list({planned.id: planned for name in names for planned in sets[name]}.values())
+
+
+def layer_error_jobs(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, variants: Iterable[PlannedVariant]
+) -> list[LayerErrorsJob]:
+    """One job per set of `analyses.layer_errors` and changed variant of the entries that it names, or of all."""
+    config = recipe.analyses.layer_errors
+    if config is None:
+        return []
+    changed = [variant for variant in variants if not variant.is_dense and variant.baseline is None]
+    named = [
+        variant
+        for variant in changed
+        if not config.variants or set(config.variants) & {entry.name for entry in variant.entries}
+    ]
+    jobs = []
+    for planned in analysed_sets(recipe, sets):
+        matrices = plan_observation(recipe, inputs, planned).further["products"].id
+        for variant in named:
+            parents = {"variant": variant.id, "demonstration_set": planned.id, "gram_matrices": matrices}
+            identity = make_identity("layer_errors", parents=parents)
+            jobs.append(LayerErrorsJob(identity, inputs.model, variant.id, planned.id, matrices))
+    return jobs
+
+
+@dataclass(frozen=True)
+class NeuronRemovalsJob(RecordJob):
+    """Count the removed weights before and after every neuron in the masks of a variant."""
+
+    step: ClassVar[str] = "compare"
+    family: str
+    variant_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant."""
+        return (("variants", self.variant_id),)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """The masks of one block."""
+        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Count block by block and write the record."""
+        stored = require_masks(store, self.variant_id)
+        rows = [
+            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, levels)}
+            for block, (artefact, levels) in enumerate(stored.files)
+        ]
+        store.write_record(self.identity.record(rows={"neuron_removals": rows}))
+
+    def _counts(self, store: Store, artefact: Artefact, levels: Levels) -> dict[str, JsonValue]:
+        before, after = FAMILIES[self.family].feed_forward
+        removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, levels).items()}
+        n_neurons = removed[after].shape[1]
+        counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
+        assert isinstance(counts, Tensor), "a layer writes the neurons"
+        return {
+            "n_before": sum(removed[layer].numel() for layer in before) // n_neurons,
+            "n_after": removed[after].shape[0],
+            "removed_before": counts.tolist(),
+            "removed_after": removed_after(removed[after]).tolist(),
+        }
+
+
+def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVariant]) -> list[NeuronRemovalsJob]:
+    """One job per pruned variant of the entries in `analyses.neuron_variants`."""
+    names = set(recipe.analyses.neuron_variants)
+    pruned = (variant for variant in variants if not variant.unquantised.is_dense)
+    ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
+    return [
+        NeuronRemovalsJob(
+            make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model.family, variant_id
+        )
+        for variant_id in ids
+    ]

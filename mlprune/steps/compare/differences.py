@@ -1,0 +1,274 @@
+"""Paired differences of a variant to a baseline, from predictions. They run no model.
+
+File of contributions: what each cluster of items adds to the difference of each group of languages.
+
+With it, tests over many variants (max-T) draw the same signs for the same clusters.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, Contributions, aggregate, contributions_of
+from mlprune.evaluation.inference.estimates import Difference, contradicts, finite
+from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
+from mlprune.evaluation.inference.methods import compare
+from mlprune.evaluation.task_metrics import Metric, task_metrics
+from mlprune.json_values import JsonValue
+from mlprune.languages import ENGLISH
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
+from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
+from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
+from mlprune.store.parquet import Columns
+from mlprune.store.records import Artefact
+from mlprune.store.store import Store
+
+CONTRIBUTIONS_SCHEMA = {
+    "metric": "string",
+    "group_kind": "string",
+    "group_name": "string",
+    "cluster": "string",
+    "contribution": "double",
+    "size": "double",
+}
+"""Columns of a contributions file. The groups are those of `aggregate_results` without gaps, and each language
+(group_kind `language`). Clusters have the same order in all groups of a metric. The contributions of a group add up to
+its difference and the sizes to 1; see `Contributions`."""
+
+
+def contribution_columns(parts: Sequence[tuple[str, Contributions]]) -> Columns:
+    """Return the columns of a contributions file, from (metric, contributions of one group)."""
+    columns: dict[str, list[object]] = {name: [] for name in CONTRIBUTIONS_SCHEMA}
+    for metric, part in parts:
+        n = len(part.clusters)
+        columns["metric"] += [metric] * n
+        columns["group_kind"] += [part.group.kind] * n
+        columns["group_name"] += [part.group.name] * n
+        columns["cluster"] += part.clusters
+        columns["contribution"] += part.contributions.tolist()
+        columns["size"] += part.sizes.tolist()
+    return columns
+
+
+Row = dict[str, JsonValue]
+
+
+def comparison_row(metric: str, difference: Difference, *, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Row:
+    """Return the columns of one comparison that are not equal in the whole record."""
+    return {
+        "evaluation_id": evaluation.identity.id,
+        "baseline_evaluation_id": baseline.identity.id,
+        "metric": metric,
+        "difference": difference.difference,
+        "scale": difference.scale,
+        "ci_low": finite(difference.interval.low),
+        "ci_high": finite(difference.interval.high),
+        "ci90_low": finite(difference.interval90.low),
+        "ci90_high": finite(difference.interval90.high),
+        "interval": difference.method,
+        "p_value": difference.p_value,
+        "test": difference.test,
+        "p_mid_mcnemar": difference.p_mid_mcnemar,
+        "interval_contradicts_p": difference.interval_contradicts_p,
+        "standard_error": difference.standard_error,
+        "n": difference.n,
+        "n_clusters": difference.n_clusters,
+        "n_gained": difference.n_gained,
+        "n_lost": difference.n_lost,
+        "smallest_significant": difference.smallest_significant,
+        "detectable_difference": difference.detectable_difference,
+        **evaluation.task.columns,
+        **profile_column(evaluation.task.profile),
+    }
+
+
+def aggregate_row(metric: str, aggregate: Aggregate, *, specs: Mapping[str, TaskSpec]) -> Row:
+    """Return the columns of one group of languages that are not equal in the whole record.
+
+    Args:
+        specs: language -> the variant's evaluation.
+    """
+    worst, baseline_worst = aggregate.worst or (None, None)
+    return {
+        "metric": metric,
+        "n_items": aggregate.n_items,
+        "n_clusters": aggregate.n_clusters,
+        "value": aggregate.value,
+        "baseline_value": aggregate.baseline_value,
+        "worst_language": worst,
+        "baseline_worst_language": baseline_worst,
+        "difference": aggregate.difference,
+        "scale": aggregate.scale,
+        "ci_low": finite(aggregate.interval.low),
+        "ci_high": finite(aggregate.interval.high),
+        "ci90_low": finite(aggregate.interval90.low),
+        "ci90_high": finite(aggregate.interval90.high),
+        "interval": aggregate.method,
+        "standard_error": aggregate.standard_error,
+        "p_value": aggregate.p_value,
+        "test": aggregate.test,
+        "interval_contradicts_p": contradicts(aggregate.interval, aggregate.p_value),
+        "n_flips": aggregate.n_flips,
+        "detectable_difference": aggregate.detectable_difference,
+        **group_columns(aggregate.group, specs),
+    }
+
+
+def group_columns(group: LanguageGroup, specs: Mapping[str, TaskSpec]) -> Row:
+    """Return the columns on a group of languages and on how its evaluations were made.
+
+    Args:
+        specs: language -> the variant's evaluation.
+    """
+    spec = specs[group.languages[0]]
+    prompt_languages = {specs[language].prompt_language for language in group.languages}
+    return {
+        "group_kind": group.kind,
+        "group_name": group.name,
+        "languages": " ".join(group.languages),
+        "n_languages": len(group.languages),
+        **spec.family_columns,
+        "prompt_language": prompt_languages.pop() if len(prompt_languages) == 1 else None,
+        **profile_column(spec.profile),
+    }
+
+
+DRAW_BYTES = 30_000
+"""Memory per cluster: signs of one byte and counts of two bytes, for the two last numbers of clusters."""
+MANY_ITEMS = 5_010
+"""Items of a split without a limit: those of the test split of XNLI."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The evaluations of one language with their predictions and metrics."""
+
+    evaluation: EvaluationSpec
+    baseline: EvaluationSpec
+    predictions: tuple[StoredPredictions, StoredPredictions]
+    metrics: tuple[Metric, ...]
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The variant's evaluation."""
+        return self.evaluation.task
+
+    def metric(self, name: str) -> Metric:
+        """The metric of this name."""
+        return next(metric for metric in self.metrics if metric.name == name)
+
+
+@dataclass(frozen=True)
+class CompareJob(RecordJob):
+    """Compare a variant with a baseline on one task and split: in each language, and over groups of languages."""
+
+    step: ClassVar[str] = "compare"
+    variant_id: str
+    baseline_id: str
+    pairs: tuple[tuple[EvaluationSpec, EvaluationSpec], ...]
+    """(evaluation of the variant, evaluation of the baseline) for each language."""
+
+    @property
+    def family(self) -> TaskSpec:
+        """The task without a language."""
+        return self.pairs[0][0].task.family
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """All evaluations."""
+        return tuple(evaluation.identity.key for pair in self.pairs for evaluation in pair)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Cost of the signs and resamples of all clusters."""
+        limits = [most_items(evaluation.task) for evaluation, _ in self.pairs]
+        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + DRAW_BYTES * max(limits))
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare the languages one by one, then in groups."""
+        compared = [_read(store, evaluation, baseline) for evaluation, baseline in self.pairs]
+        groups = language_groups({each.spec.language: main_language(each.spec) for each in compared})
+        sums = _language_sums(compared)
+        specs = {each.spec.language: each.spec for each in compared}
+        rows = {
+            "comparison_results": [row for each in compared for row in _comparison_rows(each)],
+            "aggregate_results": [
+                aggregate_row(name, result, specs=specs)
+                for name, of_metric in sums.items()
+                for result in aggregate(of_metric, groups)
+            ],
+        }
+        keys: Row = {"comparison_id": self.identity.id, "variant_id": self.variant_id, "baseline_id": self.baseline_id}
+        artefact = self._write_contributions(store, sums, groups)
+        with_keys = {table: [{**keys, **row} for row in of_table] for table, of_table in rows.items()}
+        store.write_record(self.identity.record(artefacts=(artefact,), rows=with_keys))
+
+    def _write_contributions(
+        self, store: Store, sums: Mapping[str, LanguageSums], groups: Sequence[LanguageGroup]
+    ) -> Artefact:
+        """Write the contributions to each group and to each language."""
+        parts = [
+            (name, contributions_of(of_metric, group))
+            for name, of_metric in sums.items()
+            for group in (
+                *_without_gaps(groups),
+                *(LanguageGroup("language", one, (one,)) for one in of_metric.languages),
+            )
+        ]
+        path = f"contributions/{self.identity.id}.parquet"
+        return store.write_table(path, contribution_columns(parts), CONTRIBUTIONS_SCHEMA)
+
+
+def compare_job(
+    variant_id: str, baseline_id: str, pairs: Sequence[tuple[EvaluationSpec, EvaluationSpec]]
+) -> CompareJob:
+    """Return the job of two variants and their evaluations, a pair for each language."""
+    parents: dict[str, JsonValue] = {
+        "evaluations": [evaluation.identity.id for evaluation, _ in pairs],
+        "baseline_evaluations": [evaluation.identity.id for _, evaluation in pairs],
+    }
+    return CompareJob(make_identity("comparisons", parents=parents), variant_id, baseline_id, tuple(pairs))
+
+
+def most_items(task: TaskSpec) -> int:
+    """Return the most items of a task that its limit keeps; for a large limit, as many as there are."""
+    limit = task.limit or MANY_ITEMS
+    is_readable = bool(task.folder or task.hub or task.corpus)
+    return limit if limit <= MANY_ITEMS or not is_readable else min(limit, max(MANY_ITEMS, len(task_data(task).items)))
+
+
+def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:
+    """Return the groups whose contributions do not follow from those of single languages and English."""
+    return [group for group in groups if group.kind != "gap"]
+
+
+def main_language(spec: TaskSpec) -> str:
+    """Return the language by which an evaluation belongs to groups: of a pair, the one other than English."""
+    others = [side for side in spec.sides if side != ENGLISH]
+    return others[-1] if others else spec.language
+
+
+def _read(store: Store, evaluation: EvaluationSpec, baseline: EvaluationSpec) -> Compared:
+    spec = evaluation.task
+    predictions = on_shared_items(spec, predictions_of(store, evaluation), predictions_of(store, baseline))
+    metrics = task_metrics(spec.definition, spec.target_language, names=spec.metrics)
+    return Compared(evaluation, baseline, predictions, metrics)
+
+
+def _comparison_rows(compared: Compared) -> list[Row]:
+    """Return the rows of one language, one per metric."""
+    differences = compare(compared.metrics, *compared.predictions)
+    return [
+        comparison_row(name, difference, evaluation=compared.evaluation, baseline=compared.baseline)
+        for name, difference in differences.items()
+    ]
+
+
+def _language_sums(compared: Sequence[Compared]) -> dict[str, LanguageSums]:
+    """Return the sums of each metric that is compared over groups of languages."""
+    predictions = {each.spec.language: each.predictions for each in compared}
+    names = [metric.name for metric in compared[0].metrics if metric.name in AGGREGATED]
+    return {
+        name: language_sums({each.spec.language: each.metric(name) for each in compared}, predictions) for name in names
+    }

@@ -1,0 +1,382 @@
+"""Step `evaluate`: plan the evaluations of all variants, and score one variant on all its tasks.
+
+Step `evaluate`: score one variant on all its tasks, languages and splits.
+
+The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one run
+of the model. Those that an earlier version recorded need none. Each evaluation has its own record, so a job that was
+killed resumes with the missing evaluations.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+from mlprune.errors import RecipeError, work_context
+from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
+from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
+from mlprune.evaluation.tasks.task import TemplateTask
+from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
+from mlprune.models.chain import Chain
+from mlprune.models.loading import load_tokenizer
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
+from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
+from mlprune.pruning.mask_files import CACHED_BYTES
+from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
+from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
+from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
+from mlprune.steps.inputs import CorpusRef, Inputs, is_same_text, text_ref
+from mlprune.steps.job import (
+    SMALL_JOB_BYTES,
+    ChainLoader,
+    JobCost,
+    RecordKey,
+    SetSizes,
+    batch_bytes,
+    block_flops,
+    computed_parameters,
+    make_identity,
+    n_block_weights,
+)
+from mlprune.steps.tasks.evaluation import (
+    EvaluationSpec,
+    Intervention,
+    as_run,
+    item_contents,
+    prepared_task,
+    shot_contents,
+    shot_lines,
+    task_data,
+)
+from mlprune.steps.tasks.stored_items import write_missing_items
+from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.variant_rows import stored_changes
+from mlprune.store.store import Store
+from mlprune.vocabulary import DeviceName
+
+MASK_BYTES = 2
+"""Bytes per weight of the masks of one block while they are applied."""
+WEIGHTS_PER_BYTE = 8
+"""Weights per byte of the masks that stay in main memory while a variant is applied."""
+LOGIT_BYTES = 4 + 4
+"""Bytes per logit as float32 and as log-probability, in addition to the model's dtype."""
+
+
+class _TaskSize(NamedTuple):
+    n_tokens: int
+    """Tokens that run through the model, padding included."""
+    n_passes: float
+    n_logit_rows: int
+    """Most rows of logits in memory at once."""
+
+
+def tasks_cost(
+    step: str,
+    sizes: Footprint,
+    tasks: Iterable[PreparedTask | PreparedTranslation],
+    *,
+    batch_tokens: int,
+    device: DeviceName,
+    disk_bytes: float,
+) -> JobCost:
+    """Cost of scoring or translating some tasks on a kind of device."""
+    flops = n_passes = n_tokens = 0.0
+    n_logits = min(max_logits_of(device), max(MAX_CPU_LOGITS, batch_tokens * sizes.vocabulary))
+    for size in map(_task_size, tasks):
+        flops += block_flops(sizes, size.n_tokens) + 2.0 * size.n_tokens * sizes.hidden * sizes.vocabulary
+        n_passes += size.n_passes
+        n_tokens += size.n_tokens
+        n_logits = max(n_logits, size.n_logit_rows * sizes.vocabulary)
+    cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
+    mask_bytes = sum(sizes.prunable) * MASK_BYTES
+    running_bytes = batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
+    return JobCost(
+        step,
+        flops=flops,
+        n_passes=n_passes + 1 if n_passes else 0.0,
+        fixed_bytes=SMALL_JOB_BYTES + mask_bytes + _kept_bytes(sizes),
+        thread_bytes=running_bytes,
+        device_fixed_bytes=mask_bytes,
+        device_thread_bytes=running_bytes,
+        transfer_bytes=mask_bytes,
+        disk_bytes=disk_bytes,
+        n_tokens=n_tokens,
+        runs_model=True,
+    )
+
+
+def _kept_bytes(sizes: Footprint) -> int:
+    """Upper bound of the main memory that a process keeps after a swap: the masks, and the cache of packed levels."""
+    n_weights = n_block_weights(sizes)
+    return n_weights // WEIGHTS_PER_BYTE + min(CACHED_BYTES, n_weights)
+
+
+def _task_size(prepared: PreparedTask | PreparedTranslation) -> _TaskSize:
+    if isinstance(prepared, PreparedTask):
+        return _TaskSize(sum(planned.batch.n_computed for planned in prepared.batches), 1.0, 0)
+    return _TaskSize(
+        sum(len(ids) + prepared.max_new_tokens for ids in prepared.token_ids),
+        float(prepared.max_new_tokens * len(prepared.batches)),
+        max((len(batch) for batch in prepared.batches), default=0),
+    )
+
+
+def apply_variant(chain: Chain, store: Store, variant_id: str) -> None:
+    """Turn the model of a chain into a variant. Each shard reads the changes of its blocks from the store."""
+    changes = stored_changes(store, variant_id)
+    if changes is None:
+        chain.everywhere(Shard.set_keep_masks, None)
+    else:
+        chain.everywhere(Shard.exchange_changes, changes)
+
+
+@dataclass(frozen=True)
+class EvaluateJob(TasksJob):
+    """Run all evaluations of one variant."""
+
+    step: ClassVar[str] = "evaluate"
+    variant_id: str
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The variant, and the records that its interventions read."""
+        keys = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
+        return (("variants", self.variant_id), *keys)
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """Cost of all runs of the model, with stored predictions."""
+        runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
+        tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
+        disk_bytes = 40_000.0 * len(self.evaluations)
+        return tasks_cost(
+            self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
+        )
+
+    def without(self, evaluation_ids: Collection[str]) -> "EvaluateJob":
+        """Return the job without some evaluations."""
+        kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
+        return replace(self, evaluations=tuple(kept))
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
+        write_missing_items(store, self.evaluations)
+        groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
+        for evaluation in self.evaluations:
+            record = store.read_record(*evaluation.identity.key)
+            is_done = record is not None and store.is_complete(record)
+            if not is_done and not adopt(store, evaluation, self.variant_id):
+                groups.setdefault((as_run(evaluation.task), evaluation.intervention), []).append(evaluation)
+        if not groups:
+            return
+        model = chain()
+        apply_variant(model, store, self.variant_id)
+        for (task, intervention), evaluations in groups.items():
+            with work_context(partial(self._work_of, evaluations)):
+                prepared = intervention.prepared(store, task, self.model, batch_tokens=self.batch_tokens)
+                with intervention.active(model, store):
+                    if isinstance(prepared, PreparedTask):
+                        self._score(store, model, prepared, evaluations=evaluations)
+                    else:
+                        self._translate(store, model, prepared, evaluations=evaluations)
+
+    @property
+    def work(self) -> str:
+        """The evaluations and the variant."""
+        return self._work_of(self.evaluations)
+
+    def _work_of(self, evaluations: Sequence[EvaluationSpec]) -> str:
+        return f"{work_text(evaluations)} of variant {self.variant_id}"
+
+    def _score(
+        self, store: Store, model: Chain, prepared: PreparedTask, *, evaluations: Sequence[EvaluationSpec]
+    ) -> None:
+        """Score the candidates once, and write an evaluation for every rule and profile."""
+        scores = run_with_rules(model, prepared, [evaluation.task.rule for evaluation in evaluations])
+        for evaluation in evaluations:
+            task = evaluation.task
+            predictions = Predictions.from_scores(prepared.items, scores).with_rule(task.rule, profile=task.profile)
+            n_longer = _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+
+    def _translate(
+        self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
+    ) -> None:
+        """Translate once, and write the evaluations."""
+        outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
+        for evaluation in evaluations:
+            predictions, n_longer = Translations.from_outputs(outputs), _n_longer(evaluation, prepared)
+            write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
+
+
+def _n_longer(evaluation: EvaluationSpec, prepared: PreparedTask | PreparedTranslation) -> int | None:
+    """Return the number of items that were left out or cut; None if longer items are refused."""
+    return None if evaluation.task.longer == "refuse" else len(prepared.longer_ids)
+
+
+def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple[TaskSpec, ...]:
+    """Return the tasks of one entry: one for each language or pair, and for each rule, prompt language or shot seed.
+
+    Raises:
+        RecipeError: the corpus has no such items, or the recipe describes its own task wrongly.
+    """
+    from_corpus = entry.path == CORPUS
+    corpus = inputs.corpus_ref if from_corpus else None
+    if not from_corpus and entry.task in READ_PARALLEL_TEXT:
+        corpus = text_ref(recipe.resolve(entry.path), entry.split)
+    if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
+        expected = "corpus: {kind: cldr}"
+        raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
+    location = TaskLocation()
+    if corpus is None:
+        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
+    spec = TaskSpec(
+        task=entry.task,
+        language="",
+        split=entry.split,
+        limit=entry.limit,
+        seed=entry.seed,
+        corpus=corpus,
+        is_corpus_half=from_corpus,
+        split_by=entry.split_by,
+        longer=entry.longer,
+        template=_template(recipe, entry),
+        folder=location.folder,
+        hub=location.hub,
+    )
+    specs = [in_profile(spec, profile) for profile in entry.profile]
+    if entry.pairs:
+        shots = _shot_corpus(recipe, inputs, entry)
+        return tuple(task for of_profile in specs for task in _translations(of_profile, entry, shots=shots))
+    choices = product(specs, entry.rule, entry.prompt_language, entry.languages)
+    return tuple(
+        replace(of_profile, rule=rule, prompts=prompts, language=language)
+        for of_profile, rule, prompts, language in choices
+    )
+
+
+def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
+    config = recipe.template_task(entry.task)
+    return None if config is None else _template_task(config)
+
+
+def _template_task(config: TaskConfig) -> TemplateTask:
+    return TemplateTask(**config.model_dump())
+
+
+def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
+    """Return the text of the shots if the entry names one: the corpus, or the development split of a folder."""
+    if entry.shots_from is None or entry.shots_from == entry.path:
+        return None
+    return inputs.corpus_ref if entry.shots_from == CORPUS else text_ref(recipe.resolve(entry.shots_from), "dev")
+
+
+def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusRef | None) -> Iterator[TaskSpec]:
+    """Yield a spec for each pair and shot seed, by default the seed of the entry; profile paper has no seeds."""
+    spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
+    pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
+    shot_seeds = (0,) if spec.profile == "paper" else entry.shot_seed or (entry.seed,)
+    for shot_seed, pair in product(shot_seeds, pairs):
+        task = replace(spec, language=pair, shot_seed=shot_seed)
+        is_other = shots is not None and spec.corpus is not None and not is_same_text(shots, spec.corpus, task.sides[0])
+        yield replace(task, other_shots=True, shot_corpus=shots) if is_other else task
+
+
+def evaluated_lines(recipe: Recipe, inputs: Inputs) -> frozenset[int]:
+    """Return the lines of the recipe's corpus that evaluations use, which demonstrations must not contain."""
+    specs = (spec for entry in recipe.evaluations for spec in task_specs(recipe, inputs, entry))
+    reading = (
+        spec
+        for spec in specs
+        if spec.definition.traits.reads_parallel_text
+        and spec.corpus is not None
+        and is_same_text(spec.corpus, inputs.corpus_ref, spec.target_language)
+    )
+    return frozenset(int(item.example_id) for spec in reading for item in task_data(spec).items)
+
+
+def plan_evaluations(
+    recipe: Recipe, inputs: Inputs, variants: Mapping[str, PlannedVariant]
+) -> dict[str, tuple[EvaluationSpec, ...]]:
+    """Plan the evaluations of each variant, by its id. Equal evaluations of several entries are planned once.
+
+    Texts that do not fit the model are found later, when the tasks of pending jobs are tokenised.
+
+    Raises:
+        TaskFileError, CorpusError: the items of a task are missing or wrong.
+    """
+    for config in recipe.tasks:
+        _template_task(config)  # a wrong template is an error even if no evaluation uses it
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
+    planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
+    for entry in recipe.evaluations:
+        for task in task_specs(recipe, inputs, entry):
+            contents = {**item_contents(task), **shot_contents(task)}
+            if task.sides and len(shot_lines(task)) < task.shots:
+                raise RecipeError("too few sentences for the shots of a prompt", pair=task.language, got=task.shots)
+            for variant in _evaluated_variants(entry, variants):
+                intervention = variant.intervention(task)
+                if intervention is None:
+                    _check_not_named(entry, variant)
+                    continue
+                parameters = {**task.parameters, **computed_parameters(variant.spec.model, batch_tokens=batch_tokens)}
+                parents = {"variant": variant.id, **intervention.parents}
+                identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
+                planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
+    _log_skipped(evaluation.task for evaluations in planned.values() for evaluation in evaluations.values())
+    return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}
+
+
+def _log_skipped(tasks: Iterable[TaskSpec]) -> None:
+    """Log the rows of task files that are skipped, once for all languages of a task and split."""
+    read: dict[tuple[str, str, str], dict[str, TaskData]] = {}
+    for task in dict.fromkeys(as_run(task) for task in tasks if task.corpus is None):
+        read.setdefault((task.task, task.split, task.folder), {}).setdefault(task.language, task_data(task))
+    for (name, split, _), of_language in read.items():
+        for line in skipped_lines(of_language):
+            log_once(f"{name} {split}: {line}")
+
+
+def _evaluated_variants(entry: EvaluationConfig, variants: Mapping[str, PlannedVariant]) -> Iterator[PlannedVariant]:
+    """Yield the dense variant, and the variants that the entry names, or all if it names none.
+
+    The unquantised parents of named variants are included, because quantised variants are compared with them.
+    """
+    named = [one for one in variants.values() if {config.name for config in one.entries} & set(entry.variants)]
+    ids = {variant.id for one in named for variant in (one, one.unquantised)}
+    for variant in variants.values():
+        if variant.is_dense or not entry.variants or variant.id in ids:
+            yield variant
+
+
+def _check_not_named(entry: EvaluationConfig, variant: PlannedVariant) -> None:
+    """Check that the entry does not name a baseline that cannot be evaluated on its task and is therefore skipped.
+
+    Raises:
+        RecipeError: it does.
+    """
+    names = [config.name for config in variant.entries if config.name in entry.variants]
+    if names:
+        message = "a baseline cannot be evaluated on this task"
+        raise RecipeError(message, task=entry.task, expected=f"variants without {names[0]!r}", got=variant.label)
+
+
+def evaluation_jobs(
+    recipe: Recipe, variants: Mapping[str, PlannedVariant], evaluations: Mapping[str, tuple[EvaluationSpec, ...]]
+) -> list[EvaluateJob]:
+    """Make one job per variant, so that its masks are applied once."""
+    models = {variant: planned.spec.model for variant, planned in variants.items()}
+    return [
+        EvaluateJob(
+            models[variant],
+            of_variant,
+            variant,
+            batch_tokens=recipe.compute.planned_batch_tokens(models[variant].device),
+        )
+        for variant, of_variant in evaluations.items()
+        if of_variant
+    ]

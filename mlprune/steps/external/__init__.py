@@ -1,1 +1,0 @@
-"""Step `external`: results that were computed elsewhere."""

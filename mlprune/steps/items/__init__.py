@@ -1,1 +1,0 @@
-"""Items: store the items of every evaluated task, as the catalog and statistics read them. No model runs."""

@@ -1,0 +1,191 @@
+"""Variants without feed-forward neurons: plan them, choose the neurons, and write their masks."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mlprune.json_values import as_int
+from mlprune.models.checkpoint.weight_files import WeightFiles
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.activations.neurons import language_neurons, random_neurons
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import BlockLevels, described_levels
+from mlprune.recipe import NeuronsConfig, Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
+from mlprune.steps.observe.hidden_states import activity_jobs
+from mlprune.steps.prune.mask_costs import combination_cost
+from mlprune.steps.prune.requested_variants import with_entry
+from mlprune.steps.sets import PlannedSets
+from mlprune.steps.variants.neuron_variant import NeuronSelection, NeuronVariant
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.steps.variants.scored_variant import block_identity
+from mlprune.steps.variants.variant import of_kind
+from mlprune.steps.variants.variant_rows import Row, write_variants
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+
+def removed_neurons(store: Store, variant: NeuronVariant) -> list[Tensor]:
+    """Return the removed neurons of each block, bool [neurons].
+
+    Raises:
+        StatisticsError: a language has no counted tokens, or a block too few neurons for a random control.
+    """
+    activities = [store.require("neuron_activity", activity_id) for activity_id in variant.activity_ids]
+    languages = [_language(store, activity) for activity in activities]
+    return chosen_neurons(zip(languages, activities, strict=True), variant.selection)
+
+
+def chosen_neurons(activities: Iterable[tuple[str, Record]], selection: NeuronSelection) -> list[Tensor]:
+    """Return the neurons of each block that a selection removes, bool [neurons].
+
+    Args:
+        activities: (language, record of its counts). All records of a language are added.
+    """
+    active: dict[str, Tensor] = {}
+    n_tokens: dict[str, int] = defaultdict(int)
+    sizes: list[int] = []
+    for language, activity in activities:
+        rows = sorted(activity.rows["neuron_activity"], key=lambda row: as_int(row["block"]))
+        by_block = [torch.tensor(row["n_active"], dtype=torch.int64) for row in rows]
+        sizes = [len(counts) for counts in by_block]
+        active[language] = active.get(language, torch.tensor(0)) + torch.cat(by_block)
+        n_tokens[language] += as_int(rows[0]["n_tokens"])
+    specific = language_neurons(active, n_tokens, share=selection.share, quantile=selection.quantile)
+    of_language = specific[selection.of]
+    if selection.action == "only":
+        return list(torch.split(torch.stack(list(specific.values())).any(dim=0) & ~of_language, sizes))
+    removed = list(torch.split(of_language, sizes))
+    return random_neurons(removed, seed=selection.seed) if selection.action == "random" else removed
+
+
+def neuron_levels(model: ModelRef, block: int, removed: Tensor, *, sparsity: float) -> BlockLevels:
+    """Return layer -> keep mask of a block, as levels 0 (removed) and 1 (kept).
+
+    The last feed-forward layer loses the columns of the removed neurons; nothing else of a neuron has an effect then.
+    """
+    family = FAMILIES[model.family]
+    after = family.feed_forward[1]
+    levels = {}
+    for layer, shape in WeightFiles(Path(model.path), family).layer_shapes(block).items():
+        keep = torch.ones(shape, dtype=torch.uint8)
+        if layer == after:
+            keep[:, removed] = 0
+        levels[layer] = described_levels(keep, (sparsity,))
+    return levels
+
+
+def neuron_rebuilder(store: Store, variant: NeuronVariant) -> Callable[[int], BlockLevels]:
+    """Return a function that makes the levels of a block again, from the stored counts. Raises as `removed_neurons`."""
+    removed = removed_neurons(store, variant)
+    return lambda block: neuron_levels(variant.model, block, removed[block], sparsity=variant.sparsity)
+
+
+def _language(store: Store, activity: Record) -> str:
+    """Return the language of a counted set; sets without one are their kind, such as `code`."""
+    row = store.require("demonstration_sets", activity.parent("demonstration_set")).rows["demonstration_sets"][0]
+    return str(row["source_language"] or row["kind"])
+
+
+@dataclass(frozen=True)
+class NeuronMasksJob(Job):
+    """Choose the neurons of a variant and write its masks."""
+
+    step: ClassVar[str] = "prune"
+    ordering: Identity
+    variant: NeuronVariant
+
+    @property
+    def makes(self) -> tuple[RecordKey, ...]:
+        """The ordering, which has one level, and the variant."""
+        return (self.ordering.key, self.variant.identity.key)
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The counts of all sets."""
+        return tuple(("neuron_activity", activity_id) for activity_id in self.variant.activity_ids)
+
+    @property
+    def artefact_record(self) -> RecordKey | None:
+        """The ordering, which has the masks."""
+        return self.ordering.key
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return combination_cost(self.step, sizes, n_parents=1)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the masks of all blocks, then the records.
+
+        Raises:
+            StatisticsError: a language has no counted tokens, or a block too few neurons for a random control.
+        """
+        removed = removed_neurons(store, self.variant)
+
+        def write(block: int) -> Record:
+            return self._write_block(store, block, removed[block])
+
+        blocks = list(parallel_map(write, range(len(removed))))
+        rows = {"variant_neurons": [self._row(block, of_block) for block, of_block in enumerate(removed)]}
+        write_variants(store, self.ordering, blocks, (self.variant,), rows=rows)
+
+    def _write_block(self, store: Store, block: int, removed: Tensor) -> Record:
+        levels = neuron_levels(self.variant.model, block, removed, sparsity=self.variant.sparsity)
+        artefact = write_block_masks(store, mask_path(self.ordering.id, block), levels)
+        identity = block_identity(self.ordering.id, block, parents={"variant": self.variant.id})
+        return identity.record(artefacts=(artefact,))
+
+    def _row(self, block: int, removed: Tensor) -> Row:
+        return {
+            "variant_id": self.variant.id,
+            "block": block,
+            "n_neurons": len(removed),
+            "n_removed": int(removed.sum()),
+            "removed": torch.nonzero(removed).flatten().tolist(),
+        }
+
+
+def add_neuron_variants(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, planned: Mapping[str, PlannedVariant]
+) -> dict[str, PlannedVariant]:
+    """Return the planned variants and those without neurons."""
+    together = dict(planned)
+    for entry in recipe.variants:
+        if entry.neurons is not None:
+            jobs = activity_jobs(recipe, inputs, sets, names=entry.neurons.sets)
+            counts = {job.identity.id: job.demonstration_set_id for job in jobs}
+            variants = [_planned(inputs, selection, counts) for selection in _selections(entry.neurons)]
+            together = with_entry(together, entry, variants)
+    return together
+
+
+def neuron_mask_jobs(variants: Iterable[PlannedVariant]) -> Iterator[NeuronMasksJob]:
+    """Yield the job of each variant without neurons."""
+    for spec in of_kind(NeuronVariant, (variant.spec for variant in variants)):
+        ordering = make_identity("masks", {"neurons": True}, parents={"variant": spec.id})
+        yield NeuronMasksJob(ordering, spec)
+
+
+def _selections(config: NeuronsConfig) -> Iterator[NeuronSelection]:
+    """Yield the selections of an entry, each once; only random controls have seeds."""
+    choices = product(config.of, config.action, config.share, config.seed)
+    selections = (
+        NeuronSelection(of, action, share, config.quantile, seed if action == "random" else 0)
+        for of, action, share, seed in choices
+    )
+    yield from dict.fromkeys(selections)
+
+
+def _planned(inputs: Inputs, selection: NeuronSelection, counts: Mapping[str, str]) -> PlannedVariant:
+    parents = {"base_model": inputs.base.id, "neuron_activity": list(counts)}
+    identity = make_identity("variants", {"neurons": selection.parameters}, parents=parents)
+    return PlannedVariant(NeuronVariant(identity, inputs.model, selection, tuple(counts), tuple(counts.values())))

@@ -1,1 +1,0 @@
-"""Stage neurons: variants without the feed-forward neurons of a language."""

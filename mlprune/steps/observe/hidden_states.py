@@ -1,0 +1,235 @@
+"""One dense pass each: block influence, the mean state of a language, and active neurons.
+
+Block influence: how much each block of the dense model turns the hidden states of a demonstration set.
+
+influence of a block = sum over demonstrations and tokens of (1 - cosine) / number of tokens
+
+with the cosine of a token's hidden states before and after the block (`influence_sums`). Demonstrations are resampled
+for the interval: 1,999 resamples of `cluster_resamples` (seed 0), the ratio of sums in each, and the BCa interval of
+these ratios. Sets of one language give the influence in this language.
+
+Mean hidden states: the mean hidden state of a language after every block of the dense model, for LRP2.
+
+The artefact has sums over all tokens of a demonstration set (float64) and the number of tokens, so that means of
+several sets can be joined.
+
+Neuron activity (opt-in): count how often each feed-forward neuron fires.
+
+The counts of a set are a few integers per neuron, so the record contains them. Catalog queries derive
+language-specific neurons from them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mlprune.corpus.calibration import token_batches
+from mlprune.evaluation.inference.estimates import interval_columns
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.chain import Chain, stream_tagged
+from mlprune.models.inference.observation import ActiveNeuronVisitor, HiddenSumVisitor, InfluenceVisitor
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.shard import Shard
+from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_ratios
+from mlprune.numeric.statistics.clusters import Array, Interval
+from mlprune.recipe import Recipe
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import EMPTY_SET, SMALL_JOB_DISK_BYTES, ChainLoader, JobCost, SetSizes
+from mlprune.steps.observe.dense_pass import COUNT_DIGITS, DensePassJob, dense_pass, one_pass_cost, pass_jobs
+from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
+from mlprune.steps.sets import PlannedSets
+from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
+from mlprune.store.store import Store
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Influence of one block over demonstrations."""
+
+    value: float
+    interval: Interval | None
+    """95 %; None for a single demonstration."""
+    standard_error: float | None
+    """Standard deviation over the resamples; None for a single demonstration."""
+
+
+@dataclass(frozen=True)
+class BlockInfluenceJob(DensePassJob):
+    """Run a demonstration set through the dense model and compare the states before and after each block."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = SMALL_JOB_DISK_BYTES
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compare all batches and write the record.
+
+        Raises:
+            StatisticsError: a hidden state is not finite.
+        """
+        sums, n_tokens = self._observe(store, chain())
+        rows: list[JsonObject] = [
+            {
+                "block_influence_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "demonstration_set_id": self.demonstration_set_id,
+                "block": block,
+                "n_demonstrations": len(n_tokens),
+                "n_tokens": int(n_tokens.sum()),
+                **_columns(influence_of(of_block, n_tokens)),
+            }
+            for block, of_block in enumerate(sums)
+        ]
+        store.write_record(self.identity.record(rows={"block_influence": rows}))
+
+    def _observe(self, store: Store, model: Chain) -> tuple[Array, Array]:
+        """Return the sums of all blocks, [n_blocks, demonstrations], and the number of tokens, [demonstrations]."""
+        artefact = store.require("demonstration_sets", self.demonstration_set_id).artefacts[0]
+        texts = columns_of(store.read_bytes(artefact), ["token_ids"])["token_ids"]
+        model.everywhere(Shard.set_keep_masks, None)
+        sums, n_tokens = np.zeros((self.model.n_blocks, len(texts))), np.zeros(len(texts))
+        batches = token_batches(texts, batch_tokens=self.batch_tokens)
+        for indices, influence in stream_tagged(model, InfluenceVisitor, batches):
+            sums[:, list(indices)] = influence.sums.numpy()
+            n_tokens[list(indices)] = influence.n_tokens.numpy()
+        return sums, n_tokens
+
+
+def influence_of(sums: Array, n_tokens: Array) -> Influence:
+    """Return the influence of a block, with its interval over demonstrations.
+
+    Args:
+        sums: [demonstrations], of 1 - cosine.
+        n_tokens: [demonstrations], above 0.
+    """
+    value = float(sums.sum() / n_tokens.sum())
+    if len(sums) < 2:
+        return Influence(value, None, None)
+    ratios, _ = resampled_ratios(cluster_resamples(len(sums)), sums, sizes=n_tokens)
+    if np.ptp(ratios) == 0:
+        return Influence(value, Interval(value, value), 0.0)
+    left_out = leave_one_out_sums(np.stack([sums, n_tokens], axis=1))
+    interval = bca_interval(ratios, value, left_out[:, 0] / left_out[:, 1])
+    return Influence(value, interval, float(ratios.std(ddof=1)))
+
+
+def _columns(influence: Influence) -> JsonObject:
+    return {
+        "influence": influence.value,
+        **interval_columns("ci", influence.interval),
+        "standard_error": influence.standard_error,
+    }
+
+
+LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums": "list<double>"})
+"""One row per block, from 0: the sums of the hidden states after it."""
+
+
+@dataclass(frozen=True)
+class HiddenMeansJob(DensePassJob):
+    """Run a demonstration set through the dense model and sum the hidden states after every block."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = 8.0 * sizes.hidden * len(sizes.blocks)
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Sum the batches in order, then write the sums and the record.
+
+        Raises:
+            StatisticsError: a hidden state is not finite.
+        """
+        total, n_tokens = torch.zeros((), dtype=torch.float64), 0
+        for states in dense_pass(store, chain(), HiddenSumVisitor, job=self):
+            total, n_tokens = total + states.sums, n_tokens + states.n_tokens
+        columns = {
+            "block": list(range(len(total))),
+            "n_tokens": [n_tokens] * len(total),
+            "sums": list(total.numpy()),
+        }
+        data, n_rows = encode_numeric(numeric_columns(columns), LAYOUT)
+        artefact = store.write_bytes(f"means/{self.identity.id}.parquet", data, n_rows=n_rows)
+        row: dict[str, JsonValue] = {
+            "means_id": self.identity.id,
+            "base_model_id": self.model.base_model_id,
+            "demonstration_set_id": self.demonstration_set_id,
+            "n_tokens": n_tokens,
+        }
+        store.write_record(self.identity.record(artefacts=(artefact,), rows={"hidden_means": [row]}))
+
+
+def mean_states(store: Store, means_id: str) -> Tensor:
+    """[n_blocks, d] float64: the mean hidden state after every block.
+
+    Raises:
+        DamagedArtefactError: the file is missing or differs from the record.
+        StoreError: there is no such record.
+    """
+    artefact = store.require("hidden_means", means_id).artefacts[0]
+    columns = decode_numeric(store.read_bytes(artefact), LAYOUT, path=artefact.path)
+    sums = torch.from_numpy(matrix_column(columns, "sums").copy())
+    return sums / torch.from_numpy(array_column(columns, "n_tokens").copy()).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class NeuronActivityJob(DensePassJob):
+    """Run a demonstration set through the dense model and count how often each neuron fires."""
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set."""
+        size = sets.get(self.demonstration_set_id, EMPTY_SET)
+        disk_bytes = float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
+        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Sum the counts of all batches and write the record.
+
+        Raises:
+            StatisticsError: a counted activation is not finite.
+        """
+        totals: dict[int, Tensor] = {}
+        n_tokens = 0
+        for active in dense_pass(store, chain(), ActiveNeuronVisitor, job=self):
+            n_tokens += active.n_tokens
+            for block, counts in active.counts.items():
+                totals[block] = totals[block] + counts if block in totals else counts
+        store.write_record(self.identity.record(rows={"neuron_activity": self._rows(totals, n_tokens)}))
+
+    def _rows(self, totals: dict[int, Tensor], n_tokens: int) -> list[dict[str, JsonValue]]:
+        return [
+            {
+                "neuron_activity_id": self.identity.id,
+                "base_model_id": self.model.base_model_id,
+                "demonstration_set_id": self.demonstration_set_id,
+                "block": block,
+                "n_tokens": n_tokens,
+                "n_active": totals[block].tolist(),
+            }
+            for block in sorted(totals)
+        ]
+
+
+def neuron_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[NeuronActivityJob]:
+    """One job per distinct set with a name in `analyses.neurons`, or in `neurons` of a variant."""
+    of_variants = [name for entry in recipe.variants if entry.neurons is not None for name in entry.neurons.sets]
+    return activity_jobs(recipe, inputs, sets, names=(*recipe.analyses.neurons, *of_variants))
+
+
+def activity_jobs(
+    recipe: Recipe, inputs: Inputs, sets: PlannedSets, *, names: Iterable[str]
+) -> list[NeuronActivityJob]:
+    """One job per distinct set with one of the names, which counts how often each neuron fires."""
+    return pass_jobs(NeuronActivityJob, "neuron_activity", recipe, inputs, sets, names=names)
+
+
+def influence_jobs(recipe: Recipe, inputs: Inputs, sets: PlannedSets) -> list[BlockInfluenceJob]:
+    """One job per distinct set that a `sensitivity` entry names."""
+    names = [name for config in recipe.sensitivity for name in config.influence]
+    return pass_jobs(BlockInfluenceJob, "block_influence", recipe, inputs, sets, names=names)

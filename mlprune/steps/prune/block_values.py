@@ -1,0 +1,345 @@
+"""Values of blocks that a schedule reads: wanda scores, outlier ratios and weight spectra.
+
+Plan the values of blocks that a schedule reads.
+
+A further schedule of this kind is an entry in `SCHEDULES`, a job here, and an entry in `PLANNERS`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from mlprune.errors import RecipeError, StatisticsError
+from mlprune.json_values import JsonObject, JsonValue, as_float, as_int
+from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters, StatisticName, checked_parameters
+from mlprune.models.checkpoint.weight_files import read_block
+from mlprune.models.families.records import FAMILIES
+from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.numeric.allocation import CUTOFFS, CutoffName, block_score, layer_tail, outlier_ratio, spectrum
+from mlprune.numeric.weights.scores import wanda_scores
+from mlprune.processes.parallel import parallel_map
+from mlprune.pruning.block_inputs import factors_of
+from mlprune.pruning.schedules import BlockValue
+from mlprune.pruning.spec import ScheduleSpec, StatisticsSelection
+from mlprune.steps.job import (
+    ChainLoader,
+    Identity,
+    Job,
+    JobCost,
+    ModelRef,
+    RecordJob,
+    RecordKey,
+    SetSizes,
+    SmallJob,
+    computed_parameters,
+    make_identity,
+)
+from mlprune.steps.observe.statistics_files import read_block_totals
+from mlprune.steps.prune.mask_costs import block_scores_cost, spectra_cost
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+
+def value_rows(record_id: str, values: Sequence[BlockValue], *, base_model_id: str, name: str) -> list[JsonObject]:
+    """Return one row per block.
+
+    Args:
+        values: of all blocks, in order.
+        name: of the values, such as `mean_score`.
+    """
+    return [
+        {
+            "block_values_id": record_id,
+            "base_model_id": base_model_id,
+            "name": name,
+            "block": block,
+            "value": one.value,
+            "n_weights": one.n_weights,
+        }
+        for block, one in enumerate(values)
+    ]
+
+
+def read_values(store: Store, record_id: str) -> tuple[BlockValue, ...]:
+    """Return the values of all blocks, in order."""
+    return _values(store.uri, record_id)
+
+
+@lru_cache(maxsize=64)
+def _values(store_uri: str, record_id: str) -> tuple[BlockValue, ...]:
+    rows = Store(store_uri).require("block_values", record_id).rows["block_values"]
+    return tuple(BlockValue(as_float(row["value"]), as_int(row["n_weights"])) for row in rows)
+
+
+@dataclass(frozen=True)
+class DenseScores:
+    """The statistics from which the scores are computed."""
+
+    model: ModelRef
+    selection: StatisticsSelection
+    statistics: tuple[str, ...]
+    """Ids of the statistics of the demonstration sets."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The statistics."""
+        return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
+
+    def of_block(self, store: Store, block: int) -> Iterator[Tensor]:
+        """Yield the scores of each layer of a block, [out, in] float32."""
+        family = FAMILIES[self.model.family]
+        records = [store.require("statistics", statistics_id) for statistics_id in self.statistics]
+        sets = [read_block_totals(store, record.artefacts, block, selection=self.selection) for record in records]
+        factors = factors_of(sets, selection=self.selection)
+        weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
+        for layer, weight in weights.items():
+            yield wanda_scores(weight, factors[family.input_of(layer)][0])
+
+
+@dataclass(frozen=True)
+class DenseScoresJob(RecordJob):
+    """Base of the jobs that compute a value of every block from the scores."""
+
+    step: ClassVar[str] = "prune"
+    scores: DenseScores
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The statistics."""
+        return self.scores.needs
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """All blocks, one per thread."""
+        return block_scores_cost(self.step, sizes)
+
+
+@dataclass(frozen=True)
+class BlockScoresJob(DenseScoresJob):
+    """Compute the mean or median score of every block from stored statistics (Chen et al., arXiv:2505.23807)."""
+
+    statistic: StatisticName
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Score the blocks. The weights of a block are in memory only while it is scored."""
+        values = tuple(parallel_map(lambda block: self._value(store, block), range(self.scores.model.n_blocks)))
+        base_model_id, name = self.scores.model.base_model_id, f"{self.statistic}_score"
+        rows = value_rows(self.identity.id, values, base_model_id=base_model_id, name=name)
+        store.write_record(self.identity.record(rows={"block_values": rows}))
+
+    def _value(self, store: Store, block: int) -> BlockValue:
+        scores = tuple(self.scores.of_block(store, block))
+        return BlockValue(block_score(scores, self.statistic), sum(layer.numel() for layer in scores))
+
+
+@dataclass(frozen=True)
+class OutliersJob(DenseScoresJob):
+    """Compute the outlier ratio of every block from stored statistics (Yin et al., arXiv:2310.05175)."""
+
+    m: float
+    """An outlier is above m times the mean score of its block."""
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Score the blocks. The weights of a block are in memory only while it is scored."""
+        blocks = range(self.scores.model.n_blocks)
+        ratios = parallel_map(lambda block: outlier_ratio(self.scores.of_block(store, block), self.m), blocks)
+        rows: list[JsonObject] = [
+            {
+                "outliers_id": self.identity.id,
+                "base_model_id": self.scores.model.base_model_id,
+                "m": self.m,
+                "block": block,
+                "ratio": ratio,
+            }
+            for block, ratio in enumerate(ratios)
+        ]
+        store.write_record(self.identity.record(rows={"outlier_ratios": rows}))
+
+
+def read_ratios(store: Store, outliers_id: str) -> tuple[BlockValue, ...]:
+    """Return the outlier ratios of all blocks, in order. All blocks count equally."""
+    return _ratios(store.uri, outliers_id)
+
+
+@lru_cache(maxsize=64)
+def _ratios(store_uri: str, outliers_id: str) -> tuple[BlockValue, ...]:
+    rows = Store(store_uri).require("outliers", outliers_id).rows["outlier_ratios"]
+    return tuple(BlockValue(as_float(row["ratio"])) for row in rows)
+
+
+@dataclass(frozen=True)
+class SpectraJob(RecordJob):
+    """Fit the tails of the spectra of one block's layers, with each cut-off (Lu et al., arXiv:2410.10912)."""
+
+    step: ClassVar[str] = "prune"
+    model: ModelRef
+    block: int
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """No records."""
+        return ()
+
+    @property
+    def reads_block(self) -> int:
+        """The block."""
+        return self.block
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """The eigenvalues of all layers of a block."""
+        return spectra_cost(self.step, sizes)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Compute the spectra, one layer per thread."""
+        weights = read_block(Path(self.model.path), self.block, dtype=self.model.dtype)
+        rows = list(parallel_map(lambda layer: self._rows(layer, weights), weights))
+        store.write_record(self.identity.record(rows={"layer_spectra": [row for of_layer in rows for row in of_layer]}))
+
+    def _rows(self, layer: str, weights: Mapping[str, Tensor]) -> list[JsonObject]:
+        """Return one row per cut-off."""
+        values = spectrum(weights[layer])
+        common: JsonObject = {
+            "spectra_id": self.identity.id,
+            "base_model_id": self.model.base_model_id,
+            "block": self.block,
+            "layer": layer,
+            "n_weights": weights[layer].numel(),
+            "n_eigenvalues": len(values),
+            "largest": float(values[-1]) if len(values) else 0.0,
+        }
+        rows: list[JsonObject] = []
+        for cutoff in CUTOFFS:
+            try:
+                tail = layer_tail(values, cutoff)
+            except StatisticsError as err:
+                raise StatisticsError(
+                    "alpha_pruning cannot use a layer whose singular values are all equal, such as one of zeros",
+                    block=self.block,
+                    layer=layer,
+                    next="another schedule, or a model without such a layer",
+                ) from err
+            fitted = {"exponent": tail.exponent, "n_tail": tail.n, "smallest": tail.smallest, "distance": tail.distance}
+            rows.append({**common, "cutoff": cutoff, **fitted})
+        return rows
+
+
+@dataclass(frozen=True)
+class MeanExponentsJob(SmallJob):
+    """Average the exponents of the layers of each block."""
+
+    step: ClassVar[str] = "prune"
+    model: ModelRef
+    cutoff: CutoffName
+    spectra: tuple[str, ...]
+    """Ids of the blocks' records."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The spectra of all blocks."""
+        return tuple(("spectra", spectra_id) for spectra_id in self.spectra)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the mean over the layers of each block, each layer counted once, as the published code has it."""
+        values = [self._value(store, spectra_id) for spectra_id in self.spectra]
+        base_model_id, name = self.model.base_model_id, f"{self.cutoff}_exponent"
+        rows = value_rows(self.identity.id, values, base_model_id=base_model_id, name=name)
+        store.write_record(self.identity.record(rows={"block_values": rows}))
+
+    def _value(self, store: Store, spectra_id: str) -> BlockValue:
+        rows = store.require("spectra", spectra_id).rows["layer_spectra"]
+        chosen = [row for row in rows if row["cutoff"] == self.cutoff]
+        mean = sum(as_float(row["exponent"]) for row in chosen) / len(chosen)
+        return BlockValue(mean, sum(as_int(row["n_weights"]) for row in chosen))
+
+
+READERS: Mapping[str, Callable[[Store, str], tuple[BlockValue, ...]]] = {
+    "outliers": read_ratios,
+    "block_values": read_values,
+}
+"""Kind of record -> function that reads the values of all blocks from it."""
+
+
+@dataclass(frozen=True)
+class PlannedValues:
+    """The record with the values of all blocks, and the jobs that make it."""
+
+    key: RecordKey
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class ValueSources:
+    """What values of blocks are computed from."""
+
+    model: ModelRef
+    scores: DenseScores | None
+    """None for a variant without demonstrations."""
+
+    def identity(self, kind: str, **parameters: JsonValue) -> tuple[Identity, DenseScores]:
+        """Return the identity of a record that is computed from the scores, and the scores.
+
+        Raises:
+            RecipeError: the variant has no demonstrations.
+        """
+        if self.scores is None:
+            raise RecipeError("a schedule reads demonstrations", expected="a score that reads demonstrations")
+        parents: JsonObject = {"base_model": self.model.base_model_id, "statistics": list(self.scores.statistics)}
+        values: JsonObject = {**self.scores.selection.parameters, **parameters, **computed_parameters(self.model)}
+        return make_identity(kind, values, parents=parents), self.scores
+
+
+def plan_block_values(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues | None:
+    """Return the values that a schedule reads; None if it reads none."""
+    planner = PLANNERS.get(schedule.kind)
+    return planner(schedule, sources) if planner else None
+
+
+def read_block_values(store: Store, key: RecordKey) -> tuple[BlockValue, ...]:
+    """Return the values of all blocks of a record, in order."""
+    kind, record_id = key
+    return READERS[kind](store, record_id)
+
+
+def values_key(record: Record) -> RecordKey | None:
+    """Return the record of values that masks were made from; None if they were made from none."""
+    keys = ((kind, record.optional_parent(kind)) for kind in READERS)
+    return next(((kind, record_id) for kind, record_id in keys if record_id), None)
+
+
+def _outliers(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
+    parameters = checked_parameters(schedule.schedule_parameters, OwlParameters)
+    identity, scores = sources.identity("outliers", m=parameters.m)
+    return PlannedValues(identity.key, (OutliersJob(identity, scores, parameters.m),))
+
+
+def _scores(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
+    parameters = checked_parameters(schedule.schedule_parameters, DlpParameters)
+    identity, scores = sources.identity("block_values", name=f"{parameters.statistic}_score")
+    return PlannedValues(identity.key, (BlockScoresJob(identity, scores, parameters.statistic),))
+
+
+def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
+    parameters = checked_parameters(schedule.schedule_parameters, AlphaPruningParameters)
+    model = sources.model
+    parents: JsonObject = {"base_model": model.base_model_id}
+    jobs = [
+        SpectraJob(
+            make_identity("spectra", {"block": block, **computed_parameters(model)}, parents=parents), model, block
+        )
+        for block in range(model.n_blocks)
+    ]
+    ids = tuple(job.identity.id for job in jobs)
+    name: JsonObject = {"name": f"{parameters.cutoff}_exponent"}
+    identity = make_identity("block_values", name, parents={**parents, "spectra": list(ids)})
+    return PlannedValues(identity.key, (*jobs, MeanExponentsJob(identity, model, parameters.cutoff, ids)))
+
+
+PLANNERS: Mapping[str, Callable[[ScheduleSpec, ValueSources], PlannedValues]] = {
+    "owl": _outliers,
+    "dlp": _scores,
+    "alpha_pruning": _exponents,
+}
+"""Schedule -> function that plans its values of blocks."""

@@ -1,1 +1,0 @@
-"""Values of the blocks of the dense model that schedules read."""

@@ -1,1 +1,0 @@
-"""Prune heads and neurons: choose units over all blocks, and write their masks and new biases."""

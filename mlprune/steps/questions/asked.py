@@ -1,0 +1,370 @@
+"""Questions of a recipe: declared and exploratory ones, and whether a declaration was in time.
+
+Declarations: whether a question was recorded before the results that it is about existed.
+
+Records have no times. At the start of a run, before any job, the run counts the results that already exist, and the
+number becomes part of the record of the recipe. Later runs keep the number of the first declaration. A question that is
+declared after some of its results existed is exploratory.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from mlprune.errors import RecipeError
+from mlprune.evaluation.inference.aggregates import AGGREGATED
+from mlprune.evaluation.inference.language_sums import language_groups
+from mlprune.json_values import JsonValue, as_int, as_str
+from mlprune.languages import ENGLISH
+from mlprune.recipe import DENSE_LABEL, AskedLanguages, QuestionConfig, Recipe
+from mlprune.steps.compare.differences import CompareJob, main_language
+from mlprune.steps.evaluate.model_evaluation import task_specs
+from mlprune.steps.evaluate.results import without_groups
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Identity, Job, RecordKey, make_identity
+from mlprune.steps.questions.evidence import Criterion
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.store.record_kinds import RECORD_KINDS
+from mlprune.store.records import Record
+from mlprune.store.store import Store
+
+TEST = "test"
+Variants = Mapping[str, PlannedVariant]
+
+
+@dataclass(frozen=True)
+class PlannedQuestion:
+    """A question with the comparisons that answer it; its tests are one family."""
+
+    identity: Identity
+    """Of its answer."""
+    criterion: Criterion
+    comparisons: tuple[CompareJob, ...]
+    languages: tuple[str, ...]
+    """Evaluated languages of the group, or pairs of languages, in the order of the recipe."""
+    seeds: tuple[int | None, ...]
+    """Seed of the demonstrations, or of the random score, of each comparison's variant."""
+    config: QuestionConfig | None = None
+    """Its entry in the recipe; None for an exploratory question that the recipe does not declare."""
+    n_left_out: int = 0
+    """Number of comparisons that are left out because they lack a language of the group."""
+
+    @property
+    def id(self) -> str:
+        """The question's id."""
+        return self.identity.id
+
+    @property
+    def name(self) -> str:
+        """Its name in the recipe; empty if it is not declared."""
+        return self.config.name if self.config else ""
+
+    @property
+    def family(self) -> TaskSpec:
+        """The task without a language."""
+        return self.comparisons[0].family
+
+    @property
+    def n_tests(self) -> int:
+        """Number of tests in its family."""
+        return len(self.comparisons) if self.criterion.over == "each" else 1
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of different seeds of its variants; 0 if no variant is drawn at random."""
+        return len({seed for seed in self.seeds if seed is not None})
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(variant, baseline) of each comparison."""
+        return [(comparison.variant_id, comparison.baseline_id) for comparison in self.comparisons]
+
+    @property
+    def criterion_id(self) -> str:
+        """Key of all questions that differ from this one only in their variants."""
+        return self.criterion.id([self.family.parameters, list(self.languages)])
+
+
+def languages_of(comparison: CompareJob) -> list[str]:
+    """Return the languages of a comparison, or its pairs of languages."""
+    return [evaluation.task.language for evaluation, _ in comparison.pairs]
+
+
+def seed_of(variant: PlannedVariant) -> int | None:
+    """Return the seed of a variant's demonstrations, or of its score; None if nothing of it is drawn at random."""
+    if variant.seed is not None:
+        return variant.seed
+    return variant.spec.own_seed("score") if variant.spec.is_candidate else None
+
+
+def plan_questions(
+    recipe: Recipe, inputs: Inputs, variants: Variants, *, jobs: Iterable[Job]
+) -> tuple[PlannedQuestion, ...]:
+    """Plan the declared questions in their order, then the default ones; equal questions are one, the first.
+
+    Args:
+        jobs: with the comparisons of the plan.
+    Raises:
+        RecipeError: a question has no comparison, or its metric is not computed.
+    """
+    families: dict[TaskSpec, list[CompareJob]] = defaultdict(list)
+    for job in jobs:
+        if isinstance(job, CompareJob):
+            families[job.family].append(job)
+    planned = [_declared(recipe, inputs, config, variants=variants, families=families) for config in recipe.questions]
+    planned += _defaults(variants, families)
+    distinct: dict[str, PlannedQuestion] = {}
+    for question in planned:
+        distinct.setdefault(question.id, question)
+    return tuple(distinct.values())
+
+
+def _declared(
+    recipe: Recipe,
+    inputs: Inputs,
+    config: QuestionConfig,
+    *,
+    variants: Variants,
+    families: Mapping[TaskSpec, Sequence[CompareJob]],
+) -> PlannedQuestion:
+    family = _family(recipe, inputs, config)
+    metrics = family.metrics or family.definition.metrics
+    metric = config.metric or metrics[0]
+    if config.group.kind != "language":
+        metrics = tuple(name for name in metrics if name in AGGREGATED)
+    if metric not in metrics:
+        message = "the task has no such metric in this group of languages"
+        raise RecipeError(message, question=config.name, expected=metrics, got=metric)
+    named = {
+        name: {variant.id for variant in variants.values() if name in {entry.name for entry in variant.entries}}
+        for name in (config.variants, config.against)
+    }
+    named.setdefault(DENSE_LABEL, set()).update(variant.id for variant in variants.values() if variant.is_dense)
+    comparisons = [
+        job
+        for job in families.get(family, ())
+        if job.variant_id in named[config.variants] and job.baseline_id in named[config.against]
+    ]
+    if not comparisons:
+        message = "a question has no pair of comparable variants that are evaluated on its task"
+        expected = (
+            "equal sparsity and structure and, if both read demonstrations, propagation, source language and seed"
+        )
+        got = f"{config.variants} against {config.against}"
+        raise RecipeError(message, question=config.name, expected=expected, got=got)
+    criterion = Criterion(metric, *config.group, config.claim, config.margin, config.over)
+    question = _question(criterion, comparisons, variants=variants, config=config)
+    if not question.languages:
+        evaluated = sorted({language for job in comparisons for language in languages_of(job)})
+        raise RecipeError(
+            "no evaluated language is in the group", question=config.name, expected=config.languages, got=evaluated
+        )
+    return question
+
+
+def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
+    """Return the task of the first evaluation that includes the entries of a question."""
+    names = {config.variants, config.against} - {DENSE_LABEL}
+    for entry in recipe.evaluations:
+        is_asked = (entry.task, entry.split) == (config.task, config.split)
+        if is_asked and (not entry.variants or names <= set(entry.variants)):
+            return task_specs(recipe, inputs, entry)[0].family
+    expected = f"one evaluation of task {config.task} on split {config.split} with {sorted(names)}"
+    raise RecipeError(
+        "a question compares entries that are never evaluated together", question=config.name, expected=expected
+    )
+
+
+def _defaults(variants: Variants, families: Mapping[TaskSpec, Sequence[CompareJob]]) -> Iterator[PlannedQuestion]:
+    """Yield, for each task, every variant against dense: outside English, in the worst language, and in English.
+
+    Only on the test split, if the task has one: dev is for choices.
+    """
+    dense = next(iter(variants))
+    tested = {family.task for family in families if family.split == TEST}
+    for family, jobs in families.items():
+        to_dense = [job for job in jobs if job.baseline_id == dense]
+        if not to_dense or (family.split != TEST and family.task in tested):
+            continue
+        metric = (family.metrics or family.definition.metrics)[0]
+        for criterion in _default_criteria(metric):
+            question = _question(criterion, to_dense, variants=variants)
+            if len(question.languages) > (criterion.group_kind == "worst"):
+                yield question
+
+
+def _default_criteria(metric: str) -> tuple[Criterion, ...]:
+    return (
+        Criterion(metric, "outside_english"),
+        Criterion(metric, "worst"),
+        Criterion(metric, "language", ENGLISH),
+    )
+
+
+def _question(
+    criterion: Criterion,
+    comparisons: Sequence[CompareJob],
+    *,
+    variants: Variants,
+    config: QuestionConfig | None = None,
+) -> PlannedQuestion:
+    """Plan the question for all comparisons that have the most languages of its group."""
+    of_group = {job.identity.id: languages_in(criterion.group, job) for job in comparisons}
+    languages = max(of_group.values(), key=len)
+    complete = tuple(job for job in comparisons if of_group[job.identity.id] == languages)
+    return PlannedQuestion(
+        make_identity("answers", criterion.parameters, parents={"comparisons": [job.identity.id for job in complete]}),
+        criterion,
+        complete,
+        tuple(languages),
+        seeds=tuple(seed_of(variants[job.variant_id]) for job in complete),
+        config=config,
+        n_left_out=len(comparisons) - len(complete),
+    )
+
+
+def languages_in(group: AskedLanguages, comparison: CompareJob) -> list[str]:
+    """Return the languages of a group in which a comparison was evaluated, in the order of the comparison."""
+    main_languages = {evaluation.task.language: main_language(evaluation.task) for evaluation, _ in comparison.pairs}
+    if group.kind == "language":
+        return [language for language in main_languages if language == group.name]
+    groups = language_groups(main_languages)
+    members = {language for of in groups if (of.kind, of.name) == group for language in of.languages}
+    return [language for language in main_languages if language in members]
+
+
+def evaluations_of(question: PlannedQuestion, comparison: CompareJob) -> list[EvaluationSpec]:
+    """Return the evaluations of a comparison's variant in the languages of the question."""
+    return [evaluation for evaluation, _ in comparison.pairs if evaluation.task.language in question.languages]
+
+
+def asked_baselines(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Return name of an entry -> names of the entries that questions compare it with, other than dense."""
+    asked: dict[str, tuple[str, ...]] = {}
+    for config in recipe.questions:
+        if config.against != DENSE_LABEL:
+            asked[config.variants] = (*asked.get(config.variants, ()), config.against)
+    return asked
+
+
+Pair = tuple[str, str]
+"""(variant, baseline)."""
+DeclaredAfter = Mapping[Pair, int]
+"""Pair -> number of evaluations of the variant that existed when the question was first declared for the pair."""
+
+
+def declarations(questions: Iterable[PlannedQuestion], store: Store) -> dict[str, DeclaredAfter]:
+    """Return id of a declared question -> its pairs with the number of results that existed before the declaration.
+
+    A pair keeps the smallest number of earlier records that declared the same question for it: the same task,
+    languages, metric, claim, margin and `over`, whatever the names. Such a record counts only if the question still has
+    all of its pairs: a family may grow, but variants that are left out after their results existed make a new question.
+    For other pairs, the evaluations of the variant in the store are counted.
+    """
+    declared = [question for question in questions if question.config is not None]
+    if not declared:
+        return {}
+    earlier = _earlier(store.records("recipes"))
+    existing = set(store.record_names("evaluations"))
+    return {question.id: _declared_after(question, earlier[question.criterion_id], existing) for question in declared}
+
+
+def _declared_after(
+    question: PlannedQuestion, earlier: Sequence[DeclaredAfter], existing: Set[RecordKey]
+) -> DeclaredAfter:
+    valid = [declaration for declaration in earlier if declaration.keys() <= set(question.pairs)]
+    numbers: dict[Pair, int] = {}
+    for comparison, pair in zip(question.comparisons, question.pairs, strict=True):
+        known = [declaration[pair] for declaration in valid if pair in declaration]
+        evaluations = evaluations_of(question, comparison)
+        numbers[pair] = (
+            min(known) if known else sum(_exists(evaluation.identity, existing) for evaluation in evaluations)
+        )
+    return numbers
+
+
+def _exists(evaluation: Identity, existing: Set[RecordKey]) -> bool:
+    """Whether the store has an evaluation, made by this version of the step or by an earlier one."""
+    ids = (
+        each.id_in(version)
+        for version in range(RECORD_KINDS[evaluation.kind].version, 0, -1)
+        for each in (evaluation, without_groups(evaluation))
+    )
+    return any((evaluation.kind, record_id) in existing for record_id in ids)
+
+
+def _earlier(records: Iterable[Record]) -> dict[str, list[DeclaredAfter]]:
+    """Return key of the criterion -> what each record of a recipe says about the pairs of a declared question."""
+    earlier: dict[str, list[DeclaredAfter]] = defaultdict(list)
+    for record in records:
+        pairs: dict[str, dict[Pair, int]] = defaultdict(dict)
+        for row in record.rows.get("question_variants", ()):
+            pair = as_str(row["variant_id"]), as_str(row["baseline_id"])
+            pairs[as_str(row["question_id"])][pair] = as_int(row["declared_after"])
+        for row in record.rows.get("questions", ()):
+            if row["is_declared"]:
+                earlier[as_str(row["criterion_id"])].append(pairs[as_str(row["question_id"])])
+    return earlier
+
+
+def declaration_parameters(
+    questions: Iterable[PlannedQuestion], declared: Mapping[str, DeclaredAfter]
+) -> Iterator[JsonValue]:
+    """Yield what the id of a recipe's record depends on: each question, and when it was declared."""
+    for question in questions:
+        config = question.config
+        if config is None:
+            yield [question.id]
+        else:
+            numbers = [declared.get(question.id, {}).get(pair, 0) for pair in question.pairs]
+            yield [question.id, config.name, config.variants, config.against, config.primary, numbers]
+
+
+def question_rows(
+    recipe: str, questions: Sequence[PlannedQuestion], declared: Mapping[str, DeclaredAfter]
+) -> dict[str, list[dict[str, JsonValue]]]:
+    """Return catalog table -> rows about the questions of a recipe.
+
+    Args:
+        recipe: name of the recipe.
+        declared: id of a question -> its pairs with the number of results before the declaration; absent: none.
+    """
+    rows: dict[str, list[dict[str, JsonValue]]] = {"questions": [], "question_variants": []}
+    for question in questions:
+        config = question.config
+        numbers = {pair: declared.get(question.id, {}).get(pair, 0) for pair in question.pairs}
+        n_before = sum(numbers.values())
+        rows["questions"].append(
+            {
+                "question_id": question.id,
+                "declared_after": n_before if config else None,
+                "is_declared": config is not None,
+                "is_primary": config is not None and config.primary and n_before == 0,
+                "recipe": recipe,
+                "name": question.name,
+                "variants": config.variants if config else "",
+                "against": config.against if config else "dense",
+                "task": question.family.task,
+                "split": question.family.split,
+                "metric": question.criterion.metric,
+                "group_kind": question.criterion.group_kind,
+                "group_name": question.criterion.group_name,
+                "claim": question.criterion.claim,
+                "margin": question.criterion.margin,
+                "over": question.criterion.over,
+                "criterion_id": question.criterion_id,
+            }
+        )
+        rows["question_variants"] += [
+            {
+                "question_id": question.id,
+                "variant_id": variant_id,
+                "baseline_id": baseline_id,
+                "declared_after": number,
+            }
+            for (variant_id, baseline_id), number in numbers.items()
+            if config is not None
+        ]
+    return rows if questions else {}

@@ -1,0 +1,1 @@
+"""New results from stored ones, without running a model."""

@@ -1,1 +1,0 @@
-"""Values of candidates of a search: objective and constraints, computed from predictions."""

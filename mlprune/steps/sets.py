@@ -1,0 +1,336 @@
+"""Demonstration sets: their description, source texts, and the planned sets of a recipe.
+
+Source texts of demonstration sets: the description of a set, and the texts it can draw from.
+
+Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from mlprune.corpus.demonstrations import (
+    Demonstration,
+    Side,
+    build_demonstration,
+    check_scope,
+    draw_groups,
+    drawing_order,
+    scopes_of,
+    unpaired_targets,
+)
+from mlprune.corpus.sources import ParallelCorpus, code_digest, code_files
+from mlprune.corpus.templates import LABELLED, PLAIN, fill_template
+from mlprune.corpus.text_files import read_documents
+from mlprune.errors import CorpusError, RecipeError
+from mlprune.evaluation.tasks.hub_datasets import HubSource
+from mlprune.evaluation.tasks.items import ChoiceItem
+from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
+from mlprune.hashing import digest
+from mlprune.json_values import JsonValue
+from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.steps.inputs import CorpusRef, open_corpus
+from mlprune.steps.job import Identity, Job
+from mlprune.vocabulary import DemonstrationKind, LongerDemonstration, ProfileName, SplitName, TokenScope
+
+DEFAULT_TEMPLATES: Mapping[str, str] = {
+    "translation": LABELLED,
+    "monolingual": LABELLED,
+    "text": PLAIN,
+    "task": PLAIN,
+    "generated": PLAIN,
+    "code": "{text}",
+}
+"""Kind of set -> template of one side of a shot."""
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """A demonstration set as plain values."""
+
+    kind: DemonstrationKind
+    source: str | None
+    """Source language of a translation set, or the language of another set."""
+    target: str | None
+    shots: int | None
+    samples: int
+    """Number of demonstrations; with a token budget, as many as it needs."""
+    max_tokens: int
+    seed: int
+    path: str = ""
+    """Path of code, plain text or task files, or empty for the built-in facts. The id has the contents instead."""
+    hub: HubSource | None = None
+    """Hub data set with the items of the task, instead of a path."""
+    left_out: tuple[int | str, ...] = ()
+    """Corpus lines, or ids of items, that are not drawn because evaluations use them."""
+    profile: ProfileName = "corrected"
+    template: str | None = None
+    """None for the default of the kind."""
+    token_budget: int | None = None
+    task: str | None = None
+    split: str | None = None
+    part_kinds: tuple[DemonstrationKind, ...] = ()
+    """Kinds of demonstrations in a mixed set."""
+    prompt: str | None = None
+    """Text that the model continues in a set of generated texts."""
+    temperature: float | None = None
+    """Temperature of generated texts."""
+    paired: bool = True
+    """Whether the sides of a shot are translations of each other."""
+    longer: LongerDemonstration = "truncate_right"
+    """What happens to a demonstration of more than `max_tokens`."""
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Languages of the set's sentences."""
+        return tuple(language for language in (self.source, self.target) if language)
+
+    @property
+    def kinds(self) -> tuple[DemonstrationKind, ...]:
+        """Kinds of demonstrations in the set."""
+        return self.part_kinds or (self.kind,)
+
+    @property
+    def stored_seed(self) -> int | None:
+        """The seed, or None if it has no effect: profile `paper` keeps the order of the file."""
+        return None if self.profile == "paper" and self.kind != "mixed" else self.seed
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """The parameters in the id."""
+        return {
+            "kind": self.kind,
+            "source": self.source,
+            "target": self.target,
+            "shots": self.shots,
+            "samples": None if self.token_budget else self.samples,
+            "max_tokens": self.max_tokens,
+            "seed": self.stored_seed,
+            "left_out": list(self.left_out),
+            "profile": self.profile,
+            "template": self.template,
+            "token_budget": self.token_budget,
+            "task": self.task,
+            "split": self.split,
+            **({} if self.paired else {"paired": False}),
+            **({} if self.longer == "truncate_right" else {"longer": self.longer}),
+            **({} if self.prompt is None else {"prompt": self.prompt, "temperature": self.temperature}),
+        }
+
+
+@dataclass(frozen=True)
+class SourceTexts:
+    """The texts that a set can draw from, numbered."""
+
+    unit: str
+    """What the texts are, in the plural."""
+    keys: Mapping[int, int | str]
+    """Number -> key that orders the texts and can be left out: the number, the id of an item, or the path of a file."""
+    sides: tuple[Side, ...]
+    contents: Callable[[Sequence[int]], Mapping[str, str]]
+    """Numbers of drawn texts -> hashes of their contents, for the id."""
+    skipped: tuple[str, ...] = ()
+    """Lines for people about rows of task files that are skipped."""
+
+    def draw_groups(self, spec: SetSpec, *, samples: int | None) -> list[tuple[int, ...]]:
+        """The numbers of each demonstration's texts. `samples` None means as many demonstrations as the texts allow.
+
+        Raises:
+            CorpusError: there are too few texts.
+        """
+        order = drawing_order(self.keys, seed=spec.seed, left_out=set(spec.left_out), profile=spec.profile)
+        skipped = 1 if spec.profile == "paper" and spec.kind != "code" else 0
+        return draw_groups(order, shots=spec.shots or 1, samples=samples, skipped=skipped, unit=self.unit)
+
+    def demonstrations(self, spec: SetSpec, *, samples: int | None, end: str) -> Iterator[Demonstration]:
+        """Draw and write the demonstrations of a set, one at a time; see `draw_groups`.
+
+        Raises:
+            CorpusError: there are too few texts, or a set without pairs has one shot in total.
+        """
+        groups = self.draw_groups(spec, samples=samples)
+        targets = [()] * len(groups) if spec.paired else unpaired_targets(groups)
+        return (
+            build_demonstration(spec.kind, self.sides, numbers=numbers, end=end, targets=target_numbers)
+            for numbers, target_numbers in zip(groups, targets, strict=True)
+        )
+
+
+def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
+    """Read and check the texts of a set of any kind except mixed.
+
+    Raises:
+        CorpusError: the texts are missing or unusable, or the template is wrong.
+        TaskFileError: the items of a task set are missing or wrong.
+    """
+    if spec.kind == "code":
+        return _code(spec)
+    if spec.kind == "text":
+        return _plain_text(spec)
+    if spec.kind == "task":
+        return _task(spec)
+    return _sentences(spec, open_corpus(corpus))
+
+
+def _side(spec: SetSpec, texts: Mapping[int, str], *, language: str | None) -> Side:
+    """One side of every shot. Filling the template once here finds a wrong one while planning."""
+    template = spec.template or DEFAULT_TEMPLATES[spec.kind]
+    fill_template(template, "", language=language, end="")
+    return lambda number, end: fill_template(template, texts[number], language=language, end=end)
+
+
+def _sentences(spec: SetSpec, corpus: ParallelCorpus) -> SourceTexts:
+    """The lines of the corpus."""
+    sides = [_side(spec, dict(enumerate(corpus.lines(language))), language=language) for language in spec.languages]
+    n_lines = len(corpus.lines(spec.languages[0]))
+    contents = {language: corpus.content(language) for language in spec.languages}
+    return SourceTexts("sentences", {line: line for line in range(n_lines)}, tuple(sides), lambda _: contents)
+
+
+def _code(spec: SetSpec) -> SourceTexts:
+    """The Python files below a folder, in the order of their paths."""
+    files = code_files(Path(spec.path))
+    names = sorted(files)
+    side = _side(spec, {number: files[name] for number, name in enumerate(names)}, language=None)
+
+    def contents(numbers: Sequence[int]) -> Mapping[str, str]:
+        return {"code": code_digest(files, [names[number] for number in numbers])}
+
+    return SourceTexts("Python files", dict(enumerate(names)), (side,), contents)
+
+
+def _plain_text(spec: SetSpec) -> SourceTexts:
+    """The documents of a file or folder, in order."""
+    return numbered_texts(spec, read_documents(Path(spec.path)))
+
+
+def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "documents") -> SourceTexts:
+    """Texts that are given, in order.
+
+    Raises:
+        CorpusError: the template is wrong.
+    """
+    side = _side(spec, dict(enumerate(documents)), language=spec.source)
+
+    def contents(numbers: Sequence[int]) -> Mapping[str, str]:
+        return {"text": digest({str(number): documents[number] for number in numbers})}
+
+    return SourceTexts(unit, {number: number for number in range(len(documents))}, (side,), contents)
+
+
+def _task(spec: SetSpec) -> SourceTexts:
+    """The items of an evaluation task, each with its right answer in the template of the task."""
+    items, content, skipped = task_items(spec)
+    side = _side(spec, {line: item.texts[item.gold] for line, item in items.items()}, language=spec.source)
+    keys = {line: item.example_id for line, item in items.items()}
+    return SourceTexts("items", keys, (side,), lambda _: {"items": content}, tuple(skipped))
+
+
+def task_items(spec: SetSpec) -> tuple[Mapping[int, ChoiceItem], str, list[str]]:
+    """The items of a task set: line (from 0) of the file or of the built-in facts -> item, and the hash of the source.
+
+    Also lines about the rows that are skipped.
+
+    Raises:
+        TaskFileError: the items are missing or wrong.
+    """
+    assert spec.task, "a task set has a task"
+    assert spec.source, "a task set has a language"
+    if spec.hub or spec.path:
+        data = read_items(spec.task, spec.hub or Path(spec.path), language=spec.source, split=spec.split or "")
+    else:
+        data = corpus_items(spec.task, {}, language=spec.source, split=cast("SplitName", spec.split))
+    items = cast("tuple[ChoiceItem, ...]", data.items)
+    skipped = skipped_lines({spec.source: data})
+    return {data.lines[item.example_id]: item for item in items}, data.content_sha256, skipped
+
+
+def task_folder(path: str, resolved: Path) -> str:
+    """The folder of a task set as `SetSpec.path` has it: empty for the facts of the built-in corpus."""
+    return "" if path == CORPUS else str(resolved)
+
+
+READS_THE_CORPUS: tuple[DemonstrationKind, ...] = ("translation", "monolingual")
+"""Kinds of set that draw sentences from the recipe's corpus."""
+
+
+@dataclass(frozen=True)
+class PlannedSet:
+    """One demonstration set with its job."""
+
+    name: str
+    spec: SetSpec
+    identity: Identity
+    job: Job
+    activations: ActivationsConfig | None = None
+    """Which raw activations are stored, if any."""
+    sample: tuple[str, ...] = ()
+    """Some of its texts; empty for a mixed or a generated set."""
+    generation: Job | None = None
+    """Job that writes the texts of a generated set."""
+
+    @property
+    def id(self) -> str:
+        """The set's id."""
+        return self.identity.id
+
+    @property
+    def jobs(self) -> tuple[Job, ...]:
+        """The job of the set, after the one that writes its texts, if there is one."""
+        return (self.job,) if self.generation is None else (self.generation, self.job)
+
+    @property
+    def label(self) -> str:
+        """A short description: "fr-en", "fr", "code", "text fr", "xnli fr", with options that are not the default."""
+        spec, languages = self.spec, "-".join(self.spec.languages)
+        parts = (
+            spec.task or ("" if languages and spec.kind in READS_THE_CORPUS else spec.kind),
+            languages,
+            "" if spec.paired else "unpaired",
+            f"{spec.token_budget} tokens" if spec.token_budget else "",
+            "own template" if spec.template else "",
+            f"seed {spec.seed}" if spec.seed else "",
+            "" if spec.longer == "truncate_right" else f"longer: {spec.longer}",
+        )
+        return " ".join(part for part in parts if part)
+
+
+PlannedSets = Mapping[str, tuple[PlannedSet, ...]]
+"""Name in the recipe -> its sets."""
+
+
+@dataclass(frozen=True)
+class DemonstrationPlan:
+    """All demonstration sets of a recipe."""
+
+    by_profile: Mapping[ProfileName, PlannedSets]
+    """Profile -> sets. Profile `paper` only has the sets that its variants read."""
+
+    @property
+    def default(self) -> PlannedSets:
+        """The sets in the default profile."""
+        return self.by_profile["corrected"]
+
+    @property
+    def distinct(self) -> list[PlannedSet]:
+        """All sets, each once."""
+        return [*{planned.id: planned for sets in self.by_profile.values() for planned in distinct_sets(sets)}.values()]
+
+
+def distinct_sets(sets: PlannedSets) -> list[PlannedSet]:
+    """All sets of one profile, each once."""
+    return list({planned.id: planned for named in sets.values() for planned in named}.values())
+
+
+def check_token_scope(planned: PlannedSet, token_scope: TokenScope) -> None:
+    """Refuse a token scope without meaning for a set.
+
+    Raises:
+        RecipeError: the set's kind, the kind of one of its parts, or its profile does not have the scope.
+    """
+    for kind in planned.spec.kinds:
+        try:
+            check_scope(kind, token_scope, profile=planned.spec.profile, known=scopes_of(kind))
+        except CorpusError as err:
+            raise RecipeError(err.message, {"demonstrations": planned.name, **err.context}) from err

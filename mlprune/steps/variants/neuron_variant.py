@@ -1,0 +1,206 @@
+"""Variants without feed-forward neurons as plain values, and the base of all variants."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from mlprune.hashing import with_defaults, without_defaults
+from mlprune.json_values import JsonObject, JsonValue, as_object
+from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.steps.job import Identity, ModelRef
+from mlprune.vocabulary import NeuronActionName
+
+SeedSource = Literal["demonstrations", "score", "resamples"]
+"""What is drawn again with another seed: the sentences, the random score, or a bootstrap of the demonstrations."""
+SetLink = tuple[str, str, float]
+"""Id of a demonstration set that a variant was made from, its role, and its weight."""
+
+
+@dataclass(frozen=True)
+class BaseVariant:
+    """Fields of every variant, and the behaviour that most kinds of variant share; a kind overrides what differs."""
+
+    identity: Identity
+    model: ModelRef
+    is_candidate: ClassVar[bool] = True
+    """Whether it can be chosen as the best pruned model on dev."""
+    removes_nothing: ClassVar[bool] = False
+    """Whether it has all weights of its base model."""
+
+    @property
+    def id(self) -> str:
+        """The variant's id."""
+        return self.identity.id
+
+    @property
+    def has_new_values(self) -> bool:
+        """Whether weights or biases can have new values."""
+        return False
+
+    @property
+    def unquantised(self) -> "BaseVariant":
+        """The parent of a quantised variant; any other variant itself."""
+        return self
+
+    @property
+    def rounding(self) -> Quantisation | None:
+        """How its weights are rounded; None if they are not."""
+        return None
+
+    @property
+    def parent_links(self) -> tuple[tuple[str, str], ...]:
+        """(id, role) of the variants whose masks it combines."""
+        return ()
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the columns of the catalog that only this kind of variant has, or in which it differs.
+
+        Args:
+            achieved: share of the weights that is removed.
+        """
+        return {}
+
+    def own_label(self, parents: Sequence[str]) -> str | None:
+        """Return a short description; None if its columns describe it.
+
+        Args:
+            parents: labels of its parents.
+        """
+        return None
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the demonstration sets that it was made from."""
+        yield from ()
+
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of a source, except of the sentences of its sets; None if it has none."""
+        return None
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return everything that determines the variant except the seed of a source.
+
+        Args:
+            sets: what determines its sets, and `parents` its parents, except the seed.
+        """
+        raise AssertionError("only variants with seeds are grouped by them")
+
+
+SHARE, QUANTILE = 0.01, 0.95
+"""Published thresholds (Tang et al., arXiv:2402.16438)."""
+
+
+@dataclass(frozen=True)
+class NeuronSelection:
+    """The neurons that a variant lacks."""
+
+    of: str
+    """Language whose neurons are meant."""
+    action: NeuronActionName
+    share: float = SHARE
+    """Of all neurons: the number of language-specific ones."""
+    quantile: float = QUANTILE
+    """Of all activation probabilities: the threshold above which a neuron belongs to a language."""
+    seed: int = 0
+    """Of a random control."""
+
+    @property
+    def of_language(self) -> "NeuronSelection":
+        """The selection that removes the neurons of the language, which a random control counts."""
+        return replace(self, action="remove", seed=0)
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """Parameters of an id, without defaults."""
+        return without_defaults(self)
+
+    @classmethod
+    def from_parameters(cls, parameters: JsonObject) -> "NeuronSelection":
+        """Build the selection from the parameters of a record."""
+        return with_defaults(cls, parameters)
+
+
+@dataclass(frozen=True)
+class NeuronVariant(BaseVariant):
+    """A base model without some feed-forward neurons."""
+
+    selection: NeuronSelection
+    activity_ids: tuple[str, ...]
+    """Records of the counts, one per demonstration set."""
+    set_ids: tuple[str, ...] = ()
+    """The demonstration sets, in the same order."""
+    is_candidate: ClassVar[bool] = False
+    structure: ClassVar[str] = "neurons"
+    propagation: ClassVar[None] = None
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    def sparsity(self) -> float:
+        """The share of language-specific neurons. The catalog has the share of removed weights."""
+        return self.selection.share
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of a random control; None for other variants."""
+        return self.selection.seed if self.selection.action == "random" else None
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the sets whose active neurons were counted."""
+        yield from ((set_id, "neurons", 1.0) for set_id in self.set_ids)
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return which neurons it lacks, and the seed of a random control."""
+        seed = (f"seed {self.selection.seed}",) if self.selection.seed else ()
+        return " ".join((*neuron_words(self.selection.parameters), *seed))
+
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of a random control."""
+        return self.seed if source == "score" else None
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the selection and the counts."""
+        return replace(self.selection, seed=0), self.activity_ids
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the choice of neurons, and its seed."""
+        choice = {name: value for name, value in self.selection.parameters.items() if name != "seed"}
+        return {"sparsity": achieved, "structure": self.structure, "seed": self.seed, "neurons": choice}
+
+
+def neuron_variant(identity: Identity, model: ModelRef) -> NeuronVariant:
+    """Build a variant from the identity in its record."""
+    selection = NeuronSelection.from_parameters(as_object(identity.parameters["neurons"]))
+    return NeuronVariant(identity, model, selection, tuple(identity.parents["neuron_activity"]))
+
+
+def control_pairs(variants: Iterable[object]) -> Iterator[tuple[str, str]]:
+    """Yield (variant, control) for every variant without the neurons of a language and each of its random controls."""
+    of_neurons = [variant for variant in variants if isinstance(variant, NeuronVariant)]
+    controls: dict[tuple[NeuronSelection, tuple[str, ...]], list[str]] = defaultdict(list)
+    for variant in of_neurons:
+        if variant.selection.action == "random":
+            controls[variant.selection.of_language, variant.activity_ids].append(variant.id)
+    for variant in of_neurons:
+        for control in controls.get((variant.selection, variant.activity_ids), ()):
+            yield variant.id, control
+
+
+def neuron_words(columns: Mapping[str, JsonValue]) -> Iterator[str]:
+    """Yield phrases for the neurons that a variant lacks.
+
+    Args:
+        columns: the column `neurons` of the catalog.
+    """
+    texts = {
+        "remove": "without the neurons of {of}",
+        "only": "without the neurons of other languages than {of}",
+        "random": "without as many random neurons as of {of}",
+    }
+    yield texts[str(columns["action"])].format(of=columns["of"])
+    for name in ("share", "quantile"):
+        if name in columns:
+            yield f"{name} {columns[name]}"

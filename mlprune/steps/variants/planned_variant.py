@@ -1,0 +1,134 @@
+"""A planned variant: the sets it reads, the entries that ask for it, and its parents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from mlprune.recipe import BaselineConfig, VariantConfig
+from mlprune.steps.job import Job
+from mlprune.steps.sets import PlannedSet
+from mlprune.steps.tasks.evaluation import Intervention, NoIntervention
+from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.neuron_variant import SeedSource
+from mlprune.steps.variants.variant import VariantSpec, variant_row
+from mlprune.steps.variants.variant_text import variant_label
+
+
+class Baseline(Protocol):
+    """A variant that is not a mask on the recipe's model."""
+
+    @property
+    def label(self) -> str:
+        """A short description."""
+
+    def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
+        """What the variant does at run time when it is evaluated on a task; None if it cannot be evaluated on it."""
+
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+        """The jobs that the variant and its evaluations need."""
+
+
+Value = TypeVar("Value", str | None, int | None)
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """One variant and the recipe entries that ask for it."""
+
+    spec: VariantSpec
+    sets: tuple[PlannedSet, ...] = ()
+    contrast: PlannedSet | None = None
+    entries: tuple[VariantConfig | BaselineConfig, ...] = ()
+    parents: tuple["PlannedVariant", ...] = ()
+    baseline: Baseline | None = None
+
+    @property
+    def id(self) -> str:
+        """The variant's id."""
+        return self.spec.id
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it is the unpruned model of the recipe."""
+        return self.spec.removes_nothing and self.spec.rounding is None and self.baseline is None
+
+    def intervention(self, task: TaskSpec) -> Intervention | None:
+        """What it does at run time when it is evaluated on a task; None if it is not evaluated on it."""
+        return self.baseline.intervention(self.spec, task) if self.baseline else NoIntervention()
+
+    @property
+    def language(self) -> str | None:
+        """Source language of its single set, or the one that its parents share; None if there is no such language."""
+        if self.parents:
+            return _common([parent.language for parent in self.parents])
+        return self.sets[0].spec.source if len(self.sets) == 1 else None
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of its sets, or the one that its parents share; None if there is no such seed."""
+        if self.parents:
+            return _common([parent.seed for parent in self.parents])
+        return self.sets[0].spec.seed if self.sets else None
+
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of a source; None if the variant has none, or parents with different ones."""
+        if self.baseline is not None:
+            return None
+        if self.parents:
+            seeds = {parent.own_seed(source) for parent in self.parents} - {None}
+            return next(iter(seeds)) if len(seeds) == 1 else None
+        if source == "demonstrations" and self.sets:
+            return self.seed
+        return self.spec.own_seed(source)
+
+    @property
+    def unquantised(self) -> "PlannedVariant":
+        """The parent of a quantised variant; any other variant itself."""
+        return self.parents[0] if self.spec.rounding else self
+
+    def is_comparable_with(self, other: "PlannedVariant") -> bool:
+        """Whether a comparison of two variants is meaningful.
+
+        They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
+        language and seed of the sets. A combination has the values that its parents share, and agrees with everything
+        in which they differ. Baselines are comparable with every other variant. Quantised variants also have to agree
+        in their quantisation, unless they have the same masks; and the quantised dense model is comparable with every
+        variant of its quantisation.
+        """
+        a, b = self.spec, other.spec
+        has_same_masks = a.unquantised.id == b.unquantised.id
+        is_quantised_dense = (
+            a.rounding and a.rounding == b.rounding and any(spec.unquantised.removes_nothing for spec in (a, b))
+        )
+        if self.baseline or other.baseline or has_same_masks or is_quantised_dense:
+            return self.id != other.id
+        if a.rounding != b.rounding or (a.sparsity, a.structure) != (b.sparsity, b.structure):
+            return False
+        if self.unquantised is not self:
+            return self.unquantised.is_comparable_with(other.unquantised)
+        if not self._reads_sets or not other._reads_sets:
+            return True
+        origins = ((a.propagation, b.propagation), (self.language, other.language), (self.seed, other.seed))
+        is_combination = bool(self.parents or other.parents)
+        return all(first == second or (is_combination and None in (first, second)) for first, second in origins)
+
+    @property
+    def _reads_sets(self) -> bool:
+        return bool(self.sets) or any(parent._reads_sets for parent in self.parents)
+
+    @property
+    def label(self) -> str:
+        """A short description of the variant."""
+        if self.baseline is not None:
+            return self.baseline.label
+        label = self.spec.own_label([parent.label for parent in self.parents])
+        if label is not None:
+            return label
+        contrast = self.contrast.label if self.contrast else None
+        row = variant_row(self.spec, achieved=0.0)
+        return variant_label(row, sets=[planned.label for planned in self.sets], contrast=contrast)
+
+
+def _common(values: list[Value]) -> Value | None:
+    """Return the value that all share; None if they differ."""
+    return values[0] if len(set(values)) == 1 else None

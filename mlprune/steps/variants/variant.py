@@ -1,0 +1,198 @@
+"""Variants as plain values: dense, combined, quantised, with an intervention, and the union of all."""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import ClassVar, TypeVar
+
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource
+from mlprune.steps.variants.quantised import quantised_columns
+from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.steps.variants.variant_text import quantisation_words
+from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
+
+
+@dataclass(frozen=True)
+class DenseVariant(BaseVariant):
+    """A base model without changes."""
+
+    removes_nothing: ClassVar[bool] = True
+    sparsity: ClassVar[float] = 0.0
+    structure: ClassVar[str | None] = None
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class CombinedVariant(BaseVariant):
+    """A base model with the masks of other variants combined."""
+
+    sparsity: float
+    """The sparsity that the recipe gives its parents."""
+    combination: CombinationName
+    parent_ids: tuple[str, ...]
+    """Variants that are combined, in order."""
+    shared: tuple[tuple[str, JsonValue], ...] = ()
+    """Columns and their values in which all parents agree; None where they differ."""
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    def structure(self) -> JsonValue:
+        """The comparison group of its parents, if they agree."""
+        return dict(self.shared).get("structure")
+
+    @property
+    def propagation(self) -> JsonValue:
+        """The propagation of its parents, if they agree."""
+        return dict(self.shared).get("propagation")
+
+    @property
+    def parent_links(self) -> tuple[tuple[str, str], ...]:
+        """Its parents, numbered in their order."""
+        return tuple((parent, f"parent {number}") for number, parent in enumerate(self.parent_ids, start=1))
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return the combination and its parents."""
+        return f"{self.combination.replace('_', ' ')} of {'; '.join(parents)}"
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the combination and what determines its parents."""
+        return self.combination, parents
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the combination, and what its parents share."""
+        return {"sparsity": achieved, "combination": self.combination, **dict(self.shared)}
+
+
+@dataclass(frozen=True)
+class InterventionVariant(BaseVariant):
+    """A base model whose hidden states or inputs are changed at run time."""
+
+    intervention: InterventionName
+    settings: tuple[tuple[str, JsonValue], ...] = ()
+    """Parameters that are not at their defaults."""
+    is_candidate: ClassVar[bool] = False
+    sparsity: ClassVar[float] = 0.0
+    structure: ClassVar[str | None] = None
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the intervention and its parameters."""
+        return {"intervention": self.intervention, "intervention_parameters": dict(self.settings) or None}
+
+
+@dataclass(frozen=True)
+class QuantisedVariant(BaseVariant):
+    """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
+
+    parent: "VariantSpec"
+    quantisation: Quantisation
+    weights_changed: ClassVar[bool] = True
+
+    @property
+    def unquantised(self) -> "VariantSpec":
+        """Its parent."""
+        return self.parent
+
+    @property
+    def rounding(self) -> Quantisation:
+        """How its weights are rounded."""
+        return self.quantisation
+
+    @property
+    def sparsity(self) -> float:
+        """The sparsity of its parent."""
+        return self.parent.sparsity
+
+    @property
+    def structure(self) -> JsonValue:
+        """The comparison group of its parent."""
+        return self.parent.structure
+
+    @property
+    def propagation(self) -> JsonValue:
+        """The propagation of its parent."""
+        return self.parent.propagation
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the row of its parent, with the bits of a weight."""
+        return variant_row(self.parent, achieved=achieved) | quantised_columns(self.id, self.quantisation)
+
+    def own_label(self, parents: Sequence[str]) -> str:
+        """Return the label of its parent, and the bits of a weight."""
+        return " ".join((*parents, *quantisation_words(*astuple(self.quantisation))))
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return the quantisation and what determines its parent."""
+        return self.quantisation, *parents
+
+
+VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant | NeuronVariant | QuantisedVariant
+
+
+COLUMNS = (
+    "demonstration_set_id",
+    "contrast_set_id",
+    "score",
+    "score_parameters",
+    "structure",
+    "propagation",
+    "intervention",
+    "intervention_parameters",
+    "seed",
+    "removes",
+    "schedule",
+    "schedule_parameters",
+    "scope",
+    "profile",
+    "token_scope",
+    "aggregation",
+    "aggregation_parameters",
+    "n_demonstrations",
+    "resample_seed",
+    "combination",
+    "mask_sha256",
+)
+"""Columns of the catalog's table `variants` that not every kind of variant has."""
+
+
+AnyVariant = TypeVar("AnyVariant", bound=BaseVariant)
+
+
+def of_kind(kind: type[AnyVariant], variants: Iterable[VariantSpec]) -> list[AnyVariant]:
+    """Return the variants of one kind, in their order."""
+    return [variant for variant in variants if isinstance(variant, kind)]
+
+
+def variant_row(variant: VariantSpec, *, achieved: float) -> dict[str, JsonValue]:
+    """Return the catalog row of a variant.
+
+    Args:
+        achieved: share of the weights that is removed.
+    """
+    row: dict[str, JsonValue] = {
+        "variant_id": variant.id,
+        "base_model_id": variant.model.base_model_id,
+        "sparsity": variant.sparsity,
+        "achieved_sparsity": achieved,
+        "weights_changed": variant.weights_changed,
+        **dict.fromkeys(COLUMNS),
+    }
+    return {**row, **variant.own_columns(achieved=achieved)}
+
+
+def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:
+    """Return the dense variant of a base model."""
+    return DenseVariant(make_identity("variants", {"sparsity": 0}, parents={"base_model": base.id}), model)
+
+
+def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:
+    """Return the columns in which all rows agree, None for the others."""
+    return {name: rows[0][name] if all(row[name] == rows[0][name] for row in rows) else None for name in names}

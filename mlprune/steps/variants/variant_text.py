@@ -1,0 +1,234 @@
+"""Descriptions of variants from catalog rows, and finding variants of a store by their names."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+
+from mlprune.errors import StoreError, unknown
+from mlprune.hashing import digest
+from mlprune.json_values import JsonValue, as_str
+from mlprune.numeric.weights.quantisation import GROUP
+from mlprune.store.store import Store
+
+Row = Mapping[str, JsonValue]
+
+_PARAMETERS = (
+    "score_parameters",
+    "refiner_parameters",
+    "schedule_parameters",
+    "aggregation_parameters",
+    "intervention_parameters",
+)
+
+_LONGEST_LIST = 80
+"""Most characters of a list of values in a label."""
+
+
+def variant_label(row: Row, *, sets: Sequence[str] = (), contrast: str | None = None) -> str:
+    """Return a short description of a variant.
+
+    Args:
+        row: of the catalog's table `variants`.
+        sets: labels of the demonstration sets that its score reads.
+        contrast: label of its contrast set.
+    """
+    if row["intervention"] is not None:
+        return " ".join((str(row["intervention"]).replace("_", "-"), *settings_words(row)))
+    if row["score"] is None:
+        return " ".join(("dense", *_bits_words(row)))
+    words = (
+        row["score"],
+        row["aggregation"],
+        *sets,
+        f"against {contrast}" if contrast else None,
+        row["sparsity"],
+        row["structure"],
+        row["propagation"],
+        *settings_words(row),
+    )
+    return " ".join(str(word) for word in words if word not in (None, ""))
+
+
+def settings_words(row: Row) -> Iterator[str]:
+    """Yield phrases for the settings of a variant that are not at their defaults."""
+    if row["seed"]:
+        yield f"seed {row['seed']}"
+    if row["removes"] == "highest":
+        yield "removing the highest"
+    if row.get("refiner"):
+        yield f"refined by {str(row['refiner']).replace('_', ' ')}"
+    if row["schedule"] not in (None, "uniform"):
+        yield f"schedule {row['schedule']}"
+    for column in _PARAMETERS:
+        yield from parameter_words(row.get(column), longest=_LONGEST_LIST)
+    yield from _plugin_words(row.get("plugins"))
+    yield from _scope_words(row["scope"])
+    if row["profile"] not in (None, "corrected"):
+        yield f"profile {row['profile']}"
+    if row["token_scope"] not in (None, "all"):
+        yield f"{row['token_scope']} tokens"
+    if row["n_demonstrations"] is not None:
+        yield f"{row['n_demonstrations']} samples"
+    if row["resample_seed"] is not None:
+        yield f"resample {row['resample_seed']}"
+    yield from _bits_words(row)
+
+
+def quantisation_words(bits: int, group: int) -> Iterator[str]:
+    """Yield a phrase such as `4 bits`, and the size of a group if it is not the default."""
+    yield f"{bits} bits"
+    if group != GROUP:
+        yield f"groups of {group}"
+
+
+def _bits_words(row: Row) -> Iterator[str]:
+    bits, group = row.get("bits"), row.get("quantisation_group")
+    if isinstance(bits, int) and isinstance(group, int):
+        yield from quantisation_words(bits, group)
+
+
+def parameter_words(parameters: JsonValue, *, longest: int | None = None) -> Iterator[str]:
+    """Yield a phrase per parameter, such as `power 0.7`; the name alone if the value is true.
+
+    Args:
+        longest: a list with more characters is replaced by the number of its values and a hash, as in `block layers for
+            168 #1f0c5a77`.
+    """
+    for name, value in parameters.items() if isinstance(parameters, Mapping) else ():
+        words = _words(value)
+        if longest is not None and isinstance(value, list | tuple) and len(words) > longest:
+            words = f"for {len(value)} #{digest(words)[:8]}"
+        yield name.replace("_", " ") if value is True else f"{name.replace('_', ' ')} {words}"
+
+
+def value_words(value: JsonValue) -> JsonValue:
+    """Return a column of a variant as it is shown: an object becomes a phrase."""
+    return ", ".join(parameter_words(value)) if isinstance(value, Mapping) else value
+
+
+def _words(value: JsonValue) -> str:
+    """Return a value as text: `0.5`, `fc1 at 0.25` for a layer and its sparsity, `0-3` for a pair of blocks."""
+    if isinstance(value, Mapping):
+        return " ".join(f"{name} {_words(inner)}" for name, inner in value.items())
+    if isinstance(value, list | tuple):
+        if len(value) == 2 and not isinstance(value[0], list | tuple):
+            return f"{value[0]} at {value[1]:g}" if isinstance(value[1], float) else f"{value[0]}-{value[1]}"
+        return " ".join(map(_words, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _plugin_words(plugins: JsonValue) -> Iterator[str]:
+    """Yield the sources of the plug-ins of a variant, such as `cubic of cubic-scores 1.0 #1f0c5a`."""
+    for plugin in plugins.values() if isinstance(plugins, Mapping) else ():
+        if isinstance(plugin, Mapping):
+            source = plugin.get("file") or f"{plugin.get('distribution')} {plugin.get('version')}"
+            yield f"{plugin['name']} of {source} #{str(plugin['sha256'])[:6]}"
+            yield from parameter_words(plugin.get("parameters"), longest=_LONGEST_LIST)
+
+
+def _scope_words(scope: JsonValue) -> Iterator[str]:
+    if not isinstance(scope, Mapping):
+        return
+    blocks, layers = scope.get("blocks"), scope.get("layers")
+    if isinstance(blocks, list | tuple):
+        yield f"blocks {' '.join(block_ranges(blocks))}"
+    if isinstance(layers, list | tuple):
+        yield f"layers {' '.join(layers)}"
+
+
+def block_ranges(blocks: Sequence[int]) -> list[str]:
+    """Return ascending block numbers with runs written as `4-7`."""
+    runs: list[list[int]] = []
+    for block in blocks:
+        if runs and block == runs[-1][-1] + 1:
+            runs[-1].append(block)
+        else:
+            runs.append([block])
+    return [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs]
+
+
+MIN_PREFIX = 4
+"""Minimum length of a beginning that stands for an id."""
+MAX_LISTED = 10
+"""Maximum number of candidates that an error lists."""
+
+
+def find_variants(store: Store, names: Sequence[str]) -> list[str]:
+    """Return the ids of variants, given by id or by a name in a recipe of this store, each once and in order.
+
+    A name that several variants share refers to all of them. `recipe/name` is a name in one recipe. Otherwise, the
+    beginning of exactly one id or name stands for it.
+
+    Raises:
+        StoreError: there is no such variant, recipes use the name for different variants, or several ids or names
+            begin so.
+    """
+    known = {record_id for _, record_id in store.record_names("variants")}
+    by_recipe = {} if known.issuperset(names) else _named_variants(store)
+    ids = [[name] if name in known else _ids_of(by_recipe, name, known=known, store_uri=store.uri) for name in names]
+    return list(dict.fromkeys(variant_id for of_name in ids for variant_id in of_name))
+
+
+def find_variant(store: Store, name: str) -> str:
+    """Return the id of the one variant with an id or a name; see `find_variants`.
+
+    Raises:
+        StoreError: there is no such variant, or the name refers to several.
+    """
+    variant_ids = find_variants(store, [name])
+    if len(variant_ids) > 1:
+        expected = f"one of the ids {', '.join(variant_ids)}"
+        raise StoreError("several variants have this name", got=name, expected=expected)
+    return variant_ids[0]
+
+
+def _named_variants(store: Store) -> dict[str, dict[str, list[str]]]:
+    """Recipe -> name -> ids of variants."""
+    by_recipe: dict[str, dict[str, list[str]]] = {}
+    for record in store.records("recipes"):
+        for row in record.rows.get("names", ()):
+            if row["kind"] == "variant":
+                ids = by_recipe.setdefault(as_str(row["recipe"]), {}).setdefault(as_str(row["name"]), [])
+                ids += [as_str(row["id"])] if row["id"] not in ids else []
+    return by_recipe
+
+
+def _ids_of(
+    by_recipe: Mapping[str, Mapping[str, list[str]]], name: str, *, known: Set[str], store_uri: str
+) -> list[str]:
+    """Return the ids of the variants of one name.
+
+    Args:
+        known: ids of all variants, for the message.
+    Raises:
+        StoreError: see `find_variants`.
+    """
+    recipe, _, name_in_recipe = name.partition("/")
+    if name_in_recipe in by_recipe.get(recipe, {}):
+        return by_recipe[recipe][name_in_recipe]
+    candidates = {recipe: names[name] for recipe, names in by_recipe.items() if name in names}
+    if not candidates and (full_name := _completed(by_recipe, name, known=known)) is not None:
+        return [full_name] if full_name in known else _ids_of(by_recipe, full_name, known=known, store_uri=store_uri)
+    if not candidates:
+        known_names = sorted({known_name for names in by_recipe.values() for known_name in names})
+        raise unknown("variant", name, [*known_names, *sorted(known)], error=StoreError, n_nearest=3, store=store_uri)
+    if len({tuple(sorted(ids)) for ids in candidates.values()}) > 1:
+        expected = [f"{recipe}/{name}" for recipe in sorted(candidates)]
+        raise StoreError("recipes use this name for different variants", got=name, expected=expected)
+    return next(iter(candidates.values()))
+
+
+def _completed(by_recipe: Mapping[str, Mapping[str, list[str]]], beginning: str, *, known: Set[str]) -> str | None:
+    """Return the only id, name or `recipe/name` that begins so; None if there is none.
+
+    Raises:
+        StoreError: several begin so.
+    """
+    recipe, _, in_recipe = beginning.partition("/")
+    names = {name for names in by_recipe.values() for name in names if beginning and name.startswith(beginning)}
+    names |= {f"{recipe}/{name}" for name in by_recipe.get(recipe, ()) if in_recipe and name.startswith(in_recipe)}
+    ids = {known_id for known_id in known if len(beginning) >= MIN_PREFIX and known_id.startswith(beginning)}
+    candidates = [*sorted(names), *sorted(ids)]
+    if len(candidates) > 1:
+        more = f" and {len(candidates) - MAX_LISTED} more" if len(candidates) > MAX_LISTED else ""
+        expected = f"one of {', '.join(candidates[:MAX_LISTED])}{more}"
+        raise StoreError("several variant ids or names begin with this", got=beginning, expected=expected)
+    return candidates[0] if candidates else None

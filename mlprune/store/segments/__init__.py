@@ -1,1 +1,0 @@
-"""Segments: many records in one file, with an index."""

@@ -1,1 +1,0 @@
-"""Status: read the progress and state of runs from their logs."""

@@ -1,1 +1,0 @@
-"""Recovery: recognise failures of memory, devices and workers, and decide what is tried next."""

@@ -1,0 +1,77 @@
+"""Parameters of queries: types, defaults and wrong values."""
+
+import pytest
+
+from catalog.queries import run_user_query
+from catalog.sql_files import Parameter, check_values, find_query, parse_parameters
+from catalog.store import Catalog
+from mlprune.errors import QueryError
+
+
+def test_parameters_have_types_and_defaults() -> None:
+    query = find_query("demonstrations_compared")
+    assert query.parameters == (
+        Parameter("task", "VARCHAR", "facts"),
+        Parameter("score", "VARCHAR", "wanda"),
+        Parameter("opponent", "VARCHAR", None),
+        Parameter("metric", "VARCHAR", "accuracy"),
+    )
+    assert parse_parameters(["metric=bleu", "task=a=b"], query.parameters) == {
+        "task": "a=b",
+        "score": "wanda",
+        "opponent": None,
+        "metric": "bleu",
+    }
+    assert find_query("lineage_of_metric").parameters == (Parameter("evaluation_id", "VARCHAR", required=True),)
+    assert parse_parameters([], find_query("layer_sparsity").parameters) == {"variant_id": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs", "message"),
+    [
+        ("english_cost", ["nothing"], "name=value"),
+        ("english_cost", ["=1"], "name=value"),
+        ("english_cost", ["task=a", "task=b"], "occurs twice"),
+        ("english_cost", ["language=en"], "a parameter is unknown"),
+        ("lineage_of_metric", [], "a parameter is missing"),
+        ("english_cost", ["sparsity=small"], "wrong type"),
+    ],
+)
+def test_a_wrong_parameter_is_an_error(name: str, *, pairs: list[str], message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        parse_parameters(pairs, find_query(name).parameters)
+
+
+def test_parameters_of_sql_are_numbers_where_they_read_as_such(catalog: Catalog) -> None:
+    assert parse_parameters(["a=0.5", "b=fr", "c=true", "d=null", 'e="01"', "f=NaN", "g=[1]"]) == {
+        "a": 0.5,
+        "b": "fr",
+        "c": True,
+        "d": None,
+        "e": "01",
+        "f": "NaN",
+        "g": "[1]",
+    }
+    sql = "SELECT count(*) AS n FROM variants WHERE sparsity = $sparsity AND score = $score"
+    assert run_user_query(catalog, sql, ["sparsity=0.3", "score=random"]).rows == ((2,),)
+
+
+def test_values_of_a_program_keep_their_types_and_null() -> None:
+    declared = (
+        Parameter("task", "VARCHAR", "facts"),
+        Parameter("alpha", "DOUBLE", 0.05),
+        Parameter("n", "INTEGER", required=True),
+        Parameter("all", "BOOLEAN", default=False),
+    )
+    values = check_values({"n": "3", "alpha": 1, "all": True, "task": None}, declared, query="q")
+    assert values == {"task": None, "alpha": 1, "n": 3, "all": True}
+    assert check_values({"n": 2}, declared, query="q") == {"task": "facts", "alpha": 0.05, "n": 2, "all": False}
+
+
+@pytest.mark.parametrize(
+    "values", [{}, {"n": None}, {"n": 1, "tsk": "x"}, {"n": 1.5}, {"n": True}, {"n": 1, "alpha": True}, {"n": "x"}]
+)
+def test_wrong_values_of_a_program_are_refused(values: dict[str, float | str | None]) -> None:
+    declared = (Parameter("n", "INTEGER", required=True), Parameter("alpha", "DOUBLE", 0.05))
+    with pytest.raises(QueryError, match="parameter"):
+        check_values(values, declared, query="q")

@@ -1,0 +1,192 @@
+"""Files of a folder, of an archive, and a single file."""
+
+import csv
+import io
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mlprune.corpus import text_files
+from mlprune.errors import TaskFileError
+from mlprune.evaluation.tasks.layouts import layout as file_tree_module
+from mlprune.evaluation.tasks.layouts.layout import file_tree, first_cells, first_object, tab_separated
+
+
+def test_names_begin_with_the_folder_and_leave_out_hidden_and_deep_files(tmp_path: Path) -> None:
+    for name in ("b.tsv", "a/c.tsv", ".git/x", "__MACOSX/a.tsv", ".hidden", "a/b/c/d.tsv", "a/b/c/d/e.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    tree, root = file_tree(tmp_path), tmp_path.name
+    assert tree.names == (f"{root}/a/b/c/d.tsv", f"{root}/a/c.tsv", f"{root}/b.tsv")
+    assert tree.file(f"{root}/a/c.tsv").read_text() == "a/c.tsv"
+    assert tree.origin(f"{root}/a/c.tsv") == str(tmp_path / "a/c.tsv")
+
+
+def test_a_large_folder_is_looked_at_up_to_a_number_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.tsv").touch()
+    monkeypatch.setattr(file_tree_module, "MOST_FILES", 4)
+    assert [name[-5:] for name in file_tree(tmp_path).names] == ["0.tsv", "1.tsv", "2.tsv", "3.tsv"]
+
+
+def test_a_missing_path_and_a_single_file(tmp_path: Path) -> None:
+    assert file_tree(tmp_path / "none").names == ()
+    (tmp_path / "a.tsv").write_text("x")
+    tree = file_tree(tmp_path / "a.tsv")
+    assert (tree.names, tree.file("a.tsv").read_text(), tree.origin("a.tsv")) == (
+        ("a.tsv",),
+        "x",
+        str(tmp_path / "a.tsv"),
+    )
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar", ".tar.gz", ".tgz"])
+def test_an_archive_that_changes_is_read_again(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"x{ending}"
+    for content in ("one", "three"):
+        if ending == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a/b.tsv", content)
+                archive.writestr("__MACOSX/a/b.tsv", "no")
+        else:
+            with tarfile.open(path, "w:gz" if ending != ".tar" else "w") as tar:
+                info = tarfile.TarInfo("./a/b.tsv")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content.encode()))
+        tree = file_tree(path)
+        assert tree.names == (f"x{ending}/a/b.tsv",)
+        assert tree.file(tree.names[0]).read_text() == content
+        assert tree.origin(tree.names[0]) == str(path / "a/b.tsv")
+
+
+@pytest.mark.parametrize(
+    ("in_directory", "in_header", "value"),
+    [(8, 6, 1), (10, 8, 99), (None, 40, 255)],
+    ids=["encrypted", "unknown compression", "damaged"],
+)
+def test_an_archive_that_cannot_be_unpacked_is_one_error(
+    tmp_path: Path, in_directory: int | None, in_header: int, value: int
+) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/b.tsv", "one two three")
+    data = bytearray(path.read_bytes())
+    data[in_header] = value
+    if in_directory is not None:
+        data[data.index(b"PK\x01\x02") + in_directory] = value
+    path.write_bytes(data)
+    tree = file_tree(path)
+    with pytest.raises(TaskFileError) as caught:
+        tree.file(tree.names[0])
+    assert (caught.value.context["file"], caught.value.context["member"]) == (str(path), "a/b.tsv")
+
+
+def test_a_member_is_extracted_once_however_many_others_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(70):
+            archive.writestr(f"{number:02}.tsv", str(number))
+    tree = file_tree(path)
+    first, second = ([tree.file(name) for name in tree.names] for _ in range(2))
+    assert first == second
+    assert [file.read_text() for file in first] == [str(number) for number in range(70)]
+
+
+def read_first(path: Path) -> None:
+    tree = file_tree(path)
+    tree.file(tree.names[0])
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tar.gz"])
+def test_a_member_that_decompresses_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(file_tree_module, "MOST_BYTES", 1_000)
+    path = tmp_path / name
+    (tmp_path / "big.tsv").write_bytes(bytes(1_001))
+    (tmp_path / "small.tsv").write_bytes(bytes(1_000))
+    if name == "x.zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.write(tmp_path / "big.tsv", "big.tsv")
+            archive.write(tmp_path / "small.tsv", "small.tsv")
+        assert file_tree(path).file("x.zip/small.tsv").stat().st_size == 1_000
+    else:
+        with tarfile.open(path, "w:gz") as tar:
+            tar.add(tmp_path / "big.tsv", "big.tsv")
+    with pytest.raises(TaskFileError) as caught:
+        read_first(path)
+    assert caught.value.context["member"] == "big.tsv"
+
+
+def test_a_member_that_is_larger_than_it_states_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.tsv", bytes(100_000))
+    monkeypatch.setattr(file_tree_module, "MOST_BYTES", 1_000)
+    tree = file_tree(path)
+    with pytest.raises(TaskFileError):
+        tree.file(tree.names[0])
+
+
+@pytest.mark.parametrize("name", ["bomb.zip", "bomb.tar.gz", "bomb.tgz"])
+def test_an_archive_that_expands_too_much_is_refused_before_it_is_extracted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(text_files, "FREE_MIB", 1)
+    (tmp_path / "zeros.tsv").write_bytes(bytes(16 << 20))
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as opened:
+            opened.write(tmp_path / "zeros.tsv", "x/zeros.tsv")
+    else:
+        with tarfile.open(tmp_path / name, "w:gz") as tar:
+            tar.add(tmp_path / "zeros.tsv", "x/zeros.tsv")
+    with pytest.raises(TaskFileError) as caught:
+        file_tree(tmp_path / name)
+    assert caught.value.context["file"] == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["many.zip", "many.tar"])
+def test_an_archive_with_very_many_members_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(file_tree_module, "MOST_MEMBERS", 3)
+    names = [f"x/{number}.tsv" for number in range(4)]
+    if name.endswith(".zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as opened:
+            for member in names:
+                opened.writestr(member, "")
+    else:
+        with tarfile.open(tmp_path / name, "w") as tar:
+            for member in names:
+                tar.addfile(tarfile.TarInfo(member))
+    with pytest.raises(TaskFileError):
+        file_tree(tmp_path / name)
+
+
+ROWS = [["id", "text"], ["1", 'he said "no"'], ["2", "plain"], ["3", '"']]
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_quotes_of_a_csv_writer_enclose_values(tmp_path: Path, quoting: int) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter="\t", quoting=quoting).writerows(ROWS)
+    (tmp_path / "a.tsv").write_bytes(text.getvalue().encode())
+    assert tab_separated(tmp_path / "a.tsv") == ROWS
+
+
+@pytest.mark.parametrize("cell", ['"no"', '"no" and "yes"', 'a "no', '"', '""', 'a ""no"" b'])
+def test_other_quotes_are_characters(tmp_path: Path, cell: str) -> None:
+    for others in ([], ["4\t" + '"a ""b"" c"']):
+        lines = ["id\ttext", f"1\t{cell}", *others]
+        (tmp_path / "a.tsv").write_text("\n".join(lines))
+        assert tab_separated(tmp_path / "a.tsv")[1] == ["1", cell]
+
+
+def test_the_first_line_of_a_file_that_cannot_be_read_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"caf\xe9\n[1]\n")
+    assert first_cells(tmp_path / "a") == []
+    assert first_object(tmp_path / "a") == first_object(tmp_path / "none") == {}
+    (tmp_path / "a").write_text("a\tb\nc\n")
+    assert first_cells(tmp_path / "a", 2) == [["a", "b"], ["c"]]

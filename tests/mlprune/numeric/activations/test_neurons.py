@@ -1,0 +1,235 @@
+"""Counts of firing neurons, compared with plain loops."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.activations import neurons
+from mlprune.numeric.activations.neurons import (
+    active_counts,
+    check_influence,
+    influence_sums,
+    language_neurons,
+    random_neurons,
+    removed_after,
+    removed_before,
+)
+from mlprune.numeric.activations.statistics import CountedTokens
+from tests.pretended_gpus import pretended_gpus
+
+
+def activations(*shape: int) -> torch.Tensor:
+    """Activations of both signs, some exactly zero."""
+    return torch.randint(-2, 3, shape, generator=torch.Generator().manual_seed(1)).float() / 7
+
+
+def test_counts_equal_plain_loops_over_the_counted_tokens() -> None:
+    values, mask = activations(3, 5, 4), torch.rand(3, 5, generator=torch.Generator().manual_seed(2)) > 0.4
+    expected = [
+        sum(float(values[n, t, j]) > 0.0 for n in range(3) for t in range(5) if bool(mask[n, t])) for j in range(4)
+    ]
+    result = active_counts(values, mask)
+    assert result.dtype == torch.int64
+    assert result.tolist() == expected
+    assert 0 < sum(expected) < 4 * int(mask.sum())
+
+
+def test_counts_of_parts_add_up_and_padding_has_no_part() -> None:
+    values, mask = activations(4, 3, 6), torch.ones(4, 3, dtype=torch.bool)
+    mask[1, 2] = False
+    values[1, 2] = torch.nan
+    both = active_counts(values[:2], mask[:2]) + active_counts(values[2:], mask[2:])
+    assert torch.equal(active_counts(values, mask), both)
+
+
+def test_no_token_counts_nothing() -> None:
+    assert active_counts(activations(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)).tolist() == [0, 0, 0]
+
+
+def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
+    values, mask = activations(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    with pytest.raises(ShapeError, match="does not fit"):
+        active_counts(values, mask[:, :2])
+    with pytest.raises(ShapeError, match="does not fit"):
+        active_counts(values, mask.float())
+    values[0, 1, 2] = torch.inf
+    with pytest.raises(StatisticsError, match="not finite"):
+        active_counts(values, mask)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2])
+def test_removed_weights_of_a_neuron_are_those_of_its_rows_and_of_its_column(n_layers: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    before = torch.rand(n_layers * 5, 7, generator=generator) > 0.6
+    after = torch.rand(4, 5, generator=generator) > 0.6
+    rows = [sum(bool(before[r, c]) for r in range(len(before)) if r % 5 == j for c in range(7)) for j in range(5)]
+    columns = [sum(bool(after[r, j]) for r in range(4)) for j in range(5)]
+    assert removed_before(before, 5).tolist() == rows
+    assert removed_after(after).tolist() == columns
+    with pytest.raises(ShapeError, match="does not fit the neurons"):
+        removed_before(before, 4)
+
+
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+LANGUAGES = ("en", "fr", "sw")
+
+
+def looped(
+    active: dict[str, list[int]], n_tokens: dict[str, int], share: float, quantile: float
+) -> dict[str, set[int]]:
+    """The same with lists and sorting by (entropy, neuron)."""
+    n_neurons = len(active["en"])
+    p = {language: [count / n_tokens[language] for count in counts] for language, counts in active.items()}
+    values = sorted(value for of_language in p.values() for value in of_language)
+    threshold = values[max(1, round(quantile * len(values))) - 1]
+    entropies = []
+    for j in range(n_neurons):
+        column = [p[language][j] for language in LANGUAGES]
+        if max(column) > threshold:
+            shares = [value / sum(column) for value in column if value > 0]
+            entropies.append((-sum(share * math.log(share) for share in shares), j))
+    chosen = [j for _, j in sorted(entropies)[: round(share * n_neurons)]]
+    return {language: {j for j in chosen if p[language][j] > threshold} for language in LANGUAGES}
+
+
+@PROPERTY
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.3, 1.0]), st.sampled_from([0.0, 0.5, 0.95]))
+def test_the_neurons_are_those_of_the_formula(seed: int, share: float, quantile: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    n_tokens = dict(zip(LANGUAGES, (997, 1009, 1013), strict=True))
+    active = {name: torch.randint(0, n, (40,), generator=generator) for name, n in n_tokens.items()}
+    found = language_neurons(active, n_tokens, share=share, quantile=quantile)
+    expected = looped({name: counts.tolist() for name, counts in active.items()}, n_tokens, share, quantile)
+    assert {name: set(torch.nonzero(chosen).flatten().tolist()) for name, chosen in found.items()} == expected
+
+
+def planted() -> dict[str, Tensor]:
+    """100 neurons that fire equally often in all languages, but for 7 (only in sw) and 60 (only in fr and sw)."""
+    active = {name: torch.full((100,), 10) for name in LANGUAGES}
+    for name, counts in ((LANGUAGES[0], (0, 0)), (LANGUAGES[1], (0, 90)), (LANGUAGES[2], (80, 90))):
+        active[name][[7, 60]] = torch.tensor(counts)
+    return active
+
+
+def test_a_neuron_that_fires_in_one_language_only_is_the_first() -> None:
+    n_tokens = dict.fromkeys(LANGUAGES, 100)
+    one = language_neurons(planted(), n_tokens, share=0.01, quantile=0.9)
+    assert [int(one[name].sum()) for name in LANGUAGES] == [0, 0, 1]
+    assert one["sw"][7]
+    two = language_neurons(planted(), n_tokens, share=0.02, quantile=0.9)
+    assert torch.nonzero(two["fr"]).tolist() == [[60]]
+    assert torch.nonzero(two["sw"]).tolist() == [[7], [60]]
+    all_of_them = language_neurons(planted(), n_tokens, share=1.0, quantile=0.9)
+    assert {name: int(chosen.sum()) for name, chosen in all_of_them.items()} == {"en": 0, "fr": 1, "sw": 2}
+
+
+def test_the_scale_of_a_language_is_its_number_of_tokens() -> None:
+    active, n_tokens = planted(), dict.fromkeys(LANGUAGES, 100)
+    longer = active | {"sw": 3 * active["sw"]}
+    expected = language_neurons(active, n_tokens, share=0.02, quantile=0.9)
+    found = language_neurons(longer, n_tokens | {"sw": 300}, share=0.02, quantile=0.9)
+    assert all(torch.equal(found[name], expected[name]) for name in LANGUAGES)
+
+
+def test_a_control_has_as_many_other_neurons_in_each_block() -> None:
+    generator = torch.Generator().manual_seed(0)
+    excluded = [torch.rand(50, generator=generator) < share for share in (0.1, 0.0, 0.4)]
+    first, again, other = (random_neurons(excluded, seed=seed) for seed in (3, 3, 4))
+    assert [int(drawn.sum()) for drawn in first] == [int(of_block.sum()) for of_block in excluded]
+    assert not any(bool((drawn & of_block).any()) for drawn, of_block in zip(first, excluded, strict=True))
+    assert all(torch.equal(one, same) for one, same in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_what_cannot_be_compared_is_an_error() -> None:
+    counts = torch.tensor([1, 2])
+    with pytest.raises(ShapeError, match="two or more languages"):
+        language_neurons({"en": counts}, {"en": 5}, share=0.5, quantile=0.5)
+    with pytest.raises(ShapeError, match="same neurons"):
+        language_neurons({"en": counts, "fr": counts[:1]}, {"en": 5, "fr": 5}, share=0.5, quantile=0.5)
+    with pytest.raises(StatisticsError, match="no counted tokens"):
+        language_neurons({"en": counts, "fr": counts}, {"en": 5, "fr": 0}, share=0.5, quantile=0.5)
+    with pytest.raises(StatisticsError, match="too few other neurons"):
+        random_neurons([torch.tensor([True, True, False])], seed=0)
+
+
+def states_of(seed: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """States of three demonstrations before and after a block, with NaN at tokens that do not count, and the mask."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(3, 6, generator=generator) < 0.7
+    before, after = (torch.randn(3, 6, 5, generator=generator).to(dtype) for _ in range(2))
+    return *(states.masked_fill(~mask[..., None], math.nan) for states in (before, after)), mask
+
+
+def by_loops(before: Tensor, after: Tensor, mask: Tensor) -> list[float]:
+    sums = []
+    for row in range(len(mask)):
+        terms = []
+        for token in mask[row].nonzero().flatten().tolist():
+            x, y = before[row, token].tolist(), after[row, token].tolist()
+            lengths = math.hypot(*x) * math.hypot(*y)
+            terms.append(1 - sum(a * b for a, b in zip(x, y, strict=True)) / lengths)
+        sums.append(math.fsum(terms))
+    return sums
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 99),
+    entries=st.integers(1, 99),
+    dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]),
+)
+def test_influence_equals_plain_float64_loops_for_any_division_into_pieces(
+    seed: int, entries: int, dtype: torch.dtype
+) -> None:
+    before, after, mask = states_of(seed, dtype)
+    whole = influence_sums(before, after, counted=CountedTokens(mask))
+    assert whole.dtype == torch.float64
+    assert whole.tolist() == pytest.approx(by_loops(before, after, mask), abs=1e-12)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neurons, "CPU_ENTRIES", entries)
+        assert torch.equal(influence_sums(before, after, counted=CountedTokens(mask)), whole)
+
+
+def test_a_block_without_effect_has_influence_0_exactly_and_so_has_one_that_rescales() -> None:
+    before, _, mask = states_of(1)
+    counted = CountedTokens(mask)
+    assert influence_sums(before, before.clone(), counted=counted).tolist() == [0.0] * 3
+    assert influence_sums(before, 4 * before, counted=counted).tolist() == [0.0] * 3
+    n_tokens = mask.sum(dim=1).double()
+    torch.testing.assert_close(influence_sums(before, -before, counted=counted), 2 * n_tokens)
+
+
+def test_a_state_of_zeros_has_the_direction_of_zeros_only() -> None:
+    zeros, counted = torch.zeros(1, 2, 5), CountedTokens(torch.ones(1, 2, dtype=torch.bool))
+    assert influence_sums(zeros, zeros, counted=counted).tolist() == [0.0]
+    assert influence_sums(zeros, torch.ones(1, 2, 5), counted=counted).tolist() == [2.0]
+
+
+def test_a_pretended_gpu_computes_the_same_bits_without_a_wait_and_few_kernels() -> None:
+    before, after, mask = states_of(2)
+    expected = influence_sums(before, after, counted=CountedTokens(mask))
+    with pretended_gpus() as ledger:
+        on_gpu = before.to("cuda:0"), after.to("cuda:0")
+        ledger.clear()
+        sums = influence_sums(*on_gpu, counted=CountedTokens(mask))
+        assert ledger.waits == 0, ledger.by_line()
+        assert ledger.kernels <= 26, ledger.by_line()
+        assert torch.equal(sums.cpu(), expected)
+
+
+def test_states_that_are_not_finite_or_do_not_fit_are_errors() -> None:
+    before, after, mask = states_of(3)
+    mask[1, 2] = True
+    after[1, 2] = math.inf
+    with pytest.raises(StatisticsError, match="row_in_batch=1"):
+        influence_sums(before.nan_to_num(), after, counted=CountedTokens(mask))
+    with pytest.raises(StatisticsError):
+        check_influence(torch.tensor([0.0, math.nan]))
+    with pytest.raises(ShapeError):
+        influence_sums(before, after[..., :4], counted=CountedTokens(mask))

@@ -1,0 +1,414 @@
+"""oneDNN products: equal to the float64 product, and used only where they are suitable."""
+
+import hashlib
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from mlprune.errors import BadInputError, ShapeError
+from mlprune.numeric import log_probs as module
+from mlprune.numeric.log_probs import (
+    MAX_CPU_STATES,
+    MAX_LOGITS,
+    MAX_STATES,
+    MIN_WEIGHTS,
+    OutputHead,
+    draw_tokens,
+    has_quick_products,
+    has_wide_products,
+    quick_linear,
+    row_bounds,
+    score_on_accelerator,
+    target_scores,
+    uniform_number,
+)
+from tests.pretended_gpus import pretended_gpus
+
+IN, OUT = 512, MIN_WEIGHTS // 512
+
+
+def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(1, IN), (7, IN), (2, 5, IN), (0, IN)])
+@torch.inference_mode()
+def test_a_quick_product_is_the_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
+    inputs, weight, added = numbers(*shape), numbers(OUT, IN, seed=1), numbers(OUT, seed=2) if bias else None
+    exact = functional.linear(inputs.double(), weight.double(), None if added is None else added.double())
+    result = quick_linear(inputs, weight, added)
+    assert result.shape == exact.shape
+    torch.testing.assert_close(result.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_rows_of_a_larger_weight_are_multiplied_as_they_lie() -> None:
+    inputs, weight = numbers(3, IN), numbers(2 * OUT + 9, IN, seed=1)
+    result = quick_linear(inputs, weight[9 : OUT + 9])
+    torch.testing.assert_close(result, inputs @ weight[9 : OUT + 9].T, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("why", ["dtype", "small", "gradients", "missing"])
+def test_unsuitable_products_have_torchs_own_bits(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dtype = torch.bfloat16 if why == "dtype" else torch.float32
+    inputs, weight = numbers(3, IN).to(dtype), numbers(OUT - (why == "small"), IN, seed=1).to(dtype)
+    if why == "missing":
+        monkeypatch.setattr(module, "has_quick_products", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None, raising=False)
+    with torch.set_grad_enabled(why == "gradients"):
+        assert torch.equal(quick_linear(inputs, weight), functional.linear(inputs, weight))
+
+
+@pytest.mark.skipif(not has_quick_products(), reason="this build of torch has no such operation")
+@torch.inference_mode()
+def test_large_float32_products_are_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda inputs, *_: inputs)
+    inputs = numbers(3, IN)
+    assert quick_linear(inputs, numbers(OUT, IN)) is inputs
+
+
+def test_the_pieces_contain_every_token_once_and_keep_the_bound() -> None:
+    for max_logits, n_rows in ((1, 3), (12, 3), (7, 2), (100, 5)):
+        head = OutputHead(torch.arange(20).reshape(10, 2), torch.arange(10), None, max_logits)
+        n_columns = head.n_columns(n_rows)
+        firsts, weights, biases = zip(*head.pieces(n_columns), strict=True)
+        assert firsts == tuple(range(0, 10, n_columns))
+        assert torch.equal(torch.cat(weights), head.weight)
+        assert torch.equal(torch.cat(biases), head.bias)
+        assert n_columns == 1 or n_columns * n_rows <= max_logits
+
+
+def test_the_cap_bounds_logits_and_keeps_their_order() -> None:
+    logits = torch.tensor([[-50.0, -1.0, 0.0, 1.0, 50.0]])
+    expected = 2.0 * torch.tanh(logits / 2.0)
+    head = OutputHead(torch.ones(5, 1), None, 2.0, 100)
+    assert torch.allclose(head.cap_in_place(logits.clone()), expected)
+    assert torch.equal(OutputHead(torch.ones(5, 1), None, None, 100).cap_in_place(logits.clone()), logits)
+
+
+def random_case(
+    n_states: int, vocabulary: int, *, seed: int = 0, n_targets: int = 20
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden states, weights of a head, and states and targets in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden, weight = (torch.randn(n, 6, generator=generator) for n in (n_states, vocabulary))
+    states, targets = (torch.randint(n, (n_targets,), generator=generator) for n in (n_states, vocabulary))
+    return hidden, weight, states, targets
+
+
+def plain_score(logits: list[float], target: int) -> tuple[float, bool]:
+    """Log-probability of a token, and whether it is the first of the most likely ones."""
+    highest = max(logits)
+    total = highest + math.log(math.fsum(math.exp(logit - highest) for logit in logits))
+    return logits[target] - total, logits.index(highest) == target
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    n_states=st.integers(1, 6),
+    vocabulary=st.integers(1, 9),
+    max_logits=st.integers(1, 60),
+    seed=st.integers(0, 99),
+    has_bias=st.booleans(),
+    cap=st.sampled_from([None, 1.5]),
+)
+def test_scores_equal_plain_float64_loops_for_any_division_into_parts_and_pieces(
+    n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, cap: float | None
+) -> None:
+    hidden, weight, states, targets = random_case(n_states, vocabulary, seed=seed)
+    bias = torch.linspace(-1, 1, vocabulary) if has_bias else None
+    head = OutputHead(weight, bias, cap, max_logits)
+    log_probs, is_greedy = score_on_accelerator(hidden, head, states=states, targets=targets)
+    for index, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
+        row = hidden[state].double().tolist()
+        logits = [math.fsum(a * b for a, b in zip(row, column, strict=True)) for column in weight.double().tolist()]
+        logits = [logit + (0.0 if bias is None else bias[token].item()) for token, logit in enumerate(logits)]
+        logits = [logit if cap is None else cap * math.tanh(logit / cap) for logit in logits]
+        log_prob, greedy = plain_score(logits, target)
+        assert log_probs[index].item() == pytest.approx(log_prob, abs=2e-6)
+        assert bool(is_greedy[index]) == greedy
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("cap", [None, 3.0])
+def test_a_vocabulary_in_one_piece_gives_the_bits_of_the_cpu(dtype: torch.dtype, cap: float | None) -> None:
+    hidden, weight, states, targets = random_case(40, 300, n_targets=90)
+    hidden, weight, bias = hidden.to(dtype), weight.to(dtype), torch.linspace(-1, 1, 300).to(dtype)
+    found = score_on_accelerator(hidden, OutputHead(weight, bias, cap, MAX_LOGITS), states=states, targets=targets)
+    expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, softcap=cap)
+    assert torch.equal(found[0], expected.log_probs)
+    assert torch.equal(found[1], expected.is_greedy)
+
+
+def test_of_equal_tokens_in_different_pieces_the_first_is_greedy() -> None:
+    head = OutputHead(torch.ones(5, 2), None, None, 2)
+    states, targets = torch.tensor([0, 0, 0]), torch.tensor([4, 0, 2])
+    assert score_on_accelerator(torch.ones(1, 2), head, states=states, targets=targets)[1].tolist() == [
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("extreme", [torch.inf, -torch.inf, torch.nan])
+def test_logits_that_are_not_finite_give_what_the_cpu_gives(extreme: float) -> None:
+    weight = torch.eye(4)
+    hidden = torch.tensor([[0.0, 1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])
+    bias = torch.tensor([extreme, 0.0, 0.0, 0.0])
+    states, targets = torch.arange(2).repeat_interleave(4), torch.arange(4).repeat(2)
+    found = score_on_accelerator(hidden, OutputHead(weight, bias, None, 8), states=states, targets=targets)
+    expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, max_logits=8)
+    assert torch.equal(found[0].nan_to_num(nan=7.0), expected.log_probs.nan_to_num(nan=7.0))
+    assert torch.equal(found[1], expected.is_greedy)
+
+
+def test_parts_are_few_bounded_and_contain_every_state_once() -> None:
+    for vocabulary, n_states, n_parts in (
+        (256_008, 474, 1),
+        (256_008, 7_644, 8),
+        (32_000, 4_096, 1),
+        (32_000, 8_192, 2),
+    ):
+        bounds = row_bounds(n_states, OutputHead(torch.empty(vocabulary, 1, device="meta"), None, None, MAX_LOGITS))
+        sizes = [end - start for start, end in pairwise(bounds)]
+        assert (bounds[0], bounds[-1], len(sizes)) == (0, n_states, n_parts)
+        assert max(sizes) <= MAX_STATES
+        assert max(sizes) * vocabulary <= MAX_LOGITS
+
+
+def test_no_targets_give_no_scores() -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    head = OutputHead(torch.ones(3, 2), None, None, 6)
+    found = score_on_accelerator(torch.ones(2, 2), head, states=none, targets=none)
+    assert found[0].shape == found[1].shape == (0,)
+
+
+def test_wide_products_are_used_only_where_torch_has_them() -> None:
+    half = torch.ones(2, 2, dtype=torch.bfloat16)
+    try:
+        works = torch.mm(half, half, out_dtype=torch.float32).dtype == torch.float32
+    except NotImplementedError:
+        works = False
+    assert has_wide_products("cpu") == works
+    assert not has_wide_products("xpu")
+
+
+def test_wide_products_are_not_rounded_to_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "mlprune.numeric.log_probs.has_wide_products"
+    monkeypatch.setattr(name, lambda device_type: device_type == "cpu")
+    monkeypatch.setattr(torch, "mm", lambda rows, columns, *, out_dtype: rows.to(out_dtype) @ columns.to(out_dtype))
+    hidden, weight, states, targets = random_case(5, 300)
+    hidden, weight, bias = hidden.bfloat16(), weight.bfloat16(), torch.linspace(-1, 1, 300).bfloat16()
+    found = score_on_accelerator(hidden, OutputHead(weight, bias, None, MAX_LOGITS), states=states, targets=targets)
+    expected = torch.log_softmax(hidden.double() @ weight.double().T + bias.double(), dim=1)[states, targets]
+    assert torch.allclose(found[0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_states", "most_kernels", "most_waits"), [(474, 100, 4), (7_644, 1_000, 20)])
+def test_a_pretended_gpu_starts_few_kernels_and_the_host_waits_once(
+    n_states: int, most_kernels: int, most_waits: int
+) -> None:
+    """The vocabulary of XGLM and the bound of logits are both divided by 512: as many parts, and so as many kernels."""
+    hidden, weight, _, targets = random_case(n_states, 256_008 // 512, n_targets=n_states)
+    states = torch.arange(n_states).flip(0)
+    expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)
+    with pretended_gpus() as ledger:
+        on_gpu = hidden.to("cuda:0"), weight.to("cuda:0")
+        ledger.clear()
+        result = target_scores(*on_gpu, states=states, targets=targets, max_logits=MAX_LOGITS // 512)
+        counts = ledger.kernels, ledger.waits, ledger.uploads
+    assert torch.allclose(result.log_probs, expected[states, targets], rtol=0, atol=1e-5)  # float32 logits of up to 20
+    assert torch.equal(result.is_greedy, expected[states].argmax(dim=1) == targets)
+    assert counts[0] <= most_kernels
+    assert 1 <= counts[1] <= most_waits
+    assert counts[2] == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_accelerator_scores_like_float64(dtype: torch.dtype) -> None:
+    hidden, weight, states, targets = random_case(600, 5_000, n_targets=2_000)
+    hidden, weight = hidden.to(dtype), weight.to(dtype)
+    found = target_scores(hidden.cuda(), weight.cuda(), states=states, targets=targets, max_logits=2**20)
+    expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)[states, targets]
+    bound = 1e-4 if dtype == torch.float32 or has_wide_products("cuda") else 0.1
+    assert (found.log_probs - expected).abs().max().item() < bound
+
+
+def case(n_states: int, vocabulary: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(n_states, 6, generator=generator), torch.randn(vocabulary, 6, generator=generator)
+
+
+def written_out(hidden: Tensor, weight: Tensor, state: int, target: int, *, bias: Tensor | None, cap: float | None):
+    """Log-probability, and whether no earlier token is as likely and no later token is more likely."""
+    logits = []
+    for token in range(weight.shape[0]):
+        logit = sum(
+            a * b for a, b in zip(hidden[state].double().tolist(), weight[token].double().tolist(), strict=True)
+        )
+        logit += 0.0 if bias is None else bias[token].item()
+        logits.append(logit if cap is None else cap * math.tanh(logit / cap))
+    highest = max(logits)
+    total = highest + math.log(sum(math.exp(logit - highest) for logit in logits))
+    return logits[target] - total, logits.index(highest) == target
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    n_states=st.integers(1, 5),
+    vocabulary=st.integers(1, 9),
+    max_logits=st.integers(1, 50),
+    seed=st.integers(0, 99),
+    has_bias=st.booleans(),
+    cap=st.sampled_from([None, 1.5]),
+)
+def test_scores_equal_the_softmax_for_any_size_of_pieces(
+    n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, cap: float | None
+) -> None:
+    hidden, weight = case(n_states, vocabulary, seed=seed)
+    bias = torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed)) if has_bias else None
+    states = torch.arange(n_states).repeat_interleave(vocabulary)
+    targets = torch.arange(vocabulary).repeat(n_states)
+    options = {"head_bias": bias, "softcap": cap, "max_logits": max_logits}
+    result = target_scores(hidden, weight, states=states, targets=targets, **options)
+    for place, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
+        log_prob, is_greedy = written_out(hidden, weight, state, target, bias=bias, cap=cap)
+        assert result.log_probs[place].item() == pytest.approx(log_prob, abs=2e-6)
+        assert bool(result.is_greedy[place]) == is_greedy
+
+
+def test_states_without_targets_and_the_order_of_targets_change_nothing() -> None:
+    hidden, weight = case(MAX_CPU_STATES + 3, 7)
+    states = torch.tensor([MAX_CPU_STATES + 2, 0, MAX_CPU_STATES, 0])
+    targets = torch.tensor([6, 1, 2, 3])
+    result = target_scores(hidden, weight, states=states, targets=targets)
+    expected = torch.log_softmax(hidden.double() @ weight.double().T, dim=1)[states, targets]
+    assert torch.allclose(result.log_probs, expected, atol=1e-6)
+
+
+def test_of_equal_tokens_the_first_is_the_greedy_one() -> None:
+    hidden, weight = torch.ones(1, 2), torch.ones(5, 2)
+    both = {"states": torch.tensor([0, 0]), "targets": torch.tensor([0, 4])}
+    for max_logits in (1, 2, 100):
+        assert target_scores(hidden, weight, **both, max_logits=max_logits).is_greedy.tolist() == [True, False]
+
+
+def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is_more_likely() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0]])
+    states = torch.arange(2).repeat_interleave(7)
+    asked = {"states": states, "targets": torch.arange(7).repeat(2)}
+    for max_logits in (2, 4, 6, 100):
+        result = target_scores(torch.eye(2), logits.T.contiguous(), **asked, max_logits=max_logits)
+        assert result.is_greedy.nonzero().flatten().tolist() == [6, 7 + 1]
+
+
+def test_half_precision_is_summed_in_float32() -> None:
+    hidden, weight = (one.bfloat16() for one in case(2, 300))
+    everything = {"states": torch.tensor([0, 1]), "targets": torch.tensor([3, 299])}
+    expected = torch.log_softmax((hidden @ weight.T).double(), dim=1)[everything["states"], everything["targets"]]
+    result = target_scores(hidden, weight, **everything, max_logits=64)
+    assert torch.allclose(result.log_probs, expected, atol=1e-5)
+
+
+def test_no_targets_give_no_scores_of_log_probs() -> None:
+    none = torch.empty(0, dtype=torch.int64)
+    result = target_scores(*case(2, 3), states=none, targets=none)
+    assert result.log_probs.shape == result.is_greedy.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weight": torch.ones(4, 5)}, "do not fit the head"),
+        ({"bias": torch.ones(3)}, "bias does not fit"),
+        ({"states": torch.tensor([0])}, "targets do not fit"),
+        ({"states": torch.tensor([0, 2])}, "a state does not exist"),
+        ({"targets": torch.tensor([0, 4])}, "a target does not exist"),
+        ({"targets": torch.tensor([-1, 0])}, "a target does not exist"),
+    ],
+)
+def test_mismatched_shapes_are_an_error(changes: dict[str, Tensor], words: str) -> None:
+    hidden, weight = case(2, 4)
+    given = {"states": torch.tensor([0, 1]), "targets": torch.tensor([0, 3]), "weight": weight, **changes}
+    weight, bias = given.pop("weight"), given.pop("bias", None)
+    with pytest.raises(ShapeError, match=words):
+        target_scores(hidden, weight, **given, head_bias=bias)
+
+
+@pytest.mark.parametrize("bound", [{"max_logits": 0}, {"softcap": 0.0}])
+def test_a_bound_that_is_not_positive_is_an_error(bound: dict[str, float]) -> None:
+    with pytest.raises(BadInputError, match="out of range"):
+        target_scores(*case(1, 2), states=torch.tensor([0]), targets=torch.tensor([0]), **bound)
+
+
+def logits(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def drawn_by_loops(row: list[float], uniform: float, temperature: float, banned: tuple[int, ...]) -> int:
+    """The first token whose cumulative probability exceeds the number."""
+    weights = [0.0 if token in banned else math.exp(value / temperature) for token, value in enumerate(row)]
+    reached = 0.0
+    for token, weight in enumerate(weights):
+        reached += weight / sum(weights)
+        if uniform < reached:
+            return token
+    raise AssertionError("the number is below 1")
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("banned", [(), (0, 6)])
+def test_draws_are_those_of_plain_loops(temperature: float, banned: tuple[int, ...]) -> None:
+    table = logits(12, 7)
+    uniforms = [uniform_number(3, text, 0) for text in range(12)]
+    expected = [
+        drawn_by_loops(row, number, temperature, banned) for row, number in zip(table.tolist(), uniforms, strict=True)
+    ]
+    assert draw_tokens(table, uniforms, temperature=temperature, banned=banned).tolist() == expected
+    one_by_one = [
+        int(draw_tokens(table[[row]], [uniforms[row]], temperature=temperature, banned=banned)) for row in range(12)
+    ]
+    assert one_by_one == expected
+
+
+def test_banned_tokens_are_never_drawn_and_extreme_numbers_give_the_ends() -> None:
+    table = torch.zeros(2, 5)
+    assert draw_tokens(table, [0.0, 1 - 2**-53], temperature=1.0).tolist() == [0, 4]
+    assert draw_tokens(table, [0.0, 1 - 2**-53], temperature=1.0, banned=[0, 4]).tolist() == [1, 3]
+
+
+def test_temperature_0_is_the_likeliest_token_that_is_not_banned() -> None:
+    table = logits(6, 9)
+    assert draw_tokens(table, (), temperature=0).tolist() == table.argmax(dim=1).tolist()
+    best = table.argmax(dim=1).tolist()
+    assert not set(draw_tokens(table, (), temperature=0, banned=best).tolist()) & set(best)
+
+
+def test_frequencies_are_the_probabilities() -> None:
+    row = logits(1, 4)
+    uniforms = [uniform_number(0, text, 7) for text in range(4000)]
+    counts = torch.bincount(draw_tokens(row.expand(4000, 4), uniforms, temperature=1.0), minlength=4) / 4000
+    assert counts.tolist() == pytest.approx(row.softmax(dim=1)[0].tolist(), abs=0.03)
+
+
+def test_numbers_are_hashes_of_seed_text_and_position() -> None:
+    digest = hashlib.sha256(b"5:2:11").digest()
+    assert uniform_number(5, 2, 11) == (int.from_bytes(digest[:8], "big") // 2**11) / 2**53
+    numbers = {uniform_number(seed, text, place) for seed in range(3) for text in range(3) for place in range(3)}
+    assert len(numbers) == 27
+    assert all(0 <= number < 1 for number in numbers)
+
+
+def test_a_negative_temperature_and_missing_numbers_are_errors() -> None:
+    with pytest.raises(BadInputError):
+        draw_tokens(logits(2, 3), [0.5, 0.5], temperature=-1)
+    with pytest.raises(BadInputError):
+        draw_tokens(logits(2, 3), [0.5], temperature=1)

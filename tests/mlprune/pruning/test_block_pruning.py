@@ -1,0 +1,225 @@
+"""Refinement of a block with a planted refiner: masks, weights, and what a refiner may not do."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlprune.errors import PermanentError, StatisticsError
+from mlprune.methods import AlpsParameters, SparseGptParameters
+from mlprune.models.families.records import FAMILIES
+from mlprune.numeric.refinement.refined_layer import RefinedLayer
+from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
+from mlprune.numeric.weights.alps import alps
+from mlprune.numeric.weights.layer_inputs import LayerInputs
+from mlprune.numeric.weights.sparsegpt import sparsegpt
+from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_pruning import PruningMethod, pruned_block, reconstruct_block
+from mlprune.pruning.scoring import PrunedBlock, keep_masks
+from mlprune.pruning.spec import RefinementSpec, ScoreSpec
+from tests.planted_refiner import NAME, PlantedParameters, plant
+
+XGLM = FAMILIES["xglm"]
+D_IN, D_OUT = 8, 5
+
+
+def block_weights() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {layer: torch.randn(D_OUT, D_IN, generator=generator).to(torch.bfloat16) for layer in XGLM.layers}
+
+
+def pruned(refinement: RefinementSpec | None, *, structure: str = "row", **options: Any) -> PrunedBlock:
+    weights = block_weights()
+    sparsities = {layer: (0.0 if layer == "fc2" else 0.5,) for layer in weights}
+    method = PruningMethod(ScoreSpec("magnitude", structure), refinement)
+    return pruned_block(weights, method, sparsities=sparsities, inputs=BlockInputs(**options), block=0, family=XGLM)
+
+
+@pytest.mark.parametrize("structure", ["row", "2:4"])
+def test_a_refined_mask_is_that_of_the_refiner_at_equal_sparsity(
+    monkeypatch: pytest.MonkeyPatch, structure: str
+) -> None:
+    plant(monkeypatch)
+    before, after = pruned(None, structure=structure), pruned(RefinementSpec(NAME), structure=structure)
+    assert set(after.refined) == set(XGLM.layers) - {"fc2"}
+    assert after.weights == {}
+    for layer, keep in keep_masks(after.levels, level=0).items():
+        mask = keep_masks(before.levels, level=0)[layer]
+        assert torch.equal(keep.sum(dim=1), mask.sum(dim=1))
+        assert (keep != mask).sum(dim=1).tolist() == [0 if layer == "fc2" else 2] * D_OUT
+        assert after.levels[layer].sparsities == before.levels[layer].sparsities
+
+
+def test_new_weights_have_the_dtype_of_the_layer_and_zeros_where_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, changes_weights=True)
+    after = pruned(RefinementSpec(NAME, PlantedParameters(2.0)))
+    assert set(after.weights) == set(XGLM.layers) - {"fc2"}
+    for layer, weight in after.weights.items():
+        keep = keep_masks(after.levels, level=0)[layer]
+        assert weight.dtype == torch.bfloat16
+        assert torch.equal(weight, block_weights()[layer] * 2 * keep)
+
+
+def test_the_refiner_gets_the_statistics_of_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    seen = {}
+
+    def note(inputs: Any, keep: Tensor, **_: Any) -> RefinedLayer:
+        seen[inputs.layer] = inputs
+        return RefinedLayer(keep)
+
+    monkeypatch.setitem(REFINER_FUNCTIONS, NAME, note)  # type: ignore[arg-type]
+    products = {name: torch.eye(D_IN, dtype=torch.float64) * n for n, name in enumerate(XGLM.input_names)}
+    gradients = {layer: torch.full((D_OUT, D_IN), float(n)) for n, layer in enumerate(XGLM.layers)}
+    pruned(RefinementSpec(NAME), products=products, gradients=gradients)
+    for layer, inputs in seen.items():
+        assert inputs.products is products[XGLM.input_of(layer)]
+        assert inputs.gradients is gradients[layer]
+        assert (inputs.block, inputs.factors, inputs.moments) == (0, None, None)
+
+
+def one_more(keep: Tensor) -> RefinedLayer:
+    more = keep.clone()
+    more[0] = True
+    return RefinedLayer(more)
+
+
+def moved_to_another_group(keep: Tensor) -> RefinedLayer:
+    moved = keep.clone()
+    moved[0] = torch.tensor([True] * 4 + [False] * 4)
+    return RefinedLayer(moved)
+
+
+@pytest.mark.parametrize(
+    ("structure", "change"),
+    [
+        ("row", one_more),
+        ("2:4", moved_to_another_group),
+        ("row", lambda keep: RefinedLayer(keep.float())),
+        ("row", lambda keep: RefinedLayer(keep, torch.ones(keep.shape))),
+        ("row", lambda keep: RefinedLayer(keep, torch.zeros(keep.shape))),
+    ],
+)
+def test_a_refiner_that_breaks_its_contract_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, structure: str, change: Callable[[Tensor], RefinedLayer]
+) -> None:
+    plant(monkeypatch)
+    monkeypatch.setitem(REFINER_FUNCTIONS, NAME, lambda _inputs, keep, **_: change(keep))  # type: ignore[arg-type]
+    with pytest.raises(PermanentError) as raised:
+        pruned(RefinementSpec(NAME), structure=structure)
+    assert raised.value.context["refiner"] == NAME
+
+
+RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN = 6, 8
+
+
+@pytest.fixture
+def weights() -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        layer: torch.randn(RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN, generator=generator)
+        for layer in XGLM.layers
+    }
+
+
+def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = {
+        name: torch.randn(n_tokens, RECONSTRUCTION_BLOCK_D_IN, generator=generator).double()
+        for name in XGLM.input_names
+    }
+    return {name: one.t() @ one for name, one in inputs.items()}
+
+
+def layer_inputs(weights: dict[str, Tensor], grams: dict[str, Tensor]) -> dict[str, LayerInputs]:
+    inputs = BlockInputs(products=grams)
+    return {layer: inputs.of_layer(layer, weight, block=0, family=XGLM) for layer, weight in weights.items()}
+
+
+@pytest.mark.parametrize(("structure", "damping"), [("matrix", None), ("matrix", 0.1), ("row", None), ("2:4", None)])
+def test_every_layer_is_rewritten_with_the_products_of_its_input(
+    weights: dict[str, Tensor], structure: str, damping: float | None
+) -> None:
+    parameters = SparseGptParameters() if damping is None else SparseGptParameters(damping)
+    choice = ScoreSpec("sparsegpt", structure, score_parameters=parameters)
+    grams = products()
+    levels, changed = reconstruct_block(layer_inputs(weights, grams), choice, dict.fromkeys(weights, (0.5,)))
+    masks = keep_masks(levels, level=0)
+    for layer, weight in weights.items():
+        options = {} if damping is None else {"damping": damping}
+        expected = sparsegpt(weight, grams[XGLM.input_of(layer)], sparsity=0.5, structure=structure, **options)
+        assert torch.equal(masks[layer], expected.keep)
+        assert torch.equal(changed[layer], expected.weight)
+        assert (changed[layer][~masks[layer]] == 0).all()
+        assert not torch.equal(changed[layer][masks[layer]], weight[masks[layer]])
+        assert (levels[layer].n_removed, levels[layer].n_dampings) == (
+            (RECONSTRUCTION_BLOCK_D_OUT * RECONSTRUCTION_BLOCK_D_IN // 2,),
+            0,
+        )
+
+
+def test_alps_takes_all_parameters_of_its_score(weights: dict[str, Tensor]) -> None:
+    parameters = AlpsParameters(damping=0.1, penalty=0.3, max_iterations=7, gradient_steps=1)
+    grams = products()
+    choice = ScoreSpec("alps", "2:4", score_parameters=parameters)
+    levels, changed = reconstruct_block(layer_inputs(weights, grams), choice, dict.fromkeys(weights, (0.5,)))
+    for layer, weight in weights.items():
+        gram = grams[XGLM.input_of(layer)]
+        expected = alps(weight, gram, sparsity=0.5, structure="2:4", **asdict(parameters))
+        assert torch.equal(changed[layer], expected.weight)
+        assert torch.equal(keep_masks(levels, level=0)[layer], expected.keep)
+        for name in asdict(parameters):
+            other = asdict(parameters) | {name: getattr(AlpsParameters(), name)}
+            assert not torch.equal(alps(weight, gram, sparsity=0.5, structure="2:4", **other).weight, expected.weight)
+
+
+def test_a_layer_that_is_left_out_has_no_new_weights(weights: dict[str, Tensor]) -> None:
+    sparsities = {**dict.fromkeys(weights, (0.5,)), "fc1": (0.0,)}
+    levels, changed = reconstruct_block(layer_inputs(weights, products()), ScoreSpec("sparsegpt", "matrix"), sparsities)
+    assert keep_masks(levels, level=0)["fc1"].all()
+    assert set(changed) == set(weights) - {"fc1"}
+    assert (levels["fc1"].n_removed, levels["fc1"].n_dampings) == ((0,), None)
+
+
+def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> None:
+    narrow = {layer: one.bfloat16() for layer, one in weights.items()}
+    _, changed = reconstruct_block(
+        layer_inputs(narrow, products()), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
+    )
+    assert {one.dtype for one in changed.values()} == {torch.bfloat16}
+
+
+def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights: dict[str, Tensor]) -> None:
+    grams = products()
+    grams["fc1"] = (
+        grams["fc1"]
+        - 60.0 * torch.ones(RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN)
+        + 60.0 * torch.eye(RECONSTRUCTION_BLOCK_D_IN)
+    )
+    assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
+    levels, _ = reconstruct_block(
+        layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
+    )
+    assert levels["fc1"].n_dampings is not None
+    assert levels["fc1"].n_dampings > 0
+    assert levels["fc2"].n_dampings == 0
+
+
+def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
+    grams = {
+        **products(),
+        "fc1": torch.full((RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN), torch.nan, dtype=torch.float64),
+    }
+    with pytest.raises(StatisticsError):
+        reconstruct_block(
+            layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
+        )
+
+
+def test_a_layer_without_a_gram_matrix_is_an_error(weights: dict[str, Tensor]) -> None:
+    inputs = {layer: LayerInputs(one, None, 2, layer) for layer, one in weights.items()}
+    with pytest.raises(StatisticsError, match="Gram"):
+        reconstruct_block(inputs, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)))

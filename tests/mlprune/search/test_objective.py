@@ -1,0 +1,104 @@
+"""Measures of an objective."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mlprune.search.objective import Group, Lookup, parse_group
+from mlprune.search.objective_parser import parse_constraint, parse_objective
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("outside_english", Group("outside_english")),
+        ("worst", Group("worst")),
+        ("english", Group("language", "en")),
+        ("fra_Latn", Group("language", "fr")),
+        ("zh-Hant", Group("language", "zh-Hant")),
+        ("pt-BR", Group("language", "pt-BR")),
+        ("fr-en", Group("language", "fr-en")),
+        ("pt-BR-en", Group("language", "pt-BR-en")),
+        ("script:Latn", Group("script", "Latn")),
+        ("class:2", Group("resource_class", "2")),
+        ("resource_class:2", Group("resource_class", "2")),
+    ],
+)
+def test_names_of_groups_are_those_of_the_recipe(text: str, group: Group) -> None:
+    assert parse_group(text) == group
+    assert parse_group(str(group)) == group
+
+
+@pytest.mark.parametrize("text", ["accuracy", "script:latin", "class:7", "f", ""])
+def test_other_names_are_not_groups(text: str) -> None:
+    assert parse_group(text) is None
+
+
+TRIAL = {"english": 0.8, "fr": 0.5, "worst": 0.2, "perplexity(all)": 20.0, "kept": 0.3}
+DENSE = {"english": 0.81, "fr": 0.5, "worst": 0.4, "perplexity(all)": 10.0, "kept": 1.0}
+
+
+def lookup_in(values: dict[str, float]) -> Lookup:
+    """Look up scalars by the text of a measure."""
+    return lambda measure: np.asarray(values[str(measure)])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("fr - 0.1 * kept", 0.5 - 0.1 * 0.3),
+        ("fr - 0.1 - 0.2", 0.5 - 0.1 - 0.2),
+        ("fr - (0.1 - 0.2)", 0.5 - (0.1 - 0.2)),
+        ("2 + 3 * fr", 3.5),
+        ("-fr * -2", 1.0),
+        ("min(fr, worst) + max(fr, 2 * worst)", 0.7),
+        ("-log(perplexity(all))", -math.log(20)),
+        ("sparsity * 10", 7.0),
+    ],
+)
+def test_expressions_have_the_value_of_ordinary_arithmetic(text: str, value: float) -> None:
+    assert parse_objective(text).value(lookup_in(TRIAL)) == pytest.approx(value, rel=1e-15)
+
+
+def test_values_are_computed_elementwise_on_arrays() -> None:
+    samples: NDArray[np.float64] = np.array([[0.1, 0.5], [0.9, 0.0]])
+
+    def lookup(measure: object) -> NDArray[np.float64]:
+        return np.asarray(0.5) if measure == "kept" else samples
+
+    np.testing.assert_array_equal(parse_objective("max(fr, 0.4) * kept").value(lookup), np.maximum(samples, 0.4) * 0.5)
+
+
+def test_the_logarithm_of_zero_is_minus_infinity() -> None:
+    assert parse_objective("log(fr)").value(lookup_in({"fr": 0.0})) == -math.inf
+
+
+def test_measures_are_listed_once_in_the_order_of_the_text() -> None:
+    expression = parse_objective("xnli.accuracy(fr) - kept * (worst - max(worst, xnli.accuracy(fr)))")
+    assert [str(measure) for measure in expression.measures] == ["xnli.accuracy(fr)", "worst"]
+    assert expression.reads_kept
+
+
+@pytest.mark.parametrize(
+    ("text", "violation"),
+    [
+        ("english >= dense - 0.02", 0.0),
+        ("english >= dense - 0.01", 0.0),  # 0.8 and 0.81 - 0.01, which differ by rounding only
+        ("worst >= dense - 0.1", 0.1),
+        ("perplexity(all) <= 1.5 * dense", 5.0),
+        ("perplexity(all) - 10 <= 2 * dense + 3", 7.0),
+        ("sparsity >= 0.75", 0.05),
+        ("fr >= english - 0.1", 0.2),
+    ],
+)
+def test_a_violation_is_the_amount_by_which_a_constraint_is_missed(text: str, violation: float) -> None:
+    constraint = parse_constraint(text)
+    assert constraint.violation(lookup_in(TRIAL), dense=lookup_in(DENSE)) == pytest.approx(violation, rel=1e-12)
+
+
+def test_a_side_that_is_not_a_number_violates_infinitely() -> None:
+    constraint = parse_constraint("fr >= 0.1")
+    violations = constraint.violation(lambda _: np.array([math.nan, math.inf, -math.inf]), dense=lookup_in(DENSE))
+    np.testing.assert_array_equal(violations, [math.inf, 0.0, math.inf])

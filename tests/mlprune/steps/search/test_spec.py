@@ -1,0 +1,99 @@
+"""The shortest entry with given levels."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import RecipeError
+from mlprune.json_values import JsonValue
+from mlprune.recipe import VariantConfig, parse_recipe
+from mlprune.search.space import Point
+from mlprune.steps.prune.requested_variants import plan_variants
+from mlprune.steps.search.from_recipe import search_specs
+from mlprune.steps.search.spec import level_keys, trial_entry, with_schedule
+from tests.mlprune.steps.search.test_from_recipe import opened, spec_of
+from tests.search_recipes import BASE, search_recipe
+
+Q, UP = "self_attn.q_proj", "fc1"
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ((0.5, 0.5, 0.5, 0.5), {"sparsity": 0.5}),
+        ((0.3, 0.3, 0.7, 0.7), {"sparsity": 0.6, "schedule": {"blocks": {"0": 0.3, "1": 0.7}}}),
+        ((0.3, 0.3, 0.6, 0.6), {"sparsity": 0.6, "schedule": {"blocks": {"0": 0.3}}}),
+        ((0.3, 0.7, 0.3, 0.7), {"sparsity": 0.6, "schedule": {"layers": {Q: 0.3, UP: 0.7}}}),
+        (
+            (0.3, 0.7, 0.6, 0.6),
+            {"sparsity": 0.6, "schedule": {"block_layers": {f"0.{Q}": 0.3, f"0.{UP}": 0.7}}},
+        ),
+    ],
+)
+def test_the_form_depends_on_the_levels_alone(levels: tuple[float, ...], expected: dict[str, JsonValue]) -> None:
+    layers = [(block, layer) for block in (0, 1) for layer in (Q, UP)]
+    assert level_keys(dict(zip(layers, levels, strict=True)), sparsity=0.6) == expected
+
+
+@pytest.mark.parametrize(
+    ("levels", "point", "by_hand"),
+    [
+        ({"total": 0.5}, (1, 1, 1), {"sparsity": 0.5}),
+        ({"total": 0.5}, (0, 1, 2), {"sparsity": 0.5, "schedule": {"blocks": {0: 0.25, 2: 0.75}}}),
+        ({}, (0, 0, 1), {"sparsity": 0.333333, "schedule": {"blocks": {0: 0.25, 1: 0.25, 2: 0.5}}}),
+        ({}, (2, 2, 2), {"sparsity": 0.75}),
+    ],
+)
+def test_a_point_is_the_variant_of_the_same_entry(
+    tiny_inputs: Path, levels: dict[str, Any], point: Point, by_hand: dict[str, Any]
+) -> None:
+    recipe = parse_recipe(search_recipe(levels={"values": [0.25, 0.5, 0.75], **levels}), folder=tiny_inputs)
+    recipe, inputs, sets = opened(recipe)
+    entries = [trial_entry(search_specs(recipe, inputs, sets)[0], point), VariantConfig.model_validate(BASE | by_hand)]
+    ids = [
+        list(plan_variants(recipe.model_copy(update={"variants": (entry,)}), inputs, sets.by_profile))
+        for entry in entries
+    ]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+
+
+def test_searches_over_blocks_and_over_single_layers_share_trials(tiny_inputs: Path) -> None:
+    values = [0.25, 0.5, 0.75]
+    blocks = spec_of(tiny_inputs, levels={"per": "block", "values": values})
+    single = spec_of(tiny_inputs, levels={"per": "block_layer", "values": values})
+    assert single.units is not None
+    of_blocks = (0, 2, 1)
+    of_layers = tuple(of_blocks[block] for block, _ in single.units.layers)
+    assert trial_entry(single, of_layers) == trial_entry(blocks, of_blocks)
+    entry = trial_entry(single, (1, *of_layers[1:]))
+    assert dict(entry.schedule.block_layers) == {
+        f"{block}.{layer}": values[level]
+        for (block, layer), level in zip(single.units.layers, (1, *of_layers[1:]), strict=True)
+        if values[level] != entry.sparsity
+    }
+
+
+def test_axes_set_keys_and_sections(tiny_inputs: Path) -> None:
+    base = {**BASE, "schedule": "owl"}
+    spec = spec_of(tiny_inputs, base=base, levels=None, space={"sparsity": [0.5], "schedule.spread": [0.1, 0.2]})
+    entry = trial_entry(spec, (0, 1), name="winner")
+    assert (entry.name, entry.sparsity, entry.schedule.kind) == ("winner", 0.5, "owl")
+    assert vars(entry.schedule.method_parameters)["spread"] == 0.2
+
+
+def test_the_sparsity_of_a_point_is_compared_under_other_schedules(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs)
+    for kind in ("uniform", "owl", "dlp", "alpha_pruning"):
+        entry = with_schedule(spec, (0, 1, 2), kind, name="rival")
+        assert (entry.name, entry.schedule.kind, entry.sparsity) == ("rival", kind, 0.5)
+
+
+def test_a_schedule_that_a_score_cannot_have_is_refused(tiny_inputs: Path) -> None:
+    spec = spec_of(tiny_inputs, base={"score": "magnitude"}, compare=["uniform"])
+    with pytest.raises(RecipeError, match="not a variant"):
+        with_schedule(spec, (1, 1, 1), "owl")
+    with pytest.raises(RecipeError, match="not a variant"):
+        with_schedule(spec, (1, 1, 1), "dlp")
+    assert with_schedule(spec, (1, 1, 1), "alpha_pruning").schedule.kind == "alpha_pruning"

@@ -1,0 +1,74 @@
+"""What a set may draw on: numbered texts and the hashes of what was read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlprune.errors import CorpusError, TaskFileError
+from mlprune.steps.inputs import CorpusRef
+from mlprune.steps.sets import SetSpec, read_source_texts, task_folder
+from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES
+
+
+def corpus_of(folder: Path) -> CorpusRef:
+    return CorpusRef("parallel_text", path=str(folder / "corpus"))
+
+
+def spec_of(kind: Any, source: str | None = None, target: str | None = None, **more: Any) -> SetSpec:
+    return SetSpec(kind, source, target, 2, 4, 48, 0, **more)
+
+
+def test_sentences_are_lines_of_both_sides(tiny_inputs: Path) -> None:
+    found = read_source_texts(spec_of("translation", "fr", "en"), corpus_of(tiny_inputs))
+    assert (found.unit, list(found.keys)) == ("sentences", list(range(N_LINES)))
+    assert [side(3, "</s>") for side in found.sides] == [
+        f"French: {CORPUS['fr'].format(n=3)}</s>",
+        f"English: {CORPUS['en'].format(n=3)}</s>",
+    ]
+    assert set(found.contents([0])) == {"fr", "en"}
+
+
+def test_code_is_ordered_by_path_and_only_drawn_files_are_in_the_contents(tiny_inputs: Path) -> None:
+    found = read_source_texts(spec_of("code", path=str(tiny_inputs / "code")), corpus_of(tiny_inputs))
+    assert list(found.keys.values()) == [f"part{number}.py" for number in range(6)]
+    assert found.sides[0](2, "</s>") == (tiny_inputs / "code" / "part2.py").read_text()
+    assert found.contents([0, 1]) != found.contents([0, 2])
+
+
+def test_items_have_their_ids_as_keys(tiny_inputs: Path) -> None:
+    spec = spec_of("task", "fr", task="facts", split="test", path=str(tiny_inputs / "facts"))
+    found = read_source_texts(spec, corpus_of(tiny_inputs))
+    assert found.keys == {number: str(number) for number in range(N_FACTS)}
+    with pytest.raises(TaskFileError, match="no task file"):
+        read_source_texts(
+            spec_of("task", "es", task="facts", split="test", path=str(tiny_inputs / "facts")), CorpusRef("cldr")
+        )
+
+
+def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs: Path) -> None:
+    halves = [
+        read_source_texts(spec_of("task", "fr", task="facts", split=split), CorpusRef("cldr"))
+        for split in ("dev", "test")
+    ]
+    numbers = sorted(number for half in halves for number in half.keys)
+    assert numbers == list(range(len(numbers)))
+    assert all(half.keys for half in halves)
+    assert (task_folder("corpus", Path("/x/corpus")), task_folder("xnli", Path("/x/xnli"))) == ("", "/x/xnli")
+
+
+def test_a_wrong_template_is_found_when_the_material_is_opened(tiny_inputs: Path) -> None:
+    with pytest.raises(CorpusError, match="unknown placeholder"):
+        read_source_texts(spec_of("monolingual", "fr", template="{word}{text}"), corpus_of(tiny_inputs))
+
+
+def test_neither_paths_nor_the_number_a_budget_takes_are_parameters() -> None:
+    first = spec_of("text", path="/a", token_budget=9)
+    assert first.parameters == SetSpec("text", None, None, 2, 7, 48, 0, path="/b", token_budget=9).parameters
+    assert first.parameters["samples"] is None
+    assert spec_of("text").parameters["samples"] == 4
+
+
+def test_a_seed_without_effect_is_not_stored() -> None:
+    assert spec_of("code", profile="paper").stored_seed is None
+    assert (spec_of("code").stored_seed, spec_of("mixed", profile="paper").stored_seed) == (0, 0)
