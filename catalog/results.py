@@ -84,7 +84,7 @@ def csv_cell(value: Value) -> str:
     """Return the text of a value in a CSV file, which neither a terminal nor a spreadsheet takes for more than text.
 
     Control characters and marks of the writing direction are escaped. A text that a spreadsheet would take for a
-    formula gets an apostrophe in front; numbers are no texts.
+    formula gets an apostrophe in front; numbers stay as they are.
     """
     text = visible(plain_text(value))
     return f"'{text}" if isinstance(value, str) and _is_formula(text) else text

@@ -307,7 +307,7 @@ def export_results(
         format: a key of `FORMATS`.
         variant_ids: all evaluated variants if empty.
     Raises:
-        BadInputError: there is no such format, the folder is not empty or cannot be written, or there are no results
+        BadInputError: the format is unknown, the folder is not empty or cannot be written, or results are missing
             to write.
         UnreadableFileError: predictions are missing or damaged.
     """

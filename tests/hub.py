@@ -131,7 +131,7 @@ def json_lines(rows: list[dict[str, Any]]) -> bytes:
 
 @contextmanager
 def silent_address() -> Iterator[int]:
-    """A port of this machine that does not answer, as behind a firewall: the queue of a listening socket is full."""
+    """A port of this machine that does not answer, as with a firewall: the queue of a listening socket is full."""
     with ExitStack() as stack:
         listening = stack.enter_context(socket.socket())
         listening.bind(("127.0.0.1", 0))

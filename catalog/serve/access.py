@@ -75,7 +75,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         if scope["type"] != "http":
-            return  # a closed connection: there are no web sockets
+            return  # a closed connection; web sockets do not occur
         sets_cookie = self._token.matches(_query_token(scope))
         refusal = self._refusal(scope, has_token=sets_cookie)
 
@@ -107,7 +107,7 @@ class Guard:
         return PlainTextResponse("Too many requests; try again soon.\n", 503) if is_full else None
 
     def _refusal(self, scope: Scope, *, has_token: bool) -> PlainTextResponse | None:
-        """Return the answer to a request that is refused; None for one that is not."""
+        """Return the answer to a request that is refused; None for any other request."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not _is_loopback(host):

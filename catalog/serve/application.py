@@ -1,4 +1,4 @@
-"""The application of the live page: a few fixed addresses behind the guard. It has no address of a file."""
+"""The application of the live page: a few fixed addresses, which the guard protects. It has no address of a file."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -92,7 +92,7 @@ class Pages:
     async def news(self, request: Request) -> Response:
         """Return the state, or 304 if it is still the version that the page has.
 
-        With `wait`, a request whose version is current is answered at the next change, or after so many seconds.
+        With `wait`, a request whose version is current is answered at the next change, or after `wait` seconds.
         """
         self._live.watcher.note_request()
         known = request.headers.get("if-none-match", "").strip().removeprefix("W/").strip('"')
@@ -167,7 +167,7 @@ def _error(message: str, status: int) -> JSONResponse:
 
 
 def create_application(live: Live, token: Token) -> ASGIApp:
-    """Return the application of a live page, behind its guard."""
+    """Return the application of a live page, with its guard."""
     pages = Pages(live)
     application = Starlette(
         routes=[

@@ -136,7 +136,7 @@ class Relation:
         table: the rows.
         sql: the statement that they come from.
         parameters: values of its parameters.
-        notes: what the user should know: defaults that follow from the store, or why there are no rows.
+        notes: what the user should know: defaults that follow from the store, or why rows are missing.
         late: columns that are not in the table; None if it has all.
     Raises:
         QueryError: two columns have the same name.
@@ -158,7 +158,7 @@ class Relation:
         self.parameters: Mapping[str, Value] = dict(parameters or {})
         """Values of the parameters of the statement."""
         self.notes = tuple(notes)
-        """Defaults that follow from the store, and why there are no rows."""
+        """Defaults that follow from the store, and why rows are missing."""
         self._table = table
         self._late = late
         if duplicates := sorted(repeated(self.columns)):

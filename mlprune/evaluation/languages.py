@@ -120,7 +120,7 @@ SCRIPTS: Mapping[str, tuple[str, ...]] = {
 """ISO 15924 code -> first words of the Unicode names of its letters."""
 OF_ONE_LANGUAGE = tuple(script for script in SCRIPTS if script not in ("Latn", "Cyrl", "Arab", "Deva"))
 """Scripts that are taken to identify a language of a recipe: another language in one of them, such as Assamese in
-Bengali script or Tigrinya in Ethiopic, is not told apart. Simplified and traditional Chinese are not, either."""
+Bengali script or Tigrinya in Ethiopic, is not distinguished. Simplified and traditional Chinese are not, either."""
 WITHOUT_SPACES = ("Jpan", "Hans", "Hant", "Thai", "Laoo", "Mymr", "Khmr")
 """Scripts that do not separate words by spaces."""
 KANA = ("HIRAGANA", "KATAKANA")
@@ -235,7 +235,7 @@ def translation_passes(language: str, detector: str) -> Callable[[Translations],
 
 
 def has_word_rate(language: str) -> bool:
-    """Whether English words can be told from those of a language by their letters."""
+    """Whether English words can be distinguished from those of a language by their letters."""
     return expected_script(language) != "Latn"
 
 

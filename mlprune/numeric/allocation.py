@@ -49,7 +49,7 @@ def shifted_sparsities(
         spread: in (0, 0.5). The lowest and the highest sparsity differ by twice the spread if k is 1.
         n_weights: of every part, at least one each.
     Raises:
-        StatisticsError: there are no values, or one is not finite.
+        StatisticsError: values are missing, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
     check_arguments(values, sparsity, spread, below=0.5)
@@ -73,7 +73,7 @@ def check_arguments(values: Sequence[float], sparsity: float, spread: float, *, 
     Args:
         below: exclusive upper bound of the spread.
     Raises:
-        StatisticsError: there are no values, or one is not finite.
+        StatisticsError: values are missing, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
     if not 0 <= sparsity < 1 or not 0 < spread < below:
@@ -124,7 +124,7 @@ def scaled_sparsities(
         spread: epsilon of the paper, in (0, 1).
         n_weights: of every block, at least one each.
     Raises:
-        StatisticsError: there are no values, or one is not finite.
+        StatisticsError: values are missing, or one is not finite.
         BadInputError: sparsity or spread is out of range.
     """
     check_arguments(values, sparsity, spread, below=1)

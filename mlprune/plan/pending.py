@@ -178,7 +178,7 @@ def is_made(store: Store, key: RecordKey) -> bool:
 
 
 WITHOUT_FILES = ("variants", "mask_compositions")
-"""Kinds of records without files of their own: whoever reads one reads the files of the records that it depends on."""
+"""Kinds of records without files of their own. Their readers read the files of the records that they depend on."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class RetiredSurvey:
         )
 
     def groups_behind(self, keys: Iterable[RecordKey]) -> frozenset[str]:
-        """Return the retired groups that whoever reads some records needs, with those needed to make them again."""
+        """Return the retired groups that a job that reads some records needs, with those needed to make them again."""
         groups: dict[str, None] = {}
         seen: dict[RecordKey, None] = {}
         waiting = list(keys)

@@ -32,7 +32,7 @@ class UnitLoss:
     loss: float
     n_weights: int
     p_value: float | None = None
-    """Corrected over the units of the analysis; None if there is no test."""
+    """Corrected over the units of the analysis; None without a test."""
 
     def includes(self, block: int, layer: str) -> bool:
         """Whether a layer of a block is part of the unit."""
@@ -56,7 +56,7 @@ def unit_sparsities(units: Sequence[UnitLoss], sparsity: float, *, spread: float
         sparsity: of all units together, in [0, 1).
         spread: in (0, 0.5).
     Raises:
-        StatisticsError: there are no units, or a loss is not finite.
+        StatisticsError: units are missing, or a loss is not finite.
         BadInputError: sparsity or spread is out of range.
     """
     n_weights = [unit.n_weights for unit in units]

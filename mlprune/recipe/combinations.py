@@ -239,7 +239,7 @@ def _too_many(section: str, count: int, content: Entry, *, where: str) -> Recipe
         expected=f"at most {MOST:,}",
         got=f"{count:,}",
         longest_lists=", ".join(f"{name}: {length:,}" for length, name in largest),
-        next="shorten the lists or split the recipe; --yes, or allow_many=True in Python, allows so many",
+        next="shorten the lists or split the recipe; --yes, or allow_many=True in Python, allows them",
     )
 
 

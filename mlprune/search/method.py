@@ -17,7 +17,7 @@ class ProposedTrial:
     rung: int = 0
     """Index of the number of items on which it is evaluated; the last rung is all items."""
     parent: int | None = None
-    """Number of the trial it was derived from: of the same point at the rung below, or of the one that was changed."""
+    """Number of the trial it was derived from: of the same point at the rung below, or of the changed one."""
 
 
 @dataclass(frozen=True)

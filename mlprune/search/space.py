@@ -27,7 +27,7 @@ class Axis:
     values: tuple[JsonValue, ...]
 
     def __post_init__(self) -> None:
-        """Raise RecipeError if there are no values."""
+        """Raise RecipeError if values are missing."""
         if not self.values:
             raise RecipeError("an axis of a search has no values", axis=self.name, expected="a list of values")
 

@@ -66,7 +66,7 @@ def remove_equal_copies(store: Store) -> int:
 def scrub(store: Store, keys: Iterable[RecordKey]) -> int:
     """Read every artefact of some records and quarantine the records with a damaged one; return how many.
 
-    Artefacts that were retired are no damage.
+    Retired artefacts do not count as damage.
 
     Args:
         store: opened with `quarantine=True`.

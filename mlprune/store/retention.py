@@ -264,7 +264,7 @@ CLAIM = ("retention", "gc")
 def retire(store: Store, decisions: Sequence[Decision]) -> int:
     """Retire the files that were decided on; return how many bytes were removed.
 
-    The same call completes one that was interrupted. Markers of kept files that all exist again are removed.
+    The same call completes an interrupted one. Markers of kept files that all exist again are removed.
 
     Raises:
         StoreError: a run or another such command uses the store, or the folder is read-only. Nothing is removed.

@@ -66,7 +66,7 @@ def nvml_gpus(visible: str | None) -> tuple[Gpu, ...] | None:
 
 
 def ask_nvml(question: Callable[[Sequence[object]], Answer]) -> Answer | None:
-    """Return the answer of NVML to a question; None if there is no driver, or it does not answer.
+    """Return the answer of NVML to a question; None without a driver, or if it does not answer.
 
     Args:
         question: gets the handles of all GPUs, which are valid until it returns.

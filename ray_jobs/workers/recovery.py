@@ -16,7 +16,7 @@ it could not load the model, for example because another user's process fills th
 Heartbeats of workers: find processes that have not answered for a while. Does not use Ray.
 
 A process that computes in native code may be silent for long. The caller therefore looks at the state of a silent
-process, and ends only one that is stopped.
+process, and ends only a stopped one.
 """
 
 import errno

@@ -1,5 +1,5 @@
 -- best_on_dev: one row per base model, task, metric and way of evaluating, and variant among the five that are best on
--- dev, while a run proceeds: by the mean over the languages other than English, or over all if there are no others.
+-- dev, while a run proceeds: by the mean over the languages other than English, or over all if English is the only one.
 -- Only variants that are evaluated in all of the languages count; n_variants is their number. dense_value is the mean of
 -- the dense model in the same languages. Values on dev are for choices, never for reports.
 WITH means AS (

@@ -1,7 +1,7 @@
 -- external_evaluations: one row per task of a results file that was computed elsewhere and imported; no other table has its numbers
 CREATE OR REPLACE TABLE external_evaluations (
     external_id VARCHAR,     -- id of the imported results, and name of their folder in external/
-    variant_id VARCHAR,      -- -> variants: variant that the results are about, as the import was told; NULL if it was told none
+    variant_id VARCHAR,      -- -> variants: variant that the results are about, as stated at the import; NULL if none was stated
     model VARCHAR,           -- name or path of the model, as the results state it
     tool VARCHAR,            -- program that computed them: lm-evaluation-harness
     tool_version VARCHAR,    -- its version; NULL if the results do not state it

@@ -25,7 +25,7 @@ OTHER_SUFFIXES = frozenset(
         *("tex", "tgt", "tmp", "tsv", "txt", "url", "vec", "xml", "xls", "yml", "zip", "zst"),
     )
 )
-"""Extensions of three letters that are no languages next to Moses files, though some are codes of ISO 639-3."""
+"""Extensions of three letters that do not mean languages next to Moses files, though some are codes of ISO 639-3."""
 _NTREX = re.compile(r"newstest2019-(src|ref)\.(?P<code>[a-z]{3}(-[A-Za-z]+)?)\.txt")
 
 

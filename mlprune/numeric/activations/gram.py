@@ -43,7 +43,7 @@ def unpacked_triangle(packed: Tensor) -> Tensor:
     """Return the symmetric matrix [n, n] of a packed triangle.
 
     Raises:
-        ShapeError: no matrix has so many elements on and above the diagonal.
+        ShapeError: no matrix has this number of elements on and above the diagonal.
     """
     n = (math.isqrt(8 * packed.numel() + 1) - 1) // 2
     if packed.ndim != 1 or n * (n + 1) // 2 != packed.numel():

@@ -1,6 +1,6 @@
 """Refiners that read the Gram matrix: swaps within a row, and least squares of kept weights.
 
-Compiled search for the swaps of rows: remove one kept weight of a row and restore one that is removed.
+Compiled search for the swaps of rows: remove one kept weight of a row and restore a removed one.
 
 All rows read the same Gram matrix, and every row is computed by itself, so results do not depend on the other rows or
 on the number of threads.

@@ -143,7 +143,7 @@ def row_levels(
     Raises:
         ShapeError: `scores` is not a matrix, or wider than float32.
         StatisticsError: a score is not finite.
-        BadInputError: there are no or too many sparsities, they are out of range or not ascending, or a name is
+        BadInputError: sparsities are missing or too many, they are out of range or not ascending, or a name is
             unknown.
     """
     counts = _removed_counts(sparsities, scores.shape[-1] if scores.ndim else 0, rounding)

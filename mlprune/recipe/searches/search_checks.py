@@ -162,7 +162,7 @@ def _languages_in(group: Group, languages: Sequence[str], *, reads: TaskReads) -
 
 
 def _other_side(pair: str) -> str:
-    """Return the language of a pair that places it in a group: the one that is not English."""
+    """Return the language of a pair that places it in a group: the language other than English."""
     source, target = pair_languages(pair)
     return target if source == ENGLISH else source
 

@@ -143,7 +143,7 @@ class Evolution:
         return promoted(batch, n_promoted(len(batch), self.parameters.eta))
 
     def _new_points(self, history: Sequence[EvaluatedTrial], parent: EvaluatedTrial | None) -> Iterator[Point]:
-        """Yield new points until the space is finished; the start first, if there is no parent."""
+        """Yield new points until the space is finished; the start first, if no trial is a parent yet."""
         asked = dict.fromkeys(points_of(history))
         origin = start_point(self.space) if parent is None else parent.point
         effects = None if parent is None else self._effects(history)

@@ -133,7 +133,7 @@ def index_added_file(folder: Path, names: Mapping[str, str]) -> None:
     files = WeightFiles(folder, family_at(folder))
     places = {name: files.locate(name)[0] for name in files.names}
     index = dict(read_json_object(folder / INDEX_FILE)) if (folder / INDEX_FILE).exists() else {}
-    if not index:  # transformers reads an index only if there is no single file
+    if not index:  # transformers reads an index only without a single file
         renamed = "model-00001-of-00002.safetensors"
         (folder / SINGLE_FILE).rename(folder / renamed)
         places = dict.fromkeys(places, renamed)

@@ -69,7 +69,7 @@ def library_of(recipe: Recipe, inputs: Inputs, base: PlannedVariant, levels: Ite
             ignored.
         levels: sparsities in any order; 0 needs no level. Structure N:M has only the level N / M.
     Raises:
-        RecipeError: the masks of `base` cannot be composed, there is no sparsity above 0, or there are too many.
+        RecipeError: the masks of `base` cannot be composed, no sparsity is above 0, or there are too many.
     """
     if not isinstance(base.spec, ScoredVariant) or not is_composable(base.spec):
         expected = "a structure whose masks nest, dense propagation, a score that changes no weights, and no refiner"

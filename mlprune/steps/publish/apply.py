@@ -145,5 +145,5 @@ def _require_file(path: Path, sha256: str) -> None:
     """Raise BadInputError if a config or tokenizer file is missing or differs."""
     got = file_sha256(path) if path.exists() else None
     if got != sha256:
-        message = "another base model: a file differs from the one that was published with"
+        message = "another base model: a file differs from the published one"
         raise BadInputError(message, path=str(path), expected=sha256, got=got)

@@ -198,7 +198,7 @@ def _seed_of_sets(store: Store, record: Record) -> int | None:
 
 
 def _parents_of(record: Record) -> Sequence[str]:
-    """Return the variants whose masks a variant has: those of a combination, or the one that is quantised."""
+    """Return the variants whose masks a variant has: those of a combination, or the quantised one."""
     return [record.parent(UNQUANTISED)] if UNQUANTISED in record.parents else record.parents.get("variants", ())
 
 

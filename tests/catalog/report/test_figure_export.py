@@ -129,15 +129,15 @@ def test_a_title_is_whole_and_stays_between_the_edges_of_its_panel_and_above_its
     def draw(axes: Axes) -> None:
         axes.set_title(title, weight="bold", fontsize=9)
 
-    beside = Panel(label="", size=Size(left + 1.5, 2.0, left=left), draw=draw)
+    neighbour = Panel(label="", size=Size(left + 1.5, 2.0, left=left), draw=draw)
     with drawing():
-        figure = draw_sheet(Group("g", (beside, beside), rows=()))
+        figure = draw_sheet(Group("g", (neighbour, neighbour), rows=()))
         renderer = FigureCanvasAgg(figure).get_renderer()
-        for start, axes in zip((0.0, beside.size.width), figure.axes, strict=True):
+        for start, axes in zip((0.0, neighbour.size.width), figure.axes, strict=True):
             (text,) = (found for found in axes.findobj(Text) if found.get_text().split() == title.split())
             box = text.get_window_extent(renderer)
             assert start <= box.x0 / figure.dpi
-            assert box.x1 / figure.dpi <= start + beside.size.width + 0.01
+            assert box.x1 / figure.dpi <= start + neighbour.size.width + 0.01
             assert axes.get_window_extent(renderer).y1 <= box.y0
             assert box.y1 <= figure.dpi * 2.01
 

@@ -163,7 +163,7 @@ def test_a_renewed_claim_is_a_sign_of_life_and_shows_the_current_work(store: Sto
 
 def test_the_claims_of_a_live_run_are_its_current_work(store: Store, run_log: RunLog) -> None:
     with Claims(store, RUN) as claims:
-        claims.take(("runs", RUN))  # keeps files from being retired; it is no work
+        claims.take(("runs", RUN))  # keeps files from being retired; it does not count as work
         claims.take(("masks", "a"))
         assert only(store).working_on == ("masks/a",)
 

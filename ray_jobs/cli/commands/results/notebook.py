@@ -24,7 +24,7 @@ def notebook(
     ] = None,
 ) -> None:
     """Write a notebook about a store and open it: choose model, task, languages and methods; see curves, heat-maps,
-    significant changes, flipped answers and translations, with the SQL behind each.
+    significant changes, flipped answers and translations, with the SQL of each.
 
     \b
     Examples:
