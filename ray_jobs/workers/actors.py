@@ -25,8 +25,9 @@ from mlprune.models.inference.visitor import Result
 from mlprune.models.replicated_chain import ReplicatedChain, load_only
 from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
+from ray_jobs.workers.heartbeats import Place
 from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.recovery import Failure, Place
+from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.required_files import NONE, Requirements, require_here
 from ray_jobs.workers.worker import Outcome, PeakMemory, Worker, free_memory, worker_name
 

@@ -21,17 +21,10 @@ from ray.exceptions import RayError
 from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.cluster import start_on_node
+from ray_jobs.workers.heartbeats import Heartbeats, Place, end_if_stopped, silent_after_s
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
-from ray_jobs.workers.recovery import (
-    Failure,
-    Heartbeats,
-    Place,
-    WorkerHealth,
-    describe_failure,
-    end_if_stopped,
-    silent_after_s,
-)
+from ray_jobs.workers.recovery import Failure, WorkerHealth, describe_failure
 from ray_jobs.workers.replica_actors import LOG_INTERVAL_S, START_WAIT_S, ReplicaActors, RoomWait
 from ray_jobs.workers.required_files import NONE, Requirements
 from ray_jobs.workers.scaling import Scaling

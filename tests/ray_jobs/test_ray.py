@@ -19,7 +19,7 @@ from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.store.records import record_path
 from mlprune.store.store import Store
-from ray_jobs.workers.recovery import SILENT_AFTER_VARIABLE
+from ray_jobs.workers.heartbeats import SILENT_AFTER_VARIABLE
 from tests.forked_runs import CONTEXT, ForkedRun, Gate
 from tests.plugin_packages import CUBIC, on_path, write_distribution
 from tests.ray_cluster import ROOT, Cluster, Node

@@ -25,26 +25,28 @@ from mlprune.errors import (
 )
 from mlprune.steps.job import HALF_MODEL, MIN_BATCH_TOKENS, ONE_BLOCK, ModelJob, ModelRef, batch_tokens_of
 from ray_jobs.workers import recovery
+from ray_jobs.workers.heartbeats import (
+    SILENT_AFTER_S,
+    SILENT_AFTER_VARIABLE,
+    Heartbeats,
+    Place,
+    end_if_stopped,
+    silent_after_s,
+)
 from ray_jobs.workers.recovery import (
     FIRST_PAUSE_S,
     MAX_FAILURES,
     MAX_TRACEBACK,
     MAX_WORK,
-    SILENT_AFTER_S,
-    SILENT_AFTER_VARIABLE,
     Failure,
-    Heartbeats,
-    Place,
     WorkerHealth,
     advice,
     describe_failure,
-    end_if_stopped,
     first_line,
     is_accelerator_memory,
     is_device_error,
     is_out_of_memory,
     memory_level,
-    silent_after_s,
 )
 from tests.stub_jobs import StubJob
 
