@@ -338,3 +338,11 @@ def test_a_key_of_another_kind_is_refused_with_the_key_and_the_kind(name: str, k
     text = str(caught.value.errors(include_url=False, include_input=False)[0]["msg"])
     assert key in text
     assert kind in text
+
+
+def test_a_removed_score_is_refused_as_such() -> None:
+    with pytest.raises(ValidationError) as caught:
+        VariantConfig.model_validate({"score": "pruner_zero", "sparsity": 0.5})
+    (error,) = caught.value.errors(include_url=False)
+    assert error["ctx"]["context"]["name"] == "pruner_zero"
+    assert error["ctx"]["context"]["next"]
