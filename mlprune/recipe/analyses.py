@@ -10,19 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlprune.recipe.base import (
-    IMPORT_KEY,
-    MEANING,
-    MOST_ITEMS,
-    EntryName,
-    Language,
-    Model,
-    Seed,
-    as_tuple,
-    distinct_values,
-    with_import_key,
-)
+from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
+from mlprune.strict_model import Language, Model, as_tuple, distinct_values
 from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName
 
 Value = TypeVar("Value")

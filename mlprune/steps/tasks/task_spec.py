@@ -7,16 +7,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from mlprune.evaluation.tasks.hub_datasets import HubSet, HubSource, hub_source, pinned
+from mlprune.descriptions import TemplateTask
+from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.items import N_PUBLISHED
 from mlprune.evaluation.tasks.registry import HUB_SETS, TASKS
 from mlprune.evaluation.tasks.task import (
     Task,
-    TemplateTask,
     prompt_language,
     template_task,
     with_prompts,
-    without_groups,
 )
 from mlprune.hashing import digest, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
@@ -44,8 +43,7 @@ def task_source(recipe: Recipe, path: str) -> Path | HubSource:
     """
     if not path.startswith(HUB):
         return recipe.resolve(path)
-    described = {config.name: HubSet(**config.model_dump()) for config in recipe.data_sets}
-    return hub_source(path, {**HUB_SETS, **described})
+    return hub_source(path, {**HUB_SETS, **{described.name: described for described in recipe.data_sets}})
 
 
 def locate_items(recipe: Recipe, path: str, *, languages: Sequence[str], split: str) -> TaskLocation:
@@ -114,7 +112,8 @@ class EvaluationProtocol:
     @cached_property
     def id(self) -> str:
         """Hash of the parameters that are not at their defaults: the key by which evaluations are joined."""
-        return digest(without_defaults(self))[:ID_LENGTH]
+        parameters = without_defaults(self, omit=("template",)) | template_parameters(self.template)
+        return digest(parameters)[:ID_LENGTH]
 
     @property
     def columns(self) -> dict[str, JsonValue]:
@@ -135,12 +134,17 @@ class EvaluationProtocol:
         }
 
 
+def template_parameters(template: TemplateTask | None) -> dict[str, JsonValue]:
+    """Parameters of an id for a task that a recipe describes."""
+    return {} if template is None else {"template": template.parameters}
+
+
 def profile_column(profile: ProfileName) -> dict[str, JsonValue]:
     """The column of the catalog that marks rows of profile `paper`; the catalog adds it to all other rows."""
     return {} if profile == "corrected" else {"profile": profile}
 
 
-_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus")
+_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus", "template")
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,7 @@ class TaskSpec:
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """Parameters of the id that are not at their defaults; neither folders nor names of files."""
-        return without_defaults(replace(self, template=without_groups(self.template)), omit=_NOT_IN_ID)
+        return without_defaults(self, omit=_NOT_IN_ID) | template_parameters(self.template)
 
     @property
     def family(self) -> "TaskSpec":
@@ -240,7 +244,7 @@ class TaskSpec:
         is_translation = self.definition.reads == "pairs"
         return EvaluationProtocol(
             task=self.task,
-            template=without_groups(self.template),
+            template=self.template,
             prompts=self.prompts,
             limit_seed=0 if self.limit is None else self.seed,
             n_shots=self.shots if is_translation else None,
@@ -277,7 +281,7 @@ def task_spec(parameters: JsonObject) -> TaskSpec:
     plain = {name: value for name, value in parameters.items() if name not in ("template", "subset")}
     return replace(
         with_defaults(TaskSpec, plain),
-        template=None if template is None else with_defaults(TemplateTask, template),
+        template=None if template is None else TemplateTask.model_validate(template),
         subset=None if subset is None else with_defaults(ExampleSubset, subset),
     )
 
