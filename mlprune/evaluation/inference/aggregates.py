@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName, detectable, flips_of
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, detectable, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
 from mlprune.evaluation.inference.methods import LEVELS, Intervals, credit_parts, log_ratio_parts, unvaried_intervals
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
@@ -71,28 +71,16 @@ class Contributions:
     sizes: Array
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """The difference of a group, first minus second, with its test."""
+@dataclass(frozen=True, kw_only=True)
+class Aggregate(TestedDifference):
+    """The difference of a group of languages."""
 
     group: LanguageGroup
     value: float
     baseline_value: float
     worst: tuple[str, str] | None
     """Worst languages of variant and baseline; None for means."""
-    difference: float
-    scale: Scale
-    interval: Interval
-    interval90: Interval
-    """90 % interval by the same rule, inside `interval`."""
-    method: IntervalName
-    standard_error: float | None
-    p_value: float
-    test: TestName
-    n_items: int
-    n_clusters: int
     n_flips: int
-    detectable_difference: float | None
 
 
 class _Tested(NamedTuple):

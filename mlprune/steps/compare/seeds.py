@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, SeedDifference, seed_difference
-from mlprune.evaluation.inference.estimates import interval_columns
+from mlprune.evaluation.inference.estimates import estimate_columns, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
@@ -182,12 +182,9 @@ def _columns(result: SeedDifference) -> dict[str, JsonValue]:
     return {
         "n_seeds": result.n_seeds,
         "n_items": result.n_items,
-        "n_clusters": result.n_clusters,
         "difference": result.difference,
         "scale": result.scale,
-        **interval_columns("ci", result.interval),
-        "interval": result.method,
-        "standard_error": result.standard_error,
+        **estimate_columns(result),
         **interval_columns("bootstrap_ci", result.bootstrap),
         "seed_variance": result.seed_variance,
         "item_variance": result.item_variance,

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, limit_reached
+from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, estimate_columns, limit_reached
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
@@ -165,12 +165,8 @@ def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -
     return {
         "metric": metric.name,
         "value": value.value,
-        "ci_low": None if value.interval is None else value.interval.low,
-        "ci_high": None if value.interval is None else value.interval.high,
-        "interval": value.method,
-        "standard_error": value.standard_error,
+        **estimate_columns(value),
         "n": value.n,
-        "n_clusters": value.n_clusters,
         "chance": None if chance is None else chance.value,
         "p_chance": None if chance is None else chance.p_value,
         "limit_reached": limit_reached(metric, value, chance),

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, aggregate, contributions_of
-from mlprune.evaluation.inference.estimates import Difference, HasItems, finite, flips_of
+from mlprune.evaluation.inference.estimates import Difference, HasItems, estimate_columns, flips_of, interval_columns
 from mlprune.evaluation.inference.language_sums import (
     LanguageGroup,
     LanguageSums,
@@ -148,20 +148,15 @@ def corrected_p_values(units: Sequence[UnitLosses], group: LanguageGroup) -> lis
 
 def loss_columns(metric: Metric, difference: Difference | Aggregate) -> Row:
     """Return the columns on the loss of one language or group."""
-    sign = -1 if metric.higher_is_better else 1
-    ends = (difference.interval.low, difference.interval.high)
-    low, high = ends if sign > 0 else (-ends[1], -ends[0])
+    is_mirrored = metric.higher_is_better
     return {
-        "loss": sign * difference.difference + 0.0,
+        "loss": (-difference.difference if is_mirrored else difference.difference) + 0.0,
         "scale": difference.scale,
-        "ci_low": finite(low),
-        "ci_high": finite(high),
-        "interval": difference.method,
-        "standard_error": difference.standard_error,
+        **estimate_columns(difference),
+        **interval_columns("ci", difference.interval.mirrored if is_mirrored else difference.interval),
         "p_value": difference.p_value,
         "test": difference.test,
-        "n_items": difference.n if isinstance(difference, Difference) else difference.n_items,
-        "n_clusters": difference.n_clusters,
+        "n_items": difference.n_items,
     }
 
 
@@ -303,8 +298,7 @@ class SensitivityJob(RecordJob):
             "n_clusters": units[0].sums.n_clusters,
             "rank_correlation": None if agreement is None else agreement.value,
             "corrected": None if agreement is None else agreement.corrected,
-            "ci_low": None if agreement is None else agreement.interval.low,
-            "ci_high": None if agreement is None else agreement.interval.high,
+            **interval_columns("ci", None if agreement is None else agreement.interval),
         }
 
     def _metric(self, spec: TaskSpec) -> Metric:
