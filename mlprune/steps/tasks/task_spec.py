@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -78,17 +78,36 @@ class ExampleSubset:
 
 
 @dataclass(frozen=True)
-class EvaluationProtocol:
+class Choices:
+    """The choices about a task that its protocol takes over as they are."""
+
+    task: str
+    """Name of a built-in task, or of `template`."""
+    _: KW_ONLY
+    template: TemplateTask | None = None
+    """A task that a recipe describes."""
+    prompts: PromptName = "en"
+    """Whether the words around the examples are English or in the language of the examples."""
+    subset: ExampleSubset | None = None
+    """Examples that a rescoring kept; None for all."""
+    profile: ProfileName = "corrected"
+    """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
+    other_shots: bool = False
+    """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
+    split_by: HalvesName = "items"
+    """What the halves dev and test of a corpus divide."""
+    longer: LongerName = "refuse"
+    """What happens to an item that is longer than the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol(Choices):
     """How a task is evaluated.
 
     Evaluations of equal protocol differ only in variant, language, split, scoring rule and number of items, which are
     columns of their own.
     """
 
-    task: str
-    template: TemplateTask | None = None
-    """A task that a recipe describes."""
-    prompts: PromptName = "en"
     limit_seed: int = 0
     """Seed of the items that a limit keeps; 0 without a limit, so that limited and full evaluations agree."""
     n_shots: int | None = None
@@ -99,15 +118,6 @@ class EvaluationProtocol:
     """Translation: most tokens generated."""
     metric_names: tuple[str, ...] = ()
     """Metrics computed instead of those of the task."""
-    subset: ExampleSubset | None = None
-    """Examples that a rescoring kept."""
-    profile: ProfileName = "corrected"
-    other_shots: bool = False
-    """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
-    split_by: HalvesName = "items"
-    """What the halves dev and test of a corpus divide."""
-    longer: LongerName = "refuse"
-    """What happens to an item that is longer than the model."""
 
     @cached_property
     def id(self) -> str:
@@ -148,11 +158,9 @@ _NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus", "template")
 
 
 @dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(Choices):
     """One task, language and split as plain values."""
 
-    task: str
-    """Name of a built-in task, or of `template`."""
     language: str
     """A language, or a pair such as `fr-en` for translation."""
     split: str
@@ -166,12 +174,8 @@ class TaskSpec:
     """Parallel text for perplexity, translation and built-in facts."""
     is_corpus_half: bool = False
     """Whether `split` is a half of the corpus, chosen by hash, instead of a part of a file name."""
-    split_by: HalvesName = "items"
-    """What the halves of the corpus divide."""
     rule: RuleName = "mean"
     """Scoring rule of the candidates; tasks without candidates ignore it."""
-    prompts: PromptName = "en"
-    """Whether the words around the examples are English or in the language of the examples."""
     shots: int = 0
     """Translation: sentence pairs in the prompt."""
     shot_seed: int = 0
@@ -180,19 +184,10 @@ class TaskSpec:
     """Translation: most tokens generated."""
     hub: HubSource | None = None
     """Data set of a hub to read."""
-    template: TemplateTask | None = None
-    """A task that the recipe describes."""
     metrics: tuple[str, ...] = ()
     """Metrics to compute; empty for those of the task."""
-    subset: ExampleSubset | None = None
-    """Examples that a rescoring kept; None for all."""
-    profile: ProfileName = "corrected"
-    """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
-    other_shots: bool = False
-    """Translation: whether the sentence pairs in the prompt are from another text, `shot_corpus`."""
     shot_corpus: CorpusRef | None = None
-    longer: LongerName = "refuse"
-    """What happens to an item that is longer than the model."""
+    """Translation: the other text of the sentence pairs in the prompt."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -243,19 +238,12 @@ class TaskSpec:
         """How the task is evaluated, in any language and split, under any rule and on any number of items."""
         is_translation = self.definition.reads == "pairs"
         return EvaluationProtocol(
-            task=self.task,
-            template=self.template,
-            prompts=self.prompts,
+            **{field.name: getattr(self, field.name) for field in fields(Choices)},
             limit_seed=0 if self.limit is None else self.seed,
             n_shots=self.shots if is_translation else None,
             shot_seed=self.shot_seed if is_translation else None,
             max_new_tokens=self.max_new_tokens if is_translation else None,
             metric_names=self.metrics,
-            subset=self.subset,
-            profile=self.profile,
-            other_shots=self.other_shots,
-            split_by=self.split_by,
-            longer=self.longer,
         )
 
     @property
