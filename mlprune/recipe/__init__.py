@@ -4,7 +4,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig, NeuronsConfig
+from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, wants_import
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.combinations import expand_entry
@@ -32,7 +32,6 @@ __all__ = [
     "CorpusConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
-    "NeuronsConfig",
     "QuestionConfig",
     "Recipe",
     "VariantConfig",

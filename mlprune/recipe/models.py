@@ -261,7 +261,8 @@ def without_searched(recipe: "Recipe") -> "Recipe":
     if not late:
         return recipe
     kept = tuple(entry for entry in recipe.variants if entry not in late)
-    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | _baselines(recipe)))
+    baselines = {baseline.name for baseline in recipe.baselines}
+    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | baselines))
     return recipe.model_copy(update={"variants": kept, "evaluations": evaluations})
 
 
@@ -269,10 +270,6 @@ def evaluations_of_searched(recipe: "Recipe", entries: Sequence[VariantConfig]) 
     """Return the evaluations of some entries and of those that they are compared with."""
     names = {entry.name for entry in entries}
     return tuple(_with_names(recipe.evaluations, names))
-
-
-def _baselines(recipe: "Recipe") -> set[str | None]:
-    return {baseline.name for baseline in recipe.baselines}
 
 
 def _with_names(evaluations: Iterable[EvaluationConfig], names: set[str | None]) -> Iterator[EvaluationConfig]:

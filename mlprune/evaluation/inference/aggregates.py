@@ -119,7 +119,7 @@ def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggre
         scales = [GAP_BOUND if group.kind == "gap" else 1.0 for group in means]
         bound = 1.0 if sums.metric.inference == "credit" else None
         results = sign_flip_tests(contributions / scales, sizes, flips_of(sums.n_clusters), bound=bound)
-        tests = {group: _scaled(result, by) for group, result, by in zip(means, results, scales, strict=True)}
+        tests = {group: result.scaled(by) for group, result, by in zip(means, results, scales, strict=True)}
     return [_aggregate(sums, group, tests.get(group)) for group in groups]
 
 
@@ -144,11 +144,6 @@ def _sides(group: LanguageGroup) -> tuple[LanguageGroup, LanguageGroup]:
     """Return the two groups of which a gap is the difference: the other languages, and English."""
     foreign = tuple(name for name in group.languages if name != ENGLISH)
     return LanguageGroup("all", "", foreign), LanguageGroup("all", "", (ENGLISH,))
-
-
-def _scaled(result: SignFlipResult, by: float) -> SignFlipResult:
-    intervals = (Interval(each.low * by, each.high * by) for each in (result.interval, result.interval90))
-    return SignFlipResult(result.difference * by, result.p_value, *intervals)
 
 
 def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:

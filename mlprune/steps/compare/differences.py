@@ -188,7 +188,7 @@ class CompareJob(RecordJob):
             (name, contributions_of(of_metric, group))
             for name, of_metric in sums.items()
             for group in (
-                *_without_gaps(groups),
+                *(group for group in groups if group.kind != "gap"),  # gaps follow from the other groups
                 *(LanguageGroup("language", one, (one,)) for one in of_metric.languages),
             )
         ]
@@ -212,11 +212,6 @@ def most_items(task: TaskSpec) -> int:
     limit = task.limit or MANY_ITEMS
     is_readable = bool(task.folder or task.hub or task.corpus)
     return limit if limit <= MANY_ITEMS or not is_readable else min(limit, max(MANY_ITEMS, len(task_data(task).items)))
-
-
-def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:
-    """Return the groups whose contributions do not follow from those of single languages and English."""
-    return [group for group in groups if group.kind != "gap"]
 
 
 def main_language(spec: TaskSpec) -> str:

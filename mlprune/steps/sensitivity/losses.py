@@ -33,7 +33,7 @@ from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import predictions_by_language
 from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
@@ -246,8 +246,11 @@ class SensitivityJob(RecordJob):
         metrics = {language: self._metric(spec) for language, spec in specs.items()}
         metric = next(iter(metrics.values()))
         groups = measured_groups(self.metric, {language: main_language(spec) for language, spec in specs.items()})
-        dense = _read(store, self.dense)
-        units = [unit_losses(metrics, _read(store, probe.evaluations), dense, groups=groups) for probe in self.probes]
+        dense = predictions_by_language(store, self.dense)
+        units = [
+            unit_losses(metrics, predictions_by_language(store, probe.evaluations), dense, groups=groups)
+            for probe in self.probes
+        ]
         keys = [self._unit_columns(store, probe) for probe in self.probes]
         losses = [row for group in groups for row in _group_rows(metric, group, units, keys=keys, specs=specs)]
         pairs = language_agreement([unit.sums for unit in units])
@@ -322,10 +325,6 @@ def sensitivity_job(
     parameters: dict[str, JsonValue] = {"units": kind, "sparsity": sparsity, "metric": metric}
     identity = make_identity("sensitivities", parameters, parents=parents)
     return SensitivityJob(identity, kind, sparsity, metric, tuple(probes), dense_id, tuple(dense))
-
-
-def _read(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[str, StoredPredictions]:
-    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
 
 
 def _group_rows(
