@@ -52,7 +52,7 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.stored_items import write_missing_items
-from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items
+from mlprune.steps.tasks.task_spec import TaskSpec, in_profile, task_of_entry
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import stored_changes
 from mlprune.store.store import Store
@@ -230,23 +230,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         expected = "corpus: {kind: cldr}"
         raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
-    location = TaskLocation()
-    if corpus is None:
-        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
-    spec = TaskSpec(
-        task=entry.task,
-        language="",
-        split=entry.split,
-        limit=entry.limit,
-        seed=entry.seed,
-        corpus=corpus,
-        is_corpus_half=from_corpus,
-        split_by=entry.split_by,
-        longer=entry.longer,
-        template=recipe.template_task(entry.task),
-        folder=location.folder,
-        hub=location.hub,
-    )
+    spec = task_of_entry(recipe, entry, corpus=corpus)
     specs = [in_profile(spec, profile) for profile in entry.profile]
     if entry.pairs:
         shots = _shot_corpus(recipe, inputs, entry)

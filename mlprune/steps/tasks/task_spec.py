@@ -17,9 +17,10 @@ from mlprune.evaluation.tasks.task import (
     template_task,
     with_prompts,
 )
+from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hashing import digest, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe import Recipe
+from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.inputs import CorpusRef
 from mlprune.steps.sets import task_folder
 from mlprune.store.records import ID_LENGTH
@@ -261,6 +262,33 @@ class TaskSpec(Choices):
             "example_limit": self.limit,
             "protocol_id": self.protocol.id,
         }
+
+
+def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusRef | None) -> TaskSpec:
+    """Return the task of an entry without language, profile, rule, prompt language and shots.
+
+    Args:
+        corpus: parallel text that is read instead of task files.
+    Raises:
+        RecipeError, TaskFileError: see `locate_items`.
+    """
+    location = TaskLocation()
+    if corpus is None:
+        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
+    return TaskSpec(
+        task=entry.task,
+        language="",
+        split=entry.split,
+        limit=entry.limit,
+        seed=entry.seed,
+        corpus=corpus,
+        is_corpus_half=entry.path == CORPUS,
+        split_by=entry.split_by,
+        longer=entry.longer,
+        template=recipe.template_task(entry.task),
+        folder=location.folder,
+        hub=location.hub,
+    )
 
 
 def task_spec(parameters: JsonObject) -> TaskSpec:
