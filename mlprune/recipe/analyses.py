@@ -1,8 +1,6 @@
 """Analyses and baselines of a recipe, in addition to its variants and evaluations.
 
-Baselines of a recipe: variants that pruned variants are compared with, in addition to the dense model.
-
-docs/baselines.md has an example of every kind.
+docs/baselines.md has an example of every kind of baseline.
 """
 
 from collections.abc import Iterator, Mapping

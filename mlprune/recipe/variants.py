@@ -1,7 +1,5 @@
 """Variants of a recipe: how weights are scored, compared and removed, or which are combined.
 
-Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
-
 The keys of the parameters of scores, refiners, schedules and aggregations come from their registries.
 """
 

@@ -1,7 +1,5 @@
 """Demonstration sets: their description, source texts, and the planned sets of a recipe.
 
-Source texts of demonstration sets: the description of a set, and the texts it can draw from.
-
 Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
 """
 

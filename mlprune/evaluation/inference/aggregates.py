@@ -159,8 +159,10 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
     error = float(resampled.std(ddof=1)) if sums.n_clusters > 1 and resampled.size > 1 else None
     if group.kind == "worst":
         tested = _by_minima(sums, group, resampled)
+    elif test is not None:
+        tested = _Tested((test.interval, test.interval90), "sign_flip", test.p_value, "sign_flip")
     else:
-        tested = _by_sign_flips(test) if test else _by_randomization(sums, group, resampled, difference=difference)
+        tested = _by_randomization(sums, group, resampled, difference=difference)
     is_log = sums.metric.inference == "log_likelihood"
     return Aggregate(
         group=group,
@@ -180,10 +182,6 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
         n_flips=len(flips_of(sums.n_clusters)) - 1,
         detectable_difference=detectable(difference, tested.intervals[0], standard_error=error, test=tested.test),
     )
-
-
-def _by_sign_flips(result: SignFlipResult) -> _Tested:
-    return _Tested((result.interval, result.interval90), "sign_flip", result.p_value, "sign_flip")
 
 
 def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _Tested:

@@ -1,7 +1,5 @@
 """Step `evaluate`: plan the evaluations of all variants, and score one variant on all its tasks.
 
-Step `evaluate`: score one variant on all its tasks, languages and splits.
-
 The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one run
 of the model. Those that an earlier version recorded need none. Each evaluation has its own record, so a job that was
 killed resumes with the missing evaluations.

@@ -1,7 +1,5 @@
 """Losses of every unit in each language: paired differences of probes, and agreement of languages.
 
-Losses of a unit in every language and group of languages: paired differences of its probe to the dense model.
-
 A loss is positive if the probe is worse: dense minus probe for metrics of which higher values are better, otherwise
 probe minus dense; for perplexity ln(perplexity of the probe / perplexity of dense). Values, intervals and tests are
 those of `comparison_results` (one language) and `aggregate_results` (groups), with the sign turned where it must be.
