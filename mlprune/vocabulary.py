@@ -27,6 +27,13 @@ LongerName = Literal["refuse", "skip", "truncate_left"]
 """What happens to an evaluated text that is longer than the model."""
 LongerDemonstration = Literal["truncate_right", "refuse", "skip", "truncate_left"]
 """What happens to a demonstration that is longer than `max_tokens`."""
+COMPRESSIONS = ("", ".gz", ".zst")
+"""Endings of compressed texts and tables, and of those that are not compressed."""
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+"""Extensions of the project's own task files, in the order in which they are looked up."""
+DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") for ending in COMPRESSIONS)
+READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
+"""Extensions of all tables that are read."""
 DtypeName = Literal["float32", "bfloat16", "float16"]
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]

@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
-from mlprune.recipe.base import Model, as_tuple
+from mlprune.strict_model import Model, as_tuple
 
 PLAIN: Mapping[type, str] = {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}
 BOUNDS: Mapping[type, str] = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 
 from infra.pages.fields import default_words, sentences, type_words
 from infra.pages.page import page
-from mlprune.recipe.base import Model
 from mlprune.recipe.combinations import HIDDEN, LIST_KEYS, SECTIONS
 from mlprune.recipe.demonstrations import KINDS_OF_SETS, DemonstrationConfig
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
 from mlprune.recipe.models import Recipe
 from mlprune.steps.export.model_card import table
+from mlprune.strict_model import Model
 
 LINKS: Mapping[type, str] = {model: f"[{name}](#{name})" for name, model in SECTIONS.items()}
 

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from mlprune.errors import CorpusError, repeated
 from mlprune.given_files import open_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.vocabulary import COMPRESSIONS, DELIMITED_SUFFIXES, READABLE_SUFFIXES, SUFFIXES
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-COMPRESSIONS = ("", ".gz", ".zst")
 """Endings that may follow the extension of a text file: not compressed, gzip, Zstandard."""
 READ_ERRORS = (OSError, EOFError, zlib.error, UnicodeDecodeError, pa.ArrowException)
 """Errors of files that are missing, damaged or not text."""
@@ -146,13 +146,8 @@ def listed_names(folder: Path) -> list[str] | str:
     return [*names[:MOST_LISTED_FILES], f"and {n_more:,} more"] if n_more > 0 else names or "an empty folder"
 
 
-SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
-"""Extensions of the project's own task files, in the order in which they are looked up."""
-DELIMITED_SUFFIXES = tuple(f"{suffix}{ending}" for suffix in (".tsv", ".csv") for ending in COMPRESSIONS)
 MOST_ROWS = 20_000_000
 """Most rows of a Parquet file, which can repeat a value very often in a few bytes."""
-READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
-"""Extensions of all files that `read_rows` reads."""
 
 
 def read_rows(path: Path) -> list[dict[str, JsonValue]]:

@@ -133,7 +133,7 @@ def main_scripts(text: str) -> tuple[str, ...]:
 
     Chinese characters with kana are Japanese, without kana simplified and traditional Chinese.
     """
-    names = Counter(_name(character) for character in text if character.isalpha())
+    names = Counter(unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha())
     total = sum(names.values())
     fitting = [script for script, parts in SCRIPTS.items() if 2 * sum(names[part] for part in parts) > total]
     is_japanese = sum(names[part] for part in KANA) >= LEAST_KANA * total
@@ -156,11 +156,6 @@ def is_in_script_of(text: str, language: str) -> bool:
 def script_suffices(language: str) -> bool:
     """Whether the script of a text identifies a language."""
     return expected_script(language) in OF_ONE_LANGUAGE
-
-
-def _name(character: str) -> str:
-    """Return the first word of a character's name, such as `CYRILLIC`."""
-    return unicodedata.name(character, "").partition(" ")[0]
 
 
 LEAST_WORDS = 5

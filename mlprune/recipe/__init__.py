@@ -4,13 +4,13 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 """
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig, NeuronsConfig
+from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, wants_import
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.combinations import expand_entry
 from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import DataSetConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.loading import load_recipe, parse_recipe, read_recipe_file
 from mlprune.recipe.models import (
     BaseModelConfig,
@@ -30,13 +30,10 @@ __all__ = [
     "BaselineConfig",
     "ComputeConfig",
     "CorpusConfig",
-    "DataSetConfig",
     "DemonstrationConfig",
     "EvaluationConfig",
-    "NeuronsConfig",
     "QuestionConfig",
     "Recipe",
-    "TaskConfig",
     "VariantConfig",
     "asked_languages",
     "expand_entry",

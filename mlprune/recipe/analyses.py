@@ -1,28 +1,18 @@
 """Analyses and baselines of a recipe, in addition to its variants and evaluations.
 
-Baselines of a recipe: variants that pruned variants are compared with, in addition to the dense model.
-
-docs/baselines.md has an example of every kind.
+docs/baselines.md has an example of every kind of baseline.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from mlprune.recipe.base import (
-    IMPORT_KEY,
-    MEANING,
-    MOST_ITEMS,
-    EntryName,
-    Language,
-    Model,
-    Seed,
-    as_tuple,
-    distinct_values,
-    with_import_key,
-)
+from mlprune.descriptions import NeuronSelection
+from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
+from mlprune.strict_model import Language, Model, as_tuple, distinct_values
 from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName
 
 Value = TypeVar("Value")
@@ -82,9 +72,11 @@ class NeuronsConfig(Model):
     action: Annotated[tuple[NeuronActionName, ...], BeforeValidator(as_tuple)] = ("remove",)
     """`remove`: the neurons of the language. `only`: the language-specific neurons of all other languages. `random`: a
     control, in each block as many random neurons as the language has there, and none of its own."""
-    share: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(as_tuple)] = (0.01,)
+    share: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], BeforeValidator(as_tuple)] = (
+        NeuronSelection.share,
+    )
     """Language-specific neurons as a fraction of all neurons."""
-    quantile: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    quantile: Annotated[float, Field(ge=0, lt=1)] = NeuronSelection.quantile
     """A neuron belongs to a language if its activation probability exceeds this quantile of all probabilities."""
     seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] = (0,)
     """random: seeds of the controls; only with this action, which may be one of several."""
@@ -99,6 +91,14 @@ class NeuronsConfig(Model):
         if "random" not in self.action:
             refuse_keys_of_others(self, "action", {"seed": ("random",)}, " and ".join(self.action))
         return self
+
+    def points(self) -> Iterator[NeuronSelection]:
+        """Yield the selections, each once; only random controls have seeds."""
+        selections = (
+            NeuronSelection(of, action, share, self.quantile, seed if action == "random" else 0)
+            for of, action, share, seed in product(self.of, self.action, self.share, self.seed)
+        )
+        yield from dict.fromkeys(selections)
 
 
 NEEDED: Mapping[str, set[str]] = {"model": {"path"}, "lrp2": {"demonstrations"}, "self_translate": set()}

@@ -1,90 +1,12 @@
-"""Base model of recipe sections, strict types of values, and validators that several sections use.
-
-Strict types of numbers and truth values in recipes.
-
-pydantic would read the text '0.3' as a number, 4.0 as 4 and true as 1. In a recipe these are mistakes. Other
-errors are left to pydantic, which reports the place in a list.
-"""
+"""Names, seeds and registered names in a recipe, and the key `import` of its models."""
 
 import unicodedata
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, create_model
 
-from mlprune.errors import RecipeError
-from mlprune.languages import language_tag
-
-
-def refuse_other_scalars(value: object, annotation: object) -> None:
-    """Check the scalars in a value, which may be a list, against the scalar types of an annotation.
-
-    Raises:
-        PydanticCustomError: pydantic would convert one of them to another type.
-    """
-    allowed = set(_scalar_types(annotation))
-    for scalar in _scalars(value):
-        if _would_be_converted(scalar, allowed):
-            raise _error(allowed)
-
-
-def _scalars(value: object) -> Iterator[object]:
-    if isinstance(value, list | tuple):
-        for part in value:
-            yield from _scalars(part)
-    else:
-        yield value
-
-
-def _scalar_types(annotation: object) -> Iterator[type]:
-    """Yield the scalar types inside an annotation."""
-    if annotation in (bool, int, float, str):
-        yield annotation
-        return
-    if get_origin(annotation) is Literal:
-        yield from (type(value) for value in get_args(annotation))
-        return
-    arguments = get_args(annotation)
-    for argument in arguments[:1] if get_origin(annotation) is Annotated else arguments:
-        yield from _scalar_types(argument)
-
-
-def _would_be_converted(value: object, allowed: set[type]) -> bool:
-    if type(value) in allowed or not allowed & {bool, int, float}:
-        return False
-    if isinstance(value, str):
-        return _is_number_or_truth(value)
-    if isinstance(value, bool):
-        return bool(allowed & {int, float})
-    if isinstance(value, float):
-        return value.is_integer()
-    return isinstance(value, int) and float not in allowed
-
-
-def _is_number_or_truth(text: str) -> bool:
-    if text.strip().lower() in ("true", "false", "yes", "no", "on", "off", "t", "f", "y", "n"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _error(allowed: set[type]) -> PydanticCustomError:
-    names = {float: "float_type", int: "int_type", bool: "bool_type"}
-    return PydanticCustomError(next(name for kind, name in names.items() if kind in allowed), "another type")
-
-
-Value = TypeVar("Value")
-
-Language = Annotated[str, Field(min_length=2, title="language"), AfterValidator(language_tag)]
-UNKNOWN_NAME: Final = "unknown_name"
-"""Type of the errors of `unknown_name` in pydantic's list of errors."""
-RECIPE_ERROR: Final = "recipe_error"
-"""Type of the errors of `with_context` in pydantic's list of errors."""
+from mlprune.strict_model import Model, unknown_name
 
 MOST_ITEMS = 1_000_000_000
 """Largest limit of items, far above the items of any task: a larger number is a mistake."""
@@ -128,46 +50,6 @@ def _check_seed(value: int) -> int:
 Seed = Annotated[int, AfterValidator(_check_seed)]
 
 
-def unknown_name(what: str, got: str, known: Iterable[str], *, key: str = "") -> PydanticCustomError:
-    """Return the error of a validator for a name that is not one of the known names.
-
-    `load_recipe` turns it into a RecipeError with the nearest name.
-
-    Args:
-        key: path to the name below the key that pydantic reports.
-    """
-    context = {"what": what, "got": got, "known": list(known), "key": key}
-    return PydanticCustomError(UNKNOWN_NAME, "unknown {what}: {got}", context)
-
-
-def with_context(err: RecipeError) -> PydanticCustomError:
-    """Return the error of a validator for an error whose context `load_recipe` shows next to the file and the key."""
-    return PydanticCustomError(RECIPE_ERROR, "{message}", {"message": err.message, "context": err.context})
-
-
-def as_tuple(value: object) -> object:
-    """Return a single value as a tuple, for a field that takes one value or a list."""
-    return value if isinstance(value, list | tuple) else (value,)
-
-
-def distinct_values(values: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Return the values.
-
-    Raises:
-        ValueError: there are none, or two are equal.
-    """
-    if not values or len(set(values)) != len(values):
-        raise ValueError(f"one value or several different ones, got {list(values)}")
-    return values
-
-
-def as_pairs(value: object) -> object:
-    """Return a mapping as sorted pairs, so that the model is hashable."""
-    if not isinstance(value, dict):
-        return value
-    return tuple(sorted(value.items(), key=lambda item: str(item[0])))
-
-
 @dataclass(frozen=True)
 class RegisteredName:
     """Validator of the names of a registry."""
@@ -190,21 +72,6 @@ class RegisteredName:
         if name not in self.names:
             raise unknown_name(self.kind, name, self.names)
         return name
-
-
-class Model(BaseModel):
-    """Base of all recipe models: frozen; an unknown key, a number that is not finite, or a number, text or truth value
-    in the place of another one is an error.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _types_are_strict(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse `'0.3'` for a number, `4.0` for a whole number, and `true` for either."""
-        refuse_other_scalars(value, cls.model_fields[str(info.field_name)].annotation)
-        return value
 
 
 AnyModel = TypeVar("AnyModel", bound=Model)

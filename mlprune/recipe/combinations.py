@@ -13,9 +13,9 @@ from math import prod
 from typing import Any, get_args
 
 from mlprune.errors import RecipeError, unknown
-from mlprune.recipe.base import Model
 from mlprune.recipe.models import Recipe
 from mlprune.recipe.variants import VariantConfig
+from mlprune.strict_model import Model
 
 HIDDEN = {"folder", "n_excluded"}
 """Fields of a recipe that `load_recipe` sets; a user cannot."""

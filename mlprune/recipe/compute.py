@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mlprune.recipe.base import Model
+from mlprune.strict_model import Model
 from mlprune.vocabulary import DeviceName
 
 Auto = Literal["auto"]

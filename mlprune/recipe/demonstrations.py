@@ -8,8 +8,9 @@ from typing import Annotated, Literal, get_args
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import Language, Model, Name, Seed, as_pairs, unknown_name
+from mlprune.recipe.base import Name, Seed
 from mlprune.recipe.options import refuse_keys_of_others
+from mlprune.strict_model import Language, Model, as_pairs, unknown_name
 from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName
 
 DEFAULT_SHOTS = 4

@@ -1,54 +1,19 @@
-"""Evaluations of a recipe: tasks in languages, described by a template or as data sets of a hub.
-
-Evaluations of a recipe: tasks in languages, and tasks described by a template.
+"""Evaluations of a recipe: tasks in languages and translation pairs.
 
 docs/evaluation.md has an example of every option.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar, get_args
+from typing import Annotated, TypeVar, get_args
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from mlprune.descriptions import TemplateTask
 from mlprune.languages import pair_languages
-from mlprune.recipe.base import MOST_ITEMS, Language, Model, Seed, as_pairs, as_tuple, distinct_values, unknown_name
+from mlprune.recipe.base import MOST_ITEMS, Seed
 from mlprune.recipe.options import refuse_keys_of_others
+from mlprune.strict_model import Language, Model, as_tuple, distinct_values, unknown_name
 from mlprune.vocabulary import HUB, TASK_TRAITS, HalvesName, LongerName, ProfileName, PromptName, RuleName, SplitName
-
-
-class DataSetConfig(Model):
-    """A data set of a hub. Paths refer to it as `hub:NAME` or `hub:NAME@REVISION`."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
-    entry replaces the description of a built-in data set."""
-    files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
-    revision: str = "main"
-    """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
-    splits: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of splits to texts")
-    ] = (("dev", "validation"), ("test", "test"))
-    """Split of an evaluation -> its name in the files (`{dev: validation, test: test}`). Other splits do not exist."""
-    configs: Annotated[
-        tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
-    ] = ()
-    """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
-    columns: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
-    ] = ()
-    """Key of the task -> column of the files, if they differ."""
-    id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
-    aligned: bool = True
-    """Whether rows of one id are the same example in all languages; if not, ids include the language."""
-    skips_incomplete: bool = False
-    """Skip rows with an empty text or the label -1 instead of refusing the file."""
-    labels: Annotated[
-        tuple[tuple[int | str, int | str], ...], BeforeValidator(as_pairs), Field(title="mapping of labels to labels")
-    ] = ()
-    """Label in the files -> label of the task, if they differ, such as `{0: 1, 1: 2}`. Other labels are refused."""
-
 
 KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
@@ -66,34 +31,14 @@ have the key `rule` too."""
 Value = TypeVar("Value")
 
 
-class TaskConfig(Model):
-    """A task that the recipe describes: a choice between candidates."""
+def _check_task(task: TemplateTask) -> TemplateTask:
+    """Refuse a task with the name of a built-in one. Records may have names that are built in now."""
+    if task.name in KNOWN_TASKS:
+        raise ValueError(f"{task.name!r} is a built-in task: choose another name")
+    return task
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
-    """Name used by evaluations; it must differ from the built-in tasks."""
-    template: Annotated[str, Field(min_length=1)]
-    """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace."""
-    answer: Annotated[str, Field(min_length=1)]
-    """Key of the right candidate: its index from 0, or its text among the labels or candidates."""
-    labels: tuple[str, ...] = ()
-    """Labels as they are in the files, equal for all rows."""
-    words: tuple[str, ...] = ()
-    """Word for each label in the template; empty for the labels themselves."""
-    candidates: str | None = None
-    """Instead of labels: the key of the list of candidates in a row."""
-    ties: Literal["earlier", "shared"] = "earlier"
-    """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
-    cluster: Annotated[str, Field(min_length=1)] | None = None
-    """Key of the name that rows depending on each other share, such as the passage of several questions: equal in all
-    languages. The key `cluster` if left out, in rows that have it."""
-    category: Annotated[str, Field(min_length=1)] | None = None
-    """Key of the kind of a row, such as its genre. The key `category` if left out, in rows that have it."""
 
-    @model_validator(mode="after")
-    def _name_is_new(self) -> "TaskConfig":
-        if self.name in KNOWN_TASKS:
-            raise ValueError(f"{self.name!r} is a built-in task: choose another name")
-        return self
+DescribedTask = Annotated[TemplateTask, AfterValidator(_check_task)]
 
 
 class EvaluationConfig(Model):

@@ -10,7 +10,6 @@ from pydantic_core import ErrorDetails
 
 from mlprune.errors import PluginError, RecipeError, repeated, unknown
 from mlprune.methods.plugins import provide_file
-from mlprune.recipe.base import RECIPE_ERROR, UNKNOWN_NAME
 from mlprune.recipe.combinations import (
     HIDDEN,
     MULTIPLIED,
@@ -21,6 +20,7 @@ from mlprune.recipe.combinations import (
     require_few_combinations,
 )
 from mlprune.recipe.models import Recipe
+from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME
 from mlprune.yaml_files import read_yaml
 
 BASE = "base"

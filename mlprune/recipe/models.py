@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mlprune.descriptions import HubSet, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
-from mlprune.recipe.base import Model, Name, Seed, unknown_name, with_import_key
+from mlprune.recipe.base import Name, Seed, with_import_key
 from mlprune.recipe.compute import ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
-from mlprune.recipe.evaluations import DataSetConfig, EvaluationConfig, TaskConfig
+from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.recipe.questions import QuestionConfig, check_questions
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
 from mlprune.recipe.searches.search_checks import check_searches, check_sensitivity
 from mlprune.recipe.variants import VariantConfig
+from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import DtypeName
 
 
@@ -89,9 +91,9 @@ class Recipe(Model):
     """Pruned variants; a list in an entry multiplies out."""
     baselines: tuple[BaselineConfig, ...] = ()
     """Models and methods that variants are compared with, in addition to the dense model."""
-    tasks: tuple[TaskConfig, ...] = ()
+    tasks: tuple[DescribedTask, ...] = ()
     """Tasks that the recipe defines for its evaluations."""
-    data_sets: tuple[DataSetConfig, ...] = ()
+    data_sets: tuple[HubSet, ...] = ()
     """Descriptions of data sets of a hub, for paths such as `hub:NAME`."""
     evaluations: tuple[EvaluationConfig, ...] = ()
     """Evaluations of the variants and the dense model."""
@@ -189,7 +191,7 @@ class Recipe(Model):
         """Return a path of the recipe as an absolute path."""
         return (self.folder / path).absolute()
 
-    def template_task(self, name: str) -> TaskConfig | None:
+    def template_task(self, name: str) -> TemplateTask | None:
         """Return the recipe's task of a name; None for a built-in task."""
         return next((task for task in self.tasks if task.name == name), None)
 
@@ -259,7 +261,8 @@ def without_searched(recipe: "Recipe") -> "Recipe":
     if not late:
         return recipe
     kept = tuple(entry for entry in recipe.variants if entry not in late)
-    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | _baselines(recipe)))
+    baselines = {baseline.name for baseline in recipe.baselines}
+    evaluations = tuple(_with_names(recipe.evaluations, {entry.name for entry in kept} | baselines))
     return recipe.model_copy(update={"variants": kept, "evaluations": evaluations})
 
 
@@ -267,10 +270,6 @@ def evaluations_of_searched(recipe: "Recipe", entries: Sequence[VariantConfig]) 
     """Return the evaluations of some entries and of those that they are compared with."""
     names = {entry.name for entry in entries}
     return tuple(_with_names(recipe.evaluations, names))
-
-
-def _baselines(recipe: "Recipe") -> set[str | None]:
-    return {baseline.name for baseline in recipe.baselines}
 
 
 def _with_names(evaluations: Iterable[EvaluationConfig], names: set[str | None]) -> Iterator[EvaluationConfig]:

@@ -21,7 +21,8 @@ from mlprune.methods.plugins import (
     PluginSource,
 )
 from mlprune.methods.plugins.lookup import AnyMethod as LookupAnyMethod
-from mlprune.recipe.base import Model, Seed, as_pairs, unknown_name, with_context
+from mlprune.recipe.base import Seed
+from mlprune.strict_model import Model, as_pairs, unknown_name, with_context
 
 AnyModel = TypeVar("AnyModel", bound=Model)
 _COMPARE = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt}

@@ -8,8 +8,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from mlprune.errors import repeated
 from mlprune.languages import language_tag, pair_languages
-from mlprune.recipe.base import DENSE_LABEL, Model, Name, unknown_name
+from mlprune.recipe.base import DENSE_LABEL, Name
 from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
+from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import ClaimName, GroupKind, OverName, computable_metrics
 
 WHOLE_GROUPS: Final[tuple[GroupKind, ...]] = ("outside_english", "all", "worst")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
 from mlprune.methods.plugins import SCHEDULE_METHODS, PluginSource
-from mlprune.recipe.base import EntryName, Model, as_pairs
+from mlprune.recipe.base import EntryName
 from mlprune.recipe.options import (
     MethodName,
     PluginPairs,
@@ -19,6 +19,7 @@ from mlprune.recipe.options import (
     with_options,
 )
 from mlprune.recipe.questions import asked_languages
+from mlprune.strict_model import Model, as_pairs
 from mlprune.vocabulary import UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]

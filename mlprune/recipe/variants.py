@@ -1,7 +1,5 @@
 """Variants of a recipe: how weights are scored, compared and removed, or which are combined.
 
-Variants of a recipe: how weights are scored, compared and removed, or which variants are combined.
-
 The keys of the parameters of scores, refiners, schedules and aggregations come from their registries.
 """
 
@@ -14,7 +12,7 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, Score, S
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
 from mlprune.recipe.analyses import NeuronsConfig
-from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed
+from mlprune.recipe.base import EntryName, RegisteredName, Seed
 from mlprune.recipe.options import (
     PluginPairs,
     check_owners,
@@ -26,6 +24,7 @@ from mlprune.recipe.options import (
     with_options,
 )
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
+from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
 
 STORED_PER_SET: tuple[StatisticsName, ...] = ("products", "gradients")

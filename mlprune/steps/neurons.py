@@ -3,13 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from mlprune.descriptions import NeuronSelection
 from mlprune.json_values import as_int
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
@@ -18,14 +18,14 @@ from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.mask_files import mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, described_levels
-from mlprune.recipe import NeuronsConfig, Recipe
+from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.observe.hidden_states import activity_jobs
 from mlprune.steps.prune.mask_costs import combination_cost
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.sets import PlannedSets
-from mlprune.steps.variants.neuron_variant import NeuronSelection, NeuronVariant
+from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
 from mlprune.steps.variants.variant import of_kind
@@ -163,7 +163,7 @@ def add_neuron_variants(
         if entry.neurons is not None:
             jobs = activity_jobs(recipe, inputs, sets, names=entry.neurons.sets)
             counts = {job.identity.id: job.demonstration_set_id for job in jobs}
-            variants = [_planned(inputs, selection, counts) for selection in _selections(entry.neurons)]
+            variants = [_planned(inputs, selection, counts) for selection in entry.neurons.points()]
             together = with_entry(together, entry, variants)
     return together
 
@@ -173,16 +173,6 @@ def neuron_mask_jobs(variants: Iterable[PlannedVariant]) -> Iterator[NeuronMasks
     for spec in of_kind(NeuronVariant, (variant.spec for variant in variants)):
         ordering = make_identity("masks", {"neurons": True}, parents={"variant": spec.id})
         yield NeuronMasksJob(ordering, spec)
-
-
-def _selections(config: NeuronsConfig) -> Iterator[NeuronSelection]:
-    """Yield the selections of an entry, each once; only random controls have seeds."""
-    choices = product(config.of, config.action, config.share, config.seed)
-    selections = (
-        NeuronSelection(of, action, share, config.quantile, seed if action == "random" else 0)
-        for of, action, share, seed in choices
-    )
-    yield from dict.fromkeys(selections)
 
 
 def _planned(inputs: Inputs, selection: NeuronSelection, counts: Mapping[str, str]) -> PlannedVariant:

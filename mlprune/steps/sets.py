@@ -1,7 +1,5 @@
 """Demonstration sets: their description, source texts, and the planned sets of a recipe.
 
-Source texts of demonstration sets: the description of a set, and the texts it can draw from.
-
 Corpora, plain text, code and the items of evaluation tasks all become numbered texts here.
 """
 
@@ -167,7 +165,7 @@ def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
     if spec.kind == "code":
         return _code(spec)
     if spec.kind == "text":
-        return _plain_text(spec)
+        return numbered_texts(spec, read_documents(Path(spec.path)))
     if spec.kind == "task":
         return _task(spec)
     return _sentences(spec, open_corpus(corpus))
@@ -198,11 +196,6 @@ def _code(spec: SetSpec) -> SourceTexts:
         return {"code": code_digest(files, [names[number] for number in numbers])}
 
     return SourceTexts("Python files", dict(enumerate(names)), (side,), contents)
-
-
-def _plain_text(spec: SetSpec) -> SourceTexts:
-    """The documents of a file or folder, in order."""
-    return numbered_texts(spec, read_documents(Path(spec.path)))
 
 
 def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "documents") -> SourceTexts:

@@ -8,7 +8,6 @@ from typing import cast
 
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
 from mlprune.corpus.text_files import (
-    DELIMITED_SUFFIXES,
     delimited_format,
     parquet_columns,
     read_cells,
@@ -17,6 +16,7 @@ from mlprune.corpus.text_files import (
     uncompressed_name,
 )
 from mlprune.errors import CorpusError
+from mlprune.vocabulary import DELIMITED_SUFFIXES
 
 _CODE = r"(?P<code>[a-z]{3}_[A-Z][a-z]{3}(_\w+)?)"
 _PARQUET = re.compile(rf"{_CODE}\.parquet")

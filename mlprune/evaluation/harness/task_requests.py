@@ -1,7 +1,5 @@
 """Tasks of lm-evaluation-harness: find, load and run them, and their rows as plain values.
 
-Tasks of lm-evaluation-harness: find them by name, load them, run them on a model, and return plain rows.
-
 Data come from local files if the YAML of a task says so, otherwise from a hub. Python code of a task runs if it belongs
 to the installed harness or is in a folder that the user names; no code comes from a hub. Tasks that execute the output
 of a model are refused.

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestName, detectable, flips_of
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, detectable, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
 from mlprune.evaluation.inference.methods import LEVELS, Intervals, credit_parts, log_ratio_parts, unvaried_intervals
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
@@ -71,28 +71,16 @@ class Contributions:
     sizes: Array
 
 
-@dataclass(frozen=True)
-class Aggregate:
-    """The difference of a group, first minus second, with its test."""
+@dataclass(frozen=True, kw_only=True)
+class Aggregate(TestedDifference):
+    """The difference of a group of languages."""
 
     group: LanguageGroup
     value: float
     baseline_value: float
     worst: tuple[str, str] | None
     """Worst languages of variant and baseline; None for means."""
-    difference: float
-    scale: Scale
-    interval: Interval
-    interval90: Interval
-    """90 % interval by the same rule, inside `interval`."""
-    method: IntervalName
-    standard_error: float | None
-    p_value: float
-    test: TestName
-    n_items: int
-    n_clusters: int
     n_flips: int
-    detectable_difference: float | None
 
 
 class _Tested(NamedTuple):
@@ -131,7 +119,7 @@ def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggre
         scales = [GAP_BOUND if group.kind == "gap" else 1.0 for group in means]
         bound = 1.0 if sums.metric.inference == "credit" else None
         results = sign_flip_tests(contributions / scales, sizes, flips_of(sums.n_clusters), bound=bound)
-        tests = {group: _scaled(result, by) for group, result, by in zip(means, results, scales, strict=True)}
+        tests = {group: result.scaled(by) for group, result, by in zip(means, results, scales, strict=True)}
     return [_aggregate(sums, group, tests.get(group)) for group in groups]
 
 
@@ -158,11 +146,6 @@ def _sides(group: LanguageGroup) -> tuple[LanguageGroup, LanguageGroup]:
     return LanguageGroup("all", "", foreign), LanguageGroup("all", "", (ENGLISH,))
 
 
-def _scaled(result: SignFlipResult, by: float) -> SignFlipResult:
-    intervals = (Interval(each.low * by, each.high * by) for each in (result.interval, result.interval90))
-    return SignFlipResult(result.difference * by, result.p_value, *intervals)
-
-
 def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
     difference, left_out = (_difference(sums, group, values) for values in (sums.observed, sums.left_out))
     sizes = np.full(sums.n_clusters, 1 / sums.n_clusters)
@@ -176,8 +159,10 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
     error = float(resampled.std(ddof=1)) if sums.n_clusters > 1 and resampled.size > 1 else None
     if group.kind == "worst":
         tested = _by_minima(sums, group, resampled)
+    elif test is not None:
+        tested = _Tested((test.interval, test.interval90), "sign_flip", test.p_value, "sign_flip")
     else:
-        tested = _by_sign_flips(test) if test else _by_randomization(sums, group, resampled, difference=difference)
+        tested = _by_randomization(sums, group, resampled, difference=difference)
     is_log = sums.metric.inference == "log_likelihood"
     return Aggregate(
         group=group,
@@ -197,10 +182,6 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
         n_flips=len(flips_of(sums.n_clusters)) - 1,
         detectable_difference=detectable(difference, tested.intervals[0], standard_error=error, test=tested.test),
     )
-
-
-def _by_sign_flips(result: SignFlipResult) -> _Tested:
-    return _Tested((result.interval, result.interval90), "sign_flip", result.p_value, "sign_flip")
 
 
 def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _Tested:

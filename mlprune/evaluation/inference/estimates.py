@@ -163,11 +163,12 @@ class MetricValue:
     n_clusters: int
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference between two evaluations, first minus second, with its test."""
+@dataclass(frozen=True, kw_only=True)
+class TestedDifference:
+    """A paired difference, first minus second, with its test."""
 
     difference: float
+    scale: Scale = "difference"
     interval: Interval
     interval90: Interval
     """90 % interval by the same rule, inside `interval`."""
@@ -177,16 +178,8 @@ class Difference:
     test: TestName
     standard_error: float | None
     """None for a single cluster."""
-    n: int
+    n_items: int
     n_clusters: int
-    scale: Scale = "difference"
-    p_mid_mcnemar: float | None = None
-    """Mid-p-value of McNemar's test, which takes the items as independent; None unless all credit is 0 or 1."""
-    n_gained: int | None = None
-    """Items with more credit in the first evaluation; None if items have no credit."""
-    n_lost: int | None = None
-    smallest_significant: float | None = None
-    """Smallest difference with p < 0.05 if all changes have one direction; None if items have no credit."""
     detectable_difference: float | None = None
     """True difference that this test finds with a power of 80 %."""
 
@@ -194,6 +187,33 @@ class Difference:
     def interval_contradicts_p(self) -> bool:
         """Whether the interval and the test disagree about a difference of 0."""
         return contradicts(self.interval, self.p_value)
+
+    @property
+    def columns(self) -> dict[str, JsonValue]:
+        """Columns of the catalog on the difference, both intervals and the test."""
+        return {
+            "difference": self.difference,
+            "scale": self.scale,
+            **estimate_columns(self),
+            **interval_columns("ci90", self.interval90),
+            "p_value": self.p_value,
+            "test": self.test,
+            "interval_contradicts_p": self.interval_contradicts_p,
+            "detectable_difference": self.detectable_difference,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(TestedDifference):
+    """The difference of two evaluations of the same items."""
+
+    p_mid_mcnemar: float | None = None
+    """Mid-p-value of McNemar's test, which takes the items as independent; None unless all credit is 0 or 1."""
+    n_gained: int | None = None
+    """Items with more credit in the first evaluation; None if items have no credit."""
+    n_lost: int | None = None
+    smallest_significant: float | None = None
+    """Smallest difference with p < 0.05 if all changes have one direction; None if items have no credit."""
 
 
 def contradicts(interval: Interval, p_value: float) -> bool:
@@ -230,6 +250,40 @@ def interval_columns(name: str, interval: Interval | None) -> dict[str, JsonValu
     """Return the columns `{name}_low` and `{name}_high` of the catalog; null without an interval, or for infinity."""
     low, high = (None, None) if interval is None else (finite(interval.low), finite(interval.high))
     return {f"{name}_low": low, f"{name}_high": high}
+
+
+class Estimate(Protocol):
+    """A value or a difference with its 95 % interval."""
+
+    @property
+    def interval(self) -> Interval | None:
+        """The interval; None if it would have no width or cannot be computed."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The rule of the interval."""
+        ...
+
+    @property
+    def standard_error(self) -> float | None:
+        """The standard error; None for a single cluster."""
+        ...
+
+    @property
+    def n_clusters(self) -> int:
+        """Number of clusters."""
+        ...
+
+
+def estimate_columns(estimate: Estimate) -> dict[str, JsonValue]:
+    """Return the columns of the catalog that all estimates have: interval, its rule, standard error, clusters."""
+    return {
+        **interval_columns("ci", estimate.interval),
+        "interval": estimate.method,
+        "standard_error": estimate.standard_error,
+        "n_clusters": estimate.n_clusters,
+    }
 
 
 @dataclass(frozen=True)

@@ -50,27 +50,11 @@ class Rule:
     """Whether the rule reads `Likelihoods.alone`."""
 
 
-def _mean(likelihoods: Likelihoods) -> Floats:
-    return likelihoods.whole / likelihoods.n_whole
-
-
-def _candidate_mean(likelihoods: Likelihoods) -> Floats:
-    return likelihoods.part / likelihoods.n_part
-
-
-def _candidate_sum(likelihoods: Likelihoods) -> Floats:
-    return likelihoods.part
-
-
-def _pmi(likelihoods: Likelihoods) -> Floats:
-    return likelihoods.part - likelihoods.alone
-
-
 RULES: Mapping[RuleName, Rule] = {
-    "mean": Rule(_mean),
-    "candidate_mean": Rule(_candidate_mean),
-    "candidate_sum": Rule(_candidate_sum),
-    "pmi": Rule(_pmi, needs_alone=True),
+    "mean": Rule(lambda likelihoods: likelihoods.whole / likelihoods.n_whole),
+    "candidate_mean": Rule(lambda likelihoods: likelihoods.part / likelihoods.n_part),
+    "candidate_sum": Rule(lambda likelihoods: likelihoods.part),
+    "pmi": Rule(lambda likelihoods: likelihoods.part - likelihoods.alone, needs_alone=True),
 }
 """`mean` is the log-probability per scored token of the whole text. `candidate_mean` and `candidate_sum` are the mean
 and the sum over the candidate part. `pmi` is this sum minus the log-likelihood of the same tokens without the context

@@ -4,7 +4,6 @@ A built-in task describes its published data set with a `HubSet`; a recipe may d
 commit of the data set's repository. Code in a repository is never run.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -12,75 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.text_files import READABLE_SUFFIXES, read_rows
+from mlprune.corpus.text_files import read_rows
+from mlprune.descriptions import HubSet
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
 from mlprune.hub import snapshot
-from mlprune.languages import language_file_stems
 from mlprune.vocabulary import HUB
 
-Pairs = tuple[tuple[str, str], ...]
-
-USUAL_SPLITS: Pairs = (("dev", "validation"), ("test", "test"))
 LABEL = "label"
 """Key of the tasks that `labels` of a data set changes."""
-CONVERTED = "refs/convert/parquet"
-"""Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
-
-
-@dataclass(frozen=True)
-class HubSet:
-    """How to read a data set of a hub.
-
-    Raises:
-        RecipeError: a pattern matches files other than tables, or has an unknown placeholder.
-    """
-
-    name: str
-    """Name on the hub; with `{config}` if every language has a repository of its own."""
-    files: tuple[str, ...]
-    """Patterns of the files of one language and split, with `{config}` and `{split}`; `*` matches any characters."""
-    revision: str = "main"
-    """Revision if the path gives none."""
-    splits: Pairs = USUAL_SPLITS
-    """Split in a recipe -> its name in the files. The data set has no other splits."""
-    configs: Pairs = ()
-    """Language -> its name in the files. For other languages the tag is tried, then the code of FLORES-200."""
-    columns: Pairs = ()
-    """Key of a task -> column of the files, if the two differ."""
-    id: tuple[str, ...] = ()
-    """Columns that together are an example's id in all languages; empty for the number of its row, from 0."""
-    aligned: bool = True
-    """Whether rows with equal numbers are the same example in all languages; otherwise ids contain the language."""
-    skips_incomplete: bool = False
-    """Whether rows that were published without a text, or with the label -1, are skipped instead of refused."""
-    labels: tuple[tuple[int | str, int | str], ...] = ()
-    """Label in the files -> label of the task, if they differ; compared as text. Other labels are refused."""
-
-    def __post_init__(self) -> None:
-        if set(re.findall(r"{(.*?)}", self.name)) - {"config"}:
-            raise RecipeError("wrong name of a hub's data set", expected="no braces except {config}", got=self.name)
-        for pattern in self.files:
-            unknown = set(re.findall(r"{(.*?)}", pattern)) - {"config", "split"}
-            if unknown or not pattern.endswith(READABLE_SUFFIXES):
-                expected = f"{{config}}, {{split}}, and an ending of {READABLE_SUFFIXES}"
-                raise RecipeError("wrong files of a hub's data set", name=self.name, expected=expected, got=pattern)
-
-    def patterns(self, language: str, split: str) -> list[tuple[str, ...]]:
-        """Return the patterns of a language's files for each possible name of the language, in the order of trial.
-
-        Raises:
-            TaskFileError: the data set has no such split.
-        """
-        splits, configs = dict(self.splits), dict(self.configs)
-        if split not in splits:
-            raise TaskFileError("the data set has no such split", name=self.name, expected=sorted(splits), got=split)
-        names = (configs[language],) if language in configs else language_file_stems(language)
-        return [tuple(pattern.format(config=config, split=splits[split]) for pattern in self.files) for config in names]
-
-    def repository(self, language: str) -> str:
-        """Return the name of the repository of a language."""
-        return self.name.replace("{config}", dict(self.configs).get(language, language))
 
 
 @dataclass(frozen=True)

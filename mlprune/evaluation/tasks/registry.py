@@ -7,8 +7,8 @@ found by that list.
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks import builtin
-from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.task import Task
 from mlprune.vocabulary import TASK_TRAITS
 

@@ -106,6 +106,11 @@ class SignFlipResult:
     interval90: Interval
     """90 % interval by the same rule, inside `interval`."""
 
+    def scaled(self, factor: float) -> "SignFlipResult":
+        """Return the result for contributions times a positive factor."""
+        intervals = (interval.scaled(factor) for interval in (self.interval, self.interval90))
+        return SignFlipResult(self.difference * factor, self.p_value, *intervals)
+
 
 @dataclass(frozen=True)
 class _Crossings:

@@ -7,12 +7,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 
 from mlprune.errors import RecipeError
 from mlprune.methods import Parameters
-from mlprune.recipe.base import EntryName, Model, RegisteredName, Seed, as_tuple, distinct_values, with_context
+from mlprune.recipe.base import EntryName, RegisteredName, Seed
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
 from mlprune.recipe.searches.trials import LevelsConfig, check_axes, check_base, check_points, check_probes
 from mlprune.search.objective import Constraint, Expression
 from mlprune.search.objective_parser import parse_constraint, parse_objective
 from mlprune.search.registry import SEARCH_METHODS
+from mlprune.strict_model import Model, as_tuple, distinct_values, with_context
 from mlprune.vocabulary import ComparatorName, DirectionName, UnitName
 
 _METHOD = RegisteredName("search method", tuple(SEARCH_METHODS))

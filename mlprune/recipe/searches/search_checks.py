@@ -6,12 +6,12 @@ from typing import NamedTuple
 from pydantic_core import PydanticCustomError
 
 from mlprune.languages import ENGLISH, pair_languages, resource_class_of, script_of
-from mlprune.recipe.base import unknown_name
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.questions import evaluated_languages
 from mlprune.recipe.searches.search import SearchConfig, SensitivityConfig
 from mlprune.search.objective import RANK_CONSISTENCY, Group, Measure
+from mlprune.strict_model import unknown_name
 from mlprune.vocabulary import OF_A_RECIPE, TASK_TRAITS, TaskReads, computable_metrics, is_higher_better
 
 DEFAULT_METRICS: Mapping[TaskReads, str] = {"candidates": "accuracy", "sentences": "perplexity", "pairs": "chrf"}

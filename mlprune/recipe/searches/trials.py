@@ -10,9 +10,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from mlprune.errors import RecipeError
-from mlprune.recipe.base import RECIPE_ERROR, UNKNOWN_NAME, Model, unknown_name, with_context
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.recipe.variants import VariantConfig
+from mlprune.strict_model import RECIPE_ERROR, UNKNOWN_NAME, Model, unknown_name, with_context
 from mlprune.vocabulary import UnitName
 
 

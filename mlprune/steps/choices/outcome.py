@@ -132,19 +132,8 @@ def tested_columns(difference: Difference | Aggregate | None) -> dict[str, JsonV
     """Return the columns of a chosen candidate's difference to dense; NULL without one."""
     if difference is None:
         return dict.fromkeys(TESTED)
-    n_items = difference.n if isinstance(difference, Difference) else difference.n_items
-    values: Sequence[JsonValue] = (
-        difference.difference,
-        finite(difference.interval.low),
-        finite(difference.interval.high),
-        difference.method,
-        difference.standard_error,
-        difference.p_value,
-        difference.test,
-        n_items,
-        difference.n_clusters,
-    )
-    return dict(zip(TESTED, values, strict=True))
+    columns = {**difference.columns, "n_items": difference.n_items}
+    return {name: columns[name] for name in TESTED}
 
 
 TESTED = (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, Contributions, aggregate, contributions_of
-from mlprune.evaluation.inference.estimates import Difference, contradicts, finite
+from mlprune.evaluation.inference.estimates import Difference
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.inference.methods import compare
 from mlprune.evaluation.task_metrics import Metric, task_metrics
@@ -61,24 +61,12 @@ def comparison_row(metric: str, difference: Difference, *, evaluation: Evaluatio
         "evaluation_id": evaluation.identity.id,
         "baseline_evaluation_id": baseline.identity.id,
         "metric": metric,
-        "difference": difference.difference,
-        "scale": difference.scale,
-        "ci_low": finite(difference.interval.low),
-        "ci_high": finite(difference.interval.high),
-        "ci90_low": finite(difference.interval90.low),
-        "ci90_high": finite(difference.interval90.high),
-        "interval": difference.method,
-        "p_value": difference.p_value,
-        "test": difference.test,
+        **difference.columns,
         "p_mid_mcnemar": difference.p_mid_mcnemar,
-        "interval_contradicts_p": difference.interval_contradicts_p,
-        "standard_error": difference.standard_error,
-        "n": difference.n,
-        "n_clusters": difference.n_clusters,
+        "n": difference.n_items,
         "n_gained": difference.n_gained,
         "n_lost": difference.n_lost,
         "smallest_significant": difference.smallest_significant,
-        "detectable_difference": difference.detectable_difference,
         **evaluation.task.columns,
         **profile_column(evaluation.task.profile),
     }
@@ -94,24 +82,12 @@ def aggregate_row(metric: str, aggregate: Aggregate, *, specs: Mapping[str, Task
     return {
         "metric": metric,
         "n_items": aggregate.n_items,
-        "n_clusters": aggregate.n_clusters,
         "value": aggregate.value,
         "baseline_value": aggregate.baseline_value,
         "worst_language": worst,
         "baseline_worst_language": baseline_worst,
-        "difference": aggregate.difference,
-        "scale": aggregate.scale,
-        "ci_low": finite(aggregate.interval.low),
-        "ci_high": finite(aggregate.interval.high),
-        "ci90_low": finite(aggregate.interval90.low),
-        "ci90_high": finite(aggregate.interval90.high),
-        "interval": aggregate.method,
-        "standard_error": aggregate.standard_error,
-        "p_value": aggregate.p_value,
-        "test": aggregate.test,
-        "interval_contradicts_p": contradicts(aggregate.interval, aggregate.p_value),
+        **aggregate.columns,
         "n_flips": aggregate.n_flips,
-        "detectable_difference": aggregate.detectable_difference,
         **group_columns(aggregate.group, specs),
     }
 
@@ -212,7 +188,7 @@ class CompareJob(RecordJob):
             (name, contributions_of(of_metric, group))
             for name, of_metric in sums.items()
             for group in (
-                *_without_gaps(groups),
+                *(group for group in groups if group.kind != "gap"),  # gaps follow from the other groups
                 *(LanguageGroup("language", one, (one,)) for one in of_metric.languages),
             )
         ]
@@ -236,11 +212,6 @@ def most_items(task: TaskSpec) -> int:
     limit = task.limit or MANY_ITEMS
     is_readable = bool(task.folder or task.hub or task.corpus)
     return limit if limit <= MANY_ITEMS or not is_readable else min(limit, max(MANY_ITEMS, len(task_data(task).items)))
-
-
-def _without_gaps(groups: Sequence[LanguageGroup]) -> list[LanguageGroup]:
-    """Return the groups whose contributions do not follow from those of single languages and English."""
-    return [group for group in groups if group.kind != "gap"]
 
 
 def main_language(spec: TaskSpec) -> str:

@@ -8,7 +8,6 @@ from typing import ClassVar
 from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.evaluation.rank_agreement import (
     Agreement,
-    Estimate,
     LanguageRankings,
     RankConsistency,
     agreement,
@@ -134,18 +133,14 @@ def _value_columns(measured: RankConsistency) -> dict[str, JsonValue]:
     return {
         "n_clusters": measured.n_clusters,
         "value": measured.value.value,
-        **_interval_columns("ci", measured.value),
+        **interval_columns("ci", measured.value.interval),
         "chance": measured.chance,
         "corrected": None if corrected is None else corrected.value,
-        **_interval_columns("corrected_ci", corrected),
+        **interval_columns("corrected_ci", None if corrected is None else corrected.interval),
         "permutation_baseline": measured.expected,
         "excess": measured.excess.value,
-        **_interval_columns("excess_ci", measured.excess),
+        **interval_columns("excess_ci", measured.excess.interval),
     }
-
-
-def _interval_columns(name: str, estimate: Estimate | None) -> dict[str, JsonValue]:
-    return interval_columns(name, None if estimate is None else estimate.interval)
 
 
 def _wrong_columns(agreed: Agreement) -> dict[str, JsonValue]:
@@ -162,9 +157,8 @@ def _wrong_columns(agreed: Agreement) -> dict[str, JsonValue]:
 
 def _difference_columns(difference: SignFlipResult | None, *, is_tested: bool) -> dict[str, JsonValue]:
     """Columns of the paired difference to the baseline; without a p-value on dev, where variants are chosen."""
-    names = ("difference", "difference_ci_low", "difference_ci_high", "p_value")
-    if difference is None:
-        return dict.fromkeys(names)
-    interval = difference.interval
-    p_value = difference.p_value if is_tested else None
-    return dict(zip(names, (difference.difference, interval.low, interval.high, p_value), strict=True))
+    return {
+        "difference": None if difference is None else difference.difference,
+        **interval_columns("difference_ci", None if difference is None else difference.interval),
+        "p_value": None if difference is None or not is_tested else difference.p_value,
+    }

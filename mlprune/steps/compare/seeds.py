@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, SeedDifference, seed_difference
-from mlprune.evaluation.inference.estimates import interval_columns
+from mlprune.evaluation.inference.estimates import estimate_columns, interval_columns
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, language_groups, language_sums
 from mlprune.evaluation.task_metrics import Metric, task_metrics
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.steps.compare.differences import group_columns, main_language
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import StoredPredictions, predictions_by_language
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import EvaluationSpec
@@ -109,8 +109,8 @@ class SeedComponentsJob(SmallJob):
         together = language_groups({language: main_language(spec) for language, spec in specs.items()})
         means = [group for group in together if group.kind == "outside_english"]
         alone = [LanguageGroup("language", language, (language,)) for language in sorted(specs)]
-        of_baseline = _read(store, self.baselines)
-        of_seeds = [_read(store, seed.evaluations) for seed in self.seeds]
+        of_baseline = predictions_by_language(store, self.baselines)
+        of_seeds = [predictions_by_language(store, seed.evaluations) for seed in self.seeds]
         rows = []
         for name in next(iter(metrics.values())):
             named = {language: by_name[name] for language, by_name in metrics.items()}
@@ -168,10 +168,6 @@ def _metrics(spec: TaskSpec) -> dict[str, Metric]:
     return {metric.name: metric for metric in task_metrics(spec.definition, spec.target_language, names=spec.metrics)}
 
 
-def _read(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[str, StoredPredictions]:
-    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
-
-
 def _sums(
     metrics: dict[str, Metric], first: dict[str, StoredPredictions], second: dict[str, StoredPredictions]
 ) -> LanguageSums:
@@ -182,12 +178,9 @@ def _columns(result: SeedDifference) -> dict[str, JsonValue]:
     return {
         "n_seeds": result.n_seeds,
         "n_items": result.n_items,
-        "n_clusters": result.n_clusters,
         "difference": result.difference,
         "scale": result.scale,
-        **interval_columns("ci", result.interval),
-        "interval": result.method,
-        "standard_error": result.standard_error,
+        **estimate_columns(result),
         **interval_columns("bootstrap_ci", result.bootstrap),
         "seed_variance": result.seed_variance,
         "item_variance": result.item_variance,

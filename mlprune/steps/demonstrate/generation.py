@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from mlprune.errors import BadInputError, ModelError
-from mlprune.evaluation.inference.estimates import MetricValue
+from mlprune.evaluation.inference.estimates import MetricValue, interval_columns
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.languages import has_word_rate
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, decoding_batches
@@ -236,8 +236,7 @@ def _row(record: Record, identity: Identity, *, metric: Metric, value: MetricVal
         "language": source["language"],
         "metric": metric.name,
         "value": value.value,
-        "ci_low": None if value.interval is None else value.interval.low,
-        "ci_high": None if value.interval is None else value.interval.high,
+        **interval_columns("ci", value.interval),
         "interval": value.method,
         "n": value.n,
         "detector": metric.signature,

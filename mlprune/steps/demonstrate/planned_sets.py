@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from mlprune.corpus.demonstrations import exact_shares, part_counts
@@ -36,7 +37,7 @@ from mlprune.steps.sets import (
     read_source_texts,
 )
 from mlprune.steps.tasks.evaluation import task_data
-from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items, task_source
+from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items, task_of_entry, task_source
 from mlprune.vocabulary import DemonstrationKind, ProfileName
 
 
@@ -48,13 +49,13 @@ def evaluated_keys(
         return frozenset(lines)
     if entry.kind != "task":
         return frozenset()
-    specs = [
-        in_profile(_task_spec(recipe, inputs, evaluation, language), profile)
-        for evaluation in recipe.evaluations
-        if _reads_same_items(recipe, evaluation, entry)
-        for language in evaluation.languages
-        for profile in evaluation.profile
-    ]
+    specs: list[TaskSpec] = []
+    for evaluation in recipe.evaluations:
+        if _reads_same_items(recipe, evaluation, entry):
+            corpus = inputs.corpus_ref if evaluation.path == CORPUS else None
+            spec = task_of_entry(recipe, evaluation, corpus=corpus)
+            choices = product(evaluation.languages, evaluation.profile)
+            specs += [replace(in_profile(spec, profile), language=language) for language, profile in choices]
     return frozenset(item.example_id for spec in specs for item in task_data(spec).items)
 
 
@@ -79,24 +80,6 @@ def _have_equal_items(first: Path, second: Path, entry: DemonstrationConfig) -> 
     except TaskFileError:
         return False
     return len(contents) == 1
-
-
-def _task_spec(recipe: Recipe, inputs: Inputs, evaluation: EvaluationConfig, language: str) -> TaskSpec:
-    """The task of an evaluation in one language, as the planner of evaluations makes it."""
-    from_corpus = evaluation.path == CORPUS
-    location = locate_items(recipe, evaluation.path, languages=evaluation.languages, split=evaluation.split)
-    return TaskSpec(
-        task=evaluation.task,
-        language=language,
-        split=evaluation.split,
-        limit=evaluation.limit,
-        seed=evaluation.seed,
-        corpus=inputs.corpus_ref if from_corpus else None,
-        is_corpus_half=from_corpus,
-        split_by=evaluation.split_by,
-        folder=location.folder,
-        hub=location.hub,
-    )
 
 
 def check_leakage(

@@ -24,6 +24,7 @@ from mlprune.evaluation.harness.task_requests import (
     requests_sha256,
     run_task,
 )
+from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models.loading import load_tokenizer
@@ -323,8 +324,7 @@ def _result_row(identity: Identity, metric: ReportedMetric, samples: TaskSamples
         "filter": metric.filter,
         "value": metric.value,
         "stderr": metric.stderr,
-        "ci_low": interval.low if interval else None,
-        "ci_high": interval.high if interval else None,
+        **interval_columns("ci", interval),
         "interval": found.method if found and interval else None,
         "n": found.n if found else None,
         "higher_is_better": metric.higher_is_better,

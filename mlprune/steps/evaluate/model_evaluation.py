@@ -1,7 +1,5 @@
 """Step `evaluate`: plan the evaluations of all variants, and score one variant on all its tasks.
 
-Step `evaluate`: score one variant on all its tasks, languages and splits.
-
 The masks of the variant are applied once. Evaluations that differ only in their scoring rule or profile share one run
 of the model. Those that an earlier version recorded need none. Each evaluation has its own record, so a job that was
 killed resumes with the missing evaluations.
@@ -18,7 +16,6 @@ from mlprune.errors import RecipeError, work_context
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
-from mlprune.evaluation.tasks.task import TemplateTask
 from mlprune.evaluation.tasks.task_files import CORPUS, TaskData, log_once, skipped_lines
 from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
@@ -26,7 +23,7 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
 from mlprune.pruning.mask_files import CACHED_BYTES
-from mlprune.recipe import EvaluationConfig, Recipe, TaskConfig, pair_languages
+from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
 from mlprune.steps.inputs import CorpusRef, Inputs, is_same_text, text_ref
@@ -53,7 +50,7 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.stored_items import write_missing_items
-from mlprune.steps.tasks.task_spec import TaskLocation, TaskSpec, in_profile, locate_items
+from mlprune.steps.tasks.task_spec import TaskSpec, in_profile, task_of_entry
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.variant_rows import stored_changes
 from mlprune.store.store import Store
@@ -222,7 +219,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     """Return the tasks of one entry: one for each language or pair, and for each rule, prompt language or shot seed.
 
     Raises:
-        RecipeError: the corpus has no such items, or the recipe describes its own task wrongly.
+        RecipeError: the corpus has no such items.
     """
     from_corpus = entry.path == CORPUS
     corpus = inputs.corpus_ref if from_corpus else None
@@ -231,23 +228,7 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     if from_corpus and entry.task == "facts" and recipe.corpus.kind != "cldr":
         expected = "corpus: {kind: cldr}"
         raise RecipeError("only the built-in corpus has facts", expected=expected, got=recipe.corpus.kind)
-    location = TaskLocation()
-    if corpus is None:
-        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
-    spec = TaskSpec(
-        task=entry.task,
-        language="",
-        split=entry.split,
-        limit=entry.limit,
-        seed=entry.seed,
-        corpus=corpus,
-        is_corpus_half=from_corpus,
-        split_by=entry.split_by,
-        longer=entry.longer,
-        template=_template(recipe, entry),
-        folder=location.folder,
-        hub=location.hub,
-    )
+    spec = task_of_entry(recipe, entry, corpus=corpus)
     specs = [in_profile(spec, profile) for profile in entry.profile]
     if entry.pairs:
         shots = _shot_corpus(recipe, inputs, entry)
@@ -257,15 +238,6 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
         replace(of_profile, rule=rule, prompts=prompts, language=language)
         for of_profile, rule, prompts, language in choices
     )
-
-
-def _template(recipe: Recipe, entry: EvaluationConfig) -> TemplateTask | None:
-    config = recipe.template_task(entry.task)
-    return None if config is None else _template_task(config)
-
-
-def _template_task(config: TaskConfig) -> TemplateTask:
-    return TemplateTask(**config.model_dump())
 
 
 def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
@@ -309,8 +281,6 @@ def plan_evaluations(
     Raises:
         TaskFileError, CorpusError: the items of a task are missing or wrong.
     """
-    for config in recipe.tasks:
-        _template_task(config)  # a wrong template is an error even if no evaluation uses it
     batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device)
     planned: dict[str, dict[str, EvaluationSpec]] = {variant: {} for variant in variants}
     for entry in recipe.evaluations:

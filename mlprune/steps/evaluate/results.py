@@ -7,11 +7,11 @@ record of the same parameters, parents and contents is found by its id, since id
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mlprune.errors import DamagedArtefactError
-from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, limit_reached
+from mlprune.evaluation.inference.estimates import Chance, MetricValue, chance_of, estimate_columns, limit_reached
 from mlprune.evaluation.inference.methods import measure
 from mlprune.evaluation.scoring.predictions import CHOICE_SCHEMA, Predictions
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA, Translations
@@ -60,6 +60,11 @@ def work_text(evaluations: Sequence[EvaluationSpec]) -> str:
     """Describe evaluations in one line: task, language and split of each."""
     tasks = (evaluation.task for evaluation in evaluations)
     return ", ".join(dict.fromkeys(f"{task.task} {task.language} {task.split}" for task in tasks))
+
+
+def predictions_by_language(store: Store, evaluations: Iterable[EvaluationSpec]) -> dict[str, StoredPredictions]:
+    """Return language -> predictions of the evaluations of one task and split."""
+    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
 
 
 def read_predictions(store: Store, spec: TaskSpec, artefact: Artefact) -> StoredPredictions:
@@ -165,12 +170,8 @@ def _metric_columns(metric: Metric, value: MetricValue, chance: Chance | None) -
     return {
         "metric": metric.name,
         "value": value.value,
-        "ci_low": None if value.interval is None else value.interval.low,
-        "ci_high": None if value.interval is None else value.interval.high,
-        "interval": value.method,
-        "standard_error": value.standard_error,
+        **estimate_columns(value),
         "n": value.n,
-        "n_clusters": value.n_clusters,
         "chance": None if chance is None else chance.value,
         "p_chance": None if chance is None else chance.p_value,
         "limit_reached": limit_reached(metric, value, chance),
@@ -230,10 +231,5 @@ def adopt(store: Store, evaluation: EvaluationSpec, variant_id: str) -> bool:
 def adoptable_ids(evaluations: Iterable[EvaluationSpec], store: Store) -> frozenset[str]:
     """Return the ids of those evaluations without a record that an earlier version has; costs one listing."""
     present = store.record_ids(KIND).get(KIND, set())
-    return frozenset(_adoptable(evaluations, present))
-
-
-def _adoptable(evaluations: Iterable[EvaluationSpec], present: Collection[str]) -> Iterator[str]:
-    for evaluation in evaluations:
-        if evaluation.identity.id not in present and any(map(present.__contains__, earlier_ids(evaluation.identity))):
-            yield evaluation.identity.id
+    missing = (evaluation.identity for evaluation in evaluations if evaluation.identity.id not in present)
+    return frozenset(identity.id for identity in missing if not present.isdisjoint(earlier_ids(identity)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from mlprune import __version__
-from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.json_values import JsonObject, as_float, as_int, as_str
 from mlprune.languages import language_file_stems

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from mlprune.evaluation.inference.estimates import finite, flips_of
+from mlprune.evaluation.inference.estimates import finite, flips_of, interval_columns
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
@@ -104,6 +104,13 @@ def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[
     return [float(p_value) for p_value in np.maximum(corrected, p_values)]
 
 
+_OF_COMPARISON = (
+    "difference", "scale", "ci_low", "ci_high", "ci90_low", "ci90_high", "interval", "standard_error",
+    "p_value", "test",
+)  # fmt: skip
+"""Columns that an answer has from its comparison."""
+
+
 def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
     row, n_items = part.evidence.row, part.evidence.n_items
     return {
@@ -115,16 +122,7 @@ def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
         "n_items": n_items,
         "n_clusters": part.evidence.n_clusters,
         "n_seeds": int(part.seed is not None),
-        "difference": row["difference"],
-        "scale": row["scale"],
-        "ci_low": row["ci_low"],
-        "ci_high": row["ci_high"],
-        "interval": row["interval"],
-        "standard_error": row["standard_error"],
-        "p_value": row["p_value"],
-        "test": row["test"],
-        "ci90_low": row["ci90_low"],
-        "ci90_high": row["ci90_high"],
+        **{name: row[name] for name in _OF_COMPARISON},
         "p_margin": _p_margin(estimate_of(part.evidence), criterion),
         **_power_columns(criterion, part.evidence, n=n_items * part.n_languages, n_tests=n_tests),
         "chance": part.chance,
@@ -153,14 +151,12 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "n_seeds": len(seeds),
         "difference": difference,
         "scale": evidence[0].row["scale"],
-        "ci_low": finite(interval.low),
-        "ci_high": finite(interval.high),
+        **interval_columns("ci", interval),
         "interval": test,
         "standard_error": finite(error),
         "p_value": p_value,
         "test": test,
-        "ci90_low": finite(narrow.low),
-        "ci90_high": finite(narrow.high),
+        **interval_columns("ci90", narrow),
         "p_margin": p_margin,
         "p_max_t": None,
         "p_holm": p_value,

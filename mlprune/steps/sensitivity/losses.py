@@ -1,7 +1,5 @@
 """Losses of every unit in each language: paired differences of probes, and agreement of languages.
 
-Losses of a unit in every language and group of languages: paired differences of its probe to the dense model.
-
 A loss is positive if the probe is worse: dense minus probe for metrics of which higher values are better, otherwise
 probe minus dense; for perplexity ln(perplexity of the probe / perplexity of dense). Values, intervals and tests are
 those of `comparison_results` (one language) and `aggregate_results` (groups), with the sign turned where it must be.
@@ -15,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 
 from mlprune.evaluation.inference.aggregates import AGGREGATED, Aggregate, aggregate, contributions_of
-from mlprune.evaluation.inference.estimates import Difference, HasItems, finite, flips_of
+from mlprune.evaluation.inference.estimates import Difference, HasItems, estimate_columns, flips_of, interval_columns
 from mlprune.evaluation.inference.language_sums import (
     LanguageGroup,
     LanguageSums,
@@ -33,7 +31,7 @@ from mlprune.numeric.statistics.clusters import Array
 from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
-from mlprune.steps.evaluate.results import StoredPredictions, predictions_of
+from mlprune.steps.evaluate.results import predictions_by_language
 from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
@@ -148,20 +146,15 @@ def corrected_p_values(units: Sequence[UnitLosses], group: LanguageGroup) -> lis
 
 def loss_columns(metric: Metric, difference: Difference | Aggregate) -> Row:
     """Return the columns on the loss of one language or group."""
-    sign = -1 if metric.higher_is_better else 1
-    ends = (difference.interval.low, difference.interval.high)
-    low, high = ends if sign > 0 else (-ends[1], -ends[0])
+    is_mirrored = metric.higher_is_better
     return {
-        "loss": sign * difference.difference + 0.0,
+        "loss": (-difference.difference if is_mirrored else difference.difference) + 0.0,
         "scale": difference.scale,
-        "ci_low": finite(low),
-        "ci_high": finite(high),
-        "interval": difference.method,
-        "standard_error": difference.standard_error,
+        **estimate_columns(difference),
+        **interval_columns("ci", difference.interval.mirrored if is_mirrored else difference.interval),
         "p_value": difference.p_value,
         "test": difference.test,
-        "n_items": difference.n if isinstance(difference, Difference) else difference.n_items,
-        "n_clusters": difference.n_clusters,
+        "n_items": difference.n_items,
     }
 
 
@@ -251,8 +244,11 @@ class SensitivityJob(RecordJob):
         metrics = {language: self._metric(spec) for language, spec in specs.items()}
         metric = next(iter(metrics.values()))
         groups = measured_groups(self.metric, {language: main_language(spec) for language, spec in specs.items()})
-        dense = _read(store, self.dense)
-        units = [unit_losses(metrics, _read(store, probe.evaluations), dense, groups=groups) for probe in self.probes]
+        dense = predictions_by_language(store, self.dense)
+        units = [
+            unit_losses(metrics, predictions_by_language(store, probe.evaluations), dense, groups=groups)
+            for probe in self.probes
+        ]
         keys = [self._unit_columns(store, probe) for probe in self.probes]
         losses = [row for group in groups for row in _group_rows(metric, group, units, keys=keys, specs=specs)]
         pairs = language_agreement([unit.sums for unit in units])
@@ -303,8 +299,7 @@ class SensitivityJob(RecordJob):
             "n_clusters": units[0].sums.n_clusters,
             "rank_correlation": None if agreement is None else agreement.value,
             "corrected": None if agreement is None else agreement.corrected,
-            "ci_low": None if agreement is None else agreement.interval.low,
-            "ci_high": None if agreement is None else agreement.interval.high,
+            **interval_columns("ci", None if agreement is None else agreement.interval),
         }
 
     def _metric(self, spec: TaskSpec) -> Metric:
@@ -328,10 +323,6 @@ def sensitivity_job(
     parameters: dict[str, JsonValue] = {"units": kind, "sparsity": sparsity, "metric": metric}
     identity = make_identity("sensitivities", parameters, parents=parents)
     return SensitivityJob(identity, kind, sparsity, metric, tuple(probes), dense_id, tuple(dense))
-
-
-def _read(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[str, StoredPredictions]:
-    return {evaluation.task.language: predictions_of(store, evaluation) for evaluation in evaluations}
 
 
 def _group_rows(

@@ -1,7 +1,5 @@
 """Plan sensitivity analyses: the probes, their evaluations, and the jobs that compare them.
 
-Plan sensitivity analyses: the probes, their evaluations, and the jobs that compare them with dense.
-
 A probe is the variant of the same entry written by hand, with a scope of one unit. The masks of all probes of an
 analysis come from one ordering of its sparsities. Probes are compared with dense by their analysis only, and are no
 candidates of choices.

@@ -1,7 +1,5 @@
 """Step `items`: store the items of each evaluated task, and describe them in the catalog.
 
-Step `items`: store the items of each evaluated task, language and split, and describe them in a catalog row.
-
 The texts make flipped answers readable, and the clusters make them countable, without the files of the task.
 """
 

@@ -2,25 +2,25 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from mlprune.evaluation.tasks.hub_datasets import HubSet, HubSource, hub_source, pinned
+from mlprune.descriptions import TemplateTask
+from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.items import N_PUBLISHED
 from mlprune.evaluation.tasks.registry import HUB_SETS, TASKS
 from mlprune.evaluation.tasks.task import (
     Task,
-    TemplateTask,
     prompt_language,
     template_task,
     with_prompts,
-    without_groups,
 )
+from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hashing import digest, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe import Recipe
+from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.inputs import CorpusRef
 from mlprune.steps.sets import task_folder
 from mlprune.store.records import ID_LENGTH
@@ -44,8 +44,7 @@ def task_source(recipe: Recipe, path: str) -> Path | HubSource:
     """
     if not path.startswith(HUB):
         return recipe.resolve(path)
-    described = {config.name: HubSet(**config.model_dump()) for config in recipe.data_sets}
-    return hub_source(path, {**HUB_SETS, **described})
+    return hub_source(path, {**HUB_SETS, **{described.name: described for described in recipe.data_sets}})
 
 
 def locate_items(recipe: Recipe, path: str, *, languages: Sequence[str], split: str) -> TaskLocation:
@@ -80,17 +79,36 @@ class ExampleSubset:
 
 
 @dataclass(frozen=True)
-class EvaluationProtocol:
+class Choices:
+    """The choices about a task that its protocol takes over as they are."""
+
+    task: str
+    """Name of a built-in task, or of `template`."""
+    _: KW_ONLY
+    template: TemplateTask | None = None
+    """A task that a recipe describes."""
+    prompts: PromptName = "en"
+    """Whether the words around the examples are English or in the language of the examples."""
+    subset: ExampleSubset | None = None
+    """Examples that a rescoring kept; None for all."""
+    profile: ProfileName = "corrected"
+    """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
+    other_shots: bool = False
+    """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
+    split_by: HalvesName = "items"
+    """What the halves dev and test of a corpus divide."""
+    longer: LongerName = "refuse"
+    """What happens to an item that is longer than the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationProtocol(Choices):
     """How a task is evaluated.
 
     Evaluations of equal protocol differ only in variant, language, split, scoring rule and number of items, which are
     columns of their own.
     """
 
-    task: str
-    template: TemplateTask | None = None
-    """A task that a recipe describes."""
-    prompts: PromptName = "en"
     limit_seed: int = 0
     """Seed of the items that a limit keeps; 0 without a limit, so that limited and full evaluations agree."""
     n_shots: int | None = None
@@ -101,20 +119,12 @@ class EvaluationProtocol:
     """Translation: most tokens generated."""
     metric_names: tuple[str, ...] = ()
     """Metrics computed instead of those of the task."""
-    subset: ExampleSubset | None = None
-    """Examples that a rescoring kept."""
-    profile: ProfileName = "corrected"
-    other_shots: bool = False
-    """Translation: whether the sentence pairs in the prompt are from another text than the evaluated ones."""
-    split_by: HalvesName = "items"
-    """What the halves dev and test of a corpus divide."""
-    longer: LongerName = "refuse"
-    """What happens to an item that is longer than the model."""
 
     @cached_property
     def id(self) -> str:
         """Hash of the parameters that are not at their defaults: the key by which evaluations are joined."""
-        return digest(without_defaults(self))[:ID_LENGTH]
+        parameters = without_defaults(self, omit=("template",)) | template_parameters(self.template)
+        return digest(parameters)[:ID_LENGTH]
 
     @property
     def columns(self) -> dict[str, JsonValue]:
@@ -135,20 +145,23 @@ class EvaluationProtocol:
         }
 
 
+def template_parameters(template: TemplateTask | None) -> dict[str, JsonValue]:
+    """Parameters of an id for a task that a recipe describes."""
+    return {} if template is None else {"template": template.parameters}
+
+
 def profile_column(profile: ProfileName) -> dict[str, JsonValue]:
     """The column of the catalog that marks rows of profile `paper`; the catalog adds it to all other rows."""
     return {} if profile == "corrected" else {"profile": profile}
 
 
-_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus")
+_NOT_IN_ID = ("folder", "hub", "corpus", "shot_corpus", "template")
 
 
 @dataclass(frozen=True)
-class TaskSpec:
+class TaskSpec(Choices):
     """One task, language and split as plain values."""
 
-    task: str
-    """Name of a built-in task, or of `template`."""
     language: str
     """A language, or a pair such as `fr-en` for translation."""
     split: str
@@ -162,12 +175,8 @@ class TaskSpec:
     """Parallel text for perplexity, translation and built-in facts."""
     is_corpus_half: bool = False
     """Whether `split` is a half of the corpus, chosen by hash, instead of a part of a file name."""
-    split_by: HalvesName = "items"
-    """What the halves of the corpus divide."""
     rule: RuleName = "mean"
     """Scoring rule of the candidates; tasks without candidates ignore it."""
-    prompts: PromptName = "en"
-    """Whether the words around the examples are English or in the language of the examples."""
     shots: int = 0
     """Translation: sentence pairs in the prompt."""
     shot_seed: int = 0
@@ -176,24 +185,15 @@ class TaskSpec:
     """Translation: most tokens generated."""
     hub: HubSource | None = None
     """Data set of a hub to read."""
-    template: TemplateTask | None = None
-    """A task that the recipe describes."""
     metrics: tuple[str, ...] = ()
     """Metrics to compute; empty for those of the task."""
-    subset: ExampleSubset | None = None
-    """Examples that a rescoring kept; None for all."""
-    profile: ProfileName = "corrected"
-    """`paper` chooses examples and shots as the published code does, and scores candidates and ranks as it does."""
-    other_shots: bool = False
-    """Translation: whether the sentence pairs in the prompt are from another text, `shot_corpus`."""
     shot_corpus: CorpusRef | None = None
-    longer: LongerName = "refuse"
-    """What happens to an item that is longer than the model."""
+    """Translation: the other text of the sentence pairs in the prompt."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
         """Parameters of the id that are not at their defaults; neither folders nor names of files."""
-        return without_defaults(replace(self, template=without_groups(self.template)), omit=_NOT_IN_ID)
+        return without_defaults(self, omit=_NOT_IN_ID) | template_parameters(self.template)
 
     @property
     def family(self) -> "TaskSpec":
@@ -239,19 +239,12 @@ class TaskSpec:
         """How the task is evaluated, in any language and split, under any rule and on any number of items."""
         is_translation = self.definition.reads == "pairs"
         return EvaluationProtocol(
-            task=self.task,
-            template=without_groups(self.template),
-            prompts=self.prompts,
+            **{field.name: getattr(self, field.name) for field in fields(Choices)},
             limit_seed=0 if self.limit is None else self.seed,
             n_shots=self.shots if is_translation else None,
             shot_seed=self.shot_seed if is_translation else None,
             max_new_tokens=self.max_new_tokens if is_translation else None,
             metric_names=self.metrics,
-            subset=self.subset,
-            profile=self.profile,
-            other_shots=self.other_shots,
-            split_by=self.split_by,
-            longer=self.longer,
         )
 
     @property
@@ -271,13 +264,40 @@ class TaskSpec:
         }
 
 
+def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusRef | None) -> TaskSpec:
+    """Return the task of an entry without language, profile, rule, prompt language and shots.
+
+    Args:
+        corpus: parallel text that is read instead of task files.
+    Raises:
+        RecipeError, TaskFileError: see `locate_items`.
+    """
+    location = TaskLocation()
+    if corpus is None:
+        location = locate_items(recipe, entry.path, languages=entry.languages, split=entry.split)
+    return TaskSpec(
+        task=entry.task,
+        language="",
+        split=entry.split,
+        limit=entry.limit,
+        seed=entry.seed,
+        corpus=corpus,
+        is_corpus_half=entry.path == CORPUS,
+        split_by=entry.split_by,
+        longer=entry.longer,
+        template=recipe.template_task(entry.task),
+        folder=location.folder,
+        hub=location.hub,
+    )
+
+
 def task_spec(parameters: JsonObject) -> TaskSpec:
     """Build the spec from the parameters of a record. It can be measured again, but reads no files."""
     template, subset = (cast("JsonObject | None", parameters.get(name)) for name in ("template", "subset"))
     plain = {name: value for name, value in parameters.items() if name not in ("template", "subset")}
     return replace(
         with_defaults(TaskSpec, plain),
-        template=None if template is None else with_defaults(TemplateTask, template),
+        template=None if template is None else TemplateTask.model_validate(template),
         subset=None if subset is None else with_defaults(ExampleSubset, subset),
     )
 

@@ -5,11 +5,10 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from mlprune.hashing import with_defaults, without_defaults
+from mlprune.descriptions import NeuronSelection
 from mlprune.json_values import JsonObject, JsonValue, as_object
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.steps.job import Identity, ModelRef
-from mlprune.vocabulary import NeuronActionName
 
 SeedSource = Literal["demonstrations", "score", "resamples"]
 """What is drawn again with another seed: the sentences, the random score, or a bootstrap of the demonstrations."""
@@ -86,40 +85,6 @@ class BaseVariant:
             sets: what determines its sets, and `parents` its parents, except the seed.
         """
         raise AssertionError("only variants with seeds are grouped by them")
-
-
-SHARE, QUANTILE = 0.01, 0.95
-"""Published thresholds (Tang et al., arXiv:2402.16438)."""
-
-
-@dataclass(frozen=True)
-class NeuronSelection:
-    """The neurons that a variant lacks."""
-
-    of: str
-    """Language whose neurons are meant."""
-    action: NeuronActionName
-    share: float = SHARE
-    """Of all neurons: the number of language-specific ones."""
-    quantile: float = QUANTILE
-    """Of all activation probabilities: the threshold above which a neuron belongs to a language."""
-    seed: int = 0
-    """Of a random control."""
-
-    @property
-    def of_language(self) -> "NeuronSelection":
-        """The selection that removes the neurons of the language, which a random control counts."""
-        return replace(self, action="remove", seed=0)
-
-    @property
-    def parameters(self) -> dict[str, JsonValue]:
-        """Parameters of an id, without defaults."""
-        return without_defaults(self)
-
-    @classmethod
-    def from_parameters(cls, parameters: JsonObject) -> "NeuronSelection":
-        """Build the selection from the parameters of a record."""
-        return with_defaults(cls, parameters)
 
 
 @dataclass(frozen=True)

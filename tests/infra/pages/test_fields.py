@@ -6,7 +6,7 @@ import pytest
 from pydantic import BeforeValidator, Field
 
 from infra.pages.fields import default_words, sentences, type_words
-from mlprune.recipe.base import Language, Model, as_tuple
+from mlprune.strict_model import Language, Model, as_tuple
 
 
 class Inner(Model):

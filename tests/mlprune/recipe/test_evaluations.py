@@ -33,6 +33,7 @@ def test_one_file_or_column_is_a_list_of_one_and_mappings_are_pairs() -> None:
         ({"name": "some/nli"}, {}, ["data_sets.0.files"]),
         ({**OWN, "column": {}}, {}, ["data_sets.0.column", "nearest='columns'"]),
         ({**OWN, "splits": ["test"]}, {}, ["data_sets.0.splits"]),
+        ({**OWN, "files": "load.py"}, {}, ["key='data_sets.0'", "wrong files", "got='load.py'"]),
         (OWN, {"task": "perplexity"}, ["parallel text from a folder", "hub:some/nli@v1"]),
         ({**OWN, "name": OWN["name"]}, {"task": "translation", "languages": [], "pairs": ["fr-en"]}, ["parallel text"]),
     ],

@@ -20,7 +20,6 @@ from mlprune.methods import (
 )
 from mlprune.recipe import BaselineConfig, DemonstrationConfig, EvaluationConfig, VariantConfig
 from mlprune.recipe.analyses import ALLOWED, NEEDED, NeuronsConfig
-from mlprune.recipe.base import Model
 from mlprune.recipe.demonstrations import KINDS_OF_SETS
 from mlprune.recipe.evaluations import KEYS_OF_TASKS
 from mlprune.recipe.models import KEYS_OF_CORPORA, CorpusConfig
@@ -29,6 +28,7 @@ from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, 
 from mlprune.recipe.searches.search import SearchMethodConfig
 from mlprune.recipe.variants import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
 from mlprune.search.registry import SEARCH_METHODS
+from mlprune.strict_model import Model
 from mlprune.vocabulary import TASK_TRAITS
 
 

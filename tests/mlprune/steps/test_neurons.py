@@ -8,6 +8,7 @@ import torch
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
+from mlprune.descriptions import NeuronSelection
 from mlprune.errors import RecipeError
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.differences import CompareJob
@@ -15,7 +16,7 @@ from mlprune.steps.export.model_card import model_card
 from mlprune.steps.neurons import chosen_neurons, removed_neurons
 from mlprune.steps.observe.hidden_states import NeuronActivityJob
 from mlprune.steps.rescore.verify import verify_variant
-from mlprune.steps.variants.neuron_variant import NeuronSelection, NeuronVariant
+from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.store.records import Record
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import (
     ChoiceItem,
     ItemGroup,
@@ -52,8 +52,8 @@ TASK = Task(
     groups=belebele_groups,
     citation="Bandarkar et al. 2023, arXiv:2308.16884",
     dataset=HubSet(
-        "facebook/belebele",
-        ("data/{config}.jsonl",),
+        name="facebook/belebele",
+        files=("data/{config}.jsonl",),
         splits=(("test", "test"),),
         id=("link", "question_number"),
     ),

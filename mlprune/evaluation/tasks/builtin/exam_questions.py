@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from mlprune.corpus.text_files import read_parquet
-from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import (
     ChoiceItem,
     ItemGroup,
@@ -118,8 +118,8 @@ GLOBAL_MMLU = Task(
     groups=mmlu_groups,
     citation="Singh et al. 2024, arXiv:2412.03304",
     dataset=HubSet(
-        "CohereLabs/Global-MMLU",
-        ("{config}/{split}-*.parquet",),
+        name="CohereLabs/Global-MMLU",
+        files=("{config}/{split}-*.parquet",),
         splits=(("dev", "dev"), ("test", "test")),
         id=("sample_id",),
         skips_incomplete=True,
@@ -136,8 +136,8 @@ INCLUDE = Task(
     groups=include_groups,
     citation="Romanou et al. 2024, arXiv:2411.19799",
     dataset=HubSet(
-        "CohereLabs/include-base-44",
-        ("{config}/{split}-*.parquet",),
+        name="CohereLabs/include-base-44",
+        files=("{config}/{split}-*.parquet",),
         configs=tuple((tag, name) for name, tag in INCLUDE_TAGS.items()),
         aligned=False,
     ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, stated_name, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -13,9 +13,14 @@ MARC_STARS = ("terrible", "bad", "okay", "good", "great")
 STARS_OF_LABEL = tuple((label, label + 1) for label in range(5))
 """Label of the copies on a hub -> number of stars."""
 COPIES = (
-    HubSet("SetFit/amazon_reviews_multi_{config}", ("{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
-    HubSet("mteb/amazon_reviews_multi", ("{config}/{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
-    HubSet("mteb/AmazonReviewsClassification", ("{config}/{split}-*.parquet",), aligned=False, labels=STARS_OF_LABEL),
+    HubSet(name="SetFit/amazon_reviews_multi_{config}", files=("{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
+    HubSet(name="mteb/amazon_reviews_multi", files=("{config}/{split}.jsonl",), id=("id",), labels=STARS_OF_LABEL),
+    HubSet(
+        name="mteb/AmazonReviewsClassification",
+        files=("{config}/{split}-*.parquet",),
+        aligned=False,
+        labels=STARS_OF_LABEL,
+    ),
 )
 """Copies on a hub; the publisher withdrew the original. The reviews of the languages are different ones."""
 CITATION = "Keung et al. 2020, arXiv:2010.02573"

@@ -1,6 +1,6 @@
 """PAWS-X: paraphrase identification (Yang et al. 2019, arXiv:1908.11828)."""
 
-from mlprune.evaluation.tasks.hub_datasets import HubSet
+from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -24,6 +24,6 @@ TASK = Task(
     texts=("sentence1", "sentence2"),
     citation="Yang et al. 2019, arXiv:1908.11828",
     dataset=HubSet(
-        "google-research-datasets/paws-x", ("{config}/{split}-*.parquet",), id=("id",), skips_incomplete=True
+        name="google-research-datasets/paws-x", files=("{config}/{split}-*.parquet",), id=("id",), skips_incomplete=True
     ),
 )

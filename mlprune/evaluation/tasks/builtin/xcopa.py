@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -63,5 +63,5 @@ TASK = Task(
     native=XCOPA_WORDS,
     groups=xcopa_groups,
     citation="Ponti et al. 2020, arXiv:2005.00333",
-    dataset=HubSet("cambridgeltl/xcopa", ("{config}/{split}-*.parquet",), id=("idx",)),
+    dataset=HubSet(name="cambridgeltl/xcopa", files=("{config}/{split}-*.parquet",), id=("idx",)),
 )

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, runs, text_of
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
@@ -74,5 +74,5 @@ TASK = Task(
     native=XNLI_WORDS,
     groups=xnli_groups,
     citation="Conneau et al. 2018, arXiv:1809.05053",
-    dataset=HubSet("facebook/xnli", ("{config}/{split}-*.parquet",)),
+    dataset=HubSet(name="facebook/xnli", files=("{config}/{split}-*.parquet",)),
 )

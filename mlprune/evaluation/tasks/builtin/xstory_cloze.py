@@ -1,6 +1,6 @@
 """XStoryCloze: choice of the right ending of a story (Lin et al. 2021, arXiv:2112.10668)."""
 
-from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
+from mlprune.descriptions import CONVERTED, HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -24,8 +24,8 @@ TASK = Task(
     texts=(*STORY_KEYS, *ENDING_KEYS),
     citation="Lin et al. 2021, arXiv:2112.10668",
     dataset=HubSet(
-        "juletxara/xstory_cloze",
-        ("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
+        name="juletxara/xstory_cloze",
+        files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
         revision=CONVERTED,
         splits=(("dev", "train"), ("test", "eval")),
         id=("story_id",),

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from mlprune.descriptions import CONVERTED, HubSet
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, one_based_index, runs, text_of
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
@@ -38,8 +38,8 @@ TASK = Task(
     groups=xwinograd_groups,
     citation="Tikhonov and Ryabinin 2021, arXiv:2106.12066",
     dataset=HubSet(
-        "Muennighoff/xwinograd",
-        ("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
+        name="Muennighoff/xwinograd",
+        files=("{config}/{split}/*.parquet", "{config}/*-{split}.parquet"),
         revision=CONVERTED,
         splits=(("test", "test"),),
         configs=(("ja", "jp"),),

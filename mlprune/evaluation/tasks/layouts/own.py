@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from mlprune.corpus.text_files import SUFFIXES, read_rows
+from mlprune.corpus.text_files import read_rows
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_file_stems, language_tag
+from mlprune.vocabulary import SUFFIXES
 
 NOT_LANGUAGES = ("val", "dev")
 """First parts of names that look like a language; other layouts begin with a split."""

@@ -50,7 +50,7 @@ def test_independent_items_are_compared_by_tangos_test() -> None:
     ours, theirs = [1] * 9 + [0] * 3 + [1] * 20 + [0] * 8, [0] * 9 + [1] * 3 + [1] * 20 + [0] * 8
     got = compare((ACCURACY,), answers(ours), answers(theirs))["accuracy"]
     assert (got.method, got.test, got.scale) == ("tango", "tango", "difference")
-    assert (got.n, got.n_gained, got.n_lost, got.difference) == (40, 9, 3, pytest.approx(6 / 40))
+    assert (got.n_items, got.n_gained, got.n_lost, got.difference) == (40, 9, 3, pytest.approx(6 / 40))
     assert (got.p_value, got.interval) == (tango_p_value(9, 3, 40), tango_interval(9, 3, 40))
     exact = stats.binomtest(3, 12)
     assert got.p_mid_mcnemar == pytest.approx(exact.pvalue - stats.binom.pmf(3, 12, 0.5))

@@ -8,9 +8,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import ValidationError
 
+from mlprune.descriptions import CONVERTED, HubSet
 from mlprune.errors import RecipeError, TaskFileError
-from mlprune.evaluation.tasks.hub_datasets import CONVERTED, HubSet, HubSource, hub_source, pinned
+from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.hub import Hub, json_lines, serving, use_hub
@@ -175,7 +177,9 @@ def test_other_copies_of_marc_have_their_languages_in_folders(hub: Hub) -> None:
 
 
 def test_a_label_without_a_mapping_is_refused(hub: Hub) -> None:
-    described = HubSet("some/reviews", ("{config}.jsonl",), columns=(("label", "star"),), labels=((0, 1), (1, 5)))
+    described = HubSet(
+        name="some/reviews", files=("{config}.jsonl",), columns=(("label", "star"),), labels=((0, 1), (1, 5))
+    )
     hub.push("some/reviews", {"fr.jsonl": json_lines([{**reviews("fr")[n], "label": 9} for n in (1, 4)])})
     with pytest.raises(TaskFileError, match="wrong label") as caught:
         items_of("marc_five", "hub:some/reviews", language="fr", known={"some/reviews": described})
@@ -186,8 +190,8 @@ def test_a_label_without_a_mapping_is_refused(hub: Hub) -> None:
 
 def test_a_recipe_describes_other_data_sets(hub: Hub) -> None:
     described = HubSet(
-        "some/nli",
-        ("{split}/{config}.jsonl",),
+        name="some/nli",
+        files=("{split}/{config}.jsonl",),
         revision="v2",
         splits=(("test", "heldout"),),
         configs=(("zh-Hant", "tw"),),
@@ -241,10 +245,10 @@ def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("pattern", ["load.py", "{language}/*.parquet", "{config}/{split}.xml", "{config.name}.jsonl"])
 def test_only_tables_are_fetched_and_only_known_placeholders_filled(pattern: str) -> None:
-    with pytest.raises(RecipeError, match="wrong files"):
-        HubSet("some/set", (pattern,))
-    with pytest.raises(RecipeError, match="wrong name"):
-        HubSet("some/set-{split}", ("{config}.jsonl",))
+    with pytest.raises(ValidationError, match="wrong files"):
+        HubSet(name="some/set", files=(pattern,))
+    with pytest.raises(ValidationError, match="wrong name"):
+        HubSet(name="some/set-{split}", files=("{config}.jsonl",))
 
 
 def test_a_path_may_name_a_revision() -> None:

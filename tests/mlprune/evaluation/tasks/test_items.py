@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from mlprune.corpus import cldr_facts
+from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ItemGroup, groups_sha256, published_examples, runs
-from mlprune.evaluation.tasks.task import Task, TemplateTask, template_task
+from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
 from tests.published_data import PUBLISHED, SIB_TOPICS, N, csv_tabs
 
@@ -131,7 +132,8 @@ def test_a_cluster_is_a_text_or_an_integer(tmp_path: Path, value: object) -> Non
 
 
 def quiz(**keys: str) -> Task:
-    return template_task(TemplateTask("quiz", "{text} {candidate}", "label", labels=("0", "1"), **keys))  # type: ignore[arg-type]
+    record = {"name": "quiz", "template": "{text} {candidate}", "answer": "label", "labels": ("0", "1"), **keys}
+    return template_task(TemplateTask.model_validate(record))
 
 
 def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) -> None:

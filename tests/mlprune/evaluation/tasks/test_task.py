@@ -3,13 +3,19 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
-from mlprune.errors import RecipeError, TaskFileError
+from mlprune.descriptions import TemplateTask
+from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task import TemplateTask, template_task
+from mlprune.evaluation.tasks.task import template_task
 
-MOOD = TemplateTask("mood", "{text} Mood: {candidate}.", "label", labels=("0", "1"), words=("sad", "glad"))
-QUIZ = TemplateTask("quiz", "Q: {question} A: {candidate} ({source})", "right", candidates="options", ties="shared")
+MOOD = TemplateTask(
+    name="mood", template="{text} Mood: {candidate}.", answer="label", labels=("0", "1"), words=("sad", "glad")
+)
+QUIZ = TemplateTask(
+    name="quiz", template="Q: {question} A: {candidate} ({source})", answer="right", candidates="options", ties="shared"
+)
 ROW = {"question": "Why?", "source": "web", "options": ["so", "no"], "right": "no"}
 
 
@@ -36,7 +42,7 @@ def test_a_row_may_list_its_own_candidates() -> None:
 
 
 def test_braces_and_a_candidate_in_front() -> None:
-    record = TemplateTask("t", "{candidate} {{is}} {x}", "y", labels=("a", "b"))
+    record = TemplateTask(name="t", template="{candidate} {{is}} {x}", answer="y", labels=("a", "b"))
     assert item_of(record, {"x": "it", "y": "a"}) == ChoiceItem("7", ("a", "b"), ("a {is} it", "b {is} it"), 0, (0, 0))
 
 
@@ -73,6 +79,7 @@ def test_a_row_that_does_not_fit_is_an_error(change: dict[str, Any]) -> None:
     ],
 )
 def test_a_wrong_description_is_an_error_that_names_the_task(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(RecipeError, match=message) as caught:
+    with pytest.raises(ValidationError, match=message) as caught:
         TemplateTask(**{**vars(MOOD), **values})
-    assert caught.value.context["task"] == "mood"
+    (error,) = caught.value.errors()
+    assert error["ctx"]["context"]["task"] == "mood"

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from mlprune.corpus.templates import format_labelled, language_label
+from mlprune.descriptions import TemplateTask
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.evaluation.tasks.task import Task, TemplateTask, template_task
+from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from mlprune.hashing import ordered_by_hash
 from mlprune.models.local_chain import local_chain
@@ -88,7 +89,7 @@ def test_only_the_scored_words_of_a_review_are_translated(tmp_path: Path) -> Non
 
 
 def test_texts_and_candidates_of_a_template_task_are_translated(tmp_path: Path) -> None:
-    record = TemplateTask("which", "{text} {candidate}.", "right", candidates="options")
+    record = TemplateTask(name="which", template="{text} {candidate}.", answer="right", candidates="options")
     row = {"text": "Il voit", "options": ["un chat", "un chien"], "right": "un chien"}
     task = template_task(record)
     item = translated(task, data_of(task, row, tmp_path))
@@ -97,7 +98,9 @@ def test_texts_and_candidates_of_a_template_task_are_translated(tmp_path: Path) 
 
 
 def test_labels_of_a_template_task_are_not_translated(tmp_path: Path) -> None:
-    task = template_task(TemplateTask("mood", "{text} It is {candidate}.", "label", labels=("sad", "glad")))
+    task = template_task(
+        TemplateTask(name="mood", template="{text} It is {candidate}.", answer="label", labels=("sad", "glad"))
+    )
     data = data_of(task, {"text": "Il rit", "label": "glad"}, tmp_path)
     assert [text.key for text in source_texts(task, data)] == ["text"]
     assert translated(task, data).texts == ("EN IL RIT It is sad.", "EN IL RIT It is glad.")

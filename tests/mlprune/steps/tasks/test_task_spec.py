@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from mlprune.descriptions import TemplateTask
 from mlprune.errors import RecipeError, TaskFileError
 from mlprune.evaluation.tasks.hub_datasets import HubSource, pinned
 from mlprune.evaluation.tasks.registry import HUB_SETS
-from mlprune.evaluation.tasks.task import TemplateTask
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
@@ -111,7 +111,9 @@ def test_a_data_set_of_the_recipe_replaces_the_built_in_one(tiny_inputs: Path) -
 XNLI = TaskSpec("xnli", "fr", "test", folder="xnli")
 TRANSLATION = TaskSpec("translation", "zh-Hant-en", "dev", 5, 1, is_corpus_half=True, shots=4, max_new_tokens=64)
 SUBSET = ExampleSubset.of(["1", "0", "4"])
-MOOD = TemplateTask("mood", "{text} {candidate}", "label", labels=("0", "1"), words=("bad", "good"))
+MOOD = TemplateTask(
+    name="mood", template="{text} {candidate}", answer="label", labels=("0", "1"), words=("bad", "good")
+)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_parameters_at_their_defaults_are_not_part_of_an_id() -> None:
 
 def test_keys_of_clusters_and_categories_are_neither_in_ids_nor_in_protocols() -> None:
     plain = replace(XNLI, task="mood", template=MOOD)
-    grouped = replace(plain, template=replace(MOOD, cluster="page", category="genre"))
+    grouped = replace(plain, template=MOOD.model_copy(update={"cluster": "page", "category": "genre"}))
     assert grouped.parameters == plain.parameters
     assert grouped.protocol.id == plain.protocol.id
     assert grouped.definition.cluster_key == "page"
@@ -171,7 +173,7 @@ def test_every_other_choice_changes_the_protocol() -> None:
         replace(XNLI, metrics=("ece",)),
         replace(XNLI, subset=SUBSET),
         replace(XNLI, task="mood", template=MOOD),
-        replace(XNLI, task="mood", template=replace(MOOD, words=("sad", "glad"))),
+        replace(XNLI, task="mood", template=MOOD.model_copy(update={"words": ("sad", "glad")})),
         TRANSLATION,
         replace(TRANSLATION, shots=1),
         replace(TRANSLATION, shot_seed=1),

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.task_metrics import task_metrics
 from mlprune.evaluation.tasks.items import ChoiceItem
-from mlprune.evaluation.tasks.task import Task, TemplateTask, template_task
+from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import read_items
 from tests.example_predictions import with_scores
 from tests.published_data import csv_tabs
@@ -17,7 +18,7 @@ from tests.published_data import csv_tabs
 N_ROWS = 300
 N_CANDIDATES = 5
 HEADER = ["Prompt", "Ans", "Candidate Ans", "Subject"]
-OWN = template_task(TemplateTask("own", "{prompt} {candidate}", "answer", candidates="candidates"))
+OWN = template_task(TemplateTask(name="own", template="{prompt} {candidate}", answer="answer", candidates="candidates"))
 """A task of a recipe; the first of its candidates with equal scores is predicted."""
 
 

@@ -1,0 +1,182 @@
+"""What a recipe describes and a step uses as it is: data sets of a hub, tasks, and neurons.
+
+Recipes are checked by these models, and built-in tasks describe their published data sets with them.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from mlprune.errors import RecipeError, TaskFileError
+from mlprune.hashing import with_defaults, without_defaults
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.languages import language_file_stems
+from mlprune.strict_model import Language, Model, as_pairs, as_tuple, with_context
+from mlprune.vocabulary import READABLE_SUFFIXES, NeuronActionName
+
+CONVERTED = "refs/convert/parquet"
+"""Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
+CANDIDATE = "candidate"
+"""Field of a template that is filled with each candidate."""
+
+
+class HubSet(Model):
+    """A data set of a hub. Paths refer to it as `hub:NAME` or `hub:NAME@REVISION`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
+    entry replaces the description of a built-in data set."""
+    files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
+    revision: str = "main"
+    """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
+    splits: Annotated[
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of splits to texts")
+    ] = (("dev", "validation"), ("test", "test"))
+    """Split of an evaluation -> its name in the files (`{dev: validation, test: test}`). Other splits do not exist."""
+    configs: Annotated[
+        tuple[tuple[Language, str], ...], BeforeValidator(as_pairs), Field(title="mapping of languages to texts")
+    ] = ()
+    """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
+    columns: Annotated[
+        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
+    ] = ()
+    """Key of the task -> column of the files, if they differ."""
+    id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
+    """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
+    aligned: bool = True
+    """Whether rows of one id are the same example in all languages; if not, ids include the language."""
+    skips_incomplete: bool = False
+    """Skip rows with an empty text or the label -1 instead of refusing the file."""
+    labels: Annotated[
+        tuple[tuple[int | str, int | str], ...], BeforeValidator(as_pairs), Field(title="mapping of labels to labels")
+    ] = ()
+    """Label in the files -> label of the task, if they differ, such as `{0: 1, 1: 2}`. Other labels are refused."""
+
+    @model_validator(mode="after")
+    def _patterns_are_of_tables(self) -> "HubSet":
+        if set(re.findall(r"{(.*?)}", self.name)) - {"config"}:
+            expected = "no braces except {config}"
+            raise with_context(RecipeError("wrong name of a hub's data set", expected=expected, got=self.name))
+        for pattern in self.files:
+            unknown = set(re.findall(r"{(.*?)}", pattern)) - {"config", "split"}
+            if unknown or not pattern.endswith(READABLE_SUFFIXES):
+                expected = f"{{config}}, {{split}}, and an ending of {READABLE_SUFFIXES}"
+                message = "wrong files of a hub's data set"
+                raise with_context(RecipeError(message, name=self.name, expected=expected, got=pattern))
+        return self
+
+    def patterns(self, language: str, split: str) -> list[tuple[str, ...]]:
+        """Return the patterns of a language's files for each possible name of the language, in the order of trial.
+
+        Raises:
+            TaskFileError: the data set has no such split.
+        """
+        splits, configs = dict(self.splits), dict(self.configs)
+        if split not in splits:
+            raise TaskFileError("the data set has no such split", name=self.name, expected=sorted(splits), got=split)
+        names = (configs[language],) if language in configs else language_file_stems(language)
+        return [tuple(pattern.format(config=config, split=splits[split]) for pattern in self.files) for config in names]
+
+    def repository(self, language: str) -> str:
+        """Return the name of the repository of a language."""
+        return self.name.replace("{config}", dict(self.configs).get(language, language))
+
+
+class TemplateTask(Model):
+    """A task that the recipe describes: a choice between candidates."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")]
+    """Name used by evaluations; it must differ from the built-in tasks."""
+    template: Annotated[str, Field(min_length=1)]
+    """The whole text. `{key}` is a text of the row; `{candidate}`, exactly once, is each candidate; `{{` is a brace."""
+    answer: Annotated[str, Field(min_length=1)]
+    """Key of the right candidate: its index from 0, or its text among the labels or candidates."""
+    labels: tuple[str, ...] = ()
+    """Labels as they are in the files, equal for all rows."""
+    words: tuple[str, ...] = ()
+    """Word for each label in the template; empty for the labels themselves."""
+    candidates: str | None = None
+    """Instead of labels: the key of the list of candidates in a row."""
+    ties: Literal["earlier", "shared"] = "earlier"
+    """Of candidates with equal scores the earlier one is predicted, or they share the credit (`shared`)."""
+    cluster: Annotated[str, Field(min_length=1)] | None = None
+    """Key of the name that rows depending on each other share, such as the passage of several questions: equal in all
+    languages. The key `cluster` if left out, in rows that have it."""
+    category: Annotated[str, Field(min_length=1)] | None = None
+    """Key of the kind of a row, such as its genre. The key `category` if left out, in rows that have it."""
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> "TemplateTask":
+        fields = self._fields()
+        if fields.count(CANDIDATE) != 1 or not all(name.isidentifier() for name in fields):
+            expected = "{candidate} once, and other {keys} of a row"
+            raise self._wrong("a template is wrong", expected=expected, got=self.template)
+        if bool(self.labels) == (self.candidates is not None):
+            raise self._wrong("a task has labels or candidates", expected="one of the two")
+        if self.labels and (len(set(self.labels)) < 2 or len(self.labels) != len(set(self.labels))):
+            raise self._wrong("wrong labels", expected="two or more, all different", got=self.labels)
+        if self.words and len(self.words) != len(self.labels):
+            raise self._wrong("wrong words", expected=f"one for each of {self.labels}", got=self.words)
+        return self
+
+    def _wrong(self, message: str, **context: object) -> PydanticCustomError:
+        return with_context(RecipeError(message, task=self.name, **context))
+
+    def _fields(self) -> list[str]:
+        try:
+            parsed = list(Formatter().parse(self.template))
+        except ValueError as err:
+            raise self._wrong("a template is wrong", reason=str(err), got=self.template) from err
+        plain = (name if not spec and not conversion else f"{name}:" for _, name, spec, conversion in parsed if name)
+        return [*plain, *("" for _, name, _, _ in parsed if name == "")]
+
+    @property
+    def parameters(self) -> JsonObject:
+        """Parameters of an id, without defaults. Of clusters and categories an id has the values, not the keys."""
+        return self.model_dump(mode="json", exclude_defaults=True, exclude={"cluster", "category"})
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that a row must have in addition to its id."""
+        return tuple(dict.fromkeys([*self.texts, self.answer]))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Keys whose texts are in the example's language."""
+        names = [name for name in self._fields() if name != CANDIDATE]
+        return tuple(dict.fromkeys([*names, *([self.candidates] if self.candidates else [])]))
+
+
+@dataclass(frozen=True)
+class NeuronSelection:
+    """The neurons that a variant lacks; the default thresholds are published (Tang et al., arXiv:2402.16438)."""
+
+    of: str
+    """Language whose neurons are meant."""
+    action: NeuronActionName
+    share: float = 0.01
+    """Of all neurons: the number of language-specific ones."""
+    quantile: float = 0.95
+    """Of all activation probabilities: the threshold above which a neuron belongs to a language."""
+    seed: int = 0
+    """Of a random control."""
+
+    @property
+    def of_language(self) -> "NeuronSelection":
+        """The selection that removes the neurons of the language, which a random control counts."""
+        return replace(self, action="remove", seed=0)
+
+    @property
+    def parameters(self) -> dict[str, JsonValue]:
+        """Parameters of an id, without defaults."""
+        return without_defaults(self)
+
+    @classmethod
+    def from_parameters(cls, parameters: JsonObject) -> "NeuronSelection":
+        """Build the selection from the parameters of a record."""
+        return with_defaults(cls, parameters)
