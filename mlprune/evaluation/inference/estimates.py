@@ -252,7 +252,7 @@ def interval_columns(name: str, interval: Interval | None) -> dict[str, JsonValu
     return {f"{name}_low": low, f"{name}_high": high}
 
 
-class Estimate(Protocol):
+class HasInterval(Protocol):
     """A value or a difference with its 95 % interval."""
 
     @property
@@ -276,7 +276,7 @@ class Estimate(Protocol):
         ...
 
 
-def estimate_columns(estimate: Estimate) -> dict[str, JsonValue]:
+def estimate_columns(estimate: HasInterval) -> dict[str, JsonValue]:
     """Return the columns of the catalog that all estimates have: interval, its rule, standard error, clusters."""
     return {
         **interval_columns("ci", estimate.interval),
