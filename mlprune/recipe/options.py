@@ -181,7 +181,7 @@ class MethodName(Generic[AnyMethod]):
             PydanticCustomError: no method has this name, or the plug-in cannot be used.
         """
         try:
-            if name not in (*self.lookup.names, *self.lookup.removed):
+            if name not in self.lookup.built_in and name not in (*self.lookup.removed, *self.lookup.names):
                 raise unknown_name(self.lookup.kind, name, self.lookup.names)
             self.lookup.find(name)
         except PluginError as err:
