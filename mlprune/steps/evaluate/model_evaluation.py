@@ -95,18 +95,14 @@ def tasks_cost(
     cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
     mask_bytes = sum(sizes.prunable) * MASK_BYTES
     running_bytes = batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
-    return JobCost(
-        step,
+    return replace(
+        JobCost.dense_pass(step, sizes, n_tokens, thread_bytes=running_bytes),
         flops=flops,
         n_passes=n_passes + 1 if n_passes else 0.0,
         fixed_bytes=SMALL_JOB_BYTES + mask_bytes + _kept_bytes(sizes),
-        thread_bytes=running_bytes,
         device_fixed_bytes=mask_bytes,
-        device_thread_bytes=running_bytes,
         transfer_bytes=mask_bytes,
         disk_bytes=disk_bytes,
-        n_tokens=n_tokens,
-        runs_model=True,
     )
 
 

@@ -82,18 +82,14 @@ def block_pass_cost(
     product_flops = size.n_tokens * gram_bytes / 8 if "products" in observed else 0
     gradient_flops = GRADIENT_PASSES * block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
     thread_bytes = batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
-    return JobCost(
-        step,
-        flops=block_flops(sizes, size.n_tokens) + n_blocks * product_flops + gradient_flops,
-        n_passes=1,
+    usual = JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+    return replace(
+        usual,
+        flops=usual.flops + n_blocks * product_flops + gradient_flops,
         fixed_bytes=max(COORDINATING_BYTES, fixed_bytes),
-        thread_bytes=thread_bytes,
         device_fixed_bytes=on_device,
-        device_thread_bytes=thread_bytes,
         transfer_bytes=stored_bytes,
         disk_bytes=float(n_blocks) * (squares_bytes + stored_bytes),
-        n_tokens=size.n_tokens,
-        runs_model=True,
     )
 
 
