@@ -134,72 +134,57 @@ def extend_plan(plan: Plan, store: Store) -> Plan:
     """
     if plan.common is None or not plan.searches:
         return plan
-    extension = _Extension(plan, store)
+    extension = _Extension(plan.common, store, made=plan.made)
     searches = [extension.continued(search) for search in plan.searches]
     finals = dict(plan.finals)
     by_name = {search.spec.name: search for search in searches}
-    for search in searches:
-        rival = by_name.get(f"{search.spec.name}-random") if "random" in search.spec.compare else None
-        is_ready = search.is_finished and (rival is None or rival.is_finished)
-        if is_ready and search.spec.name not in finals and search.is_reported:
-            finals[search.spec.name] = extension.report_of(search, rival)
-        key = f"{search.spec.name} schedule"
-        searched = extension.searched_by(search) if search.is_finished and key not in finals else None
-        if searched is not None:
-            finals[key] = searched
-    jobs, made = (*plan.jobs, *extension.jobs), plan.made | extension.made
+    for name, search in by_name.items():
+        if not search.is_finished:
+            continue
+        rival = by_name.get(f"{name}-random") if "random" in search.spec.compare else None
+        if name not in finals and search.is_reported and (rival is None or rival.is_finished):
+            finals[name] = plan_final(plan.common, search, rival, is_known=extension.is_known)
+            extension.add(finals[name].jobs)
+        key = f"{name} schedule"
+        if key not in finals:
+            searched = plan_searched(plan.recipe, plan.common, search, is_known=extension.is_known)
+            finals |= {} if searched is None else {key: searched}
+            extension.add(searched.jobs if searched else ())
+    jobs, made = (*plan.jobs, *extension.jobs), frozenset(extension.made)
     return replace(plan, jobs=jobs, searches=tuple(searches), finals=finals, made=made)
 
 
 class _Extension:
-    """The jobs that are added to a plan."""
+    """The jobs that are added to a plan.
 
-    def __init__(self, plan: Plan, store: Store) -> None:
-        assert plan.common is not None, "the plan has searches"
+    Args:
+        made: records that the plan makes already.
+    """
+
+    def __init__(self, common: SearchInputs, store: Store, *, made: Iterable[RecordKey]) -> None:
         self.jobs: list[Job] = []
-        self.made: set[RecordKey] = set()
-        """Records that they make."""
-        self._common = plan.common
-        self._given = plan.recipe
-        self._store = store
-        self._made_by_plan = plan.made
+        self.made = set(made)
+        """Records that the plan or these jobs make."""
+        self._common, self._store = common, store
+
+    def is_known(self, variant_id: str) -> bool:
+        """Whether a variant is planned or in the store."""
+        return ("variants", variant_id) in self.made or is_made(self._store, variant_id)
 
     def continued(self, search: PlannedSearch) -> PlannedSearch:
         """Return a search with all batches that can be planned; their jobs are added."""
         search = search.with_results(self._store)
         while not search.is_finished and not search.is_waiting:
-            search, jobs = plan_batch(self._common, search, is_known=self._is_known)
-            self._add(jobs)
+            search, jobs = plan_batch(self._common, search, is_known=self.is_known)
+            self.add(jobs)
             search = search.with_results(self._store)
         return search
 
-    def report_of(self, search: PlannedSearch, rival: PlannedSearch | None) -> PlannedFinal:
-        """Return the report of a finished search; its jobs are added."""
-        final = plan_final(self._common, search, rival, is_known=self._is_known)
-        self._add(final.jobs)
-        return final
-
-    def searched_by(self, search: PlannedSearch) -> PlannedFinal | None:
-        """Return the variants with the levels of a finished search's winner, if there are any; their jobs are added."""
-        planned = plan_searched(self._given, self._common, search, is_known=self._is_known)
-        self._add(planned.jobs if planned else ())
-        return planned
-
-    def _is_known(self, variant_id: str) -> bool:
-        return self._is_planned(("variants", variant_id)) or is_made(self._store, variant_id)
-
-    def _is_planned(self, key: RecordKey) -> bool:
-        return key in self._made_by_plan or key in self.made
-
-    def _add(self, jobs: Iterable[Job]) -> None:
-        """Add jobs without those whose records are made already, in the plan."""
-        for job in map(self._remaining, jobs):
-            if not all(map(self._is_planned, job.makes)):
-                self.jobs.append(job)
-                self.made.update(job.makes)
-
-    def _remaining(self, job: Job) -> Job:
-        """Return a job without the evaluations that another job makes."""
-        if not isinstance(job, EvaluateJob):
-            return job
-        return job.without({key[1] for key in job.makes if self._is_planned(key)})
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Add jobs without the evaluations that another job makes, unless all their records are made already."""
+        for job in jobs:
+            made = {key[1] for key in job.makes if key in self.made}
+            rest = job.without(made) if isinstance(job, EvaluateJob) else job
+            if not self.made.issuperset(rest.makes):
+                self.jobs.append(rest)
+                self.made.update(rest.makes)

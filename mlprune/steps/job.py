@@ -1,11 +1,7 @@
 """Jobs: one step on one piece of work, small enough to send to a worker, and what it costs.
 
-The cost of a job: floating-point operations, passes over the weights, memory and disk space.
-
 Costs follow from sizes alone: the recipe's sets and tasks, and the headers of the weight files. Estimates of memory
 are upper bounds. Estimates of tokens and disk space are close.
-
-Jobs: one step on one piece of work, small enough to send to a worker.
 
 A job knows the records that it makes and those that it needs. The driver decides when and where it runs.
 """

@@ -1,6 +1,4 @@
-"""Dense pass: run part of a demonstration set through the dense model, and what it costs.
-
-Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
+"""Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
 
 The statistics of a part fit in memory, however large the set is. Batches are formed within a part, longest
 demonstrations first.
