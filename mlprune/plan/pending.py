@@ -1,6 +1,4 @@
-"""Pending jobs of a plan: those without complete records, and retired files they make again.
-
-Pending jobs: the jobs of a plan without complete records and artefacts in the store.
+"""Pending jobs of a plan: those without complete records and artefacts in the store.
 
 Artefacts that were retired count as complete, unless the run makes them again.
 """
@@ -132,7 +130,8 @@ def pending_jobs(
     for job, makes, needs in keys_of_jobs:
         missing_needs = [key for key in needs if key in unmade]
         if missing_needs and repair and any(key in present for key in makes):
-            missing_needs = [key for key in missing_needs if not _made_meanwhile(store, key)]
+            # what another run made since the listing has sound dependents
+            missing_needs = [key for key in missing_needs if not (store.has_record(*key) and is_made(store, key))]
         has_new_needs = any(key not in known for key in missing_needs)
         outdated = set(makes) - set(job.also_made_elsewhere) if has_new_needs else set()
         files_record = job.artefact_record if job.artefact_record in present else None
@@ -164,11 +163,6 @@ def _set_aside(store: Store, key: RecordKey, *, stays: bool) -> None:
         copy_to_quarantine(store, record)
     elif record is not None:
         store.quarantine(record)
-
-
-def _made_meanwhile(store: Store, key: RecordKey) -> bool:
-    """Whether another run has made a record since the listing. The records that depend on it are then sound."""
-    return store.has_record(*key) and is_made(store, key)
 
 
 def is_made(store: Store, key: RecordKey) -> bool:
@@ -274,27 +268,18 @@ def groups_to_remake(survey: RetiredSurvey, retired: RetiredFiles, remake: Remak
     Raises:
         StoreError: pending jobs need retired files, and the run is not asked to make them again.
     """
-    if not remake.is_wanted:
-        require_present(retired, store=store)
-        return NONE_RETIRED
-    if not remake.variants:
-        return frozenset(retired.files)
-    return retired.needed | survey.groups_behind(("variants", variant_id) for variant_id in remake.variants)
-
-
-def require_present(retired: RetiredFiles, *, store: Store) -> None:
-    """Check that no pending job needs a retired file.
-
-    Raises:
-        StoreError: some do.
-    """
-    if retired.needed:
+    if retired.needed and not remake.is_wanted:
         raise StoreError(
             "files that this run needs were retired to save space",
             store=store.uri,
             got=f"{counted(len(retired.needed), 'group')} of files, such as {min(retired.needed)}",
             next=f"{remake_command(store.uri)} makes them again",
         )
+    if not remake.is_wanted:
+        return NONE_RETIRED
+    if not remake.variants:
+        return frozenset(retired.files)
+    return retired.needed | survey.groups_behind(("variants", variant_id) for variant_id in remake.variants)
 
 
 def remove_outdated_markers(store: Store, retired: RetiredFiles) -> None:

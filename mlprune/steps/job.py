@@ -1,11 +1,7 @@
 """Jobs: one step on one piece of work, small enough to send to a worker, and what it costs.
 
-The cost of a job: floating-point operations, passes over the weights, memory and disk space.
-
 Costs follow from sizes alone: the recipe's sets and tasks, and the headers of the weight files. Estimates of memory
 are upper bounds. Estimates of tokens and disk space are close.
-
-Jobs: one step on one piece of work, small enough to send to a worker.
 
 A job knows the records that it makes and those that it needs. The driver decides when and where it runs.
 """
@@ -82,6 +78,44 @@ class JobCost:
     one of them."""
     is_shared: bool = False
     """Whether idle replicas compute a part of the job."""
+
+    @classmethod
+    def small(cls, step: str, further_bytes: int = 0) -> "JobCost":
+        """Cost of a job that runs no model and needs little memory, or some bytes more."""
+        return cls(step, fixed_bytes=SMALL_JOB_BYTES + further_bytes)
+
+    @classmethod
+    def per_block(
+        cls, step: str, sizes: Footprint, weight_bytes: int, *, further_bytes: int = 0, writes_masks: bool = False
+    ) -> "JobCost":
+        """Cost of a job that runs no model and works on all blocks, one per thread.
+
+        Args:
+            weight_bytes: memory per prunable weight of a block.
+            further_bytes: further memory per block.
+        """
+        disk_bytes = n_block_weights(sizes) / 8 if writes_masks else SMALL_JOB_DISK_BYTES
+        return cls(step, thread_bytes=weight_bytes * sum(sizes.prunable) + further_bytes, disk_bytes=disk_bytes)
+
+    @classmethod
+    def dense_pass(
+        cls, step: str, sizes: Footprint, n_tokens: float, *, thread_bytes: int, n_runs: int = 1
+    ) -> "JobCost":
+        """Cost of a job that passes some tokens through all blocks, and keeps and writes no more than a small job.
+
+        Args:
+            thread_bytes: memory of the batches of one thread.
+            n_runs: how often a block runs in the pass.
+        """
+        return cls(
+            step,
+            flops=n_runs * block_flops(sizes, n_tokens),
+            n_passes=1,
+            thread_bytes=thread_bytes,
+            device_thread_bytes=thread_bytes,
+            n_tokens=n_tokens,
+            runs_model=True,
+        )
 
     def memory_bytes(self, n_threads: int) -> int:
         """Memory in addition to the process and the weights, if the model is in main memory."""
@@ -375,4 +409,4 @@ class SmallJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of a small job."""
-        return JobCost(self.step)
+        return JobCost.small(self.step)

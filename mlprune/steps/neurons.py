@@ -22,7 +22,6 @@ from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, make_identity
 from mlprune.steps.observe.hidden_states import activity_jobs
-from mlprune.steps.prune.mask_costs import combination_cost
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.sets import PlannedSets
 from mlprune.steps.variants.neuron_variant import NeuronVariant
@@ -121,7 +120,7 @@ class NeuronMasksJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
-        return combination_cost(self.step, sizes, n_parents=1)
+        return JobCost.per_block(self.step, sizes, 3, writes_masks=True)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the masks of all blocks, then the records.

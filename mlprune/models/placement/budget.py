@@ -1,6 +1,4 @@
-"""Memory budgets of a shard and its batches, and room for weights on accelerators.
-
-Room for weights on the accelerators of an actor: the one budget of the planner and of the loader.
+"""Memory budgets of a shard and its batches, and room for weights on accelerators, for planner and loader.
 
 On every accelerator, a share of the free memory minus the working memory of the jobs is for weights. The planner fills
 this room with the parts of a model by their sizes, in the order in which accelerate fills it with modules.

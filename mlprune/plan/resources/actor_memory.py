@@ -90,13 +90,13 @@ def makespan(costs: Iterable[JobCost], n_workers: int) -> float:
     Workers take the jobs of each step, the largest first. A job that they share is divided, so the result is a lower
     bound: the parts are whole batches.
     """
-    return sum(_busiest(step, n_workers, of=_flops) for step in _by_step(costs).values())
+    return sum(_busiest(step, n_workers, of=lambda cost: cost.flops) for step in _by_step(costs).values())
 
 
 def most_passes(costs: Iterable[JobCost], n_workers: int) -> float:
     """Passes over all weights of the busiest worker; every worker that shares a job reads all weights."""
     alone = (replace(cost, is_shared=False) for cost in costs)
-    return sum(_busiest(step, n_workers, of=_passes) for step in _by_step(alone).values())
+    return sum(_busiest(step, n_workers, of=lambda cost: cost.n_passes) for step in _by_step(alone).values())
 
 
 def _by_step(costs: Iterable[JobCost]) -> dict[str, list[JobCost]]:
@@ -113,14 +113,6 @@ def _busiest(costs: Sequence[JobCost], n_workers: int, *, of: Callable[[JobCost]
     for load in sorted((of(cost) for cost in costs if not cost.is_shared), reverse=True):
         heapreplace(workers, workers[0] + load)
     return max(sum(map(of, costs)) / n_workers, *workers)
-
-
-def _flops(cost: JobCost) -> float:
-    return cost.flops
-
-
-def _passes(cost: JobCost) -> float:
-    return cost.n_passes
 
 
 THREADS_PER_GPU = 2

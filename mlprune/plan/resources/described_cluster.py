@@ -1,6 +1,4 @@
-"""Machines of a described cluster, and the assignment of the actors of a pool to nodes.
-
-Descriptions of the machines of a cluster, so that a recipe can be planned for it from anywhere.
+"""Descriptions of the machines of a cluster, so that a recipe can be planned for it from anywhere.
 
     cluster   = group {"+" group}
     group     = [number "x"] "(" resource {"," resource} ")"
@@ -46,57 +44,39 @@ def parse_cluster(text: str) -> list[Node]:
         n = int(match["n"] or 1)
         if not 1 <= n <= MAX_MACHINES - len(nodes):
             raise BadInputError("the number of machines is out of range", expected=f"1 to {MAX_MACHINES:,}", got=n)
-        nodes += [_Machine(match["resources"]).node()] * n
+        nodes += [_machine(match["resources"])] * n
     return nodes
 
 
-class _Machine:
-    """The resources of a machine that are read so far."""
+def _machine(text: str) -> Node:
+    """The machine with these resources, as the planner sees it.
 
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._cpus: float | None = None
-        self._memory_bytes: int | None = None
-        self._gpus: tuple[Gpu, ...] | None = None
-        for resource in text.split(","):
-            self._read(resource.strip())
-
-    def node(self) -> Node:
-        """The machine as the planner sees it.
-
-        Raises:
-            BadInputError: CPUs or memory are missing.
-        """
-        if not self._memory_bytes or self._cpus is None:
-            missing = "memory in GiB" if self._cpus is not None else "CPUs"
-            raise _problem(f"a machine has no {missing}", self._text)
-        return Node(self._cpus, offered_bytes(self._memory_bytes), self._gpus or ())
-
-    def _read(self, resource: str) -> None:
+    Raises:
+        BadInputError: a resource has another form or comes twice, or CPUs or memory are missing.
+    """
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    gpus: tuple[Gpu, ...] | None = None
+    for resource in map(str.strip, text.split(",")):
         match = _RESOURCE.fullmatch(resource)
         if match is None:
             raise _problem("a resource of a machine has another form", resource)
         n, what = float(match["n"]), match["what"]
-        if _CPU.fullmatch(what):
-            self._require_new(resource, is_given=self._cpus is not None)
-            self._cpus = n
-        elif unit := _MEMORY.fullmatch(what):
-            self._require_new(resource, is_given=self._memory_bytes is not None)
-            if unit["unit"].lower() not in _UNIT_BYTES:
-                raise _problem("the memory of a machine is not in GiB or TiB", resource)
-            self._memory_bytes = int(n * _UNIT_BYTES[unit["unit"].lower()])
-        else:
-            self._require_new(resource, is_given=self._gpus is not None)
-            self._gpus = _gpus(n, what, resource)
-
-    def _require_new(self, resource: str, *, is_given: bool) -> None:
-        if is_given:
+        is_cpus, memory = _CPU.fullmatch(what), _MEMORY.fullmatch(what)
+        if (cpus if is_cpus else memory_bytes if memory else gpus) is not None:
             raise _problem("a machine has a resource twice", resource)
-
-
-def offered_bytes(memory_bytes: int) -> int:
-    """Return the part of a machine's memory that Ray offers to actors by default."""
-    return memory_bytes - min(int(memory_bytes * OBJECT_STORE_SHARE), OBJECT_STORE_BYTES)
+        if is_cpus:
+            cpus = n
+        elif memory is None:
+            gpus = _gpus(n, what, resource)
+        elif (unit := memory["unit"].lower()) in _UNIT_BYTES:
+            memory_bytes = int(n * _UNIT_BYTES[unit])
+        else:
+            raise _problem("the memory of a machine is not in GiB or TiB", resource)
+    if not memory_bytes or cpus is None:
+        raise _problem(f"a machine has no {'memory in GiB' if cpus is not None else 'CPUs'}", text)
+    object_store_bytes = min(int(memory_bytes * OBJECT_STORE_SHARE), OBJECT_STORE_BYTES)
+    return Node(cpus, memory_bytes - object_store_bytes, gpus or ())
 
 
 def _gpus(n: float, what: str, resource: str) -> tuple[Gpu, ...]:

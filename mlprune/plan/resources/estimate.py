@@ -1,11 +1,10 @@
 """Plan the pool of a run, and estimate what a plan needs: disk space, memory and time.
 
-Plan the pool of a run from the recipe and the resources of the nodes.
-
 `auto` takes as few shards as possible: first with all weights in the memory of the accelerators, then in main memory,
 then with some blocks offloaded to disk. Replicas use the remaining resources as long as there are jobs for them.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -182,22 +181,18 @@ class _Planning:
 
     def coordinator_bytes(self, n_shards: int) -> int:
         """Memory of a worker that coordinates shards in other actors; 0 if there is one shard."""
-        if n_shards == 1:
-            return 0
-        return PROCESS_BYTES + COORDINATING_BYTES
+        return 0 if n_shards == 1 else PROCESS_BYTES + COORDINATING_BYTES
 
     def _actor_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
+        """The memory of the actors with weights, which also run the jobs that do not run the model."""
         key = (n_shards, threads, location)
         if key not in self._memory:
-            self._memory[key] = self._planned_memory(n_shards, threads, location=location)
+            spans = plan_spans(len(self.sizes.blocks), n_shards)
+            gpus = ActorGpus(self.n_gpus, min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0)
+            self._memory[key] = plan_actor_memory(
+                self.sizes, spans, location, costs=self.costs, threads=threads, gpus=gpus
+            )
         return self._memory[key]
-
-    def _planned_memory(self, n_shards: int, threads: int, *, location: WeightLocation) -> ActorMemory | None:
-        """The memory of the actors with weights, which also run the jobs that do not run the model."""
-        spans = plan_spans(len(self.sizes.blocks), n_shards)
-        smallest_gpu = min((node.gpu_bytes for node in self.nodes), default=0) if self.n_gpus else 0
-        gpus = ActorGpus(self.n_gpus, smallest_gpu)
-        return plan_actor_memory(self.sizes, spans, location, costs=self.costs, threads=threads, gpus=gpus)
 
 
 def _refusal(planning: _Planning) -> BadInputError:
@@ -209,7 +204,8 @@ def _refusal(planning: _Planning) -> BadInputError:
     changes.append(dict.fromkeys(("replicas", "shards", "memory_gib_per_actor", "gpus_per_actor"), "auto"))
     candidates = (planning.compute.model_copy(update=change) for change in changes)
     fitting = next((compute for compute in candidates if replace(planning, compute=compute).pool()), None)
-    nodes = _format_nodes(planning.all_nodes)
+    counts = Counter(planning.all_nodes)
+    nodes = " + ".join(f"{n} x ({format_node(node)})" for node, n in counts.items()) or "no node"
     return BadInputError(
         "the model does not fit on the available machines",
         expected=recipe_line(fitting) if fitting else f"a machine with {needed} GiB of free memory for an actor",
@@ -221,12 +217,6 @@ def recipe_line(compute: ComputeConfig) -> str:
     """The section `compute` as one line of a recipe, without the keys at their default."""
     keys = compute.model_dump(exclude_defaults=True)
     return f"compute: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}"
-
-
-def _format_nodes(nodes: Sequence[Node]) -> str:
-    """The resources of the nodes; equal nodes are counted."""
-    texts = [f"{nodes.count(node)} x ({format_node(node)})" for node in dict.fromkeys(nodes)]
-    return " + ".join(texts) or "no node"
 
 
 SHORTEST_ROW = 32
@@ -315,15 +305,10 @@ def needs_of(plan: Plan, jobs: Sequence[Job], *, adopted: Collection[str] = ()) 
         rest = [job.without(adopted) if isinstance(job, EvaluateJob) else job for job in jobs]
         of_rest = costs_of(plan, sizes, rest)
         costs = [
-            replace(other if _runs(job) else JobCost(cost.step), disk_bytes=cost.disk_bytes)
+            replace(other if job.makes else JobCost.small(cost.step), disk_bytes=cost.disk_bytes)
             for cost, other, job in zip(costs, of_rest, rest, strict=True)
         ]
     return Needs(plan.recipe.compute, plan.model, sizes, tuple(costs))
-
-
-def _runs(job: Job) -> bool:
-    """Whether a job has something left to do without its adopted evaluations."""
-    return not isinstance(job, EvaluateJob) or bool(job.evaluations)
 
 
 def adopted_evaluations(jobs: Iterable[Job], store: Store) -> frozenset[str]:

@@ -1,6 +1,4 @@
-"""Kinds of accelerators, and rates that an estimate of time uses: measured, or stated for a kind.
-
-Kinds of accelerators: memory, stated peak rates of matrix products, and the share of the peak that is assumed.
+"""Kinds of accelerators, and rates that an estimate of time uses: measured on this machine, or stated for a kind.
 
 Peaks are those of the vendors' data sheets for dense matrices, without structured sparsity:
 
@@ -11,8 +9,6 @@ Peaks are those of the vendors' data sheets for dense matrices, without structur
 
 Memory is what the driver reports, which is less than the name of the card says. Rates of other versions (PCIe) are
 lower.
-
-Rates that an estimate of time uses: measured on this machine, or stated for a kind of accelerator.
 
 The rate of a CPU is measured with the products that the model's layers run, in as many threads as work at the same
 time, each with one thread of the tensor library.

@@ -1,6 +1,6 @@
 """Costs of searches and sensitivity analyses: trials, probes, items, and how long they take."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -105,77 +105,71 @@ def search_costs(plan: Plan, sizes: Footprint) -> tuple[SearchCost, ...]:
     Args:
         sizes: of the recipe's model.
     """
-    common = plan.common
-    if common is None:
+    if plan.common is None:
         return ()
-    sets = set_sizes(plan.jobs)
-    return tuple(
-        replace(
-            _search_cost(common, search, sizes=sizes, sets=sets),
-            n_searched=len(searched_entries(plan.recipe.variants, search.spec.name)),
-            searched=_searched_cost(plan.recipe, common, search.spec, sizes=sizes, sets=sets),
-        )
-        for search in plan.searches
-    )
+    costing = _Costing(plan.recipe, plan.common, sizes, set_sizes(plan.jobs))
+    return tuple(map(costing.of_search, plan.searches))
 
 
-def _search_cost(common: SearchInputs, search: PlannedSearch, *, sizes: Footprint, sets: SetSizes) -> SearchCost:
-    spec, batches = search.spec, forecast_batches(search.spec)
-    sweeps = tuple(_sweeps(common, spec, sizes=sizes, sets=sets))
-    sweeps = () if set(sweeps) == {NO_SWEEP} else sweeps
-    rungs = []
-    for rung in sorted({batch.rung for batch in batches}):
-        n_items = spec.rungs[rung]
-        of_rung = tuple(batch.n_trials for batch in batches if batch.rung == rung)
-        trial = _evaluation_cost(common, list(spec.rung_evaluations(n_items)), sizes=sizes, sets=sets)
-        rungs.append(
-            RungCost(n_items, of_rung, spec.n_scored(n_items), trial, sweeps if rung == batches[0].rung else ())
-        )
-    report = None
-    if search.is_reported:
-        cost = _evaluation_cost(common, spec.report_evaluations, sizes=sizes, sets=sets)
-        report = RungCost(None, (1 + len(spec.compare),), 0, cost)
-    return SearchCost(search, tuple(rungs), report)
+@dataclass(frozen=True)
+class _Costing:
+    """What the costs of searches follow from."""
 
+    given: Recipe
+    """The whole recipe."""
+    common: SearchInputs
+    sizes: Footprint
+    sets: SetSizes
 
-def _searched_cost(
-    given: Recipe, common: SearchInputs, spec: SearchSpec, *, sizes: Footprint, sets: SetSizes
-) -> RungCost | None:
-    """Return the cost of the variants that will have the winner's levels; None without such entries.
+    def of_search(self, search: PlannedSearch) -> SearchCost:
+        """Return the cost of a search, its report and the variants that will have its winner's levels."""
+        spec, batches = search.spec, forecast_batches(search.spec)
+        sweeps = tuple(self._sweeps(spec))
+        sweeps = () if set(sweeps) == {NO_SWEEP} else sweeps
+        rungs = []
+        for rung in sorted({batch.rung for batch in batches}):
+            n_items = spec.rungs[rung]
+            of_rung = tuple(batch.n_trials for batch in batches if batch.rung == rung)
+            trial = self._of_evaluations(spec.rung_evaluations(n_items))
+            of_first = sweeps if rung == batches[0].rung else ()
+            rungs.append(RungCost(n_items, of_rung, spec.n_scored(n_items), trial, of_first))
+        report = None
+        if search.is_reported:
+            report = RungCost(None, (1 + len(spec.compare),), 0, self._of_evaluations(spec.report_evaluations))
+        n_searched = len(searched_entries(self.given.variants, spec.name))
+        return SearchCost(search, tuple(rungs), report, n_searched, self._of_searched(spec))
 
-    The evaluations of each are counted as those of the variant with the most.
-    """
-    jobs = searched_jobs(given, common, spec)
-    costs = [(job, job.cost(sizes, sets)) for job in jobs if job.needs_chain]
-    evaluations = [cost for job, cost in costs if isinstance(job, EvaluateJob)]
-    sweeps = tuple(cost for job, cost in costs if isinstance(job, SweepJob))
-    n_variants = len({key for job in jobs for key in job.makes if key[0] == "variants"})
-    if not n_variants:
-        return None
-    trial = max(evaluations, key=lambda cost: cost.flops, default=JobCost("evaluate"))
-    n_without = n_variants - len(sweeps) if sweeps else 0
-    return RungCost(None, (n_variants,), 0, trial, (*sweeps, *[NO_SWEEP] * n_without), n_dense=0)
+    def _of_searched(self, spec: SearchSpec) -> RungCost | None:
+        """Return the cost of the variants that will have the winner's levels; None without such entries.
 
+        The evaluations of each are counted as those of the variant with the most.
+        """
+        jobs = searched_jobs(self.given, self.common, spec)
+        n_variants = len({key for job in jobs for key in job.makes if key[0] == "variants"})
+        if not n_variants:
+            return None
+        evaluations = [job.cost(self.sizes, self.sets) for job in jobs if isinstance(job, EvaluateJob)]
+        sweeps = [job.cost(self.sizes, self.sets) for job in jobs if isinstance(job, SweepJob)]
+        trial = max(evaluations, key=lambda cost: cost.flops, default=JobCost("evaluate"))
+        n_without = n_variants - len(sweeps) if sweeps else 0
+        return RungCost(None, (n_variants,), 0, trial, (*sweeps, *[NO_SWEEP] * n_without), n_dense=0)
 
-def _evaluation_cost(
-    common: SearchInputs, entries: Sequence[EvaluationConfig], *, sizes: Footprint, sets: SetSizes
-) -> JobCost:
-    """Return the cost of some evaluations of one variant."""
-    derived = derive_recipe(common.recipe, (), entries)
-    dense = plan_variants(derived, common.inputs, common.sets.by_profile)
-    (job,) = evaluation_jobs(derived, dense, plan_evaluations(derived, common.inputs, dense))
-    return job.cost(sizes, sets)
+    def _of_evaluations(self, entries: Iterable[EvaluationConfig]) -> JobCost:
+        """Return the cost of some evaluations of one variant."""
+        derived = derive_recipe(self.common.recipe, (), tuple(entries))
+        dense = plan_variants(derived, self.common.inputs, self.common.sets.by_profile)
+        (job,) = evaluation_jobs(derived, dense, plan_evaluations(derived, self.common.inputs, dense))
+        return job.cost(self.sizes, self.sets)
 
-
-def _sweeps(common: SearchInputs, spec: SearchSpec, *, sizes: Footprint, sets: SetSizes) -> Iterator[JobCost]:
-    """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
-    n_points = spec.space.n_points
-    for index in range(min(n_points, N_SAMPLE_POINTS)):
-        point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
-        derived = derive_recipe(common.recipe, (trial_entry(spec, point),), ())
-        variants = plan_variants(derived, common.inputs, common.sets.by_profile)
-        jobs = [job for job in variant_jobs(derived, common.inputs, variants) if job.needs_chain]
-        yield jobs[0].cost(sizes, sets) if jobs else NO_SWEEP
+    def _sweeps(self, spec: SearchSpec) -> Iterator[JobCost]:
+        """Yield the pass of the model that only the masks of one trial need, for some points of the space."""
+        n_points = spec.space.n_points
+        for index in range(min(n_points, N_SAMPLE_POINTS)):
+            point = spec.space.at(index * n_points // min(n_points, N_SAMPLE_POINTS))
+            derived = derive_recipe(self.common.recipe, (trial_entry(spec, point),), ())
+            variants = plan_variants(derived, self.common.inputs, self.common.sets.by_profile)
+            jobs = [job for job in variant_jobs(derived, self.common.inputs, variants) if job.needs_chain]
+            yield jobs[0].cost(self.sizes, self.sets) if jobs else NO_SWEEP
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from mlprune.steps.choices.outcome import (
 )
 from mlprune.steps.compare.differences import main_language, most_items
 from mlprune.steps.evaluate.results import predictions_of
-from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec, Families, families_of
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -81,7 +81,7 @@ class ChoiceJob(RecordJob):
         limits = [most_items(one.task) for one in (*self.dense.dev.values(), *self.dense.test.values())]
         n_values = N_RESAMPLES * len(self.candidates) * len(self.dense.dev)
         n_bytes = BYTES_PER_CLUSTER * max(limits) + BYTES_PER_VALUE * n_values
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+        return JobCost.small(self.step, n_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Choose by each criterion on dev, and compare the chosen candidates with dense on test."""

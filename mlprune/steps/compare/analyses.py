@@ -153,7 +153,7 @@ class NeuronRemovalsJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """The masks of one block."""
-        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
+        return JobCost.per_block(self.step, sizes, 4)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Count block by block and write the record."""

@@ -18,7 +18,7 @@ from mlprune.json_values import JsonValue
 from mlprune.languages import ENGLISH
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.steps.evaluate.results import StoredPredictions, on_shared_items, predictions_of
-from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
 from mlprune.store.parquet import Columns
@@ -159,7 +159,7 @@ class CompareJob(RecordJob):
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters."""
         limits = [most_items(evaluation.task) for evaluation, _ in self.pairs]
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + DRAW_BYTES * max(limits))
+        return JobCost.small(self.step, DRAW_BYTES * max(limits))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the languages one by one, then in groups."""

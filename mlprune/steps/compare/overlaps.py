@@ -215,7 +215,7 @@ class MaskOverlapJob(RecordJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Memory for the masks of one block of both variants."""
-        return JobCost(self.step, thread_bytes=4 * sum(sizes.prunable))
+        return JobCost.per_block(self.step, sizes, 4)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare the masks block by block."""

@@ -6,7 +6,7 @@ They can take gigabytes. The recipe sets a quota, and planning refuses what may 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -30,10 +30,8 @@ from mlprune.steps.job import (
     SMALL_JOB_BYTES,
     ChainLoader,
     JobCost,
-    SetSize,
     SetSizes,
     batch_bytes,
-    block_flops,
     computed_parameters,
     make_identity,
 )
@@ -57,6 +55,9 @@ LAYOUTS = {
     for dtype, kind in (("float32", "float"), ("float16", "half"))
 }
 """One row per token. float32 represents the numbers of bfloat16 models exactly."""
+
+COPIES = 3
+"""Copies of the raw activations of one part in memory: as they arrive, joined, and as files."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,19 @@ class ActivationsJob(DensePassJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """One pass over each part, whose activations are in memory until they are written."""
-        return activations_cost(
-            self.step,
-            sizes,
-            sets.get(self.demonstration_set_id, EMPTY_SET),
-            part_lengths=[len(part) for part in self.parts],
-            stored_bytes=self.most_bytes,
-            item_bytes=STORED_BYTES[self.dtype],
-            batch_tokens=self.batch_tokens,
+        part_lengths = [len(part) for part in self.parts]
+        n_demonstrations, size = sum(part_lengths), sets.get(self.demonstration_set_id, EMPTY_SET)
+        largest_share = max(part_lengths, default=0) / max(1, n_demonstrations)
+        n_tokens = size.n_tokens * n_demonstrations / max(1, size.n_demonstrations)
+        stored_bytes, item_bytes = self.most_bytes, STORED_BYTES[self.dtype]
+        thread_bytes = batch_bytes(sizes, self.batch_tokens)
+        return replace(
+            # an observed block runs twice
+            JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=thread_bytes, n_runs=2),
+            n_passes=len(part_lengths),
+            fixed_bytes=SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
+            disk_bytes=float(stored_bytes),
+            result_bytes=4.0 / item_bytes * stored_bytes,
         )
 
     def run(self, store: Store, chain: ChainLoader) -> None:
@@ -263,42 +269,3 @@ def _chosen(inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> t
             raise unknown("input of a block", name, all_inputs, error=RecipeError, demonstrations=planned.name)
     blocks = tuple(block for block in all_blocks if block in (config.blocks or all_blocks))
     return blocks, tuple(name for name in all_inputs if name in (config.inputs or all_inputs))
-
-
-COPIES = 3
-"""Copies of the raw activations of one part in memory: as they arrive, joined, and as files."""
-
-
-def activations_cost(
-    step: str,
-    sizes: Footprint,
-    size: SetSize,
-    *,
-    part_lengths: list[int],
-    stored_bytes: int,
-    item_bytes: int,
-    batch_tokens: int,
-) -> JobCost:
-    """Cost of storing raw activations.
-
-    Args:
-        size: of the whole set.
-        part_lengths: demonstrations in each part.
-        stored_bytes: of all activations, as stored.
-        item_bytes: of one stored activation.
-    """
-    n_demonstrations = sum(part_lengths)
-    largest_share = max(part_lengths, default=0) / max(1, n_demonstrations)
-    n_tokens = size.n_tokens * n_demonstrations / max(1, size.n_demonstrations)
-    return JobCost(
-        step,
-        flops=2 * block_flops(sizes, n_tokens),  # an observed block runs twice
-        n_passes=len(part_lengths),
-        fixed_bytes=SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
-        thread_bytes=batch_bytes(sizes, batch_tokens),
-        device_thread_bytes=batch_bytes(sizes, batch_tokens),
-        disk_bytes=float(stored_bytes),
-        n_tokens=n_tokens,
-        result_bytes=4.0 / item_bytes * stored_bytes,
-        runs_model=True,
-    )

@@ -54,14 +54,6 @@ GRADIENT_PASSES = 5
 time against 0.62 to 0.65 s, for one block of the shape of XGLM-564M and 1,024 tokens."""
 
 
-def observation_bytes(sizes: Footprint, size: SetSize, *, observed: Collection[StatisticsName]) -> int:
-    """Return the bytes of what is observed of one block of one set, as it is stored."""
-    n_products = 4 * (sizes.input_products + sizes.inputs) if "products" in observed else 0  # the upper triangles
-    n_sums = 16 * size.n_demonstrations * sizes.inputs if "sums" in observed else 0
-    n_gradients = 4 * sum(sizes.prunable) if "gradients" in observed else 0
-    return n_products + n_sums + n_gradients
-
-
 def block_pass_cost(
     step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, observed: Collection[StatisticsName]
 ) -> JobCost:
@@ -73,7 +65,9 @@ def block_pass_cost(
     """
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     squares_bytes = 4 * size.n_demonstrations * sizes.inputs
-    stored_bytes = observation_bytes(sizes, size, observed=observed)
+    stored_bytes = 4 * (sizes.input_products + sizes.inputs) if "products" in observed else 0  # the upper triangles
+    stored_bytes += 16 * size.n_demonstrations * sizes.inputs if "sums" in observed else 0
+    stored_bytes += 4 * sum(sizes.prunable) if "gradients" in observed else 0
     gram_bytes = 8 * sizes.input_products if "products" in observed else 0
     gradient_bytes = 8 * sum(sizes.prunable) if "gradients" in observed else 0
     on_device = state_bytes + gram_bytes + gradient_bytes
@@ -82,18 +76,14 @@ def block_pass_cost(
     product_flops = size.n_tokens * gram_bytes / 8 if "products" in observed else 0
     gradient_flops = GRADIENT_PASSES * block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
     thread_bytes = batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
-    return JobCost(
-        step,
-        flops=block_flops(sizes, size.n_tokens) + n_blocks * product_flops + gradient_flops,
-        n_passes=1,
+    usual = JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+    return replace(
+        usual,
+        flops=usual.flops + n_blocks * product_flops + gradient_flops,
         fixed_bytes=max(COORDINATING_BYTES, fixed_bytes),
-        thread_bytes=thread_bytes,
         device_fixed_bytes=on_device,
-        device_thread_bytes=thread_bytes,
         transfer_bytes=stored_bytes,
         disk_bytes=float(n_blocks) * (squares_bytes + stored_bytes),
-        n_tokens=size.n_tokens,
-        runs_model=True,
     )
 
 

@@ -1,13 +1,11 @@
-"""Dense pass: run part of a demonstration set through the dense model, and what it costs.
-
-Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
+"""Dense pass: run part of a demonstration set through the dense model and accumulate its statistics.
 
 The statistics of a part fit in memory, however large the set is. Batches are formed within a part, longest
 demonstrations first.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol, TypeVar
 
 import torch
@@ -25,15 +23,17 @@ from mlprune.processes.parallel import parallel_map
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import (
+    EMPTY_SET,
     SMALL_JOB_BYTES,
+    SMALL_JOB_DISK_BYTES,
     JobCost,
     ModelJob,
     ModelRef,
     RecordJob,
     RecordKey,
     SetSize,
+    SetSizes,
     batch_bytes,
-    block_flops,
     computed_parameters,
     make_identity,
 )
@@ -50,38 +50,14 @@ COORDINATING_BYTES = SMALL_JOB_BYTES + STATISTICS_BYTES
 """Memory of a worker whose model runs in other processes."""
 
 
-COUNT_DIGITS = 6
-"""Bytes of one count in a record, as text."""
-
-
 def statistics_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int) -> JobCost:
     """Cost of observing statistics of some demonstrations."""
     n_sums = size.n_demonstrations * sizes.inputs * len(sizes.blocks)
-    return JobCost(
-        step,
-        flops=block_flops(sizes, size.n_tokens),
-        n_passes=1,
+    return replace(
+        JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=batch_bytes(sizes, batch_tokens)),
         fixed_bytes=max(COORDINATING_BYTES, SMALL_JOB_BYTES + 5 * n_sums),  # float32, and a quarter for open files
-        thread_bytes=batch_bytes(sizes, batch_tokens),
-        device_thread_bytes=batch_bytes(sizes, batch_tokens),
         disk_bytes=4.0 * n_sums,
-        n_tokens=size.n_tokens,
         result_bytes=4.0 * n_sums,
-        runs_model=True,
-    )
-
-
-def one_pass_cost(step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, disk_bytes: float) -> JobCost:
-    """Cost of one pass over a set of which only sums are stored."""
-    return JobCost(
-        step,
-        flops=block_flops(sizes, size.n_tokens),
-        n_passes=1,
-        thread_bytes=batch_bytes(sizes, batch_tokens),
-        device_thread_bytes=batch_bytes(sizes, batch_tokens),
-        disk_bytes=disk_bytes,
-        n_tokens=size.n_tokens,
-        runs_model=True,
     )
 
 
@@ -112,6 +88,16 @@ class DensePassJob(SetJob, ModelJob):
     def shares_replicas(self) -> bool:
         """Return True: results of batches are small and are added in the order of the batches."""
         return True
+
+    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+        """One pass over the set, of which only sums are stored."""
+        size, thread_bytes = sets.get(self.demonstration_set_id, EMPTY_SET), batch_bytes(sizes, self.batch_tokens)
+        usual = JobCost.dense_pass(self.step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+        return replace(usual, disk_bytes=self.stored_bytes(sizes))
+
+    def stored_bytes(self, sizes: Footprint) -> float:
+        """Disk space of the sums: by default that of a record."""
+        return SMALL_JOB_DISK_BYTES
 
 
 def dense_pass(

@@ -37,12 +37,15 @@ from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples
 from mlprune.numeric.statistics.clusters import Array, Interval
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import EMPTY_SET, SMALL_JOB_DISK_BYTES, ChainLoader, JobCost, SetSizes
-from mlprune.steps.observe.dense_pass import COUNT_DIGITS, DensePassJob, dense_pass, one_pass_cost, pass_jobs
+from mlprune.steps.job import ChainLoader
+from mlprune.steps.observe.dense_pass import DensePassJob, dense_pass, pass_jobs
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
 from mlprune.steps.sets import PlannedSets
 from mlprune.store.parquet import Layout, columns_of, decode_numeric, encode_numeric
 from mlprune.store.store import Store
+
+COUNT_DIGITS = 6
+"""Bytes of one count in a record, as text."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,6 @@ class Influence:
 @dataclass(frozen=True)
 class BlockInfluenceJob(DensePassJob):
     """Run a demonstration set through the dense model and compare the states before and after each block."""
-
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """One pass over the set."""
-        size = sets.get(self.demonstration_set_id, EMPTY_SET)
-        disk_bytes = SMALL_JOB_DISK_BYTES
-        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compare all batches and write the record.
@@ -134,11 +131,9 @@ LAYOUT = Layout("hidden_sums", 1, {"block": "int32", "n_tokens": "int64", "sums"
 class HiddenMeansJob(DensePassJob):
     """Run a demonstration set through the dense model and sum the hidden states after every block."""
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """One pass over the set."""
-        size = sets.get(self.demonstration_set_id, EMPTY_SET)
-        disk_bytes = 8.0 * sizes.hidden * len(sizes.blocks)
-        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+    def stored_bytes(self, sizes: Footprint) -> float:
+        """A mean in float64 per block and feature."""
+        return 8.0 * sizes.hidden * len(sizes.blocks)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sum the batches in order, then write the sums and the record.
@@ -182,11 +177,9 @@ def mean_states(store: Store, means_id: str) -> Tensor:
 class NeuronActivityJob(DensePassJob):
     """Run a demonstration set through the dense model and count how often each neuron fires."""
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
-        """One pass over the set."""
-        size = sets.get(self.demonstration_set_id, EMPTY_SET)
-        disk_bytes = float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
-        return one_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, disk_bytes=disk_bytes)
+    def stored_bytes(self, sizes: Footprint) -> float:
+        """A count per neuron."""
+        return float(COUNT_DIGITS * sizes.widest * len(sizes.blocks))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sum the counts of all batches and write the record.

@@ -116,7 +116,7 @@ class CollectPartsJob(SetJob):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """The cost of a small job."""
-        return JobCost(self.step)
+        return JobCost.small(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Sum the magnitudes of the parts in order and write the record; the parts' jobs have written the statistics.

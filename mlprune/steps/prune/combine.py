@@ -15,7 +15,6 @@ from mlprune.pruning.scoring import LayerLevels, described_levels
 from mlprune.recipe import Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, RecordKey, SetSizes, make_identity
-from mlprune.steps.prune.mask_costs import combination_cost
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
@@ -50,7 +49,7 @@ class CombineJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """All blocks, one per thread."""
-        return combination_cost(self.step, sizes, n_parents=len(self.variant.parent_ids))
+        return JobCost.per_block(self.step, sizes, len(self.variant.parent_ids) + 2, writes_masks=True)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the masks of all blocks, then the records."""

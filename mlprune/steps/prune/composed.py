@@ -168,7 +168,7 @@ class ComposeVariantJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """That of a small job."""
-        return JobCost(self.step)
+        return JobCost.small(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the record of the composition, then that of the variant.

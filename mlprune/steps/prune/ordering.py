@@ -11,7 +11,7 @@ from mlprune.json_values import JsonValue
 from mlprune.methods import StatisticsName
 from mlprune.models.checkpoint.weight_files import read_block
 from mlprune.models.families.records import FAMILIES, Family
-from mlprune.models.placement.memory_estimate import Footprint
+from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
 from mlprune.pruning.block_inputs import (
     NO_INPUTS,
     BlockInputs,
@@ -27,6 +27,7 @@ from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, refinement_tables
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.job import (
+    SMALL_JOB_BYTES,
     ChainLoader,
     Identity,
     Job,
@@ -41,7 +42,6 @@ from mlprune.steps.loss_records import loss_keys, losses_of
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.steps.prune.block_values import read_block_values
-from mlprune.steps.prune.mask_costs import MethodCost, ordering_cost
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant import DenseVariant, variant_row
 from mlprune.steps.variants.variant_rows import write_variants
@@ -136,6 +136,73 @@ def _factors(store: Store, ordering: Ordering, selection: StatisticsSelection, *
     )
 
 
+SUMS_BYTES = 16
+"""Bytes per feature and demonstration of the sums of features of a block: a sum and a deviation in float64."""
+LEVEL_BYTES = 1
+"""Bytes per weight of the levels of one block until they are written."""
+
+
+@dataclass(frozen=True)
+class MethodCost:
+    """What the score and the refiner of a variant need besides the weights."""
+
+    needs: tuple[StatisticsName, ...] = ()
+    """Statistics that they read."""
+    n_sets: int = 1
+    changes_weights: bool = False
+    bytes_per_weight: int = 0
+    """Memory per weight of a layer while the score works on it."""
+    n_demonstrations: int = 0
+    """Of the largest set, at most; the sums of features of a set are in memory until its moments are known."""
+
+    def fixed_bytes(self, sizes: Footprint) -> int:
+        """Memory of the statistics of one block, of each set and combined, and of its new weights."""
+        n_matrices = self.n_sets + (self.n_sets > 1) + 0.5
+        products = int(8 * n_matrices * sizes.input_products) if "products" in self.needs else 0
+        gradients = 4 * (self.n_sets + 1) * sum(sizes.prunable) if "gradients" in self.needs else 0
+        sums = SUMS_BYTES * self.n_demonstrations * sizes.inputs if "sums" in self.needs else 0
+        return products + gradients + sums + self.changed_bytes(sizes)
+
+    def changed_bytes(self, sizes: Footprint) -> int:
+        """Size of the new weights of one block, float32."""
+        return 4 * sum(sizes.prunable) if self.changes_weights else 0
+
+
+ONLY_SCORES = MethodCost()
+"""Of a score that keeps the weights, and reads no more than sums of squares."""
+
+
+def ordering_cost(
+    step: str,
+    sizes: Footprint,
+    *,
+    n_sparsities: int,
+    permuted_group: int | None = None,
+    method: MethodCost = ONLY_SCORES,
+) -> JobCost:
+    """Cost of ordering the weights of one block, and of refining its masks.
+
+    Args:
+        permuted_group: M if the inputs of a layer are permuted before N:M.
+        method: of the variant.
+    """
+    block_bytes = pruning_bytes(sizes, n_threads=0)
+    layer_bytes = pruning_bytes(sizes, n_threads=1) - block_bytes
+    return JobCost(
+        step,
+        fixed_bytes=SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
+        thread_bytes=layer_bytes
+        + _permutation_bytes(sizes, permuted_group)
+        + method.bytes_per_weight * max(sizes.prunable),
+        disk_bytes=sum(sizes.prunable) * n_sparsities.bit_length() / 8 + method.changed_bytes(sizes),
+    )
+
+
+def _permutation_bytes(sizes: Footprint, group: int | None) -> int:
+    """Memory to permute a layer: its scores in the found order and while they are sorted, and two gain matrices."""
+    return 0 if group is None else 8 * sizes.prunable[0] + 16 * (sizes.widest // group) ** 2
+
+
 @dataclass(frozen=True)
 class OrderBlockJob(RecordJob):
     """Score and order one block for all sparsities of an ordering."""
@@ -211,7 +278,7 @@ class CollectVariantsJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """That of a small job."""
-        return JobCost(self.step)
+        return JobCost.small(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write the records. The mask files exist already."""
@@ -241,7 +308,7 @@ class DenseVariantJob(Job):
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """That of a small job."""
-        return JobCost(self.step)
+        return JobCost.small(self.step)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write both records."""

@@ -12,7 +12,7 @@ observing them again.
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -42,8 +42,10 @@ from mlprune.pruning.block_inputs import (
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.mask_files import StoredChanges, mask_path, weights_path, write_block_masks, write_block_weights
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, keep_masks, refinement_tables
+from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job import (
     EMPTY_SET,
+    SMALL_JOB_BYTES,
     ChainLoader,
     Identity,
     JobCost,
@@ -52,11 +54,13 @@ from mlprune.steps.job import (
     RecordKey,
     SetSize,
     SetSizes,
+    batch_bytes,
+    n_block_weights,
 )
 from mlprune.steps.loss_records import loss_keys
+from mlprune.steps.observe.block_pass import GRADIENT_PASSES
 from mlprune.steps.observe.statistics_files import write_part
-from mlprune.steps.prune.mask_costs import MethodCost, sweep_cost
-from mlprune.steps.prune.ordering import Ordering, sparsities_of
+from mlprune.steps.prune.ordering import LEVEL_BYTES, ONLY_SCORES, MethodCost, Ordering, ordering_cost, sparsities_of
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
 from mlprune.steps.variants.variant_rows import mask_artefacts, weight_artefacts, write_variants
 from mlprune.store.records import Artefact, Record
@@ -207,6 +211,44 @@ def _concatenated(observation: SweepObservation, keys: list[Key]) -> dict[str, T
 
 def _keys_of(batches: Batches, role: str) -> list[Key]:
     return [key for key in batches if key[0] == role]
+
+
+def sweep_cost(
+    step: str,
+    sizes: Footprint,
+    size: SetSize,
+    *,
+    batch_tokens: int,
+    score: ScoreSpec,
+    changes_weights: bool,
+    method: MethodCost = ONLY_SCORES,
+) -> JobCost:
+    """Cost of pruning block after block, with statistics of the pruned blocks before.
+
+    Args:
+        size: of all demonstration sets of the sweep together.
+        score: of the sweep.
+        changes_weights: whether new weights are computed from Gram matrices and stored.
+        method: of the variant, if it reads more than sums of squares.
+    """
+    ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
+    gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
+    weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
+    state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
+    block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
+    gram_bytes = max(gram_bytes, method.fixed_bytes(sizes))
+    fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes
+    layer_bytes = ordering.thread_bytes + score.method.bytes_per_weight * max(sizes.prunable)
+    thread_bytes = max(layer_bytes, batch_bytes(sizes, batch_tokens))
+    new_weight_bytes = sizes.itemsize if changes_weights else 0
+    n_runs = 2 + (GRADIENT_PASSES if "gradients" in method.needs else 0)
+    return replace(
+        JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes, n_runs=n_runs),
+        fixed_bytes=fixed_bytes,
+        device_fixed_bytes=fixed_bytes - SMALL_JOB_BYTES,
+        transfer_bytes=sum(sizes.prunable) * (LEVEL_BYTES + new_weight_bytes) + block_statistics_bytes,
+        disk_bytes=n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
+    )
 
 
 @dataclass(frozen=True)

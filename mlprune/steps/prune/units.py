@@ -23,8 +23,7 @@ from mlprune.pruning.mask_files import biases_path, mask_path, write_block_masks
 from mlprune.pruning.scoring import BlockLevels, described_levels
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, most_demonstrations
-from mlprune.steps.prune.mask_costs import MethodCost, units_cost
-from mlprune.steps.prune.ordering import Ordering, stored_inputs
+from mlprune.steps.prune.ordering import LEVEL_BYTES, MethodCost, Ordering, stored_inputs
 from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
 from mlprune.steps.variants.variant_rows import Row, write_variants
 from mlprune.store.records import Record
@@ -145,6 +144,16 @@ def new_biases(
             moments = moments_of(read_moments(block), files.family.input_of(layer), block=block)
             biases[layer] = compensated_bias(weight, bias, removed=removed, moments=moments)
     return biases
+
+
+def units_cost(step: str, sizes: Footprint, *, method: MethodCost) -> JobCost:
+    """Cost of choosing heads and neurons of all blocks and writing their masks, block by block.
+
+    Args:
+        method: of the variant; every thread reads the statistics of its block.
+    """
+    further_bytes = max(sizes.prunable) * (8 + LEVEL_BYTES) + method.fixed_bytes(sizes)
+    return JobCost.per_block(step, sizes, 2 * LEVEL_BYTES, further_bytes=further_bytes, writes_masks=True)
 
 
 @dataclass(frozen=True)

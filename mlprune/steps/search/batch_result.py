@@ -13,7 +13,7 @@ from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.search.method import EvaluatedTrial, ProposedTrial, incumbent, winner
-from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes
+from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes
 from mlprune.steps.search.measured_sums import read_measured_sums
 from mlprune.steps.search.spec import SearchSpec
 from mlprune.steps.search.values import BatchValues
@@ -116,7 +116,7 @@ class BatchResultJob(RecordJob):
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
         """Cost of the signs and resamples of all clusters, and of the values of all candidates in all resamples."""
         n_values = len(self._candidates) * len(self.dense.evaluations)
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + measuring_bytes(self.spec.n_items, n_values=n_values))
+        return JobCost.small(self.step, measuring_bytes(self.spec.n_items, n_values=n_values))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compute all values and write the batch."""

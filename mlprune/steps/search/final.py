@@ -24,7 +24,7 @@ from mlprune.search.objective import Measure
 from mlprune.steps.compare.comparisons import comparison_jobs
 from mlprune.steps.compare.differences import most_items
 from mlprune.steps.evaluate.model_evaluation import plan_evaluations
-from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, Job, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, Job, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.prune.requested_variants import plan_variants
 from mlprune.steps.questions.answers import answer_jobs
 from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
@@ -101,7 +101,7 @@ class SearchResultJob(RecordJob):
         limits = [most_items(one.task) for one in self.dense.evaluations]
         n_clusters = max([self.spec.n_items, *limits])
         n_values = (1 + len(self.finalists)) * max(1, len(limits))
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + measuring_bytes(n_clusters, n_values=n_values))
+        return JobCost.small(self.step, measuring_bytes(n_clusters, n_values=n_values))
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Compute the values on both splits and write the record."""

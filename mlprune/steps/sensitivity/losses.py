@@ -32,7 +32,7 @@ from mlprune.numeric.statistics.multiplicity import max_t_p_values
 from mlprune.pruning.spec import Scope
 from mlprune.steps.compare.differences import DRAW_BYTES, group_columns, main_language, most_items
 from mlprune.steps.evaluate.results import predictions_by_language
-from mlprune.steps.job import SMALL_JOB_BYTES, ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
+from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
 from mlprune.store.store import Store
@@ -236,7 +236,7 @@ class SensitivityJob(RecordJob):
         limits = [most_items(evaluation.task) for evaluation in self.dense]
         n_values = N_RESAMPLES * len(self.probes) * len(self.dense)
         n_bytes = DRAW_BYTES * max(limits) + BYTES_PER_VALUE * n_values
-        return JobCost(self.step, fixed_bytes=SMALL_JOB_BYTES + n_bytes)
+        return JobCost.small(self.step, n_bytes)
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Write a row per unit and language or group, and a row per pair of languages."""

@@ -11,11 +11,13 @@ import pytest
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
+from mlprune.plan.stages import STAGES, Name, Planning
 from mlprune.recipe import parse_recipe
 from mlprune.search.space import Point
 from mlprune.steps.compare.overlaps import FeatureOverlapJob
 from mlprune.steps.demonstrate.writing import DemonstrateJob, MixJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.job import Job
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.store.store import Store
 from tests.mlprune.steps.search.played_search import (
@@ -54,6 +56,19 @@ def ids_of(plan: Plan, *kinds: str) -> set[str]:
 
 def planned(folder: Path, recipe: dict[str, Any]) -> Plan:
     return build_plan(parse_recipe(recipe, folder=folder))
+
+
+def test_a_further_stage_is_one_entry(tiny_inputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = planned(tiny_inputs, small_recipe())
+
+    def name_it(planning: Planning) -> list[Job]:
+        planning.names.append(Name("variant", "further", "0" * 20))
+        return planning.jobs[:2]
+
+    monkeypatch.setattr("mlprune.plan.plan.STAGES", (*STAGES, name_it))
+    after = planned(tiny_inputs, small_recipe())
+    assert after.names == (*before.names, Name("variant", "further", "0" * 20))
+    assert keys(after) == keys(before), "a job that is planned twice is kept once"
 
 
 @pytest.fixture(params=["tiny_run", "method_run"])

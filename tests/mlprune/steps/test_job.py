@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import mlprune.steps
-from mlprune.models.placement.memory_estimate import footprint
+from mlprune.models.placement.memory_estimate import Footprint, footprint
 from mlprune.plan import Plan
 from mlprune.steps.demonstrate.writing import set_sizes
 from mlprune.steps.job import (
     SMALL_JOB_BYTES,
+    SMALL_JOB_DISK_BYTES,
     ChainLoader,
     Job,
+    JobCost,
     ModelRef,
     RecordJob,
     RecordKey,
@@ -85,3 +89,31 @@ def test_every_job_of_every_method_costs_memory_and_disk_space(method_plan: Plan
         assert cost.disk_bytes > 0
         assert cost.runs_model == job.needs_chain
         assert cost.flops or not job.needs_chain
+
+
+COUNTS = st.integers(0, 10**12)
+LAYERS = st.lists(st.integers(1, 10**9), min_size=1, max_size=7).map(tuple)
+MODELS = st.builds(
+    lambda n_blocks, layers: Footprint(1, (1,) * n_blocks, 1, 1, 1, layers, 1, 1, 1, 1, 1), st.integers(1, 96), LAYERS
+)
+
+
+@given(MODELS, COUNTS, COUNTS, st.integers(1, 4))
+def test_every_constructor_of_costs_gives_its_formula(sizes: Footprint, n: int, n_bytes: int, n_runs: int) -> None:
+    n_weights = sum(sizes.prunable)
+    assert JobCost.small("prune", n_bytes) == JobCost("prune", fixed_bytes=64 * 2**20 + n_bytes)
+    of_masks = JobCost.per_block("prune", sizes, n_runs, further_bytes=n_bytes, writes_masks=True)
+    expected = JobCost("prune", thread_bytes=n_runs * n_weights + n_bytes)
+    assert of_masks == replace(expected, disk_bytes=len(sizes.blocks) * n_weights / 8)
+    assert JobCost.per_block("prune", sizes, n_runs, further_bytes=n_bytes) == expected
+    assert JobCost.dense_pass("observe", sizes, n, thread_bytes=n_bytes, n_runs=n_runs) == JobCost(
+        "observe",
+        flops=n_runs * (2.0 * n * (len(sizes.blocks) * n_weights)),
+        n_passes=1,
+        fixed_bytes=SMALL_JOB_BYTES,
+        thread_bytes=n_bytes,
+        device_thread_bytes=n_bytes,
+        disk_bytes=SMALL_JOB_DISK_BYTES,
+        n_tokens=n,
+        runs_model=True,
+    )

@@ -20,7 +20,8 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, ModelRef, SetSize, block_flops
 from mlprune.steps.observe.dense_pass import statistics_cost
-from mlprune.steps.prune.mask_costs import ordering_cost, sweep_cost
+from mlprune.steps.prune.ordering import ordering_cost
+from mlprune.steps.prune.sweep import sweep_cost
 
 A100, V100 = GPU_KINDS["A100-80GB"].memory_bytes, GPU_KINDS["V100-32GB"].memory_bytes
 

@@ -21,7 +21,7 @@ from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, SetSize
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, statistics_cost
-from mlprune.steps.prune.mask_costs import ordering_cost
+from mlprune.steps.prune.ordering import ordering_cost
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 MIB = 2**20

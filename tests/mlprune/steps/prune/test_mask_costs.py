@@ -10,9 +10,9 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job import SMALL_JOB_BYTES, SetSize, block_flops
 from mlprune.steps.prune.block_values import OutliersJob
 from mlprune.steps.prune.combine import CombineJob
-from mlprune.steps.prune.mask_costs import MethodCost, ordering_cost, sweep_cost, units_cost
-from mlprune.steps.prune.ordering import OrderBlockJob
-from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.prune.ordering import MethodCost, OrderBlockJob, ordering_cost
+from mlprune.steps.prune.sweep import SweepJob, sweep_cost
+from mlprune.steps.prune.units import units_cost
 from tests.mlprune.steps.job_costs import N_WEIGHTS, SET_TOKENS, costs_by_class
 from tests.tiny_models import HIDDEN
 

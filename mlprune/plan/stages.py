@@ -1,0 +1,224 @@
+"""The stages of a plan, in order; each adds to what the ones before it planned."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
+
+from mlprune.evaluation.tasks.hub_datasets import HubSource
+from mlprune.recipe import Recipe
+from mlprune.steps.baselines.baselines import add_baselines, baseline_jobs
+from mlprune.steps.choices.choice import choice_jobs
+from mlprune.steps.compare.analyses import analysed_sets, layer_error_jobs, removal_jobs
+from mlprune.steps.compare.comparisons import comparison_jobs
+from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
+from mlprune.steps.evaluate.model_evaluation import evaluated_lines, evaluation_jobs, plan_evaluations
+from mlprune.steps.inputs import Inputs
+from mlprune.steps.job import Job
+from mlprune.steps.neurons import add_neuron_variants, neuron_mask_jobs
+from mlprune.steps.observe.activations import activation_jobs
+from mlprune.steps.observe.hidden_states import neuron_jobs
+from mlprune.steps.observe.passes import PlannedObservation, plan_observation
+from mlprune.steps.prune.combine import add_combinations
+from mlprune.steps.prune.mask_jobs import all_observations, variant_jobs
+from mlprune.steps.prune.requested_variants import plan_variants
+from mlprune.steps.quantise import add_quantised, quantise_jobs
+from mlprune.steps.questions.answers import answer_jobs
+from mlprune.steps.questions.asked import PlannedQuestion, asked_baselines, plan_questions
+from mlprune.steps.search.batches import PlannedSearch, searches_of
+from mlprune.steps.search.from_recipe import search_specs
+from mlprune.steps.search.spec import SearchInputs
+from mlprune.steps.sensitivity.probes import PlannedSensitivity, plan_sensitivity, sensitivity_jobs, with_probes
+from mlprune.steps.sets import DemonstrationPlan, distinct_sets
+from mlprune.steps.tasks.evaluation import EvaluationSpec
+from mlprune.steps.tasks.stored_items import item_jobs
+from mlprune.steps.variants.planned_variant import PlannedVariant
+
+
+class Name(NamedTuple):
+    """A name of a recipe."""
+
+    kind: str
+    name: str
+    id: str
+    """Id, or the commit of a data set."""
+
+
+@dataclass
+class Planning:
+    """What is planned of a recipe so far."""
+
+    recipe: Recipe
+    inputs: Inputs
+    sets: DemonstrationPlan = field(default_factory=lambda: DemonstrationPlan({}))
+    sensitivity: PlannedSensitivity = field(default_factory=PlannedSensitivity)
+    variants: Mapping[str, PlannedVariant] = field(default_factory=dict)
+    """Id -> variant, without probes of sensitivity analyses."""
+    evaluations: Mapping[str, tuple[EvaluationSpec, ...]] = field(default_factory=dict)
+    """Variant id -> its evaluations, without those of the analyses."""
+    jobs: list[Job] = field(default_factory=list)
+    """Every job comes after those that it needs. Some may be there more than once."""
+    names: list[Name] = field(default_factory=list)
+    questions: tuple[PlannedQuestion, ...] = ()
+    common: SearchInputs | None = None
+    """What the batches of the searches are planned from; None without searches."""
+    searches: tuple[PlannedSearch, ...] = ()
+
+    @cached_property
+    def observations(self) -> list[PlannedObservation]:
+        """The dense passes over the sets of the default profile."""
+        return [plan_observation(self.recipe, self.inputs, planned) for planned in distinct_sets(self.sets.default)]
+
+    @property
+    def all_variants(self) -> dict[str, PlannedVariant]:
+        """The variants and the probes."""
+        return {**self.variants, **self.sensitivity.variants}
+
+    @property
+    def all_evaluations(self) -> Mapping[str, tuple[EvaluationSpec, ...]]:
+        """The evaluations of variants and probes."""
+        return with_probes(self.evaluations, self.sensitivity)
+
+    def name_variants(self, variants: Iterable[PlannedVariant]) -> None:
+        """Add the names of some variants; an entry may have none."""
+        for variant in variants:
+            given = ["dense"] if variant.is_dense else []
+            given += [entry.name for entry in variant.entries if entry.name]
+            self.names += [Name("variant", name, variant.id) for name in given]
+
+    def name_data_sets(self, sources: Iterable[HubSource | None]) -> None:
+        """Add the names and commits of the hub data sets that are read."""
+        repositories = (pair for source in sources if source is not None for pair in source.repositories)
+        self.names += [Name("data_set", name, commit) for name, commit in repositories]
+
+
+Stage = Callable[[Planning], Iterable[Job]]
+"""Adds what it plans to the planning; returns its jobs, which are added in this order."""
+
+
+def plan_sets(plan: Planning) -> Iterable[Job]:
+    """Plan the demonstration sets, which share no line with the evaluations."""
+    plan.sets = plan_demonstrations(plan.recipe, plan.inputs, evaluated=evaluated_lines(plan.recipe, plan.inputs))
+    plan.names.append(Name("base_model", str(plan.inputs.base_row["source"]), plan.inputs.base.id))
+    plan.names += [Name("demonstration_set", planned.name, planned.id) for planned in plan.sets.distinct]
+    plan.name_data_sets(planned.spec.hub for planned in plan.sets.distinct)
+    return [job for planned in plan.sets.distinct for job in planned.jobs]
+
+
+def plan_probes(plan: Planning) -> Iterable[Job]:
+    """Plan the probes of the sensitivity analyses, whose losses the schedules of variants may read."""
+    plan.sensitivity = plan_sensitivity(plan.recipe, plan.inputs, plan.sets)
+    plan.inputs = replace(plan.inputs, losses=plan.sensitivity.losses)
+    plan.name_variants(plan.sensitivity.variants.values())
+    plan.names += [Name("sensitivity", record.entry, record.id) for record in plan.sensitivity.losses]
+    return ()
+
+
+def plan_named_variants(plan: Planning) -> Iterable[Job]:
+    """Plan the variants: by scores, without neurons, combined, quantised, and baselines."""
+    recipe, inputs = plan.recipe, plan.inputs
+    variants = plan_variants(recipe, inputs, plan.sets.by_profile)
+    variants = add_neuron_variants(recipe, inputs, plan.sets.default, variants)
+    variants = add_quantised(add_combinations(recipe, inputs, variants))
+    plan.variants = add_baselines(recipe, inputs, plan.sets.default, variants)
+    plan.name_variants(plan.variants.values())
+    return ()
+
+
+def plan_named_evaluations(plan: Planning) -> Iterable[Job]:
+    """Plan the evaluations of the variants."""
+    plan.evaluations = plan_evaluations(plan.recipe, plan.inputs, plan.variants)
+    plan.name_data_sets(evaluation.task.hub for specs in plan.evaluations.values() for evaluation in specs)
+    return ()
+
+
+def observe(plan: Planning) -> Iterable[Job]:
+    """Run the dense model over demonstration sets.
+
+    Raises:
+        RecipeError: an entry wants raw activations that do not exist, or that may exceed their quota.
+    """
+    recipe, inputs, sets = plan.recipe, plan.inputs, plan.sets.default
+    analysed = analysed_sets(recipe, sets)
+    passes = all_observations(recipe, inputs, plan.observations, plan.all_variants, products_of=analysed)
+    activations = activation_jobs(recipe, inputs, (planned for named in sets.values() for planned in named))
+    return [*(job for one in passes for job in one.jobs), *activations, *neuron_jobs(recipe, inputs, sets)]
+
+
+def measure_sensitivity(plan: Planning) -> Iterable[Job]:
+    """Measure the losses of the probes."""
+    variants, evaluations = plan.variants, plan.all_evaluations
+    return sensitivity_jobs(plan.recipe, plan.inputs, plan.sensitivity, variants=variants, evaluations=evaluations)
+
+
+def make_variants(plan: Planning) -> Iterable[Job]:
+    """Make the variants that are no probes."""
+    probes, variants = plan.sensitivity.variants, plan.variants.values()
+    others = {key: variant for key, variant in plan.variants.items() if key not in probes}
+    return [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *quantise_jobs(variants)]
+
+
+def evaluate(plan: Planning) -> Iterable[Job]:
+    """Score the variants, the base model first, so that a worker loads each model once."""
+    jobs = evaluation_jobs(plan.recipe, plan.all_variants, plan.all_evaluations)
+    return [
+        *item_jobs(evaluation for specs in plan.evaluations.values() for evaluation in specs),
+        *baseline_jobs(plan.variants, plan.evaluations),
+        *sorted(jobs, key=lambda job: job.chain_model != plan.inputs.model),
+    ]
+
+
+def compare(plan: Planning) -> Iterable[Job]:
+    """Analyse and compare variants, masks and features."""
+    recipe, analyses, variants = plan.recipe, plan.recipe.analyses, plan.variants.values()
+    return [
+        *removal_jobs(recipe, plan.inputs, variants),
+        *layer_error_jobs(recipe, plan.inputs, plan.sets.default, variants),
+        *comparison_jobs(
+            plan.inputs,
+            plan.observations,
+            plan.variants,
+            plan.evaluations,
+            shares=analyses.overlap_shares,
+            profiles=analyses.profile,
+            most_overlaps=analyses.mask_overlaps,
+            mask_pairs=analyses.mask_pairs,
+            asked=asked_baselines(recipe),
+        ),
+    ]
+
+
+def choose(plan: Planning) -> Iterable[Job]:
+    """Choose variants on dev."""
+    return choice_jobs(plan.variants, plan.evaluations)
+
+
+def answer(plan: Planning) -> Iterable[Job]:
+    """Plan the questions, whose answers follow from the comparisons and choices."""
+    plan.questions = plan_questions(plan.recipe, plan.inputs, plan.variants, jobs=plan.jobs)
+    return answer_jobs(plan.questions)
+
+
+def plan_searches(plan: Planning) -> Iterable[Job]:
+    """Plan the searches; the jobs of their batches follow from results."""
+    plan.common = SearchInputs(plan.recipe, plan.inputs, plan.sets) if plan.recipe.searches else None
+    plan.searches = searches_of(search_specs(plan.recipe, plan.inputs, plan.sets))
+    plan.names += [Name("search", search.spec.name, search.id) for search in plan.searches]
+    return ()
+
+
+STAGES: Sequence[Stage] = (
+    plan_sets,
+    plan_probes,
+    plan_named_variants,
+    plan_named_evaluations,
+    observe,
+    measure_sensitivity,
+    make_variants,
+    evaluate,
+    compare,
+    choose,
+    answer,
+    plan_searches,
+)
+"""All stages, in the order in which they plan."""
