@@ -112,7 +112,7 @@ def cost_words(method: Method) -> str:
 class CombinationRow:
     """What goes with one score: the names of each registry, separated by commas, `all`, or `-` for none.
 
-    Scores without statistics have aggregations only `with a refiner`, which reads some.
+    Scores of weights without statistics have aggregations only `with a refiner`, which reads some.
     """
 
     score: str
@@ -140,7 +140,7 @@ COMBINATION_NOTES = (
 def combinations() -> Iterator[CombinationRow]:
     """Yield what goes with each built-in score."""
     for name, score in SCORES.items():
-        of_model = any(structure_of(one).of_model for one in score.structures)
+        of_model = structure_of(score.structures[0]).of_model
         schedules = {one: not of_model and (bool(score.needs) or not SCHEDULES[one].needs) for one in SCHEDULES}
         refiners = {
             one: not score.changes_weights and bool({*score.structures} & {*refiner.structures})
@@ -153,7 +153,7 @@ def combinations() -> Iterator[CombinationRow]:
             ", ".join(score.structures),
             "uniform" if of_model else _names(schedules),
             _names(refiners),
-            _names(aggregations) if score.needs else "with a refiner",
+            _names(aggregations) if score.needs else "-" if of_model else "with a refiner",
         )
 
 

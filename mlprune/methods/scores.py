@@ -78,7 +78,20 @@ SCORES: Mapping[str, Score] = {
         parameters=FlapParameters,
     ),
     "magnitude": Score("magnitude alone", formula="|W[i, j]|"),
-    "random": Score("uniform random numbers", formula="U(0, 1)", parameters=RandomParameters),
+    "random": Score(
+        "uniform random numbers",
+        formula="U(0, 1)",
+        parameters=RandomParameters,
+        structures=("row", "matrix", "alpha", "N:M", "blocks"),
+    ),
+    "block_influence": Score(
+        "how much a block turns the hidden states of a demonstration set",
+        citation="X. Men et al., *ShortGPT: Layers in Large Language Models are More Redundant Than You Expect*, "
+        "arXiv:2403.03853",
+        formula="mean over tokens of 1 - cosine of the states before and after the block",
+        structures=("blocks",),
+    ),
+    "given": Score("the blocks of the scope, all of which are removed", structures=("blocks",)),
     "ria": Score(
         "relative importance of the weight times a power of the feature norm",
         citation=PLUG_AND_PLAY,

@@ -10,6 +10,7 @@ STRUCTURES: Mapping[str, Structure] = {
     "matrix": Structure("the whole matrix"),
     "alpha": Structure("an output row, by a share of the sum of its scores", citation=WANDA, masks_nest=False),
     "units": Structure("attention heads and neurons of all blocks together", masks_nest=False, of_model=True),
+    "blocks": Structure("blocks of the model, which are removed as a whole", of_model=True),
     "N:M": Structure("M consecutive inputs of a row, of which N are removed"),
 }
 

@@ -58,7 +58,7 @@ def check_kind(entry: "VariantFields") -> None:
             raise ValueError(f"of names an entry twice, got {list(entry.of)}")
     elif entry.score is None:
         raise ValueError("a variant needs a score, or combine and of")
-    elif entry.sparsity is None and entry.schedule.kind != "search":
+    elif entry.sparsity is None and entry.schedule.kind != "search" and entry.score != "given":
         raise ValueError("a variant needs a sparsity")
 
 
@@ -117,7 +117,7 @@ def check_units(entry: "VariantFields") -> None:
     Raises:
         ValueError: one does not apply.
     """
-    if entry.score is None or not entry.sparsity or ":" in entry.group:
+    if entry.score is None or not entry.sparsity or ":" in entry.group or entry.group == "blocks":
         return
     if not STRUCTURE_METHODS.find(entry.group)[0].of_model:
         return
@@ -133,6 +133,31 @@ def check_units(entry: "VariantFields") -> None:
         if got != expected:
             wanted = "no scope" if key == "scope" else f"{key}: {expected or 'left out'}"
             raise ValueError(f"structure {entry.group} needs {wanted}, got {got}")
+
+
+OF_BLOCKS = frozenset(
+    ("name", "against", "score", "structure", "sparsity", "demonstrations", "propagation", "seed", "scope")
+)
+"""Keys of an entry with structure blocks. Its scope has the blocks of which some are removed."""
+
+
+def check_blocks(entry: "VariantFields", score: Score) -> None:
+    """Check the options of a variant that lacks whole blocks.
+
+    Raises:
+        ValueError: one does not apply, or the score needs another one.
+    """
+    if "blocks" not in (entry.group, score.structures[0]):
+        return
+    _require_structure(entry, f"score {entry.score}", score.structures)
+    defaults = {key: type(entry).model_fields[key].default for key in entry.model_fields_set - OF_BLOCKS}
+    refused = sorted(key for key, default in defaults.items() if getattr(entry, key) != default)
+    if refused:
+        raise ValueError(f"structure blocks takes {', '.join(sorted(OF_BLOCKS))}, and not {', '.join(refused)}")
+    if entry.scope.layers or entry.scope.without_layers:
+        raise ValueError("structure blocks removes whole blocks: leave layers out of the scope")
+    if entry.score == "given" and (entry.sparsity is not None or not entry.scope.blocks):
+        raise ValueError("score given removes all blocks of the scope: it needs scope: {blocks: ...} and no sparsity")
 
 
 def check_choice_of_demonstrations(entry: "VariantFields") -> None:
@@ -231,11 +256,12 @@ class VariantFields(Model):
     resample: Seed | None = None
     """Seed of a bootstrap: all demonstrations are drawn with replacement; magnitude and random ignore it."""
     sparsity: Sparsity | None = None
-    """Share of weights removed from each comparison group; 0 is the dense variant. Optional for structure N:M and
-    schedule search."""
+    """Share of weights removed from each comparison group, or of blocks; 0 is the dense variant. Optional for structure
+    N:M and schedule search; score given has none."""
     structure: StructureName | None = None
     """Comparison group: an output row, the whole matrix, Wanda's alpha variant, or M consecutive inputs of a row, of
-    which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`)."""
+    which N are removed; M has to divide every layer's number of inputs (`row`; sparsegpt and alps: `matrix`). `blocks`
+    removes whole blocks of the model, which hidden states then pass unchanged."""
     permute: bool = False
     """structure N:M: permute the inputs of each layer first, so that the scores that are kept have a higher sum; the
     mask is N:M in the permuted order only."""
@@ -272,7 +298,7 @@ class VariantFields(Model):
     def reads_statistics(self) -> bool:
         """Whether the variant reads demonstrations."""
         is_pruned = bool(self.sparsity) or (self.sparsity is None and self.schedule.kind == "search")
-        return is_pruned and bool(self.needs)
+        return is_pruned and (bool(self.needs) or self.score == "block_influence")
 
     @property
     def needs(self) -> tuple[StatisticsName, ...]:
@@ -389,6 +415,7 @@ class VariantFields(Model):
             check_permuted(self, score)
         if self.profile == "paper" and self.tokens != "all":
             raise ValueError("profile paper counts all tokens, padding included")
+        check_blocks(self, score)
         if self.sparsity:
             check_structure(self, score)
             if score.changes_weights:

@@ -31,6 +31,8 @@ CREATE OR REPLACE TABLE variants (
     bits BIGINT,                   -- bits of a weight after rounding to the nearest quantisation level; NULL if weights are not quantised
     quantisation_group BIGINT,     -- consecutive inputs of a row that share a quantisation scale; NULL if weights are not quantised
     neurons JSON,                  -- feed-forward neurons that the variant lacks: {"action": remove, only or random, "of": language}, with share and quantile if they are not at their defaults; NULL for other variants
+    n_removed_blocks BIGINT,       -- number of whole blocks that the variant lacks; NULL for other structures
+    removed_blocks BIGINT[],       -- these blocks, ascending, numbered from 0
     plugins JSON,                  -- methods that are plug-ins: kind -> name, sha256 of the source, and distribution and version or file; NULL for none
     mask_sha256 VARCHAR,           -- fingerprint of the keep masks: equal if and only if the same weights are kept; NULL for dense
     PRIMARY KEY (variant_id)

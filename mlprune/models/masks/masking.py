@@ -9,9 +9,12 @@ changes after the block was loaded.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 
 from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
@@ -33,6 +36,28 @@ from mlprune.models.masks.block_changes import (
 from mlprune.numeric.masks.packed_masks import PackedMask, replace_mask, write_masked
 from mlprune.numeric.weights.quantisation import Quantisation, quantise
 from mlprune.processes.parallel import parallel_map
+
+
+@dataclass(frozen=True)
+class RemovedBlock(BlockChanges):
+    """A block that is passed by: hidden states go through it unchanged. Its weights stay dense."""
+
+    masks: Mapping[str, PackedMask] = field(default_factory=dict)
+
+
+def pass_by(
+    hidden_states: Tensor, *args: object, block: int, returns_tuple: bool, **kwargs: object
+) -> Tensor | tuple[Tensor]:
+    """Replace the forward of a removed block.
+
+    A cache gets a placeholder of one number per token, because the model's code sizes the masks of later tokens by the
+    first block of each kind.
+    """
+    n_rows, n_tokens, _ = hidden_states.shape
+    for cache in (value for value in (*args, *kwargs.values()) if isinstance(value, Cache)):
+        placeholder = hidden_states.new_zeros(n_rows, 1, n_tokens, 1)
+        cache.update(placeholder, placeholder, block)
+    return (hidden_states,) if returns_tuple else hidden_states
 
 
 class MaskedBlocks:
@@ -166,6 +191,7 @@ class MaskedBlocks:
         """Set every layer of a block to its new or dense weight, zero what its mask removes, and quantise it."""
         masks, weights, layers = changes.masks, changes.weights, self._family.layers
         self._sources.pop(block, None)
+        self._set_forward(block, is_removed=isinstance(changes, RemovedBlock))
         self._quantisations[block] = changes.quantisation
         self._biases.set(block, changes.biases, is_loaded=not self._is_on_disk(block))
         if block in self._offloaded:
@@ -185,6 +211,13 @@ class MaskedBlocks:
             if layer in masks or layer in weights or changes.quantisation is not None:
                 has_values = layer in weights or block in self._offloaded or changes.quantisation is not None
                 self._changed[block, layer] = None if has_values else masks[layer]
+
+    def _set_forward(self, block: int, *, is_removed: bool) -> None:
+        """Let hidden states pass a block unchanged, or run it again."""
+        own = vars(self._blocks[block])
+        own.pop("forward", None)
+        if is_removed:
+            own["forward"] = partial(pass_by, block=block, returns_tuple=self._family.block_returns_tuple)
 
     def _is_changing(self, block: int, layer: str, changes: BlockChanges) -> bool:
         """Whether a layer gets another weight or another mask than it has."""

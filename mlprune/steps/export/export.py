@@ -3,7 +3,8 @@
 Make an exported folder smaller: cut out the heads and neurons whose outputs a variant removes completely.
 
 Other removed weights stay zeros. If all blocks keep equal numbers and the config has keys for them, the folder is a
-plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers.
+plain Hugging Face folder. Otherwise it gets `load_smaller.py`, which loads it with torch and transformers. Whole blocks
+that a variant lacks are left out of every export, which stays a plain folder.
 
 Export a variant as a Hugging Face folder, on demand; the store does not contain exports.
 
@@ -13,21 +14,25 @@ those and in its model card; and where the variant adds biases, in its config an
 """
 
 import json
+import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoConfig, PretrainedConfig
 
 from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError, unknown
-from mlprune.json_values import JsonObject
+from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at, read_json_object, weight_name
+from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, family_at, read_json_object, weight_name
 from mlprune.models.families.checks import unit_layouts
 from mlprune.models.families.records import Family
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
@@ -35,6 +40,8 @@ from mlprune.steps.export.added_biases import added_layers, index_added_file, re
 from mlprune.steps.export.model_card import model_card, section
 from mlprune.steps.export.tensor_changes import checked_changes, removed_weights, require_hashes
 from mlprune.steps.inputs import require_base_model
+from mlprune.steps.variants.variant_rows import removed_blocks
+from mlprune.steps.variants.variant_text import block_ranges
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -98,6 +105,78 @@ def smaller_text(model: SmallerModel) -> str:
     )
 
 
+def remove_blocks(folder: Path, family: Family, removed: Collection[int]) -> str:
+    """Remove blocks from a folder with all weights, and number the others anew; a file is in memory at a time.
+
+    Returns: the section of a model card about it.
+    Raises:
+        BadInputError: the numbers of blocks have a meaning in the model.
+    """
+    loaded = AutoConfig.from_pretrained(folder, local_files_only=True)
+    n_blocks = loaded.num_hidden_layers
+    values = values_without_blocks(loaded, removed)
+    number_of = {block: number for number, block in enumerate(_others(n_blocks, removed))}
+    _write_json(folder / "config.json", {**read_json_object(folder / "config.json"), **values})
+    places: dict[str, JsonValue] = {}
+    n_bytes = 0
+    for name in (file for file in WeightFiles(folder, family).file_names if file != INDEX_FILE):
+        tensors = _renumbered(folder / name, family, number_of)
+        (folder / name).unlink()
+        if tensors:
+            save_file(tensors, folder / name, metadata={"format": "pt"})
+        places |= dict.fromkeys(tensors, name)
+        n_bytes += sum(tensor.nbytes for tensor in tensors.values())
+    if (folder / INDEX_FILE).exists():
+        _write_json(folder / INDEX_FILE, {"metadata": {"total_size": n_bytes}, "weight_map": places})
+    names = ", ".join(block_ranges(sorted(removed)))
+    return (
+        f"{len(number_of)} of {n_blocks} blocks remain. Removed, by their numbers from 0 in the base model: {names}.\n"
+    )
+
+
+def values_without_blocks(config: PretrainedConfig, removed: Collection[int]) -> dict[str, JsonValue]:
+    """Return the number of blocks and the lists by block of a config without some blocks, by their keys in its file.
+
+    Lists that the file leaves out are part of it: their defaults follow from the numbers of the blocks.
+
+    Raises:
+        BadInputError: the attention of a block depends on its number.
+    """
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        message = "the attention of a block depends on its number, so no smaller folder has the same outputs"
+        raise BadInputError(message, setting="scale_attn_by_inverse_layer_idx", expected=False, got=True)
+    others = _others(config.num_hidden_layers, removed)
+    values: dict[str, JsonValue] = {
+        key: [value[block] for block in others]
+        for key, value in config.to_dict().items()
+        if "layer" in key and isinstance(value, list) and len(value) == config.num_hidden_layers
+    }
+    return values | {config.attribute_map.get("num_hidden_layers", "num_hidden_layers"): len(others)}
+
+
+def _others(n_blocks: int, removed: Collection[int]) -> list[int]:
+    return [block for block in range(n_blocks) if block not in removed]
+
+
+def _renumbered(file: Path, family: Family, number_of: Mapping[int, int]) -> dict[str, Tensor]:
+    """Return the tensors of a file without those of removed blocks, under their new names.
+
+    Args:
+        number_of: number of a block that remains -> its new one.
+    """
+    prefix, _, path = family.blocks.partition(".")  # files may leave the first part of names out
+    pattern = re.compile(rf"((?:{prefix}\.)?{re.escape(path)}\.)(\d+)(\..+)")
+    tensors = {}
+    with safe_open(str(file), framework="pt") as opened:
+        for name in sorted(opened.keys()):
+            match = pattern.fullmatch(name)
+            if match is None:
+                tensors[name] = opened.get_tensor(name).clone()  # the file is about to be replaced
+            elif int(match[2]) in number_of:
+                tensors[f"{match[1]}{number_of[int(match[2])]}{match[3]}"] = opened.get_tensor(name).clone()
+    return tensors
+
+
 def _n_blocks(files: WeightFiles, family: Family) -> int:
     block = 0
     while files.has(weight_name(family, block, family.layers[0])):
@@ -135,7 +214,8 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
         variant_id: a variant of the store; the dense one is allowed.
         model_path: folder of its base model.
         out: folder to make; it may exist if it is empty.
-        smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`.
+        smaller: whether to cut out the heads and neurons that are removed as a whole; see `make_smaller`. Whole blocks
+            that the variant lacks are always left out.
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
@@ -146,7 +226,7 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
     """
     variant = variant_record(store, variant_id)
     require_exportable(variant)
-    card = model_card(store, variant, form="smaller" if smaller else "zeros")
+    card = model_card(store, variant, form="smaller" if smaller or removed_blocks(variant) else "zeros")
     try:
         target = out.expanduser().resolve()
         require_free(target)
@@ -195,11 +275,16 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
         temporary.mkdir()
         copy_files(model_path, temporary)
         zeros = write_zero_biases(temporary, added) if added else {}
-        changed = _write_changes(store, variant, temporary, model_path=model_path)
+        removed = removed_blocks(variant)
+        changed = {} if removed else _write_changes(store, variant, temporary, model_path=model_path)
         if added:
             index_added_file(temporary, zeros)
         hashes = require_hashes(temporary, model_path, {**zeros, **changed})
-        if smaller:
+        if removed:
+            text = remove_blocks(temporary, family_at(temporary), removed)
+            hashes = tensor_hashes(temporary)
+            card = "\n".join((card, *section("Smaller model", text)))
+        elif smaller:
             model = make_smaller(temporary, family_at(temporary), removed_weights(store, variant))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))

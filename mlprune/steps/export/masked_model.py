@@ -5,10 +5,12 @@ weights are then written in place, so the model takes the memory of its base mod
 reaches the files.
 """
 
+from collections.abc import Collection
 from itertools import chain
 from pathlib import Path
 
 import torch
+from torch import nn
 from transformers import GenerationConfig, PreTrainedModel
 
 from mlprune.errors import BadInputError
@@ -17,9 +19,9 @@ from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.models.meta_model import MetaModel, checked_blocks, source_of
 from mlprune.pruning.mask_files import StoredChanges
-from mlprune.steps.export.export import variant_record
+from mlprune.steps.export.export import values_without_blocks, variant_record
 from mlprune.steps.inputs import require_base_model
-from mlprune.steps.variants.variant_rows import stored_changes
+from mlprune.steps.variants.variant_rows import removed_blocks, stored_changes
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
@@ -42,7 +44,8 @@ def load_masked_model(
     Returns: the model in evaluation mode; in the default dtype it has the weights that the run evaluated.
     Raises:
         StoreError: the store has no such variant.
-        BadInputError: the folder contains another model, or the variant has an intervention at run time.
+        BadInputError: the folder contains another model, the variant has an intervention at run time, or it lacks
+            blocks and the numbers of blocks have a meaning in the model.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: the model cannot be read.
     """
@@ -57,6 +60,8 @@ def load_masked_model(
     changes = stored_changes(store, variant_id)
     if changes is not None:
         _apply(meta, changes)
+    if removed := removed_blocks(variant):
+        _drop_blocks(meta, removed)
     if (folder / GENERATION_CONFIG).is_file():
         meta.model.generation_config = GenerationConfig.from_pretrained(str(folder), local_files_only=True)
     meta.model.name_or_path = str(folder)
@@ -85,6 +90,21 @@ def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
     meta.load(names, device=device, copies=dtypes != {DTYPES[meta.dtype]})
     if device is not None:
         meta.model.to(device)  # the buffers
+
+
+def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
+    """Remove blocks from a model that has all of them, and number the others anew."""
+    values = values_without_blocks(meta.model.config, removed)
+    blocks = checked_blocks(meta.model, meta.family)
+    others = nn.ModuleList(module for block, module in enumerate(blocks) if block not in removed)
+    for number, module in enumerate(others):
+        for part in module.modules():
+            if "layer_idx" in vars(part):
+                vars(part)["layer_idx"] = number
+    parent, _, name = meta.family.blocks.rpartition(".")
+    setattr(meta.model.get_submodule(parent), name, others)
+    for key, value in values.items():
+        setattr(meta.model.config, key, value)
 
 
 def _apply(meta: MetaModel, changes: StoredChanges) -> None:

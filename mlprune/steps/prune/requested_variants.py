@@ -34,7 +34,7 @@ from mlprune.steps.loss_records import LossRecord, find_losses
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, scored_parameters
-from mlprune.steps.variants.variant import dense_variant
+from mlprune.steps.variants.variant import BlocksVariant, blocks_variant, dense_variant
 from mlprune.vocabulary import ProfileName
 
 
@@ -361,11 +361,15 @@ def _variants_of(recipe: Recipe, inputs: Inputs, entry: VariantConfig, sets: Set
 
 def _spec(
     recipe: Recipe, inputs: Inputs, entry: VariantConfig, group: tuple[PlannedSet, ...], contrast: PlannedSet | None
-) -> ScoredVariant:
+) -> ScoredVariant | BlocksVariant:
     """Return the variant itself; settings that its score does not read are not part of it."""
     score, schedule, planned_scope = score_spec(entry), schedule_spec(entry, inputs), scope(entry, inputs)
-    check_structure(entry, planned_scope, inputs)
     set_ids = tuple(planned.id for planned in group)
+    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
+    computed = computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    if entry.group == "blocks":
+        return blocks_variant(inputs.base, inputs.model, (score, planned_scope, entry.sparsity), set_ids, computed)
+    check_structure(entry, planned_scope, inputs)
     contrast_id = contrast.id if contrast else None
     calibration = Calibration(entry.propagation, statistics_selection(entry), set_ids, contrast_id) if group else None
     sparsity, refinement = entry.sparsity or 0.0, refinement_spec(entry)
@@ -376,8 +380,7 @@ def _spec(
         parameters["profile"] = entry.profile
     if score.compensates and lacks_biases(inputs):
         parameters["adds_biases"] = True  # earlier versions left the compensation out
-    batch_tokens = recipe.compute.planned_batch_tokens(inputs.model.device) if group else None
-    parameters |= computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    parameters |= computed
     parents: JsonObject = {
         "base_model": inputs.base.id,
         "demonstration_sets": list(set_ids) or None,

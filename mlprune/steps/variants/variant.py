@@ -1,13 +1,16 @@
 """Variants as plain values: dense, combined, quantised, with an intervention, and the union of all."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import ClassVar, TypeVar
 
+from mlprune.errors import RecipeError
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
+from mlprune.pruning.spec import Scope, ScoreSpec
 from mlprune.steps.job import Identity, ModelRef, make_identity
-from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource
+from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
 from mlprune.steps.variants.quantised import quantised_columns
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_text import quantisation_words
@@ -87,6 +90,59 @@ class InterventionVariant(BaseVariant):
 
 
 @dataclass(frozen=True)
+class BlocksVariant(BaseVariant):
+    """A base model without some of its blocks. It has no masks: hidden states pass the removed blocks unchanged."""
+
+    sparsity: float
+    """Share of the blocks of the scope; for score given, of the model."""
+    score: ScoreSpec
+    scope: Scope
+    """The blocks of which some are removed; all of them for score given."""
+    set_id: str | None = None
+    """The demonstration set that the score reads, if it reads one."""
+    structure: ClassVar[str] = "blocks"
+    propagation: ClassVar[PropagationName | None] = None
+    weights_changed: ClassVar[bool] = False
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """The blocks of the scope, ascending."""
+        return self.scope.blocks or tuple(range(self.model.n_blocks))
+
+    @property
+    def n_removed(self) -> int:
+        """Number of blocks that it lacks; a share of the scope is rounded down."""
+        n_blocks = len(self.candidates)
+        return n_blocks if self.score.score == "given" else n_removed(self.sparsity, n_blocks)
+
+    def set_links(self) -> Iterator[SetLink]:
+        """Yield the set that its score reads."""
+        if self.set_id is not None:
+            yield self.set_id, "demonstrations", 1.0
+
+    def own_seed(self, source: SeedSource) -> int | None:
+        """Return the seed of its score."""
+        return self.score.seed if source == "score" else None
+
+    def without_seed(
+        self, source: SeedSource, *, sets: tuple[Hashable, ...], parents: tuple[Hashable, ...]
+    ) -> Hashable:
+        """Return its score, sets and settings except the seed of a source."""
+        is_seeded = source == "score" and self.score.seed is not None
+        return self.score.with_seed(0) if is_seeded else self.score, sets, (self.sparsity, self.scope)
+
+    def own_columns(self, *, achieved: float) -> JsonObject:
+        """Return the score, its seed and set, and the scope."""
+        return {
+            "demonstration_set_id": self.set_id,
+            "score": self.score.score,
+            "structure": self.structure,
+            "seed": self.score.seed,
+            "scope": self.scope.parameters or None,
+        }
+
+
+@dataclass(frozen=True)
 class QuantisedVariant(BaseVariant):
     """Another variant whose weights are rounded to few levels. It has the masks of that variant."""
 
@@ -134,7 +190,8 @@ class QuantisedVariant(BaseVariant):
         return self.quantisation, *parents
 
 
-VariantSpec = DenseVariant | ScoredVariant | CombinedVariant | InterventionVariant | NeuronVariant | QuantisedVariant
+MaskedVariant = ScoredVariant | CombinedVariant | NeuronVariant
+VariantSpec = DenseVariant | MaskedVariant | InterventionVariant | BlocksVariant | QuantisedVariant
 
 
 COLUMNS = (
@@ -191,6 +248,36 @@ def variant_row(variant: VariantSpec, *, achieved: float) -> dict[str, JsonValue
 def dense_variant(base: Identity, model: ModelRef) -> DenseVariant:
     """Return the dense variant of a base model."""
     return DenseVariant(make_identity("variants", {"sparsity": 0}, parents={"base_model": base.id}), model)
+
+
+def blocks_variant(
+    base: Identity,
+    model: ModelRef,
+    choice: tuple[ScoreSpec, Scope, float | None],
+    set_ids: Sequence[str],
+    computed: JsonObject,
+) -> BlocksVariant:
+    """Return a variant of a base model that lacks blocks.
+
+    Args:
+        choice: the score, the scope and the share of its blocks; None for score given.
+        set_ids: the set that the score reads, or nothing.
+        computed: parameters of what the score reads; see `computed_parameters`.
+    Raises:
+        RecipeError: it would lack no block, or all.
+    """
+    score, scope, share = choice
+    sparsity = (len(scope.blocks) or model.n_blocks) / model.n_blocks if share is None else share
+    parameters: dict[str, JsonValue] = {**score.parameters, "sparsity": sparsity, **computed}
+    parameters |= {"scope": scope.parameters} if scope.parameters else {}
+    parents: JsonObject = {"base_model": base.id, "demonstration_sets": list[JsonValue](set_ids) or None}
+    variant = BlocksVariant(
+        make_identity("variants", parameters, parents=parents), model, sparsity, score, scope, *set_ids
+    )
+    if not 0 < variant.n_removed < model.n_blocks:
+        expected = f"1 to {model.n_blocks - 1} of the {model.n_blocks} blocks"
+        raise RecipeError("structure blocks would remove no block, or all", expected=expected, got=variant.n_removed)
+    return variant
 
 
 def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:

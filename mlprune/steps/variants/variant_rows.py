@@ -1,11 +1,13 @@
 """Records of variants: their rows in the catalog, and their masks and changes in the store."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mlprune.errors import DamagedArtefactError, StoreError
 from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.models.masks.block_changes import BlockChanges
+from mlprune.models.masks.masking import RemovedBlock
 from mlprune.pruning.mask_files import Levels, StoredChanges, fingerprint
 from mlprune.steps.job import Identity, make_identity
 from mlprune.steps.variants.quantised import UNQUANTISED, quantisation_in
@@ -229,14 +231,37 @@ def composed_levels(composition: Record, ordering: Record) -> tuple[Mapping[str,
     return levels
 
 
+def removed_blocks(variant: Record) -> tuple[int, ...]:
+    """Return the blocks that a variant lacks, ascending."""
+    blocks = variant.rows["variants"][0].get("removed_blocks")
+    return tuple(map(as_int, blocks)) if isinstance(blocks, list | tuple) else ()
+
+
+@dataclass(frozen=True)
+class WithoutBlocks(StoredChanges):
+    """The changes of a variant without whole blocks."""
+
+    removed: frozenset[int] = frozenset()
+
+    def __call__(self, block: int) -> BlockChanges:
+        """Return the changes of a block; see `StoredChanges`."""
+        return RemovedBlock() if block in self.removed else super().__call__(block)
+
+    def source(self, block: int) -> Hashable:
+        """Return whether the block is removed, and what its changes are read from."""
+        return block in self.removed, super().source(block)
+
+
 def stored_changes(store: Store, variant_id: str) -> StoredChanges | None:
-    """Return the masks, new weights, new biases and quantisation of a variant; None for the dense model.
+    """Return the masks, new values, quantisation and removed blocks of a variant; None for the dense model.
 
     Raises:
         DamagedArtefactError: no ordering or composition in the store contains the variant.
     """
     variant = store.require("variants", variant_id)
     stored, quantisation = stored_masks(store, variant), quantisation_in(variant)
+    if removed := removed_blocks(variant):
+        return WithoutBlocks(store.uri, {}, {}, {}, removed=frozenset(removed))
     if stored is None and quantisation is None:
         return None
     files = (stored.masks, stored.weights, stored.biases) if stored else ((), (), ())

@@ -62,6 +62,8 @@ def accepted(**keys: object) -> bool:
     score = SCORES[str(keys["score"])]
     contrast = {"contrast": "code"} if score.has_contrast else {}
     entry = {"sparsity": 0.5, "propagation": "dense", **contrast, **keys}
+    if keys["score"] == "given":
+        entry |= {"sparsity": None, "scope": {"blocks": [0]}}
     if ":" in str(entry.get("structure")):
         del entry["sparsity"]
     if "over" not in entry:
@@ -93,6 +95,9 @@ def test_a_recipe_accepts_exactly_the_combinations_of_the_table(row: Combination
     schedules = {name for name in SCHEDULES if accepted(score=score, schedule=given.get(name, name))}
     assert schedules == listed(row.schedules, SCHEDULES)
     assert {name for name in REFINERS if accepted(score=score, refine=name)} == listed(row.refiners, REFINERS)
+    if row.aggregations == "-":
+        assert not any(accepted(score=score, over=["mt", "mono"], aggregate=name) for name in AGGREGATIONS)
+        return
     refiner = {} if SCORES[score].needs else {"refine": "gram_swaps"}
     over = {"score": score, "over": ["mt", "mono"], **refiner}
     aggregations = {name for name in AGGREGATIONS if accepted(**over, aggregate=name)}

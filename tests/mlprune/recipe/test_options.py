@@ -205,6 +205,8 @@ def turned(keys_of_kinds: Mapping[str, Collection[str]]) -> Owners:
 SOURCES = {kind: {FROM_KEY: "where"} for kind in WITH_SOURCE}
 KEYS_OF_SETS = {name: kind.needs | kind.may_take | kind.options for name, kind in KINDS_OF_SETS.items()}
 SETS = {name: kind.needs for name, kind in KINDS_OF_SETS.items()}
+OF_SCORES: Mapping[str, Mapping[str, object]] = {"given": {"scope": {"blocks": [0]}}}
+OF_MODEL = {"units": "flap", "blocks": "random"}
 OF_WHOLE_ENTRIES = {kind: keys | WITH_ANY_KIND for kind, keys in KEYS_WITHOUT_SCORE.items()}
 SECTIONS: Mapping[str, Section] = {
     "schedules": Section(
@@ -219,7 +221,7 @@ SECTIONS: Mapping[str, Section] = {
         "score",
         {**of_registry(SCORES), "contrast": [name for name, score in SCORES.items() if score.has_contrast]},
         {
-            name: {**ENTRY_KEYS, **({"contrast": "code"} if score.has_contrast else {})}
+            name: {**OF_SCORES.get(name, ENTRY_KEYS), **({"contrast": "code"} if score.has_contrast else {})}
             for name, score in SCORES.items()
         },
     ),
@@ -227,7 +229,7 @@ SECTIONS: Mapping[str, Section] = {
         VariantConfig,
         "structure",
         {"permute": ["2:4"]},
-        {name: {"score": "flap" if name == "units" else "wanda", **ENTRY_KEYS} for name in STRUCTURES if name != "N:M"},
+        {name: {"score": OF_MODEL.get(name, "wanda"), **ENTRY_KEYS} for name in STRUCTURES if name != "N:M"},
     ),
     "refiners": Section(
         VariantConfig, "refine", of_registry(REFINERS), {name: {"score": "wanda", **ENTRY_KEYS} for name in REFINERS}
