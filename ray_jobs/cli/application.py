@@ -54,54 +54,54 @@ class CommandSource(NamedTuple):
 
 
 COMMANDS: Mapping[str, CommandSource] = {
-    "demo": CommandSource("runs.demo:demo", "Run the built-in example from recipe to report."),
-    "import": CommandSource("runs.import_model:import_", "Import a published checkpoint into a model folder."),
+    "demo": CommandSource("demo:demo", "Run the built-in example from recipe to report."),
+    "import": CommandSource("import_model:import_", "Import a published checkpoint into a model folder."),
     "plan": CommandSource(
-        "runs.plan:plan",
+        "plan:plan",
         "Show what a recipe would run, what is already done, and the memory, disk space and time it needs.",
     ),
-    "run": CommandSource("runs.run:run", "Run a recipe."),
-    "status": CommandSource("runs.status:status", "Show the progress of active runs and how earlier runs ended."),
+    "run": CommandSource("run:run", "Run a recipe."),
+    "status": CommandSource("status:status", "Show the progress of active runs and how earlier runs ended."),
     "serve": CommandSource(
-        "runs.serve:serve",
+        "serve:serve",
         "Serve a page that follows the runs of a store: progress, best so far, failures, SQL and the report.",
     ),
     "doctor": CommandSource(
-        "runs.doctor:doctor",
+        "doctor:doctor",
         "Say what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps.",
     ),
     "methods": CommandSource(
-        "results.methods:methods",
+        "methods:methods",
         "Show what goes together in a variant: score, structure, schedule, refiner and aggregation.",
     ),
-    "query": CommandSource("results.query:query", "Query the catalog with SQL or with a built-in query."),
+    "query": CommandSource("query:query", "Query the catalog with SQL or with a built-in query."),
     "report": CommandSource(
-        "results.report:report",
+        "report:report",
         "Write a self-contained HTML report: figures and tables, each with the SQL that produced it.",
     ),
     "figures": CommandSource(
-        "results.report:figures", "Write figures for a publication, each with its SQL and its data as CSV."
+        "report:figures", "Write figures for a publication, each with its SQL and its data as CSV."
     ),
     "tables": CommandSource(
-        "results.tables:tables", "Write tables of methods and languages, with intervals in a second table."
+        "tables:tables", "Write tables of methods and languages, with intervals in a second table."
     ),
     "results export": CommandSource(
-        "results.share:export",
+        "share:export",
         "Write results in a format that others read; every number is the one in the catalog, bit by bit.",
     ),
     "results import": CommandSource(
-        "results.share:import_", "Import results of lm-evaluation-harness that were computed elsewhere."
+        "share:import_", "Import results of lm-evaluation-harness that were computed elsewhere."
     ),
     "notebook": CommandSource(
-        "results.notebook:notebook",
+        "notebook:notebook",
         "Write a notebook about a store and open it: choose model, task, languages and methods.",
     ),
     "rescore": CommandSource(
-        "results.rescore:rescore",
+        "rescore:rescore",
         "Recompute stored evaluations with another scoring rule, other metrics or a subset of the examples.",
     ),
     "ranks": CommandSource(
-        "results.rescore:ranks",
+        "rescore:ranks",
         "Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.",
     ),
     "data check": CommandSource(
@@ -109,36 +109,30 @@ COMMANDS: Mapping[str, CommandSource] = {
         "Show which published layout a path has, with its languages, splits, examples, labels and problems.",
     ),
     "export": CommandSource(
-        "variants.export_variant:export",
+        "export_variant:export",
         "Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.",
     ),
     "publish": CommandSource(
-        "variants.publish:publish",
+        "publish:publish",
         "Write variants as folders that can be shared: masks of one bit per weight, new values, hashes and metrics.",
     ),
-    "apply": CommandSource(
-        "variants.publish:apply", "Make the pruned model from its base model and a published variant."
-    ),
+    "apply": CommandSource("publish:apply", "Make the pruned model from its base model and a published variant."),
     "verify": CommandSource(
-        "variants.verify_variant:verify",
+        "verify_variant:verify",
         "Rebuild a variant's masks from the stored statistics and compare their hash with the record.",
     ),
-    "harness": CommandSource("variants.harness:harness", "Run tasks of lm-evaluation-harness on variants."),
-    "gc": CommandSource("stores.store:gc", "List, or delete, files that no record references."),
-    "catalog rebuild": CommandSource("stores.catalog:rebuild", "Rebuild the catalog file from the records."),
-    "catalog check": CommandSource("stores.catalog:check", "Verify every record, artefact, key and view."),
-    "catalog merge": CommandSource(
-        "stores.catalog:merge", "Copy all records and artefacts of another store, verifying them."
-    ),
+    "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
+    "gc": CommandSource("store:gc", "List, or delete, files that no record references."),
+    "catalog rebuild": CommandSource("catalog:rebuild", "Rebuild the catalog file from the records."),
+    "catalog check": CommandSource("catalog:check", "Verify every record, artefact, key and view."),
+    "catalog merge": CommandSource("catalog:merge", "Copy all records and artefacts of another store, verifying them."),
     "catalog export": CommandSource(
-        "stores.catalog:export", "Write the catalog's tables and views as files, with the id of their snapshot."
+        "catalog:export", "Write the catalog's tables and views as files, with the id of their snapshot."
     ),
     "catalog mlflow": CommandSource(
-        "stores.catalog:mlflow", "Send each variant of the recipes to MLflow as a run with its settings and metrics."
+        "catalog:mlflow", "Send each variant of the recipes to MLflow as a run with its settings and metrics."
     ),
-    "store compact": CommandSource(
-        "stores.store:compact", "Merge the record files of a store into a few segment files."
-    ),
+    "store compact": CommandSource("store:compact", "Merge the record files of a store into a few segment files."),
 }
 """Command as the user types it -> its source, in the order of `mlprune --help`."""
 GROUPS: Mapping[str, str] = {
