@@ -14,12 +14,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catalog.serve.access import CONNECTION, Token
 from catalog.serve.application import Live, create_application
-from catalog.serve.live_state import LiveState, RunProgress
+from catalog.serve.live_state import LiveState
 from catalog.serve.query_child import QueryChildren
 from catalog.serve.report_child import RenderReport
 from catalog.serve.watcher import Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import BadInputError
+from mlprune.store.run_status import RunStatus
 from mlprune.store.scratch import scratch_folder
 from mlprune.store.store import Store
 
@@ -38,7 +39,7 @@ class Sources:
     """Where the page gets what it shows."""
 
     store: Store
-    read_runs: Callable[[], Sequence[RunProgress]]
+    read_runs: Callable[[], Sequence[RunStatus]]
     """Returns the newest runs; empty if no run has written to the store."""
     render_report: RenderReport
 

@@ -1,6 +1,4 @@
-"""Follow a store while a page is open: its runs, catalog, best variants and report.
-
-Follow a store while a page is open: the runs, the catalog and the report, each at its own pace.
+"""Follow a store while a page is open: the runs, the catalog with the best variants, and the report, each at its pace.
 
 A page asks for news all the time. Without such requests for `WATCHED_S` nothing is read, so a forgotten server costs
 nothing. A part that takes long is read more rarely, so that the server never uses much of a machine that also runs a
@@ -25,14 +23,16 @@ from catalog.report.exhibits import grouped
 from catalog.report.labels import METRIC_LABELS, number
 from catalog.report.query_results import run_report_query
 from catalog.results import Row
-from catalog.serve.live_state import LiveState, RunProgress
+from catalog.serve.live_state import LiveState, run_content
 from catalog.serve.report_child import RenderReport
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from catalog.visible_text import visible
 from mlprune.counted import counted
-from mlprune.errors import MlpruneError, reason_of
+from mlprune.errors import MlpruneError, StoreError, reason_of
 from mlprune.json_values import JsonValue
+from mlprune.store.run_status import RunStatus, StatusReader
+from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,23 @@ def _change(row: Row) -> str:
     if row["metric"] == "perplexity":
         return f"×{number(row['value'] / row['dense_value'])}"
     return number(row["value"] - row["dense_value"], signed=True)
+
+
+N_RUNS = 5
+"""Newest runs that the page shows, in addition to all active ones."""
+
+
+def runs_reader(store: Store) -> Callable[[], Sequence[RunStatus]]:
+    """Return a function that reads the newest runs, and none if no run has written to the store."""
+    reader = StatusReader(store)
+
+    def read() -> Sequence[RunStatus]:
+        try:
+            return reader.read(last=N_RUNS)
+        except StoreError:
+            return []
+
+    return read
 
 
 Answer = TypeVar("Answer")
@@ -127,7 +144,7 @@ class Watcher:
         catalog: LiveCatalog,
         state: LiveState,
         *,
-        read_runs: Callable[[], Sequence[RunProgress]],
+        read_runs: Callable[[], Sequence[RunStatus]],
         render_report: RenderReport,
         folder: Path,
     ) -> None:
@@ -192,7 +209,7 @@ class Watcher:
 
     async def _update_runs(self) -> bool:
         runs = await self._in_thread(self._read_runs)
-        content: list[JsonValue] = [run.to_json() for run in runs]
+        content: list[JsonValue] = [run_content(run) for run in runs]
         estimates: dict[str, JsonValue] = {
             visible(run.run_id): run.remaining_s for run in runs if run.remaining_s is not None
         }

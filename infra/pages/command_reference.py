@@ -8,7 +8,7 @@ import typer
 
 from infra.pages.page import page
 from mlprune.steps.export.model_card import table
-from ray_jobs.cli.application import app
+from ray_jobs.cli.application import app, load_command
 
 OPENING = """
 [command-line.md](../command-line.md) has examples, output and exit codes. `--help` prints the same texts as this page.
@@ -26,8 +26,8 @@ def command_reference() -> str:
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield (name as typed, command) for every command, including those of groups."""
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
-        for inner, member in getattr(command, "commands", {"": command}).items():
-            yield f"{name} {inner}".strip(), member
+        for inner in getattr(command, "commands", {"": command}):
+            yield f"{name} {inner}".strip(), load_command(f"{name} {inner}".strip())
 
 
 def _help(command: Any) -> tuple[str, ...]:

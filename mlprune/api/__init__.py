@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlprune.api.open_store import OpenStore, Variant, open_store
-from mlprune.api.recipes import RecipePlan, StepCount, describe
+from mlprune.api.recipes import RecipePlan, StepCount, describe, run_and_open
 from mlprune.api.relation import Relation
 
 __all__ = ["OpenStore", "RecipePlan", "Relation", "StepCount", "Variant", "open", "plan", "run"]
@@ -100,8 +100,6 @@ def run(
         StoreError: the run needs retired files that it is not asked to make again.
         JobsFailedError: some jobs failed; the others are kept.
     """
-    from mlprune.api.recipes import run_and_open  # noqa: PLC0415 - loads Ray's driver
-
     return run_and_open(
         recipe,
         str(store),

@@ -11,12 +11,12 @@ from mlprune.api.named_queries import NamedQueries
 from mlprune.api.reading import VARIANT_COLUMNS, CatalogReader
 from mlprune.api.relation import Relation, Row, Value, facts_html
 from mlprune.errors import BadInputError, StoreError
+from mlprune.store.store import Store
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from mlprune.store.store import Store
     from mlprune.vocabulary import TokenScope
 
 SHOWN = ("label", "names", "score", "sparsity", "achieved_sparsity", "structure", "propagation", "demonstration_label")
@@ -74,7 +74,7 @@ class OpenStore:
         store: a store with records.
     """
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._reader = CatalogReader(store)
         self.queries = NamedQueries(self._reader)
@@ -294,8 +294,6 @@ class OpenStore:
 
 def open_store(uri: str | Path) -> OpenStore:
     """Open a store; see `mlprune.api.open`."""
-    from mlprune.store.store import Store  # noqa: PLC0415 - the interface loads libraries when they are used
-
     if not isinstance(uri, str | Path):
         raise StoreError("a store is named by a text or a path", expected="a folder or an object-store URI", got=uri)
     store = Store(uri)

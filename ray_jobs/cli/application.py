@@ -3,7 +3,9 @@
 Exit codes: 0 done, 1 unexpected error or failed check, 2 bad input (one line), 3 some jobs failed, 130 and 143 stopped
 by SIGINT and SIGTERM.
 
-To add a command, write a module in `commands` and list its function in `COMMANDS`.
+To add a command, write a module in `commands` and list its function in `COMMANDS`. A module of a command is imported
+when the command is called or completed, or its help is shown. It may import the catalog, but not torch, Ray or
+transformers: functions import these, after what can be checked without them.
 """
 
 import logging
@@ -11,25 +13,22 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from catalog.visible_text import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
-from ray_jobs.cli.commands import check_data
-from ray_jobs.cli.commands.results import methods, notebook, query, report, rescore, share, tables
-from ray_jobs.cli.commands.runs import demo, doctor, import_model, plan, run, serve, status
-from ray_jobs.cli.commands.stores import catalog, store
-from ray_jobs.cli.commands.variants import export_variant, harness, publish, verify_variant
 from ray_jobs.cli.options import echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
+PROGRAM = "mlprune"
 CommandLineError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
@@ -44,39 +43,98 @@ PLAIN_WORDS: Mapping[str, str] = {
 }
 """Pattern of a phrase in an error of the library below typer -> what the user reads."""
 
-COMMANDS: Mapping[str, Callable[..., None]] = {
-    "demo": demo.demo,
-    "import": import_model.import_,
-    "plan": plan.plan,
-    "run": run.run,
-    "status": status.status,
-    "serve": serve.serve,
-    "doctor": doctor.doctor,
-    "methods": methods.methods,
-    "query": query.query,
-    "report": report.report,
-    "figures": report.figures,
-    "tables": tables.tables,
-    "results export": share.export,
-    "results import": share.import_,
-    "notebook": notebook.notebook,
-    "rescore": rescore.rescore,
-    "ranks": rescore.ranks,
-    "data check": check_data.check,
-    "export": export_variant.export,
-    "publish": publish.publish,
-    "apply": publish.apply,
-    "verify": verify_variant.verify,
-    "harness": harness.harness,
-    "gc": store.gc,
-    "catalog rebuild": catalog.rebuild,
-    "catalog check": catalog.check,
-    "catalog merge": catalog.merge,
-    "catalog export": catalog.export,
-    "catalog mlflow": catalog.mlflow,
-    "store compact": store.compact,
+
+class CommandSource(NamedTuple):
+    """Where a command is defined."""
+
+    function: str
+    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    summary: str
+    """First sentence of its help, which may be cut off after 80 characters."""
+
+
+COMMANDS: Mapping[str, CommandSource] = {
+    "demo": CommandSource("demo:demo", "Run the built-in example from recipe to report."),
+    "import": CommandSource("import_model:import_", "Import a published checkpoint into a model folder."),
+    "plan": CommandSource(
+        "plan:plan",
+        "Show what a recipe would run, what is already done, and the memory, disk space and time it needs.",
+    ),
+    "run": CommandSource("run:run", "Run a recipe."),
+    "status": CommandSource("status:status", "Show the progress of active runs and how earlier runs ended."),
+    "serve": CommandSource(
+        "serve:serve",
+        "Serve a page that follows the runs of a store: progress, best so far, failures, SQL and the report.",
+    ),
+    "doctor": CommandSource(
+        "doctor:doctor",
+        "Say what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps.",
+    ),
+    "methods": CommandSource(
+        "methods:methods",
+        "Show what goes together in a variant: score, structure, schedule, refiner and aggregation.",
+    ),
+    "query": CommandSource("query:query", "Query the catalog with SQL or with a built-in query."),
+    "report": CommandSource(
+        "report:report",
+        "Write a self-contained HTML report: figures and tables, each with the SQL that produced it.",
+    ),
+    "figures": CommandSource(
+        "report:figures", "Write figures for a publication, each with its SQL and its data as CSV."
+    ),
+    "tables": CommandSource(
+        "tables:tables", "Write tables of methods and languages, with intervals in a second table."
+    ),
+    "results export": CommandSource(
+        "share:export",
+        "Write results in a format that others read; every number is the one in the catalog, bit by bit.",
+    ),
+    "results import": CommandSource(
+        "share:import_", "Import results of lm-evaluation-harness that were computed elsewhere."
+    ),
+    "notebook": CommandSource(
+        "notebook:notebook",
+        "Write a notebook about a store and open it: choose model, task, languages and methods.",
+    ),
+    "rescore": CommandSource(
+        "rescore:rescore",
+        "Recompute stored evaluations with another scoring rule, other metrics or a subset of the examples.",
+    ),
+    "ranks": CommandSource(
+        "rescore:ranks",
+        "Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.",
+    ),
+    "data check": CommandSource(
+        "check_data:check",
+        "Show which published layout a path has, with its languages, splits, examples, labels and problems.",
+    ),
+    "export": CommandSource(
+        "export_variant:export",
+        "Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.",
+    ),
+    "publish": CommandSource(
+        "publish:publish",
+        "Write variants as folders that can be shared: masks of one bit per weight, new values, hashes and metrics.",
+    ),
+    "apply": CommandSource("publish:apply", "Make the pruned model from its base model and a published variant."),
+    "verify": CommandSource(
+        "verify_variant:verify",
+        "Rebuild a variant's masks from the stored statistics and compare their hash with the record.",
+    ),
+    "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
+    "gc": CommandSource("store:gc", "List, or delete, files that no record references."),
+    "catalog rebuild": CommandSource("catalog:rebuild", "Rebuild the catalog file from the records."),
+    "catalog check": CommandSource("catalog:check", "Verify every record, artefact, key and view."),
+    "catalog merge": CommandSource("catalog:merge", "Copy all records and artefacts of another store, verifying them."),
+    "catalog export": CommandSource(
+        "catalog:export", "Write the catalog's tables and views as files, with the id of their snapshot."
+    ),
+    "catalog mlflow": CommandSource(
+        "catalog:mlflow", "Send each variant of the recipes to MLflow as a run with its settings and metrics."
+    ),
+    "store compact": CommandSource("store:compact", "Merge the record files of a store into a few segment files."),
 }
-"""Command as the user types it -> its function, in the order of `mlprune --help`."""
+"""Command as the user types it -> its source, in the order of `mlprune --help`."""
 GROUPS: Mapping[str, str] = {
     "data": "Check data that a recipe reads.\n\nExample: mlprune data check flores200_dataset",
     "catalog": "Rebuild, check, merge or export the catalog of a store.\n\n"
@@ -96,10 +154,38 @@ class Command(TyperCommand):
         return super().parse_args(ctx, [f"\n{arg}" if SQL_COMMENT.match(arg) else arg for arg in args])
 
 
+def load_command(command: str) -> TyperCommand:
+    """Import the module of a command, and build the command from the signature of its function."""
+    module, _, function = COMMANDS[command].function.partition(":")
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+    name = command.rpartition(" ")[2]
+    alone.command(name, cls=Command)(getattr(import_module(f"ray_jobs.cli.commands.{module}"), function))
+    return cast("TyperCommand", typer.main.get_command(alone))
+
+
+class CommandGroup(TyperGroup):
+    """A group that lists its commands with their summaries, and loads a command when it is used."""
+
+    def __init__(self, *, name: str, commands: Mapping[str, Any], **attributes: Any) -> None:
+        self._prefix = "" if name == PROGRAM else f"{name} "
+        group = self._prefix.rstrip()
+        members = [command for command in COMMANDS if command.rpartition(" ")[0] == group]
+        names = {command.removeprefix(self._prefix): COMMANDS[command].summary for command in members}
+        listed = {member: TyperCommand(member, help=summary) for member, summary in names.items()}
+        super().__init__(name=name, commands={**listed, **commands}, **attributes)
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
+        """Return the name, the loaded command and the other arguments."""
+        name, command, others = super().resolve_command(ctx, args)
+        loaded = load_command(f"{self._prefix}{name}") if f"{self._prefix}{name}" in COMMANDS else command
+        return name, loaded, others
+
+
 def build_application() -> typer.Typer:
-    """Assemble the command line from `COMMANDS`."""
+    """Assemble the command line from `GROUPS`, whose groups take their commands from `COMMANDS`."""
     application = typer.Typer(
-        name="mlprune",
+        name=PROGRAM,
+        cls=CommandGroup,
         callback=global_options,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -107,13 +193,8 @@ def build_application() -> typer.Typer:
         help="Prune multilingual language models with translation demonstrations, evaluate every variant in many "
         "languages, and query the results with SQL.\n\nTo see it work, run: mlprune demo",
     )
-    groups = {"": application}
     for name, help_text in GROUPS.items():
-        groups[name] = typer.Typer(no_args_is_help=True, help=help_text)
-        application.add_typer(groups[name], name=name)
-    for command, function in COMMANDS.items():
-        group, _, name = command.rpartition(" ")
-        groups[group].command(name, cls=Command)(function)
+        application.add_typer(typer.Typer(no_args_is_help=True, cls=CommandGroup, help=help_text), name=name)
     return application
 
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from catalog.sql_files import list_queries
 from catalog.visible_text import visible
 from mlprune.errors import BadInputError, unknown
+from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 
 if TYPE_CHECKING:
     from catalog.results import QueryResult
     from catalog.store import Catalog
-    from mlprune.store.store import Store
 
 MAX_RECIPES = 50
 """Most recipes of a store whose names are read: the first ones in the order of their ids."""
@@ -29,8 +30,6 @@ MAX_RECIPES = 50
 
 def complete_query(incomplete: str) -> list[tuple[str, str]]:
     """Return the built-in queries that begin so, with their summaries."""
-    from catalog.sql_files import list_queries  # noqa: PLC0415 - other commands need not load it
-
     return [(query.name, query.summary) for query in list_queries() if query.name.startswith(incomplete)]
 
 
@@ -75,8 +74,6 @@ def complete_variant(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def _variant_names(folder: Path) -> Iterator[str]:
     """Yield the names that the recipes of a store give to variants."""
-    from mlprune.store.store import Store  # noqa: PLC0415 - loads pyarrow
-
     store = Store(folder)
     keys = store.record_names("recipes")[:MAX_RECIPES]
     for record in store.read_records(keys).values():
@@ -219,7 +216,7 @@ def require_output(path: Path, *, is_folder: bool) -> None:
         raise BadInputError(message, path=str(path), expected="a folder that can be written to", got="a read-only one")
 
 
-def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
+def existing_store(uri: str, *, quarantine: bool = False) -> Store:
     """Open a store that has records.
 
     Args:
@@ -228,8 +225,6 @@ def existing_store(uri: str, *, quarantine: bool = False) -> "Store":
     Raises:
         StoreError: the store has no records.
     """
-    from mlprune.store.store import Store  # noqa: PLC0415 - commands import lazily, so that --help is fast
-
     store = Store(uri, quarantine=quarantine)
     store.require_records()
     return store
@@ -271,7 +266,7 @@ def format_result(
     Raises:
         QueryError: there is no such format.
     """
-    from catalog.queries import short_id_length  # noqa: PLC0415 - commands import lazily
+    from catalog.queries import short_id_length  # noqa: PLC0415 - loads DuckDB
     from catalog.terminal import SHORT_ID, TableOptions  # noqa: PLC0415
     from catalog.terminal.result_table import render  # noqa: PLC0415
 
@@ -283,7 +278,7 @@ def format_result(
 
 def format_text(text: str) -> str:
     """Fold lines to the width of the output, and escape characters that a terminal would interpret."""
-    from catalog.terminal import format_text as folded_text  # noqa: PLC0415 - commands import lazily
+    from catalog.terminal import format_text as folded_text  # noqa: PLC0415 - loads rich
 
     return folded_text(text, width=screen_width())
 

@@ -18,11 +18,11 @@ from catalog.store import Catalog
 from mlprune.plan.pending import is_made
 from mlprune.steps.job import Job, RecordKey
 from mlprune.store.claims import Claims
+from mlprune.store.run_log_entries import SearchState
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
 from ray_jobs.driver.progress import Progress
 from ray_jobs.driver.run_log import RunLog
-from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.driver.run_state import JobQueue, RunResult, RunState
 from ray_jobs.workers.pool_interface import Workers
 from ray_jobs.workers.recovery import Failure, advice, is_out_of_memory, memory_level

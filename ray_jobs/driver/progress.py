@@ -13,7 +13,7 @@ from rich.console import Console
 
 from catalog.visible_text import visible
 from mlprune.steps.job import Job
-from ray_jobs.driver.run_status import remaining_s
+from mlprune.store.run_status import remaining_s
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 

@@ -27,10 +27,10 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.processes.process_identity import this_process
 from mlprune.steps.job import Job, batch_tokens_of
 from mlprune.store.records import Record
+from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_log_files import run_file_path, write_pack
 from mlprune.store.store import Store
 from mlprune.timestamps import timestamp
-from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.process.environment import Environment, environment_file, this_environment
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.recovery import Failure, memory_level

@@ -26,6 +26,7 @@ from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.records import Record
 from mlprune.store.repair import remove_equal_copies, scrub
+from mlprune.store.run_log_entries import SearchState
 from mlprune.store.store import Store
 from mlprune.store.succession import n_quarantined
 from ray_jobs.driver.capacity_checks import format_pool, question_lines, require_room
@@ -35,7 +36,6 @@ from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
 from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_log import begin_run
-from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
 from ray_jobs.workers.pool_interface import Workers

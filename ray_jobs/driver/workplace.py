@@ -1,8 +1,7 @@
 """Machines and workers of a run, and the model of a command that runs without a recipe.
 
-Machines and workers of a run: this process, a Ray of this machine, or a cluster.
-
-Ray and model code are imported only where they are used.
+The workers are this process, a Ray of this machine, or a cluster. Ray and model code are imported only where they are
+used.
 """
 
 import logging
@@ -265,7 +264,6 @@ class CommandModel:
         nodes = self._ray_nodes()
         from ray_jobs.workers import cluster_nodes  # noqa: PLC0415 - imports Ray
         from ray_jobs.workers.replica_actors import ReplicaPlacement  # noqa: PLC0415
-        from ray_jobs.workers.required_files import Requirements  # noqa: PLC0415
         from ray_jobs.workers.shard_chain import start_chain  # noqa: PLC0415
 
         self._of_model.close()

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from catalog.serve.report_child import render_in_child
 from catalog.serve.server import Sources
+from catalog.serve.watcher import runs_reader
 from mlprune.store.run_log_files import write_pack
 from mlprune.store.store import Store
-from ray_jobs.cli.status_text import runs_reader
 from tests.benchmarks.report_scale import fill
 from tests.catalog.serve.test_server import running
 from tests.chromium import Chromium, Page

@@ -378,7 +378,7 @@ def check_store(folder: Path, n_variants: int) -> dict[str, Any]:
 
 def status(folder: Path, n_variants: int) -> dict[str, Any]:
     """Show the status of the run of empty jobs."""
-    from ray_jobs.driver.run_status import store_status  # noqa: PLC0415
+    from mlprune.store.run_status import store_status  # noqa: PLC0415
 
     (run,) = store_status(Store(folder / f"run-{n_variants}"))
     return {"done": sum(step.n_done for step in run.steps.values())}

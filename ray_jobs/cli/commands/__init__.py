@@ -1,1 +1,1 @@
-"""The commands: one module per command or group of commands, in a subfolder per subject."""
+"""The commands: one module per command or group of commands."""

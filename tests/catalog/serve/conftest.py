@@ -1,7 +1,7 @@
 """The application of a live page about the small filled store, without a socket."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 
@@ -9,10 +9,11 @@ import pytest
 
 from catalog.serve.access import Token
 from catalog.serve.application import Live, create_application
-from catalog.serve.live_state import LiveState, RunProgress, StepProgress
+from catalog.serve.live_state import LiveState
 from catalog.serve.query_child import QueryChildren
 from catalog.serve.watcher import Watcher
 from catalog.store.live_catalog import LiveCatalog
+from mlprune.store.run_status import RunStatus, State, StepStatus
 from mlprune.store.store import Store
 from tests.catalog.serve.asgi import PATIENCE_S, Client
 
@@ -20,13 +21,13 @@ STARTED = datetime(2026, 2, 3, 22, 15, tzinfo=UTC)
 
 
 def a_run(
-    run_id: str = "run", *, n_done: int = 3, state: str = "running", failures: tuple[str, ...] = ()
-) -> RunProgress:
-    """A run of ten jobs."""
-    return RunProgress(
-        run_id=run_id, name="study", host="node", state=state, advice="", started_at=STARTED,
-        last_seen_at=None if state == "running" else STARTED, steps=(StepProgress("prune", 10, n_done, len(failures)),),
-        failures=failures, searches=(), working_on=(), n_retried=0, remaining_s=60.0,
+    run_id: str = "run", *, n_done: int = 3, state: State = "running", failures: tuple[str, ...] = ()
+) -> RunStatus:
+    """A run of ten jobs, each of which takes 10 s."""
+    return RunStatus(
+        run_id=run_id, recipe="study", host="node", address="none", state=state, started_at=STARTED,
+        last_seen_at=STARTED + timedelta(seconds=10 * n_done), failures=failures, workers={},
+        steps={"prune": StepStatus(10, n_done, len(failures), spent_s=10.0 * n_done)},
     )  # fmt: skip
 
 

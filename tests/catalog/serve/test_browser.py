@@ -9,9 +9,10 @@ from threading import Event
 import pytest
 
 from catalog.serve import watcher
-from catalog.serve.live_state import RunProgress
 from catalog.serve.server import LiveServer, Sources
 from catalog.serve.watcher import Pace
+from mlprune.store.run_log_entries import SearchState
+from mlprune.store.run_status import RunStatus
 from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK
 from tests.catalog.serve.asgi import PATIENCE_S
@@ -28,7 +29,7 @@ pytestmark = [
 class Scene:
     """A server whose runs and report a test changes, and a tab with its page."""
 
-    def __init__(self, server: LiveServer, tab: Page, runs: list[RunProgress], report: list[str]) -> None:
+    def __init__(self, server: LiveServer, tab: Page, runs: list[RunStatus], report: list[str]) -> None:
         self.server, self.tab, self.runs, self.report = server, tab, runs, report
 
     def until(self, condition: str | Callable[[], object]) -> float:
@@ -115,7 +116,8 @@ def test_a_built_in_query_is_copied_into_the_box(scene: Scene) -> None:
 
 
 def test_names_of_runs_are_text(scene: Scene) -> None:
-    scene.runs[:] = [replace(a_run(ATTACK), name=ATTACK, host=ATTACK, failures=(ATTACK,), searches=(ATTACK,))]
+    search = SearchState.parse({"name": ATTACK})
+    scene.runs[:] = [replace(a_run(ATTACK), recipe=ATTACK, host=ATTACK, failures=(ATTACK,), searches=(search,))]
     scene.until("document.querySelector('.run h3').textContent.startsWith('<script>')")
     assert scene.tab.value("document.querySelectorAll('.run img, .run script').length") == 0
     scene.runs[:] = [a_run("one")]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -10,13 +11,15 @@ import pytest
 
 from catalog.serve import watcher as watcher_module
 from catalog.serve.live_state import LiveState
-from catalog.serve.watcher import Pace, Watcher
+from catalog.serve.watcher import Pace, Watcher, runs_reader
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
+from ray_jobs.driver.run_log import RunLog
 from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run, write_page
 from tests.catalog.store_processes import small_record
+from tests.mlprune.store.test_run_status import begin, log
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +64,7 @@ def test_runs_results_and_report_become_part_of_the_state(live_catalog: LiveCata
     async def check(made: Followed) -> None:
         content = await made.until(lambda content: "report" in content)
         assert content["runs"][0]["steps"] == [{"name": "prune", "n_jobs": 10, "n_done": 3, "n_failed": 0}]
-        assert content["estimates"] == {"runs": {"run": 60.0}}
+        assert content["estimates"] == {"runs": {"run": 70.0}}
         assert content["catalog"]["is_ready"]
         assert content["catalog"]["overview"]["n_variants"] > 0
         assert any("accuracy, dev split" in table["title"] for table in content["best"])
@@ -157,3 +160,34 @@ def test_nothing_is_read_while_no_page_is_open(
 def test_a_slow_part_is_read_more_rarely() -> None:
     assert Pace(0.5, 4.0).pause_s(0.01) == 0.5
     assert Pace(0.5, 4.0).pause_s(2.0) == 8.0
+
+
+def test_a_store_without_runs_has_none(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    assert runs_reader(store)() == []
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_is_followed_until_it_ends(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    run_log, read = begin(store, started=datetime.now(UTC)), runs_reader(store)
+    (run,) = read()
+    assert (run.recipe, run.host, run.state, run.advice) == ("tiny", "node", "running", "")
+    assert [(name, step.n_jobs, step.n_done, step.n_failed) for name, step in run.steps.items()] == [("prune", 4, 0, 0)]
+    log(run_log, "a")
+    log(run_log, "b", "failed")
+    (run,) = read()
+    assert [(step.n_done, step.n_failed) for step in run.steps.values()] == [(1, 1)]
+    assert len(run.failures) == 1
+    run_log.end("failed")
+    (run,) = read()
+    assert (run.state, run.remaining_s) == ("failed", None)
+    assert "retry" in run.advice
+
+
+def test_the_newest_runs_are_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    for n in range(8):
+        RunLog(store, f"2026010{n + 1}T000000-abc123").start([])
+        store.write_run_file(f"2026010{n + 1}T000000-abc123", "run", {"recipe": str(n), "started_at": "2026-01-01"})
+    assert [run.recipe for run in runs_reader(store)()] == ["7", "6", "5", "4", "3"]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli import application
-from ray_jobs.cli.application import COMMANDS, app
+from ray_jobs.cli.application import COMMANDS, app, load_command
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.tiny_recipes import FinishedRun, method_recipe, small_recipe, tiny_recipe, write_recipe
@@ -311,6 +311,12 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
     assert result.exit_code == 0
     assert "Example" in result.stdout
     assert f"mlprune {command} " in result.stdout.partition("Example")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_summary_of_a_command_is_the_beginning_of_its_help(command: str) -> None:
+    summary, text = COMMANDS[command].summary, " ".join((load_command(command).help or "").split())
+    assert text.startswith(summary) or (len(summary) > 80 and text.startswith(summary.removesuffix(".")))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Query interrupted"), StoreError("the file is in use"), SystemExit(3)])

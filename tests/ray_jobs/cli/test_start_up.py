@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 HEAVY = ("torch", "transformers", "ray", "numpy", "pyarrow", "duckdb", "matplotlib", "rich", "jinja2", "yaml", "marimo")
 SCRIPT = """
-import contextlib, io, json, sys
+import contextlib, io, json, os, sys
 heavy = set(sys.argv[1].split(","))
 loaded = {}
 def note(step):
@@ -19,11 +19,19 @@ def note(step):
 import mlprune
 note("import mlprune")
 from ray_jobs.cli import main
-for arguments in (["--help"], ["query", "--list"], ["status", "--store", sys.argv[2]]):
+store = sys.argv[2]
+for arguments in (["--help"], ["query", "--list"], ["status", "--store", store], ["complete", "mlprune query be"]):
     sys.argv = ["mlprune", *arguments]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    if arguments[0] == "complete":
+        os.environ.update(_MLPRUNE_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=arguments[1])
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
         main()
     note(" ".join(arguments[:2]))
+assert "best_by_language" in output.getvalue()
+from ray_jobs.cli.application import COMMANDS, load_command
+for command in COMMANDS:
+    load_command(command)
+note("every command")
 print(json.dumps(loaded))
 """
 
@@ -45,3 +53,11 @@ def test_help_and_lists_load_no_heavy_library(loaded: dict[str, list[str]], step
 
 def test_the_status_of_runs_in_a_folder_loads_no_heavy_library(loaded: dict[str, list[str]]) -> None:
     assert loaded["status --store"] == []
+
+
+def test_a_completion_loads_no_heavy_library(loaded: dict[str, list[str]]) -> None:
+    assert set(loaded["complete mlprune query be"]) <= {"rich"}, "typer formats the summaries with it"
+
+
+def test_the_help_and_the_options_of_every_command_load_no_models_and_no_ray(loaded: dict[str, list[str]]) -> None:
+    assert not {"torch", "transformers", "ray"} & set(loaded["every command"])

@@ -15,10 +15,10 @@ from catalog.store import Catalog
 from mlprune.errors import StoreError
 from mlprune.store.run_log_files import read_run_file
 from mlprune.store.run_log_files import run_files as run_log_run_files
+from mlprune.store.run_status import store_status
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
 from ray_jobs.driver.run_log import RunLog, begin_run, recorded_run
-from ray_jobs.driver.run_status import store_status
 from ray_jobs.process.environment import Environment, this_environment
 from ray_jobs.workers.worker import Stopwatch
 from tests.ray_jobs.driver.scripted_workers import BROKEN, BatchedJob, NamedJob, outcome_of

@@ -18,13 +18,12 @@ from mlprune.plan import build_plan, extend_plan
 from mlprune.plan.resources.estimate import Needs
 from mlprune.recipe import load_recipe
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.store.run_log_entries import SearchState
+from mlprune.store.run_status import store_status
 from mlprune.store.store import Store
-from ray_jobs.cli.status_text import format_search
 from ray_jobs.driver.result_lines import result_lines
-from ray_jobs.driver.run_log_entries import SearchState
 from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, run_recipe
 from ray_jobs.driver.run_state import RunSummary
-from ray_jobs.driver.run_status import store_status
 from ray_jobs.workers import in_process
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
@@ -160,7 +159,7 @@ def test_a_search_without_a_winner_is_named_at_the_end_of_the_run_in_the_status_
         assert "sparsities has no winner" in capsys.readouterr().err
     assert len(result_lines(extend_plan(plan_of(path), store), store)) == 1
     (state,) = store_status(store)[0].searches
-    assert format_search(state).endswith("no winner")
+    assert state.describe().endswith("no winner")
     with Catalog.in_memory(store) as opened:
         (row,) = answers(opened, "search_final")
     assert (row["name"], row["role"], row["variant_id"]) == ("sparsities", "no winner", None)

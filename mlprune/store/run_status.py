@@ -1,0 +1,211 @@
+"""Progress, state and remaining time of the runs of a store, from their logs and claims. Only reads; needs no catalog.
+
+If the process of a run is on this machine, it shows whether the run is alive. Otherwise the claims show it, which a
+live run renews. Clocks of other machines are trusted.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from mlprune.errors import StoreError
+from mlprune.processes.process_identity import is_alive, is_gone
+from mlprune.store.claims import STALE_AFTER_S
+from mlprune.store.run_log_entries import ClaimEntry, RunEntries, RunLogReader, SearchState, folder_of, read_files
+from mlprune.store.run_log_files import run_files
+from mlprune.store.store import Store
+
+SHORT_STEP = "compare"
+"""Step with very short jobs; an estimate does not need a finished one."""
+
+
+def remaining_s(
+    total: Mapping[str, int], done: Mapping[str, int], spent: Mapping[str, float], *, elapsed_s: float
+) -> float | None:
+    """Estimate the remaining seconds of a run.
+
+    Args:
+        total: step -> number of its jobs.
+        done: step -> number of its finished jobs; steps without any may be missing, here and in `spent`.
+        spent: step -> seconds of its finished jobs, summed over the workers.
+        elapsed_s: seconds since the start of the run.
+    Returns: None until each step of long jobs has a finished one, and when no job remains.
+    """
+    n_left = {step: n - done.get(step, 0) for step, n in total.items() if n > done.get(step, 0)}
+    if not n_left or not all(done.get(step) for step in n_left if step != SHORT_STEP):
+        return None
+    spent_s = sum(spent.values())
+    left_s = sum(n * spent.get(step, 0.0) / max(1, done.get(step, 0)) for step, n in n_left.items())
+    return left_s / spent_s * elapsed_s if spent_s else None
+
+
+State = Literal["running", "silent", "died", "done", "failed", "stopped"]
+"""failed: ended, and some jobs failed. silent: no sign of life, and its process is not on this machine."""
+
+ADVICE: Mapping[State, str] = {
+    "silent": "if it died, rerun the same command to resume",
+    "died": "rerun the same command to resume",
+    "failed": "rerun the same command to retry the jobs that failed",
+    "stopped": "rerun the same command to resume",
+}
+"""What the user can do about a state."""
+
+
+@dataclass(frozen=True)
+class StepStatus:
+    """Progress of one step."""
+
+    n_jobs: int
+    n_done: int
+    """Including jobs done by another run."""
+    n_failed: int
+    spent_s: float
+    """Seconds of the jobs this run has done, summed over the workers."""
+
+    @property
+    def n_left(self) -> int:
+        """Jobs that are neither done nor failed."""
+        return max(0, self.n_jobs - self.n_done - self.n_failed)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Progress and state of one run."""
+
+    run_id: str
+    recipe: str
+    host: str
+    address: str
+    state: State
+    started_at: datetime
+    last_seen_at: datetime
+    """Time of the last sign of life."""
+    steps: Mapping[str, StepStatus]
+    failures: tuple[str, ...]
+    workers: Mapping[str, int]
+    """Host and worker -> attempts it has finished."""
+    working_on: tuple[str, ...] = ()
+    """Kind and id of each record the run has claimed."""
+    n_retried: int = 0
+    """Attempts that failed and were repeated."""
+    searches: tuple[SearchState, ...] = ()
+
+    @property
+    def advice(self) -> str:
+        """What the user can do about the state; empty for nothing."""
+        return ADVICE.get(self.state, "")
+
+    @property
+    def elapsed_s(self) -> float:
+        """Time from the start to the last sign of life."""
+        return max(0.0, (self.last_seen_at - self.started_at).total_seconds())
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated remaining time; None if it is unknown or the run is not active."""
+        if self.state != "running":
+            return None
+        n_jobs = {name: step.n_jobs for name, step in self.steps.items()}
+        n_done = {name: step.n_done for name, step in self.steps.items()}
+        spent_s = {name: step.spent_s for name, step in self.steps.items()}
+        return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
+
+
+class StatusReader:
+    """Status of the runs of a store, read again and again; files that never change are read only once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._logs = RunLogReader(store)
+
+    def read(self, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
+        """Read the status of the newest runs and of every run with claims, newest first.
+
+        Args:
+            last: number of newest runs to read, with or without claims.
+            now: the current time, for tests.
+        Raises:
+            StoreError: no run has written to the store.
+        """
+        files = run_files(self._store)
+        paths = [*files.single, *files.packs]
+        names = sorted({folder_of(path) for path in paths}, reverse=True)
+        if not names:
+            raise StoreError("no run has written to the store", store=self._store.uri)
+        claims = _read_claims(self._store)
+        shown = [name for n, name in enumerate(names) if n < last or _run_of(name) in claims]
+        logs = self._logs.read(paths, {*shown, *map(_run_of, shown)})
+        moment = now or datetime.now(UTC)
+        statuses = (_status(name, logs, claims.get(_run_of(name), ()), now=moment) for name in shown)
+        return [status for status in statuses if status is not None]
+
+
+def store_status(store: Store, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
+    """Read the status of the newest runs and of every run with claims once; see `StatusReader.read`."""
+    return StatusReader(store).read(last=last, now=now)
+
+
+def _run_of(folder: str) -> str:
+    """The run of a folder; a run that repairs damage has one folder per round."""
+    return "-".join(folder.split("-")[:2])
+
+
+def _read_claims(store: Store) -> dict[str, list[ClaimEntry]]:
+    """Run -> its claims."""
+    claims: dict[str, list[ClaimEntry]] = defaultdict(list)
+    for _, contents in read_files(store, store.list("claims")):
+        for path, value in contents:
+            claim = ClaimEntry.parse(path, value)
+            claims[claim.owner].append(claim)
+    return claims
+
+
+def _status(
+    folder: str, logs: Mapping[str, RunEntries], claims: Sequence[ClaimEntry], *, now: datetime
+) -> RunStatus | None:
+    """Compute the status of a run; None if its start cannot be read."""
+    log, run = logs[folder], logs[_run_of(folder)].run
+    started = log.planned.planned_at or run.started_at
+    if started is None:
+        return None
+    times = [started, log.last_attempt_at, *(claim.renewed_at for claim in claims)]
+    last_seen = max(time for time in times if time)
+    state = _state(log, claims, silent_s=(now - last_seen).total_seconds())
+    if log.ended is not None and log.ended.ended_at:
+        last_seen = log.ended.ended_at
+    elif state == "running":
+        last_seen = now
+    return RunStatus(
+        run_id=folder,
+        recipe=run.name,
+        host=run.host,
+        address=run.address,
+        state=state,
+        started_at=started,
+        last_seen_at=last_seen,
+        steps=_steps(log),
+        failures=tuple(f"{failure.step} {failure.record_id}: {failure.message}" for failure in log.failures),
+        workers=dict(log.n_attempts),
+        working_on=tuple(sorted(claim.record for claim in claims if claim.is_of_work)) if state == "running" else (),
+        n_retried=log.n_retried,
+        searches=log.searches,
+    )
+
+
+def _state(log: RunEntries, claims: Sequence[ClaimEntry], *, silent_s: float) -> State:
+    if log.ended is not None:
+        if log.ended.how == "done":
+            return "done"
+        return "failed" if log.ended.how == "failed" else "stopped"
+    if is_gone(log.planned.process):
+        return "died"
+    stale_after_s = max([STALE_AFTER_S, *(claim.stale_after_s for claim in claims)])
+    return "running" if is_alive(log.planned.process) or silent_s <= stale_after_s else "silent"
+
+
+def _steps(log: RunEntries) -> dict[str, StepStatus]:
+    n_failed = Counter(failure.step for failure in log.failures)
+    n_jobs = log.planned.n_jobs or dict(log.n_done)  # a command without a recipe does not know the total
+    return {step: StepStatus(n, log.n_done[step], n_failed[step], log.spent_s[step]) for step, n in n_jobs.items()}

@@ -1,0 +1,202 @@
+"""`mlprune catalog`: rebuild, check, merge and export the catalog of a store."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from catalog.ingest.record_rows import row_problems
+from catalog.store import Catalog, export_catalog
+from catalog.store import rebuild as rebuild_catalog
+from mlprune.counted import counted
+from mlprune.errors import BadInputError, MlpruneError
+from mlprune.store.merge import MOST_NAMED, mark_unverified, unverified_records
+from mlprune.store.merge import merge as merge_stores
+from mlprune.store.retired import remake_command, retired_groups
+from mlprune.store.store import Store
+from ray_jobs.cli.options import StoreOption, echo, existing_store
+from ray_jobs.process.installed import install_command
+
+if TYPE_CHECKING:
+    from catalog.check import Damage
+
+
+def rebuild(store: StoreOption) -> None:
+    """Rebuild the catalog file from the records.
+
+    Example: mlprune catalog rebuild --store runs/
+    """
+    result = rebuild_catalog(existing_store(store, quarantine=True))
+    echo(f"{result.n_records} records, {result.n_rows} rows")
+
+
+def check(
+    store: StoreOption,
+    *,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Move the records of what is damaged to quarantine/, so that the next run of their recipe makes them "
+            "again, and rebuild a catalog that differs.",
+        ),
+    ] = False,
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep",
+            help="Also compute again what follows from predictions, masks and statistics: metrics, comparisons, "
+            "answers, choices and others, and masks where the base model is found. No model is run.",
+        ),
+    ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --deep: only N of these records, drawn at random."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+) -> None:
+    """Verify every record, artefact, key and view. Prints one line per problem; the exit code is then 1.
+
+    --repair needs no recipe and computes no result. If the next run makes a file again with its recorded hash,
+    everything computed from it stays. Before it rebuilds a catalog, it compares all metrics with their predictions.
+
+    \b
+    Examples:
+      mlprune catalog check --store runs/
+      mlprune catalog check --repair --store runs/
+      mlprune catalog check --deep --sample 20 --store runs/
+    """
+    from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
+    from catalog.check import deep_check  # noqa: PLC0415
+
+    opened = existing_store(store)
+    damages, notes = check_store(opened)
+    if deep or (repair and damages):
+        wrong, unchecked = (
+            deep_check(opened, sample=sample, seed=seed) if deep else deep_check(opened, kinds=("evaluations",))
+        )
+        damages, notes = [*damages, *wrong], [*notes, *unchecked]
+    for source, paths in unverified_records(opened).items():
+        notes = [*notes, f"{counted(len(paths), 'record')} copied from {source} without verification"]
+    if retired := retired_groups(opened):
+        notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
+    for note in (*notes, *_result_notes(opened)):
+        echo(f"note: {note}", err=True)
+    for damage in damages:
+        echo(str(damage))
+    if not damages:
+        echo("sound")
+        return
+    if repair:
+        _repair(store, damages)
+    else:
+        echo(f"next: mlprune catalog check --repair --store {store}", err=True)
+    raise typer.Exit(1)
+
+
+def _result_notes(store: Store) -> Iterator[str]:
+    """Yield what the variants of a store have in another way than their recipes ask for."""
+    from mlprune.steps.prune.result_warnings import variant_warnings  # noqa: PLC0415 - loads torch
+
+    for record in store.records("variants"):
+        try:
+            yield from variant_warnings(store, record)
+        except MlpruneError:  # the check names damaged records
+            continue
+
+
+def _repair(store: str, damages: Iterable["Damage"]) -> None:
+    """Repair a store and print what was done and the next step."""
+    from catalog.check import repair  # noqa: PLC0415 - loads torch
+
+    result = repair(existing_store(store, quarantine=True), damages)
+    for path in result.set_aside:
+        echo(f"moved to quarantine/: {path}", err=True)
+    if result.rebuilt:
+        echo("the catalog was rebuilt", err=True)
+    if result.set_aside:
+        recipes = ", ".join(result.recipes) or "unknown"
+        echo(f"next: mlprune run RECIPE --store {store} (recipes of this store: {recipes})", err=True)
+
+
+def merge(
+    other: Annotated[str, typer.Argument(help="Store to copy from: a folder or an object-store URI.")],
+    *,
+    store: StoreOption,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified",
+            help="Compute nothing again: copy what has the right hashes and rows, and mark where it comes from.",
+        ),
+    ] = False,
+) -> None:
+    """Copy all records and artefacts of another store, verifying them. The exit code is 1 if some are not copied.
+
+    Hashes and rows are verified, and everything that catalog check --deep computes again without the base model:
+    metrics, comparisons, answers and others. A result whose inputs the other store lacks is not copied.
+
+    \b
+    Examples:
+      mlprune catalog merge /mnt/laptop/runs --store runs/
+      mlprune catalog merge /mnt/laptop/runs --unverified --store runs/
+    """
+    from catalog.check import examination  # noqa: PLC0415 - loads torch
+
+    source, target = existing_store(other), Store(store, quarantine=True)
+    mark = mark_unverified(source, target) if unverified else None
+    examine = (lambda _, record: row_problems(record)) if unverified else examination(source)
+    result = merge_stores(source, target, examine=examine)
+    with Catalog.open(target) as catalog:
+        catalog.fold()
+    echo(f"{result.n_records} records copied with {result.n_files} files, {result.n_known} were already present")
+    if mark is not None:
+        echo(f"not verified: {mark} says which records were copied, and from where")
+    if result.n_retired:
+        echo(f"{result.n_retired} groups of files were retired in the other store: only their records are copied")
+    for path in result.refused[:MOST_NAMED]:
+        echo(f"not copied (damaged, wrong, or in conflict with the same record here): {path}")
+    if len(result.refused) > MOST_NAMED:
+        echo(f"... and {len(result.refused) - MOST_NAMED} more")
+    if result.refused:
+        raise typer.Exit(1)
+
+
+def export(
+    *,
+    store: StoreOption,
+    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must be empty or not exist.")],
+    format_: Annotated[str, typer.Option("--format", help="File format: parquet, csv or arrow.")] = "parquet",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this table or view; repeatable. Default: all of them.")
+    ] = None,
+) -> None:
+    """Write the catalog's tables and views as files, with the id of their snapshot.
+
+    Example: mlprune catalog export --store runs/ --to export/ --format parquet
+    """
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        result = export_catalog(catalog, to, format=format_, only=only or ())
+    echo(f"{len(result.n_rows)} files, {sum(result.n_rows.values())} rows, snapshot {result.snapshot_id}")
+
+
+def mlflow(
+    *,
+    store: StoreOption,
+    tracking_uri: Annotated[str, typer.Option(help="MLflow tracking URI: a server, a database or a folder.")],
+    experiment: Annotated[str, typer.Option(help="Experiment name; created if it does not exist.")] = "mlprune",
+) -> None:
+    """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs the extra mlflow.
+
+    Example: mlprune catalog mlflow --store runs/ --tracking-uri http://tracking:5000
+    """
+    try:
+        from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - an extra
+    except ImportError as err:
+        raise BadInputError("MLflow is not installed", expected=install_command("mlflow"), got=str(err)) from err
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        n_sent = send_to_mlflow(catalog, tracking_uri=tracking_uri, experiment=experiment)
+    echo(f"{n_sent} variants sent to {tracking_uri}")

@@ -1,0 +1,49 @@
+"""`mlprune doctor`: what this machine, Ray, the GPUs, a store and a recipe lack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ray_jobs.cli.options import AddressOption, AllowPluginsOption, echo, show_start
+from ray_jobs.doctor.findings import is_healthy, to_json, to_text
+from ray_jobs.doctor.ray_cluster import examine_ray
+
+
+def doctor(
+    *,
+    store: Annotated[str | None, typer.Option("--store", help="Also examine this store.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Also examine what this recipe needs.")] = None,
+    address: AddressOption = "local",
+    allow_plugins: AllowPluginsOption = None,
+    json_: Annotated[bool, typer.Option("--json", help="Write a JSON array instead of lines.")] = False,
+) -> None:
+    """Say what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps.
+
+    Nothing is changed. A line says ok, warning (works with limits) or missing (does not work). The exit code is 1 if
+    something is missing.
+
+    \b
+    Examples:
+      mlprune doctor
+      mlprune doctor --store runs/ --recipe recipe.yaml
+      mlprune doctor --address ray://head:10001 --json
+    """
+    show_start("examining this machine")
+    from ray_jobs.doctor.machine import examine_gpus, examine_machine  # noqa: PLC0415 - loads torch
+
+    findings = [*examine_machine(), *examine_gpus(), *examine_ray(address)]
+    if store is not None:
+        from ray_jobs.doctor.store import examine_store  # noqa: PLC0415 - loads torch
+
+        findings += examine_store(store)
+    if recipe is not None:
+        from ray_jobs.doctor.store import examine_recipe  # noqa: PLC0415 - loads torch
+
+        used_store = store or "./runs"
+        findings += examine_recipe(
+            recipe, store_uri=used_store, address=address, allowed_plugins=tuple(allow_plugins or ())
+        )
+    echo(to_json(findings) if json_ else to_text(findings))
+    if not is_healthy(findings):
+        raise typer.Exit(1)

@@ -1,0 +1,35 @@
+"""`mlprune export`: write a variant as a Hugging Face model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlprune.store.repair import quarantine_on_damage
+from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, echo, existing_store
+
+
+def export(
+    variant_id: VariantArgument,
+    out_dir: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
+    *,
+    store: StoreOption,
+    model: ModelOption = None,
+    smaller: Annotated[
+        bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
+    ] = False,
+) -> None:
+    """Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.
+
+    Example: mlprune export 0f3a... exported/ --store runs/
+    """
+    from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - these load torch
+    from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
+    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
+
+    opened = existing_store(store, quarantine=True)
+    variant_id = find_variant(opened, variant_id)
+    base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
+    with quarantine_on_damage(opened):
+        export_variant(opened, variant_id, base_model, out_dir, smaller=smaller)
+    echo(str(out_dir))

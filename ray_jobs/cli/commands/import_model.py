@@ -1,0 +1,111 @@
+"""`mlprune import`: make a model folder from a published checkpoint, and show the progress."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from mlprune.errors import BadInputError
+from mlprune.hub import format_size, require_hub_or_cache
+from ray_jobs.cli.options import echo, is_path, parse_dtype
+
+if TYPE_CHECKING:
+    from mlprune.importing import ImportedModel, Origin
+    from mlprune.importing.child_process import Progress as ReportBytes
+
+MAX_LISTED = 4
+"""Dropped tensors that are listed by name; `mlprune_import.json` has all of them."""
+
+
+def import_(
+    source: Annotated[
+        str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
+    ],
+    out: Annotated[str, typer.Argument(help="Folder to create.")],
+    *,
+    revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
+    dtype: Annotated[
+        str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
+    ] = None,
+) -> None:
+    """Import a published checkpoint into a model folder.
+
+    Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a process without network reads them
+    and accepts nothing but tensors. After an interruption, rerun the same command.
+
+    Example: mlprune import facebook/xglm-564M models/xglm-564M
+    """
+    if not source.strip() or not out.strip():
+        raise BadInputError("an argument is empty", expected="SOURCE and OUT", got=f"{source!r} and {out!r}")
+    if not is_path(source) and not Path(out).exists():
+        require_hub_or_cache(source, kind="model", revision=revision)  # before libraries are imported for seconds
+    run_import(source, Path(out), revision=revision, dtype=dtype)
+
+
+def run_import(source: str, out: Path, *, revision: str, dtype: str | None) -> None:
+    """Import a checkpoint; progress goes to stderr, the result to stdout.
+
+    Raises:
+        BadInputError: the source cannot be imported, or `out` cannot be written.
+    """
+    from mlprune.importing import ImportedModel, import_model  # noqa: PLC0415 - loads torch
+    from mlprune.importing.hub_source import imported_before  # noqa: PLC0415
+
+    begin = time.monotonic()
+    chosen = None if dtype is None else parse_dtype(dtype)
+    if not is_path(source) and (record := imported_before(source, revision, out, dtype=chosen)) is not None:
+        echo("\n".join(_summary(ImportedModel(out.resolve(), record, None), out, elapsed_s=0.0)))
+        return
+    folder, origin = _resolve(source, revision, out)
+    with _progress() as progress:
+        imported = import_model(
+            folder, out, dtype=chosen, origin=origin, report=lambda text: echo(text, err=True), progress=progress
+        )
+    echo("\n".join(_summary(imported, out, elapsed_s=time.monotonic() - begin)))
+
+
+def _resolve(source: str, revision: str, out: Path) -> "tuple[Path, Origin | None]":
+    """Return the folder of a source; a name that is not a path is fetched from the hub."""
+    if is_path(source):
+        return Path(source).expanduser(), None
+    from mlprune.importing import fetch_source  # noqa: PLC0415 - loads torch
+
+    return fetch_source(source, revision, out=out, report=lambda text: echo(text, err=True))
+
+
+@contextmanager
+def _progress() -> "Iterator[ReportBytes | None]":
+    """Yield a progress bar on a terminal; None otherwise, so that lines are printed."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("reading and writing"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda n_done, n_total: bar.update(task, completed=n_done, total=n_total)
+
+
+def _summary(imported: "ImportedModel", out: Path, *, elapsed_s: float) -> Iterator[str]:
+    record, result = imported.record, imported.result
+    if result is None:
+        yield f"already imported: {out}"
+    else:
+        n_bytes = sum((imported.path / name).stat().st_size for name in result.weight_files)
+        action = "linked" if result.is_linked else "written"
+        yield f"imported {record.source} ({record.weight_format}) in {elapsed_s:.0f} s"
+        yield f"{result.n_tensors} tensors, {format_size(n_bytes)} {action}"
+        if result.peak_memory_bytes is not None:
+            yield f"peak memory of the conversion: {result.peak_memory_bytes / 2**30:.2f} GiB"
+        if record.quantization is not None:
+            yield f"dequantised; tensors of each type: {record.quantization}"
+        if record.dropped:
+            more = f" and {len(record.dropped) - MAX_LISTED} more" if len(record.dropped) > MAX_LISTED else ""
+            yield f"not read by the model: {', '.join(record.dropped[:MAX_LISTED])}{more}"
+    yield "next, name the folder in a recipe (a relative path starts at the recipe's folder):"
+    yield f"  model: {{path: {imported.path}}}"

@@ -1,0 +1,101 @@
+"""`mlprune plan`: show what a recipe would run."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mlprune.cache_folders import MODEL_CACHE_VARIABLE
+from mlprune.errors import BadInputError
+from mlprune.hub import require_hub_or_cache
+from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
+from ray_jobs.cli.options import (
+    AllowImportOption,
+    AllowManyOption,
+    AllowPluginsOption,
+    OtherModelOption,
+    RecipeArgument,
+    ShrinkOption,
+    StoreOption,
+    echo,
+    format_report,
+    show_start,
+)
+
+IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"
+
+
+def plan(
+    recipe: RecipeArgument,
+    *,
+    store: StoreOption,
+    shrink: ShrinkOption = None,
+    model: OtherModelOption = None,
+    allow_import: AllowImportOption = False,
+    allow_plugins: AllowPluginsOption = None,
+    yes: AllowManyOption = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Machines to plan for instead of this one, such as '8x(16 CPU, 100 GiB, 1 A100-80GB)'; groups are "
+            "joined by +."
+        ),
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="local plans for this machine; auto or ray://... for the nodes of a running cluster.")
+    ] = "local",
+) -> None:
+    """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
+
+    Nothing is run, and nothing is written to the store except imported models. If a model has to be
+    imported first, the import is described; with --allow-import it is done.
+
+    Example: mlprune plan recipe.yaml --store runs/
+    """
+    if cluster is not None and address != "local":
+        raise BadInputError(
+            "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
+        )
+    show_start(f"planning {recipe}: reading its model and texts")
+    if model is None:
+        require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
+    from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
+    from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
+
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
+    nodes = () if cluster is None else parse_cluster(cluster)
+    described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
+    echo(format_report(described.text))
+
+
+def require_hub_for_import(
+    recipe_path: Path, store_uri: str, *, allowed_plugins: Sequence[Path] = (), allow_many: bool = False
+) -> None:
+    """Check that the hub can be asked for the model that a recipe imports, unless it may be imported already.
+
+    Args:
+        allowed_plugins: files of plug-ins that the recipe may name.
+        allow_many: as for `load_recipe`.
+    Raises:
+        RecipeError: the recipe cannot be used.
+        HubError: the hub cannot be reached.
+    """
+    if "://" in store_uri or _exists(Path(store_uri)) or os.environ.get(MODEL_CACHE_VARIABLE):
+        return
+    if not recipe_path.is_file() or IMPORT_KEY_TEXT.encode() not in recipe_path.read_bytes():
+        return
+    recipe = load_recipe(recipe_path, allowed_plugins=allowed_plugins, allow_many=allow_many)
+    name = recipe.model.path or ""
+    if wants_import(recipe.model) and not _exists(recipe.resolve(name)):
+        require_hub_or_cache(name, kind="model", revision=recipe.model.revision)
+
+
+def _exists(path: Path) -> bool:
+    """Whether a path exists; False if the system cannot have such a name, which a later check reports."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -1,1 +1,0 @@
-"""Commands on results: query, report, figures, rescore and ranks."""

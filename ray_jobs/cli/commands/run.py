@@ -1,0 +1,71 @@
+"""`mlprune run`: run a recipe."""
+
+from typing import Annotated
+
+import typer
+
+from ray_jobs.cli.options import (
+    AddressOption,
+    AllowImportOption,
+    AllowManyOption,
+    AllowPluginsOption,
+    OtherModelOption,
+    RecipeArgument,
+    ShrinkOption,
+    StoreOption,
+    echo,
+    show_start,
+)
+
+
+def run(
+    recipe: RecipeArgument,
+    *,
+    store: StoreOption,
+    address: AddressOption = "local",
+    shrink: ShrinkOption = None,
+    model: OtherModelOption = None,
+    allow_import: AllowImportOption = False,
+    allow_plugins: AllowPluginsOption = None,
+    yes: AllowManyOption = False,
+    scrub: Annotated[
+        bool,
+        typer.Option(
+            "--scrub",
+            help="First read every artefact of this recipe's results, and make those again that differ from their "
+            "record.",
+        ),
+    ] = False,
+    remake: Annotated[
+        bool, typer.Option("--remake", help="Make the retired files of this recipe again, see mlprune gc.")
+    ] = False,
+    remake_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--remake-only",
+            metavar="VARIANT",
+            help="Like --remake, only for this variant (id or name) and for what unfinished jobs need; repeatable.",
+        ),
+    ] = None,
+) -> None:
+    """Run a recipe. After an interruption or a failure, rerun the same command: finished jobs are skipped.
+
+    \b
+    Examples:
+      mlprune run recipe.yaml --store runs/ --address local
+      mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
+      mlprune run recipe.yaml --store runs/ --remake-only wanda-50
+    """
+    show_start(f"planning {recipe}: reading its model and texts")
+    from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - these load torch
+    from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
+    from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
+
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
+    wanted = requested_remake(is_of_all=remake, variants=remake_only or ())
+    summary = run_recipe(
+        recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
+    )
+    for position, command in enumerate(summary.next_commands):
+        echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
+    raise typer.Exit(summary.exit_code)

@@ -1,1 +1,0 @@
-"""Commands that run recipes: demo, plan, run and status."""

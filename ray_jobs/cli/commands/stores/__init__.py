@@ -1,1 +1,0 @@
-"""Commands on a whole store: the groups catalog and store, and gc."""

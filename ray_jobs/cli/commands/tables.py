@@ -1,0 +1,56 @@
+"""`mlprune tables`: tables for a publication."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catalog.store import Catalog
+from catalog.tables import FORMATS, build_tables, built_in_spec, read_spec, render_tables, table_format, write_tables
+from mlprune.errors import BadInputError
+from ray_jobs.cli.options import StoreOption, echo, existing_store, require_output
+
+
+def tables(
+    *,
+    store: StoreOption,
+    like: Annotated[
+        str | None, typer.Option(help="Ready-made tables; paper has Tables 1 to 4 of Kim et al. 2024.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="Your own tables: a YAML file, see docs/report.md.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write files to; without it, tables are printed.")] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="latex, markdown or csv. By default, all formats are written to --out, or Markdown is printed.",
+        ),
+    ] = None,
+) -> None:
+    """Write tables of methods and languages, with intervals in a second table.
+
+    The best value of each column is bold, and significant differences to the dense model are marked.
+
+    \b
+    Examples:
+      mlprune tables --store runs/ --like paper --out tables/
+      mlprune tables --store runs/ --spec my-tables.yaml --format latex
+    """
+    if out is not None:
+        require_output(out, is_folder=True)
+    if (like is None) == (spec is None):
+        got = "neither" if like is None else "both"
+        raise BadInputError("name the tables to write", expected="--like paper, or --spec FILE", got=got)
+    if format_ is not None:
+        table_format(format_)
+    specs = read_spec(spec) if spec is not None else built_in_spec(like or "")
+    with Catalog.open(existing_store(store)) as catalog:
+        catalog.fold()
+        built = build_tables(catalog, specs)
+    for note in built.notes:
+        echo(note, err=True)
+    if out is None:
+        echo(render_tables(built.tables, format_ or "markdown"))
+        return
+    for path in write_tables(built.tables, out, formats=[format_] if format_ else list(FORMATS)):
+        echo(str(path))

@@ -1,1 +1,0 @@
-"""Commands on single variants: export, verify and harness."""
