@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from catalog.report.exhibits import Exhibit, Grid, Group, LegendEntry, Panel, Size, draw_grid, run_exhibit
-from catalog.report.figures import FIGURES
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Size, draw_grid
+from catalog.report.figures import FIGURES, Exhibit, run_exhibit
 from catalog.report.labels import FILTERS, Chosen, SeriesStyle, facets_of, matches_filters
 from catalog.report.query_results import Source, run_report_query
 from catalog.report.svg import INK, axes_on, draw_panel, drawing

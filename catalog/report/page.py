@@ -12,11 +12,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from catalog.report.assets import page_script, style_sheet
-from catalog.report.exhibits import Exhibit, Grid, Group, grouped, run_exhibit
-from catalog.report.figures import FIGURES
+from catalog.report.exhibits import Grid, Group, grouped
+from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhibit
 from catalog.report.labels import FILTERS, Facets, attributes, facets_of, number, p_value
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
-from catalog.report.report_tables import EXAMPLES, TABLES
 from catalog.report.summary import ANSWER_COLUMNS, COLUMNS, TableRow, headlines
 from catalog.report.svg import to_svg
 from catalog.results import Row
