@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.colors import ListedColormap, to_hex
 from catalog.report.labels import Facets, SeriesStyle
 from catalog.results import Row, Value
 
+_FOLDER = Path(__file__).parent
 STEPS = 33
 """Number of colours of a scale."""
 _EVEN = 0.179
@@ -126,6 +128,16 @@ def style_rules() -> str:
         for scale in scales
         for step, colour in enumerate(scale.colours)
     )
+
+
+def style_sheet() -> str:
+    """Return the CSS of the page, with the rules for the cells of heat maps."""
+    return (_FOLDER / "page.css").read_text("utf-8").replace("{{ cell_styles }}", style_rules())
+
+
+def page_script() -> str:
+    """Return the script of the filters. It starts by itself inside of a page, and not as a file of its own."""
+    return (_FOLDER / "page.js").read_text("utf-8")
 
 
 def draw_grid(axes: Axes, grid: Grid) -> None:

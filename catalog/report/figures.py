@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import dropwhile
 
@@ -25,7 +25,7 @@ from mlprune.errors import UnreadableFileError
 
 logger = logging.getLogger(__name__)
 
-Draw = Callable[[Sequence[Row]], tuple[Group, ...]]
+Draw = Callable[[Sequence[Row]], Iterable[Group]]
 """Draws the rows of a query as groups of panels."""
 _KEY = re.compile(r"(title|anchor|query|runs|optional|explanation|empty|(?:parameter|column) \w+): (.+)")
 _INTERVAL = re.compile(r"(.+) \[(\w+), (\w+)\]")
@@ -131,8 +131,10 @@ DRAWN: Mapping[str, Draw] = {
 """File of a figure in `catalog/sql/report/` -> function that draws its rows."""
 LISTED: Mapping[str, Draw] = {"flipped_answers": flipped_examples, "generations": generation_tables}
 """The same for examples as text."""
-TABULAR = ("means_outside_english", "translation_quality", "perplexity", "search_winners", "search_evaluation_saved")
-TABULAR += ("failures", "runs", "code", "names", "contents")
+_ABOUT_VARIANTS = ("means_outside_english", "translation_quality", "perplexity")
+_ABOUT_SEARCHES = ("search_winners", "search_evaluation_saved")
+TABULAR = (*_ABOUT_VARIANTS, *_ABOUT_SEARCHES, "failures", "runs", "code", "names", "contents")
+"""Files of the tables."""
 
 FIGURES = tuple(read_exhibit(name, draw) for name, draw in DRAWN.items())
 EXAMPLES = tuple(read_exhibit(name, draw) for name, draw in LISTED.items())
