@@ -1,9 +1,9 @@
-"""Exhibits of the report: heading, explanation, query, and rows as panels, heat maps or examples."""
+"""What an exhibit of the report shows: panels, heat maps, examples and their legend."""
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -12,15 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, to_hex
 
 from catalog.report.labels import Facets, SeriesStyle
-from catalog.report.query_results import Source, run_report_query
 from catalog.results import Row, Value
-from catalog.sql_files import statement
-from catalog.store import Catalog
-from mlprune.errors import UnreadableFileError
 
-logger = logging.getLogger(__name__)
-
-
+_FOLDER = Path(__file__).parent
 STEPS = 33
 """Number of colours of a scale."""
 _EVEN = 0.179
@@ -134,6 +128,16 @@ def style_rules() -> str:
         for scale in scales
         for step, colour in enumerate(scale.colours)
     )
+
+
+def style_sheet() -> str:
+    """Return the CSS of the page, with the rules for the cells of heat maps."""
+    return (_FOLDER / "page.css").read_text("utf-8").replace("{{ cell_styles }}", style_rules())
+
+
+def page_script() -> str:
+    """Return the script of the filters. It starts by itself inside of a page, and not as a file of its own."""
+    return (_FOLDER / "page.js").read_text("utf-8")
 
 
 def draw_grid(axes: Axes, grid: Grid) -> None:
@@ -278,35 +282,6 @@ class Group:
     """Tables of generated texts, after the panels; figure files do not have them."""
 
 
-@dataclass(frozen=True)
-class Exhibit:
-    """One figure or table of the report."""
-
-    anchor: str
-    """Id of the exhibit in the page, and name of its files."""
-    title: str
-    explanation: str
-    """Explanation of how to read it."""
-    query: str
-    """Name of its query, a file in `catalog/sql/<folder>/`."""
-    empty_text: str
-    """Text to show without data, with the recipe entry that would create some."""
-    draw: Callable[[Sequence[Row]], tuple[Group, ...]] | None = None
-    """Draws rows as groups of panels; None for a table."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    """For a table: column -> heading, in order. The data below the table has all columns."""
-    intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """For a table: column -> columns with the ends of its interval, which the page shows after the value."""
-    folder: str = "report"
-    """`report`, or `queries` for a query that also has a name on the command line."""
-    parameters: Mapping[str, object] = field(default_factory=dict)
-    """Values of the query's parameters."""
-    runs: str = ""
-    """Name of a query of the report with one row of parameters per run of `query`; empty for a single run."""
-    is_optional: bool = False
-    """Whether to omit the exhibit without data, because most recipes do not request its analysis."""
-
-
 def grouped(rows: Iterable[Row], *columns: str) -> list[tuple[tuple[Value, ...], list[Row]]]:
     """Group rows by the values of some columns; groups and rows keep the order in which they first occur."""
     groups: dict[tuple[Value, ...], list[Row]] = {}
@@ -341,23 +316,3 @@ def evenly_spaced(values: Sequence[Item], limit: int) -> list[Item]:
 def omission_note(n_shown: int, n_all: int, things: str) -> str:
     """Return a note for a heading if only some of the things are drawn; empty if all are."""
     return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn, all of them in the data"
-
-
-def run_exhibit(catalog: Catalog, exhibit: Exhibit) -> tuple[Source, ...]:
-    """Return one result per run of the exhibit's query; a query that has nothing to run for has an empty result.
-
-    A run whose predictions are not in the store, such as those of a store that was copied without them, is left out
-    with a warning.
-    """
-    runs = run_report_query(catalog, exhibit.runs).rows if exhibit.runs else ({},)
-    results = (_run(catalog, exhibit, {**exhibit.parameters, **row}) for row in runs)
-    sources = tuple(source for source in results if source is not None)
-    return sources or (Source(exhibit.query, statement(exhibit.folder, exhibit.query), {}, (), ()),)
-
-
-def _run(catalog: Catalog, exhibit: Exhibit, parameters: Mapping[str, object]) -> Source | None:
-    try:
-        return run_report_query(catalog, exhibit.query, folder=exhibit.folder, parameters=parameters)
-    except UnreadableFileError as err:
-        logger.warning("%s has no data: %s", exhibit.anchor, err)
-        return None

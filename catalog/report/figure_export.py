@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from catalog.report.exhibits import Exhibit, Grid, Group, LegendEntry, Panel, Size, draw_grid, run_exhibit
-from catalog.report.figures import FIGURES
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Size, draw_grid
+from catalog.report.figures import FIGURES, Exhibit, run_exhibit
 from catalog.report.labels import FILTERS, Chosen, SeriesStyle, facets_of, matches_filters
 from catalog.report.query_results import Source, run_report_query
 from catalog.report.svg import INK, axes_on, draw_panel, drawing
@@ -82,7 +82,8 @@ def draw_sheet(group: Group, *, width: float = WIDTH) -> Figure:
     placed, height = _flow_layout(panels, width=width)
     scales = [entry for entry in group.legend if entry.scale is not None]
     entries = [entry for entry in group.legend if entry.scale is None]
-    n_columns = _legend_columns(entries, width=width)
+    longest = max((len(entry.label) for entry in entries), default=0)
+    n_columns = max(1, int(width / (0.75 + longest / (LETTERS_PER_INCH + 3))))
     legend_height = _LINE * (len(scales) + -(-len(entries) // n_columns)) + (_GAP if group.legend else 0.0)
     figure = Figure(figsize=(width, height + legend_height))
     for panel, left, top in placed:
@@ -130,12 +131,6 @@ def _flow_layout(panels: Sequence[Panel], *, width: float) -> tuple[list[PlacedP
         placed.append((panel, left, top))
         left, height = left + panel.size.width, max(height, panel.size.height)
     return placed, top + height
-
-
-def _legend_columns(entries: Sequence[LegendEntry], *, width: float) -> int:
-    """Return the number of columns that the legend has room for."""
-    longest = max((len(entry.label) for entry in entries), default=0)
-    return max(1, int(width / (0.75 + longest / (LETTERS_PER_INCH + 3))))
 
 
 def _handle(entry: LegendEntry) -> Line2D | Patch:
@@ -194,7 +189,10 @@ def write_figures(catalog: Catalog, out: Path, selection: FigureSelection | None
     _check_chosen(catalog, selection.chosen)
     snapshot = catalog.snapshot_id()
     for exhibit in exhibits:
-        sources = [_filtered(source, selection) for source in run_exhibit(catalog, exhibit)]
+        sources = [
+            replace(source, rows=tuple(row for row in source.rows if matches_filters(facets_of(row), selection.chosen)))
+            for source in run_exhibit(catalog, exhibit)
+        ]
         drawn = [
             (source, group)
             for source in sources
@@ -225,11 +223,6 @@ def _check_chosen(catalog: Catalog, chosen: Chosen) -> None:
 def _check_name(name: str, names: Sequence[str], *, what: str) -> None:
     if name not in names:
         raise unknown(what, name, sorted(names), error=BadInputError)
-
-
-def _filtered(source: Source, selection: FigureSelection) -> Source:
-    """Keep the rows that match the filters; if no pair is chosen, the means over the pairs, as in the report."""
-    return replace(source, rows=tuple(row for row in source.rows if matches_filters(facets_of(row), selection.chosen)))
 
 
 def _file_names(exhibit: Exhibit, groups: Sequence[Group]) -> Iterator[str]:

@@ -11,12 +11,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from catalog.report.assets import page_script, style_sheet
-from catalog.report.exhibits import Exhibit, Grid, Group, grouped, run_exhibit
-from catalog.report.figures import FIGURES
+from catalog.report.exhibits import Grid, Group, grouped, page_script, style_sheet
+from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhibit
 from catalog.report.labels import FILTERS, Facets, attributes, facets_of, number, p_value
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
-from catalog.report.report_tables import EXAMPLES, TABLES
 from catalog.report.summary import ANSWER_COLUMNS, COLUMNS, TableRow, headlines
 from catalog.report.svg import to_svg
 from catalog.results import Row
@@ -97,7 +95,8 @@ def _listed(sentence: str, by_topic: Mapping[str, Sequence[Row]], topic: str, fo
 def _tests(sentence: str, rows: Sequence[Row]) -> str:
     """Return a sentence with each test, the metrics that it is used for, its number of draws and its intervals."""
     parts = []
-    split = [{**row, "test": test, "interval": end} for row in rows for test, end in [_split(str(row["detail"]))]]
+    details = [str(row["detail"]).partition(" with interval ") for row in rows]
+    split = [{**row, "test": test, "interval": end} for row, (test, _, end) in zip(rows, details, strict=True)]
     for (test,), members in grouped(split, "test"):
         metrics = ", ".join(dict.fromkeys(str(row["name"]) for row in members))
         intervals = dict.fromkeys(INTERVAL_NAMES.get(row["interval"], row["interval"]) for row in members)
@@ -106,12 +105,6 @@ def _tests(sentence: str, rows: Sequence[Row]) -> str:
         named = " or ".join(name for name in intervals if name)
         parts.append(f"{text}, interval by {named}" if named else text)
     return sentence.format("; ".join(parts)) if parts else ""
-
-
-def _split(detail: str) -> tuple[str, str]:
-    """Return the test and the interval of a row of `methods.sql`."""
-    test, _, interval = detail.partition(" with interval ")
-    return test, interval
 
 
 def _families(by_topic: Mapping[str, Sequence[Row]]) -> str:
@@ -252,7 +245,7 @@ def _filters(catalog: Catalog) -> list[tuple[str, str, list[str]]]:
 def _render_all(catalog: Catalog, exhibits: Sequence[Exhibit]) -> list[RenderedExhibit]:
     """Render exhibits, except optional ones without data."""
     rendered = [_render(catalog, exhibit) for exhibit in exhibits]
-    return [result for result in rendered if not result.exhibit.is_optional or any(map(_has_rows, result.sources))]
+    return [one for one in rendered if not one.exhibit.is_optional or any(source.rows for source in one.sources)]
 
 
 def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
@@ -270,10 +263,6 @@ def _render(catalog: Catalog, exhibit: Exhibit) -> RenderedExhibit:
         for row in rows[: MAX_TABLE_ROWS if columns else 0]
     ]
     return RenderedExhibit(exhibit, sources, rendered, list(columns.values()), table)
-
-
-def _has_rows(source: Source) -> bool:
-    return bool(source.rows)
 
 
 def _render_group(group: Group, anchor: str) -> RenderedGroup:

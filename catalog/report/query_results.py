@@ -4,6 +4,7 @@ import base64
 import csv
 import gzip
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -79,6 +80,11 @@ class Source:
         return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
+def report_query(name: str, folder: str = "report") -> str:
+    """Return the text of a query file without the texts of the page in its opening comment."""
+    return re.sub(r"^-- title: .*\n(?:--.*\n)*", "", statement(folder, name), count=1, flags=re.MULTILINE)
+
+
 def run_report_query(
     catalog: Catalog, name: str, *, folder: str = "report", parameters: Mapping[str, object] | None = None
 ) -> Source:
@@ -88,7 +94,7 @@ def run_report_query(
         name: name of a file in `catalog/sql/<folder>/`, without suffix.
         parameters: a value for each `$name` in it.
     """
-    sql = statement(folder, name)
+    sql = report_query(name, folder)
     result = catalog.select(sql, parameters)
     rows = tuple(dict(zip(result.columns, row, strict=True)) for row in result.rows)
     return Source(name, sql, dict(parameters or {}), result.columns, rows)

@@ -63,21 +63,17 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
     """
     first = rows[0]
     answer, sentence, tone = answer_of(rows)
-    text = question_text(first)
+    text, standing = question_text(first), "primary" if first["is_primary"] else "exploratory"
     return Finding(
         question=text[0].upper() + text[1:],
         answer=answer,
         sentence=sentence,
         tone=tone,
-        kind=" · ".join(word for word in (str(first["name"]), _standing(first)) if word),
+        kind=" · ".join(word for word in (str(first["name"]), standing) if word),
         evidence=_evidence(rows),
         limits=_limits(rows, n_models=n_models),
         facets={"model": str(first["base_model"])} if first["base_model"] is not None else {},
     )
-
-
-def _standing(row: Row) -> str:
-    return "primary" if row["is_primary"] else "exploratory"
 
 
 def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:

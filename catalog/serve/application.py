@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from catalog.report.assets import page_script, style_sheet
+from catalog.report.exhibits import page_script, style_sheet
 from catalog.serve.access import Guard, Token
 from catalog.serve.live_state import LiveState
 from catalog.serve.query_answers import FILE_FORMATS, NAME_LENGTH, editable_query

@@ -78,7 +78,7 @@ _ESCAPED: Mapping[str, str] = {
 def to_latex(grid: Grid) -> str:
     """Format as a `table` environment, below a comment that names the package it needs."""
     columns = "l" * grid.n_labels + "r" * (len(grid.header) - grid.n_labels)
-    blocks = ["\n".join(_line(row) for row in block) for block in grid.blocks]
+    blocks = ["\n".join(" & ".join(map(_cell, row)) + r" \\" for row in block) for block in grid.blocks]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs} in the preamble",
@@ -101,10 +101,6 @@ def to_latex(grid: Grid) -> str:
 def escape(text: str) -> str:
     """Return a text that LaTeX prints as it is, on one line."""
     return "".join(_ESCAPED.get(character, character) for character in " ".join(text.split()))
-
-
-def _line(row: tuple[GridCell, ...]) -> str:
-    return " & ".join(_cell(cell) for cell in row) + r" \\"
 
 
 def _cell(cell: GridCell) -> str:

@@ -252,7 +252,8 @@ def _marks(table: Table) -> str:
     spec = table.spec
     if not spec.marks:
         return "Differences are not tested here."
-    tested = _tested_cells(table)
+    cells = [row.cell(column) for row in table.rows for column in table.columns]
+    tested = [cell for cell in cells if cell is not None and cell.p_holm is not None and cell.n_family is not None]
     if not tested:
         return f"The catalog has no test of {_name(spec.metric)}."
     names = " or ".join(sorted({TESTS.get(cell.test or "", "a test of an earlier version") for cell in tested}))
@@ -263,11 +264,6 @@ def _marks(table: Table) -> str:
         f"{BETTER} significantly better and {WORSE} significantly worse than the dense model "
         f"({names}, p < {spec.alpha:g} after Holm's correction over {family}).{untested}"
     )
-
-
-def _tested_cells(table: Table) -> list[Cell]:
-    cells = [row.cell(column) for row in table.rows for column in table.columns]
-    return [cell for cell in cells if cell is not None and cell.p_holm is not None and cell.n_family is not None]
 
 
 MISSING = "–"
@@ -346,16 +342,11 @@ def _laid_out(
         (
             GridCell(model if place == 0 else ""),
             GridCell(row.label),
-            GridCell(_sparsity(row)),
+            GridCell(f"{sparsity:.3g}" if (sparsity := row.variant.row["sparsity"]) else MISSING),
             *(text(row, column) for column in columns),
         )
         for place, row in enumerate(rows)
     )
-
-
-def _sparsity(row: TableRow) -> str:
-    sparsity = row.variant.row["sparsity"]
-    return f"{sparsity:.3g}" if sparsity else MISSING
 
 
 def _number(table: Table, value: float | None) -> str:

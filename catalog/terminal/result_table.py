@@ -364,13 +364,10 @@ def _fitting(columns: list[ShownColumn], width: int) -> list[ShownColumn]:
     """Return the first columns that fit next to each other, without empty ones; always the first."""
     kept: list[ShownColumn] = []
     for column in columns:
-        if not column.is_empty and (not kept or _line_width([*kept, column]) <= width):
+        line_width = sum(full_widths([*kept, column])) + width_of(GAP) * len(kept)
+        if not column.is_empty and (not kept or line_width <= width):
             kept.append(column)
     return kept or columns[:1]
-
-
-def _line_width(columns: list[ShownColumn]) -> int:
-    return sum(full_widths(columns)) + width_of(GAP) * (len(columns) - 1)
 
 
 def _cut(column: ShownColumn) -> ShownColumn:

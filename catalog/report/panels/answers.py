@@ -1,6 +1,6 @@
 """Figures of answers: accuracy by category, flipped items, and generated texts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -23,7 +23,8 @@ from catalog.report.exhibits import (
     omission_note,
 )
 from catalog.report.labels import BLUE, GREY, facets_of, number, task_label
-from catalog.report.svg import INK, QUIET
+from catalog.report.marks import interval_row, start_rows
+from catalog.report.svg import QUIET
 from catalog.results import Row
 from mlprune.counted import counted
 from mlprune.numeric.statistics.clusters import Interval
@@ -35,7 +36,7 @@ _SIDES = ((-0.16, "n_dense_right", "dense_cluster_rights", GREY), (0.16, "n_righ
 """Shift of a point, its columns and its colour: the dense model, then the variant."""
 
 
-def category_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+def category_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw the accuracy of a variant and the dense model by category; one panel per language.
 
     Args:
@@ -45,22 +46,18 @@ def category_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         LegendEntry("dense model", GREY, marker="o", line=False),
         LegendEntry("variant", BLUE, marker="o", line=False),
     )
-    groups = []
     for _, members in grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
         by_language = dict(grouped(members, "language"))
         languages = [by_language[language,] for language in english_first(row["language"] for row in members)]
         shown = evenly_spaced(languages, MAX_LANGUAGES)
         title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        groups.append(
-            Group(
-                title=f"{title}, {members[0]['label']}" + omission_note(len(shown), len(languages), "languages"),
-                panels=tuple(_panel(cells) for cells in shown),
-                rows=members,
-                legend=legend,
-                facets=facets_of(members[0], only=("model", "task", "score")),
-            )
+        yield Group(
+            title=f"{title}, {members[0]['label']}" + omission_note(len(shown), len(languages), "languages"),
+            panels=tuple(_panel(cells) for cells in shown),
+            rows=members,
+            legend=legend,
+            facets=facets_of(members[0], only=("model", "task", "score")),
         )
-    return tuple(groups)
 
 
 def accuracy_interval(row: Row, n_right: str, rights: str) -> Interval:
@@ -102,16 +99,13 @@ def _name(row: Row) -> str:
 
 
 def _draw(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    axes.set_title(title, color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="x")
+    start_rows(axes, title, [_name(row) for row in rows], edge=0.6)
     for position, row in enumerate(rows):
         for shift, n_right, rights, colour in _SIDES:
-            interval = accuracy_interval(row, n_right, rights)
-            axes.hlines(position + shift, interval.low, interval.high, color=colour, linewidth=1.4)
-            axes.plot([row[n_right] / row["n"]], [position + shift], "o", color=colour, markersize=3.5)
+            interval, share = accuracy_interval(row, n_right, rights), row[n_right] / row["n"]
+            ends = interval.low, interval.high
+            interval_row(axes, position + shift, share, ends, colour=colour, markersize=3.5)
         axes.text(1.03, position, f"+{row['n_gained']} −{row['n_lost']}", va="center", fontsize=7.5, color=QUIET)
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.01, 1.01)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
 
@@ -122,28 +116,24 @@ MAX_LENGTH = 400
 """Maximum number of characters of a text."""
 
 
-def flipped_examples(rows: Sequence[Row]) -> tuple[Group, ...]:
+def flipped_examples(rows: Sequence[Row]) -> Iterator[Group]:
     """Return one group per variant and scoring rule, with a list of examples for each language.
 
     Args:
         rows: result of `flipped_answers.sql`.
     """
-    groups = []
     for _, members in grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
         languages = grouped(members, "language")
         shown = languages[:MAX_FLIPPED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
         title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        groups.append(
-            Group(
-                title=f"{title}, {members[0]['label']}{note}",
-                panels=(),
-                rows=members,
-                facets=facets_of(members[0], only=("model", "task", "score")),
-                examples=tuple(_list(language, cells) for (language,), cells in shown),
-            )
+        yield Group(
+            title=f"{title}, {members[0]['label']}{note}",
+            panels=(),
+            rows=members,
+            facets=facets_of(members[0], only=("model", "task", "score")),
+            examples=tuple(_list(language, cells) for (language,), cells in shown),
         )
-    return tuple(groups)
 
 
 def _list(language: str, rows: Sequence[Row]) -> ExampleList:
@@ -173,10 +163,10 @@ def _example(row: Row, *, has_english: bool) -> Example:
     )
 
 
-def _short(text: str | None) -> str:
-    """Return a text of at most `MAX_LENGTH` characters, empty for NULL."""
+def _short(text: str | None, limit: int = MAX_LENGTH) -> str:
+    """Return a text of at most `limit` characters in one line, empty for NULL."""
     text = " ".join((text or "").split())
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1]}…"
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 MAX_GENERATED_LANGUAGES = 30
@@ -185,33 +175,29 @@ MAX_TEXT_LENGTH = 1_000
 """Maximum number of characters of a text."""
 
 
-def generation_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
+def generation_tables(rows: Sequence[Row]) -> Iterator[Group]:
     """Return one group per base model, task and scoring rule, with a table of texts for each language or pair.
 
     Args:
         rows: result of `generations.sql`.
     """
-    groups = []
     for _, members in grouped(rows, "base_model_id", "task", "split", "scoring_rule"):
         languages = grouped(members, "language")
         shown = languages[:MAX_GENERATED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
         title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        groups.append(
-            Group(
-                title=f"{title}{note}",
-                panels=(),
-                rows=members,
-                facets=facets_of(members[0], only=("model", "task")),
-                texts=tuple(_table(language, cells) for (language,), cells in shown),
-            )
+        yield Group(
+            title=f"{title}{note}",
+            panels=(),
+            rows=members,
+            facets=facets_of(members[0], only=("model", "task")),
+            texts=tuple(_table(language, cells) for (language,), cells in shown),
         )
-    return tuple(groups)
 
 
 def _table(language: str, rows: Sequence[Row]) -> SideBySide:
     first = rows[0]
-    source, target = _languages(language)
+    source, _, target = language.partition("-")
     variants = [name for name in ("first", "second") if first[f"{name}_label"] is not None]
     columns = ["item", "source", "reference", "dense", *(str(first[f"{name}_label"]) for name in variants)]
     n_drawn = sum(bool(row["is_drawn"]) for row in rows)
@@ -220,7 +206,7 @@ def _table(language: str, rows: Sequence[Row]) -> SideBySide:
         title=f"{language}: {first['n_changed']} of {first['n_items']} outputs of {first['first_label']} differ from "
         f"dense; {counted(n_drawn, 'item')} drawn at random{others}",
         columns=tuple(columns),
-        rows=tuple(_cells(row, variants, source=source, target=target) for row in rows),
+        rows=tuple(_cells(row, variants, source=source, target=target or source) for row in rows),
     )
 
 
@@ -232,20 +218,8 @@ def _cells(row: Row, variants: Sequence[str], *, source: str, target: str) -> tu
     outputs = [row[f"{variant}_output"] for variant in variants]
     return (
         TextCell(name),
-        TextCell(_short_text(row["source"]), source),
-        TextCell(_short_text(row["reference"]), target),
-        TextCell(_short_text(dense), target),
-        *(TextCell(_short_text(output), target, is_same=output == dense) for output in outputs),
+        TextCell(_short(row["source"], MAX_TEXT_LENGTH), source),
+        TextCell(_short(row["reference"], MAX_TEXT_LENGTH), target),
+        TextCell(_short(dense, MAX_TEXT_LENGTH), target),
+        *(TextCell(_short(output, MAX_TEXT_LENGTH), target, is_same=output == dense) for output in outputs),
     )
-
-
-def _languages(language: str) -> tuple[str, str]:
-    """Return the languages of a source and its output: those of a pair such as fr-en, or the same one twice."""
-    source, dash, target = language.partition("-")
-    return (source, target) if dash else (language, language)
-
-
-def _short_text(text: str | None) -> str:
-    """Return a text of at most `MAX_LENGTH` characters in one line, empty for NULL."""
-    text = " ".join((text or "").split())
-    return text if len(text) <= MAX_TEXT_LENGTH else f"{text[: MAX_TEXT_LENGTH - 1]}…"

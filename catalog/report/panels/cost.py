@@ -55,7 +55,9 @@ def _bars(axes: Axes, *, rows: Sequence[Row], column: str, heading: str, colour:
     axes.barh(positions, [row[column] or 0 for row in rows], height=0.62, color=colour)
     for position, row in zip(positions, rows, strict=True):
         if row[column] is not None:
-            text = f" {_short(row[column])}" + (_warm_up(row) if column == "median_s" else "")
+            text = f" {_short(row[column])}"
+            if column == "median_s" and row["first_s"] is not None:
+                text += f", first {_short(row['first_s'])}"
             axes.text(row[column], position, text, va="center", fontsize=7.5, color=INK)
     axes.set_yticks(positions, [_step(row) for row in rows])
     axes.invert_yaxis()
@@ -67,10 +69,6 @@ def _step(row: Row) -> str:
     """Return a step with its number of jobs, and of tries if some failed or were lost."""
     tries = f", {row['n_tries']:,} tries" if row["n_tries"] != row["n_jobs"] else ""
     return f"{row['step']} ({row['n_jobs']:,}{tries})"
-
-
-def _warm_up(row: Row) -> str:
-    return "" if row["first_s"] is None else f", first {_short(row['first_s'])}"
 
 
 def _short(value: float) -> str:

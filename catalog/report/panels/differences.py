@@ -1,7 +1,7 @@
 """Paired differences to dense: heat maps, curves over sparsity, and variation over seeds."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,7 @@ from catalog.report.labels import (
     to_id,
     with_interval,
 )
+from catalog.report.marks import heat, interval_row, start, start_rows
 from catalog.report.svg import INK, QUIET
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
@@ -79,12 +80,9 @@ def method_styles(rows: Sequence[Row]) -> SeriesStyles:
     with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *METHOD)]
     plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *METHOD)}
     wanted = plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}
-    distinct = distinct_styles({method: wanted[method] for method in sorted(wanted, key=_is_dense)})
+    dense_last = sorted(wanted, key=lambda method: bool(method[METHOD.index("propagation")] == "dense"))
+    distinct = distinct_styles({method: wanted[method] for method in dense_last})
     return {method: distinct[method] for method in wanted}
-
-
-def _is_dense(method: tuple[Any, ...]) -> bool:
-    return bool(method[METHOD.index("propagation")] == "dense")
 
 
 def method_legend(rows: Sequence[Row], styles: SeriesStyles, *, line: bool = True) -> tuple[LegendEntry, ...]:
@@ -144,7 +142,7 @@ def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
 
 
-def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+def change_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw heat maps of the change of accuracy from dense, with a row per language and a column per sparsity.
 
     The first rows are groups of languages. The colours end at the largest change of all methods but random pruning.
@@ -152,40 +150,35 @@ def change_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `change_to_dense.sql`.
     """
-    groups = []
     for title, members in by_task(rows):
         compared = [row for row in members if row["score"] != "random"] or members
         largest_change = max(0.01, *(abs(row["difference"]) for row in compared))
         scale = Scale(-largest_change, largest_change, is_diverging=True)
         languages = groups_first(row["language"] for row in members)
         grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
-        groups.append(
-            Group(
-                title=title,
-                panels=grids,
-                rows=members,
-                legend=(change_legend(scale),),
-                facets=facets_of(members[0], only=("model", "task")),
-            )
+        yield Group(
+            title=title,
+            panels=grids,
+            rows=members,
+            legend=(change_legend(scale),),
+            facets=facets_of(members[0], only=("model", "task")),
         )
-    return tuple(groups)
 
 
 def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale) -> Grid:
-    sparsities = sorted(distinct(rows, "sparsity"))
-    cells = {(languages.index(row["language"]), sparsities.index(row["sparsity"])): row for row in rows}
     differences = [row["difference"] for row in rows]
     title = method_label(rows[0])
     if rows[0]["demonstration_label"] is not None:
         title += f": {rows[0]['demonstration_label']}"
     span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
-    return Grid(
+    return heat(
+        rows,
+        "difference",
+        down=("language", {language: GROUP_LABELS.get(language, language) for language in languages}),
+        across=("sparsity", {sparsity: f"{sparsity:.3g}" for sparsity in sorted(distinct(rows, "sparsity"))}),
+        text=_change_text,
         title=title,
         label=f"Change of accuracy from dense, {title}: {span}",
-        rows=tuple(GROUP_LABELS.get(language, language) for language in languages),
-        columns=tuple(f"{sparsity:.3g}" for sparsity in sparsities),
-        values={position: row["difference"] for position, row in cells.items()},
-        texts={position: _change_text(row) for position, row in cells.items()},
         scale=scale,
         column_name="sparsity",
         facets=facets_of(rows[0], only=("score", "pair")),
@@ -205,13 +198,12 @@ def _change_text(row: Row) -> str:
 _LINE = (*METHOD, "demonstration_label")
 
 
-def difference_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
+def difference_curves(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw the curves of every model, task and metric. Each panel has a scale of its own, around 0.
 
     Args:
         rows: result of `difference_by_sparsity.sql`.
     """
-    groups = []
     for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
         largest = max(0.1, *(row["sparsity"] for row in members))
@@ -223,8 +215,7 @@ def difference_curves(rows: Sequence[Row]) -> tuple[Group, ...]:
         title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         legend = (LegendEntry(label="dense model", colour=INK), *method_legend(members, styles))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=members, legend=legend, facets=facets))
-    return tuple(groups)
+        yield Group(title=title, panels=panels, rows=members, legend=legend, facets=facets)
 
 
 def _language_panel(language: str, rows: Sequence[Row], *, largest: float, styles: SeriesStyles) -> Panel:
@@ -238,8 +229,7 @@ def _language_panel(language: str, rows: Sequence[Row], *, largest: float, style
 
 def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: SeriesStyles) -> None:
     first = rows[0]
-    axes.set_title(_title(first), color=INK, weight="bold", fontsize=8.5)
-    axes.grid(axis="y")
+    start(axes, _title(first), size=8.5)
     axes.axhline(0.0, color=INK, linewidth=1.1, zorder=1)
     shown = [row for row in rows if row["demonstration_label"] is None]
     axes.set_ylim(*scale_limits(shown or rows))
@@ -305,7 +295,7 @@ MAX_METHODS, MAX_GROUPS = 20, 4
 """Maximum number of rows of a panel, and of languages or groups of languages of a task; at even distances."""
 
 
-def seed_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+def seed_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw two panels per language or group of languages: differences with intervals, and standard deviations.
 
     Args:
@@ -315,20 +305,16 @@ def seed_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
         LegendEntry("due to the seed", ORANGE, marker="s", line=False),
         LegendEntry("due to the items", BLUE, marker="o", line=False),
     )
-    groups = []
     for title, members in by_task(rows):
         parts = [cells for _, cells in grouped(members, "group_kind", "group_name")]
         shown = evenly_spaced(parts, MAX_GROUPS)
-        groups.append(
-            Group(
-                title=title + omission_note(len(shown), len(parts), "languages"),
-                panels=tuple(panel for cells in shown for panel in _panels(cells)),
-                rows=members,
-                legend=legend,
-                facets=facets_of(members[0], only=("model", "task")),
-            )
+        yield Group(
+            title=title + omission_note(len(shown), len(parts), "languages"),
+            panels=tuple(panel for cells in shown for panel in _panels(cells)),
+            rows=members,
+            legend=legend,
+            facets=facets_of(members[0], only=("model", "task")),
         )
-    return tuple(groups)
 
 
 def _panels(rows: Sequence[Row]) -> tuple[Panel, Panel]:
@@ -362,17 +348,15 @@ def _name(row: Row) -> str:
 
 
 def _draw_differences(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
-    _start(axes, rows, title=title)
+    start_rows(axes, title, [_name(row) for row in rows], edge=0.6)
     axes.axvline(0, color=BLACK, linewidth=0.9)
     for position, row in enumerate(rows):
-        if row["ci_low"] is not None:
-            axes.hlines(position, row["ci_low"], row["ci_high"], color=INK, linewidth=1.4)
-        axes.plot([row["difference"]], [position], "D", color=INK, markersize=3.5)
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+        ends = row["ci_low"], row["ci_high"]
+        interval_row(axes, position, row["difference"], ends, colour=INK, marker="D", markersize=3.5)
 
 
 def _draw_deviations(axes: Axes, *, rows: Sequence[Row]) -> None:
-    _start(axes, rows, title="standard deviation")
+    start_rows(axes, "standard deviation", [""] * len(rows), edge=0.6)
     for position, row in enumerate(rows):
         for column, marker, colour in (("seed_deviation", "s", ORANGE), ("item_deviation", "o", BLUE)):
             if row[column] is not None:
@@ -380,9 +364,3 @@ def _draw_deviations(axes: Axes, *, rows: Sequence[Row]) -> None:
                 axes.plot([row[column]], [position], marker, color=colour, markersize=4)
     axes.set_yticks([])
     axes.set_xlim(left=0)
-
-
-def _start(axes: Axes, rows: Sequence[Row], *, title: str) -> None:
-    axes.set_title(title, color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="x")
-    axes.set_ylim(len(rows) - 0.4, -0.6)

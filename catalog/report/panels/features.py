@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, evenly_spaced, grouped, omission_note
 from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Facets, facets_of, number, set_label
-from catalog.report.svg import INK
+from catalog.report.marks import heat, start
 from catalog.results import Row
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)
@@ -25,13 +25,12 @@ _MANY_DECADES = 2000.0
 _SET = ("demonstration_set_id", "kind", "source_language", "target_language", "seed", "profile")
 
 
-def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+def magnitude_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw the panels of every model.
 
     Args:
         rows: result of `largest_features.sql`.
     """
-    groups = []
     for _, members in grouped(rows, "base_model", "base_model_id"):
         recurring = _recurring(members)
         magnitudes = [row["magnitude"] for row in members]
@@ -43,16 +42,13 @@ def magnitude_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             for feature, index in recurring.items()
         ]
         legend.append(LegendEntry(label="another large feature", colour=GREY, marker="dot", line=False))
-        groups.append(
-            Group(
-                title=str(members[0]["base_model"]) + omission_note(len(shown), len(sets), "sets"),
-                panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
-                rows=members,
-                legend=tuple(legend),
-                facets=facets_of(members[0], only=("model",)),
-            )
+        yield Group(
+            title=str(members[0]["base_model"]) + omission_note(len(shown), len(sets), "sets"),
+            panels=tuple(_set_panel(set_rows, recurring=recurring, scale=scale) for set_rows in shown),
+            rows=members,
+            legend=tuple(legend),
+            facets=facets_of(members[0], only=("model",)),
         )
-    return tuple(groups)
 
 
 def _recurring(rows: Sequence[Row]) -> Mapping[int, int]:
@@ -79,8 +75,7 @@ def _set_panel(rows: Sequence[Row], *, recurring: Mapping[int, int], scale: tupl
 def _draw_set(
     axes: Axes, *, rows: Sequence[Row], title: str, recurring: Mapping[int, int], scale: tuple[float, float]
 ) -> None:
-    axes.set_title(title, color=INK, weight="bold")
-    axes.grid(axis="y")
+    start(axes, title, size=10.5)
     other_rows = [row for row in rows if row["feature"] not in recurring]
     axes.plot(
         [row["depth"] for row in other_rows], [row["magnitude"] for row in other_rows], ".", color=GREY, markersize=3
@@ -123,7 +118,7 @@ MAX_ROWS = 120
 """Maximum number of rows of a table, including hidden ones, chosen at even distances."""
 
 
-def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+def feature_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per depth, with a row per set of large features and a column per set of small features.
 
     The first group of a model also has heat maps of the features that are large in both sets.
@@ -131,7 +126,6 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `feature_overlaps.sql`.
     """
-    groups = []
     models: set[str] = set()
     for (model, model_id, share), members in grouped(rows, "base_model", "base_model_id", "share"):
         scale = Scale(0.0, max(share, *(row["value"] for row in members)))
@@ -141,35 +135,29 @@ def feature_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
         )
         shown = {key: across[key] for key in evenly_spaced(list(across), MAX_OVERLAP_SETS)}
         pairs = {row["set_a"]: facets_of(row, only=("pair",)) for row in members}
-        facets = _facets_of_rows(pairs, shown=evenly_spaced(list(down), MAX_OVERLAP_SETS))
+        visible = evenly_spaced(list(down), MAX_OVERLAP_SETS)
+        included = {*visible, *evenly_spaced(list(pairs), MAX_ROWS)}
+        hidden = {key: {**row, "detail": ""} for key, row in pairs.items() if key not in visible}
+        facets = {key: hidden.get(key, row) for key, row in pairs.items() if key in included}
         down = {key: down[key] for key in facets}
         depths = [cells for _, cells in grouped(members, "depth")]
         drawn = evenly_spaced(depths, MAX_DEPTHS)
         title = f"{model}: the largest and smallest {share:g} of all features; unrelated sets would give {share:g}"
         title += omission_note(len(shown), len(across), "sets") + omission_note(len(drawn), len(depths), "depths")
-        groups.append(
-            Group(
-                title=title,
-                panels=(
-                    *(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
-                    *(() if model_id in models else _shared_grids(drawn, down, shown, facets=facets)),
-                ),
-                rows=members,
-                legend=(
-                    LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),
-                    LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),
-                ),
-                facets=facets_of(members[0], only=("model",)),
-            )
+        yield Group(
+            title=title,
+            panels=(
+                *(_feature_grid(cells, down, shown, facets=facets, scale=scale) for cells in drawn),
+                *(() if model_id in models else _shared_grids(drawn, down, shown, facets=facets)),
+            ),
+            rows=members,
+            legend=(
+                LegendEntry(label=f"0: no large feature of A is small in B|{scale.high:.2g}", scale=scale),
+                LegendEntry(label="0: none is large in both|1: the same large features", scale=_SHARED),
+            ),
+            facets=facets_of(members[0], only=("model",)),
         )
         models.add(model_id)
-    return tuple(groups)
-
-
-def _facets_of_rows(facets: Mapping[str, Facets], *, shown: Sequence[str]) -> Mapping[str, Facets]:
-    """Return the facets of the rows of a table; rows that are initially hidden get the facet `detail`."""
-    included = {*shown, *evenly_spaced(list(facets), MAX_ROWS)}
-    return {key: row if key in shown else {**row, "detail": ""} for key, row in facets.items() if key in included}
 
 
 def _set_labels(rows: Sequence[Row], side: str) -> Mapping[str, str]:
@@ -212,21 +200,16 @@ def _feature_grid(
     column: str = "value",
 ) -> Grid:
     """Draw one depth; `down` and `across` are labels of sets A and B."""
-    rows_of, columns_of = ({key: index for index, key in enumerate(labels)} for labels in (down, across))
-    values = {
-        (rows_of[row["set_a"]], columns_of[row["set_b"]]): row[column]
-        for row in rows
-        if row["set_a"] in rows_of and row["set_b"] in columns_of
-    }
+    values = [row[column] for row in rows if row["set_a"] in down and row["set_b"] in across]
     name = "embeddings" if rows[0]["depth"] == 0 else f"block {rows[0]['depth'] - 1}"
-    mean = sum(values.values()) / len(values)
-    return Grid(
+    mean = sum(values) / len(values)
+    return heat(
+        rows,
+        column,
+        down=("set_a", down),
+        across=("set_b", across),
         title=name,
         label=f"Overlap of large and small features after {name}: mean {number(mean)}",
-        rows=tuple(down.values()),
-        columns=tuple(across.values()),
-        values=values,
-        texts={position: number(value, digits=2) for position, value in values.items()},
         scale=scale,
         row_name="large in A",
         column_name="small in B",

@@ -1,6 +1,6 @@
 """Forest plots: paired differences to dense with their intervals, languages in rows, one panel per sparsity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from catalog.report.claims import best_of, change, gain_of, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.labels import METRIC_LABELS, SeriesStyle, facets_of, to_id
+from catalog.report.marks import start
 from catalog.report.panels.differences import (
     GROUP_LABELS,
     METHOD,
@@ -33,13 +34,12 @@ _STEP, _GAP, _LABELS = 0.085, 0.12, 0.9
 _MARGIN_COLOUR = "#cfe8dd"
 
 
-def forest_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
+def forest_plots(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw the forest plots of every model, task and metric.
 
     Args:
         rows: result of `forest.sql`.
     """
-    groups = []
     for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
         by_sparsity = [points for _, points in grouped(members, "sparsity")]
@@ -49,16 +49,13 @@ def forest_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         legend = [LegendEntry(label="no difference", colour=INK), *method_legend(members, styles, line=False)]
         if any(row["margin"] is not None for row in members):
             legend.append(LegendEntry(label="within the margin of a question", colour=_MARGIN_COLOUR, marker="bar"))
-        groups.append(
-            Group(
-                title=title,
-                panels=tuple(_forest(points, n_all=n_all, styles=styles) for points, n_all in drawn),
-                rows=members,
-                legend=tuple(legend),
-                facets=facets_of(members[0], only=("model", "task")),
-            )
+        yield Group(
+            title=title,
+            panels=tuple(_forest(points, n_all=n_all, styles=styles) for points, n_all in drawn),
+            rows=members,
+            legend=tuple(legend),
+            facets=facets_of(members[0], only=("model", "task")),
         )
-    return tuple(groups)
 
 
 def _evenly_spaced_variants(rows: Sequence[Row]) -> tuple[list[Row], int]:
@@ -100,10 +97,9 @@ def _draw(axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str, 
     variants = grouped(rows, "variant_id")
     block = len(variants) * _STEP + _GAP
     tops = {name: index * block + _GAP / 2 for index, name in enumerate(names)}
-    axes.set_title(title, color=INK, weight="bold", fontsize=9)
+    start(axes, title, grid="x")
     axes.set_ylim(len(names) * block, 0)
     axes.set_xlim(*scale_limits(rows))
-    axes.grid(axis="x")
     axes.set_xlabel(difference_label(rows[0]))
     format_ratios(rows[0], axes, which="x")
     axes.set_yticks([top + block / 2 - _GAP / 2 for top in tops.values()], [GROUP_LABELS.get(n, n) for n in names])
@@ -137,9 +133,9 @@ def _draw_variant(
         drawn = [row for row in points if (row["p_holm"] is not None and row["p_holm"] < ALPHA) is is_significant]
         if drawn:
             _draw_marks(axes, drawn, style, heights=heights, alpha=1.0 if is_significant else 0.42, gid=gid)
-    name = _demonstrations(first)
-    if name:
-        at = (1.02, min(heights.values()))
+    parts = [first["demonstration_label"], f"seed {first['seed']}" if first["seed"] else None]
+    if any(parts):
+        at, name = (1.02, min(heights.values())), " ".join(str(part) for part in parts if part)
         axes.text(*at, name, fontsize=5.5, color=QUIET, va="center", transform=axes.get_yaxis_transform(), gid=gid)
 
 
@@ -168,9 +164,3 @@ def _draw_marks(
                 clip_on=marker == style.marker,
                 gid=gid,
             )
-
-
-def _demonstrations(row: Row) -> str:
-    """Return the demonstrations and the seed of a variant; empty if it has neither."""
-    parts = [row["demonstration_label"], f"seed {row['seed']}" if row["seed"] else None]
-    return " ".join(str(part) for part in parts if part)

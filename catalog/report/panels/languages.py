@@ -32,6 +32,7 @@ from catalog.report.labels import (
     text_range,
     to_id,
 )
+from catalog.report.marks import heat, start
 from catalog.report.panels.differences import METHOD, by_task, change_legend
 from catalog.report.svg import INK, QUIET
 from catalog.results import Row
@@ -49,7 +50,7 @@ Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
 
 
-def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
+def pareto_plots(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one figure per pruned model and task, with one panel per set of languages. Dense models are stars.
 
     The front is that of dev, its points are those of test.
@@ -58,13 +59,13 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         rows: result of `pareto.sql`.
     """
     evaluated = dict(grouped(rows, *_EVALUATED))
-    groups = []
     for (_, *task), members in grouped((row for row in rows if not row["is_dense"]), "base_model_id", *_TASK):
         dense = {
             languages: [row for row in evaluated[(*task, languages)] if row["is_dense"]]
             for (languages,), _ in grouped(members, "languages")
         }
-        styles = _styles(members)
+        plain = {method: series_style(method[0], method[2]) for method, _ in grouped(members, *_KEY)}
+        styles = distinct_styles(plain, taken=[_DENSE])
         panels = tuple(
             _plot(points, dense=dense[languages], styles=styles)
             for (languages,), points in grouped(members, "languages")
@@ -72,14 +73,14 @@ def pareto_plots(rows: Sequence[Row]) -> tuple[Group, ...]:
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
         title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
         facets = facets_of(members[0], only=("model", "task"))
-        groups.append(Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets))
-    return tuple(groups)
+        yield Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets)
 
 
 def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> Panel:
     label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
     label += _front_text([*dense, *rows])
-    label += "".join(f"; {row['base_model']} dense: {_values(row)}" for row in dense)
+    for row in dense:
+        label += f"; {row['base_model']} dense: {number(row['english_value'])} and {number(row['others_value'])}"
     drawn = _drawn(rows)
     others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
     title = f"others: {' '.join(others)}{omission_note(len(drawn), len(rows), 'variants')}"
@@ -103,13 +104,8 @@ def _front_text(rows: Sequence[Row]) -> str:
     return "on the front of dev, with the share of resamples: " + ", ".join(names[:MAX_FRONT]) + more
 
 
-def _values(row: Row) -> str:
-    return f"{number(row['english_value'])} and {number(row['others_value'])}"
-
-
 def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, styles: Styles) -> None:
-    axes.set_title(title, color=INK, weight="bold", fontsize=9)
-    axes.grid(visible=True)
+    start(axes, title, grid="both")
     axes.set_xlabel("change of accuracy in English")
     axes.set_ylabel("change of mean accuracy in the other languages")
     axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
@@ -125,12 +121,6 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, 
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
         elif row["is_efficient"]:
             axes.annotate(_probability(row), at, (6, -9), textcoords="offset points", fontsize=7.5, color=INK)
-
-
-def _styles(rows: Sequence[Row]) -> Styles:
-    """Return the style of each method; no mark is equal to another one or to that of the dense model."""
-    styles = {method: series_style(method[0], method[2]) for method, _ in grouped(rows, *_KEY)}
-    return distinct_styles(styles, taken=[_DENSE])
 
 
 def _draw_points(axes: Axes, rows: Sequence[Row], style: SeriesStyle, *, dense: Sequence[Row], key: int) -> None:
@@ -185,7 +175,7 @@ MAX_METHODS = 40
 _METHOD = ("method", "propagation", "settings", "shots", "samples")
 
 
-def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
+def breaking_tables(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one table per model and task, with a row per method and a column per language.
 
     A cell is the interval that contains the breaking sparsity; its colour is the lower end.
@@ -193,22 +183,18 @@ def breaking_tables(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `breaking_sparsity.sql`.
     """
-    groups = []
     for title, members in by_task(rows):
         methods = [cells for _, cells in grouped(members, *_METHOD)]
         shown = evenly_spaced(methods, MAX_METHODS)
         scale = Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
-        groups.append(
-            Group(
-                title=title + omission_note(len(shown), len(methods), "methods"),
-                panels=(_table(shown, languages=english_first(row["language"] for row in members), scale=scale),),
-                rows=members,
-                legend=(LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
-                facets=facets_of(members[0], only=("model", "task")),
-                note=_note(members),
-            )
+        yield Group(
+            title=title + omission_note(len(shown), len(methods), "methods"),
+            panels=(_table(shown, languages=english_first(row["language"] for row in members), scale=scale),),
+            rows=members,
+            legend=(LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
+            facets=facets_of(members[0], only=("model", "task")),
+            note=_note(members),
         )
-    return tuple(groups)
 
 
 def _note(rows: Sequence[Row]) -> str:
@@ -261,7 +247,7 @@ SMALLEST_RANGE = 0.02
 """Smallest half width of a colour scale, so that noise does not get strong colours."""
 
 
-def source_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+def source_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw heat maps for each task and sparsity: one per method, a row per source, a column per evaluated language.
 
     All heat maps of a sparsity share a colour scale.
@@ -269,14 +255,12 @@ def source_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `sources_by_language.sql`.
     """
-    groups = []
     for title, members in by_task(rows):
         sparsities = grouped(sorted(members, key=lambda row: row["sparsity"]), "sparsity")
         shown = evenly_spaced(sparsities, MAX_SPARSITIES)
         note = omission_note(len(shown), len(sparsities), "sparsities")
         for (sparsity,), cells in shown:
-            groups.append(_sparsity_group(cells, title=f"{title}, sparsity {sparsity:g}{note}"))
-    return tuple(groups)
+            yield _sparsity_group(cells, title=f"{title}, sparsity {sparsity:g}{note}")
 
 
 def _sparsity_group(rows: Sequence[Row], *, title: str) -> Group:
@@ -312,25 +296,19 @@ def _is_marked(row: Row, column: str) -> bool:
 
 
 def _heat_map(rows: Sequence[Row], *, scale: Scale) -> Grid:
-    sources = english_first(str(row["demonstration_label"]) for row in rows)
-    sources = evenly_spaced(sources, MAX_SOURCES)
-    languages = english_first(row["language"] for row in rows)
-    cells = {
-        (sources.index(row["demonstration_label"]), languages.index(row["language"])): row
-        for row in rows
-        if row["demonstration_label"] in sources
-    }
-    differences = [row["difference"] for row in cells.values()]
+    sources = evenly_spaced(english_first(str(row["demonstration_label"]) for row in rows), MAX_SOURCES)
+    differences = [row["difference"] for row in rows if row["demonstration_label"] in sources]
     title = method_label(rows[0])
     span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
     facets = {row["demonstration_label"]: facets_of(row, only=("pair",)) for row in rows}
-    return Grid(
+    return heat(
+        rows,
+        "difference",
+        down=("demonstration_label", sources),
+        across=("language", english_first(row["language"] for row in rows)),
+        text=_cell_text,
         title=title,
         label=f"Difference of accuracy to dense by source and evaluated language, {title}: {span}",
-        rows=tuple(sources),
-        columns=tuple(languages),
-        values={position: row["difference"] for position, row in cells.items()},
-        texts={position: _cell_text(row) for position, row in cells.items()},
         scale=scale,
         row_name="source",
         column_name="evaluated",

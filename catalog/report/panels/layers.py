@@ -33,7 +33,7 @@ from catalog.report.labels import (
     number,
     text_range,
 )
-from catalog.report.svg import INK
+from catalog.report.marks import heat, start
 from catalog.results import Row
 
 MAX_VARIANTS = 9
@@ -52,13 +52,12 @@ STYLES = (
 )
 
 
-def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
+def schedule_panels(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw for each model the removed fraction by block, and the values of blocks that schedules read, if any.
 
     Args:
         rows: result of `layer_schedule.sql`, without uniform schedules.
     """
-    groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         variants = [variant_rows for _, variant_rows in grouped(members, "variant_id")]
         shown = evenly_spaced(variants, MAX_VARIANTS)
@@ -68,20 +67,17 @@ def schedule_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
             LegendEntry.of_series(str(variant_rows[0]["label"]), STYLES[index], dashed=_is_dashed(variant_rows))
             for index, variant_rows in enumerate(shown)
         ]
-        groups.append(
-            Group(
-                title=str(model) + omission_note(len(shown), len(variants), "variants"),
-                panels=(
-                    _removed_panel(shown),
-                    *([_ratio_panel(ratios)] if ratios else []),
-                    *(_value_panel(str(name), rows) for (name,), rows in values),
-                ),
-                rows=members,
-                legend=tuple(legend),
-                facets=facets_of(members[0], only=("model",)),
-            )
+        yield Group(
+            title=str(model) + omission_note(len(shown), len(variants), "variants"),
+            panels=(
+                _removed_panel(shown),
+                *([_ratio_panel(ratios)] if ratios else []),
+                *(_value_panel(str(name), rows) for (name,), rows in values),
+            ),
+            rows=members,
+            legend=tuple(legend),
+            facets=facets_of(members[0], only=("model",)),
         )
-    return tuple(groups)
 
 
 def _is_dashed(rows: Sequence[Row]) -> bool:
@@ -144,8 +140,7 @@ def _draw_lines(axes: Axes, *, lines: Sequence[Mapping[int, float]], title: str,
 
 
 def _finish(axes: Axes, *, title: str, largest: float) -> None:
-    axes.set_title(title, color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="y")
+    start(axes, title)
     axes.set_ylim(0, largest * 1.08 or 1.0)
     axes.set_xlabel("block")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -156,63 +151,51 @@ MAX_PAIRS, MAX_METHODS = 16, 12
 _METHOD = ("score", "set_kind", "propagation", "structure", "settings", "sparsity")
 
 
-def layer_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+def layer_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per method at its largest sparsity: the removed fraction, a row per block, a column per layer.
 
     Args:
         rows: result of `layer_profiles.sql`, which leaves out methods that remove the same fraction of every layer.
     """
-    groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, *_METHOD)]
         shown = methods[:MAX_METHODS]
         scale = Scale(0.0, max(row["removed_share"] for row in members) or 1.0)
-        groups.append(
-            Group(
-                title=str(model) + omission_note(len(shown), len(methods), "methods that remove unevenly"),
-                panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
-                rows=members,
-                legend=(LegendEntry(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
-                facets=facets_of(members[0], only=("model",)),
-            )
+        yield Group(
+            title=str(model) + omission_note(len(shown), len(methods), "methods that remove unevenly"),
+            panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
+            rows=members,
+            legend=(LegendEntry(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
+            facets=facets_of(members[0], only=("model",)),
         )
-    return tuple(groups)
-
-
-def _method_name(rows: Sequence[Row]) -> str:
-    return f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
 
 
 def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     shares = [row["removed_share"] for row in rows]
-    title = _method_name(rows)
+    title = f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
     span = f"from {number(min(shares))} to {number(max(shares))}"
     return block_by_layer(
         rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {span}", scale=scale
     )
 
 
-def profile_heat_maps(rows: Sequence[Row]) -> tuple[Group, ...]:
+def profile_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one heat map per pair of variants: the fraction of differing entries, a row per block, a column per layer.
 
     Args:
         rows: result of `profile_differences.sql`: for each pair, rows for layers, blocks and the whole model.
     """
-    groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         pairs = [pair_rows for _, pair_rows in grouped(members, "corrected_id", "paper_id")]
         shown = evenly_spaced(pairs, MAX_PAIRS)
         scale = Scale(0.0, max(0.01, *(row["share_differing"] for row in members)))
-        groups.append(
-            Group(
-                title=f"{model}: {_summary(members)}" + omission_note(len(shown), len(pairs), "pairs of variants"),
-                panels=tuple(_pair_grid(pair_rows, scale=scale) for pair_rows in shown),
-                rows=members,
-                legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
-                facets=facets_of(members[0], only=("model",)),
-            )
+        yield Group(
+            title=f"{model}: {_summary(members)}" + omission_note(len(shown), len(pairs), "pairs of variants"),
+            panels=tuple(_pair_grid(pair_rows, scale=scale) for pair_rows in shown),
+            rows=members,
+            legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
+            facets=facets_of(members[0], only=("model",)),
         )
-    return tuple(groups)
 
 
 def _summary(rows: Sequence[Row]) -> str:
@@ -245,15 +228,13 @@ def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
 
 def block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, scale: Scale) -> Grid:
     """Return a heat map of one column with a row per block and a column per layer; blocks count from 0."""
-    blocks, layers = sorted(distinct(rows, "block")), distinct(rows, "layer")
-    values = {(blocks.index(row["block"]), layers.index(row["layer"])): row[column] for row in rows}
-    return Grid(
+    return heat(
+        rows,
+        column,
+        down=("block", sorted(distinct(rows, "block"))),
+        across=("layer", distinct(rows, "layer")),
         title=title,
         label=label,
-        rows=tuple(str(block) for block in blocks),
-        columns=tuple(layers),
-        values=values,
-        texts={index: number(value, digits=2) for index, value in values.items()},
         scale=scale,
         row_name="block",
         column_name="layer",
@@ -299,21 +280,15 @@ def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
     """Return a heat map with a row per variant and a column per language."""
     variants = [cells for _, cells in grouped(rows, "corrected_id")]
     shown = evenly_spaced(variants, MAX_PROFILE_VARIANTS)
-    languages = distinct(rows, "language")
-    values = {
-        (down, languages.index(row["language"])): row["difference"]
-        for down, cells in enumerate(shown)
-        for row in cells
-        if row["difference"] is not None
-    }
     sizes = f"{min(row['n_corrected'] for row in rows)} and {min(row['n_paper'] for row in rows)}"
-    return Grid(
+    return heat(
+        rows,
+        "difference",
+        down=("corrected_id", {cells[0]["corrected_id"]: str(cells[0]["label"]) for cells in shown}),
+        across=("language", distinct(rows, "language")),
+        text=lambda row: number(row["difference"]),
         title=f"{title}, at least {sizes} examples" + omission_note(len(shown), len(variants), "variants"),
         label=f"Paper minus corrected, {title}",
-        rows=tuple(str(cells[0]["label"]) for cells in shown),
-        columns=tuple(languages),
-        values=values,
-        texts={position: number(value) for position, value in values.items()},
         scale=scale,
         row_name="variant",
     )
@@ -323,38 +298,29 @@ MAX_MASK_METHODS, MAX_SPARSITIES = 6, 3
 """Maximum number of methods, and of heat maps of each, which are those of different sparsities; at even distances."""
 
 
-def mask_profiles(rows: Sequence[Row]) -> tuple[Group, ...]:
+def mask_profiles(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw heat maps of the corrected overlap for each model: one per method and sparsity.
 
     Args:
         rows: result of `mask_overlaps.sql`.
     """
-    groups = []
     for (model, _), members in grouped(rows, "base_model", "base_model_id"):
         methods = [cells for _, cells in grouped(members, "score", "propagation", "structure", "settings")]
         shown = evenly_spaced(methods, MAX_MASK_METHODS)
         lowest = min((row["corrected"] for row in members if row["corrected"] is not None), default=0.0)
         scale = Scale(min(lowest, 0.99), 1.0)
-        grids = [grid for cells in shown for grid in _of_method(cells, scale=scale)]
+        drawn = [of for cells in shown for _, of in evenly_spaced(grouped(cells, "sparsity"), MAX_SPARSITIES)]
+        grids = [_grid([row for row in cells if row["corrected"] is not None], scale=scale) for cells in drawn]
         n_grids = len(grouped(members, "score", "propagation", "structure", "settings", "sparsity"))
-        groups.append(
-            Group(
-                title=str(model) + omission_note(len(grids), n_grids, "methods and sparsities"),
-                panels=tuple(grids),
-                rows=members,
-                legend=(
-                    LegendEntry(f"{number(scale.low, digits=2)}|1: the same weights; unrelated masks: 0", scale=scale),
-                ),
-                facets={"model": str(model)},
-            )
+        yield Group(
+            title=str(model) + omission_note(len(grids), n_grids, "methods and sparsities"),
+            panels=tuple(grids),
+            rows=members,
+            legend=(
+                LegendEntry(f"{number(scale.low, digits=2)}|1: the same weights; unrelated masks: 0", scale=scale),
+            ),
+            facets={"model": str(model)},
         )
-    return tuple(groups)
-
-
-def _of_method(rows: Sequence[Row], *, scale: Scale) -> list[Grid]:
-    sparsities = [cells for _, cells in grouped(rows, "sparsity")]
-    shown = evenly_spaced(sparsities, MAX_SPARSITIES)
-    return [_grid([row for row in cells if row["corrected"] is not None], scale=scale) for cells in shown]
 
 
 def _grid(rows: Sequence[Row], *, scale: Scale) -> Grid:

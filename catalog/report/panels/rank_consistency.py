@@ -1,13 +1,14 @@
 """RankC, the similarity of rankings in two languages: values with English, and matrices of all languages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, distinct, english_first, grouped
+from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, distinct, grouped
 from catalog.report.labels import BLUE, GREY, VERMILLION, facets_of, number, task_label, with_interval
+from catalog.report.marks import half_matrix, interval_line, start
 from catalog.report.svg import INK
 from catalog.results import Row
 
@@ -40,7 +41,9 @@ def consistency_intervals(rows: Sequence[Row]) -> tuple[Group, ...]:
 
 def _intervals_panel(rows: Sequence[Row]) -> Panel:
     values = ", ".join(
-        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} {_value_text(row)}" for row in rows
+        f"{row['language']} {'dense' if row['is_dense'] else 'chosen variant'} "
+        + with_interval(row["rank_consistency"], row["ci_low"], row["ci_high"])
+        for row in rows
     )
     chance = ", ".join(dict.fromkeys(number(row["chance"]) for row in rows if row["chance"] is not None))
     width = max(3.4, 0.9 + 0.85 * len(distinct(rows, "language")))
@@ -53,45 +56,36 @@ def _difference_panels(rows: Sequence[Row]) -> tuple[Panel, ...]:
     changed = [row for row in rows if not row["is_dense"] and row.get("difference") is not None]
     if not changed:
         return ()
-    values = ", ".join(f"{row['language']} {_difference_text(row)}" for row in changed)
+    values = ", ".join(
+        f"{row['language']} "
+        + with_interval(row["difference"], row["difference_ci_low"], row["difference_ci_high"], signed=True)
+        for row in changed
+    )
     width = max(3.4, 0.9 + 0.7 * len(distinct(changed, "language")))
     label = f"RankC with English, chosen variant minus dense: {values}"
     return (Panel(label=label, size=Size(width, 2.8, left=0.56), draw=partial(_differences, rows=changed)),)
 
 
-def _difference_text(row: Row) -> str:
-    return with_interval(row["difference"], row["difference_ci_low"], row["difference_ci_high"], signed=True)
-
-
 def _differences(axes: Axes, *, rows: Sequence[Row]) -> None:
     languages = distinct(rows, "language")
-    axes.grid(axis="y")
+    start(axes, "chosen variant minus dense", size=10.5)
     axes.axhline(0, color=GREY, linewidth=1.1)
     for row in rows:
         x, value = languages.index(row["language"]), row["difference"]
-        if row["difference_ci_low"] is not None:
-            axes.vlines(x, row["difference_ci_low"], row["difference_ci_high"], color=BLUE, linewidth=1.6)
-        axes.plot([x], [value], marker="o", markersize=4, color=BLUE)
+        interval_line(axes, x, value, (row["difference_ci_low"], row["difference_ci_high"]), colour=BLUE, markersize=4)
         text = number(value, signed=True, digits=2)
         axes.text(x + 0.06, value, text, ha="left", va="center", fontsize=7.5, color=INK)
     axes.set_xticks(np.arange(len(languages)), languages)
     axes.set_xlim(-0.6, len(languages) - 0.2)
-    axes.set_title("chosen variant minus dense", color=INK, weight="bold")
-
-
-def _value_text(row: Row) -> str:
-    return with_interval(row["rank_consistency"], row["ci_low"], row["ci_high"])
 
 
 def _intervals(axes: Axes, *, rows: Sequence[Row]) -> None:
     languages = distinct(rows, "language")
-    axes.grid(axis="y")
+    start(axes, "RankC with English", size=10.5)
     for shift, is_dense, colour, _ in _SIDES:
         for row in (row for row in rows if bool(row["is_dense"]) == is_dense):
             x, value = languages.index(row["language"]) + shift, row["rank_consistency"]
-            if row["ci_low"] is not None:
-                axes.vlines(x, row["ci_low"], row["ci_high"], color=colour, linewidth=1.6)
-            axes.plot([x], [value], marker="o", markersize=4, color=colour)
+            interval_line(axes, x, value, (row["ci_low"], row["ci_high"]), colour=colour, markersize=4)
             side = "right" if shift < 0 else "left"
             place = x + (-0.06 if shift < 0 else 0.06)
             axes.text(place, value, f"{value:.2f}", ha=side, va="center", fontsize=7.5, color=INK)
@@ -104,10 +98,9 @@ def _intervals(axes: Axes, *, rows: Sequence[Row]) -> None:
     axes.set_xticks(np.arange(len(languages)), languages)
     axes.set_xlim(-0.6, len(languages) - 0.3)
     axes.set_ylim(low - margin, high + margin)
-    axes.set_title("RankC with English", color=INK, weight="bold")
 
 
-def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
+def consistency_matrices(rows: Sequence[Row]) -> Iterator[Group]:
     """Draw one matrix of languages for the dense model, and the differences from it for each variant that was chosen.
 
     Each pair of languages has one cell.
@@ -115,7 +108,6 @@ def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
     Args:
         rows: result of `rank_matrices.sql`.
     """
-    groups = []
     for _, members in grouped(rows, *_TASK):
         values = [row["rank_consistency"] for row in members if not row["chosen_for"]]
         scale = Scale(min(values, default=0.0), max(values, default=1.0))
@@ -123,42 +115,33 @@ def consistency_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
         change = Scale(-largest, largest, is_diverging=True)
         dense = [cells for _, cells in grouped(members, "variant_id") if not cells[0]["chosen_for"]]
         chosen = [cells for _, cells in grouped(members, "variant_id") if cells[0]["chosen_for"]]
-        groups.append(
-            Group(
-                title=task_label(members[0]),
-                panels=(
-                    *(_matrix(cells, scale=scale, column="rank_consistency") for cells in dense),
-                    *(_matrix(cells, scale=change, column="difference") for cells in chosen),
-                ),
-                rows=members,
-                legend=(
-                    LegendEntry(label=f"{number(scale.low)}|{number(scale.high)}: dense model", scale=scale),
-                    LegendEntry(label=f"{number(-largest)}|{number(largest)}: change from dense", scale=change),
-                ),
-                facets=facets_of(members[0], only=("model", "task")),
-            )
+        yield Group(
+            title=task_label(members[0]),
+            panels=(
+                *(_matrix(cells, scale=scale, column="rank_consistency") for cells in dense),
+                *(_matrix(cells, scale=change, column="difference") for cells in chosen),
+            ),
+            rows=members,
+            legend=(
+                LegendEntry(label=f"{number(scale.low)}|{number(scale.high)}: dense model", scale=scale),
+                LegendEntry(label=f"{number(-largest)}|{number(largest)}: change from dense", scale=change),
+            ),
+            facets=facets_of(members[0], only=("model", "task")),
         )
-    return tuple(groups)
 
 
 def _matrix(rows: Sequence[Row], *, scale: Scale, column: str) -> Grid:
-    languages = english_first(language for row in rows for language in (row["language"], row["reference_language"]))
-    values = {}
-    for row in rows:
-        if row[column] is not None:
-            places = [languages.index(row[key]) for key in ("language", "reference_language")]
-            values[max(places), min(places)] = row[column]
     first = rows[0]
     chosen_for = first["chosen_for"]
     title = f"chosen for {chosen_for}: {first['label']}, minus dense" if chosen_for else "dense model"
-    mean = number(sum(values.values()) / len(values)) if values else "unknown"
-    return Grid(
+    values = [row[column] for row in rows if row[column] is not None]
+    mean = number(sum(values) / len(values)) if values else "unknown"
+    return half_matrix(
+        rows,
+        column,
+        other="reference_language",
         title=title,
         label=f"RankC between languages, {title}: mean {mean}",
-        rows=tuple(languages[1:]),
-        columns=tuple(languages[:-1]),
-        values={(down - 1, across): value for (down, across), value in values.items()},
-        texts={(down - 1, across): number(value, digits=2) for (down, across), value in values.items()},
         scale=scale,
         row_name="language",
         column_name="reference",

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from catalog.report.claims import change, group_text, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, grouped
 from catalog.report.labels import BLACK, BLUE, GREY, ORANGE, VERMILLION, facets_of, number, with_interval
+from catalog.report.marks import interval_line, interval_row, start, start_rows
 from catalog.report.svg import INK, QUIET
 from catalog.results import Row
 
@@ -40,14 +41,9 @@ def front_panels(rows: Sequence[Row]) -> tuple[Group, ...]:
     )
 
 
-def _last(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the highest rung, whose values have the same items."""
-    highest = max(row["rung"] for row in rows)
-    return [row for row in rows if row["rung"] == highest]
-
-
 def _panel(rows: Sequence[Row]) -> Panel:
-    shown = _last(rows)
+    highest = max(row["rung"] for row in rows)
+    shown = [row for row in rows if row["rung"] == highest]
     n_front = sum(row["is_efficient"] for row in shown)
     dense = "".join(
         f"; dense {number(row['english_value'])} and {number(row['others_value'])}" for row in shown if row["is_dense"]
@@ -62,8 +58,7 @@ def _panel(rows: Sequence[Row]) -> Panel:
 
 def _draw(axes: Axes, *, rows: Sequence[Row]) -> None:
     first = rows[0]
-    axes.set_title(f"{first['task']}, {first['split']}", color=INK, weight="bold", fontsize=9)
-    axes.grid(visible=True)
+    start(axes, f"{first['task']}, {first['split']}", grid="both")
     axes.set_xlabel(f"{first['metric']} in English")
     others = str(first["others"])
     axes.set_ylabel(f"mean of {others}" if " " in others else f"{first['metric']} in {others}")
@@ -148,8 +143,7 @@ def _progress_panel(rows: Sequence[Row]) -> Panel:
 
 
 def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
-    axes.set_title(f"objective, {rows[0]['direction']}", color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="y")
+    start(axes, f"objective, {rows[0]['direction']}")
     axes.set_xlabel("items scored so far")
     for _, batch in grouped(rows, "batch"):
         ends = [batch[0]["n_items_so_far"] - batch[0]["n_items"], batch[-1]["n_items_so_far"]]
@@ -170,10 +164,8 @@ def _draw_progress(axes: Axes, *, rows: Sequence[Row]) -> None:
     _limit(axes, rows)
     best = best_trial(rows)
     if best is not None and best["objective"] is not None:
-        x, y = best["n_items_so_far"], best["objective"]
-        if best["ci_low"] is not None:
-            axes.vlines(x, best["ci_low"], best["ci_high"], color=ORANGE, linewidth=1.4, zorder=4)
-        axes.plot([x], [y], "*", color=ORANGE, markersize=12, zorder=5)
+        x, y, interval = best["n_items_so_far"], best["objective"], (best["ci_low"], best["ci_high"])
+        interval_line(axes, x, y, interval, colour=ORANGE, width=1.4, marker="*", linestyle="", markersize=12, zorder=4)
 
 
 def _limit(axes: Axes, rows: Sequence[Row]) -> None:
@@ -247,8 +239,7 @@ def _text(value: object) -> str:
 
 def _draw_space(axes: Axes, *, rows: Sequence[Row], points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
     """Draw one line per trial over the axes: levels of units on a common scale, other axes from bottom to top."""
-    axes.set_title("trials by axis or unit", color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="x")
+    start(axes, "trials by axis or unit", grid="x")
     heights = _heights(points, names)
     best = best_trial(rows)
     order = sorted(range(len(rows)), key=lambda index: (rows[index] is best, rows[index]["status"] != "stopped"))
@@ -279,16 +270,12 @@ def _heights(points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[
         known = levels if name in units else values[name]
         numbers = sorted({value for value in known if isinstance(value, float | int)})
         if len(numbers) == len(set(map(_text, known))):
-            heights[name] = dict(zip(map(_text, numbers), _scaled(numbers), strict=True))
+            low, span = numbers[0], (numbers[-1] - numbers[0]) or 1
+            heights[name] = {_text(value): (value - low) / span for value in numbers}
         else:
             texts = sorted({_text(value) for value in known})
             heights[name] = dict(zip(texts, np.linspace(0, 1, len(texts)), strict=True))
     return heights
-
-
-def _scaled(values: Sequence[float]) -> list[float]:
-    low, high = values[0], values[-1]
-    return [(value - low) / ((high - low) or 1) for value in values]
 
 
 _VERBS = {
@@ -355,15 +342,9 @@ def _verdict_panel(rows: Sequence[Row]) -> Panel:
 
 
 def _draw_verdicts(axes: Axes, *, rows: Sequence[Row]) -> None:
-    axes.set_title("objective, 95 % intervals; dashed: dense", color=INK, weight="bold", fontsize=9)
-    axes.grid(axis="x")
+    start_rows(axes, "objective, 95 % intervals; dashed: dense", [str(row["role"]) for row in rows])
     if rows[0]["test_dense_value"] is not None:
         axes.axvline(rows[0]["test_dense_value"], color=BLACK, linestyle="--", linewidth=1.0)
     for place, row in enumerate(rows):
-        colour = BLUE if row["role"] == "winner" else GREY
-        if row["test_ci_low"] is not None:
-            axes.hlines(place, row["test_ci_low"], row["test_ci_high"], color=colour, linewidth=1.6)
-        if row["test_value"] is not None:
-            axes.plot([row["test_value"]], [place], "o", color=colour, markersize=5)
-    axes.set_yticks(range(len(rows)), [str(row["role"]) for row in rows])
-    axes.set_ylim(len(rows) - 0.5, -0.5)
+        colour, ends = BLUE if row["role"] == "winner" else GREY, (row["test_ci_low"], row["test_ci_high"])
+        interval_row(axes, place, row["test_value"], ends, colour=colour, width=1.6, markersize=5)

@@ -1,4 +1,20 @@
 -- code: one row per environment that jobs ran in: the code, the main libraries and the kind of machine
+-- title: Code and libraries
+-- anchor: code
+-- explanation: Code and machines that jobs ran on. A commit marked as changed differs from the code that ran; the hash
+-- identifies that code. environment_packages lists every installed package.
+-- empty: No run has recorded its environment.
+-- column mlprune: mlprune
+-- column git_commit: commit
+-- column code_sha256: hash of the code
+-- column python: Python
+-- column torch: torch
+-- column transformers: transformers
+-- column processor: processor
+-- column n_hosts: hosts
+-- column n_jobs: jobs
+-- column first_started_at: first start
+-- column environment_id: environment
 WITH used AS (
     SELECT environment_id, count(*) AS n_jobs, count(DISTINCT host) AS n_hosts, min(started_at) AS first_started_at
     FROM jobs

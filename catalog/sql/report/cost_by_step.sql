@@ -2,6 +2,12 @@
 -- and longest time, median time of a job, mean time of the first job of each worker (first_s, which includes loading the
 -- model and other warm-up), largest memory of a job, and the tokens that the model processed, in total and per second
 -- (NULL if no job runs a model)
+-- title: Cost
+-- anchor: cost
+-- explanation: One row of bars per run, with the number of jobs of each step, and of tries if some failed or were lost.
+-- Total seconds of its jobs; median seconds of a job, and mean of the first job of each worker, which includes warm-up
+-- such as loading the model; largest memory of one job; tokens per second, warm-up included, if the step runs a model.
+-- empty: The store has no finished jobs. Every run records its jobs.
 WITH numbered AS (
     SELECT
         *,

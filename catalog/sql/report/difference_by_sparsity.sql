@@ -3,6 +3,15 @@
 -- one point over all of its demonstration sets (demonstration_label is NULL, and is_mean_over_pairs is true if it read
 -- any) and one point for each set. The interval is that of a single variant; a mean over several has none. The split is
 -- test, or dev for a task that was evaluated only on dev. Run-time baselines are excluded.
+-- title: Difference from dense by sparsity
+-- anchor: curves
+-- explanation: One panel per language, one line per method; scales differ between panels. The dark line at 0 is the
+-- dense model, whose value and chance level are in the title. Colour and marker show the score and the demonstrations
+-- that it read; dashed lines are dense propagation, all others solid. A line is the mean over the variants of a method
+-- and has no interval; the 95% interval of a single variant is pale. Choose a pair above to see its own lines. Higher
+-- is better for accuracy and chrF, lower for the ratio of perplexities.
+-- empty: The store has no comparison with the dense model. Pruned variants are compared if the recipe has variants and
+-- an entry under evaluations, such as task: facts with split: test.
 WITH points AS (
     SELECT
         b.source AS base_model, d.base_model_id, d.task, d.split, d.metric,

@@ -2,6 +2,15 @@
 -- the fraction that is among the smallest on set B. share is the fraction of all features that counts as large or
 -- small, and demonstration_label the label of set A. top_shared is the fraction of the n_top largest features of A that
 -- are also among the n_top largest of B, and top_by_chance that of unrelated sets; NULL without stored magnitudes.
+-- title: Are features that are large on one text small on another?
+-- anchor: overlaps
+-- explanation: One table per depth. A cell is the fraction of the largest features on set A (rows) that are among the
+-- smallest on set B (columns). 0 says only that no feature is at opposite ends, not that both sets have the same large
+-- features: for that, further tables have the fraction of the largest features of A that are also among the largest of
+-- B, and its value for unrelated sets. A pair such as fr-en is a set of translation demonstrations, a single language a
+-- monolingual one. Choose a pair above to see only its rows.
+-- empty: The store has no feature overlaps. The recipe needs two or more sets of kind translation or monolingual under
+-- demonstrations.
 WITH largest AS (
     SELECT base_model_id, demonstration_set_id, depth, list(feature) AS features
     FROM (

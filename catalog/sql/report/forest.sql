@@ -1,6 +1,14 @@
 -- forest: one row per variant and language, or group of languages (outside English, worst): the paired difference of
 -- accuracy, chrF or perplexity to dense. margin is the smallest margin of a question about the group and dense. The split
 -- is test, or dev for a task that was evaluated only on dev.
+-- title: Paired differences from the dense model
+-- anchor: forest
+-- explanation: One panel per sparsity, with the languages in rows, groups of languages on top. Each mark is one variant
+-- with its 95% interval, named at the right end of the first row. Strong marks are significant (p < 0.05 after Holm's
+-- correction over the family), pale ones are not. Random pruning does not set the scale; triangles at the edge are
+-- outside of it. Higher is better for accuracy and chrF, lower for the ratio of perplexities.
+-- empty: The store has no comparison with the dense model. Pruned variants are compared if the recipe has variants and
+-- an entry under evaluations, such as task: facts with split: test.
 WITH margins AS (
     SELECT task, split, metric, group_kind, group_name, min(margin) AS margin
     FROM questions

@@ -7,6 +7,17 @@
 -- $split VARCHAR
 -- $first_id VARCHAR
 -- $second_id VARCHAR
+-- title: What do the models write?
+-- anchor: generations
+-- runs: generation_variants
+-- optional: true
+-- explanation: Source, reference and the outputs of the dense model and of two variants side by side: the pruned
+-- variant that is best on dev, and the one of the same method with the largest sparsity. Each list has at most 8 items
+-- of a language pair, drawn at random by a hash of their ids, and the 4 others whose first output moved furthest from
+-- the reference, in edits per character. The drawn items show what outputs are like; the others show the worst that
+-- happened. They are illustrations, not tests.
+-- empty: No translation was evaluated, or the store has no predictions. An entry under evaluations with task:
+-- translation and pairs fills this list.
 WITH outputs AS (
     SELECT *, 0 AS place FROM item_answers($task, of_split := $split, of_variant := 'dense')
     UNION ALL

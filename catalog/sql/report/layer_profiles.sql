@@ -1,6 +1,13 @@
 -- layer_profiles: one row per base model, method, block and layer: the removed fraction of the layer's weights, as the
 -- mean over the variants of the method at its largest sparsity. The most uneven methods come first; those whose layers differ by
 -- less than 0.005 are left out.
+-- title: Removed weights by layer
+-- anchor: layers
+-- optional: true
+-- explanation: One table per method at its largest sparsity, with a row per block and a column per layer. A cell is the
+-- fraction of the layer's weights that is removed, as the mean over the variants of the method. The most uneven methods
+-- come first; methods that remove the same fraction everywhere are left out.
+-- empty: All variants remove the same fraction of every layer.
 WITH of_methods AS (
     SELECT
         variant_id, base_model_id, coalesce(score, combination) AS score, set_kind, propagation, structure, settings,

@@ -3,6 +3,14 @@
 -- differ only in their demonstration sets, lowest and highest of them. chance is the value of unrelated masks of these
 -- sparsities, s t / (s + t - s t) for removed fractions s and t, and corrected is (jaccard - chance) / (1 - chance): 0 for
 -- unrelated masks, 1 for equal ones. least_alike names the pair with the lowest value.
+-- title: Do demonstration sets remove the same weights?
+-- anchor: masks
+-- explanation: One table per method and sparsity, with a row per block and a column per layer. The Jaccard index of two
+-- sets of removed weights is corrected for chance, (J - chance) / (1 - chance), and is the mean over the pairs of
+-- variants that differ only in their demonstration sets: 0 means unrelated masks, 1 equal ones. The data name the least
+-- alike pair of each cell; the query mask_overlap_of_pairs has every pair.
+-- empty: The store has no comparison of masks that differ only in their demonstration sets. Two demonstrations in one
+-- entry of variants fill this figure.
 WITH pairs AS (
     SELECT
         p.base_model_id, p.score, p.propagation, p.structure, p.settings, p.sparsity, o.block, o.layer, o.jaccard,

@@ -4,6 +4,31 @@
 -- dev. draws says whether intervals are conditional on one draw of demonstrations.
 -- gap_change = english_difference - difference is the change of the gap between English and the mean of the others;
 -- its interval and test are those of the group gap, whose difference has the opposite sign.
+-- title: Accuracy outside English and the gap to English
+-- anchor: outside-english
+-- explanation: One row per variant: its mean accuracy over the languages other than English, dense in the same
+-- languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the variants of
+-- the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true difference that a
+-- single test finds with a power of 80 %. One draw: the interval is conditional on one draw of demonstrations. The
+-- change of the gap is the change in English minus the change outside: above 0, the gap to English is larger. A loss in
+-- English also makes it negative. Its interval takes the same items in all languages, and its p is corrected by Holm's
+-- method.
+-- empty: The store has no test of a variant outside English. An entry under evaluations with split: test and languages
+-- in addition to en fills this table.
+-- column task: task
+-- column label: variant
+-- column n_languages: languages
+-- column accuracy: accuracy
+-- column dense_accuracy: dense
+-- column difference: change from dense (95 %) [ci_low, ci_high]
+-- column p_holm: p, Holm
+-- column p_max_t: p, max-T
+-- column n_family: tests
+-- column detectable_difference: detectable
+-- column english_difference: change in English (95 %) [english_ci_low, english_ci_high]
+-- column gap_change: change of the gap (95 %) [gap_change_ci_low, gap_change_ci_high]
+-- column gap_change_p_holm: p, Holm (gap)
+-- column draws: draws
 SELECT
     m.source AS base_model, v.base_model_id, a.task, a.split, concat_ws(', ', a.scoring_rule, q.protocol) AS scoring_rule,
     a.example_limit, v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.demonstration_label,

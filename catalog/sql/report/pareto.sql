@@ -1,6 +1,15 @@
 -- pareto: one row per variant, task and scoring rule: English test accuracy and the mean over the other evaluated
 -- languages, with their differences to the dense model of the same base model. is_efficient says whether the variant is
 -- on the Pareto front of dev, with its probability; both are NULL for variants that were not candidates there.
+-- title: English against the other languages
+-- anchor: pareto
+-- explanation: One point per variant, on test: the change of accuracy in English to the right, of the mean of the other
+-- languages upwards. The star is the dense model; points above and right of the dotted lines are better in both. Large
+-- points are on the Pareto front of dev: there, no candidate was better in one without being worse in the other. They
+-- have 95 % intervals, their sparsity, and the share of resamples of dev in which they are on the front. On test they
+-- need not be the best.
+-- empty: No variant was evaluated on test in English and another language. An entry under evaluations with split: test
+-- and languages such as [en, fr] fills this figure.
 WITH balance AS (
     SELECT
         m.base_model_id, m.variant_id, m.task, m.scoring_rule, m.example_limit, m.protocol_id,

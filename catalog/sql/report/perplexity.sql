@@ -1,6 +1,19 @@
 -- perplexity: one row per variant, language and split: perplexity on held-out text (lower is better) with its 95 %
 -- interval, and its ratio to the dense model's with the interval and p-value (after Holm's correction over the family) of
 -- the paired comparison, which is made on the scale of logarithms
+-- title: Perplexity
+-- anchor: perplexity
+-- explanation: Perplexity on held-out text with its 95 % interval; lower is better. The ratio to dense has the interval
+-- of the paired comparison; 1 is as good as dense. p is corrected by Holm's method over the family of the comparison.
+-- Compare values of the same language only.
+-- empty: No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.
+-- column language: language
+-- column split: split
+-- column label: variant
+-- column sparsity: sparsity
+-- column perplexity: perplexity [ci_low, ci_high]
+-- column ratio_to_dense: ratio to dense [ratio_low, ratio_high]
+-- column p_holm: p, Holm
 WITH ratios AS (
     SELECT evaluation_id, exp(difference) AS ratio, exp(ci_low) AS low, exp(ci_high) AS high, p_holm
     FROM comparisons_to_dense

@@ -2,6 +2,14 @@
 -- dense model and for the variant that best_variant chose for that language on dev. The split is test, or dev for a task
 -- that was evaluated only on dev. If there are several rules, protocols and sizes of an evaluation, one is shown:
 -- preferably rule mean, default protocol and full split.
+-- title: Does the model rank answers as it does in English?
+-- anchor: rank-consistency
+-- explanation: RankC compares how a language and English rank the candidates of the same items; 1 means equal rankings,
+-- the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. The second panel has the paired
+-- difference to dense on the same items. Grey is the dense model, blue the variant that was best for the language on
+-- dev; without blue, the dense model was. RankC rises with accuracy: languages that answer well agree.
+-- empty: The store has no rank consistency with English. An entry under evaluations whose items have the same ids in
+-- English and other languages, such as task: facts with languages: [en, fr], fills this figure.
 WITH shown AS (
     SELECT variant_id, base_model_id, NULL AS chosen_for, NULL AS task FROM described_variants WHERE is_dense
     UNION

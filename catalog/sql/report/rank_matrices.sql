@@ -2,6 +2,12 @@
 -- from dense for each variant that best_variant chose on dev for a language of the task (chosen_for lists the
 -- languages; NULL for dense). The split is test, or dev for a task that was evaluated only on dev. If there are several
 -- rules, protocols and sizes of an evaluation, one is shown: preferably rule mean, default protocol and full split.
+-- title: Between which languages are the answers alike?
+-- anchor: rank-matrices
+-- explanation: RankC of each pair of languages for the dense model, and how it changes in each variant that was best
+-- for some language on dev.
+-- empty: The store has no rank consistency. An entry under evaluations whose items have the same ids in several
+-- languages, such as task: facts with languages: [en, fr], fills this figure.
 WITH shown AS (
     SELECT variant_id, NULL AS task, NULL AS chosen_for FROM described_variants WHERE is_dense
     UNION ALL

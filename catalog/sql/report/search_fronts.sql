@@ -2,6 +2,13 @@
 -- search: English, and the mean of the others (for perplexity, their geometric mean), on the most items of the variant.
 -- is_efficient: of the variants on as many items, none is at least as good in both and better in one. The dense model is
 -- in it with the items of the last rung.
+-- title: English against the other languages in the trials
+-- anchor: search-front
+-- optional: true
+-- explanation: One point per variant on the items of the highest rung of the search. Better is up and to the right. A
+-- trial is on the front if no variant is at least as good in both and better in one. All values are of dev, so the
+-- front is on average too good.
+-- empty: The store has no search. An entry under searches fills this figure.
 WITH of_search AS (
     SELECT DISTINCT
         t.search_id, t.rung, t.item_limit, e.variant_id, e.evaluation_id, e.variant_id <> t.variant_id AS is_dense,

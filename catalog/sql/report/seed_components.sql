@@ -2,6 +2,15 @@
 -- the mean of the others): their mean difference of accuracy to dense, with an interval for other seeds and other items,
 -- and the standard deviations that are due to the seed and to the items. The split is test, or dev for a task that was
 -- evaluated only on dev.
+-- title: How much do results depend on the seed?
+-- anchor: seeds
+-- explanation: Variants that differ in nothing but a seed, with one row per method and sparsity. Left: their mean
+-- difference of accuracy to dense, with a 95 % interval for other seeds and other items. Right: the standard deviation
+-- of a single variant's difference that is due to its seed, and to the items. Everything else on this page that has one
+-- seed is conditional on one draw of demonstrations: its intervals cover other items only.
+-- empty: No variants differ only in a seed, so every interval on this page is conditional on one draw of
+-- demonstrations: it covers other items, not other demonstrations. seed: [0, 1, 2, 3, 4] in an entry of demonstrations
+-- fills this figure.
 SELECT
     m.source AS base_model, v.base_model_id, s.task, s.split, concat_ws(', ', s.scoring_rule, q.protocol) AS scoring_rule,
     s.example_limit, v.method, v.sparsity, v.score, v.intervention, v.set_kind, v.demonstration_label,

@@ -2,6 +2,13 @@
 -- a pair) and language of the evaluation, with the paired difference of accuracy to dense. The interval is that of a
 -- single variant; for several seeds see seed_components. n_better and n_worse count variants with p_holm < 0.05. The
 -- split is test, or dev for a task that was evaluated only on dev.
+-- title: Which source language helps which language?
+-- anchor: sources
+-- explanation: One table per method and sparsity, with a row per source of the demonstrations and a column per
+-- evaluated language. A cell is the paired difference of accuracy to dense, as the mean over seeds if there are
+-- several. A star means p < 0.05 after Holm's correction over the family of the comparison, for every seed.
+-- empty: The store has no accuracy of variants whose demonstrations have a language. Sets of kind translation or
+-- monolingual under demonstrations, read by variants, and an entry under evaluations fill this figure.
 WITH compared AS (
     SELECT
         m.source AS base_model, v.base_model_id, c.task, c.split,

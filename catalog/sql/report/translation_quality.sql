@@ -1,6 +1,22 @@
 -- translation_quality: one row per variant, language pair and split: BLEU, chrF and the share of exact matches with their
 -- 95 % intervals, and the changes of chrF and exact match from dense, with intervals and p-values after Holm's correction
 -- over the family of the comparison
+-- title: Translation quality
+-- anchor: translation
+-- explanation: BLEU, chrF and exact matches of greedy translations with 95 % intervals, as fractions; higher is better.
+-- Changes are paired differences to dense; p is corrected by Holm's method over the family of the comparison.
+-- empty: No translation was evaluated. An entry under evaluations with task: translation and pairs fills this table.
+-- column pair: pair
+-- column split: split
+-- column label: variant
+-- column n: items
+-- column bleu: BLEU [bleu_low, bleu_high]
+-- column chrf: chrF [chrf_low, chrf_high]
+-- column chrf_change: chrF change [chrf_change_low, chrf_change_high]
+-- column chrf_p_holm: p, Holm
+-- column exact_match: exact match [exact_match_low, exact_match_high]
+-- column exact_match_change: exact match change [exact_match_change_low, exact_match_change_high]
+-- column exact_match_p_holm: p, Holm
 WITH changes AS (
     SELECT evaluation_id, metric, difference, ci_low, ci_high, p_holm
     FROM comparisons_to_dense

@@ -1,12 +1,9 @@
-"""Exhibits run their query once, or for each row of another query."""
+"""Colours and cells of heat maps, and selections of what is drawn."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 import pytest
 
-from catalog.report import exhibits
 from catalog.report.exhibits import (
     STEPS,
     Grid,
@@ -19,13 +16,8 @@ from catalog.report.exhibits import (
     has_several_rules,
     luminance,
     omission_note,
-    run_exhibit,
     style_rules,
 )
-from catalog.report.query_results import Source
-from catalog.report.report_tables import EXAMPLES
-from catalog.store import Catalog
-from mlprune.errors import UnreadableFileError
 from tests.catalog.report.rows import TASK, drawn, texts
 
 CHANGES = Scale(-0.2, 0.2, is_diverging=True)
@@ -92,32 +84,3 @@ def test_headings_have_the_rule_if_a_task_has_several() -> None:
     rows = [TASK, {**TASK, "task": "marc", "scoring_rule": "sum"}, {**TASK, "task": "facts"}]
     assert not has_several_rules(rows, TASK)
     assert has_several_rules([*rows, {**TASK, "scoring_rule": "sum"}], TASK)
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Variants whose predictions are in the store; the query that names the runs has the variants `a` and `b`."""
-    readable: list[str] = []
-
-    def run_report_query(
-        catalog: Catalog, name: str, *, parameters: Mapping[str, Any] | None = None, **_: Any
-    ) -> Source:
-        variant = (parameters or {}).get("variant_id", "")
-        if name != EXAMPLES[0].runs and variant not in readable:
-            raise UnreadableFileError("a file that the query reads cannot be used", path=f"predictions/{variant}")
-        return Source(name, "", dict(parameters or {}), ("variant_id",), ({"variant_id": "a"}, {"variant_id": "b"}))
-
-    monkeypatch.setattr(exhibits, "run_report_query", run_report_query)
-    return readable
-
-
-@pytest.mark.parametrize("readable", [["a", "b"], ["b"]])
-def test_a_run_without_predictions_is_left_out(catalog: Catalog, runs: list[str], readable: list[str]) -> None:
-    runs += readable
-    assert [source.parameters["variant_id"] for source in run_exhibit(catalog, EXAMPLES[0])] == readable
-
-
-def test_an_exhibit_without_predictions_is_empty(catalog: Catalog, runs: list[str]) -> None:
-    (source,) = run_exhibit(catalog, EXAMPLES[0])
-    assert not source.rows
-    assert "item_answers" in source.sql

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalog.report.exhibits import Exhibit, Group, run_exhibit
-from catalog.report.figures import FIGURES
+from catalog.report.exhibits import Group
+from catalog.report.figures import EXAMPLES, FIGURES, Exhibit, run_exhibit
 from catalog.report.page import render_page
 from catalog.report.panels.answers import (
     MAX_CATEGORIES,
@@ -21,7 +21,6 @@ from catalog.report.panels.answers import (
     generation_tables,
 )
 from catalog.report.query_results import Source
-from catalog.report.report_tables import EXAMPLES
 from catalog.store import Catalog
 from mlprune.evaluation.scoring.translation import TRANSLATION_SCHEMA
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval

@@ -123,7 +123,7 @@ def test_further_heat_maps_have_the_shared_largest_features(catalog: Catalog, ro
         first, second = (largest[statistics[row[f"set_{side}"]], row["depth"]] for side in "ab")
         assert row["top_shared"] == pytest.approx(len(first & second) / len(first))
         assert row["top_by_chance"] == len(first) / 8
-    groups = feature_heat_maps(answer_rows)
+    groups = list(feature_heat_maps(answer_rows))
     assert len(groups) == len({row["share"] for row in answer_rows}) > 1
     shared = [grid(panel) for group in groups for panel in group.panels if grid(panel).column_name == "large in B"]
     assert [panel.title.partition(",")[0] for panel in shared] == [

@@ -1,0 +1,7 @@
+-- title: How much does each block change the states?
+-- anchor: influence
+-- query: influence_by_language
+-- optional: true
+-- explanation: Block influence of the dense model: the mean over tokens of 1 minus the cosine between the hidden states
+-- before and after a block, with 95 % intervals over demonstrations.
+-- empty: The store has no sensitivity. An entry under sensitivity fills this figure.

@@ -1,0 +1,11 @@
+-- title: Removed weights by block
+-- anchor: schedules
+-- query: layer_schedule
+-- parameter with_uniform: false
+-- optional: true
+-- explanation: One line per variant whose sparsity varies over blocks, with the fraction of each block's weights that
+-- is removed; dashed lines are dense propagation. Schedule owl removes less from blocks with more outliers among their
+-- scores, dlp less from blocks with lower scores, alpha_pruning less from blocks with lower exponents; further panels
+-- show these values of the blocks.
+-- empty: All variants have the same sparsity everywhere. A variant with schedule: owl, or a given one, fills this
+-- figure.

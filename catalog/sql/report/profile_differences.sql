@@ -1,0 +1,12 @@
+-- title: Published choices and corrected choices
+-- anchor: profiles
+-- query: profile_differences
+-- optional: true
+-- explanation: Each table compares two variants that differ only in their profile. The corrected profile counts real
+-- tokens and draws sentences at random. The paper profile counts padding too, takes the sentences in order, skips every
+-- fifth, and rounds as the published code does. A cell is the fraction of a layer's mask entries (kept or removed) that
+-- differ; 0 means equal masks. The larger it is, the more these choices can change a result. Further tables show how
+-- much the values of a variant change if it is evaluated as published (division by the number of all tokens, 1,000
+-- examples, RankC by ascending score).
+-- empty: No two variants or evaluations differ only in their profile. A variant or an evaluation with profile:
+-- [corrected, paper] creates them.
