@@ -16,6 +16,7 @@ from infra.pages.frozen import thawed
 from mlprune.store.store import Store
 from tests.derived_recipe import derived_recipe
 from tests.golden import contract
+from tests.recipe_sections import accepted_values, valid_entries
 from tests.tiny_recipes import (
     baseline_recipe,
     finished_run,
@@ -65,6 +66,7 @@ def pin() -> None:
             contract.write(f"frozen-{name}", contract.frozen_contract(store))
     contract.write("catalog", contract.catalog_contract())
     contract.write("commands", contract.command_contract())
+    contract.write_run("recipe", {name: accepted_values(model, entry) for name, model, entry in valid_entries()})
 
 
 def finished_stores(recipes: Mapping[str, Callable[[], dict[str, Any]]]) -> Iterator[tuple[str, Store]]:
