@@ -71,7 +71,7 @@ def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequ
 
 
 def test_a_part_that_is_too_small_is_reported() -> None:
-    with pytest.raises(CorpusError, match="too few") as caught:
+    with pytest.raises(CorpusError) as caught:
         part_counts([9, 2], shares="equal", samples=6)
     assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
         2,
@@ -84,7 +84,7 @@ def test_a_part_that_is_too_small_is_reported() -> None:
 
 @pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
 def test_a_part_that_would_contribute_nothing_is_reported(shares: str, sizes: list[int]) -> None:
-    with pytest.raises(CorpusError, match="no demonstration") as caught:
+    with pytest.raises(CorpusError) as caught:
         part_counts(sizes, shares=shares, samples=2)
     assert caught.value.context["part"] == 3
 
@@ -196,7 +196,7 @@ def test_too_few_texts_are_an_error_that_counts_them() -> None:
         ({"shots": 2, "samples": None, "unit": "items"}, "2 items (1 x 2)", 1),
     ):
         assert draw_groups(range(got + 1), **arguments)
-        with pytest.raises(CorpusError, match="too short") as caught:
+        with pytest.raises(CorpusError) as caught:
             draw_groups(range(got), **arguments)
         assert (caught.value.context["expected"], caught.value.context["got"]) == (expected, got)
 
@@ -366,7 +366,7 @@ def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, k
         if scope in known:
             check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
         else:
-            with pytest.raises(CorpusError, match="no such tokens") as caught:
+            with pytest.raises(CorpusError) as caught:
                 check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
             assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (kind, scope)
 

@@ -36,7 +36,7 @@ def test_a_missing_language_is_named_with_what_was_looked_for(
     tmp_path: Path, write: Callable[[str, str], None]
 ) -> None:
     write("fr.txt", "un\n")
-    with pytest.raises(CorpusError, match="no such language") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("es")
     assert caught.value.context["expected"] == ["es.txt", "spa_Latn.txt"]
     assert caught.value.context["got"] == ["fr.txt"]
@@ -50,7 +50,7 @@ def test_files_of_different_length_are_an_error_in_either_order(
     for first, second, n_lines in (("fr", "en", 2), ("en", "fr", 1)):
         corpus = ParallelCorpus(tmp_path)
         corpus.lines(first)
-        with pytest.raises(CorpusError, match="not aligned") as caught:
+        with pytest.raises(CorpusError) as caught:
             corpus.lines(second)
         assert caught.value.context["expected"] == f"{n_lines} lines as in {first}"
 
@@ -62,7 +62,7 @@ def test_an_empty_sentence_is_named_by_its_line(
     tmp_path: Path, write: Callable[[str, str], None], text: str, line: int
 ) -> None:
     write("fr.txt", text)
-    with pytest.raises(CorpusError, match="empty sentence") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("fr")
     assert (caught.value.context["line"], caught.value.context["path"]) == (line, str(tmp_path / "fr.txt"))
 
@@ -107,7 +107,7 @@ def test_no_code_or_unreadable_code_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(CorpusError, match="no code"):
             code_files(folder)
     (tmp_path / "latin.py").write_bytes(b"# caf\xe9\n")
-    with pytest.raises(CorpusError, match="cannot be read") as caught:
+    with pytest.raises(CorpusError) as caught:
         code_files(tmp_path)
     assert caught.value.context["path"] == str(tmp_path / "latin.py")
 
@@ -122,6 +122,6 @@ def test_the_content_of_code_is_that_of_the_chosen_files() -> None:
 
 def test_a_sentence_with_a_nul_is_named_by_its_line(tmp_path: Path, write: Callable[[str, str], None]) -> None:
     write("en.txt", "one\ntw\0o\n")
-    with pytest.raises(CorpusError, match="NUL") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("en")
     assert caught.value.context["line"] == 2

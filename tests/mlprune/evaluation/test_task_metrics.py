@@ -198,7 +198,7 @@ def test_only_metrics_of_sacrebleu_have_a_signature() -> None:
 
 @pytest.mark.parametrize(("task", "name"), [("xnli", "bleu"), ("facts", "acuracy"), ("translation", "accuracy")])
 def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> None:
-    with pytest.raises(BadInputError, match="no such metric") as caught:
+    with pytest.raises(BadInputError) as caught:
         task_metrics(task, "en", names=(name,))
     assert caught.value.context["got"] == name
 

@@ -77,7 +77,7 @@ def test_weights_are_none_if_every_demonstration_counts_once() -> None:
 
 
 def test_a_set_that_is_smaller_than_asked_is_an_error() -> None:
-    with pytest.raises(StatisticsError, match="too few demonstrations") as caught:
+    with pytest.raises(StatisticsError) as caught:
         feature_factors([statistics(0)], selection=StatisticsSelection(n_demonstrations=N + 1))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("samples at most 5", 6)
 

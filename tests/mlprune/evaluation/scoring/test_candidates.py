@@ -190,7 +190,7 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     with pytest.raises(TaskFileError, match="longer than the model's positions") as caught:
         prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
     assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
-    with pytest.raises(TaskFileError, match="too short") as caught:
+    with pytest.raises(TaskFileError) as caught:
         prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
     assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
 

@@ -230,7 +230,7 @@ def test_five_way_marc_keeps_all_stars_with_a_word_each() -> None:
 
 
 def test_a_number_that_is_a_text_is_refused_as_a_text() -> None:
-    with pytest.raises(TaskFileError, match="wrong label") as caught:
+    with pytest.raises(TaskFileError) as caught:
         marc_five_item("a", {"text": "x", "label": "1"})
     assert caught.value.context["expected"] == "a whole number from 1 to 5, not a text"
 
@@ -255,7 +255,7 @@ def test_all_languages_of_xnli_have_native_words_that_differ_by_label() -> None:
 
 
 def test_the_error_for_missing_native_prompts_lists_the_languages() -> None:
-    with pytest.raises(TaskFileError, match="no native prompts") as caught:
+    with pytest.raises(TaskFileError) as caught:
         with_prompts(TASKS["xnli"], language="it", prompts="native")
     assert "fr" in caught.value.context["expected"]
     with pytest.raises(TaskFileError, match="no native prompts"):

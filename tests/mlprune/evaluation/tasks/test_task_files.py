@@ -50,7 +50,7 @@ def test_file_format_and_unused_keys_change_neither_items_nor_hash(tmp_path: Pat
 
 def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
-    with pytest.raises(TaskFileError, match="no task file") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
     expected = [
         f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")

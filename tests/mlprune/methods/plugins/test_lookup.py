@@ -141,7 +141,7 @@ def test_a_changed_plugin_is_refused_with_both_sources(site: Path, other: dict[s
     write_cubic(site)
     source = SCORE_METHODS.find("cubic")[1]
     assert source is not None
-    with pytest.raises(PluginError, match="cubic-scores") as raised:
+    with pytest.raises(PluginError) as raised:
         SCORE_METHODS.resolve("cubic", replace(source, **other))  # type: ignore[arg-type]
     assert str(raised.value.context["got"]).endswith(source.sha256)
     assert next(iter(other.values())) in str(raised.value.context["expected"])

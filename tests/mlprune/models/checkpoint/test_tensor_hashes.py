@@ -178,7 +178,7 @@ def test_a_missing_embedding_is_named_itself(model: Path, tmp_path: Path) -> Non
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.embed_tokens.weight"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(ModelError, match="lack a tensor") as caught:
+    with pytest.raises(ModelError) as caught:
         inspect_model(folder)
     assert caught.value.context["expected"] == "model.embed_tokens.weight"
 
@@ -187,6 +187,6 @@ def test_a_quantised_model_is_refused_with_its_method(model: Path, tmp_path: Pat
     folder = _changed(model, tmp_path / "changed")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(ModelError, match="quantised") as caught:
+    with pytest.raises(ModelError) as caught:
         inspect_model(folder)
     assert caught.value.context["got"] == "gptq"

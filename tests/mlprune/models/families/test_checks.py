@@ -135,7 +135,7 @@ def test_a_transposed_weight_is_an_error_that_names_its_layer():
 def test_the_opt_with_projections_and_post_norm_is_rejected_with_its_differences():
     changes = {"do_layer_norm_before": False, "word_embed_proj_dim": HIDDEN // 2}
     model = tiny_model("opt", seed=0, blocks=1, **changes)
-    with pytest.raises(ModelError, match=r"differs from its family's record.*variant") as caught:
+    with pytest.raises(ModelError) as caught:
         check_frame(model, FAMILIES["opt"])
     assert caught.value.context["missing"] == ["model.decoder.final_layer_norm"]
     assert caught.value.context["unlisted"] == [

@@ -215,7 +215,7 @@ def test_a_non_finite_activation_is_an_error_that_names_block_and_input_of_captu
     shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     with torch.no_grad():
         shard.runner.modules[1].fc1.bias.fill_(float("inf"))
-    with pytest.raises(StatisticsError, match="not finite") as caught:
+    with pytest.raises(StatisticsError) as caught:
         run_visitor([shard], CaptureVisitor(batch(), {1: ("fc2",)}))
     assert (caught.value.context["block"], caught.value.context["input"]) == (1, "fc2")
 

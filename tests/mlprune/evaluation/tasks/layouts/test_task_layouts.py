@@ -152,7 +152,7 @@ def test_a_table_of_paraphrases_is_not_one_of_inferences(tmp_path: Path) -> None
 def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: Path) -> None:
     xnli_archive(tmp_path)
     json_lines(tmp_path / "fr.test.jsonl", [{"id": 1, "premise": "p", "hypothesis": "h", "label": 0}])
-    with pytest.raises(TaskFileError, match="several files") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
     assert caught.value.context["got"] == [
         f"task_files: {tmp_path}/fr.test.jsonl",
@@ -183,7 +183,7 @@ def test_questions_on_a_paragraph_share_its_different_answers_and_are_a_cluster(
 )
 def test_a_file_that_is_not_in_the_format_of_squad_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "xquad.en.json").write_text(text)
-    with pytest.raises(TaskFileError, match="format of SQuAD") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xquad_spans", tmp_path, language="en", split="test")
     assert caught.value.context["file"] == str(tmp_path / "xquad.en.json")
 
@@ -237,7 +237,7 @@ def test_a_wrong_row_names_task_language_split_file_and_example(tmp_path: Path) 
     PUBLISHED["paws-x"].write(tmp_path)
     path = tmp_path / "x-final/fr/dev_2k.tsv"
     path.write_text(path.read_text() + "0\tencore\tencore\t1\n")
-    with pytest.raises(TaskFileError, match="id occurs twice") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("paws_x", tmp_path, language="fr", split="dev")
     names = ("task", "language", "split", "file", "example")
     assert [caught.value.context[name] for name in names] == ["paws_x", "fr", "dev", str(path), 0]
