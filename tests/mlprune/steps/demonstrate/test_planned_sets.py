@@ -94,9 +94,8 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
     assert len({one.id for one in sets}) == 4
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_all_options_are_in_the_id(tiny_inputs: Path) -> None:
+    changes: tuple[dict[str, Any], ...] = (
         {"shots": 3},
         {"samples": 5},
         {"max_tokens": 40},
@@ -106,10 +105,10 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
         {"samples": None, "token_budget": 150},
         {"paired": False},
         {"longer": "truncate_left"},
-    ],
-)
-def test_all_options_are_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
-    assert the_set(tiny_inputs, **change).id != the_set(tiny_inputs).id
+    )
+    entries = [{**MT, "source": "fr", **change, "name": str(n)} for n, change in enumerate(({}, *changes))]
+    sets = planned(tiny_inputs, entries)
+    assert len({one.id for of_name in sets.values() for one in of_name}) == len(changes) + 1
 
 
 def test_paired_is_the_default_and_sets_without_pairs_have_it_in_their_label(tiny_inputs: Path) -> None:
