@@ -19,6 +19,7 @@ from mlprune.corpus.calibration import (
 from mlprune.corpus.demonstrations import Demonstration, Piece
 from mlprune.errors import CorpusError
 from mlprune.store.parquet import columns_of, parquet_bytes
+from tests.refusals import refused
 from tests.tiny_models import END, PAD, tiny_tokenizer
 
 
@@ -67,7 +68,7 @@ def test_the_end_of_a_sentence_becomes_one_token_inside_the_text() -> None:
 def test_a_tokenizer_without_offsets_is_an_error() -> None:
     slow = WithStart()
     slow.is_fast = False
-    with pytest.raises(CorpusError, match="no character offsets"):
+    with refused(CorpusError, expected="a tokenizer.json", got="a slow tokenizer"):
         tokenise(slow, code("a"), max_tokens=8)
 
 
@@ -169,7 +170,7 @@ def test_a_scope_that_the_kind_of_a_demonstration_lacks_is_refused_even_in_a_mix
         counted_tokens(columns, "target")
     assert (caught.value.context["kind"], caught.value.context["token_scope"]) == ("code", "target")
     paper = demonstration_columns([translation(("a", "b"))], tiny_tokenizer(), max_tokens=8, profile="paper")
-    with pytest.raises(CorpusError, match="profile paper"):
+    with refused(CorpusError, expected=("all",), kind="translation"):
         counted_tokens(paper, "source")
 
 
@@ -227,5 +228,5 @@ def test_a_set_is_cut_from_its_end_and_every_demonstration_keeps_a_token() -> No
     cut = cut_to_budget(whole, 9)
     assert [[len(values) for values in cut[name]] for name in ("token_ids", "sides", "shots")] == [[7, 1, 1]] * 3
     assert cut_to_budget(whole, 14) == whole
-    with pytest.raises(CorpusError, match="too short"):
+    with refused(CorpusError, expected="15 tokens (token_budget)", got="14 tokens"):
         cut_to_budget(whole, 15)

@@ -22,6 +22,7 @@ from mlprune.corpus.text_files import (
     uncompressed_name,
 )
 from mlprune.errors import CorpusError
+from tests.refusals import refused
 
 
 def zstd(data: bytes) -> bytes:
@@ -179,7 +180,7 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_an_error(tmp_path: Path)
     with pytest.raises(CorpusError, match="cannot be read"):
         read_rows(tmp_path / "none.jsonl")
     (tmp_path / "a.xml").write_text("id\n1\n")
-    with pytest.raises(CorpusError, match="unknown extension"):
+    with refused(CorpusError, got="a.xml"):
         read_rows(tmp_path / "a.xml")
 
 

@@ -13,6 +13,7 @@ from mlprune.evaluation.tasks.items import ItemGroup, groups_sha256, published_e
 from mlprune.evaluation.tasks.task import Task, TemplateTask, template_task
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
 from tests.published_data import PUBLISHED, SIB_TOPICS, N, csv_tabs
+from tests.refusals import refused
 
 PREMISES = ["0", "0", "0", "3", "3", "3"]
 """Clusters of `published_data.pair`: the id of the first of three rows."""
@@ -123,7 +124,7 @@ def test_what_a_row_states_comes_first_and_determines_the_hash_of_the_groups_alo
 @pytest.mark.parametrize("value", [1.5, True, ["a"]])
 def test_a_cluster_is_a_text_or_an_integer(tmp_path: Path, value: object) -> None:
     write(tmp_path / "en.test.jsonl", [nli(0, "a"), nli(1, "a", cluster=value)])
-    with pytest.raises(TaskFileError, match="wrong cluster") as caught:
+    with refused(TaskFileError, key="cluster", language="en") as caught:
         read_items("xnli", tmp_path, language="en", split="test")
     context = caught.value.context
     assert (context["example"], context["language"], context["got"]) == (1, "en", value)
