@@ -13,6 +13,7 @@ from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
 from mlprune.numeric.activations.aggregation import aggregated, bootstrap_weights
 from mlprune.numeric.activations.statistics import feature_norms, mean_squares
 from mlprune.numeric.weights.scores import wanda_scores
+from tests.drawn import drawn
 from tests.refusals import refused
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -21,10 +22,6 @@ NAMES = tuple(AGGREGATIONS)
 
 def of(how: str, variance_weight: float) -> Parameters:
     return VarianceParameters(variance_weight) if how == "variance" else Parameters()
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def looped(factors: Tensor, how: str, *, shares: list[float], variance_weight: float) -> list[float]:

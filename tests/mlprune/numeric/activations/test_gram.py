@@ -17,6 +17,7 @@ from mlprune.numeric.activations.gram import (
     unpacked_triangle,
 )
 from mlprune.processes.parallel import set_worker_threads
+from tests.drawn import drawn
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 
@@ -64,10 +65,6 @@ def test_a_single_matrix_stays_as_it_is_and_a_silent_set_counts_as_zero() -> Non
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 CPU = torch.device("cpu")
-
-
-def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

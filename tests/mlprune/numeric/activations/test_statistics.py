@@ -19,6 +19,7 @@ from mlprune.numeric.activations.statistics import (
     mean_squares,
     token_sums,
 )
+from tests.drawn import drawn
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 
@@ -55,10 +56,6 @@ def test_tokens_can_be_pickled_after_their_copies_on_devices_are_dropped() -> No
 
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def counted(lengths: list[int], seq: int) -> Tensor:

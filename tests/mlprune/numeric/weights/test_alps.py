@@ -12,11 +12,11 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.weights.alps import alps, conjugate_gradients
 from mlprune.numeric.weights.sparsegpt import sparsegpt
+from tests.drawn import drawn
 from tests.mlprune.numeric.weights.reconstruction_checks import (
     check_arguments_are_left_as_they_were,
     check_damping_of_an_indefinite_hessian,
     check_error_of_a_hessian_that_no_damping_helps,
-    drawn,
 )
 from tests.refusals import refused
 

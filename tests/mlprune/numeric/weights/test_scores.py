@@ -17,11 +17,8 @@ from mlprune.numeric.weights.scores import (
     wanda_plus_plus_scores,
     wanda_scores,
 )
+from tests.drawn import drawn
 from tests.refusals import refused
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
