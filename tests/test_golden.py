@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, wanda_scores
 from mlprune.store.store import Store
@@ -141,9 +142,11 @@ def test_the_exact_comparison_lists_each_file_whose_bytes_differ(
 
 
 @pytest.mark.parametrize("name", ["demo", "study"])
-def test_the_records_of_a_frozen_store_and_their_catalog_are_the_pinned_ones(name: str) -> None:
-    with thawed(name) as store:
-        assert contract.frozen_contract(store) == contract.read(f"frozen-{name}")
+def test_the_records_of_a_frozen_store_their_catalog_and_its_answers_are_the_pinned_ones(name: str) -> None:
+    with thawed(name) as store, Catalog.in_memory(store) as catalog:
+        catalog.fold()
+        assert contract.frozen_contract(catalog) == contract.read(f"frozen-{name}")
+        assert differences(contract.answer_contract(catalog), contract.read(f"answers-{name}")) == []
 
 
 def test_tables_views_macros_and_queries_have_at_least_the_pinned_columns() -> None:

@@ -9,7 +9,7 @@ import pytest
 from catalog.check import check
 from catalog.store import Catalog
 from mlprune.store.store import Store
-from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods, accuracy_of
+from tests.catalog.method_data import N_WEIGHTS, RATIOS, Methods
 from tests.catalog.query_answers import answers
 from tests.catalog_data import LAYERS, N_BLOCKS, write_rows
 
@@ -130,38 +130,6 @@ def test_a_refiner_and_its_parameters_distinguish_methods(tmp_path_factory: pyte
     assert len({one["settings_id"] for one in found}) == 3
 
 
-def test_points_of_a_sparsity_curve_mix_bootstraps_but_no_other_settings(
-    methods_catalog: Catalog, methods: Methods
-) -> None:
-    names = list(methods.ids)
-    sql = (
-        "SELECT settings, demonstration_label, value, n_variants FROM sparsity_curve WHERE score = 'wanda'"
-        " AND sparsity = 0.5 AND task = 'facts' AND split = 'test' AND language = 'fr'"
-        " AND propagation = 'dense' AND settings IS NOT NULL"
-    )
-    found = {(row["settings"], row["demonstration_label"]): row for row in methods_catalog.query(sql)}
-    resampled = found["resampled", "fr-en"]
-    both = [accuracy_of(f"resampled {n}", names) for n in (1, 2)]
-    assert (resampled["n_variants"], resampled["value"]) == (2, pytest.approx(sum(both) / 2))
-    assert {row["n_variants"] for key, row in found.items() if key[0] != "resampled"} == {1}
-    for name, key in {
-        "highest": "removes the highest",
-        "target": "target tokens",
-        "first 5": "first 5 demonstrations",
-    }.items():
-        assert found[key, "fr-en"]["value"] == pytest.approx(accuracy_of(name, names))
-    assert ("mean over es-en x 0.75 + fr-en x 0.25", "es-en x 0.75 + fr-en x 0.25") in found
-
-
-def test_a_combination_of_different_scores_is_not_a_dense_model_in_the_curves(methods_catalog: Catalog) -> None:
-    sql = "SELECT DISTINCT settings, n_variants FROM sparsity_curve WHERE score IS NULL AND sparsity > 0"
-    assert {row["settings"]: row["n_variants"] for row in methods_catalog.query(sql)} == {
-        "intersection of wanda on fr-en and magnitude": 1,
-        "without the neurons of fr, share 0.02": 1,
-        "without as many random neurons as of fr, share 0.02": 2,
-    }
-
-
 def test_mask_pairs_list_the_attributes_in_which_two_variants_differ(
     methods_catalog: Catalog, methods: Methods
 ) -> None:
@@ -246,38 +214,6 @@ def test_blocks_by_pair_has_the_similarity_of_masks_in_a_block(methods_catalog: 
     assert methods.ids["several"] not in by_id
 
 
-def test_blocks_by_pair_rank_blocks_and_compare_what_pairs_keep(tmp_path_factory: pytest.TempPathFactory) -> None:
-    store = Store(tmp_path_factory.mktemp("pairs"))
-    removed = {"fr": (10, 60), "sw": (30, 30), "hi": (20, 60)}
-    for language, by_block in removed.items():
-        row = {"demonstration_set_id": "@id", "kind": "translation", "source_language": language, "seed": 0}
-        row |= {"target_language": "en"}
-        set_id = write_rows(store, "demonstration_sets", parameters=row, rows={"demonstration_sets": [row]})
-        variant = {"variant_id": "@id", "base_model_id": "m", "score": "wanda", "sparsity": 0.3}
-        link = {"variant_id": "@id", "demonstration_set_id": set_id, "role": "demonstrations", "weight": 1.0}
-        layers = [
-            {"variant_id": "@id", "block": block, "layer": layer, "n_weights": n, "n_removed": n_removed * n // 100}
-            for block, n_removed in enumerate(by_block)
-            for layer, n in (("fc1", 200), ("fc2", 100))
-        ]
-        rows = {"variants": [{**variant, "demonstration_set_id": set_id}], "variant_layers": layers}
-        write_rows(store, "variants", parameters=row, rows={**rows, "variant_demonstrations": [link]})
-    with Catalog.in_memory(store) as opened:
-        found = {
-            (row["demonstration_label"], row["block"]): row for row in answers(opened, "blocks_by_pair", "sparsity=0.3")
-        }
-        assert answers(opened, "blocks_by_pair", "sparsity=0.4") == []
-        assert answers(opened, "blocks_by_pair", "kind=monolingual") == []
-    assert len(found) == 6
-    for (pair, block), row in found.items():
-        own = removed[pair.removesuffix("-en")]
-        mean = sum(one[block] for one in removed.values()) / 3
-        assert row["kept_share"] == pytest.approx(1 - own[block] / 100)
-        assert row["kept_more"] == pytest.approx((mean - own[block]) / 100)
-        assert row["place"] == 1 + sum(other < own[block] for other in own)
-        assert row["n_weights"] == 300
-
-
 def test_masks_that_remove_nothing_are_equal(tmp_path_factory: pytest.TempPathFactory) -> None:
     store = Store(tmp_path_factory.mktemp("unremoved"))
     ids = []
@@ -336,28 +272,6 @@ def test_mask_stability_obeys_its_parameters(methods_catalog: Catalog) -> None:
     assert answers(methods_catalog, "mask_stability", "sparsity=0.3") == []
 
 
-def test_mask_overlaps_of_different_sets_are_not_averaged_with_those_of_other_differences(
-    methods_catalog: Catalog,
-) -> None:
-    found = [
-        row
-        for row in answers(methods_catalog, "mask_overlap_by_layer", "sparsity=0.5")
-        if (row["score"], row["propagation"], row["block"], row["layer"]) == ("wanda", "dense", 0, "fc1")
-    ]
-    pairs: dict[tuple[str, str | None], int] = defaultdict(int)
-    for row in found:
-        pairs[row["differs_in"], row["settings"]] += row["n_pairs"]
-    # 4 old sets, and of the new ones fr-en, es-en and the task set, two by two
-    assert pairs["sets", None] == 6 + 3
-    kinds = {
-        row["set_kinds"]: row["n_pairs"] for row in found if (row["differs_in"], row["settings"]) == ("sets", None)
-    }
-    assert kinds == {"monolingual": 1, "translation": 2, "monolingual | translation": 4, "task | translation": 2}
-    assert pairs["sets", "paper profile"] == 1
-    assert pairs["resample_seed", "resampled"] == 1
-    assert pairs["removes", "defaults | removes the highest"] == 1
-
-
 def test_a_family_names_the_parents_in_order_with_what_they_remove(methods_catalog: Catalog, methods: Methods) -> None:
     found = answers(methods_catalog, "variant_family")
     shares = {name: np.mean([mask.mean() for mask in removed.values()]) for name, removed in methods.removed.items()}
@@ -396,17 +310,6 @@ def test_a_schedule_has_the_removed_share_of_every_block_and_the_values_that_it_
     assert {(row["block_values_id"], row["outlier_ratio"]) for row in dlp} == {(methods.block_values_id, None)}
     given = answers(methods_catalog, "layer_schedule", f"variant_id={methods.ids['given']}")
     assert [(row["removed_share"], row["outlier_ratio"]) for row in given] == [(0.25, None), (0.5, None)]
-
-
-def test_lineage_has_the_sets_and_parents_of_a_variant(methods_catalog: Catalog, methods: Methods) -> None:
-    sql = "SELECT set_ids, parent_variant_ids, mask_sha256 FROM lineage WHERE variant_id = $variant_id"
-    several = methods_catalog.query(sql, {"variant_id": methods.ids["several"]})
-    ids = sorted([(methods.sets["fr corrected"], 0.25), (methods.sets["es corrected"], 0.75)])
-    assert several[0]["set_ids"] == " + ".join(f"calibration {set_id} {weight}" for set_id, weight in ids)
-    assert several[0]["mask_sha256"] == "several's masks"
-    combined = methods_catalog.query(sql, {"variant_id": methods.ids["both keep"]})
-    parents = f"{methods.ids['plain']} {methods.ids['magnitude']}"
-    assert {row["parent_variant_ids"] for row in combined} == {parents}
 
 
 def test_translation_is_compared_with_random_pruning_and_unpaired_sets_of_the_same_kind_only(

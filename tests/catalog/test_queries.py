@@ -19,9 +19,11 @@ from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
-from tests.catalog.query_answers import answers
-from tests.catalog_data import ENVIRONMENT_ID, LANGUAGES, PAIRS, SPARSITIES, write_rows
+from tests.catalog.query_answers import all_answers, answers
+from tests.catalog_data import LANGUAGES, PAIRS, SPARSITIES, write_rows
 from tests.catalog_data import evaluation_of as catalog_data_evaluation_of
+from tests.golden import contract
+from tests.golden.comparison import differences
 
 
 def test_a_parameter_may_be_the_unique_beginning_of_an_id(catalog: Catalog) -> None:
@@ -184,26 +186,10 @@ def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
         assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
 
 
-def pruned(rows: Rows) -> set[str]:
-    """Variants that were pruned with demonstrations."""
-    return {row["variant_id"] for row in rows["variants"] if row["demonstration_set_id"]}
-
-
-def evaluation_of(rows: Rows, variant_ids: set[str]) -> str:
-    """An evaluation of one of some variants, on facts in Swahili."""
-    wanted = ("facts", "sw", "test")
-    evaluations = (row for row in rows["evaluations"] if (row["task"], row["language"], row["split"]) == wanted)
-    return next(row["evaluation_id"] for row in evaluations if row["variant_id"] in variant_ids)
-
-
-def test_every_query_answers_with_its_defaults(methods_catalog: Catalog, rows: Rows) -> None:
-    for query in list_queries():
-        dense = next(row["variant_id"] for row in rows["variants"] if row["score"] is None)
-        needed = {"evaluation_id": evaluation_of(rows, pruned(rows)), "environment_id": ENVIRONMENT_ID}
-        needed |= {"baseline_evaluation_id": evaluation_of(rows, {dense}), "variant_id": min(pruned(rows))}
-        pairs = [f"{parameter.name}={needed[parameter.name]}" for parameter in query.parameters if parameter.required]
-        result = run_user_query(methods_catalog, query.name, pairs)
-        assert result.rows, query.name
+def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(methods_catalog: Catalog) -> None:
+    found = all_answers(methods_catalog)
+    assert [query.name for query in list_queries() if not found[query.name].rows] == []
+    assert differences(contract.answer_contract(methods_catalog), contract.read("answers")) == []
 
 
 def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog) -> None:

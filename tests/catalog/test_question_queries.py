@@ -67,20 +67,6 @@ def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> Non
     }
 
 
-def test_the_front_has_the_efficient_variants_of_the_view(catalog: Catalog) -> None:
-    efficient = catalog.query("SELECT variant_id FROM pareto WHERE task = 'facts' AND is_efficient")
-    front = answers(catalog, "pareto_front")
-    assert {row["variant_id"] for row in front} == {row["variant_id"] for row in efficient}
-    on_dev = {row["variant_id"]: row for row in catalog.query("SELECT * FROM pareto WHERE task = 'facts'")}
-    values = [on_dev[row["variant_id"]] for row in front]
-    assert [row["dev_english_value"] for row in values] == sorted(
-        (r["dev_english_value"] for r in values), reverse=True
-    )
-    assert [row["dev_others_value"] for row in values] == sorted(row["dev_others_value"] for row in values)
-    assert all(0 <= row["probability"] <= 1 for row in front)
-    assert len(answers(catalog, "pareto_front", "with_beaten=true")) > len(front)
-
-
 def test_the_matrix_has_every_pair_once_with_the_change_from_dense(catalog: Catalog, rows: Rows) -> None:
     dense = next(row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0)
     variant = next(row["variant_id"] for row in rows["variants"] if row["score"] == "contrast")

@@ -34,19 +34,6 @@ def test_every_view_describes_one_row() -> None:
         assert "one row per" in file.description
 
 
-def test_language_gap_is_english_minus_the_language_and_its_change_since_dense(catalog: Catalog, rows: Rows) -> None:
-    known, dense = values(rows), dense_of(rows)
-    sql = "SELECT * FROM language_gap WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy'"
-    found = catalog.query(sql)
-    assert len(found) == len(rows["variants"]) * (len(LANGUAGES) - 1)
-    for row in found:
-        gap = known[row["variant_id"], "en"] - known[row["variant_id"], row["language"]]
-        dense_gap = known[dense, "en"] - known[dense, row["language"]]
-        assert row["gap"] == pytest.approx(gap)
-        assert row["dense_gap"] == pytest.approx(dense_gap)
-        assert row["gap_change"] == pytest.approx(gap - dense_gap)
-
-
 def test_gain_over_dense_has_exactly_the_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     dense = dense_of(rows)
     keys = ("evaluation_id", "metric", "difference", "ci_low", "ci_high")

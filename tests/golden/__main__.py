@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.store.store import Store
+from tests.catalog.method_data import add_methods
+from tests.catalog_data import fill_store
 from tests.derived_recipe import derived_recipe
 from tests.golden import contract
+from tests.recipe_sections import accepted_values, valid_entries
 from tests.tiny_recipes import (
     baseline_recipe,
     finished_run,
@@ -61,10 +65,18 @@ def pin() -> None:
     for name, store in finished_stores(PINNED):
         contract.write_run(name, contract.run_contract(store))
     for name in FROZEN:
-        with thawed(name) as store:
-            contract.write(f"frozen-{name}", contract.frozen_contract(store))
+        with thawed(name) as store, Catalog.in_memory(store) as catalog:
+            catalog.fold()
+            contract.write(f"frozen-{name}", contract.frozen_contract(catalog))
+            contract.write_run(f"answers-{name}", contract.answer_contract(catalog))
+    with tempfile.TemporaryDirectory() as folder:
+        fill_store(store := Store(Path(folder)))
+        add_methods(store)
+        with Catalog.in_memory(store) as catalog:
+            contract.write_run("answers", contract.answer_contract(catalog))
     contract.write("catalog", contract.catalog_contract())
     contract.write("commands", contract.command_contract())
+    contract.write_run("recipe", {name: accepted_values(model, entry) for name, model, entry in valid_entries()})
 
 
 def finished_stores(recipes: Mapping[str, Callable[[], dict[str, Any]]]) -> Iterator[tuple[str, Store]]:

@@ -21,6 +21,7 @@ from infra.pages.command_reference import commands
 from mlprune.hashing import canonical_json, digest
 from mlprune.store.records import Record
 from mlprune.store.store import Store
+from tests.catalog.query_answers import all_answers
 from tests.tiny_recipes import results
 
 FOLDER = Path(__file__).parent / "pinned"
@@ -171,12 +172,22 @@ def catalog_contract() -> dict[str, Any]:
     return {"tables": relations["table"], "views": relations["view"], "macros": with_argument, "queries": queries}
 
 
-def frozen_contract(store: Store) -> dict[str, Any]:
-    """A frozen store: its records and the snapshot id of its catalog."""
-    with Catalog.in_memory(store) as catalog:
-        catalog.fold()
-        snapshot = catalog.snapshot_id()
-    return {"snapshot_id": snapshot, "records": frozen_records(store)}
+def frozen_contract(catalog: Catalog) -> dict[str, Any]:
+    """The catalog of a frozen store: the records of the store and the snapshot id."""
+    return {"snapshot_id": catalog.snapshot_id(), "records": frozen_records(catalog.store)}
+
+
+def answer_contract(catalog: Catalog) -> dict[str, Any]:
+    """Query -> its answer like a file of a run: hash of the exact values, and column -> digest of its numbers."""
+    found = {}
+    for name, answer in all_answers(catalog).items():
+        columns = zip(*answer.rows, strict=True) if answer.rows else [()] * len(answer.columns)
+        values = {
+            column: [value if isinstance(value, int | float | str | list | None) else str(value) for value in values]
+            for column, values in zip(answer.columns, columns, strict=True)
+        }
+        found[name] = _file_contract(values)
+    return {"records": {}, "files": found, "masks": {}}
 
 
 def command_contract() -> dict[str, Any]:

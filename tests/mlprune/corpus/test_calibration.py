@@ -19,6 +19,7 @@ from mlprune.corpus.calibration import (
 from mlprune.corpus.demonstrations import Demonstration, Piece
 from mlprune.errors import CorpusError
 from mlprune.store.parquet import columns_of, parquet_bytes
+from tests.refusals import refused
 from tests.tiny_models import END, PAD, tiny_tokenizer
 
 
@@ -67,7 +68,7 @@ def test_the_end_of_a_sentence_becomes_one_token_inside_the_text() -> None:
 def test_a_tokenizer_without_offsets_is_an_error() -> None:
     slow = WithStart()
     slow.is_fast = False
-    with pytest.raises(CorpusError, match="no character offsets"):
+    with refused(CorpusError, expected="a tokenizer.json", got="a slow tokenizer"):
         tokenise(slow, code("a"), max_tokens=8)
 
 
@@ -90,7 +91,7 @@ def test_a_set_is_one_row_a_demonstration_in_order_and_comes_back_from_its_file(
 
 
 def test_a_demonstration_without_tokens_is_an_error_that_names_it() -> None:
-    with pytest.raises(CorpusError, match="no tokens") as caught:
+    with pytest.raises(CorpusError) as caught:
         demonstration_columns([code("a"), code("")], tiny_tokenizer(), max_tokens=8)
     assert caught.value.context["demonstration"] == 1
 
@@ -120,7 +121,7 @@ def test_a_budget_takes_no_more_demonstrations_than_it_needs() -> None:
 
 
 def test_a_budget_that_the_texts_cannot_fill_is_an_error_that_counts_their_tokens() -> None:
-    with pytest.raises(CorpusError, match="too short") as caught:
+    with pytest.raises(CorpusError) as caught:
         demonstration_columns([code("abcd"), code("ab")], WithStart(), max_tokens=4, token_budget=8)
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("8 tokens (token_budget)", "7 tokens")
 
@@ -165,11 +166,11 @@ def test_all_needs_nothing_but_the_tokens() -> None:
 def test_a_scope_that_the_kind_of_a_demonstration_lacks_is_refused_even_in_a_mixed_set() -> None:
     columns = demonstration_columns([translation(("a", "b")), code("c")], tiny_tokenizer(), max_tokens=8)
     assert counted_tokens(columns, "last_shot") == [[True, True], [True]]
-    with pytest.raises(CorpusError, match="no such tokens") as caught:
+    with pytest.raises(CorpusError) as caught:
         counted_tokens(columns, "target")
     assert (caught.value.context["kind"], caught.value.context["token_scope"]) == ("code", "target")
     paper = demonstration_columns([translation(("a", "b"))], tiny_tokenizer(), max_tokens=8, profile="paper")
-    with pytest.raises(CorpusError, match="profile paper"):
+    with refused(CorpusError, expected=("all",), kind="translation"):
         counted_tokens(paper, "source")
 
 
@@ -177,7 +178,7 @@ def test_a_demonstration_cut_before_its_target_has_none_and_a_set_without_any_is
     shots = [translation(("abcdef", "g")), translation(("ab", "cd"))]
     columns = demonstration_columns(shots, tiny_tokenizer(), max_tokens=4)
     assert counted_tokens(columns, "target") == [[False] * 4, [False, False, True, True]]
-    with pytest.raises(CorpusError, match="tokens of this scope") as caught:
+    with pytest.raises(CorpusError) as caught:
         counted_tokens({name: values[:1] for name, values in columns.items()}, "target")
     assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (["translation"], "target")
 
@@ -227,5 +228,5 @@ def test_a_set_is_cut_from_its_end_and_every_demonstration_keeps_a_token() -> No
     cut = cut_to_budget(whole, 9)
     assert [[len(values) for values in cut[name]] for name in ("token_ids", "sides", "shots")] == [[7, 1, 1]] * 3
     assert cut_to_budget(whole, 14) == whole
-    with pytest.raises(CorpusError, match="too short"):
+    with refused(CorpusError, expected="15 tokens (token_budget)", got="14 tokens"):
         cut_to_budget(whole, 15)

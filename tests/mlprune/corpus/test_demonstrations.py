@@ -27,6 +27,7 @@ from mlprune.corpus.demonstrations import (
 from mlprune.corpus.templates import format_labelled
 from mlprune.errors import CorpusError
 from mlprune.vocabulary import DemonstrationKind, TokenScope
+from tests.refusals import refused
 from tests.tiny_models import tiny_tokenizer
 
 
@@ -71,20 +72,20 @@ def test_proportional_shares_add_up_and_stay_within_one_of_the_quota(sizes: Sequ
 
 
 def test_a_part_that_is_too_small_is_reported() -> None:
-    with pytest.raises(CorpusError, match="too few") as caught:
+    with pytest.raises(CorpusError) as caught:
         part_counts([9, 2], shares="equal", samples=6)
     assert (caught.value.context["part"], caught.value.context["expected"], caught.value.context["got"]) == (
         2,
         "at least 3",
         2,
     )
-    with pytest.raises(CorpusError, match="too few"):
+    with refused(CorpusError, expected="at least 10", got=9):
         part_counts([9, 2], shares="proportional", samples=12)
 
 
 @pytest.mark.parametrize(("shares", "sizes"), [("equal", [5, 5, 5]), ("proportional", [90, 90, 1])])
 def test_a_part_that_would_contribute_nothing_is_reported(shares: str, sizes: list[int]) -> None:
-    with pytest.raises(CorpusError, match="no demonstration") as caught:
+    with pytest.raises(CorpusError) as caught:
         part_counts(sizes, shares=shares, samples=2)
     assert caught.value.context["part"] == 3
 
@@ -120,7 +121,7 @@ def test_numeric_shares_add_up_and_are_within_one_of_the_exact_quota(shares: lis
 def test_without_a_number_numeric_shares_take_the_largest_total_that_the_parts_allow() -> None:
     assert part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2)) == (26, 16, 10)
     for samples in (53, 54, 55):
-        with pytest.raises(CorpusError, match="too few"):
+        with refused(CorpusError, expected="at least 11", got=10):
             part_counts([100, 100, 10], shares=(0.5, 0.3, 0.2), samples=samples)
     assert part_counts([100, 50], shares=(2, 1)) == (100, 50)
     assert part_counts([1, 1000], shares=(1, 99)) == (1, 148)  # 1.49, 147.51; one more is 1.5, 148.5
@@ -128,7 +129,7 @@ def test_without_a_number_numeric_shares_take_the_largest_total_that_the_parts_a
 
 @pytest.mark.parametrize("share", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_share_that_is_not_a_positive_number_is_reported(share: float) -> None:
-    with pytest.raises(CorpusError, match="positive"):
+    with refused(CorpusError, expected="numbers above 0"):
         part_counts([9, 9], shares=(1.0, share), samples=4)
 
 
@@ -196,7 +197,7 @@ def test_too_few_texts_are_an_error_that_counts_them() -> None:
         ({"shots": 2, "samples": None, "unit": "items"}, "2 items (1 x 2)", 1),
     ):
         assert draw_groups(range(got + 1), **arguments)
-        with pytest.raises(CorpusError, match="too short") as caught:
+        with pytest.raises(CorpusError) as caught:
             draw_groups(range(got), **arguments)
         assert (caught.value.context["expected"], caught.value.context["got"]) == (expected, got)
 
@@ -243,7 +244,7 @@ def test_a_larger_set_without_pairs_starts_with_a_smaller_one_of_even_size() -> 
 
 def test_one_pair_alone_cannot_be_unpaired() -> None:
     assert unpaired_targets([(4, 5, 6)]) == [(5, 6, 4)]
-    with pytest.raises(CorpusError, match="one pair"):
+    with refused(CorpusError, expected="at least 2 demonstrations or 2 shots", got="1 demonstration of 1 shot"):
         unpaired_targets([(4,)])
 
 
@@ -366,7 +367,7 @@ def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, k
         if scope in known:
             check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
         else:
-            with pytest.raises(CorpusError, match="no such tokens") as caught:
+            with pytest.raises(CorpusError) as caught:
                 check_scope(kind, scope, profile="corrected", known=scopes_of(kind))
             assert (caught.value.context["kind"], caught.value.context["token_scope"]) == (kind, scope)
 
@@ -374,5 +375,5 @@ def test_a_scope_that_a_kind_does_not_have_is_refused(kind: DemonstrationKind, k
 def test_profile_paper_counts_all_tokens_and_has_no_other_scope() -> None:
     check_scope("translation", "all", profile="paper", known=scopes_of("translation"))
     for scope in ("source", "target", "last_shot"):
-        with pytest.raises(CorpusError, match="padding included"):
+        with refused(CorpusError, expected=("all",), kind="translation"):
             check_scope("translation", scope, profile="paper", known=scopes_of("translation"))

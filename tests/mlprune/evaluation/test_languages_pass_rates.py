@@ -11,6 +11,7 @@ from mlprune.evaluation.inference.methods import compare, measure
 from mlprune.evaluation.languages import judged_lines, judged_share, line_pass_rate, pass_sums, word_pass_rate
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, task_metrics
+from tests.refusals import refused
 
 WORDS = {"fr": "le", "en": "the", "ru": "это"}
 FRENCH, ENGLISH = "le chat dort sur le lit", "the cat sleeps on the bed"
@@ -85,11 +86,11 @@ def test_rates_have_intervals_and_paired_differences() -> None:
 
 def test_languages_without_a_rate_are_refused() -> None:
     for language in ("fr", "pt-BR"):
-        with pytest.raises(BadInputError, match="no words can be told") as caught:
+        with refused(BadInputError, metric="word_pass_rate") as caught:
             task_metrics("translation", language, names=("word_pass_rate@d-1",))
         assert "--language" in str(caught.value)
-    with pytest.raises(BadInputError, match="does not know the language"):
+    with refused(BadInputError, expected=("en", "fr", "ru"), got="yo"):
         task_metrics("translation", "yo", names=("line_pass_rate@d-1",))
-    with pytest.raises(BadInputError, match="does not know the language"):
+    with refused(BadInputError, expected=("en", "fr", "ru"), got="yo"):
         pass_sums([FRENCH], "yo", detector="d-1")
     assert np.isfinite(METRICS["line_pass_rate"].value(np.zeros(4)))

@@ -24,6 +24,7 @@ from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.vocabulary import METRIC_TRAITS
 from tests.example_predictions import whole_texts, with_scores
 from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
+from tests.refusals import refused
 
 MEANS = ("macro", "weighted")
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
@@ -119,7 +120,7 @@ def test_calibration_of_sums_takes_the_probability_of_the_answer_that_the_rule_c
 
 
 def test_items_of_different_label_counts_have_no_label_metric() -> None:
-    with pytest.raises(ShapeError, match="number of labels"):
+    with refused(ShapeError, expected=3, got="fewer"):
         METRICS["f1_macro"].statistics(with_scores([[-1.0, -2.0], [-1.0, -2.0, -3.0]], [0, 0]))
 
 
@@ -198,7 +199,7 @@ def test_only_metrics_of_sacrebleu_have_a_signature() -> None:
 
 @pytest.mark.parametrize(("task", "name"), [("xnli", "bleu"), ("facts", "acuracy"), ("translation", "accuracy")])
 def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> None:
-    with pytest.raises(BadInputError, match="no such metric") as caught:
+    with pytest.raises(BadInputError) as caught:
         task_metrics(task, "en", names=(name,))
     assert caught.value.context["got"] == name
 

@@ -120,7 +120,7 @@ def test_a_repository_without_weights_lists_what_it_has(hub: Hub) -> None:
 
 def test_an_index_that_names_missing_files_is_an_error(hub: Hub) -> None:
     hub.push("some/model", {**CONFIG, "pytorch_model.bin.index.json": SHARDS["pytorch_model.bin.index.json"]})
-    with pytest.raises(ModelError, match="not in the repository") as caught:
+    with pytest.raises(ModelError) as caught:
         fetch_source("some/model", "main")
     assert caught.value.context["missing"] == ["pytorch_model-00001-of-00001.bin"]
 
@@ -138,7 +138,7 @@ def test_a_full_disk_is_found_before_the_download(hub: Hub, monkeypatch: pytest.
 
 def unreachable_is_one_line(address: str) -> None:
     started_at = time.monotonic()
-    with pytest.raises(HubError, match="cannot be reached") as caught:
+    with pytest.raises(HubError) as caught:
         fetch_source("some/model", "main")
     assert time.monotonic() - started_at < 60
     assert "\n" not in str(caught.value)

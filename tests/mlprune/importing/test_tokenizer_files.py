@@ -92,7 +92,7 @@ def test_a_setting_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
 def test_a_source_without_tokenizer_is_refused_with_the_files_looked_for(tmp_path: Path) -> None:
     source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
     (source / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(ModelError, match="no tokenizer") as caught:
+    with pytest.raises(ModelError) as caught:
         write_tokenizer(source, target, print)
     assert "sentencepiece.bpe.model" in caught.value.context["expected"]
     assert caught.value.context["got"] == ["tokenizer_config.json"]
@@ -109,7 +109,7 @@ def test_an_added_token_that_does_not_follow_the_vocabulary_is_refused(tmp_path:
     source, target = _folders(tmp_path, model_type="llama", vocab_size=903, bos_token_id=1, eos_token_id=2)
     train_sentencepiece(source / "tokenizer", model_type="bpe")
     (source / "added_tokens.json").write_text('{"<|user|>": 902}')
-    with pytest.raises(ModelError, match="does not follow") as caught:
+    with pytest.raises(ModelError) as caught:
         write_tokenizer(source, target, print)
     assert caught.value.context["got"] == 900
 

@@ -23,6 +23,7 @@ from mlprune.models.loading import (
     resolve_model,
 )
 from tests.hub import Hub, serving, use_hub
+from tests.refusals import refused
 from tests.tiny_models import (
     ALL_FAMILY_NAMES,
     END,
@@ -69,7 +70,7 @@ def test_a_folder_without_tokenizer_json_is_refused_with_what_to_do(
 
 def test_a_tokenizer_with_few_tokens_is_not_that_of_the_model(folder: Path) -> None:
     _word_tokenizer(*SENTENCE.split()).save_pretrained(folder)
-    with pytest.raises(ModelError, match="far fewer tokens") as caught:
+    with pytest.raises(ModelError) as caught:
         check_tokenizer(folder)
     assert "260" in str(caught.value.context["expected"])
 
@@ -83,7 +84,7 @@ def test_a_tokenizer_that_does_not_know_english_is_damaged(folder: Path) -> None
 def test_tokens_beyond_the_embedding_are_refused(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
     check_size(tokenizer, 259, path=tmp_path)
-    with pytest.raises(ModelError, match="no embedding") as caught:
+    with pytest.raises(ModelError) as caught:
         check_size(tokenizer, 258, path=tmp_path)
     assert caught.value.context["largest_id"] == 258
 
@@ -93,7 +94,7 @@ def test_added_tokens_beyond_the_embedding_are_allowed_unless_texts_get_them(tmp
     tokenizer.add_tokens(["<image>"])
     check_size(tokenizer, 259, path=tmp_path)
     tokenizer.add_special_tokens({"eos_token": "<end>"})
-    with pytest.raises(ModelError, match="no embedding"):
+    with refused(ModelError, expected="about 259 (vocab_size in config.json)", got=261):
         check_size(tokenizer, 259, path=tmp_path)
 
 
@@ -145,32 +146,32 @@ def test_positions_are_limited_to_texts_that_do_not_change_the_frequencies_of_a_
 def test_an_opt_that_differs_from_its_record_is_rejected_on_inspection(tmp_path):
     path = save_tiny_model(tmp_path, "opt", do_layer_norm_before=False, word_embed_proj_dim=HIDDEN // 2)
     for load in (lambda: inspect_model(path), lambda: load_shard_module(path, range(3), "float32")):
-        with pytest.raises(ModelError, match=r"missing=\['model\.decoder\.final_layer_norm'\].*project_out"):
+        with refused(ModelError, family="opt"):
             load()
 
 
 def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
     path = save_tiny_model(tmp_path)
     edit_json(path / "config.json", ffn_dim=48)
-    with pytest.raises(ModelError, match=r"does not fit the config.*fc1.*expected=\(48, 16\), got=\(64, 16\)"):
+    with refused(ModelError, expected=(48, 16), got=(64, 16)):
         inspect_model(path)
-    with pytest.raises(ModelError, match=r"does not fit the config.*fc1"):
+    with refused(ModelError, expected=(48, 16), got=(64, 16)):
         load_shard_module(path, range(3), "float32")
 
 
 def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(tmp_path):
     path = save_tiny_model(tmp_path)
     edit_json(path / "config.json", add_cross_attention=True)
-    with pytest.raises(ModelError, match=r"does not list.*encoder_attn\.k_proj"):
+    with refused(ModelError, block=0, family="xglm"):
         inspect_model(path)
-    with pytest.raises(ModelError, match="does not list"):
+    with refused(ModelError, block=0, family="xglm"):
         load_shard_module(path, range(3), "float32")
 
 
 def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
     path = save_tiny_model(tmp_path)
     edit_json(path / "config.json", model_type="mamba")
-    with pytest.raises(ModelError, match=r"unknown model type.*got='mamba'"):
+    with refused(ModelError, got="mamba", nearest="llama"):
         inspect_model(path)
     edit_json(path / "config.json", model_type="xglm", attention_heads=5)
     with pytest.raises(ModelError, match="config cannot be used") as caught:
@@ -210,7 +211,7 @@ def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
     path = save_tiny_model(tmp_path / "a")
     config = json.loads((path / "tokenizer_config.json").read_text())
     (path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token"}))
-    with pytest.raises(ModelError, match="no end-of-sequence token"):
+    with refused(ModelError, expected="an eos_token"):
         load_tokenizer(path)
     (path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -223,7 +224,7 @@ def test_a_folder_resolves_to_itself_and_other_paths_are_errors_of_one_line(tmp_
     for name, got in ((tmp_path / "file", "a file"), (tmp_path / "none", "nothing")):
         with pytest.raises(ModelError, match=f"not a folder.*{got}"):
             resolve_model(str(name))
-    with pytest.raises(ModelError, match="could not be fetched") as caught:
+    with refused(ModelError, name="not/a/hub-id", revision="main") as caught:
         resolve_model("not/a/hub-id")
     assert "\n" not in str(caught.value)
 
@@ -249,7 +250,7 @@ def test_a_hub_model_with_pickles_only_names_the_command_that_imports_it(hub):
     hub.push(
         "facebook/xglm-564M", {"config.json": b"{}", "pytorch_model.bin": b"pickled", "sentencepiece.bpe.model": b""}
     )
-    with pytest.raises(ModelError, match="no safetensors weights") as caught:
+    with pytest.raises(ModelError) as caught:
         resolve_model("facebook/xglm-564M")
     assert caught.value.context["name"] == "facebook/xglm-564M"
     assert caught.value.context["got"] == ["config.json", "pytorch_model.bin", "sentencepiece.bpe.model"]

@@ -10,6 +10,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import _spare_bytes, load_shard, stored_weights, use_onednn
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
 from mlprune.numeric.log_probs import MIN_WEIGHTS
+from tests.refusals import refused
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 IN, OUT = 512, MIN_WEIGHTS // 512
@@ -79,7 +80,7 @@ def folders(tmp_path_factory):
 
 def test_blocks_the_model_does_not_have_are_an_error(folders):
     for blocks, n_blocks in ((range(2, 4), 3), (range(2), 2), (range(0), 3)):
-        with pytest.raises(ModelError, match="blocks of the shard do not match"):
+        with refused(ModelError, got=3):
             load_shard(folders["xglm"], blocks, n_blocks=n_blocks, dtype="float32")
 
 
@@ -104,7 +105,7 @@ def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
     shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
     shard.set_keep_masks({(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     (path / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match="no weights"):
+    with refused(ModelError, expected="model.safetensors or model.safetensors.index.json"):
         shard.set_keep_masks(None)
 
 

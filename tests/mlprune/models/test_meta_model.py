@@ -12,6 +12,7 @@ from mlprune.errors import ModelError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import load_shard
 from mlprune.models.meta_model import MetaModel, build_skeleton
+from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, POSITIONS, VOCABULARY, load_shard_module, save_tiny_model
 
 LARGE = VOCABULARY - 1
@@ -61,7 +62,7 @@ def test_an_embedding_of_another_shape_is_an_error(tmp_path):
     tensors = load_file(path / "model.safetensors")
     tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][1:].clone()
     save_file(tensors, path / "model.safetensors")
-    with pytest.raises(ModelError, match="does not fit the config"):
+    with refused(ModelError, expected=(260, 16), got=(259, 16)):
         embedding_on_demand(path)
 
 
@@ -143,7 +144,7 @@ def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
 def test_an_untied_head_is_read_and_must_exist(tmp_path):
     path = save_tiny_model(tmp_path, "gpt2")
     edit_json(path / "config.json", tie_word_embeddings=False)
-    with pytest.raises(ModelError, match=r"lack a tensor.*lm_head\.weight"):
+    with refused(ModelError, expected="lm_head.weight"):
         load_shard_module(path, range(3), "float32")
     tensors = load_file(path / "model.safetensors")
     head = torch.randn_like(tensors["transformer.wte.weight"])

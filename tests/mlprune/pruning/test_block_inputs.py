@@ -11,6 +11,7 @@ from mlprune.errors import StatisticsError
 from mlprune.methods import VarianceParameters
 from mlprune.pruning.block_inputs import demonstration_weights, feature_factors
 from mlprune.pruning.spec import StatisticsSelection
+from tests.refusals import refused
 
 N, D_IN = 5, 4
 INPUTS = ("self_attn.q_proj", "fc1")
@@ -77,7 +78,7 @@ def test_weights_are_none_if_every_demonstration_counts_once() -> None:
 
 
 def test_a_set_that_is_smaller_than_asked_is_an_error() -> None:
-    with pytest.raises(StatisticsError, match="too few demonstrations") as caught:
+    with pytest.raises(StatisticsError) as caught:
         feature_factors([statistics(0)], selection=StatisticsSelection(n_demonstrations=N + 1))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("samples at most 5", 6)
 
@@ -88,7 +89,7 @@ def test_statistics_that_are_not_sums_of_squares_are_an_error() -> None:
         (StatisticsSelection(), [negative]),
         (StatisticsSelection(aggregation="mean"), [statistics(1), negative]),
     ):
-        with pytest.raises(StatisticsError, match="negative"):
+        with refused(StatisticsError, feature=0, got=-0.5962566137313843):
             feature_factors(sets, selection=reading)
 
 

@@ -272,6 +272,6 @@ def test_a_damaged_missing_or_foreign_file_is_an_error(store: Store, tmp_path: P
     with pytest.raises(DamagedArtefactError, match="missing"):
         read_block_weights(store, artefact)
     foreign = store.write_bytes("weights/abc/block-001.safetensors", b"no tensors")
-    with pytest.raises(DamagedArtefactError, match="damaged") as caught:
+    with pytest.raises(DamagedArtefactError) as caught:
         read_block_weights(store, foreign)
     assert caught.value.context["path"] == foreign.path

@@ -20,6 +20,7 @@ from mlprune.pruning.schedules import (
     unit_sparsities,
 )
 from mlprune.pruning.spec import ScheduleSpec, Scope
+from tests.refusals import refused
 
 UNITS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 1000)), min_size=1, max_size=6)
 
@@ -167,7 +168,7 @@ def test_owl_sparsities_ascend_with_those_asked_so_that_masks_nest(
 
 
 def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:
-    with pytest.raises(StatisticsError, match="outlier ratios") as caught:
+    with pytest.raises(StatisticsError) as caught:
         of(3, "fc1", OWL)
     assert caught.value.context["block"] == 3
 
@@ -196,7 +197,7 @@ def test_dlp_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
 
 
 def test_dlp_without_scores_is_an_error_that_names_the_block() -> None:
-    with pytest.raises(StatisticsError, match="scores of all blocks") as caught:
+    with pytest.raises(StatisticsError) as caught:
         of(2, "fc1", ScheduleSpec("dlp"))
     assert caught.value.context["block"] == 2
 
@@ -209,5 +210,5 @@ def test_alpha_pruning_prunes_blocks_with_higher_exponents_more() -> None:
         for block in range(4)
     ]
     assert sparsities == pytest.approx([0.35, 0.0, 0.65, 0.5])
-    with pytest.raises(StatisticsError, match="exponents of all blocks"):
+    with refused(StatisticsError, block=2):
         of(2, "fc1", schedule)

@@ -29,14 +29,11 @@ from mlprune.pruning.scoring import (
     refinement_tables,
 )
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
+from tests.drawn import drawn
 
 XGLM = FAMILIES["xglm"]
 D_IN, D_OUT = 8, 16
 NAMES = ("fr", "sw")
-
-
-def drawn(*shape: int, seed: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def block_weights(dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:

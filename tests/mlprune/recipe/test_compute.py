@@ -32,13 +32,8 @@ def test_an_actor_has_whole_accelerators_or_a_part_of_one(gpus: Any) -> None:
     ("key", "value", "parts"),
     [
         ("gpus_per_actor", 1.5, ["gpus_per_actor above 1 has to be an integer", "1.5"]),
-        ("gpus_per_actor", -1, ["compute.gpus_per_actor", "got=-1"]),
-        ("gpus_per_actor", "all", ["compute.gpus_per_actor"]),
         ("gpu_per_actor", 1, ["unknown key", "nearest='gpus_per_actor'"]),
-        ("replicas", 1.5, ["compute.replicas"]),
         ("device", "gpu", ["compute.device", "cuda"]),
-        ("shards", 0, ["compute.shards"]),
-        ("memory_gib_per_actor", "6 GiB", ["compute.memory_gib_per_actor"]),
     ],
 )
 def test_a_wrong_section_ends_with_one_line(key: str, value: Any, parts: list[str]) -> None:

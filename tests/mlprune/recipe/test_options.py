@@ -1,35 +1,21 @@
 """Recipe keys of the parameters of methods."""
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from mlprune.methods import (
-    AGGREGATIONS,
-    NO_PARAMETERS,
-    REFINERS,
-    SCHEDULES,
-    SCORES,
-    STRUCTURES,
-    Method,
-    Parameters,
-    parameter,
-)
-from mlprune.recipe import BaselineConfig, DemonstrationConfig, EvaluationConfig, VariantConfig
-from mlprune.recipe.analyses import ALLOWED, NEEDED, NeuronsConfig
-from mlprune.recipe.demonstrations import KINDS_OF_SETS
-from mlprune.recipe.evaluations import KEYS_OF_TASKS
-from mlprune.recipe.models import KEYS_OF_CORPORA, CorpusConfig
+from mlprune.methods import NO_PARAMETERS, Method, Parameters, parameter
+from mlprune.recipe import Recipe, VariantConfig
+from mlprune.recipe.combinations import SECTIONS as SECTIONS_OF_A_RECIPE
+from mlprune.recipe.loading import first_error
 from mlprune.recipe.options import check_owners, chosen_parameters, with_options
-from mlprune.recipe.schedule_and_scope import FROM_KEY, LOSS_KEYS, WITH_SOURCE, ScheduleConfig
-from mlprune.recipe.searches.search import SearchMethodConfig
-from mlprune.recipe.variants import KEYS_WITHOUT_SCORE, WITH_ANY_KIND
-from mlprune.search.registry import SEARCH_METHODS
 from mlprune.strict_model import Model
-from mlprune.vocabulary import TASK_TRAITS
+from tests.golden import contract
+from tests.recipe_sections import SECTIONS, Section, accepted_values, refusal, valid_entries, value_of
 
 
 @dataclass(frozen=True)
@@ -100,227 +86,15 @@ def test_a_field_without_parameter_is_refused() -> None:
         with_options("Entry", Entry, method={"bare": Method("bare", parameters=Bare)})
 
 
-Owners = Mapping[str, Collection[str]]
-"""Key -> the kinds that have it."""
-VALUES: Mapping[str, Any] = {
-    "blocks": {0: 0.25},
-    "layers": {"fc1": 0.25},
-    "block_layers": {"0.fc1": 0.25},
-    FROM_KEY: "where",
-    "by": "block",
-    "at": 0.5,
-    "task": "facts",
-    "group": "all",
-    "path": "x",
-    "split": "dev",
-    "lines": 10,
-    "seed": 1,
-    "source": "fr",
-    "target": "en",
-    "pair": "fr-en",
-    "language": "fr",
-    "parts": ["mt"],
-    "shots": 1,
-    "template": "{text}",
-    "token_budget": 9,
-    "activations": {"quota_gib": 1},
-    "shares": "equal",
-    "paired": False,
-    "prompt": "x",
-    "temperature": 0.5,
-    "max_tokens": 16,
-    "demonstrations": "mt",
-    "revision": "v1",
-    "limit": 3,
-    "dtype": "float32",
-    "import": True,
-    "max_new_tokens": 4,
-    "rule": "pmi",
-    "prompt_language": "native",
-    "shots_from": "x",
-    "shot_seed": 1,
-    "contrast": "code",
-    "permute": True,
-    "score": "wanda",
-    "refine": "dsnot",
-    "parameters": {"a": 1},
-    "over": ["mt", "mono"],
-    "aggregate": "mean",
-    "tokens": "all",
-    "samples": 4,
-    "resample": 1,
-    "sparsity": 0.25,
-    "structure": "row",
-    "removes": "lowest",
-    "propagation": "dense",
-    "schedule": "owl",
-    "scope": {"blocks": [0]},
-    "profile": "corrected",
-    "combine": "union",
-    "of": ["a", "b"],
-    "neurons": {"of": "fr", "sets": "mono"},
-}
-"""A value of every key that is not a parameter of a method."""
-ENTRY_KEYS = {"sparsity": 0.25, "demonstrations": "mt", "propagation": "dense"}
+OF_WHOLE_ENTRIES = ("neurons", "sparsity", "base", "layers")
+"""Keys whose values are checked as a part of the whole entry."""
 
 
-@dataclass(frozen=True)
-class Section:
-    """A section of a recipe whose entries have kinds."""
-
-    model: type[Model]
-    kind_key: str
-    owners: Owners
-    bases: Mapping[str, Mapping[str, Any]]
-    """Kind -> a valid entry of it, without the key of the kind."""
-    common: Collection[str] | None = None
-    """The other keys, which all kinds have; None if they are checked elsewhere."""
-    values: Mapping[str, Any] = field(default_factory=dict)
-    """Values of this section only."""
-    choosing: Collection[str] = ()
-    """Keys that make an entry one of another kind."""
-
-    def entry(self, kind: str) -> dict[str, Any]:
-        """A valid entry of a kind."""
-        chosen = {self.kind_key: kind} if self.kind_key in self.model.model_fields else {}
-        return {**self.bases[kind], **chosen}
-
-
-def of_registry(registry: Mapping[str, Method]) -> Owners:
-    """The keys of the parameters of methods; those that other methods ignore, as documented, are left out."""
-    owners: dict[str, list[str]] = {}
-    for name, method in registry.items():
-        for one in fields(method.parameters):
-            if not one.metadata.get("ignored_by_others"):
-                owners.setdefault(one.name, []).append(name)
-    return owners
-
-
-def turned(keys_of_kinds: Mapping[str, Collection[str]]) -> Owners:
-    """Key -> kinds, from kind -> keys."""
-    keys = sorted({key for of_kind in keys_of_kinds.values() for key in of_kind})
-    return {key: [kind for kind, of_kind in keys_of_kinds.items() if key in of_kind] for key in keys}
-
-
-SOURCES = {kind: {FROM_KEY: "where"} for kind in WITH_SOURCE}
-KEYS_OF_SETS = {name: kind.needs | kind.may_take | kind.options for name, kind in KINDS_OF_SETS.items()}
-SETS = {name: kind.needs for name, kind in KINDS_OF_SETS.items()}
-OF_SCORES: Mapping[str, Mapping[str, object]] = {"given": {"scope": {"blocks": [0]}}}
-OF_MODEL = {"units": "flap", "blocks": "random"}
-OF_WHOLE_ENTRIES = {kind: keys | WITH_ANY_KIND for kind, keys in KEYS_WITHOUT_SCORE.items()}
-SECTIONS: Mapping[str, Section] = {
-    "schedules": Section(
-        ScheduleConfig,
-        "kind",
-        {**of_registry(SCHEDULES), **dict.fromkeys(LOSS_KEYS, ("sensitivity",)), FROM_KEY: WITH_SOURCE},
-        {kind: {"given": {"blocks": {0: 0.5}}, **SOURCES}.get(kind, {}) for kind in SCHEDULES},
-        common=("kind", "parameters"),
-    ),
-    "scores": Section(
-        VariantConfig,
-        "score",
-        {**of_registry(SCORES), "contrast": [name for name, score in SCORES.items() if score.has_contrast]},
-        {
-            name: {**OF_SCORES.get(name, ENTRY_KEYS), **({"contrast": "code"} if score.has_contrast else {})}
-            for name, score in SCORES.items()
-        },
-    ),
-    "structures": Section(
-        VariantConfig,
-        "structure",
-        {"permute": ["2:4"]},
-        {name: {"score": OF_MODEL.get(name, "wanda"), **ENTRY_KEYS} for name in STRUCTURES if name != "N:M"},
-    ),
-    "refiners": Section(
-        VariantConfig, "refine", of_registry(REFINERS), {name: {"score": "wanda", **ENTRY_KEYS} for name in REFINERS}
-    ),
-    "aggregations": Section(
-        VariantConfig,
-        "aggregate",
-        {**of_registry(AGGREGATIONS), "shares": [name for name, one in AGGREGATIONS.items() if one.takes_shares]},
-        {name: {"score": "wanda", "sparsity": 0.5, "over": ["mt", "mono"]} for name in AGGREGATIONS},
-        values={"shares": [1, 2]},
-    ),
-    "entries without a score": Section(
-        VariantConfig,
-        "",
-        {key: [kind for kind, keys in OF_WHOLE_ENTRIES.items() if key in keys] for key in VariantConfig.model_fields},
-        {
-            "neurons": {"neurons": VALUES["neurons"]},
-            "combination": {"combine": "union", "of": ["a", "b"]},
-            "dense": {"sparsity": 0},
-        },
-        common=(),
-        values={"shares": [1, 2], "sparsity": 0.25},
-        choosing=("score", "neurons", "combine", "of"),
-    ),
-    "search methods": Section(
-        SearchMethodConfig, "kind", of_registry(SEARCH_METHODS), {name: {} for name in SEARCH_METHODS}, common=("kind",)
-    ),
-    "corpora": Section(
-        CorpusConfig,
-        "kind",
-        KEYS_OF_CORPORA,
-        {"parallel_text": {"path": "x"}, "cldr": {}},
-        common=("kind", "leave_out_evaluated"),
-    ),
-    "demonstrations": Section(
-        DemonstrationConfig,
-        "kind",
-        turned(KEYS_OF_SETS),
-        {kind: {"name": "set", **{key: VALUES[key] for key in sorted(keys)}} for kind, keys in SETS.items()},
-        common=("name", "kind", "samples", "seed"),
-    ),
-    "baselines": Section(
-        BaselineConfig,
-        "kind",
-        turned({kind: NEEDED[kind] | ALLOWED[kind] for kind in NEEDED}),
-        {kind: {key: VALUES[key] for key in sorted(keys)} for kind, keys in NEEDED.items()},
-        common=("name", "kind", "against"),
-        values={"layers": "search"},
-    ),
-    "tasks": Section(
-        EvaluationConfig,
-        "task",
-        {
-            **KEYS_OF_TASKS,
-            "languages": [*(task for task in TASK_TRAITS if task != "translation")],
-            "pairs": ["translation"],
-        },
-        {
-            task: {"path": "x", **({"pairs": ["fr-en"]} if task == "translation" else {"languages": ["fr"]})}
-            for task in TASK_TRAITS
-        },
-        common=("task", "path", "split", "split_by", "limit", "longer", "seed", "profile", "variants"),
-        values={"languages": ["fr"], "pairs": ["fr-en"]},
-    ),
-    "neurons": Section(
-        NeuronsConfig,
-        "action",
-        {"seed": ["random"]},
-        {action: {"of": "fr", "sets": "mono"} for action in ("remove", "only", "random")},
-        common=("of", "sets", "action", "share", "quantile"),
-    ),
-}
-
-
-def foreign_keys() -> Iterator[tuple[str, str, str]]:
-    """Section, kind, and a key that only other kinds have."""
-    for name, section in SECTIONS.items():
-        for kind in section.bases:
-            for key, kinds in section.owners.items():
-                if kind not in kinds and key not in {*section.entry(kind), *section.choosing}:
-                    yield name, kind, key
-
-
-def value_of(section: Section, key: str) -> Any:
-    """A value of a key: its default, or that of the first method if methods differ."""
-    known = {**VALUES, **section.values}
-    default = section.model.model_fields[key].default
-    if key in known or default is not None:
-        return known.get(key, default)
-    methods = [method for registry in (SCHEDULES, SCORES, REFINERS, SEARCH_METHODS) for method in registry.values()]
-    return next(one.default for method in methods for one in fields(method.parameters) if one.name == key)
+def foreign_keys(section: Section) -> Iterator[tuple[str, str]]:
+    """Kind, and a key that only other kinds have."""
+    for kind, (key, kinds) in itertools.product(section.bases, section.owners.items()):
+        if kind not in kinds and key not in {*section.entry(kind), *section.choosing}:
+            yield kind, key
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -332,14 +106,47 @@ def test_entries_of_every_kind_are_valid_and_every_key_belongs_to_kinds(name: st
         assert set(section.model.model_fields) == {*section.owners, *section.common}
 
 
-@pytest.mark.parametrize(("name", "kind", "key"), foreign_keys())
-def test_a_key_of_another_kind_is_refused_with_the_key_and_the_kind(name: str, kind: str, key: str) -> None:
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_key_of_another_kind_is_refused_with_the_key_and_the_kind(name: str) -> None:
     section = SECTIONS[name]
-    with pytest.raises(ValidationError) as caught:
-        section.model.model_validate({**section.entry(kind), key: value_of(section, key)})
-    text = str(caught.value.errors(include_url=False, include_input=False)[0]["msg"])
-    assert key in text
-    assert kind in text
+    for kind, key in foreign_keys(section):
+        with pytest.raises(ValidationError) as caught:
+            section.model.model_validate({**section.entry(kind), key: value_of(section, key)})
+        text = str(caught.value.errors(include_url=False, include_input=False)[0]["msg"])
+        assert key in text
+        assert kind in text
+
+
+def test_every_model_of_a_recipe_has_a_valid_entry() -> None:
+    assert {Recipe, *SECTIONS_OF_A_RECIPE.values()} == {model for _, model, _ in valid_entries()}
+    assert [place for place, model, entry in valid_entries() if refusal(model, entry)] == []
+
+
+@pytest.mark.parametrize(("place", "model", "entry"), valid_entries(), ids=[place for place, *_ in valid_entries()])
+def test_every_key_accepts_the_pinned_values_and_refuses_others_in_one_line_that_names_it(
+    place: str, model: type[Model], entry: dict[str, Any]
+) -> None:
+    pinned = contract.read("recipe").get(place, {})
+    errors: list[tuple[str, ValidationError]] = []
+    accepted = accepted_values(model, entry, errors)
+    assert {key: accepted[key] for key in pinned} == pinned
+    for key, err in errors:
+        error = first_error(err, where="recipe")
+        assert key in f"{error.context['key']} {error.message}" or key in OF_WHOLE_ENTRIES
+        assert len(str(error).splitlines()) == 1
+        assert error.context["where"] == "recipe"
+
+
+@pytest.mark.parametrize(("place", "model", "entry"), valid_entries(), ids=[place for place, *_ in valid_entries()])
+def test_a_misspelt_or_missing_key_is_refused_by_name(place: str, model: type[Model], entry: dict[str, Any]) -> None:
+    for key, field in model.model_fields.items():
+        err = refusal(model, {**entry, f"{key}{key[-1]}": 1})
+        assert err is not None
+        assert [one["loc"] for one in err.errors() if one["type"] == "extra_forbidden"] == [(f"{key}{key[-1]}",)]
+        if field.is_required():
+            err = refusal(model, {other: value for other, value in entry.items() if other != key})
+            assert err is not None
+            assert first_error(err, where="recipe").context["key"] == key
 
 
 def test_a_removed_score_is_refused_as_such() -> None:

@@ -1,12 +1,12 @@
 """Variants of a recipe: defaults, equivalent forms, and invalid combinations of keys."""
 
-import datetime
 from typing import Any
 
 import pytest
 
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.recipe import VariantConfig
+from tests.recipe_sections import ODD_VALUES
 from tests.valid_recipe import DELETED, GOOD, changed, parse, with_keys
 
 
@@ -60,20 +60,13 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.0.score", "wandb", ["key='variants.0.score'", "got='wandb'"]),
     ("variants.0.score", DELETED, ["key='variants.0'", "needs a score, or combine and of"]),
     ("variants.0.sparsity", DELETED, ["key='variants.0'", "needs a sparsity"]),
-    ("variants.0.sparsity", 1.0, ["key='variants.0.sparsity'", "got=1.0"]),
-    ("variants.0.sparsity", -0.1, ["key='variants.0.sparsity'", "got=-0.1"]),
-    ("variants.0.sparsity", "half", ["key='variants.0.sparsity'", "got='half'"]),
-    ("variants.0.sparsity", float("nan"), ["key='variants.0.sparsity'", "got=nan"]),
     ("variants.0.sparsity", [0.1, 50], ["key='variants.1.sparsity'", "got=50"]),
-    ("variants.0.sparsity", [], ["key='variants.0.sparsity'"]),
     ("variants.0.sparsity", [[0.1]], ["key='variants.0.sparsity'"]),
     ("variants.0.structure", "4:2", ["0 < N < M", "4:2"]),
     ("variants.0.structure", "4:4", ["0 < N < M"]),
     ("variants.0.structure", "0:4", ["0 < N < M"]),
     ("variants.0.structure", "a:b", ["0 < N < M"]),
     ("variants.0.structure", "1:4", ["sparsity 0.25, got 0.5"]),
-    ("variants.0.structure", "column", ["key='variants.0.structure'"]),
-    ("variants.0.propagation", "parallel", ["key='variants.0.propagation'"]),
     ("variants.0.demonstrations", DELETED, ["wanda needs demonstrations"]),
     ("variants.0.demonstrations", "mtt", ["demonstrations", "got='mtt'", "nearest='mt'"]),
     ("variants.0.contrast", "code", ["no other score takes it"]),
@@ -82,33 +75,12 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.1.name", "wanda", ["two entries have the same name", "got='wanda'"]),
     ("variants.2.against", ["wandb"], ["against", "got='wandb'", "nearest='wanda'"]),
     ("variants.2.against", "wanda", ["key='variants.2.against'"]),
-    ("variants.2.seed", 0.5, ["key='variants.2.seed'"]),
     ("variants.2.seed", 2**63, ["key='variants.2.seed'", "2**63"]),
-    ("variants.0.resample", -(2**63) - 1, ["key='variants.0.resample'"]),
-    ("demonstrations.0.seed", 2**63, ["key='demonstrations.0.seed'"]),
-    ("corpus.seed", 2**64, ["key='corpus.seed'"]),
-    ("evaluations.0.seed", 2**63, ["key='evaluations.0.seed'"]),
     ("variants.0.score", "wand", ["nearest='wanda'"]),
     ("variants.0.score", None, ["needs a score"]),
     ("variants.0.sparsity", None, ["needs a sparsity"]),
-    ("variants.0.sparsity", "0,5", ["key='variants.0.sparsity'"]),
-    ("variants.0.sparsity", True, ["key='variants.0.sparsity'"]),
-    ("variants.0.name", 3, ["key='variants.0.name'"]),
     ("variants.0.name", ["a", {}], ["key='variants.1.name'"]),
-    ("variants.0.structure", "rows", ["key='variants.0.structure'", "got='rows'"]),
     ("variants.0.structure", "2:", ["0 < N < M"]),
-    ("variants.0.structure", "02:04", ["key='variants.0.structure'"]),
-    ("variants.0.structure", 4, ["key='variants.0.structure'"]),
-    ("variants.0.removes", "best", ["key='variants.0.removes'", "got='best'"]),
-    ("variants.0.removes", None, ["key='variants.0.removes'"]),
-    ("variants.0.propagation", None, ["key='variants.0.propagation'"]),
-    ("variants.0.profile", "published", ["key='variants.0.profile'", "got='published'"]),
-    ("variants.0.tokens", "first", ["key='variants.0.tokens'", "got='first'"]),
-    ("variants.0.samples", 0, ["key='variants.0.samples'", "got=0"]),
-    ("variants.0.samples", 2.5, ["key='variants.0.samples'", "got=2.5"]),
-    ("variants.0.samples", "all", ["key='variants.0.samples'"]),
-    ("variants.0.resample", "yes", ["key='variants.0.resample'"]),
-    ("variants.0.resample", 0.5, ["key='variants.0.resample'"]),
     ("variants.0.over", ["mt", "mono"], ["wanda needs demonstrations, or over with several sets, and not both"]),
     ("variants.0.aggregate", "mean", ["over and aggregate go together"]),
     ("variants.0.power", 0.5, ["power does not apply to score wanda, only to ria"]),
@@ -119,43 +91,20 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.0.of", ["random"], ["combine and of go together, got of alone"]),
     ("variants.0.against", ["wanda", "nobody"], ["against", "got='nobody'"]),
     ("variants.0.schedule", "linear", ["key='variants.0.schedule.kind'", "got='linear'"]),
-    ("variants.0.schedule", None, ["key='variants.0.schedule'"]),
-    ("variants.0.schedule", 0.5, ["key='variants.0.schedule'", "got=0.5"]),
     ("variants.0.schedule", "given", ["schedule given takes blocks, layers or block_layers"]),
     ("variants.0.schedule", {"kind": "owl", "blocks": {0: 0.5}}, ["no other schedule takes them"]),
     ("variants.0.schedule", {"kind": "uniform", "layers": {"fc1": 0.5}}, ["no other schedule takes them"]),
     ("variants.0.schedule", {"blocks": {}}, ["schedule given takes blocks, layers or block_layers"]),
     ("variants.0.schedule", {"blocks": {0: 1.0}}, ["variants.0.schedule.blocks.0", "got=1.0"]),
-    ("variants.0.schedule", {"blocks": {-1: 0.5}}, ["variants.0.schedule.blocks.0", "got=-1"]),
-    ("variants.0.schedule", {"blocks": {"a": 0.5}}, ["variants.0.schedule.blocks.0", "got='a'"]),
-    ("variants.0.schedule", {"blocks": [0.5]}, ["variants.0.schedule.blocks.0"]),
-    ("variants.0.schedule", {"layers": {"fc1": "much"}}, ["variants.0.schedule.layers.0", "got='much'"]),
-    ("variants.0.schedule", {"layers": {3: 0.5}}, ["variants.0.schedule.layers.0", "got=3"]),
     ("variants.0.schedule", {"block_layers": {"fc1": 0.5}}, ["such as 3.self_attn.q_proj", "got 'fc1'"]),
     ("variants.0.schedule", {"block_layers": {"03.fc1": 0.5}}, ["such as 3.self_attn.q_proj", "got '03.fc1'"]),
-    ("variants.0.schedule", {"kind": "owl", "m": 1}, ["key='variants.0.schedule.m'", "got=1"]),
-    ("variants.0.schedule", {"kind": "owl", "spread": 0.5}, ["key='variants.0.schedule.spread'", "got=0.5"]),
     ("variants.0.schedule", {"kind": "alpha_pruning", "spread": 1}, ["key='variants.0.schedule.spread'", "below 1"]),
-    ("variants.0.schedule", {"kind": "alpha_pruning", "cutoff": "x"}, ["key='variants.0.schedule.cutoff'", "got='x'"]),
-    (
-        "variants.0.schedule",
-        {"kind": "owl", "spread": 0},
-        ["key='variants.0.schedule.spread'", "got=0"],
-    ),
-    ("variants.0.scope", "all", ["key='variants.0.scope'", "got='all'"]),
-    ("variants.0.scope", None, ["key='variants.0.scope'"]),
-    ("variants.0.scope", {"blocks": [-1]}, ["key='variants.0.scope.blocks.0'", "got=-1"]),
-    ("variants.0.scope", {"blocks": ["first"]}, ["key='variants.0.scope.blocks.0'", "got='first'"]),
     ("variants.0.scope", {"blocks": "6-4"}, ["key='variants.0.scope.blocks'", "the lower first, got '6-4'"]),
     ("variants.0.scope", {"blocks": "0-99999999999"}, ["key='variants.0.scope.blocks'", "0-99999999999"]),
-    ("variants.0.scope", {"without_blocks": [1.5]}, ["key='variants.0.scope.without_blocks.0'"]),
-    ("variants.0.scope", {"layers": "fc1"}, ["key='variants.0.scope.layers'"]),
-    ("variants.0.scope", {"without_layers": [1]}, ["key='variants.0.scope.without_layers.0'"]),
     ("variants.1.over", ["mt", "mono"], ["contrast needs demonstrations, or over with several sets, and not both"]),
     ("variants.1.score", "wanda", ["score contrast needs contrast, and no other score takes it"]),
     ("variants.2.schedule", "owl", ["schedule owl reads demonstrations, and score random has none"]),
     ("variants.2.sparsity", DELETED, ["needs a sparsity"]),
-    ("variants.3.combine", "sum", ["key='variants.3.combine'", "got='sum'"]),
     ("variants.3.combine", DELETED, ["combine and of go together, got of alone"]),
     ("variants.3.of", DELETED, ["combine and of go together, got combine alone"]),
     ("variants.3.of", [], ["combine and of go together, got combine alone"]),
@@ -170,12 +119,7 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.4.over", "mt", ["key='variants.4.over'"]),
     ("variants.4.over", [], ["wanda needs demonstrations, or over"]),
     ("variants.4.aggregate", DELETED, ["over and aggregate go together"]),
-    ("variants.4.aggregate", "median", ["key='variants.4.aggregate'", "got='median'"]),
     ("variants.4.aggregate", ["mean", "sum"], ["key='variants.5.aggregate'", "got='sum'"]),
-    ("variants.4.shares", [1, 0], ["key='variants.4.shares.1'", "got=0"]),
-    ("variants.4.shares", [1, -1], ["key='variants.4.shares.1'", "got=-1"]),
-    ("variants.4.shares", "equal", ["key='variants.4.shares'"]),
-    ("variants.4.shares", 1, ["key='variants.4.shares'"]),
     ("variants.4.variance_weight", 1, ["variance_weight does not apply to "]),
 ]
 
@@ -203,19 +147,14 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
     ({"structure": "2:4", "schedule": {"layers": {"fc1": 0.5}}}, ["schedule uniform"]),
     ({"structure": "2:4", "sparsity": 0.4}, ["has sparsity 0.5, got 0.4"]),
     ({"score": "wanda_plus_plus", "samples": 2}, ["reads gradients of whole sets: leave samples out"]),
-    ({"score": "wanda_plus_plus", "alpha": -1}, ["variants.0.alpha", "got=-1"]),
     ({"permute": True}, ["permute needs structure N:M, as in 2:4, got row"]),
     ({"permute": True, "structure": "2:4", "score": "sparsegpt"}, ["keeps weights as they are, got sparsegpt"]),
     ({"permute": True, "structure": "2:4", "removes": "highest"}, ["permute needs removes: lowest, got highest"]),
     ({"profile": "paper", "tokens": "target"}, ["paper counts all tokens"]),
     ({"sparsity": 0, "schedule": {"blocks": {0: 0.5}}}, ["sparsity 0 is the dense model"]),
     ({"score": "magnitude", "schedule": "owl"}, ["schedule owl reads demonstrations, and score magnitude"]),
-    ({"score": "ria", "power": 0}, ["variants.0.power", "got=0"]),
-    ({"score": "ria", "power": "half"}, ["variants.0.power", "got='half'"]),
     ({"score": "ria", "damping": 0.1}, ["damping does not apply to score ria, only to sparsegpt or alps"]),
-    ({"score": "sparsegpt", "damping": 0}, ["variants.0.damping", "got=0"]),
     ({"score": "sparsegpt", "penalty": 1}, ["penalty does not apply to score sparsegpt, only to alps"]),
-    ({"score": "alps", "max_iterations": 0}, ["variants.0.max_iterations", "got=0"]),
     ({"score": "sparsegpt", "power": 1}, ["power does not apply to score sparsegpt, only to ria"]),
     ({"score": "sparsegpt", "structure": "alpha"}, ["sparsegpt takes structure matrix or row or N:M, got alpha"]),
     ({"score": "sparsegpt", "removes": "highest"}, ["sparsegpt needs removes: lowest, got highest"]),
@@ -262,34 +201,6 @@ def test_meaningful_combinations_of_keys_are_accepted(keys: dict[str, Any]) -> N
     assert entry(**keys).score is not None
 
 
-ODD_VALUES: tuple[Any, ...] = (
-    None,
-    True,
-    False,
-    -1,
-    0,
-    3,
-    0.5,
-    1e308,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "two\nlines",
-    "0-99999999999",
-    "9" * 400 + ":1",
-    [],
-    [[]],
-    [None],
-    [{}],
-    {},
-    {"x": 1},
-    {1: {2: 3}},
-    b"bytes",
-    datetime.date(2024, 1, 1),
-)
-
-
 def complaint(value: dict[str, Any]) -> RecipeError | None:
     """The error of a recipe; None if it is valid. Other exceptions are not caught."""
     try:
@@ -299,19 +210,9 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
     return None
 
 
-@pytest.mark.parametrize("key", sorted({*VariantConfig.model_fields, "exclude"}))
 @pytest.mark.parametrize("place", ["variants.0", "variants.3", "variants.4"])
-def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str, key: str) -> None:
-    result = [complaint(with_keys(place, **{key: value})) for value in ODD_VALUES]
-    wrong = [err for err in result if err is not None]
-    assert wrong
-    assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)
-
-
-@pytest.mark.parametrize("section", ["schedule", "scope"])
-def test_every_value_inside_a_section_gives_a_recipe_or_one_line(section: str) -> None:
-    for key in ("kind", "blocks", "layers", "m", "spread", "without_blocks", "without_layers"):
-        result = [complaint(with_keys("variants.0", **{section: {key: value}})) for value in (*ODD_VALUES, {0: 0.5})]
-        wrong = [err for err in result if err is not None]
+def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str) -> None:
+    for key in sorted({*VariantConfig.model_fields, "exclude"}):
+        wrong = [err for value in ODD_VALUES if (err := complaint(with_keys(place, **{key: value}))) is not None]
         assert wrong
-        assert all(len(str(err).splitlines()) == 1 and "variants.0" in str(err) for err in wrong)
+        assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)

@@ -95,7 +95,7 @@ def test_a_file_is_flushed_before_it_gets_its_name(store: Store, monkeypatch: py
 def test_readers_detect_a_damaged_or_missing_artefact(store: Store) -> None:
     artefact = store.write_table("a.parquet", COLUMNS, SCHEMA)
     damage(store, "a.parquet")
-    with pytest.raises(DamagedArtefactError, match="damaged") as caught:
+    with pytest.raises(DamagedArtefactError) as caught:
         store.read_table(artefact)
     assert (caught.value.context["path"], caught.value.context["expected"]) == ("a.parquet", artefact.sha256)
     (Path(store.uri) / "a.parquet").unlink()

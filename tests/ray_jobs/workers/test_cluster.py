@@ -114,7 +114,7 @@ def never(**_: object) -> None:
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:1", "127.0.0.1:1", "ray://127.0.0.1:port"])
 def test_a_cluster_where_nothing_listens_is_reported_at_once(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster.ray, "init", never)
-    with pytest.raises(BadInputError, match="cannot be reached") as caught, cluster.connected(address):
+    with pytest.raises(BadInputError) as caught, cluster.connected(address):
         pass
     assert caught.value.context["address"] == address
     assert "ray start --head" in str(caught.value)

@@ -87,7 +87,7 @@ def test_nodes_are_listed_with_the_time_until_they_leave_and_measured_once(
 
 def test_only_nodes_with_the_labels_are_listed_and_at_least_one_is_required(fake: FakeRay) -> None:
     assert [one.node_id for one in NodeList({"zone": "x"}).required()] == ["a"]
-    with pytest.raises(BadInputError, match="node_labels") as caught:
+    with pytest.raises(BadInputError) as caught:
         NodeList({"zone": "y"}).required()
     assert caught.value.context["got"] == [{"zone": "x"}, {}]
 

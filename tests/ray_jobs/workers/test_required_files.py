@@ -84,7 +84,7 @@ def test_a_node_that_cannot_download_says_why(model: Path, hub: Hub, monkeypatch
     files = model_files(folder)
     shutil.rmtree(folder.parents[1])
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(ModelError, match="cannot be reached") as caught:
+    with pytest.raises(ModelError) as caught:
         require_files_here([files])
     assert "HF_HOME" in str(caught.value.context["next"])
 

@@ -9,6 +9,7 @@ from mlprune.corpus.layouts.parallel_text import TEXT_LAYOUTS, TextDocument, cho
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.errors import CorpusError
 from tests.published_text import SENTENCES, TEXT_WRITERS, VARIANTS, flores_parquet, lines, writer
+from tests.refusals import refused
 
 WIKINEWS = [TextDocument(url, "wikinews") for url in "uuv"]
 
@@ -82,11 +83,11 @@ def test_a_path_is_the_root_the_folder_or_one_split_of_a_published_text(tmp_path
     ):
         assert len(ParallelCorpus(path, split).lines("fr")) == n_sentences
     for path, split in ((tmp_path, "train"), (tmp_path / "flores200_dataset" / "dev", "test")):
-        with pytest.raises(CorpusError, match="no such split") as caught:
+        with pytest.raises(CorpusError) as caught:
             ParallelCorpus(path, split).lines("fr")
         assert caught.value.context["expected"][0] == "dev"
     TEXT_WRITERS["FLORES+"](writer(tmp_path))
-    with pytest.raises(CorpusError, match="several folders") as caught:
+    with pytest.raises(CorpusError) as caught:
         recognise(tmp_path)
     assert caught.value.context["got"] == ["flores200_dataset", "floresp-v2.0"]
 
@@ -95,7 +96,7 @@ def test_folders_named_after_splits_are_one_text(tmp_path: Path) -> None:
     for split in ("train", "test"):
         writer(tmp_path)(f"{split}/fr.txt", lines((split,)))
     assert ParallelCorpus(tmp_path, "test").lines("fr") == ("test",)
-    with pytest.raises(CorpusError, match="several texts") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("fr")
     assert caught.value.context["expected"] == ["test", "train"]
 
@@ -107,7 +108,7 @@ def test_languages_are_found_by_tag_code_script_and_region(tmp_path: Path) -> No
         tag: corpus.source(tag).code for tag in ("en", "fr", "fra_Latn", "fr-CA", "zh", "zh-CN", "zh-TW", "zh-Hant")
     }
     assert list(names.values()) == ["eng", "fra", "fra", "fra-CA", "zho-CN", "zho-CN", "zho-TW", "zho-TW"]
-    with pytest.raises(CorpusError, match="no such language") as caught:
+    with pytest.raises(CorpusError) as caught:
         corpus.lines("sw")
     assert caught.value.context["expected"] == ["en", "en-GB", "es", "fr", "fr-CA", "zh", "zh-Hant"]
 
@@ -116,13 +117,13 @@ def test_ambiguous_languages_and_texts_are_errors_that_name_the_choices(tmp_path
     write = writer(tmp_path)
     write("a/pt-BR.txt", b"x\n")
     write("a/pt-PT.txt", b"y\n")
-    with pytest.raises(CorpusError, match="several texts match") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path / "a").lines("pt")
     assert caught.value.context["expected"] == "one of the languages ['pt-BR', 'pt-PT']"
     assert ParallelCorpus(tmp_path / "a").lines("pt-BR") == ("x",)
     write("b/fr.txt", b"x\n")
     writer(tmp_path, "gz")("b/fr.txt", b"x\n")
-    with pytest.raises(CorpusError, match="several texts match") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path / "b").lines("fr")
     assert caught.value.context["got"] == ["fr.txt", "fr.txt.gz"]
 
@@ -135,7 +136,7 @@ def test_moses_corpora_of_one_folder_are_chosen_by_split_or_by_the_start_of_thei
     assert ParallelCorpus(tmp_path).lines("fr") == ("dev fr",)
     assert ParallelCorpus(tmp_path, "Tatoeba.en-fr").lines("fr") == ("Tatoeba.en-fr fr",)
     assert ParallelCorpus(tmp_path / "Europarl.en-fr").lines("en") == ("Europarl.en-fr en",)
-    with pytest.raises(CorpusError, match="no such split") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path, "test").lines("en")
     assert caught.value.context["expected"] == ["Europarl.en-fr", "Tatoeba.en-fr", "dev"]
 
@@ -194,14 +195,16 @@ def test_sentences_without_a_counterpart_are_skipped_in_all_languages_and_counte
         assert (corpus.lines("en"), corpus.lines("fr")) == (("one", "four"), ("un", "quatre"))
     assert "2 sentences" in caplog.text
     write("a.fr", b"un\ndeux\n")
-    with pytest.raises(CorpusError, match="not aligned") as caught:
+    with pytest.raises(CorpusError) as caught:
         ParallelCorpus(tmp_path).lines("en")
     assert caught.value.context["got"] == {"en": 4, "fr": 2}
 
 
 def test_an_archive_is_refused_with_the_command_that_unpacks_it(tmp_path: Path) -> None:
     writer(tmp_path)("flores200_dataset.tar.gz", b"")
-    with pytest.raises(CorpusError, match="archive") as caught:
+    with refused(
+        CorpusError, expected="the folder that `tar xzf flores200_dataset.tar.gz` makes", got="flores200_dataset.tar.gz"
+    ) as caught:
         recognise(tmp_path / "flores200_dataset.tar.gz")
     assert "tar xzf flores200_dataset.tar.gz" in str(caught.value)
 

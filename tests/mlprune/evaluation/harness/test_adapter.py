@@ -16,6 +16,7 @@ from mlprune.evaluation.harness.adapter import DEFAULT_POSITIONS, ChainModel
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
 from mlprune.processes.parallel import set_worker_threads
+from tests.refusals import refused
 from tests.tiny_models import END, POSITIONS, save_tiny_model
 
 CONTEXTS = ("", "a question", "a question ", "another, longer question?", "x" * 80)
@@ -112,7 +113,7 @@ def test_a_model_without_positions_has_the_harness_default(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("continuation", ["", "z" * (POSITIONS + 1)])
 def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuation: str) -> None:
-    with pytest.raises(TaskFileError, match="cannot be scored"):
+    with refused(TaskFileError, expected="a context, and 1 to 64 tokens after it"):
         pair.chain_model.loglikelihood(requests("loglikelihood", ("a", continuation)))
 
 

@@ -25,6 +25,7 @@ from mlprune.evaluation.harness.task_requests import (
     run_task,
 )
 from tests.harness_tasks import N_DOCUMENTS, TASKS, documents, task_files
+from tests.refusals import refused
 
 
 def request(kind: str, arguments: tuple[Any, ...], answer: object) -> SimpleNamespace:
@@ -200,7 +201,7 @@ def test_the_error_for_an_unknown_task_suggests_similar_names(folder: Path, monk
         return TaskManager(include_path=include_path, include_defaults=False)
 
     monkeypatch.setattr(task_requests, "TaskManager", own_tasks_only)  # the harness has thousands of files to read
-    with pytest.raises(TaskFileError, match="local_choice"):
+    with refused(TaskFileError, got="local_choise", nearest="local_choice, local_score, local_text"):
         load_tasks(["local_choise"], include_path=folder)
 
 
@@ -211,7 +212,7 @@ def test_the_error_for_an_unknown_task_suggests_similar_names(folder: Path, monk
 def test_a_task_that_cannot_be_loaded_raises_one_error(folder: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
     (tmp_path / "broken.yaml").write_text(yaml.safe_dump({**settings, "task": "broken", **changes}), encoding="utf-8")
-    with pytest.raises(TaskFileError, match="task='broken'"):
+    with refused(TaskFileError, task="broken"):
         requests_sha256(load_tasks(["broken"], include_path=tmp_path)[0], limit=None)
 
 
@@ -219,5 +220,5 @@ def test_a_task_that_fails_while_it_runs_raises_one_error(folder: Path, tmp_path
     settings = yaml.safe_load((folder / "local_choice.yaml").read_text(encoding="utf-8"))
     settings |= {"task": "failing", "doc_to_text": "{{question / 0}}"}
     (tmp_path / "failing.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    with pytest.raises(TaskFileError, match="failing"):
+    with refused(TaskFileError, task="failing"):
         run_task(Parrot(), load_tasks(["failing"], include_path=tmp_path)[0], limit=None)

@@ -89,6 +89,6 @@ def test_intervals_and_differences_reach_below_zero() -> None:
 
 def test_only_questions_about_stereotypes_have_bias_scores() -> None:
     assert TASKS["mbbq"].metrics[3:] == ("bias_ambiguous", "bias_disambiguated")
-    with pytest.raises(BadInputError, match="no such metric") as caught:
+    with pytest.raises(BadInputError) as caught:
         task_metrics("xnli", "en", names=("bias_ambiguous",))
     assert "bias_ambiguous" not in caught.value.context["expected"]

@@ -16,6 +16,7 @@ from mlprune.evaluation.scoring.predictions import (
     rule_scores,
 )
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup
+from tests.refusals import refused
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 NUMBER = st.floats(-50, 0)
@@ -48,7 +49,7 @@ def test_a_rank_is_one_plus_the_number_of_better_candidates(items: list[list[int
 
 def test_only_pmi_reads_the_scores_without_context() -> None:
     likelihoods = Likelihoods(*(np.array([-1.0]), np.array([1])) * 2, np.array([np.nan]))
-    with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
+    with refused(TaskFileError, expected="predictions of an evaluation with rule: pmi", got=None):
         rule_scores("pmi", likelihoods)
     assert [rule_scores(rule, likelihoods).tolist() for rule in RULES if rule != "pmi"] == [[-1.0]] * 3
 
@@ -141,7 +142,7 @@ def test_columns_that_a_rule_does_not_read_are_null() -> None:
 
 def test_pmi_needs_scores_without_context() -> None:
     alone = np.full(5, np.nan)
-    with pytest.raises(TaskFileError, match="lack the candidates' own scores"):
+    with refused(TaskFileError, expected="predictions of an evaluation with rule: pmi", got=None):
         _ = Predictions.from_scores(ITEMS, hand_scores(alone=alone), rule="pmi").scores
 
 
@@ -178,7 +179,7 @@ def _twice(scores: ItemScores) -> ItemScores:
 
 def test_a_score_that_is_not_a_number_is_an_error() -> None:
     broken = hand_scores(whole=np.array([-2.0, -3.0, -6.0, -8.0, np.nan]))
-    with pytest.raises(PermanentError, match="not a number"):
+    with refused(PermanentError, n_wrong=1):
         _ = Predictions.from_scores(ITEMS, broken).score_matrix
 
 
@@ -197,5 +198,5 @@ def test_stored_rows_out_of_order_or_without_one_gold_are_an_error(indices: list
         "candidate_index": indices,
         "is_gold": [bool(flag) for flag in gold],
     }
-    with pytest.raises(ShapeError, match="out of order"):
+    with refused(ShapeError, rows=5):
         Predictions.from_columns(columns)

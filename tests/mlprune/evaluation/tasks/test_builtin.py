@@ -22,6 +22,7 @@ from mlprune.evaluation.tasks.items import ChoiceItem, sentence_item
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import prompt_language, with_prompts
 from mlprune.vocabulary import TASK_TRAITS
+from tests.refusals import refused
 
 XNLI = {"premise": "Il pleut.", "hypothesis": "Le sol est sec.", "label": "contradiction"}
 XCOPA = {
@@ -70,7 +71,7 @@ def test_xnli_labels_may_be_numbers_and_are_stored_as_the_file_has_them() -> Non
 
 @pytest.mark.parametrize("label", [3, -1, "yes", "-", None, True, 1.0, ["neutral"]])
 def test_other_xnli_labels_are_errors(label: object) -> None:
-    with pytest.raises(TaskFileError, match="wrong label"):
+    with refused(TaskFileError, key="label"):
         xnli_item("7", {**XNLI, "label": label})
 
 
@@ -87,7 +88,7 @@ def test_marc_keeps_128_words_and_leaves_out_three_stars() -> None:
 
 @pytest.mark.parametrize("label", [0, 6, "5", None])
 def test_other_stars_are_errors(label: object) -> None:
-    with pytest.raises(TaskFileError, match="wrong label"):
+    with refused(TaskFileError, key="label"):
         marc_item("a", {"text": "x", "label": label})
 
 
@@ -101,9 +102,9 @@ def test_xcopa_joins_premise_and_choice() -> None:
     assert xcopa_item("1", {**XCOPA, "question": "effect", "premise": "他打开水龙头。"}).texts[0] == (
         "他打开水龙头 so he dropped a hammer."
     )
-    with pytest.raises(TaskFileError, match="unknown question"):
+    with refused(TaskFileError, key="question", expected=("cause", "effect")):
         xcopa_item("1", {**XCOPA, "question": "why"})
-    with pytest.raises(TaskFileError, match="wrong label"):
+    with refused(TaskFileError, key="label", expected="a whole number from 0 to 1"):
         xcopa_item("1", {**XCOPA, "label": 2})
 
 
@@ -142,7 +143,7 @@ def test_a_wrong_fact_is_an_error(change: dict[str, object], message: str) -> No
 
 def test_empty_and_missing_texts_are_errors() -> None:
     for text in ("", " \n", None, 3):
-        with pytest.raises(TaskFileError, match="text"):
+        with refused(TaskFileError, key="hypothesis", expected="a text"):
             xnli_item("7", {**XNLI, "hypothesis": text})
 
 
@@ -203,7 +204,7 @@ def test_winograd_options_fill_the_gap() -> None:
     item = xwinograd_item("1", WINOGRAD)
     assert item.texts == ("Ann saw the dog, and Ann left.", "Ann saw the dog, and the dog left.")
     assert (item.candidates, item.gold) == (("Ann", "the dog"), 0)
-    with pytest.raises(TaskFileError, match="no gap"):
+    with refused(TaskFileError, key="sentence", expected="_"):
         xwinograd_item("1", {**WINOGRAD, "sentence": "Ann left."})
 
 
@@ -216,7 +217,7 @@ def test_belebele_scores_the_answers_after_passage_and_question() -> None:
 @pytest.mark.parametrize("answer", [0, 5, "0", "x", "²", "", None, True, 1.0])
 def test_answers_counted_from_one_are_in_range(answer: object) -> None:
     assert belebele_item("1", {**PASSAGE, "correct_answer_num": 4}).gold == 3
-    with pytest.raises(TaskFileError, match="wrong correct_answer_num"):
+    with refused(TaskFileError, key="correct_answer_num"):
         belebele_item("1", {**PASSAGE, "correct_answer_num": answer})
 
 
@@ -225,12 +226,12 @@ def test_five_way_marc_keeps_all_stars_with_a_word_each() -> None:
     assert [item.gold for item in items] == [0, 1, 2, 3, 4]
     assert items[0].candidates == ("1", "2", "3", "4", "5")
     assert items[0].texts[2] == "Bon livre It is okay"
-    with pytest.raises(TaskFileError, match="wrong label"):
+    with refused(TaskFileError, key="label", expected="a whole number from 1 to 5"):
         marc_five_item("a", {"text": "x", "label": 6})
 
 
 def test_a_number_that_is_a_text_is_refused_as_a_text() -> None:
-    with pytest.raises(TaskFileError, match="wrong label") as caught:
+    with pytest.raises(TaskFileError) as caught:
         marc_five_item("a", {"text": "x", "label": "1"})
     assert caught.value.context["expected"] == "a whole number from 1 to 5, not a text"
 
@@ -255,10 +256,10 @@ def test_all_languages_of_xnli_have_native_words_that_differ_by_label() -> None:
 
 
 def test_the_error_for_missing_native_prompts_lists_the_languages() -> None:
-    with pytest.raises(TaskFileError, match="no native prompts") as caught:
+    with pytest.raises(TaskFileError) as caught:
         with_prompts(TASKS["xnli"], language="it", prompts="native")
     assert "fr" in caught.value.context["expected"]
-    with pytest.raises(TaskFileError, match="no native prompts"):
+    with refused(TaskFileError, expected="prompt_language: en", got="fr"):
         with_prompts(TASKS["marc"], language="fr", prompts="native")
 
 
@@ -272,7 +273,7 @@ def test_topics_have_words_and_keep_the_labels_of_the_files() -> None:
     item = sib200_item("5", {"text": " Il skie. ", "category": "science/technology"})
     assert item.texts[0] == "Il skie. The topic is science and technology"
     assert (len(item.candidates), item.candidates[item.gold]) == (7, "science/technology")
-    with pytest.raises(TaskFileError, match="unknown topic"):
+    with refused(TaskFileError, key="category", got="religion"):
         sib200_item("5", {"text": "x", "category": "religion"})
 
 
@@ -296,7 +297,7 @@ def test_exam_questions_score_the_options_not_their_letters(answer: object) -> N
 
 @pytest.mark.parametrize("answer", ["E", "b", "", 4, -1, None, True])
 def test_other_answers_of_exams_are_errors(answer: object) -> None:
-    with pytest.raises(TaskFileError, match="wrong answer"):
+    with refused(TaskFileError, key="answer"):
         question_item("x", {**EXAM, "answer": answer})
 
 
@@ -313,7 +314,7 @@ def test_spans_of_a_paragraph_are_the_candidates_of_its_questions() -> None:
     item = xquad_item("5a", row)
     assert item.texts == ("Ann met Bo. Who met Bo? Bo", "Ann met Bo. Who met Bo? Ann")
     assert item.gold == 1
-    with pytest.raises(TaskFileError, match="not a candidate"):
+    with refused(TaskFileError, key="answer", got="Cy"):
         xquad_item("5a", {**row, "answer": "Cy"})
 
 

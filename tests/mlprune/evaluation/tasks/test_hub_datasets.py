@@ -16,6 +16,7 @@ from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_source, pinned
 from mlprune.evaluation.tasks.registry import HUB_SETS
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.hub import Hub, json_lines, serving, use_hub
+from tests.refusals import refused
 
 Row = dict[str, Any]
 COPA = {"premise": "Il pleut.", "choice1": "Je sors.", "choice2": "Je reste.", "question": "effect", "label": 1}
@@ -181,7 +182,7 @@ def test_a_label_without_a_mapping_is_refused(hub: Hub) -> None:
         name="some/reviews", files=("{config}.jsonl",), columns=(("label", "star"),), labels=((0, 1), (1, 5))
     )
     hub.push("some/reviews", {"fr.jsonl": json_lines([{**reviews("fr")[n], "label": 9} for n in (1, 4)])})
-    with pytest.raises(TaskFileError, match="wrong label") as caught:
+    with refused(TaskFileError, language="fr", got=4) as caught:
         items_of("marc_five", "hub:some/reviews", language="fr", known={"some/reviews": described})
     context = caught.value.context
     assert (context["example"], context["expected"], context["got"]) == (1, ["0", "1"], 4)
@@ -229,7 +230,7 @@ def test_unreadable_data_give_an_error_of_one_line(
 
 def test_the_error_for_a_wrong_row_names_its_file_and_line(hub: Hub) -> None:
     commit = hub.push("facebook/xnli", {"fr/test-0.parquet": parquet([*nli(2), {**nli(1)[0], "label": 7}])})
-    with pytest.raises(TaskFileError, match="wrong label") as caught:
+    with pytest.raises(TaskFileError) as caught:
         items_of("xnli", "hub:facebook/xnli", language="fr")
     assert (caught.value.context["file"], caught.value.context["line"]) == (
         f"facebook/xnli@{commit}/fr/test-0.parquet",
@@ -238,7 +239,7 @@ def test_the_error_for_a_wrong_row_names_its_file_and_line(hub: Hub) -> None:
 
 
 def test_the_error_for_an_unknown_data_set_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match="data_sets can describe it") as caught:
+    with pytest.raises(RecipeError) as caught:
         hub_source("hub:some/other@v1", HUB_SETS)
     assert (caught.value.context["got"], caught.value.context["expected"]) == ("some/other", sorted(HUB_SETS))
 

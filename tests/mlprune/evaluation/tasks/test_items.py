@@ -14,6 +14,7 @@ from mlprune.evaluation.tasks.items import ItemGroup, groups_sha256, published_e
 from mlprune.evaluation.tasks.task import Task, template_task
 from mlprune.evaluation.tasks.task_files import TaskData, corpus_items, read_items
 from tests.published_data import PUBLISHED, SIB_TOPICS, N, csv_tabs
+from tests.refusals import refused
 
 PREMISES = ["0", "0", "0", "3", "3", "3"]
 """Clusters of `published_data.pair`: the id of the first of three rows."""
@@ -124,7 +125,7 @@ def test_what_a_row_states_comes_first_and_determines_the_hash_of_the_groups_alo
 @pytest.mark.parametrize("value", [1.5, True, ["a"]])
 def test_a_cluster_is_a_text_or_an_integer(tmp_path: Path, value: object) -> None:
     write(tmp_path / "en.test.jsonl", [nli(0, "a"), nli(1, "a", cluster=value)])
-    with pytest.raises(TaskFileError, match="wrong cluster") as caught:
+    with refused(TaskFileError, key="cluster", language="en") as caught:
         read_items("xnli", tmp_path, language="en", split="test")
     context = caught.value.context
     assert (context["example"], context["language"], context["got"]) == (1, "en", value)
@@ -145,7 +146,7 @@ def test_a_template_may_name_the_keys_of_cluster_and_category(tmp_path: Path) ->
 
     assert groups(read(cluster="page", category="kind")) == [("p0", "k"), ("p0", "k"), ("p1", "k")]
     assert groups(read()) == [("c", "")] * 3
-    with pytest.raises(TaskFileError, match="lacks a key") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read(cluster="passage")
     assert (caught.value.context["example"], caught.value.context["expected"]) == (0, "passage")
 

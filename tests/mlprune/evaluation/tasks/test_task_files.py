@@ -16,6 +16,7 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import TranslationItem
 from mlprune.evaluation.tasks.task_files import BLANK, TaskData, corpus_items, read_items, skipped_lines, task_reports
 from mlprune.hashing import split_of
+from tests.refusals import refused
 
 ROWS: list[dict[str, Any]] = [
     {"id": number, "premise": f"p{number}", "hypothesis": f"h{number}", "label": number % 3, "other": "x"}
@@ -50,14 +51,14 @@ def test_file_format_and_unused_keys_change_neither_items_nor_hash(tmp_path: Pat
 
 def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
-    with pytest.raises(TaskFileError, match="no task file") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
     expected = [
         f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
     ]
     assert caught.value.context["expected"] == expected
     assert caught.value.context["got"] == ["en.test.jsonl"]
-    with pytest.raises(TaskFileError, match="no such folder"):
+    with refused(TaskFileError, language="fr", got="no such folder"):
         read_items("xnli", tmp_path / "none", language="fr", split="test")
 
 
@@ -120,12 +121,12 @@ def test_a_line_that_is_not_json_is_a_task_file_error(tmp_path: Path) -> None:
 
 def test_a_file_without_items_is_an_error(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", [{"id": 1, "text": "so so", "label": 3}])
-    with pytest.raises(TaskFileError, match="no items"):
+    with refused(TaskFileError, language="en", expected="at least one"):
         read_items("marc", tmp_path, language="en", split="test")
 
 
 def test_tasks_on_parallel_text_have_no_task_files(tmp_path: Path) -> None:
-    with pytest.raises(TaskFileError, match="parallel text"):
+    with refused(TaskFileError, expected="a corpus", task="perplexity"):
         read_items("perplexity", tmp_path, language="en", split="test")
 
 
@@ -211,7 +212,7 @@ def test_a_corpus_that_does_not_fit_the_task_is_an_error() -> None:
     ):
         with pytest.raises(TaskFileError, match=message):
             corpus_items(task, lines, language=language, target=target)
-    with pytest.raises(TaskFileError, match="no items"):
+    with refused(TaskFileError, language="fr", got="0 in both halves"):
         corpus_items("perplexity", {"fr": ()}, language="fr")
 
 

@@ -42,6 +42,6 @@ def test_words_are_split_as_the_published_tokenizers_split_them(name: str, words
 
 def test_an_unknown_splitting_asks_for_the_published_tokenizer(tmp_path: Path) -> None:
     metadata = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "viking"}
-    with pytest.raises(ModelError, match=r"tokenizer\.json") as caught:
+    with pytest.raises(ModelError) as caught:
         write_gguf_tokenizer(GgufHeader(tmp_path / "tiny.gguf", metadata, ()), tmp_path)
     assert caught.value.context["got"] == "viking"

@@ -59,7 +59,7 @@ def test_rows_are_dequantised_in_pieces_of_bounded_size(tmp_path: Path, monkeypa
 
 def test_a_setting_that_would_change_the_model_is_refused(tmp_path: Path) -> None:
     write_gguf(tmp_path / "tiny.gguf", "qwen2", changes={"rope.scaling.factor": 8.0})
-    with pytest.raises(ModelError, match="unknown settings") as caught:
+    with pytest.raises(ModelError) as caught:
         gguf_config(read_header(tmp_path / "tiny.gguf"))
     assert caught.value.context["got"] == {"rope.scaling.factor": 8.0}
 
@@ -80,7 +80,7 @@ def test_a_file_that_is_cut_off_is_refused_with_its_path(tmp_path: Path, n_bytes
     write_gguf(tmp_path / "tiny.gguf", "qwen2")
     data = (tmp_path / "tiny.gguf").read_bytes()
     (tmp_path / "tiny.gguf").write_bytes(data[:n_bytes])
-    with pytest.raises(ModelError, match="GGUF") as caught:
+    with pytest.raises(ModelError) as caught:
         read_header(tmp_path / "tiny.gguf")
     assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")
 

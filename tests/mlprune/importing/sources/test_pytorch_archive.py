@@ -16,6 +16,7 @@ from torch import nn
 from mlprune.errors import ModelError
 from mlprune.importing.sources.pytorch_archive import check_pickle_names, check_storage_sizes
 from mlprune.importing.sources.pytorch_source import open_pytorch
+from tests.refusals import refused
 
 TENSORS = {"a.weight": torch.ones(2, 2)}
 
@@ -47,7 +48,7 @@ def test_a_file_that_asks_for_a_function_or_class_is_refused_with_its_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({**TENSORS, "b.weight": MALICIOUS[name]}, tmp_path / "w.bin", **options)
-    with pytest.raises(ModelError, match="asks for more than tensors") as raised:
+    with refused(ModelError, expected="a file of tensors") as raised:
         check_pickle_names(tmp_path / "w.bin")
     assert name in str(raised.value)
     assert [path.name for path in tmp_path.iterdir()] == ["w.bin"]
@@ -68,7 +69,7 @@ def test_names_of_handwritten_pickles_are_found(tmp_path: Path, data: bytes, nam
     with zipfile.ZipFile(tmp_path / "new.bin", "w") as archive:
         archive.writestr("archive/data.pkl", data)
     for file in ("old.bin", "new.bin"):
-        with pytest.raises(ModelError, match="asks for more than tensors") as raised:
+        with refused(ModelError, expected="a file of tensors") as raised:
             check_pickle_names(tmp_path / file)
         assert name in str(raised.value)
 
@@ -110,7 +111,7 @@ def test_a_record_whose_name_differs_only_in_case_is_refused(tmp_path: Path) -> 
 def test_a_pickle_with_a_name_in_upper_case_is_read(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "w.bin", "w") as archive:
         archive.writestr("w/DATA.PKL", b"cos\nsystem\n(S'touch ran'\ntR.")
-    with pytest.raises(ModelError, match=r"os\.system"):
+    with refused(ModelError, expected="a file of tensors"):
         check_pickle_names(tmp_path / "w.bin")
 
 
@@ -149,7 +150,7 @@ def test_a_storage_without_a_record_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     torch.save(VALUES, path)
     rewritten(path, lambda name, value: None if name.endswith("data/2") else value)
-    with pytest.raises(ModelError, match="got='0 bytes'"):
+    with refused(ModelError, expected="24 bytes", got="0 bytes"):
         check_storage_sizes(path)
 
 

@@ -18,6 +18,7 @@ from mlprune.importing.sources.pytorch_source import (
     pytorch_checksums,
     require_safe_torch,
 )
+from tests.refusals import refused
 
 LARGE = torch.arange(2**24, dtype=torch.float32).view(2**12, 2**12)
 """64 MiB."""
@@ -89,7 +90,7 @@ def test_an_index_that_places_a_tensor_in_another_file_is_an_error(tmp_path: Pat
     torch.save({"a": torch.ones(2)}, tmp_path / "1.bin")
     torch.save({"b": torch.ones(2)}, tmp_path / "2.bin")
     (tmp_path / INDEX_FILE).write_text(json.dumps({"weight_map": {"a": "1.bin", "b": "1.bin", "c": "2.bin"}}))
-    with pytest.raises(ModelError, match=r"'b', 'c'"):
+    with refused(ModelError, n_missing=2):
         PytorchReader(tmp_path, lambda _: None)
 
 

@@ -19,6 +19,7 @@ from mlprune.methods.plugins import (
 )
 from mlprune.methods.plugins.lookup import attribute_problems
 from tests.plugin_packages import CUBIC, on_path, write_distribution
+from tests.refusals import refused
 
 GOOD = ScorePlugin("one everywhere", name="ones", function=lambda inputs, _: inputs.weight * 0 + 1)
 
@@ -141,7 +142,7 @@ def test_a_changed_plugin_is_refused_with_both_sources(site: Path, other: dict[s
     write_cubic(site)
     source = SCORE_METHODS.find("cubic")[1]
     assert source is not None
-    with pytest.raises(PluginError, match="cubic-scores") as raised:
+    with pytest.raises(PluginError) as raised:
         SCORE_METHODS.resolve("cubic", replace(source, **other))  # type: ignore[arg-type]
     assert str(raised.value.context["got"]).endswith(source.sha256)
     assert next(iter(other.values())) in str(raised.value.context["expected"])
@@ -163,7 +164,7 @@ def test_a_plugin_with_the_name_of_a_built_in_method_is_refused(site: Path, tmp_
     file = tmp_path / "own_file.py"
     file.write_text(CUBIC.replace('name="cubic"', 'name="ria"'))
     source = provide_file(file)
-    with pytest.raises(PluginError, match="built-in score"):
+    with refused(PluginError, name="ria", source="own_file.py"):
         SCORE_METHODS.resolve("ria", source)
 
 
@@ -201,5 +202,5 @@ def test_a_plugin_that_cannot_be_used_is_refused_in_one_line(
 
 def test_an_entry_point_of_a_missing_module_is_refused(site: Path) -> None:
     write_distribution(site, {}, {"mlprune.structures": {"tiles": "no_such_module:TILES"}})
-    with pytest.raises(PluginError, match="no_such_module"):
+    with refused(PluginError, plugin="tiles", source="cubic-scores 1.0"):
         STRUCTURE_METHODS.find("tiles")

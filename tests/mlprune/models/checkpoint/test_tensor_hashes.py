@@ -23,6 +23,7 @@ from mlprune.models.checkpoint.tensor_hashes import (
     write_hashes,
 )
 from mlprune.models.loading import inspect_model
+from tests.refusals import refused
 from tests.tiny_models import save_tiny_model
 
 TENSORS = {
@@ -117,7 +118,7 @@ def test_a_value_that_is_not_finite_is_found_in_every_dtype(tmp_path: Path, dtyp
     }
     tensors["b"][299] = value
     save_file(tensors, tmp_path / "model.safetensors")
-    with pytest.raises(ModelError, match="not finite") as caught:
+    with refused(ModelError, expected="no NaN and no infinity", tensor="b") as caught:
         scan_weights(tmp_path, {"model.safetensors": tensors})
     context = caught.value.context
     assert (context["tensor"], context["n_values"]) == ("b", 1)
@@ -137,7 +138,7 @@ def test_a_file_is_hashed_and_checked_in_pieces(tmp_path: Path, monkeypatch: pyt
     save_file(tensors, tmp_path / "model.safetensors")
     data = (tmp_path / "model.safetensors").read_bytes()
     assert scan_weights(tmp_path, {"model.safetensors": ["a"]})["model.safetensors"] == hashlib.sha256(data).hexdigest()
-    with pytest.raises(ModelError, match="not finite"):
+    with refused(ModelError, expected="no NaN and no infinity", tensor="b"):
         scan_weights(tmp_path, {"model.safetensors": ["b"]})
 
 
@@ -178,7 +179,7 @@ def test_a_missing_embedding_is_named_itself(model: Path, tmp_path: Path) -> Non
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.embed_tokens.weight"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(ModelError, match="lack a tensor") as caught:
+    with pytest.raises(ModelError) as caught:
         inspect_model(folder)
     assert caught.value.context["expected"] == "model.embed_tokens.weight"
 
@@ -187,6 +188,6 @@ def test_a_quantised_model_is_refused_with_its_method(model: Path, tmp_path: Pat
     folder = _changed(model, tmp_path / "changed")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(ModelError, match="quantised") as caught:
+    with pytest.raises(ModelError) as caught:
         inspect_model(folder)
     assert caught.value.context["got"] == "gptq"

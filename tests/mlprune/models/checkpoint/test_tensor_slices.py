@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from mlprune.errors import ModelError, ShapeError
 from mlprune.models.checkpoint import tensor_slices
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, overwrite_tensor, tensor_slice, zero_weights
+from tests.refusals import refused
 
 TENSORS = {
     "a": torch.randn(3, 5),
@@ -64,13 +65,13 @@ def test_a_truncated_file_is_an_error_and_not_a_crash(file):
 
 
 def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):
-    with pytest.raises(ModelError, match=r"header.*KeyError"):
+    with refused(ModelError, tensor="z"):
         tensor_slice(file, "z")
-    with pytest.raises(ModelError, match="No such file"):
+    with refused(ModelError, tensor="a"):
         tensor_slice(tmp_path / "none", "a")
     for content in (b"", b"\x10" + bytes(7) + b"{", (200).to_bytes(8, "little") + json.dumps({"a": 1}).encode()):
         (tmp_path / "bad").write_bytes(content)
-        with pytest.raises(ModelError, match="header of a weight file"):
+        with refused(ModelError, tensor="a"):
             tensor_slice(tmp_path / "bad", "a")
 
 
@@ -103,7 +104,7 @@ def test_a_tensor_gets_the_new_values_rounded_to_its_dtype_and_all_other_bytes_s
 def test_values_of_another_shape_are_refused(tmp_path):
     path, _ = write_file(tmp_path, torch.float32)
     before = path.read_bytes()
-    with pytest.raises(ShapeError, match=r"expected=\(4, 6\), got=\(6, 4\)"):
+    with refused(ShapeError, expected=(4, 6), got=(6, 4)):
         overwrite_tensor(path, "a", torch.zeros(6, 4))
     assert path.read_bytes() == before
 
@@ -114,7 +115,7 @@ def test_values_that_are_not_finite_in_the_stored_dtype_are_refused(tmp_path, dt
     before = path.read_bytes()
     values = torch.zeros(4, 6)
     values[2, 3] = value
-    with pytest.raises(ModelError, match=r"not finite.*n_values=1"):
+    with refused(ModelError, tensor="a", n_values=1):
         overwrite_tensor(path, "a", values)
     assert path.read_bytes() == before
 
@@ -167,6 +168,6 @@ def test_a_non_contiguous_mask_is_applied_in_the_order_of_the_tensor(tmp_path):
 def test_a_mask_of_another_shape_or_type_is_refused(tmp_path, mask):
     path, _ = weight_file(tmp_path, torch.float32)
     before = path.read_bytes()
-    with pytest.raises(ShapeError, match="tensor='b'"):
+    with refused(ShapeError, expected="bool (5, 7)", tensor="b"):
         zero_weights(path, "b", mask)
     assert path.read_bytes() == before

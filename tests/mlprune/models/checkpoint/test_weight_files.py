@@ -15,6 +15,7 @@ from mlprune.models.checkpoint.weight_files import (
     read_block,
 )
 from mlprune.models.families.records import FAMILIES
+from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model, tiny_model
 
 
@@ -75,9 +76,7 @@ def test_an_index_entry_whose_file_lacks_the_tensor_is_an_error_that_names_both(
     files = WeightFiles(path, FAMILIES["xglm"])
     asked = (files.shape, files.locate, lambda name: files.read(name, torch.float32))
     for ask in asked:
-        with pytest.raises(
-            ModelError, match=r"does not contain the tensor.*model\.safetensors.*layers\.3\.fc1\.weight"
-        ):
+        with refused(ModelError, tensor="model.layers.3.fc1.weight"):
             ask(absent)
     assert read_block(path, 0)["fc1"].shape == (64, 16)
 
@@ -100,7 +99,7 @@ def test_a_tensor_in_its_stored_dtype_is_a_private_view_of_the_mapped_file(tmp_p
 def test_a_folder_with_only_pickled_weights_is_rejected_with_the_next_step(tmp_path):
     path = save_tiny_model(tmp_path / "m")
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="no safetensors weights") as caught:
+    with pytest.raises(ModelError) as caught:
         read_block(path, 0)
     assert caught.value.context["got"] == ["pytorch_model.bin"]
     assert f"mlprune import {path} {path}-imported" in caught.value.context["next"]
@@ -108,7 +107,7 @@ def test_a_folder_with_only_pickled_weights_is_rejected_with_the_next_step(tmp_p
 
 def test_a_missing_block_and_a_damaged_file_are_errors(tmp_path):
     path = save_tiny_model(tmp_path / "m")
-    with pytest.raises(ModelError, match=r"lack a tensor.*model\.layers\.3"):
+    with refused(ModelError, expected="model.layers.3.self_attn.q_proj.weight"):
         read_block(path, 3)
     (path / "model.safetensors").write_bytes(b"not a weight file at all")
     with pytest.raises(ModelError, match="cannot be read"):
@@ -120,7 +119,7 @@ def test_a_tensor_of_a_dtype_unknown_to_torch_is_an_error_that_names_it(tmp_path
     name = "model.layers.0.fc1.weight"
     header = json.dumps({name: {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
     (path / SINGLE_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
-    with pytest.raises(ModelError, match=r"a tensor cannot be read.*fc1\.weight.*F6_E2M3"):
+    with refused(ModelError, tensor="model.layers.0.fc1.weight"):
         WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32)
 
 
@@ -131,7 +130,7 @@ def test_a_missing_or_malformed_config_is_an_error_of_one_line(tmp_path):
         family_at(path)
     assert "\n" not in str(caught.value)
     (path / "config.json").write_text("[1]")
-    with pytest.raises(ModelError, match="not a JSON object"):
+    with refused(ModelError, got="list"):
         family_at(path)
     (path / "config.json").unlink()
     with pytest.raises(ModelError, match="lacks a file"):
@@ -152,7 +151,7 @@ def test_a_tensor_is_located_by_its_file_and_its_name_there(tmp_path):
     save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
     files = WeightFiles(path, FAMILIES["gpt2"])
     assert files.locate("transformer.h.0.mlp.c_fc.weight") == ("model.safetensors", "h.0.mlp.c_fc.weight")
-    with pytest.raises(ModelError, match="lack a tensor"):
+    with refused(ModelError, expected="transformer.h.9.mlp.c_fc.weight"):
         files.locate("transformer.h.9.mlp.c_fc.weight")
 
 
@@ -173,10 +172,10 @@ def test_copying_from_a_truncated_file_or_without_the_tensor_is_an_error(tmp_pat
     path = save_tiny_model(tmp_path)
     files = WeightFiles(path, FAMILIES["xglm"])
     last = max(files.names, key=lambda name: files.read(name, torch.float32).data_ptr())
-    with pytest.raises(ModelError, match="lack a tensor"):
+    with refused(ModelError, expected="nothing"):
         files.copy("nothing", torch.float32)
-    with pytest.raises(ModelError, match="lack a tensor"):
+    with refused(ModelError, expected="nothing"):
         files.dtype("nothing")
     os.truncate(path / SINGLE_FILE, (path / SINGLE_FILE).stat().st_size - 1)
-    with pytest.raises(ModelError, match=r"cannot be read.*in the middle"):
+    with refused(ModelError, tensor="model.layers.2.self_attn_layer_norm.weight"):
         files.copy(last, torch.float32)

@@ -123,7 +123,7 @@ def test_a_gradient_that_is_not_finite_names_block_and_layer(xglm: Path, tmp_pat
     broken = save_tiny_model(tmp_path, seed=3, blocks=N_BLOCKS)
     tensors["model.layers.1.fc1.bias"][5] = torch.inf
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(StatisticsError, match="not finite") as caught:
+    with pytest.raises(StatisticsError) as caught:
         gradients(loaded(broken), [text_batch()])
     assert caught.value.context["block"] == 1
     assert caught.value.context["layer"] in FAMILIES["xglm"].layers

@@ -12,6 +12,7 @@ from mlprune.models.local_chain import LocalChain, load_shard, local_chain
 from mlprune.models.messages import DecodeStep
 from mlprune.numeric.log_probs import uniform_number
 from tests.pretended_gpus import pretended_gpus
+from tests.refusals import refused
 from tests.tiny_models import FAMILY_NAMES, PAD, save_tiny_model
 
 PROMPTS = [[1, 50, 60], [1, 50, 60], [1, 9], [7]]
@@ -119,7 +120,7 @@ def test_decoding_stops_once_all_rows_have_stopped_and_drops_its_caches(folders)
 def test_zero_prompts_give_no_outputs_and_an_empty_prompt_is_an_error(folders):
     chain = local_chain(folders["xglm"])
     assert greedy_decode(chain, [], max_new_tokens=3, stop_id=1, pad_id=PAD) == []
-    with pytest.raises(BadInputError, match=r"no token.*row=1"):
+    with refused(BadInputError, row=1):
         greedy_decode(chain, [[5], []], max_new_tokens=3, stop_id=1, pad_id=PAD)
 
 

@@ -19,6 +19,7 @@ from mlprune.models.shard import Shard
 from tests.chains import LENGTHS as CHAINS_LENGTHS
 from tests.chains import budget_for, run_visitor, text_batch
 from tests.pretended_gpus import pretended_gpus
+from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, PAD, save_tiny_model
 
 
@@ -102,7 +103,7 @@ def broken_model(folder):
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_non_finite_activation_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
     threads(n_threads)
-    with pytest.raises(StatisticsError, match=r"input='fc2', block=1"):
+    with refused(StatisticsError, block=1, feature=5):
         list(local_chain(broken_model(tmp_path)).stream(StatisticsVisitor, [text_batch()] * 8))
 
 
@@ -149,7 +150,7 @@ def test_large_sums_are_copied_before_the_last_block_to_free_their_memory(folder
 
 def test_a_non_finite_activation_on_an_accelerator_is_an_error_that_names_block_and_input(tmp_path):
     folder = broken_model(tmp_path)
-    with pretended_gpus(), pytest.raises(StatisticsError, match=r"row_in_batch=0.*input='fc2', block=1"):
+    with pretended_gpus(), refused(StatisticsError, block=1, feature=5):
         observe(local_chain(folder), text_batch())
 
 
@@ -215,7 +216,7 @@ def test_a_non_finite_activation_is_an_error_that_names_block_and_input_of_captu
     shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
     with torch.no_grad():
         shard.runner.modules[1].fc1.bias.fill_(float("inf"))
-    with pytest.raises(StatisticsError, match="not finite") as caught:
+    with pytest.raises(StatisticsError) as caught:
         run_visitor([shard], CaptureVisitor(batch(), {1: ("fc2",)}))
     assert (caught.value.context["block"], caught.value.context["input"]) == (1, "fc2")
 
@@ -258,5 +259,5 @@ def test_influence_in_a_padded_batch_is_that_of_each_text_alone(tmp_path: Path, 
 def test_a_state_that_is_not_finite_is_an_error_that_names_its_block(tmp_path: Path) -> None:
     chain = local_chain(save_tiny_model(tmp_path, "xglm", seed=3))
     chain.everywhere(Shard.set_shifts, {1: torch.full((HIDDEN,), torch.inf)})
-    with pytest.raises(StatisticsError, match="block=1"):
+    with refused(StatisticsError, block=1, row_in_batch=0):
         list(chain.stream(InfluenceVisitor, [pad_batch(TEXTS)]))

@@ -169,7 +169,7 @@ def test_the_smallest_budget_suffices_and_less_is_an_error_that_names_it():
         for span in (range(8), range(4), range(4, 8), range(2, 5)):
             least = smallest_budget(sizes, span)
             assert residency(sizes, span, MemoryBudget(least)).window >= 1
-            with pytest.raises(ModelError, match=r"no room for one block.*or more") as caught:
+            with pytest.raises(ModelError) as caught:
                 residency(sizes, span, MemoryBudget(least - 2**21))
             named = float(str(caught.value.context["expected"]).split()[0]) * GIB
             assert least <= named < least + GIB / 50

@@ -13,6 +13,7 @@ from mlprune.models.placement.memory_estimate import (
     pruning_bytes,
     shard_bytes,
 )
+from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module, save_tiny_model
 
 GIB = 2**30
@@ -75,7 +76,7 @@ def test_a_checkpoint_that_lacks_a_tensor_is_an_error(tmp_path):
     tensors = load_file(path / "model.safetensors")
     del tensors["model.layer_norm.bias"]
     save_file(tensors, path / "model.safetensors")
-    with pytest.raises(ModelError, match=r"lack a tensor.*layer_norm\.bias"):
+    with refused(ModelError, expected="model.layer_norm.bias"):
         footprint(path, "float32")
 
 

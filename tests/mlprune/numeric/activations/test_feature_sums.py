@@ -17,6 +17,7 @@ from mlprune.numeric.activations.feature_sums import (
     joined_moments,
 )
 from mlprune.processes.parallel import set_worker_threads
+from tests.refusals import refused
 
 
 def drawn_demonstrations() -> list[torch.Tensor]:
@@ -150,11 +151,11 @@ def test_tiny_and_large_gradients_do_not_vanish_or_overflow() -> None:
 
 def test_what_does_not_fit_or_is_not_finite_is_an_error() -> None:
     ((gradients, inputs),) = flows(3)
-    with pytest.raises(ShapeError, match="do not fit the layer"):
+    with refused(ShapeError, expected="[tokens, 5] and [tokens, 3]", got="(2, 5) and (3, 3)"):
         summed([(gradients[:2], inputs)])
     with pytest.raises(StatisticsError, match="no demonstrations"):
         GradientSquares((D_OUT, D_IN), CPU).root_means()
     gradients[0, 2] = torch.nan
-    with pytest.raises(StatisticsError, match="not finite") as caught:
+    with pytest.raises(StatisticsError) as caught:
         summed([(gradients, inputs)])
     assert caught.value.context["output"] == 2

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mlprune.errors import ShapeError
 from mlprune.numeric.masks.packing import kept_bits, pack_levels, unpack_flags, unpack_levels
+from tests.refusals import refused
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
@@ -45,29 +46,29 @@ def test_levels_are_packed_row_major_for_any_memory_layout() -> None:
 
 def test_a_level_that_does_not_exist_is_an_error() -> None:
     levels = torch.tensor([[0, 3]], dtype=torch.uint8)
-    with pytest.raises(ShapeError, match="does not exist"):
+    with refused(ShapeError, expected="at most 2", got=3):
         pack_levels(levels, 2)
-    with pytest.raises(ShapeError, match="does not exist"):
+    with refused(ShapeError, expected="at most 2", got=3):
         unpack_levels(pack_levels(levels, 3), (1, 2), 2)
-    with pytest.raises(ShapeError, match="does not exist"):
+    with refused(ShapeError, expected="at most 2", got="more"):
         kept_bits(pack_levels(levels, 3), (1, 2), 2, level=0)
 
 
 @pytest.mark.parametrize("level", [-1, 2])
 def test_a_sparsity_that_the_levels_do_not_have_has_no_mask(level: int) -> None:
-    with pytest.raises(ShapeError, match="no such level"):
+    with refused(ShapeError, expected="0 <= level < 2"):
         kept_bits(pack_levels(torch.zeros(1, 8, dtype=torch.uint8), 2), (1, 8), 2, level=level)
 
 
 @pytest.mark.parametrize("n_levels", [0, 256])
 def test_a_number_of_levels_out_of_range_is_an_error(n_levels: int) -> None:
-    with pytest.raises(ShapeError, match="number of levels"):
+    with refused(ShapeError, expected="1 to 255"):
         pack_levels(torch.zeros(1, 8, dtype=torch.uint8), n_levels)
-    with pytest.raises(ShapeError, match="number of levels"):
+    with refused(ShapeError, expected="1 to 255"):
         unpack_levels(b"\0", (1, 8), n_levels)
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0"])
 def test_packed_levels_of_another_length_are_an_error(data: bytes) -> None:
-    with pytest.raises(ShapeError, match="do not fit the weight"):
+    with refused(ShapeError, expected=2):
         unpack_levels(data, (3, 4), 1)

@@ -6,12 +6,9 @@ from torch import Tensor
 from mlprune.numeric.selection.levels import levels_of
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.numeric.weights.scores import wanda_scores
+from tests.drawn import drawn
 
 Swap = tuple[float, int, int]
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def correlated(d_in: int, n_tokens: int = 64, seed: int = 9) -> Tensor:

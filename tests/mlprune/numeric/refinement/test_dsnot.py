@@ -9,13 +9,8 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.refinement.dsnot import dsnot
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
-from tests.mlprune.numeric.refinement.refinement_reference import (
-    correlated,
-    drawn,
-    looped_dsnot,
-    moments_of,
-    wanda_mask,
-)
+from tests.drawn import drawn
+from tests.mlprune.numeric.refinement.refinement_reference import correlated, looped_dsnot, moments_of, wanda_mask
 
 PROPERTY = settings(max_examples=20, deadline=None, derandomize=True, database=None)
 GROUPS = {"row": 12, "matrix": 12, "2:4": 4, "1:2": 2, "4:6": 6}

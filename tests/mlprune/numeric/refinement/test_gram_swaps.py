@@ -10,10 +10,10 @@ from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
 from mlprune.numeric.weights.layer_inputs import layer_error
 from mlprune.processes import parallel
+from tests.drawn import drawn
 from tests.mlprune.numeric.refinement.refinement_reference import (
     allowed_swaps,
     correlated,
-    drawn,
     looped_gram_swaps,
     looped_least_squares,
     row_error,

@@ -14,6 +14,7 @@ from mlprune.numeric.statistics.calibration_interval import (
     cells_with_sum,
 )
 from mlprune.numeric.statistics.clusters import Interval
+from tests.refusals import refused
 
 GENERATOR = np.random.default_rng(7)
 
@@ -87,7 +88,7 @@ def test_arguments_that_do_not_fit_are_errors() -> None:
         calibration_interval(np.zeros((3, 4)), np.zeros(5))
     with pytest.raises(PermanentError, match="not finite"):
         calibration_interval(np.full((3, 2), math.nan), np.zeros(2))
-    with pytest.raises(BadInputError, match="level"):
+    with refused(BadInputError, expected="0 < level < 1", got=2):
         calibration_interval(np.zeros((3, 2)), np.zeros(2), level=2)
 
 
@@ -108,5 +109,5 @@ def test_a_difference_combines_the_ends_by_their_correlation() -> None:
     calibrated = CorrectedEstimate(0.03, Interval(0.0, 0.07))
     assert calibration_difference(first, calibrated, correlation=0.5).interval.high == pytest.approx(0.26)
     assert calibration_difference(calibrated, first, correlation=0.5).interval.low == pytest.approx(-0.26)
-    with pytest.raises(BadInputError, match="correlation"):
+    with refused(BadInputError, expected="-1 to 1", got=2.0):
         calibration_difference(first, second, correlation=2.0)

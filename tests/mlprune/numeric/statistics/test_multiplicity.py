@@ -13,6 +13,7 @@ from mlprune.errors import PermanentError, ShapeError
 from mlprune.numeric.statistics.multiplicity import average_ranks, friedman, holm, max_t_p_values
 from mlprune.numeric.statistics.sign_flips import sign_flip_test, sign_flip_tests, sign_flips
 from tests.mlprune.numeric.statistics.test_sign_flips import sign_flips_example
+from tests.refusals import refused
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 FAMILIES = st.lists(st.sampled_from([0.0, 0.001, 0.01, 0.02, 0.04, 0.3, 0.7, 1.0]), max_size=8)
@@ -52,7 +53,7 @@ def test_an_example_by_hand_in_any_order() -> None:
 
 def test_a_family_with_something_else_is_an_error() -> None:
     for wrong in (math.nan, -0.1, 1.1):
-        with pytest.raises(PermanentError, match="not a p-value") as caught:
+        with pytest.raises(PermanentError) as caught:
             holm([0.5, wrong])
         assert caught.value.context["index"] == 1
     assert holm([]) == []
@@ -111,7 +112,7 @@ def test_a_variant_without_changes_has_p_of_one_and_disturbs_no_other() -> None:
 
 def test_a_family_whose_arguments_do_not_fit_is_an_error() -> None:
     flips = sign_flips(3)
-    with pytest.raises(ShapeError, match="sizes"):
+    with refused(ShapeError, expected=(3,), got=(2,)):
         max_t_p_values(np.zeros((3, 1)), np.ones(2), flips)
     with pytest.raises(PermanentError, match="size 0"):
         max_t_p_values(np.ones((3, 1)), np.zeros(3), flips)
@@ -200,9 +201,9 @@ def test_methods_that_tie_everywhere_do_not_differ() -> None:
 
 def test_one_method_or_one_data_set_cannot_be_ranked() -> None:
     for shape in ((1, 3), (3, 1)):
-        with pytest.raises(ShapeError, match="too few methods or data sets"):
+        with refused(ShapeError, expected="two methods on two data sets"):
             friedman(np.zeros(shape))
-    with pytest.raises(ShapeError, match="not a matrix"):
+    with refused(ShapeError, expected="[data sets, methods]", got=(3,)):
         average_ranks(np.zeros(3))
-    with pytest.raises(PermanentError, match="not a number"):
+    with refused(PermanentError, n_wrong=1):
         friedman(np.array([[1.0, np.nan], [1.0, 2.0]]))

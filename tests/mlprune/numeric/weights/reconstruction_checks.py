@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mlprune.errors import StatisticsError
 from mlprune.numeric.weights.sparsegpt import Reconstruction
+from tests.drawn import drawn
 
 
 class Reconstruct(Protocol):
@@ -16,10 +17,6 @@ class Reconstruct(Protocol):
     def __call__(
         self, weight: Tensor, products: Tensor, *, sparsity: float, damping: float = 0.01
     ) -> Reconstruction: ...
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def check_damping_of_an_indefinite_hessian(reconstruct: Reconstruct) -> None:

@@ -4,15 +4,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.numeric.weights.layer_inputs import layer_error, layer_errors
 from mlprune.processes import parallel
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from tests.drawn import drawn
 
 
 @settings(max_examples=20, deadline=None, derandomize=True, database=None)

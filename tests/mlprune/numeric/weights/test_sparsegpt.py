@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.weights.sparsegpt import Reconstruction, sparsegpt
+from tests.drawn import drawn
 from tests.mlprune.numeric.weights.reconstruction_checks import (
     check_arguments_are_left_as_they_were,
     check_damping_of_an_indefinite_hessian,
     check_error_of_a_hessian_that_no_damping_helps,
-    drawn,
 )
+from tests.refusals import refused
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
@@ -90,9 +91,8 @@ def assert_equals_loops(result: Reconstruction, loops: tuple[list[list[bool]], l
     assert result.n_dampings == 0
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.29, 0.5, 0.7])
-@pytest.mark.parametrize("block_size", [1, 3, 4, 8, 128])
 @pytest.mark.parametrize("structure", ["matrix", "row"])
+@pytest.mark.parametrize(("sparsity", "block_size"), [(0.0, 4), (0.29, 1), (0.29, 128), (0.5, 3), (0.5, 8), (0.7, 4)])
 def test_masks_and_weights_equal_the_slow_computation(structure: str, sparsity: float, block_size: int) -> None:
     inputs = correlated(8)
     weight, products = drawn(6, 8), inputs.t() @ inputs
@@ -100,8 +100,10 @@ def test_masks_and_weights_equal_the_slow_computation(structure: str, sparsity: 
     assert_equals_loops(sparsegpt(weight, products, **options), looped(weight, products, **options))
 
 
-@pytest.mark.parametrize(("structure", "sparsity"), [("2:4", 0.5), ("1:4", 0.25), ("1:2", 0.5), ("5:8", 0.625)])
-@pytest.mark.parametrize("block_size", [1, 4, 6, 128])
+@pytest.mark.parametrize(
+    ("structure", "sparsity", "block_size"),
+    [("2:4", 0.5, 1), ("2:4", 0.5, 6), ("1:4", 0.25, 4), ("1:2", 0.5, 128), ("1:2", 0.5, 6), ("5:8", 0.625, 4)],
+)
 def test_n_m_masks_and_weights_equal_the_slow_computation(structure: str, sparsity: float, block_size: int) -> None:
     inputs = correlated(8)
     weight, products = drawn(6, 8), inputs.t() @ inputs
@@ -275,5 +277,5 @@ def test_options_out_of_range_are_errors(options) -> None:
 
 
 def test_inputs_that_do_not_divide_into_groups_are_an_error() -> None:
-    with pytest.raises(ShapeError, match="multiple of 4"):
+    with refused(ShapeError, expected="a multiple of 4", got=6):
         sparsegpt(torch.ones(2, 6), torch.eye(6, dtype=torch.float64), sparsity=0.5, structure="2:4")

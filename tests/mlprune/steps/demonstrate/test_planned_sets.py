@@ -36,7 +36,7 @@ def test_sets_without_a_published_counterpart_are_refused(tmp_path: Path, entry:
     sets = [{"name": "published", **PAIRS}, {"name": "own", **entry}]
     recipe = parse_recipe({**small_recipe(), "demonstrations": sets, "variants": []}, folder=tmp_path)
     refuse_without_counterpart(recipe.demonstrations[0])
-    with pytest.raises(RecipeError, match="the published code has no such demonstrations") as caught:
+    with pytest.raises(RecipeError) as caught:
         refuse_without_counterpart(recipe.demonstrations[1])
     assert caught.value.context["demonstrations"] == "own"
 
@@ -94,9 +94,8 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
     assert len({one.id for one in sets}) == 4
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
+def test_all_options_are_in_the_id(tiny_inputs: Path) -> None:
+    changes: tuple[dict[str, Any], ...] = (
         {"shots": 3},
         {"samples": 5},
         {"max_tokens": 40},
@@ -106,10 +105,10 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
         {"samples": None, "token_budget": 150},
         {"paired": False},
         {"longer": "truncate_left"},
-    ],
-)
-def test_all_options_are_in_the_id(tiny_inputs: Path, change: dict[str, Any]) -> None:
-    assert the_set(tiny_inputs, **change).id != the_set(tiny_inputs).id
+    )
+    entries = [{**MT, "source": "fr", **change, "name": str(n)} for n, change in enumerate(({}, *changes))]
+    sets = planned(tiny_inputs, entries)
+    assert len({one.id for of_name in sets.values() for one in of_name}) == len(changes) + 1
 
 
 def test_paired_is_the_default_and_sets_without_pairs_have_it_in_their_label(tiny_inputs: Path) -> None:
@@ -237,7 +236,7 @@ def test_every_part_has_one_share(tiny_inputs: Path, shares: dict[str, float], m
 
 def test_mixed_sets_that_contain_each_other_are_an_error(tiny_inputs: Path) -> None:
     circle = [{"name": a, "kind": "mixed", "parts": [b]} for a, b in (("a", "b"), ("b", "a"))]
-    with pytest.raises(RecipeError, match="contain each other") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, [MT, *circle])
     assert caught.value.context["names"] == ["a", "b"]
 
@@ -309,7 +308,7 @@ def test_a_token_budget_finds_its_number_of_demonstrations_and_too_little_text(t
     budget = {**MT, "source": "fr", "samples": None, "token_budget": 190, "max_tokens": 48}
     (translation,) = planned(tiny_inputs, [budget])["mt"]
     assert (translation.spec.samples, translation.label) == (4, "fr-en 190 tokens")
-    with pytest.raises(CorpusError, match="too short") as caught:
+    with pytest.raises(CorpusError) as caught:
         planned(tiny_inputs, [{**mono, "token_budget": 5000}])
     # `French: {n} chats` and E: 16 bytes and a token, one byte more from ten on
     assert caught.value.context["got"] == f"{10 * 16 + 30 * 17} tokens"
@@ -332,10 +331,10 @@ def facts_evaluation(**changes: Any) -> dict[str, Any]:
 def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_inputs: Path) -> None:
     shown = {**FACTS, "shots": 2, "samples": 4}
     evaluated = set(ordered_by_hash(0, [str(number) for number in range(N_FACTS)])[:3])
-    with pytest.raises(RecipeError, match="contain items that an evaluation uses") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, [shown], evaluations=[facts_evaluation()])
     assert caught.value.context["got"].startswith("3 evaluated items, the first is line ")
-    with pytest.raises(CorpusError, match="too short") as short:
+    with pytest.raises(CorpusError) as short:
         planned(tiny_inputs, [shown], evaluations=[facts_evaluation()], leave_out=True)
     assert short.value.context["got"] == N_FACTS - 3
     (left,) = planned(tiny_inputs, [{**shown, "samples": 2}], evaluations=[facts_evaluation()], leave_out=True)["facts"]
@@ -428,10 +427,10 @@ def test_profile_paper_ignores_the_seed_so_all_seeds_are_one_set(tiny_inputs: Pa
 def test_the_published_code_needs_the_lines_it_skips_and_uses_them_in_file_order(tiny_inputs: Path) -> None:
     whole = {**MT, "source": "fr", "shots": 4, "samples": 8}
     assert planned(tiny_inputs, [whole], evaluated=frozenset({4, 9, 39}), profile="paper")
-    with pytest.raises(RecipeError, match="the first is line 6") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, [whole], evaluated=frozenset({4, 5}), profile="paper")
     assert caught.value.context["got"].startswith("1 evaluated sentences")
-    with pytest.raises(CorpusError, match="too short") as short:
+    with pytest.raises(CorpusError) as short:
         planned(tiny_inputs, [{**whole, "samples": 9}], profile="paper")
     assert short.value.context["expected"] == "44 sentences (9 x 4, 1 skipped after each)"
 
@@ -442,7 +441,7 @@ def test_kinds_and_options_that_the_published_code_lacks_are_refused_for_profile
     unpaired = {**MT, "paired": False}
     refused = ((text, "kind text"), (FACTS, "kind task"), (budget, "token_budget"), (unpaired, "paired: false"))
     for entry, what in refused:
-        with pytest.raises(RecipeError, match="the published code has no such") as caught:
+        with pytest.raises(RecipeError) as caught:
             planned(tiny_inputs, [entry], profile="paper")
         assert (caught.value.context["got"], caught.value.context["demonstrations"]) == (what, entry["name"])
 

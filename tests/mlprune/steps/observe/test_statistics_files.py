@@ -19,6 +19,7 @@ from mlprune.steps.observe.statistics_files import LAYOUT, SCHEMA, read_block_st
 from mlprune.store.parquet import encode_numeric
 from mlprune.store.records import Artefact
 from mlprune.store.store import Store
+from tests.refusals import refused
 
 N = 5
 
@@ -107,7 +108,7 @@ def test_totals_with_a_missing_or_repeated_part_are_an_error(store: Store) -> No
     ):
         with pytest.raises(StatisticsError, match=message):
             read_block_totals(store, parts, 2, selection=StatisticsSelection())
-    with pytest.raises(StatisticsError, match="missing"):
+    with refused(StatisticsError, block=1, role=""):
         read_block_totals(store, [first, middle, last], 1, selection=StatisticsSelection())
 
 
@@ -139,20 +140,20 @@ def test_blocks_roles_and_other_files_do_not_mix(store: Store) -> None:
 
 def test_a_missing_or_repeated_part_is_an_error(store: Store) -> None:
     first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
-    with pytest.raises(StatisticsError, match="lack demonstrations") as caught:
+    with pytest.raises(StatisticsError) as caught:
         read_block_statistics(store, [first, last], 2)
     assert (caught.value.context["block"], caught.value.context["missing"]) == (2, [2, 3])
-    with pytest.raises(StatisticsError, match="a demonstration twice"):
+    with refused(StatisticsError, block=2, input="fc1"):
         read_block_statistics(store, [first, middle, middle, last], 2)
-    with pytest.raises(StatisticsError, match="missing"):
+    with refused(StatisticsError, block=1, role=""):
         read_block_statistics(store, [first, middle, last], 1)
-    with pytest.raises(StatisticsError, match="missing"):
+    with refused(StatisticsError, block=2, role="contrast"):
         read_block_statistics(store, [first, middle, last], 2, role="contrast")
 
 
 def test_a_damaged_part_is_noticed(store: Store) -> None:
     artefact = part(store, sums(), range(N))
-    with pytest.raises(DamagedArtefactError, match="damaged"):
+    with refused(DamagedArtefactError, expected="00"):
         read_block_statistics(store, [dataclasses.replace(artefact, sha256="00")], 2)
 
 
@@ -173,7 +174,7 @@ def test_a_file_of_a_newer_version_is_refused_in_one_clear_line(store: Store) ->
     columns = store.read_table(part(store, sums(), range(N)))
     data, _ = encode_numeric(columns, dataclasses.replace(LAYOUT, version=LAYOUT.version + 1))
     newer = store.write_bytes("statistics/abc/block-002.part-00000.parquet", data)
-    with pytest.raises(StoreError, match="newer version") as caught:
+    with pytest.raises(StoreError) as caught:
         read_block_statistics(store, [newer], 2)
     assert (caught.value.context["path"], caught.value.context["got"]) == (newer.path, LAYOUT.version + 1)
 

@@ -156,6 +156,6 @@ def test_a_combination_is_planned_after_its_parents(tiny_inputs: Path) -> None:
 def test_more_sparsities_than_a_byte_can_distinguish_are_refused_in_one_line(tiny_inputs: Path) -> None:
     many = [round(number / 1000, 3) for number in range(1, 257)]
     assert len(plan_of(tiny_inputs, {"score": "magnitude", "sparsity": many[:255]}).variants) == 256
-    with pytest.raises(RecipeError, match="too many sparsities") as caught:
+    with pytest.raises(RecipeError) as caught:
         plan_of(tiny_inputs, {"score": "magnitude", "sparsity": many})
     assert (caught.value.context["expected"], caught.value.context["got"][:3]) == ("at most 255", "256")

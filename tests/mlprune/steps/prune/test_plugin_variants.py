@@ -139,7 +139,7 @@ def test_a_plugin_that_returns_nonsense_fails_the_job_and_names_the_layer(tiny_i
     folder = copied_inputs(tiny_inputs, tmp_path)
     nan = CUBIC.replace("inputs.norms.clamp(min=parameters.floor)", "float('nan')")
     plan = plan_file(folder, nan, {**ENTRY, "propagation": "dense"})
-    with pytest.raises(PluginError, match="not finite") as raised:
+    with pytest.raises(PluginError) as raised:
         run_plan(plan, Store(folder / "store"))
     assert raised.value.context["block"] == 0
     assert raised.value.context["source"] == "my_score.py"

@@ -1,5 +1,6 @@
 """Plans of variants: their number, ids and labels."""
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def test_contrast_sets_pair_up_by_seed(tiny_inputs: Path) -> None:
 
 
 def test_a_seed_without_a_contrast_set_is_an_error(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="no set of equal seed") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, recipe_of(CONTRAST, seeds={"mt": [0, 2], "code": [0, 1]}))
     assert (caught.value.context["expected"], caught.value.context["got"]) == ("a set of seed 2", [0, 1])
 
@@ -100,84 +101,95 @@ SPARSEGPT = {"demonstrations": "mono", "score": "sparsegpt", "sparsity": 0.5}
 OWL = {**BASE, "schedule": {"kind": "owl"}}
 
 
-@pytest.mark.parametrize(
-    ("entry", "change"),
-    [
-        (BASE, {"demonstrations": "mt"}),
-        (BASE, {"sparsity": 0.4}),
-        (BASE, {"structure": "matrix"}),
-        (BASE, {"structure": "alpha"}),
-        (BASE, {"structure": "2:4"}),
-        ({**BASE, "structure": "2:4"}, {"permute": True}),
-        (BASE, {"propagation": "sequential"}),
-        (BASE, {"score": "ria"}),
-        (BASE, {"score": "contrast", "contrast": "code"}),
-        (BASE, {"removes": "highest"}),
-        (BASE, {"tokens": "last_shot"}),
-        (BASE, {"samples": 2}),
-        (BASE, {"resample": 0}),
-        (BASE, {"profile": "paper"}),
-        (BASE, {"scope": {"blocks": [0, 1]}}),
-        (BASE, {"scope": {"without_layers": ["fc1"]}}),
-        (BASE, {"schedule": "owl"}),
-        (BASE, {"schedule": {"blocks": {0: 0.25}}}),
-        (BASE, {"schedule": {"layers": {"fc1": 0.25}}}),
-        (BASE, {"schedule": {"block_layers": {"0.fc1": 0.25}}}),
-        ({**BASE, "resample": 0}, {"resample": 1}),
-        ({**BASE, "samples": 2}, {"samples": 3}),
-        ({**BASE, "schedule": {"blocks": {0: 0.25}}}, {"schedule": {"blocks": {1: 0.25}}}),
-        (OWL, {"schedule": {"kind": "owl", "m": 3}}),
-        (OWL, {"schedule": {"kind": "owl", "spread": 0.1}}),
-        (RIA, {"power": 1.0}),
-        (SPARSEGPT, {"damping": 0.1}),
-        (SPARSEGPT, {"structure": "2:4"}),
-        ({**OVER, "aggregate": "mean"}, {"aggregate": "max"}),
-        ({**OVER, "aggregate": "mean"}, {"over": ["mono", "mt"]}),
-        ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [3, 2, 1]}),
-        ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": []}),
-        ({**OVER, "aggregate": "variance"}, {"variance_weight": 0.5}),
-        ({"score": "random", "sparsity": 0.5}, {"seed": 1}),
-    ],
-)
-def test_everything_a_variant_is_made_of_is_in_its_id(
-    tiny_inputs: Path, entry: dict[str, Any], change: dict[str, Any]
-) -> None:
-    first, second = (ids(tiny_inputs, one)[1:] for one in (entry, {**entry, **change}))
-    assert first
-    assert second
-    assert not set(first) & set(second)
+Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
+"""Entries, each with other values of some keys."""
+CHANGES: Pairs = [
+    (BASE, {"demonstrations": "mt"}),
+    (BASE, {"sparsity": 0.4}),
+    (BASE, {"structure": "matrix"}),
+    (BASE, {"structure": "alpha"}),
+    (BASE, {"structure": "2:4"}),
+    ({**BASE, "structure": "2:4"}, {"permute": True}),
+    (BASE, {"propagation": "sequential"}),
+    (BASE, {"score": "ria"}),
+    (BASE, {"score": "contrast", "contrast": "code"}),
+    (BASE, {"removes": "highest"}),
+    (BASE, {"tokens": "last_shot"}),
+    (BASE, {"samples": 2}),
+    (BASE, {"resample": 0}),
+    (BASE, {"profile": "paper"}),
+    (BASE, {"scope": {"blocks": [0, 1]}}),
+    (BASE, {"scope": {"without_layers": ["fc1"]}}),
+    (BASE, {"schedule": "owl"}),
+    (BASE, {"schedule": {"blocks": {0: 0.25}}}),
+    (BASE, {"schedule": {"layers": {"fc1": 0.25}}}),
+    (BASE, {"schedule": {"block_layers": {"0.fc1": 0.25}}}),
+    ({**BASE, "resample": 0}, {"resample": 1}),
+    ({**BASE, "samples": 2}, {"samples": 3}),
+    ({**BASE, "schedule": {"blocks": {0: 0.25}}}, {"schedule": {"blocks": {1: 0.25}}}),
+    (OWL, {"schedule": {"kind": "owl", "m": 3}}),
+    (OWL, {"schedule": {"kind": "owl", "spread": 0.1}}),
+    (RIA, {"power": 1.0}),
+    (SPARSEGPT, {"damping": 0.1}),
+    (SPARSEGPT, {"structure": "2:4"}),
+    ({**OVER, "aggregate": "mean"}, {"aggregate": "max"}),
+    ({**OVER, "aggregate": "mean"}, {"over": ["mono", "mt"]}),
+    ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [3, 2, 1]}),
+    ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": []}),
+    ({**OVER, "aggregate": "variance"}, {"variance_weight": 0.5}),
+    ({"score": "random", "sparsity": 0.5}, {"seed": 1}),
+]
 
 
-@pytest.mark.parametrize(
-    ("entry", "same"),
-    [
-        (BASE, {"scope": {"blocks": "0-2"}}),
-        (BASE, {"scope": {"without_blocks": []}}),
-        ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"without_blocks": [2]}}),
-        ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"blocks": ["0-2", 1], "without_blocks": 2}}),
-        ({**BASE, "scope": {"layers": ["fc2", "fc1"]}}, {"scope": {"layers": ["fc1", "fc2", "fc1"]}}),
-        (BASE, {"schedule": {"kind": "uniform"}}),
-        (OWL, {"schedule": {"kind": "owl", "m": 5, "spread": 0.08}}),
-        ({**BASE, "schedule": {"blocks": {0: 0.25, 1: 0.5}}}, {"schedule": {"blocks": [[1, 0.5], [0, 0.25]]}}),
-        (
-            {**BASE, "schedule": {"block_layers": {"1.fc1": 0.5, "0.fc2": 0.25}}},
-            {"schedule": {"block_layers": [["0.fc2", 0.25], ["1.fc1", 0.5]]}},
-        ),
-        (BASE, {"structure": "row"}),
-        (BASE, {"seed": 4}),
-        (BASE, {"name": "other", "against": []}),
-        (RIA, {"power": 0.5}),
-        (SPARSEGPT, {"damping": 0.01, "structure": "matrix"}),
-        ({**OVER, "aggregate": "mean"}, {"shares": [2, 2, 2]}),
-        ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [2, 4, 6]}),
-        ({**OVER, "aggregate": "variance"}, {"variance_weight": 1}),
-        ({"score": "magnitude", "sparsity": 0.5}, {"tokens": "target", "samples": 2, "resample": 1}),
-        ({"score": "magnitude", "structure": "2:4"}, {"sparsity": 0.5}),
-        ({"score": "magnitude", "structure": "2:4"}, {"permute": False}),
-    ],
-)
-def test_equivalent_entries_give_the_same_id(tiny_inputs: Path, entry: dict[str, Any], same: dict[str, Any]) -> None:
-    assert ids(tiny_inputs, entry) == ids(tiny_inputs, {**entry, **same})
+def ids_of_pairs(folder: Path, pairs: Pairs) -> list[tuple[set[str], set[str]]]:
+    """The ids of each entry without and with the other values, of one plan with all of them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    both = [{**entry, **more} for entry, change in pairs for more in ({}, change)]
+    variants, _ = planned(folder, recipe_of(*({**entry, "name": str(n)} for n, entry in enumerate(both))))
+    for variant_id, variant in variants.items():
+        for entry in variant.entries:
+            found[entry.name].add(variant_id)
+    return [(found[str(2 * n)], found[str(2 * n + 1)]) for n in range(len(pairs))]
+
+
+def test_everything_a_variant_is_made_of_is_in_its_id(tiny_inputs: Path) -> None:
+    for (first, second), (_, change) in zip(ids_of_pairs(tiny_inputs, CHANGES), CHANGES, strict=True):
+        assert first, change
+        assert second, change
+        assert not first & second, change
+
+
+EQUIVALENT: Pairs = [
+    (BASE, {"scope": {"blocks": "0-2"}}),
+    (BASE, {"scope": {"without_blocks": []}}),
+    ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"without_blocks": [2]}}),
+    ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"blocks": ["0-2", 1], "without_blocks": 2}}),
+    ({**BASE, "scope": {"layers": ["fc2", "fc1"]}}, {"scope": {"layers": ["fc1", "fc2", "fc1"]}}),
+    (BASE, {"schedule": {"kind": "uniform"}}),
+    (OWL, {"schedule": {"kind": "owl", "m": 5, "spread": 0.08}}),
+    ({**BASE, "schedule": {"blocks": {0: 0.25, 1: 0.5}}}, {"schedule": {"blocks": [[1, 0.5], [0, 0.25]]}}),
+    (
+        {**BASE, "schedule": {"block_layers": {"1.fc1": 0.5, "0.fc2": 0.25}}},
+        {"schedule": {"block_layers": [["0.fc2", 0.25], ["1.fc1", 0.5]]}},
+    ),
+    (BASE, {"structure": "row"}),
+    (BASE, {"seed": 4}),
+    (BASE, {"against": []}),
+    (RIA, {"power": 0.5}),
+    (SPARSEGPT, {"damping": 0.01, "structure": "matrix"}),
+    ({**OVER, "aggregate": "mean"}, {"shares": [2, 2, 2]}),
+    ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [2, 4, 6]}),
+    ({**OVER, "aggregate": "variance"}, {"variance_weight": 1}),
+    ({"score": "magnitude", "sparsity": 0.5}, {"tokens": "target", "samples": 2, "resample": 1}),
+    ({"score": "magnitude", "structure": "2:4"}, {"sparsity": 0.5}),
+    ({"score": "magnitude", "structure": "2:4"}, {"permute": False}),
+]
+
+
+def test_equivalent_entries_give_the_same_id(tiny_inputs: Path) -> None:
+    for (first, second), (_, same) in zip(ids_of_pairs(tiny_inputs, EQUIVALENT), EQUIVALENT, strict=True):
+        assert first == second, same
+        assert first, same
 
 
 def test_dtype_and_batch_tokens_are_part_of_the_ids_that_depend_on_them(tiny_inputs: Path) -> None:
@@ -195,7 +207,7 @@ def test_dtype_and_batch_tokens_are_part_of_the_ids_that_depend_on_them(tiny_inp
 
 def test_m_has_to_divide_the_inputs_of_every_layer(tiny_inputs: Path) -> None:
     assert len(ids(tiny_inputs, {"score": "magnitude", "structure": "8:16"})) == 2
-    with pytest.raises(RecipeError, match="does not divide") as caught:
+    with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, recipe_of({"score": "magnitude", "structure": "16:32"}))
     assert (caught.value.context["layer"], caught.value.context["got"]) == ("self_attn.q_proj", 32)
 

@@ -153,7 +153,7 @@ def test_a_damaged_statistics_file_is_an_error(method_run: FinishedRun, copied_s
 def test_variants_that_are_not_only_masks_are_refused(method_run: FinishedRun, name: str, got: str) -> None:
     variant = method_run.labelled("dense") if name == "dense" else method_run.named(name)[0]
     record = method_run.store.require("variants", variant.id)
-    with pytest.raises(BadInputError, match="only masks can be rebuilt") as caught:
+    with pytest.raises(BadInputError) as caught:
         verify_variant(method_run.store, record, method_run.folder / "model")
     assert caught.value.context["got"] == got
 
@@ -161,7 +161,7 @@ def test_variants_that_are_not_only_masks_are_refused(method_run: FinishedRun, n
 def test_a_folder_with_another_model_is_refused(method_run: FinishedRun, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "other", seed=1)
     (variant,) = method_run.named("ria", "dense")
-    with pytest.raises(BadInputError, match="another model") as caught:
+    with pytest.raises(BadInputError) as caught:
         verify_variant(method_run.store, method_run.store.require("variants", variant.id), other)
     assert caught.value.context["expected"] == method_run.plan.model.base_model_id
 

@@ -181,7 +181,7 @@ def test_a_rung_has_fewer_items_than_the_split(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs)
     config = parse(tiny_inputs).searches[0]
     from_recipe.check_size(spec, config.model_copy(update={"rungs": (spec.n_items - 1,)}))
-    with pytest.raises(RecipeError, match="a rung has all items") as caught:
+    with pytest.raises(RecipeError) as caught:
         from_recipe.check_size(spec, config.model_copy(update={"rungs": (2, spec.n_items)}))
     assert caught.value.context["got"] == [spec.n_items]
     assert replace(spec, rungs=(3, None)).settings.rung_items == (6, 2 * spec.n_items)

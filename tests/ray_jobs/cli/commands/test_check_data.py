@@ -31,7 +31,7 @@ def test_the_table_fits_into_80_cells_and_shows_language_split_n_and_first(tmp_p
 
 def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path) -> None:
     (tmp_path / "notes.md").touch()
-    with pytest.raises(CorpusError, match="no layout is recognised") as caught:
+    with pytest.raises(CorpusError) as caught:
         describe_data(tmp_path)
     assert caught.value.context["got"] == ["notes.md"]
     assert caught.value.context["page"] == "docs/data.md"

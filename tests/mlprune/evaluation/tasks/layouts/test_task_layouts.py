@@ -13,6 +13,7 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, rows_at
 from mlprune.evaluation.tasks.task_files import TaskData, read_items
 from tests.published_data import PUBLISHED, WORDS, N, Published, csv_tabs, fact_row, json_lines, xcopa, xnli_archive
+from tests.refusals import refused
 
 MARK = b"\xef\xbb\xbf"
 TEXT = {name: published for name, published in PUBLISHED.items() if published.is_text}
@@ -152,7 +153,7 @@ def test_a_table_of_paraphrases_is_not_one_of_inferences(tmp_path: Path) -> None
 def test_two_layouts_or_files_for_a_language_and_split_are_ambiguous(tmp_path: Path) -> None:
     xnli_archive(tmp_path)
     json_lines(tmp_path / "fr.test.jsonl", [{"id": 1, "premise": "p", "hypothesis": "h", "label": 0}])
-    with pytest.raises(TaskFileError, match="several files") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
     assert caught.value.context["got"] == [
         f"task_files: {tmp_path}/fr.test.jsonl",
@@ -183,7 +184,7 @@ def test_questions_on_a_paragraph_share_its_different_answers_and_are_a_cluster(
 )
 def test_a_file_that_is_not_in_the_format_of_squad_is_one_error(tmp_path: Path, text: str) -> None:
     (tmp_path / "xquad.en.json").write_text(text)
-    with pytest.raises(TaskFileError, match="format of SQuAD") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("xquad_spans", tmp_path, language="en", split="test")
     assert caught.value.context["file"] == str(tmp_path / "xquad.en.json")
 
@@ -198,12 +199,12 @@ def test_pairs_of_one_sentence_are_a_cluster_and_the_phenomenon_a_category(tmp_p
 def test_a_missing_language_or_split_names_the_ones_there_are(tmp_path: Path) -> None:
     xcopa(tmp_path)
     for language, split in (("en", "test"), ("sw", "train")):
-        with pytest.raises(TaskFileError, match="no such language or split") as caught:
+        with refused(TaskFileError, expected="xcopa: dev in sw zh, test in sw zh", task="xcopa") as caught:
             read_items("xcopa", tmp_path, language=language, split=split)
         context = caught.value.context
         assert context["expected"] == "xcopa: dev in sw zh, test in sw zh"
         assert (context["task"], context["language"], context["page"]) == ("xcopa", language, "docs/data.md")
-    with pytest.raises(TaskFileError, match="no file has this language") as caught:
+    with refused(TaskFileError, language="en", expected="one file") as caught:
         TASK_LAYOUTS["xcopa"].rows(tmp_path, "en", "test")
 
 
@@ -224,7 +225,7 @@ def test_a_language_is_read_under_the_tag_that_it_has_in_parallel_text(tmp_path:
         (tmp_path / f"Belebele/{published}.jsonl").rename(tmp_path / f"Belebele/{code}.jsonl")
     for language in ("asm_Beng", "as", "npi_Latn"):
         assert read_items("belebele", tmp_path, language=language, split="test").items
-    with pytest.raises(TaskFileError, match="no such language"):
+    with refused(TaskFileError, language="ne", expected="belebele: test in asm-Beng ne-Latn"):
         read_items("belebele", tmp_path, language="ne", split="test")
 
 
@@ -237,7 +238,7 @@ def test_a_wrong_row_names_task_language_split_file_and_example(tmp_path: Path) 
     PUBLISHED["paws-x"].write(tmp_path)
     path = tmp_path / "x-final/fr/dev_2k.tsv"
     path.write_text(path.read_text() + "0\tencore\tencore\t1\n")
-    with pytest.raises(TaskFileError, match="id occurs twice") as caught:
+    with pytest.raises(TaskFileError) as caught:
         read_items("paws_x", tmp_path, language="fr", split="dev")
     names = ("task", "language", "split", "file", "example")
     assert [caught.value.context[name] for name in names] == ["paws_x", "fr", "dev", str(path), 0]
@@ -248,5 +249,5 @@ def test_a_wrong_row_names_task_language_split_file_and_example(tmp_path: Path) 
 def test_a_damaged_archive_is_one_error(tmp_path: Path, data: bytes) -> None:
     for name in ("a.zip", "a.tar.gz"):
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(TaskFileError, match="archive cannot be read"):
+        with refused(TaskFileError, language="fr", task="xnli"):
             read_items("xnli", tmp_path / name, language="fr", split="dev")
