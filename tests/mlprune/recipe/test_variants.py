@@ -210,9 +210,8 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
     return None
 
 
-@pytest.mark.parametrize("place", ["variants.0", "variants.3", "variants.4"])
-def test_every_value_of_every_key_gives_a_recipe_or_one_line(place: str) -> None:
+def test_every_value_of_every_key_gives_a_recipe_or_one_line() -> None:
     for key in sorted({*VariantConfig.model_fields, "exclude"}):
-        wrong = [err for value in ODD_VALUES if (err := complaint(with_keys(place, **{key: value}))) is not None]
+        wrong = [err for value in ODD_VALUES if (err := complaint(with_keys("variants.0", **{key: value}))) is not None]
         assert wrong
         assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)
