@@ -14,7 +14,6 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from transformers import Cache
 
 from mlprune.errors import ModelError
 from mlprune.models.families.checks import oriented
@@ -53,6 +52,8 @@ def pass_by(
     A cache gets a placeholder of one number per token, because the model's code sizes the masks of later tokens by the
     first block of each kind.
     """
+    from transformers import Cache  # noqa: PLC0415 - a plan imports this module, and the library takes seconds
+
     n_rows, n_tokens, _ = hidden_states.shape
     for cache in (value for value in (*args, *kwargs.values()) if isinstance(value, Cache)):
         placeholder = hidden_states.new_zeros(n_rows, 1, n_tokens, 1)

@@ -230,8 +230,11 @@ def publish_variants(
 
 
 def _require_changes(variant: Record) -> None:
-    """Refuse the dense model, which has nothing to publish."""
+    """Refuse the dense model, which has nothing to publish, and variants without blocks, which have no masks."""
     row = variant.rows["variants"][0]
+    if row.get("removed_blocks"):
+        message = "a variant without some blocks has no masks to publish"
+        raise BadInputError(message, variant_id=variant.id, next="write a smaller model folder with mlprune export")
     if row["mask_sha256"] is None and not row["weights_changed"]:
         raise BadInputError("the dense model has no changes to publish", variant_id=variant.id)
 

@@ -92,7 +92,8 @@ def verify_variant(store: Store, record: Record, model_path: Path) -> Verificati
         parent = verify_variant(store, store.require("variants", record.parent(UNQUANTISED)), model_path)
         return Verification(record.id, as_str(row["mask_sha256"]), parent.rebuilt)
     if row["mask_sha256"] is None or row["weights_changed"]:
-        got = "changed weights" if row["mask_sha256"] is not None else "the dense model"
+        without_masks = "removed blocks" if row.get("removed_blocks") else "the dense model"
+        got = "changed weights" if row["mask_sha256"] is not None else without_masks
         raise BadInputError("only masks can be rebuilt", variant_id=record.id, expected="a masked variant", got=got)
     if reads_unstored_statistics(record):
         expected = "a variant of dense propagation, or of a method that reads sums of squares"

@@ -79,7 +79,10 @@ def test_an_entry_is_not_named_like_the_dense_model(section: str) -> None:
         ({"evaluations": [{"task": "xnli", "path": "p", "languages": "en"}]}, "a list"),
         ({"variants": {"score": "wanda"}}, "a list"),
         ({"model": "facebook/xglm-564M"}, "keys and values"),
-        ({"variants": [{"score": "magnitude", "structure": "rows"}]}, "['row', 'matrix', 'alpha', 'units', 'N:M']"),
+        (
+            {"variants": [{"score": "magnitude", "structure": "rows"}]},
+            "['row', 'matrix', 'alpha', 'units', 'blocks', 'N:M']",
+        ),
         ({"model": {"path": ""}}, "a text of at least 1 characters"),
         ({"corpus": {"kind": 3}}, "'parallel_text' or 'cldr'"),
     ],

@@ -23,6 +23,8 @@ from mlprune.recipe import VariantConfig
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.steps.export.export import export_variant, remove_blocks
 from mlprune.steps.export.masked_model import load_masked_model
+from mlprune.steps.publish.publish import Publication, publish_variants
+from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import removed_blocks
 from tests.scored_texts import scored, scored_alone, some_texts
 from tests.tiny_models import PAD, save_tiny_model, tiny_model
@@ -208,6 +210,20 @@ def test_what_needs_masks_is_refused_when_it_is_planned(blocks_run: FinishedRun)
     for entry in (few, {"score": "given", "scope": {"blocks": ["0-4"]}}):
         with pytest.raises(RecipeError, match="no block, or all"):
             plan_with(blocks_run.folder, variants=[entry])
+
+
+def test_masks_of_removed_blocks_are_neither_verified_nor_published(blocks_run: FinishedRun, tmp_path: Path) -> None:
+    record = blocks_run.store.require("variants", blocks_run.named("given")[0].id)
+    model = blocks_run.folder / "model"
+    with pytest.raises(BadInputError) as caught:
+        verify_variant(blocks_run.store, record, model)
+    assert caught.value.context["got"] == "removed blocks"
+    with pytest.raises(BadInputError) as caught:
+        publish_variants(
+            blocks_run.store, [Publication(record.id, "blocks")], {record.parent("base_model"): model}, tmp_path / "out"
+        )
+    assert caught.value.context["variant_id"] == record.id
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
