@@ -284,7 +284,7 @@ CASES: Mapping[str, Case] = {
     "figures": Case(_to_folder("figures", "--format", "svg", option="--out")),
     "notebook": Case(
         lambda scene, work: (
-            *("notebook", "--jupyter", "--no-open", "--out", str(work / "out" / "notebook.ipynb")),
+            *("notebook", "--jupyter", "--no-open", "--out", str(work / "out")),
             *("--store", str(work / "store")),
         ),
         writes_once=True,
