@@ -257,9 +257,7 @@ def written_out(hidden: Tensor, weight: Tensor, state: int, target: int, *, bias
         )
         logit += 0.0 if bias is None else bias[token].item()
         logits.append(logit if cap is None else cap * math.tanh(logit / cap))
-    highest = max(logits)
-    total = highest + math.log(sum(math.exp(logit - highest) for logit in logits))
-    return logits[target] - total, logits.index(highest) == target
+    return plain_score(logits, target)
 
 
 @settings(deadline=None, max_examples=25)
