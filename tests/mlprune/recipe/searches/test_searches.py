@@ -1,5 +1,6 @@
-"""One search of a recipe: what is accepted, and one clear line for every mistake."""
+"""Searches and sensitivity analyses of a recipe."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,12 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe.searches import trials
+from mlprune.recipe.searches.search_checks import evaluations_of_task, measured
+from mlprune.recipe.searches.trials import check_points, with_keys
 from mlprune.search.registry import SEARCH_METHODS
-from tests.search_recipes import BASE, search_recipe, sensitivity_recipe
+from tests.refusals import refused
+from tests.search_recipes import BASE, SEARCH, search_recipe, sensitivity_recipe
 
 LEVELS = {"per": "block", "values": [0.3, 0.5, 0.7]}
 WITH_RUNGS = [name for name, method in SEARCH_METHODS.items() if method.uses_rungs]
@@ -19,9 +24,8 @@ def parse(**changes: Any) -> Recipe:
 
 
 def error_of(**changes: Any) -> RecipeError:
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError) as caught:
         parse(**changes)
-    assert "\n" not in str(caught.value)
     return caught.value
 
 
@@ -44,7 +48,6 @@ def test_lists_of_a_search_do_not_multiply_out() -> None:
 @pytest.mark.parametrize(
     ("changes", "key", "context"),
     [
-        ({"foo": 1}, "searches.0.foo", {"got": "foo"}),
         ({"base": {**BASE, "scor": 1}}, "searches.0.base.scor", {"nearest": "score"}),
         ({"base": {**BASE, "name": "x"}}, "searches.0.base.name", {}),
         ({"base": {**BASE, "score": "wandaa"}}, "searches.0.base.score", {"nearest": "wanda"}),
@@ -55,7 +58,6 @@ def test_lists_of_a_search_do_not_multiply_out() -> None:
         ({"levels": None, "space": {"sparsity": 0.3}}, "searches.0.space.sparsity", {"expected": "a list"}),
         ({"levels": None, "space": {"sparsity": [0.3, 1.5]}}, "searches.0.space.sparsity", {"got": 1.5}),
         ({"levels": None, "space": {"sparsity": ["0.3"]}}, "searches.0.space.sparsity", {"expected": "a number"}),
-        ({"levels": {**LEVELS, "per": "head"}}, "searches.0.levels.per", {"got": "head"}),
         ({"minimise": "perplexity(all"}, "searches.0.minimise", {"position": 11}),
         ({"where": ["english < 3"]}, "searches.0.where.0", {"position": 9}),
         ({"minimise": "accuracy(all)"}, "searches.0.minimise", {"expected": ["perplexity"]}),
@@ -68,8 +70,6 @@ def test_lists_of_a_search_do_not_multiply_out() -> None:
         ({"method": "randm"}, "searches.0.method.kind", {"nearest": "random"}),
         ({"method": {"kind": "random", "etaa": 3}}, "searches.0.method.etaa", {}),
         ({"compare": ["dpl"]}, "searches.0.compare.0", {"got": "dpl"}),
-        ({"budget": {"variants": 0}}, "searches.0.budget.variants", {"got": 0}),
-        ({"rungs": [0]}, "searches.0.rungs.0", {"got": 0}),
         ({"name": "dense"}, "searches.0.name", {}),
     ],
 )
@@ -150,9 +150,7 @@ def test_single_values_stand_for_lists_and_blocks_are_the_default() -> None:
         ({"base": {**BASE, "scor": "x"}}, "key='sensitivity.0.base.scor'"),
         ({"base": {**BASE, "score": "wandaa"}}, "key='sensitivity.0.base.score'"),
         ({"base": {**BASE, "demonstrations": "x"}}, "key='sensitivity.0.base.demonstrations'"),
-        ({"by": "head"}, "key='sensitivity.0.by.0'"),
         ({"by": ["block", "block"]}, "different ones"),
-        ({"sparsity": 0}, "key='sensitivity.0.sparsity.0'"),
         ({"tasks": ["facts"]}, "key='sensitivity.0.tasks'"),
         ({"split": "dv"}, "key='sensitivity.0.split'"),
         ({"tasks": ["perplexity"], "split": "dv"}, "key='sensitivity.0.split'"),
@@ -170,3 +168,132 @@ def test_block_influence_is_measured_on_sets_of_one_language() -> None:
     recipe = sensitivity_recipe(influence=["fr"])
     recipe["demonstrations"].append({"name": "fr", "kind": "monolingual", "language": ["fr", "sw"]})
     assert parse_recipe(recipe, folder=Path()).sensitivity[0].influence == ("fr",)
+
+
+FACTS: dict[str, Any] = {"task": "facts", "path": "corpus", "languages": ["en", "fr"]}
+PAIRS: dict[str, Any] = {"task": "translation", "path": "corpus", "pairs": ["fr-en"]}
+
+
+def parse_evaluated(*evaluations: dict[str, Any], **changes: Any) -> Recipe:
+    on_both = [{**entry, "split": split} for split in ("dev", "test") for entry in evaluations]
+    return parse_recipe({**search_recipe(**{"minimise": None, **changes}), "evaluations": on_both}, folder=Path())
+
+
+def test_measures_get_the_task_of_the_search_and_the_metric_of_their_task() -> None:
+    recipe = parse_evaluated(
+        FACTS, PAIRS, maximise="all + translation.bleu(fr-en)", where="fr-en >= 1", task="translation"
+    )
+    got = [(one.task, one.metric, str(one.group), one.key) for one in measured(recipe.searches[0], recipe.evaluations)]
+    assert got == [
+        ("translation", "chrf", "fr-en", "where"),
+        ("translation", "chrf", "all", "maximise"),
+        ("translation", "bleu", "fr-en", "maximise"),
+    ]
+    recipe = parse_evaluated(FACTS, maximise="worst")
+    assert [one.metric for one in measured(recipe.searches[0], recipe.evaluations)] == ["accuracy"]
+
+
+def test_several_tasks_need_a_choice() -> None:
+    with pytest.raises(RecipeError, match=r"several tasks: add task, one of \['facts', 'translation'\]"):
+        parse_evaluated(FACTS, PAIRS, maximise="all")
+    assert parse_evaluated(FACTS, PAIRS, maximise="facts.accuracy(all)").searches
+
+
+def test_the_first_evaluation_of_a_task_counts_with_its_first_options_and_its_other_languages() -> None:
+    both = {**FACTS, "rule": ["candidate_sum", "mean"], "limit": 20}
+    recipe = parse_evaluated(both, {**both, "languages": ["sw"], "rule": "candidate_sum"}, FACTS, maximise="sw")
+    chosen = evaluations_of_task(recipe.evaluations, "facts", split="dev")
+    assert [(one.languages, one.rule, one.limit) for one in chosen] == [
+        (("en", "fr"), ("candidate_sum",), 20),
+        (("sw",), ("candidate_sum",), 20),
+    ]
+
+
+@pytest.mark.parametrize("group", ["rank_consistency(all)", "rank_consistency(fr)"])
+def test_rank_consistency_needs_english(group: str) -> None:
+    assert parse_evaluated(FACTS, maximise=group).searches
+    with pytest.raises(RecipeError, match="no English"):
+        parse_evaluated({**FACTS, "languages": ["fr"]}, maximise=group)
+
+
+def test_english_has_no_rank_consistency() -> None:
+    with pytest.raises(RecipeError, match="English has no value"):
+        parse_evaluated(FACTS, maximise="rank_consistency(english)")
+
+
+def test_scripts_and_classes_are_those_of_languages_outside_english() -> None:
+    assert parse_evaluated(PAIRS, maximise="script:Latn").searches
+    assert parse_evaluated(FACTS, maximise="class:5").searches
+    with pytest.raises(RecipeError, match="no language of the group script:Latn"):
+        parse_evaluated({**FACTS, "languages": ["en", "zh"]}, maximise="script:Latn")
+
+
+def text_of_error(recipe: dict[str, Any]) -> str:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(recipe, folder=Path())
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["blocks", "blocks-uniform", "blocks-owl"])
+def test_the_names_of_a_search_and_its_comparators_are_free(name: str) -> None:
+    variant = {"name": name, "score": "magnitude", "sparsity": 0.5}
+    assert repr(name) in text_of_error({**search_recipe(), "variants": [variant]})
+
+
+def test_two_searches_have_different_names() -> None:
+    assert "'blocks'" in text_of_error({**search_recipe(), "searches": [SEARCH, SEARCH]})
+
+
+def test_a_search_and_an_analysis_have_different_names() -> None:
+    analysis = sensitivity_recipe(name="blocks")["sensitivity"]
+    assert "'blocks'" in text_of_error({**search_recipe(), "sensitivity": analysis})
+
+
+def test_the_sets_of_a_space_are_known() -> None:
+    base = {key: value for key, value in BASE.items() if key != "demonstrations"}
+    space = {"demonstrations": ["mt", "nt"]}
+    assert "searches.0.space.demonstrations" in text_of_error(search_recipe(base=base, space=space))
+    over = {**base, "over": ["mt", "nt"], "aggregate": "mean"}
+    assert "searches.0.base.over" in text_of_error(search_recipe(base=over))
+
+
+@pytest.mark.parametrize("make", [search_recipe, sensitivity_recipe])
+def test_a_name_that_stands_for_several_sets_is_refused(make: Callable[..., dict[str, Any]]) -> None:
+    recipe = make()
+    recipe["demonstrations"][0]["source"] = ["fr", "sw"]
+    assert "base.demonstrations: every trial is one variant, which reads one set, got mt with 2 sets" in text_of_error(
+        recipe
+    )
+    both = {**BASE, "over": ["mt", "code"], "aggregate": "mean"}
+    del both["demonstrations"]
+    together = make(base=both)
+    together["demonstrations"].append({"name": "code", "kind": "code", "path": "code"})
+    assert parse_recipe(together, folder=Path())
+    together["demonstrations"][1]["seed"] = 1
+    assert "reads sets of one seed, got mt and code with 2 seeds" in text_of_error(together)
+
+
+def test_a_key_with_a_dot_is_set_in_its_section_and_the_entry_is_not_changed() -> None:
+    entry = {"score": "wanda", "schedule": {"kind": "owl", "m": 3}}
+    changed = with_keys(entry, {"schedule.spread": 0.1, "score": "ria", "scope.blocks": [1]})
+    expected = {"score": "ria", "schedule": {"kind": "owl", "m": 3, "spread": 0.1}, "scope": {"blocks": [1]}}
+    assert changed == expected
+    assert entry == {"score": "wanda", "schedule": {"kind": "owl", "m": 3}}
+
+
+def test_a_section_that_is_one_word_is_its_kind() -> None:
+    assert with_keys({"schedule": "owl"}, {"schedule.m": 4})["schedule"] == {"kind": "owl", "m": 4}
+
+
+def test_of_a_large_space_every_pair_of_values_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = {"sparsity": [0.1, 0.2, 0.5], "score": ["magnitude", "random"], "structure": ["row", "matrix", "2:4"]}
+    monkeypatch.setattr(trials, "MAX_CHECKED", 10)
+    with pytest.raises(ValueError, match=r"structure 2:4 has sparsity 0.5, got 0.1 \(with sparsity: 0.1"):
+        check_points({}, space, None)
+    check_points({}, {**space, "structure": ["row", "matrix", "alpha"]}, None)
+
+
+def test_of_a_large_axis_every_value_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trials, "MAX_CHECKED", 2)
+    with pytest.raises(ValueError, match="less than 1"):
+        check_points({"score": "magnitude"}, {"sparsity": [0.1, 0.2, 1.0]}, None)
