@@ -290,15 +290,12 @@ LABEL = '{"id": 1, "prompt": "a <mask>", "candidates": ["b"], "answer": "c"}\n'
 
 BAD: dict[str, tuple[Change, list[str]]] = {
     "no model": (edit("model.path", "./none"), ["not a folder", "none"]),
-    "a model that is a file": (edit("model.path", "corpus/fr.txt"), ["not a folder", "a file"]),
     "no corpus": (edit("corpus.path", "none"), ["not parallel text", "none"]),
     "no such language": (edit("demonstrations.0.source", "es"), ["no such language", "es.txt"]),
     "misaligned files": (write("corpus/en.txt", "one\n"), ["not aligned", "40 lines", "1 lines"]),
     "an empty sentence": (write("corpus/fr.txt", lines_with(7, " ")), ["empty sentence", "line=7"]),
-    "an empty corpus": (write("corpus/fr.txt", ""), ["empty sentence", "line=1"]),
     "too few sentences": (edit("demonstrations.0.samples", 30), ["too short", "60 sentences", "got=40"]),
     "too long": (edit("demonstrations.0.max_tokens", 65), ["positions", "at most 64", "got=65"]),
-    "an unknown name": (edit("variants.0.demonstrations", "mtt"), ["'mtt'", "nearest='mt'"]),
     "a structure that does not fit": (
         edit("variants.0", {"score": "magnitude", "structure": "3:5"}),
         ["divide", "got=5"],
@@ -306,8 +303,6 @@ BAD: dict[str, tuple[Change, list[str]]] = {
     "no task folder": (edit("evaluations.0.path", "none"), ["no task file", "none"]),
     "no task file": (edit("evaluations.0.split", "dev"), ["no task file", "en.dev.jsonl"]),
     "a wrong answer": (write("facts/fr.test.jsonl", LABEL), ["answer is not a candidate", "line=1", "fr.test.jsonl"]),
-    "an empty task file": (write("facts/fr.test.jsonl", ""), ["no items", "fr.test.jsonl"]),
-    "no JSON": (write("facts/fr.test.jsonl", "{\n"), ["not JSON", "line=1"]),
 }
 
 
