@@ -41,7 +41,6 @@ def refused(*words: str, kind: str, **changes: Any) -> None:
     with pytest.raises(RecipeError) as caught:
         the_entry(kind, **changes)
     message = str(caught.value)
-    assert "\n" not in message
     for word in ("demonstrations.1", *words):
         assert word in message
 
