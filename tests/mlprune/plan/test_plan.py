@@ -192,13 +192,16 @@ def test_batch_tokens_and_dtype_change_the_ids_of_computed_results(
 
 
 def test_two_runs_of_one_recipe_give_the_same_bytes(method_run: FinishedRun, tmp_path: Path) -> None:
-    """The runs of the other recipes are compared with pinned hashes."""
-    folder = copied_inputs(method_run.folder, tmp_path / "elsewhere")
+    """The second one makes every second variant, in another folder; only its own record is another one."""
+    recipe = method_recipe()
+    recipe["variants"] = [entry for entry in recipe["variants"][::2] if "of" not in entry]
+    recipe["evaluations"] = []
     store = Store(tmp_path / "store")
-    run_here(write_recipe(folder, method_recipe()), store)
+    run_here(write_recipe(copied_inputs(method_run.folder, tmp_path / "elsewhere"), recipe), store)
     first, second = contents(method_run.store), contents(store)
-    assert list(first) == list(second)
-    assert [path for path, data in first.items() if second[path] != data] == []
+    other = {path.split("/")[1] for path in second.keys() - first.keys()}
+    assert other == {"recipes"}
+    assert [path for path in second.keys() & first.keys() if second[path] != first[path]] == []
 
 
 def test_a_recipe_without_variants_and_evaluations_has_a_plan(tiny_inputs: Path) -> None:
