@@ -203,6 +203,7 @@ def test_layers_are_searched_or_a_pair_or_several() -> None:
         ([{**LRP2, "layers": [2, 1]}], "the lower block of a pair comes first"),
         ([{**LRP2, "layers": [[0, 1], [1, 1]]}], "the lower block of a pair comes first"),
         ([{**LRP2, "layers": []}], "needs a pair"),
+        ([{**LRP2, "layers": [0, 1, 2]}], "baselines.0.layers"),
         ([SMALL, SMALL], "the same name as another entry: 'small'"),
         ([{**SMALL, "against": ["smal"]}], "key='baselines.0.against', got='smal'"),
         ([{**SMALL, "against": ["small"]}], "key='baselines.0.against', got='small'"),
