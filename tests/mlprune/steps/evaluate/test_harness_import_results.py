@@ -145,10 +145,10 @@ def test_numbers_and_texts_that_do_not_fit_the_catalog_are_refused(
     assert store.record_names() == []
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e308, 2**53])
-def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path, value: float) -> None:
-    imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))
-    assert len(store.record_names()) == 1
+def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf"), -1e308, 2**53):
+        imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))
+    assert len(store.record_names()) == 4
     assert check(store) == ([], [])
 
 

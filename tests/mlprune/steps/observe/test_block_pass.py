@@ -198,8 +198,7 @@ def test_the_statistics_are_those_of_the_usual_pass_byte_for_byte(
         assert run.store.read_bytes(artefact) == store.read_bytes(artefact)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("n_shards", [1, 3])
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (3, 1)])
 def test_threads_shards_and_masks_left_on_the_chain_change_no_byte(
     block_run: FinishedRun, tmp_path: Path, n_shards: int, n_threads: int
 ) -> None:

@@ -1,8 +1,8 @@
 """Variants without whole blocks: plan, choice, evaluation, export and load, against models of transformers."""
 
+import functools
 import json
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,14 @@ from tests.tiny_recipes import (
 )
 
 N_BLOCKS = 5
+N_SHARDS = {"xglm": 1, "llama": 3, "gemma3_text": 1, "bloom": 3}
+"""Family -> shards of the chain on which its variants are run."""
+RunOf = Callable[[str], FinishedRun]
 
 
-def blocks_recipe() -> dict[str, Any]:
+def blocks_recipe(*, is_evaluated: bool = True) -> dict[str, Any]:
     """Every score, also with a scope, and two draws."""
-    recipe = small_recipe()
+    recipe = small_recipe() if is_evaluated else {**small_recipe(), "evaluations": []}
     blocks = {"structure": "blocks", "sparsity": 0.4}
     recipe["variants"] = [
         {"name": "influence", "score": "block_influence", "demonstrations": "mt", **blocks, "against": ["random"]},
@@ -54,16 +57,27 @@ def blocks_recipe() -> dict[str, Any]:
     return recipe
 
 
-def run_of(family: str, inputs: Path, folder: Path) -> FinishedRun:
-    copied_inputs(inputs, folder)
-    save_tiny_model(folder / "model", family, seed=3, blocks=N_BLOCKS)
-    return finished_run(folder, blocks_recipe(), name="blocks")
+@pytest.fixture(scope="module")
+def run_of(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOf:
+    """The finished run of the recipe on a model of a family; only that of XGLM has evaluations."""
+
+    @functools.cache
+    def finished(family: str) -> FinishedRun:
+        folder = copied_inputs(tiny_inputs, tmp_path_factory.mktemp(family))
+        save_tiny_model(folder / "model", family, seed=3, blocks=N_BLOCKS)
+        return finished_run(folder, blocks_recipe(is_evaluated=family == "xglm"), name="blocks")
+
+    return finished
 
 
-@pytest.fixture(scope="module", params=["xglm", "llama", "gemma3_text", "bloom"])
-def blocks_run(request: pytest.FixtureRequest, tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The finished run of the recipe on a model of a family."""
-    return run_of(request.param, tiny_inputs, tmp_path_factory.mktemp(request.param))
+@pytest.fixture(scope="module", params=N_SHARDS)
+def blocks_run(request: pytest.FixtureRequest, run_of: RunOf) -> FinishedRun:
+    return run_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def xglm_run(run_of: RunOf) -> FinishedRun:
+    return run_of("xglm")
 
 
 def blocks_of(run: FinishedRun, name: str) -> list[tuple[int, ...]]:
@@ -143,13 +157,12 @@ PROMPTS = [[1, 50, 60, 70, 80], [1, 9], [7], [1, 100, 101, 102, 103, 104, 105]]
 PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
 
 
-@pytest.mark.parametrize("n_shards", [1, 3])
-def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp_path: Path, n_shards: int) -> None:
+def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp_path: Path) -> None:
     """With caches of shared prefixes, also if the first block, whose cache sizes the masks, is removed."""
     folder = blocks_run.folder / "model"
     prompts = [*PROMPTS, *([*PREFIX, *prompt[1:], 8] for prompt in PROMPTS)]
-    decoded = partial(greedy_decode, prompts=prompts, max_new_tokens=6, stop_id=-1, pad_id=PAD)
-    chain = local_chain(folder, n_shards=n_shards)
+    decoded = functools.partial(greedy_decode, prompts=prompts, max_new_tokens=6, stop_id=-1, pad_id=PAD)
+    chain = local_chain(folder, n_shards=N_SHARDS[inspect_model(folder).family])
     dense = decoded(chain)
     for name in ("influence", "given"):
         (variant,) = blocks_run.named(name)
@@ -164,9 +177,9 @@ def test_a_chain_scores_and_decodes_like_the_export(blocks_run: FinishedRun, tmp
     assert decoded(chain) == dense
 
 
-def test_the_catalog_has_the_blocks_and_the_share_of_their_weights(blocks_run: FinishedRun) -> None:
-    (given,) = blocks_run.named("given")
-    with Catalog.in_memory(blocks_run.store) as catalog:
+def test_the_catalog_has_the_blocks_and_the_share_of_their_weights(xglm_run: FinishedRun) -> None:
+    (given,) = xglm_run.named("given")
+    with Catalog.in_memory(xglm_run.store) as catalog:
         rows = {row["variant_id"]: row for row in catalog.query("FROM variants")}
         labels = {row["variant_id"]: str(row["label"]) for row in catalog.query("FROM described_variants")}
         evaluated = {row["variant_id"] for row in catalog.query("FROM evaluations")}
@@ -176,16 +189,16 @@ def test_the_catalog_has_the_blocks_and_the_share_of_their_weights(blocks_run: F
     assert (row["n_removed_blocks"], row["removed_blocks"]) == (2, [0, 3])
     assert row["achieved_sparsity"] == pytest.approx(0.4)
     assert "blocks" in labels[given.id]
-    planned = set(blocks_run.plan.variants)
+    planned = set(xglm_run.plan.variants)
     assert evaluated == planned
-    assert planned - compared == {one.id for one in blocks_run.plan.variants.values() if one.is_dense}
-    influence, draws = blocks_run.named("influence"), blocks_run.named("random")
+    assert planned - compared == {one.id for one in xglm_run.plan.variants.values() if one.is_dense}
+    influence, draws = xglm_run.named("influence"), xglm_run.named("random")
     assert rows[influence[0].id]["demonstration_set_id"] == influence[0].sets[0].id
     assert [rows[one.id]["seed"] for one in draws] == [0, 1]
 
 
-def test_random_draws_are_one_group_of_seeds(blocks_run: FinishedRun) -> None:
-    first, second = (one.spec for one in blocks_run.named("random"))
+def test_random_draws_are_one_group_of_seeds(xglm_run: FinishedRun) -> None:
+    first, second = (one.spec for one in xglm_run.named("random"))
     assert [first.own_seed("score"), second.own_seed("score")] == [0, 1]
     groups = [spec.without_seed("score", sets=(), parents=()) for spec in (first, second)]
     assert groups[0] == groups[1]
@@ -196,7 +209,7 @@ def plan_with(folder: Path, **changes: Any) -> Any:
     return plan_of(write_recipe(folder, recipe, name="changed.yaml"))
 
 
-def test_what_needs_masks_is_refused_when_it_is_planned(blocks_run: FinishedRun) -> None:
+def test_what_needs_masks_is_refused_when_it_is_planned(xglm_run: FinishedRun) -> None:
     variants = blocks_recipe()["variants"]
     combined = {"combine": "union", "of": ["random"]}
     for changes in (
@@ -205,22 +218,22 @@ def test_what_needs_masks_is_refused_when_it_is_planned(blocks_run: FinishedRun)
         {"analyses": {"layer_errors": {"demonstrations": ["mt"]}}},
     ):
         with pytest.raises(RecipeError, match="no masks"):
-            plan_with(blocks_run.folder, **changes)
+            plan_with(xglm_run.folder, **changes)
     few = {"score": "random", "structure": "blocks", "sparsity": 0.1}
     for entry in (few, {"score": "given", "scope": {"blocks": ["0-4"]}}):
         with pytest.raises(RecipeError, match="no block, or all"):
-            plan_with(blocks_run.folder, variants=[entry])
+            plan_with(xglm_run.folder, variants=[entry])
 
 
-def test_masks_of_removed_blocks_are_neither_verified_nor_published(blocks_run: FinishedRun, tmp_path: Path) -> None:
-    record = blocks_run.store.require("variants", blocks_run.named("given")[0].id)
-    model = blocks_run.folder / "model"
+def test_masks_of_removed_blocks_are_neither_verified_nor_published(xglm_run: FinishedRun, tmp_path: Path) -> None:
+    record = xglm_run.store.require("variants", xglm_run.named("given")[0].id)
+    model = xglm_run.folder / "model"
     with pytest.raises(BadInputError) as caught:
-        verify_variant(blocks_run.store, record, model)
+        verify_variant(xglm_run.store, record, model)
     assert caught.value.context["got"] == "removed blocks"
     with pytest.raises(BadInputError) as caught:
         publish_variants(
-            blocks_run.store, [Publication(record.id, "blocks")], {record.parent("base_model"): model}, tmp_path / "out"
+            xglm_run.store, [Publication(record.id, "blocks")], {record.parent("base_model"): model}, tmp_path / "out"
         )
     assert caught.value.context["variant_id"] == record.id
     assert not (tmp_path / "out").exists()

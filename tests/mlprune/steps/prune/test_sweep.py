@@ -25,7 +25,15 @@ from mlprune.store.store import Store
 from tests.chains import TransportChain
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.pretended_gpus import pretended_gpus
-from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    contents,
+    layer_inputs,
+    method_recipe,
+    reference_model,
+    store_with_sets,
+)
 
 XGLM = FAMILIES["xglm"]
 
@@ -74,10 +82,7 @@ def sweep_of(run: FinishedRun, name: str) -> SweepJob:
 
 def with_sets_only(run: FinishedRun, folder: Path) -> Store:
     """A store that contains only the demonstration sets and the values of blocks."""
-    store = Store(folder)
-    for job in run.plan.jobs:
-        if job.step == "demonstrate":
-            job.run(store, None)  # type: ignore[arg-type]
+    store = store_with_sets(run, *(key for _, key in run.store.record_names("demonstration_sets")), folder=folder)
     for kind in ("outliers", "block_values"):
         for record in run.store.records(kind):
             store.write_record(record)
@@ -181,8 +186,10 @@ def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method
             weight.copy_(weights[key])
 
 
-@pytest.mark.parametrize("name", ["mean", "contrast", "owl", "paper", *SPARSEGPT])
-@pytest.mark.parametrize("stop_at", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "stop_at"),
+    [("mean", 1), ("contrast", 2), ("owl", 1), ("paper", 2), *zip(SPARSEGPT, (1, 2, 2), strict=True)],
+)
 def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
     method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int
 ) -> None:
@@ -228,8 +235,7 @@ def test_a_killed_sweep_leaves_no_states_in_the_shards(small_run: FinishedRun, t
             chain.on_block(block, Shard.sweep_release, ("", 0))
 
 
-@pytest.mark.parametrize("n_shards", [2, 3])
-@pytest.mark.parametrize("name", ["mean", "contrast", "target", "sparsegpt"])
+@pytest.mark.parametrize(("name", "n_shards"), [("mean", 2), ("contrast", 3), ("target", 2), ("sparsegpt", 3)])
 def test_shards_and_masks_left_on_the_chain_change_no_byte(
     method_run: FinishedRun, tmp_path: Path, n_shards: int, name: str
 ) -> None:
@@ -241,8 +247,7 @@ def test_shards_and_masks_left_on_the_chain_change_no_byte(
     assert_same_files(store, method_run.store, job)
 
 
-@pytest.mark.parametrize("n_gpus", [0, 1])
-@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
+@pytest.mark.parametrize(("name", "n_gpus"), [("contrast", 0), ("sparsegpt", 1)])
 def test_of_a_shard_only_hidden_states_and_descriptions_of_files_are_sent(
     method_run: FinishedRun, tmp_path: Path, name: str, n_gpus: int
 ) -> None:

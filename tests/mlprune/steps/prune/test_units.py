@@ -1,8 +1,6 @@
 """FLAP from recipe to export: the chosen units against plain loops, masks, biases, rows, and smaller folders."""
 
 import copy
-import importlib
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from mlprune.steps.prune.units import RemovedUnits, UnitModel, chosen_units, new
 from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
+from tests.imported_files import without_packages
 from tests.method_reference import demonstrations
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
@@ -194,31 +193,15 @@ def test_an_export_has_the_biases_and_a_smaller_one_the_same_logits(
     assert "Smaller model" in card
 
 
-OWN = {"mlprune", "catalog", "ray_jobs"}
-
-
-class Refuse:
-    """A finder that refuses the packages of this project."""
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        if name.partition(".")[0] in OWN:
-            raise ImportError(name)
-
-
 def test_both_kinds_of_smaller_exports_load_where_mlprune_cannot_be_imported(
-    flap_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    flap_run: FinishedRun, tmp_path: Path
 ) -> None:
     for name in ("equal", "one"):
         variant_id, base = flap_run.named(name)[-1].id, flap_run.folder / "model"
         export_variant(flap_run.store, variant_id, base, tmp_path / f"{name} whole")
         export_variant(flap_run.store, variant_id, base, tmp_path / name, smaller=True)
     assert [(tmp_path / name / CHANGES).exists() for name in ("equal", "one")] == [False, True]
-    with monkeypatch.context() as patch:
-        for module in [name for name in sys.modules if name.partition(".")[0] in OWN]:
-            patch.delitem(sys.modules, module)
-        patch.setattr(sys, "meta_path", [Refuse(), *sys.meta_path])
-        with pytest.raises(ImportError):
-            importlib.import_module("mlprune")
+    with without_packages({"mlprune", "catalog", "ray_jobs"}):
         plain = AutoModelForCausalLM.from_pretrained(tmp_path / "equal")
         unequal = loaded_by_its_own_loader(tmp_path / "one")
     for name, model in (("equal", plain), ("one", unequal)):
