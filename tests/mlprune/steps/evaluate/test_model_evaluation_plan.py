@@ -22,17 +22,12 @@ from mlprune.steps.rescore.verify import Recheck
 from mlprune.steps.tasks.evaluation import as_run, prepared_task, shot_lines, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
+from tests.refusals import refused
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, run_plan, small_recipe
 
 PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
-TRANSLATION: dict[str, Any] = {
-    "task": "translation",
-    "path": "corpus",
-    "pairs": ["fr-en"],
-    "shots": 1,
-    "max_new_tokens": 4,
-    "limit": 3,
-}
+TRANSLATION: dict[str, Any] = {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 3}
+TRANSLATION |= {"shots": 1, "max_new_tokens": 4}
 FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en"]}
 
 
@@ -146,14 +141,9 @@ def test_content_identifies_a_task_and_folder_and_unused_keys_do_not(own_inputs:
     assert evaluation_ids(own_inputs, {**FACTS, "path": "other"}) != first
 
 
-def test_only_the_built_in_corpus_has_facts(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="only the built-in corpus"):
-        plan_of(tiny_inputs, {**FACTS, "path": "corpus"})
-
-
 def test_a_pair_needs_sentences_for_its_shots(tiny_inputs: Path) -> None:
     whole = {**TRANSLATION, "path": "./corpus", "limit": None}
-    with pytest.raises(RecipeError, match="too few sentences"):
+    with pytest.raises(RecipeError):
         plan_of(tiny_inputs, whole)
     plan_of(tiny_inputs, {**whole, "shots": 0})
 
@@ -162,37 +152,41 @@ XNLI = {"task": "xnli", "path": "xnli", "languages": ["fr"]}
 GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
 
 
+def write_xnli(folder: Path, language: str, rows: list[dict[str, Any]]) -> None:
+    (folder / "xnli").mkdir(exist_ok=True)
+    (folder / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.mark.parametrize(
-    ("row", "parts"),
+    ("row", "context"),
     [
-        ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe", "entailment"]),
-        ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
-        ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
-        ({**GOOD_ROW, "premise": 5}, ["empty or missing text", "premise"]),
-        ({**GOOD_ROW, "id": 0}, ["occurs twice", "first=1"]),
-        ({**GOOD_ROW, "id": 1.5}, ["wrong id"]),
-        ({"id": 1, "premise": "a", "label": 0}, ["lacks keys", "hypothesis"]),
-        ({**GOOD_ROW, "premise": "long " * 30}, ["longer than the model's positions", "example='1'"]),
+        ({**GOOD_ROW, "label": "maybe"}, {"line": 2, "got": "maybe"}),
+        ({**GOOD_ROW, "label": 3}, {"line": 2, "got": 3}),
+        ({**GOOD_ROW, "label": True}, {"line": 2}),
+        ({**GOOD_ROW, "premise": 5}, {"key": "premise"}),
+        ({**GOOD_ROW, "id": 0}, {"first": 1}),
+        ({**GOOD_ROW, "id": 1.5}, {"line": 2}),
+        ({"id": 1, "premise": "a", "label": 0}, {"line": 2}),
+        ({**GOOD_ROW, "premise": "long " * 30}, {"example": "1"}),
     ],
 )
-def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, parts: list[str]) -> None:
-    (own_inputs / "xnli").mkdir()
-    rows = [{**GOOD_ROW, "id": 0}, row]
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(TaskFileError) as caught:
+def test_a_wrong_row_of_a_task_file_is_found_while_planning(
+    own_inputs: Path, row: dict[str, Any], context: dict[str, Any]
+) -> None:
+    write_xnli(own_inputs, "fr", [{**GOOD_ROW, "id": 0}, row])
+    with refused(TaskFileError, task="xnli", language="fr", split="test", **context) as caught:
         needed(own_inputs, XNLI)
-    assert len(str(caught.value).splitlines()) == 1
-    for part in (*parts, "task='xnli', language='fr', split='test'", "fr.test.jsonl"):
-        assert part in str(caught.value)
+    assert "fr.test.jsonl" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
     own_inputs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (own_inputs / "xnli").mkdir()
     for language, number in (("fr", 3), ("es", 4)):
-        rows = [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
-        (own_inputs / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_xnli(
+            own_inputs, language, [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
+        )
     plan = plan_of(own_inputs, {**XNLI, "languages": ["fr", "es"]}, {**XNLI, "rule": "pmi"})
     (job, *_) = (job for job in plan.jobs if isinstance(job, EvaluateJob))
     tasks = [evaluation.task for evaluation in job.evaluations if evaluation.task.task == "xnli"]
@@ -202,9 +196,7 @@ def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
 
 
 def test_items_longer_than_the_model_can_be_left_out_or_cut_and_the_default_is_not_in_ids(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    rows = [{**GOOD_ROW, "id": n, "premise": "a" * n} for n in (1, 2, 60)]
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_xnli(own_inputs, "fr", [{**GOOD_ROW, "id": n, "premise": "a" * n} for n in (1, 2, 60)])
     assert evaluation_ids(own_inputs, {**XNLI, "longer": "refuse"}) == evaluation_ids(own_inputs, XNLI)
     with pytest.raises(TaskFileError):
         needed(own_inputs, XNLI)
@@ -241,23 +233,28 @@ def test_an_absurd_limit_is_refused_and_a_large_one_costs_no_more_than_the_items
 
 
 @pytest.mark.parametrize(
-    ("entry", "kind", "message"),
+    ("entry", "error", "words"),
     [
-        (XNLI, TaskFileError, "no task file"),
-        ({**FACTS, "languages": ["de"]}, TaskFileError, "no task file"),
-        ({**FACTS, "split": "dev"}, TaskFileError, "no task file"),
-        ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "no such language"),
-        ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "no such language"),
-        ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "prompt is too long"),
-        ({**TRANSLATION, "path": "facts"}, CorpusError, "not parallel text"),
+        ({**XNLI, "languages": ["de"]}, TaskFileError, "de.test.jsonl"),
+        ({**XNLI, "languages": ["it"], "prompt_language": "native"}, TaskFileError, "native"),
+        ({**FACTS, "languages": ["de"]}, TaskFileError, "de.test.jsonl"),
+        ({**FACTS, "split": "dev"}, TaskFileError, "en.dev.jsonl"),
+        ({**FACTS, "path": "corpus"}, RecipeError, "facts"),
+        ({**FACTS, "shots_from": "corpus"}, RecipeError, "shots_from"),
+        ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "de"),
+        ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "de"),
+        ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "fr-en"),
+        ({**TRANSLATION, "path": "facts"}, CorpusError, "facts"),
     ],
 )
 def test_missing_inputs_of_an_evaluation_are_found_while_planning(
-    tiny_inputs: Path, entry: dict[str, Any], kind: type[BadInputError], message: str
+    own_inputs: Path, entry: dict[str, Any], error: type[BadInputError], words: str
 ) -> None:
-    with pytest.raises(kind, match=message) as caught:
-        needed(tiny_inputs, entry)
-    assert len(str(caught.value).splitlines()) == 1
+    write_xnli(own_inputs, "it", [GOOD_ROW])
+    with pytest.raises(error) as caught:
+        needed(own_inputs, entry)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[EvaluateJob]:
@@ -265,8 +262,7 @@ def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list
 
 
 def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    write_xnli(own_inputs, "fr", [GOOD_ROW])
     entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
     (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
     tasks = [evaluation.task for evaluation in job.evaluations]
@@ -281,10 +277,8 @@ def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None
     lines = sorted(set(range(N_LINES)) - {int(item.example_id) for item in task_data(job.evaluations[4].task).items})
     assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]
     assert len({evaluation.identity.id for evaluation in job.evaluations}) == 6
-
-
-def test_naming_the_seed_of_the_entry_for_its_shots_changes_nothing(tiny_inputs: Path) -> None:
-    assert evaluation_ids(tiny_inputs, {**TRANSLATION, "shot_seed": 0}) == evaluation_ids(tiny_inputs, TRANSLATION)
+    seeded = {**TRANSLATION, "shot_seed": 0}
+    assert evaluation_ids(own_inputs, seeded) == evaluation_ids(own_inputs, TRANSLATION), "the seed of the entry"
 
 
 MOOD = {"name": "mood", "template": "{text} is {candidate}", "answer": "label", "labels": ["0", "1"]}
@@ -299,17 +293,10 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
     assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
     first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
     assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
-    with pytest.raises(RecipeError, match="template is wrong"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
-    with pytest.raises(TaskFileError, match="lacks keys"):
+    with pytest.raises(TaskFileError):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "answer": "gold"}])
-
-
-def test_native_prompts_that_do_not_exist_are_found_while_planning(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    (own_inputs / "xnli" / "it.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
-    with pytest.raises(TaskFileError, match="no native prompts"):
-        plan_of(own_inputs, {**XNLI, "languages": ["it"], "prompt_language": "native"})
 
 
 def tasks_of(folder: Path, *evaluations: dict[str, Any]) -> list[TaskSpec]:
@@ -352,7 +339,7 @@ def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> No
     for language in ("fr", "en"):
         (own_inputs / "other" / f"{language}.txt").write_text("".join(f"{language} {n}\n" for n in range(9)))
     entry = {**TRANSLATION, "path": "other", "limit": None}
-    with pytest.raises(RecipeError, match="too few sentences for the shots"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, entry)
     own = {**entry, "limit": 3}
     ids = [evaluation_ids(own_inputs, {**own, **more})[0] for more in ({}, {"shots_from": "corpus"})]
@@ -384,7 +371,7 @@ def test_shots_of_another_text_are_not_evaluated_sentences(own_inputs: Path) -> 
         (own_inputs / "other" / f"{language}.txt").write_text("\n".join([*lines, f"only here, {language}"]) + "\n")
     entry = {**TRANSLATION, "path": "other", "shots_from": "corpus", "limit": None, "shots": 2}
     assert shot_lines(tasks_of(own_inputs, entry)[0]) == tuple(by_hash(0, [N_LINES - 2, N_LINES - 1]))
-    with pytest.raises(RecipeError, match="too few sentences"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, {**entry, "shots": 3})
 
 
@@ -401,14 +388,9 @@ def test_evaluations_of_published_text_use_the_corpus_only_in_the_same_split(own
         recipe = parse_recipe(recipe_of(entry, corpus=corpus), folder=own_inputs)
         used[path, split] = len(evaluated_lines(recipe, open_inputs(recipe)))
     assert list(used.values()) == [5, 5, 0, 0]
-    for bad, message in (({"split": "train"}, "no such split"), ({"path": "corpus", "split": "dev"}, "no splits")):
-        with pytest.raises(CorpusError, match=message):
+    for bad in ({"split": "train"}, {"path": "corpus", "split": "dev"}):
+        with pytest.raises(CorpusError):
             plan_of(own_inputs, PERPLEXITY, corpus={**corpus, **bad})
-
-
-def test_shots_from_is_for_translation_only(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="shots_from"):
-        plan_of(tiny_inputs, {**FACTS, "shots_from": "corpus"})
 
 
 def test_rules_and_profiles_that_share_a_run_are_priced_once(tiny_inputs: Path) -> None:

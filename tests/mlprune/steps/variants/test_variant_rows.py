@@ -1,4 +1,4 @@
-"""Catalog rows of variants."""
+"""Catalog rows of variants, and variants rebuilt from records."""
 
 import hashlib
 from dataclasses import replace
@@ -16,8 +16,8 @@ from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe import parse_recipe
-from mlprune.steps.variants.scored_variant import scored_parameters, scored_variant
-from mlprune.steps.variants.variant import DenseVariant, variant_row
+from mlprune.steps.variants.scored_variant import ScoredVariant, scored_parameters, scored_variant
+from mlprune.steps.variants.variant import DenseVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.steps.variants.variant_text import settings_words
 from mlprune.store.store import Store
@@ -273,3 +273,23 @@ def test_a_variant_without_masks_or_without_an_ordering_is_an_error(method_run: 
         require_masks(store, variant.id)
     store.write_record(require_masks(method_run.store, variant.id).record)
     assert require_masks(store, variant.id).levels == (0, 0, 0)
+
+
+def test_a_variant_is_built_again_from_its_record_and_absent_parameters_have_their_defaults(
+    method_run: FinishedRun,
+) -> None:
+    for planned in method_run.plan.variants.values():
+        spec = planned.spec
+        if isinstance(spec, ScoredVariant):
+            record = method_run.store.require("variants", spec.id)
+            assert scored_variant(spec.identity, spec.model, record.parameters, record.parents) == spec
+            assert "profile" not in record.parameters or spec.profile != "corrected"
+            assert "device" not in record.parameters
+
+
+def test_columns_with_different_values_are_null() -> None:
+    rows = [
+        {"score": "ria", "scope": {"blocks": [1]}, "seed": 0},
+        {"score": "wanda", "scope": {"blocks": [1]}, "seed": 0},
+    ]
+    assert agreeing_columns(rows, ("score", "scope")) == {"score": None, "scope": {"blocks": [1]}}
