@@ -25,7 +25,7 @@ from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant import QuantisedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from tests.derived_recipe import derived_recipe
-from tests.tiny_models import tiny_tokenizer
+from tests.scored_texts import score_of_text
 from tests.tiny_recipes import COLOURS, FinishedRun, chain_of, fact, reference_model
 
 LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
@@ -99,17 +99,10 @@ def test_an_evaluation_is_that_of_the_rounded_weights(derived_run: FinishedRun) 
     job = next(one for one in derived_run.plan.jobs if isinstance(one, EvaluateJob) and one.variant_id == variant.id)
     (spec,) = job.evaluations
     stored = derived_run.store.read_table(derived_run.store.require(*spec.identity.key).artefacts[0])
-    ids = tiny_tokenizer()(fact("fr", int(stored["example_id"][0]))["prompt"].replace("<mask>", COLOURS["fr"][0]))
-
-    def total(one: Any) -> float:
-        tokens = torch.tensor([ids["input_ids"]])
-        with torch.no_grad():
-            scores = one(input_ids=tokens).logits[0, :-1].log_softmax(dim=-1)
-        return float(scores.gather(1, tokens[0, 1:, None]).sum())
-
+    text = fact("fr", int(stored["example_id"][0]))["prompt"].replace("<mask>", COLOURS["fr"][0])
     found = float(stored["log_likelihood"][0])
-    assert found == pytest.approx(total(model), abs=1e-4)
-    assert found != pytest.approx(total(dense), abs=1e-3)
+    assert found == pytest.approx(score_of_text(model, text)[0], abs=1e-4)
+    assert found != pytest.approx(score_of_text(dense, text)[0], abs=1e-3)
 
 
 def test_a_quantised_variant_is_compared_with_its_parent_dense_and_what_its_entry_names(

@@ -19,7 +19,7 @@ from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
-from tests.tiny_models import tiny_tokenizer
+from tests.scored_texts import score_of_text
 from tests.tiny_recipes import (
     N_FACTS,
     FinishedRun,
@@ -85,15 +85,9 @@ def block_outputs(model: Any, ids: list[int]) -> Tensor:
 
 def scores_of(model: Any, language: str, number: int) -> list[float]:
     """Mean log-probability of each candidate's text, scored alone."""
-    item, scores = fact(language, number), []
-    for candidate in item["candidates"]:
-        ids = tiny_tokenizer()(item["prompt"].replace("<mask>", candidate))["input_ids"]
-        with torch.no_grad():
-            log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-        scores.append(
-            sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
-        )
-    return scores
+    item = fact(language, number)
+    scored = [score_of_text(model, item["prompt"].replace("<mask>", candidate)) for candidate in item["candidates"]]
+    return [total / n_tokens for total, n_tokens in scored]
 
 
 def projected_model(run: FinishedRun, means: dict[str, Tensor], language: str, pair: tuple[int, int]) -> Any:

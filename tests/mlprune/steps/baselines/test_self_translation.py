@@ -20,6 +20,7 @@ from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.store.store import Store
+from tests.scored_texts import score_of_text
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, FinishedRun, fact, reference_model, results
 
@@ -137,11 +138,9 @@ def prompt_of(language: str, text: str) -> str:
     return f"{shown}{format_labelled(language, text, END)}{language_label('en')}:"
 
 
-def scored(model: Any, text: str) -> float:
-    ids = tiny_tokenizer()(text)["input_ids"]
-    with torch.no_grad():
-        log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-    return sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
+def mean_score(model: Any, text: str) -> float:
+    total, n_tokens = score_of_text(model, text)
+    return total / n_tokens
 
 
 def test_texts_are_translated_greedily_after_the_first_sentences_of_the_corpus(baseline_run: FinishedRun) -> None:
@@ -188,7 +187,7 @@ def test_the_translations_are_evaluated(baseline_run: FinishedRun) -> None:
     assert texts != table["text"]
     stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "facts", "sw"))
     scores = [score for item in stored.item_scores() for score in item]
-    assert scores == pytest.approx([scored(model, text) for text in texts], abs=1e-5)
+    assert scores == pytest.approx([mean_score(model, text) for text in texts], abs=1e-5)
     plain = predictions_of(baseline_run.store, evaluation(baseline_run, "dense", "facts", "sw"))
     assert (stored.example_ids, stored.candidates) == (plain.example_ids, plain.candidates)
     assert list(stored.gold) == list(plain.gold)
@@ -198,7 +197,7 @@ def test_a_template_is_filled_with_the_translations(baseline_run: FinishedRun) -
     model = reference_model(baseline_run.folder / "model")
     table = table_of(baseline_run, "mood", "fr")
     texts = [translation or text for text, translation in zip(table["text"], table["translation"], strict=True)]
-    expected = [scored(model, f"{text} It is {label}.") for text in texts for label in ("sad", "glad")]
+    expected = [mean_score(model, f"{text} It is {label}.") for text in texts for label in ("sad", "glad")]
     stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "mood", "fr"))
     assert [score for item in stored.item_scores() for score in item] == pytest.approx(expected, abs=1e-5)
 

@@ -11,17 +11,15 @@ import torch
 
 from mlprune.errors import BadInputError, DamagedArtefactError, RecipeError, StatisticsError, StoreError
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import footprint
-from mlprune.models.shard import Shard
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.resources.actor_memory import costs_of
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.activations import ActivationsJob, read_activations, to_stored_dtype
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
+from tests.chains import chain_with_masks, worker_threads
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -117,13 +115,9 @@ def test_a_choice_of_blocks_inputs_and_demonstrations_is_all_that_is_stored(
 
 def test_shards_threads_and_earlier_masks_change_no_byte(run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(run.store)
-    chain = local_chain(Path(run.plan.model.path), n_shards=3)
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    set_worker_threads(2)
-    try:
+    chain = chain_with_masks(Path(run.plan.model.path), n_shards=3)
+    with worker_threads(2):
         job_of(run).run(store, lambda: chain)
-    finally:
-        set_worker_threads(1)
     assert contents(store) == contents(run.store)
 
 

@@ -11,13 +11,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, WorkerLostError
-from mlprune.models.chain import Chain
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan, pending_jobs
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import SetSize, block_flops
@@ -28,7 +26,7 @@ from mlprune.steps.observe.dense_pass import statistics_cost
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.store.store import Store
-from tests.chains import TransportChain
+from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_threads
 from tests.method_reference import INPUT_OF, LAYERS
 from tests.mlprune.models.gradients.gradient_reference import Gradients, root_mean_squares
 from tests.pretended_gpus import pretended_gpus
@@ -208,13 +206,9 @@ def test_threads_shards_and_masks_left_on_the_chain_change_no_byte(
     block_run: FinishedRun, tmp_path: Path, n_shards: int, n_threads: int
 ) -> None:
     store = with_set_only(block_run, tmp_path / "store")
-    chain = TransportChain(local_chain(Path(block_run.plan.model.path), n_shards=n_shards))
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    set_worker_threads(n_threads)
-    try:
+    chain = TransportChain(chain_with_masks(Path(block_run.plan.model.path), n_shards=n_shards))
+    with worker_threads(n_threads):
         block_job(block_run).run(store, lambda: chain)
-    finally:
-        set_worker_threads(1)
     assert_same(store, block_run)
     assert set(chain.tensors) <= {"sweep_release"}
     with pytest.raises(KeyError):
@@ -246,36 +240,18 @@ def test_a_pretended_accelerator_observes_the_bits_of_the_cpu(block_run: Finishe
             assert found.artefacts[block].sha256 == expected.artefacts[block].sha256
 
 
-class StoppedChain:
-    """A chain that raises before, or after, the files of a block are written, and notes what it observes and runs."""
-
-    def __init__(self, inner: Chain, *, stop_at: int | None = None, files_are_written: bool = False) -> None:
-        self._inner, self._stop_at, self._files_are_written = inner, stop_at, files_are_written
-        self.n_blocks, self.spans, self.everywhere = inner.n_blocks, inner.spans, inner.everywhere
-        self.calls: list[tuple[Callable[..., Any], int]] = []
-
-    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if method is Shard.sweep_write and block == self._stop_at:
-            if self._files_are_written:
-                self._inner.on_block(block, method, *args, **kwargs)
-            raise WorkerLostError("killed", block=block)
-        self.calls.append((method, block))
-        return self._inner.on_block(block, method, *args, **kwargs)
-
-    def blocks_of(self, method: Callable[..., Any]) -> list[int]:
-        return [block for called, block in self.calls if called == method]
-
-
 @pytest.mark.parametrize(("stop_at", "files_are_written"), [(0, True), (1, False), (2, True)])
 def test_a_killed_pass_resumes_at_the_block_where_it_stopped(
     block_run: FinishedRun, tmp_path: Path, stop_at: int, files_are_written: bool
 ) -> None:
     store, job = with_set_only(block_run, tmp_path / "store"), block_job(block_run)
-    killed: Any = StoppedChain(chain_of(block_run.plan), stop_at=stop_at, files_are_written=files_are_written)
+    killed = WatchedChain(
+        chain_of(block_run.plan), stop_at=stop_at, method=Shard.sweep_write, files_are_written=files_are_written
+    )
     with pytest.raises(WorkerLostError):
         job.run(store, lambda: killed)
     assert len(store.record_names("observed_blocks")) == stop_at
-    resumed: Any = StoppedChain(chain_of(block_run.plan))
+    resumed = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: resumed)
     assert resumed.blocks_of(Shard.sweep_observe) == list(range(stop_at, 3))
     assert resumed.blocks_of(Shard.sweep_advance) == list(range(stop_at))
@@ -289,7 +265,7 @@ def test_a_block_whose_file_was_damaged_is_observed_again(block_run: FinishedRun
     path.write_bytes(path.read_bytes()[:-8])
     pending = pending_jobs(block_run.plan.jobs, store, repair=True)
     assert job in pending
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [1]
     assert_same(store, block_run)
@@ -299,7 +275,7 @@ def test_a_block_that_was_set_aside_is_observed_again_after_the_pass(block_run: 
     store, job = Store(copied_store(block_run.store).uri, quarantine=True), block_job(block_run)
     store.quarantine(store.require(*job.intermediates[1]))
     assert pending_jobs(block_run.plan.jobs, store, repair=True) == [job]
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [1]
     assert pending_jobs(block_run.plan.jobs, store, repair=True) == []
@@ -307,7 +283,7 @@ def test_a_block_that_was_set_aside_is_observed_again_after_the_pass(block_run: 
 
 
 def test_each_block_runs_forward_once(block_run: FinishedRun, tmp_path: Path) -> None:
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     block_job(block_run).run(with_set_only(block_run, tmp_path / "store"), lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [0, 1, 2]
     assert chain.blocks_of(Shard.sweep_advance) == []

@@ -12,12 +12,11 @@ import torch
 
 from mlprune.models.chain import Chain
 from mlprune.models.local_chain import local_chain
-from mlprune.models.shard import Shard
 from mlprune.plan import Plan, build_plan
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import make_identity
 from mlprune.steps.observe.hidden_states import BlockInfluenceJob, NeuronActivityJob, influence_of
+from tests.chains import chain_with_masks, worker_threads
 from tests.tiny_recipes import (
     FinishedRun,
     contents,
@@ -62,8 +61,7 @@ def test_rows_are_those_of_each_demonstration_alone_whatever_the_shards(
             model(input_ids=torch.tensor([list(ids)]))
     records = []
     for n_shards in (1, 2):
-        chain = local_chain(Path(tiny_run.plan.model.path), n_shards=n_shards)
-        chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+        chain = chain_with_masks(Path(tiny_run.plan.model.path), n_shards=n_shards)
         job.run(store, partial(_same, chain))
         records.append(store.require(*job.identity.key))
     one, other = records
@@ -133,14 +131,10 @@ def test_shards_threads_and_earlier_masks_change_no_byte(
     neuron_run: FinishedRun, copied_store: Any, n_shards: int, n_threads: int
 ) -> None:
     store = copied_store(neuron_run.store)
-    chain = local_chain(Path(neuron_run.plan.model.path), n_shards=n_shards)
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    set_worker_threads(n_threads)
-    try:
+    chain = chain_with_masks(Path(neuron_run.plan.model.path), n_shards=n_shards)
+    with worker_threads(n_threads):
         for job in jobs_of(neuron_run):
             job.run(store, lambda: chain)
-    finally:
-        set_worker_threads(1)
     assert contents(store) == contents(neuron_run.store)
 
 

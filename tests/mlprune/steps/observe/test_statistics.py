@@ -15,7 +15,6 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.plan import pending_jobs
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.statistics import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob
@@ -23,6 +22,7 @@ from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.store.parquet import encode_numeric
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
+from tests.chains import chain_with_masks, worker_threads
 from tests.local_replica import LocalReplica, shared
 from tests.method_reference import counted, demonstrations, squares
 from tests.tiny_recipes import (
@@ -116,12 +116,9 @@ def test_paper_counts_its_padding(method_run: FinishedRun) -> None:
 
 def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(method_run.store)
-    set_worker_threads(2)
-    try:
+    with worker_threads(2):
         for job in observe_jobs(method_run):
             job.run(store, functools.cache(lambda: chain_of(method_run.plan)))
-    finally:
-        set_worker_threads(1)
     assert contents(store) == contents(method_run.store)
 
 
@@ -174,8 +171,7 @@ def test_features_of_a_mixed_set_are_called_mixed(tiny_run: FinishedRun) -> None
 def test_earlier_masks_on_the_chain_and_shards_change_no_byte(small_run: FinishedRun, copied_store: Any) -> None:
     (job,) = observe_jobs(small_run)
     store = copied_store(small_run.store)
-    chain = local_chain(Path(small_run.plan.model.path), n_shards=3)
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain = chain_with_masks(Path(small_run.plan.model.path), n_shards=3)
     job.run(store, lambda: chain)
     assert store.require(*job.identity.key) == small_run.store.require(*job.identity.key)
 

@@ -44,15 +44,6 @@ def test_values_are_the_mean_scores_of_the_dense_model(method_run: FinishedRun, 
     assert len({one.n_weights for one in values}) == 1
 
 
-@pytest.mark.parametrize("propagation", ["dense", "sequential"])
-def test_blocks_with_higher_scores_are_pruned_more(method_run: FinishedRun, propagation: str) -> None:
-    (variant,) = method_run.named("dlp", propagation)
-    wanted = ByHand(method_run.folder, variant).sparsities()
-    assert sum(wanted[block, "fc1"] for block in range(3)) / 3 == pytest.approx(0.5)
-    for (block, layer), mask in method_run.keep_masks(variant.id).items():
-        assert (~mask).sum(dim=1).tolist() == [int(wanted[block, layer] * mask.shape[1])] * mask.shape[0]
-
-
 def test_one_record_of_values_serves_both_propagations(method_run: FinishedRun) -> None:
     jobs = {job.identity.id for job in method_run.plan.jobs if isinstance(job, BlockScoresJob)}
     assert len(jobs) == 1
@@ -123,14 +114,6 @@ def test_a_block_has_the_mean_exponent_of_its_layers(method_run: FinishedRun) ->
     ]
     values = read_block_values(method_run.store, key)
     assert [one.value for one in values] == pytest.approx(expected, rel=1e-6)
-
-
-def test_blocks_with_higher_exponents_are_pruned_more_and_the_mean_stays(method_run: FinishedRun) -> None:
-    (variant,) = method_run.named("alpha-pruning")
-    wanted = ByHand(method_run.folder, variant).sparsities()
-    assert sum(wanted[block, "fc1"] for block in range(3)) / 3 == pytest.approx(0.5)
-    for (block, layer), mask in method_run.keep_masks(variant.id).items():
-        assert (~mask).sum(dim=1).tolist() == [int(wanted[block, layer] * mask.shape[1])] * mask.shape[0]
 
 
 def test_spectra_read_no_demonstrations_and_are_in_the_catalog_layer_by_layer(method_run: FinishedRun) -> None:

@@ -14,8 +14,9 @@ from mlprune.models.chain import Chain, Replica
 from mlprune.models.local_chain import local_chain
 from mlprune.models.replicated_chain import ReplicatedChain
 from mlprune.models.shard import Shard
+from tests.chains import WatchedChain
 from tests.local_replica import LocalOffer, LocalReplica, shared
-from tests.mlprune.steps.prune.test_sweep import WatchedChain, assert_same_files, sweep_of, with_sets_only
+from tests.mlprune.steps.prune.test_sweep import assert_same_files, sweep_of, with_sets_only
 from tests.tiny_recipes import FinishedRun, contents, copy_of
 
 N_PREPARING = 2
@@ -29,7 +30,7 @@ def chains(run: FinishedRun, n: int, *, n_shards: int = 1) -> list[WatchedChain]
 
 def observed(replica: WatchedChain) -> list[int]:
     """The blocks that a replica has observed."""
-    return sorted(replica.blocks_of(Shard.sweep_observe))
+    return sorted(set(replica.blocks_of(Shard.sweep_observe)))
 
 
 @pytest.mark.parametrize(("name", "n_replicas", "n_shards"), [("mean", 2, 1), ("contrast", 3, 2), ("owl", 2, 3)])

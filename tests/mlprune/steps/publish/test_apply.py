@@ -90,7 +90,7 @@ def test_another_config_or_tokenizer_is_refused(
         lambda tensors: tensors[LAYER][:1].bitwise_xor_(1),
         lambda tensors: tensors.update({LAYER: tensors[LAYER][:-1]}),
         lambda tensors: tensors.pop(LAYER),
-        lambda tensors: tensors.update(dict.fromkeys(tensors, torch.tensor(1, dtype=torch.uint8))),
+        lambda tensors: tensors.update({name: torch.tensor(1, dtype=torch.uint8) for name in tensors}),
     ],
 )
 def test_damaged_masks_are_refused(small_run: FinishedRun, published: Path, tmp_path: Path, change: Change) -> None:

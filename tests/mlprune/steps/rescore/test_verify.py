@@ -11,7 +11,6 @@ import pytest
 
 from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
@@ -19,6 +18,7 @@ from mlprune.steps.rescore.verify import RECHECKED_KINDS, Recheck, has_masks_to_
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+from tests.chains import worker_threads
 from tests.mlprune.steps.sensitivity.planted import planted_recipe
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
@@ -75,12 +75,9 @@ def test_a_mask_of_permuted_inputs_is_rebuilt_and_is_n_of_m_in_the_permuted_orde
 
 def test_threads_change_no_fingerprint(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("owl", "dense")
-    set_worker_threads(2)
-    try:
+    with worker_threads(2):
         record = method_run.store.require("variants", variant.id)
         assert verify_variant(method_run.store, record, method_run.folder / "model").is_equal
-    finally:
-        set_worker_threads(1)
 
 
 def with_other_artefact(store: Store, record: Record, old: Artefact, new: Artefact) -> Record:
