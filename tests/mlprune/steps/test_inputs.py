@@ -32,6 +32,7 @@ from mlprune.steps.inputs import (
     with_devices,
 )
 from mlprune.store.store import Store
+from tests.refusals import refused
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe
 from tests.valid_recipe import changed, parse
@@ -89,9 +90,8 @@ def test_an_unusable_model_is_one_line(own_inputs: Path, what: str) -> None:
 def test_a_corpus_path_without_parallel_text_is_one_line(own_inputs: Path, path: str) -> None:
     recipe = small_recipe()
     recipe["corpus"]["path"] = path
-    with pytest.raises(CorpusError) as caught:
+    with refused(CorpusError, path=str(own_inputs / path)):
         open_inputs(parse_recipe(recipe, folder=own_inputs))
-    assert caught.value.context["path"] == str(own_inputs / path)
 
 
 def test_demonstrations_are_never_longer_than_the_models_positions(own_inputs: Path) -> None:
@@ -99,9 +99,8 @@ def test_demonstrations_are_never_longer_than_the_models_positions(own_inputs: P
     recipe["demonstrations"][0]["max_tokens"] = POSITIONS
     open_inputs(parse_recipe(recipe, folder=own_inputs))
     recipe["demonstrations"][0]["max_tokens"] = POSITIONS + 1
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError, demonstrations="mt", got=POSITIONS + 1):
         open_inputs(parse_recipe(recipe, folder=own_inputs))
-    assert (caught.value.context["demonstrations"], caught.value.context["got"]) == ("mt", POSITIONS + 1)
 
 
 def test_a_mixed_set_has_no_length_of_its_own(own_inputs: Path) -> None:
@@ -150,18 +149,9 @@ def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_
     before = open_inputs(parse_recipe(recipe, folder=own_inputs))
     files = {"pytorch_model.bin": SourceFile(sha256="f" * 64, n_bytes=7)}
     origin = Origin("facebook/xglm-564M", "main", commit="c" * 40)
-    ImportRecord(
-        mlprune="0.2.0",
-        torch="2.13.0",
-        weight_format="pytorch",
-        source=origin.hub_id,
-        origin=origin,
-        dtype=None,
-        files=files,
-        dropped=(),
-        renamed={},
-        shared={},
-    ).write(own_inputs / "model")
+    versions = {"mlprune": "0.2.0", "torch": "2.13.0", "weight_format": "pytorch", "source": origin.hub_id}
+    changes: dict[str, Any] = {"dtype": None, "dropped": (), "renamed": {}, "shared": {}}
+    ImportRecord(**versions, origin=origin, files=files, **changes).write(own_inputs / "model")
     after = open_inputs(parse_recipe(recipe, folder=own_inputs))
     assert after.base == before.base
     assert after.base_row == {
@@ -187,15 +177,9 @@ def id_of(folder: Path) -> str:
 def test_a_folder_with_other_weights_is_refused(model: Path, tmp_path: Path) -> None:
     base_model_id = id_of(model)
     assert require_base_model(model, base_model_id).family == "gpt2"
-    save_tiny_model(tmp_path / "other", "gpt2", seed=5)
-    with pytest.raises(BadInputError) as caught:
-        require_base_model(tmp_path / "other", base_model_id)
-    context = caught.value.context
-    assert context == {
-        "path": str(tmp_path / "other"),
-        "expected": base_model_id,
-        "got": id_of(tmp_path / "other"),
-    }
+    other = save_tiny_model(tmp_path / "other", "gpt2", seed=5)
+    with refused(BadInputError, path=str(other), expected=base_model_id, got=id_of(other)):
+        require_base_model(other, base_model_id)
 
 
 def test_the_newest_folder_that_a_run_used_and_that_is_unchanged_is_found(model: Path, tmp_path: Path) -> None:

@@ -96,10 +96,9 @@ def test_the_sparsity_of_a_point_is_compared_under_other_schedules(tiny_inputs: 
 
 def test_a_schedule_that_a_score_cannot_have_is_refused(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs, base={"score": "magnitude"}, compare=["uniform"])
-    with pytest.raises(RecipeError, match="not a variant"):
-        with_schedule(spec, (1, 1, 1), "owl")
-    with pytest.raises(RecipeError, match="not a variant"):
-        with_schedule(spec, (1, 1, 1), "dlp")
+    for kind in ("owl", "dlp"):
+        with pytest.raises(RecipeError):
+            with_schedule(spec, (1, 1, 1), kind)
     assert with_schedule(spec, (1, 1, 1), "alpha_pruning").schedule.kind == "alpha_pruning"
 
 
