@@ -308,9 +308,8 @@ def test_regional_gradients_are_observed_in_the_same_pass(block_run: FinishedRun
     assert store.require(*job.makes[2]).artefacts == block_run.store.require(*job.makes[2]).artefacts
     for block in range(3):
         found = read_block_gradients(store, store.require(*gradients.key).artefacts, block)
-        assert {layer: tuple(one.shape) for layer, one in found.items()} == {
-            layer: (64, 16) if layer == "fc1" else (16, 64) if layer == "fc2" else (16, 16) for layer in XGLM.layers
-        }
+        shapes = {**dict.fromkeys(XGLM.layers, (16, 16)), "fc1": (64, 16), "fc2": (16, 64)}
+        assert {layer: tuple(one.shape) for layer, one in found.items()} == shapes
         assert all(bool((one > 0).any()) for one in found.values())
 
 
@@ -396,5 +395,5 @@ def test_dense_masks_are_rebuilt_from_stored_gradients_and_those_of_a_sweep_are_
     (variant,) = run.named("regional", "dense")
     assert verify_variant(run.store, run.store.require("variants", variant.id), run.folder / "model").is_equal
     (sequential,) = run.named("regional", "sequential")
-    with pytest.raises(BadInputError, match="not stored"):
+    with pytest.raises(BadInputError):
         verify_variant(run.store, run.store.require("variants", sequential.id), run.folder / "model")

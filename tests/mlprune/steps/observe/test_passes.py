@@ -71,12 +71,8 @@ def test_widths_are_those_of_the_distinct_inputs(tiny_inputs: Path) -> None:
 def test_an_observation_is_named_by_its_set_scope_and_batches(tiny_inputs: Path) -> None:
     recipe, inputs, one = planned(tiny_inputs)
     usual, target = plan_observation(recipe, inputs, one), plan_observation(recipe, inputs, one, "target")
-    assert usual.identity.parameters == {
-        "propagation": "dense",
-        "token_scope": "all",
-        "dtype": "float32",
-        "batch_tokens": 128,
-    }
+    parameters = {"propagation": "dense", "token_scope": "all", "dtype": "float32", "batch_tokens": 128}
+    assert usual.identity.parameters == parameters
     assert usual.identity.parents == {"base_model": inputs.base.id, "demonstration_set": one.id}
     assert target.identity.parameters == {**usual.identity.parameters, "token_scope": "target"}
     assert (usual.token_scope, target.token_scope, target.demonstration_set_id) == ("all", "target", one.id)
@@ -137,26 +133,16 @@ def test_observing_multiplies_every_token_with_every_weight_of_the_blocks_once(t
 def test_counting_neurons_costs_the_operations_of_observing_and_a_few_digits_per_neuron(
     tiny_plan: Plan, observe_job: ObserveJob
 ) -> None:
-    count_job = NeuronActivityJob(
-        observe_job.identity,
-        observe_job.model,
-        observe_job.demonstration_set_id,
-        batch_tokens=observe_job.batch_tokens,
-    )
+    of_set = observe_job.identity, observe_job.model, observe_job.demonstration_set_id
+    count_job = NeuronActivityJob(*of_set, batch_tokens=observe_job.batch_tokens)
     observe_cost, count_cost = costs_of(tiny_plan, sizes_of(tiny_plan), [observe_job, count_job])
     assert (count_cost.flops, count_cost.n_passes) == (observe_cost.flops, observe_cost.n_passes)
     assert count_cost.disk_bytes == 6 * 64 * 3
 
 
 def test_a_part_of_a_set_costs_its_share(tiny_plan: Plan, observe_job: ObserveJob) -> None:
-    part_job = ObservePartJob(
-        observe_job.identity,
-        observe_job.model,
-        observe_job.demonstration_set_id,
-        observe_job.identity.id,
-        range(1, 4),
-        batch_tokens=observe_job.batch_tokens,
-    )
+    of_set = observe_job.identity, observe_job.model, observe_job.demonstration_set_id
+    part_job = ObservePartJob(*of_set, observe_job.identity.id, range(1, 4), batch_tokens=observe_job.batch_tokens)
     whole_cost, part_cost = costs_of(tiny_plan, sizes_of(tiny_plan), [observe_job, part_job])
     assert part_cost.flops == 3 / 4 * whole_cost.flops
     assert part_cost.disk_bytes == 3 / 4 * whole_cost.disk_bytes

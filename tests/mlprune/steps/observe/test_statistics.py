@@ -40,8 +40,12 @@ from tests.tiny_recipes import (
 XGLM = FAMILIES["xglm"]
 
 
+def of_kind(run: FinishedRun, kind: type[Job]) -> list[Any]:
+    return [job for job in run.plan.jobs if isinstance(job, kind)]
+
+
 def observe_jobs(run: FinishedRun) -> list[ObserveJob]:
-    return [job for job in run.plan.jobs if isinstance(job, ObserveJob)]
+    return of_kind(run, ObserveJob)
 
 
 def set_table(run: FinishedRun, job: ObserveJob) -> dict[str, list[Any]]:
@@ -58,18 +62,13 @@ def test_statistics_are_the_sums_of_squares_of_each_demonstration_alone(tiny_run
     job = observe_jobs(tiny_run)[position]
     record = tiny_run.store.require(*job.identity.key)
     model = reference_model(tiny_run.folder / "model")
-    expected = [
-        {
-            key: one.double().square().sum(dim=0)
-            for key, one in layer_inputs(model, ids, layers=XGLM.input_names).items()
-        }
-        for ids in set_table(tiny_run, job)["token_ids"]
-    ]
+    texts = set_table(tiny_run, job)["token_ids"]
+    inputs = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in texts]
     for block in range(3):
         found = read_block_statistics(tiny_run.store, record.artefacts, block)
         assert tuple(found) == XGLM.input_names
         for name, rows in found.items():
-            reference = torch.stack([one[block, name] for one in expected])
+            reference = torch.stack([one[block, name].double().square().sum(dim=0) for one in inputs])
             torch.testing.assert_close(rows.double(), reference, rtol=1e-5, atol=1e-6)
 
 
@@ -200,10 +199,6 @@ def parts_run(tiny_inputs: Path) -> Iterator[FinishedRun]:
         yield finished_run(tiny_inputs, recipe, name="parts")
 
 
-def of_kind(run: FinishedRun, kind: type[Job]) -> list[Any]:
-    return [job for job in run.plan.jobs if isinstance(job, kind)]
-
-
 def test_a_large_set_is_observed_in_parts_and_collected_in_demonstration_order(parts_run: FinishedRun) -> None:
     parts, (collect,) = of_kind(parts_run, ObservePartJob), of_kind(parts_run, CollectPartsJob)
     assert [list(job.demonstrations) for job in parts] == [[0], [1, 2], [3, 4]]
@@ -230,9 +225,8 @@ def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: Fini
     store = store_with_sets(parts_run, collect.demonstration_set_id, folder=tmp_path)
     whole.run(store, lambda: chain_of(parts_run.plan))
     found, expected = features(parts_run.store, collect), features(store, whole)
-    assert {name: found[name] for name in ("kind", "depth", "feature")} == {
-        name: expected[name] for name in ("kind", "depth", "feature")
-    }
+    for name in ("kind", "depth", "feature"):
+        assert found[name] == expected[name]
     assert found["magnitude"] == pytest.approx(expected["magnitude"], rel=1e-6)
 
 
@@ -302,7 +296,7 @@ def test_a_set_without_counted_tokens_in_any_part_is_an_error(parts_run: Finishe
     empty = store.write_bytes("features/none.part-00000.parquet", data, n_rows=n_rows)
     for one in collect.parts:
         store.write_record(dataclasses.replace(store.require("statistics_parts", one), artefacts=(empty,)))
-    with pytest.raises(CorpusError, match="no demonstration has tokens of this scope"):
+    with pytest.raises(CorpusError):
         collect.run(store, lambda: chain_of(parts_run.plan))
 
 
@@ -311,5 +305,5 @@ def test_a_damaged_file_of_sums_is_noticed(parts_run: FinishedRun, copied_store:
     (collect,) = of_kind(parts_run, CollectPartsJob)
     sums = store.require("statistics_parts", collect.parts[0]).artefacts[-1]
     (store.local_root / sums.path).write_bytes(b"no sums")
-    with pytest.raises(DamagedArtefactError, match="damaged"):
+    with pytest.raises(DamagedArtefactError):
         collect.run(store, lambda: chain_of(parts_run.plan))

@@ -26,6 +26,7 @@ from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.publish.publish import Publication, publish_variants
 from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import removed_blocks
+from tests.refusals import refused
 from tests.scored_texts import scored, scored_alone, some_texts
 from tests.tiny_models import PAD, save_tiny_model, tiny_model
 from tests.tiny_recipes import (
@@ -145,10 +146,8 @@ def test_an_export_and_a_loaded_model_have_the_logits_of_the_model_without_the_b
             with torch.no_grad():
                 torch.testing.assert_close(model(TOKEN_IDS).logits, expected, atol=tolerance, rtol=tolerance)
             assert model.config.num_hidden_layers == N_BLOCKS - len(removed)
-            longer = [
-                model.generate(TOKEN_IDS, max_new_tokens=5, do_sample=False, use_cache=one) for one in (True, False)
-            ]
-            assert torch.equal(*longer)
+            decode = functools.partial(model.generate, TOKEN_IDS, max_new_tokens=5, do_sample=False)
+            assert torch.equal(decode(use_cache=True), decode(use_cache=False))
         loaded.save_pretrained(tmp_path / f"{number}-saved")
         assert inspect_model(tmp_path / f"{number}-saved").n_blocks == N_BLOCKS - len(removed)
 
@@ -204,58 +203,52 @@ def test_random_draws_are_one_group_of_seeds(xglm_run: FinishedRun) -> None:
     assert groups[0] == groups[1]
 
 
-def plan_with(folder: Path, **changes: Any) -> Any:
-    recipe = {**blocks_recipe(), **changes}
-    return plan_of(write_recipe(folder, recipe, name="changed.yaml"))
-
-
 def test_what_needs_masks_is_refused_when_it_is_planned(xglm_run: FinishedRun) -> None:
     variants = blocks_recipe()["variants"]
-    combined = {"combine": "union", "of": ["random"]}
+    few = {"score": "random", "structure": "blocks", "sparsity": 0.1}
     for changes in (
-        {"variants": [*variants, combined]},
+        {"variants": [*variants, {"combine": "union", "of": ["random"]}]},
         {"analyses": {"neuron_variants": ["given"]}},
         {"analyses": {"layer_errors": {"demonstrations": ["mt"]}}},
+        {"variants": [few]},
+        {"variants": [{"score": "given", "scope": {"blocks": ["0-4"]}}]},
     ):
-        with pytest.raises(RecipeError, match="no masks"):
-            plan_with(xglm_run.folder, **changes)
-    few = {"score": "random", "structure": "blocks", "sparsity": 0.1}
-    for entry in (few, {"score": "given", "scope": {"blocks": ["0-4"]}}):
-        with pytest.raises(RecipeError, match="no block, or all"):
-            plan_with(xglm_run.folder, variants=[entry])
+        recipe = {**blocks_recipe(), **changes}
+        with pytest.raises(RecipeError):
+            plan_of(write_recipe(xglm_run.folder, recipe, name="changed.yaml"))
 
 
 def test_masks_of_removed_blocks_are_neither_verified_nor_published(xglm_run: FinishedRun, tmp_path: Path) -> None:
     record = xglm_run.store.require("variants", xglm_run.named("given")[0].id)
     model = xglm_run.folder / "model"
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, got="removed blocks"):
         verify_variant(xglm_run.store, record, model)
-    assert caught.value.context["got"] == "removed blocks"
-    with pytest.raises(BadInputError) as caught:
-        publish_variants(
-            xglm_run.store, [Publication(record.id, "blocks")], {record.parent("base_model"): model}, tmp_path / "out"
-        )
-    assert caught.value.context["variant_id"] == record.id
+    models = {record.parent("base_model"): model}
+    with refused(BadInputError, variant_id=record.id):
+        publish_variants(xglm_run.store, [Publication(record.id, "blocks")], models, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+RANDOM = {"score": "random", "structure": "blocks", "sparsity": 0.5}
+
+
 @pytest.mark.parametrize(
-    ("entry", "message"),
+    ("entry", "words"),
     [
         ({"score": "given"}, "scope"),
-        ({"score": "given", "scope": {"blocks": [1]}, "sparsity": 0.5}, "no sparsity"),
-        ({"score": "given", "scope": {"blocks": [1]}, "structure": "row"}, "structure blocks"),
+        ({"score": "given", "scope": {"blocks": [1]}, "sparsity": 0.5}, "sparsity"),
+        ({"score": "given", "scope": {"blocks": [1]}, "structure": "row"}, "structure"),
         ({"score": "block_influence", "sparsity": 0.5}, "demonstrations"),
         ({"score": "block_influence", "demonstrations": "mt"}, "sparsity"),
-        ({"score": "magnitude", "structure": "blocks", "sparsity": 0.5}, "structure row"),
-        ({"score": "random", "structure": "blocks", "sparsity": 0.5, "bits": 4}, "bits"),
-        ({"score": "random", "structure": "blocks", "sparsity": 0.5, "removes": "highest"}, "removes"),
-        ({"score": "random", "structure": "blocks", "sparsity": 0.5, "schedule": "owl"}, "schedule"),
-        ({"score": "random", "structure": "blocks", "sparsity": 0.5, "scope": {"layers": ["fc1"]}}, "layers"),
+        ({**RANDOM, "score": "magnitude"}, "structure"),
+        ({**RANDOM, "bits": 4}, "bits"),
+        ({**RANDOM, "removes": "highest"}, "removes"),
+        ({**RANDOM, "schedule": "owl"}, "schedule"),
+        ({**RANDOM, "scope": {"layers": ["fc1"]}}, "layers"),
     ],
 )
-def test_keys_that_do_not_apply_to_blocks_are_refused(entry: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
+def test_keys_that_do_not_apply_to_blocks_are_refused(entry: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
         VariantConfig.model_validate(entry)
 
 
@@ -298,5 +291,5 @@ def test_files_of_several_weights_and_older_names_are_renumbered(tmp_path: Path)
 
 def test_attention_that_depends_on_the_number_of_a_block_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
-    with pytest.raises(BadInputError, match="number"):
+    with pytest.raises(BadInputError):
         remove_blocks(tmp_path, FAMILIES["gpt2"], (1,))

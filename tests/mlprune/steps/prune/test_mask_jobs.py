@@ -199,16 +199,9 @@ def test_a_sweep_needs_the_memory_per_weight_that_its_score_declares(tiny_inputs
 
 def test_a_sweep_with_regional_gradients_takes_as_long_as_five_more_passes(tiny_inputs: Path) -> None:
     sizes = footprint(tiny_inputs / "model", "float32")
+    options: dict[str, Any] = {"batch_tokens": 1, "score": ScoreSpec("wanda", "matrix"), "changes_weights": False}
     plain, gradients = (
-        sweep_cost(
-            "sweep",
-            sizes,
-            SetSize(10, 1),
-            batch_tokens=1,
-            score=ScoreSpec("wanda", "matrix"),
-            changes_weights=False,
-            method=MethodCost(needs),
-        )
+        sweep_cost("sweep", sizes, SetSize(10, 1), method=MethodCost(needs), **options)
         for needs in (("squares",), ("squares", "gradients"))
     )
     assert gradients.flops - plain.flops == 5 * block_flops(sizes, 10)

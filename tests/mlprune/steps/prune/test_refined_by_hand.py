@@ -10,6 +10,7 @@ from torch import Tensor
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
+from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.feature_sums import feature_moments, feature_sums
 from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
@@ -36,6 +37,7 @@ from tests.tiny_recipes import (
 )
 
 XGLM = FAMILIES["xglm"]
+SIZES = Footprint(1, (1,), 1, 1, 1, (4, 2), 8, 4, 20, 10, 4, input_products=10**6)
 BOTH = ["dense", "sequential"]
 
 
@@ -133,7 +135,7 @@ def test_masks_of_dense_propagation_are_rebuilt_from_the_stored_statistics(refin
         assert verify_variant(refined_run.store, record, model).is_equal
         record = refined_run.store.require("variants", sequential.id)
         assert not has_masks_to_rebuild(record)
-        with pytest.raises(BadInputError, match="not stored"):
+        with pytest.raises(BadInputError):
             verify_variant(refined_run.store, record, model)
 
 
@@ -147,33 +149,28 @@ def test_a_refined_variant_has_an_ordering_of_its_own_and_needs_what_its_refiner
     assert [job.ordering.sparsities for job in jobs] == [(0.25,)] * 3 + [(0.5,)] * 3
     for job in jobs:
         assert [kind for kind, _ in job.needs] == ["statistics"] * 2 + ["gram_matrices"] * 2
-        assert job.cost(plan_sizes(), {}).fixed_bytes > 8 * 3 * plan_sizes().input_products
+        assert job.cost(SIZES, {}).fixed_bytes > 8 * 3 * SIZES.input_products
 
 
-def plan_sizes() -> Any:
-    from mlprune.models.placement.memory_estimate import Footprint  # noqa: PLC0415
-
-    return Footprint(1, (1,), 1, 1, 1, (4, 2), 8, 4, 20, 10, 4, input_products=10**6)
+MT = {"score": "magnitude", "sparsity": 0.5, "demonstrations": "mt", "refine": "gram_swaps"}
 
 
 @pytest.mark.parametrize(
-    ("keys", "words"),
+    ("entry", "words"),
     [
-        ({"refine": "gram_swaps"}, "needs demonstrations"),
-        ({"demonstrations": "mt", "refine": "gram_swaps", "samples": 2}, "of whole sets"),
-        ({"demonstrations": "mt", "refine": "gram_swaps", "removes": "highest"}, "removes: lowest"),
-        ({"demonstrations": "mt", "score": "sparsegpt", "refine": "gram_swaps"}, "keeps the weights"),
-        ({"demonstrations": "mt", "refine": "gram_swaps", "structure": "2:4", "permute": True}, "permute"),
-        ({"demonstrations": "mt", "refine": "gram_swap"}, "gram_swaps"),
-        ({"demonstrations": "mt", "refine": "dsnot", "shortlist": 3}, "shortlist does not apply to"),
+        ({**MT, "demonstrations": None}, "demonstrations"),
+        ({**MT, "samples": 2}, "samples"),
+        ({**MT, "removes": "highest"}, "removes"),
+        ({**MT, "score": "sparsegpt"}, "sparsegpt"),
+        ({**MT, "sparsity": None, "structure": "2:4", "permute": True}, "permute"),
+        ({**MT, "refine": "gram_swap"}, "gram_swaps"),
+        ({**MT, "refine": "dsnot", "shortlist": 3}, "shortlist"),
     ],
 )
-def test_a_refiner_that_does_not_fit_is_refused_in_one_line(keys: dict[str, Any], words: str) -> None:
-    recipe = refined_recipe()
-    sparsity = {} if "structure" in keys else {"sparsity": 0.5}
-    recipe["variants"] = [{"score": "magnitude", **sparsity, **keys}]
+def test_a_refiner_that_does_not_fit_is_refused_in_one_line(entry: dict[str, Any], words: str) -> None:
+    given = {key: value for key, value in entry.items() if value is not None}
     with pytest.raises(RecipeError) as raised:
-        parse_recipe(recipe, folder=Path())
+        parse_recipe({**refined_recipe(), "variants": [given]}, folder=Path())
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
 

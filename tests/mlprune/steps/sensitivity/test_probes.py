@@ -104,10 +104,8 @@ def test_a_schedule_gives_the_harmless_block_the_highest_sparsity_and_keeps_the_
 def test_probes_have_the_ids_of_entries_written_by_hand_and_one_ordering(run: FinishedRun) -> None:
     by_hand = planted_recipe()
     del by_hand["sensitivity"]
-    by_hand["variants"] = [
-        {"name": "b", "score": "wanda", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.75}
-        | {"scope": {"blocks": [0]}}
-    ]
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.75}
+    by_hand["variants"] = [{"name": "b", **wanda, "scope": {"blocks": [0]}}]
     plan = build_plan(parse_recipe(by_hand, folder=run.folder))
     (variant,) = (one for one in plan.variants.values() if not one.is_dense)
     assert losses_of(run, metric="accuracy", group_kind="all")["0"]["variant_id"] == variant.id
@@ -130,12 +128,8 @@ def test_every_kind_of_unit_sparsity_and_task_is_one_analysis_with_a_name(tiny_i
     recipe["sensitivity"][0] |= {"by": ["block_layer", "layer"], "sparsity": [0.5, 0.75], "tasks": ["facts"]}
     plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
     jobs = [job for job in plan.jobs if isinstance(job, SensitivityJob)]
-    assert [(job.kind, job.sparsity, len(job.probes)) for job in jobs] == [
-        ("block_layer", 0.5, 18),
-        ("block_layer", 0.75, 18),
-        ("layer", 0.5, 6),
-        ("layer", 0.75, 6),
-    ]
+    analyses = [(kind, sparsity, n) for kind, n in (("block_layer", 18), ("layer", 6)) for sparsity in (0.5, 0.75)]
+    assert [(job.kind, job.sparsity, len(job.probes)) for job in jobs] == analyses
     assert {job.dense[0].task.task for job in jobs} == {"facts"}
     assert {name.id for name in plan.names if (name.kind, name.name) == ("sensitivity", "where")} == {
         job.identity.id for job in jobs
