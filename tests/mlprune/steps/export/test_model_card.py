@@ -269,11 +269,8 @@ def test_a_record_that_is_older_than_a_choice_makes_a_card_without_it(made, tmp_
 def test_evaluations_of_the_paper_profile_are_not_on_the_card(profile_run: FinishedRun) -> None:
     (variant,) = profile_run.named("m")
     card = model_card(profile_run.store, profile_run.store.require("variants", variant.id))
-    corrected = [
-        row
-        for record in profile_run.store.records("evaluations")
-        for row in record.rows["metrics"]
-        if row["variant_id"] == variant.id and "profile" not in record.rows["evaluations"][0]
-    ]
+    records = [one for one in profile_run.store.records("evaluations") if "profile" not in one.rows["evaluations"][0]]
+    rows = [row for record in records for row in record.rows["metrics"]]
+    corrected = [row for row in rows if row["variant_id"] == variant.id]
     lines = [line for line in card.splitlines() if line.startswith(("| facts |", "| translation |"))]
     assert len(lines) == len(corrected) > 0

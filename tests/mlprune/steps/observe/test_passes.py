@@ -151,19 +151,10 @@ def test_a_part_of_a_set_costs_its_share(tiny_plan: Plan, observe_job: ObserveJo
 def test_raw_activations_need_memory_for_their_largest_part_and_disk_space_for_all(
     tiny_plan: Plan, observe_job: ObserveJob
 ) -> None:
-    job = ActivationsJob(
-        observe_job.identity,
-        observe_job.model,
-        observe_job.demonstration_set_id,
-        set_name="mt",
-        blocks=(1,),
-        inputs=("fc2",),
-        parts=(range(2), range(2, 3)),
-        dtype="float16",
-        batch_tokens=128,
-        most_bytes=3 * 2**20,
-        quota_gib=1.0,
-    )
+    of_set = observe_job.identity, observe_job.model, observe_job.demonstration_set_id
+    stored: dict[str, Any] = {"blocks": (1,), "inputs": ("fc2",), "parts": (range(2), range(2, 3)), "dtype": "float16"}
+    sizes: dict[str, Any] = {"batch_tokens": 128, "most_bytes": 3 * 2**20, "quota_gib": 1.0}
+    job = ActivationsJob(*of_set, set_name="mt", **stored, **sizes)
     (cost,) = costs_of(tiny_plan, sizes_of(tiny_plan), [job])
     assert cost.disk_bytes == 3 * 2**20
     assert cost.fixed_bytes == SMALL_JOB_BYTES + 3 * 2 * 2 * 2**20

@@ -65,16 +65,11 @@ def test_alpha_has_an_ordering_for_each_sparsity(tiny_inputs: Path) -> None:
 
 
 def test_sets_seeds_and_structures_have_separate_orderings(tiny_inputs: Path) -> None:
-    plan = plan_of(
-        tiny_inputs,
-        {**WANDA, "demonstrations": "mt"},
-        {**CONTRAST, "demonstrations": "mt"},
-        {"score": "random", "sparsity": [0.25, 0.5], "seed": [0, 1]},
-        {"score": "magnitude", "structure": "2:4"},
-        {"score": "magnitude", "sparsity": 0.5},
-        {"score": "magnitude", "sparsity": 0.5, "removes": "highest"},
-        {"score": "magnitude", "sparsity": 0.5, "scope": {"blocks": 0}},
-    )
+    random = {"score": "random", "sparsity": [0.25, 0.5], "seed": [0, 1]}
+    half = {"score": "magnitude", "sparsity": 0.5}
+    halves = [half, {**half, "removes": "highest"}, {**half, "scope": {"blocks": 0}}]
+    mt = [{**entry, "demonstrations": "mt"} for entry in (WANDA, CONTRAST)]
+    plan = plan_of(tiny_inputs, *mt, random, {"score": "magnitude", "structure": "2:4"}, *halves)
     sizes = [len(job.variants) for job in of_kind(plan, CollectVariantsJob)]
     assert sorted(sizes) == [1] * 8 + [2] * 2
 
@@ -149,12 +144,8 @@ def test_outlier_ratios_serve_all_variants_that_read_the_same(tiny_inputs: Path)
 
 
 def test_a_combination_is_planned_after_its_parents(tiny_inputs: Path) -> None:
-    plan = plan_of(
-        tiny_inputs,
-        {"name": "ab", "combine": "union", "of": ["a", "b"]},
-        {**WANDA, "name": "a"},
-        {**WANDA, "name": "b", "score": "ria"},
-    )
+    union = {"name": "ab", "combine": "union", "of": ["a", "b"]}
+    plan = plan_of(tiny_inputs, union, {**WANDA, "name": "a"}, {**WANDA, "name": "b", "score": "ria"})
     (job,) = of_kind(plan, CombineJob)
     parents = list(plan.variants)[1:3]
     assert job.needs == tuple(("variants", one) for one in parents)

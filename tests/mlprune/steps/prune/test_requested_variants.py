@@ -95,6 +95,7 @@ OVER = {**BASE, "demonstrations": None, "over": ["mt", "mono"]}
 RIA = {**BASE, "score": "ria"}
 SPARSEGPT = {"demonstrations": "mono", "score": "sparsegpt", "sparsity": 0.5}
 OWL = {**BASE, "schedule": {"kind": "owl"}}
+SCHEDULED = {"blocks": 0, "layers": "fc1", "block_layers": "0.fc1"}
 
 
 Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
@@ -102,9 +103,7 @@ Pairs = list[tuple[dict[str, Any], dict[str, Any]]]
 CHANGES: Pairs = [
     (BASE, {"demonstrations": "mt"}),
     (BASE, {"sparsity": 0.4}),
-    (BASE, {"structure": "matrix"}),
-    (BASE, {"structure": "alpha"}),
-    (BASE, {"structure": "2:4"}),
+    *((BASE, {"structure": structure}) for structure in ("matrix", "alpha", "2:4")),
     ({**BASE, "structure": "2:4"}, {"permute": True}),
     (BASE, {"propagation": "sequential"}),
     (BASE, {"score": "ria"}),
@@ -114,24 +113,19 @@ CHANGES: Pairs = [
     (BASE, {"samples": 2}),
     (BASE, {"resample": 0}),
     (BASE, {"profile": "paper"}),
-    (BASE, {"scope": {"blocks": [0, 1]}}),
-    (BASE, {"scope": {"without_layers": ["fc1"]}}),
+    *((BASE, {"scope": scope}) for scope in ({"blocks": [0, 1]}, {"without_layers": ["fc1"]})),
+    *((BASE, {"schedule": {kind: {key: 0.25}}}) for kind, key in SCHEDULED.items()),
     (BASE, {"schedule": "owl"}),
-    (BASE, {"schedule": {"blocks": {0: 0.25}}}),
-    (BASE, {"schedule": {"layers": {"fc1": 0.25}}}),
-    (BASE, {"schedule": {"block_layers": {"0.fc1": 0.25}}}),
     ({**BASE, "resample": 0}, {"resample": 1}),
     ({**BASE, "samples": 2}, {"samples": 3}),
     ({**BASE, "schedule": {"blocks": {0: 0.25}}}, {"schedule": {"blocks": {1: 0.25}}}),
-    (OWL, {"schedule": {"kind": "owl", "m": 3}}),
-    (OWL, {"schedule": {"kind": "owl", "spread": 0.1}}),
+    *((OWL, {"schedule": {"kind": "owl", **change}}) for change in ({"m": 3}, {"spread": 0.1})),
     (RIA, {"power": 1.0}),
     (SPARSEGPT, {"damping": 0.1}),
     (SPARSEGPT, {"structure": "2:4"}),
     ({**OVER, "aggregate": "mean"}, {"aggregate": "max"}),
     ({**OVER, "aggregate": "mean"}, {"over": ["mono", "mt"]}),
-    ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [3, 2, 1]}),
-    ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": []}),
+    *(({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": shares}) for shares in ([3, 2, 1], [])),
     ({**OVER, "aggregate": "variance"}, {"variance_weight": 0.5}),
     ({"score": "random", "sparsity": 0.5}, {"seed": 1}),
 ]
@@ -156,8 +150,7 @@ def test_everything_a_variant_is_made_of_is_in_its_id(tiny_inputs: Path) -> None
 
 
 EQUIVALENT: Pairs = [
-    (BASE, {"scope": {"blocks": "0-2"}}),
-    (BASE, {"scope": {"without_blocks": []}}),
+    *((BASE, {"scope": scope}) for scope in ({"blocks": "0-2"}, {"without_blocks": []})),
     ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"without_blocks": [2]}}),
     ({**BASE, "scope": {"blocks": [0, 1]}}, {"scope": {"blocks": ["0-2", 1], "without_blocks": 2}}),
     ({**BASE, "scope": {"layers": ["fc2", "fc1"]}}, {"scope": {"layers": ["fc1", "fc2", "fc1"]}}),
@@ -168,9 +161,7 @@ EQUIVALENT: Pairs = [
         {**BASE, "schedule": {"block_layers": {"1.fc1": 0.5, "0.fc2": 0.25}}},
         {"schedule": {"block_layers": [["0.fc2", 0.25], ["1.fc1", 0.5]]}},
     ),
-    (BASE, {"structure": "row"}),
-    (BASE, {"seed": 4}),
-    (BASE, {"against": []}),
+    *((BASE, same) for same in ({"structure": "row"}, {"seed": 4}, {"against": []})),
     (RIA, {"power": 0.5}),
     ({"score": "random", "sparsity": 0.5}, {"seed": 0}),
     (SPARSEGPT, {"damping": 0.01, "structure": "matrix"}),
@@ -178,8 +169,7 @@ EQUIVALENT: Pairs = [
     ({**OVER, "aggregate": "mean", "shares": [1, 2, 3]}, {"shares": [2, 4, 6]}),
     ({**OVER, "aggregate": "variance"}, {"variance_weight": 1}),
     ({"score": "magnitude", "sparsity": 0.5}, {"tokens": "target", "samples": 2, "resample": 1}),
-    ({"score": "magnitude", "structure": "2:4"}, {"sparsity": 0.5}),
-    ({"score": "magnitude", "structure": "2:4"}, {"permute": False}),
+    *(({"score": "magnitude", "structure": "2:4"}, same) for same in ({"sparsity": 0.5}, {"permute": False})),
 ]
 
 

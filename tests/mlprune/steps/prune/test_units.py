@@ -237,24 +237,19 @@ def test_the_zero_share_is_the_dense_model_and_costs_are_planned(flap_run: Finis
     assert [one.label for one in plan.variants.values()] == ["dense"]
 
 
-REFUSED = [
-    {"propagation": "sequential"},
-    {"removes": "highest"},
-    {"schedule": {"blocks": {0: 0.5}}},
-    {"scope": {"blocks": [0]}},
-    {"structure": "row"},
-    {"score": "wanda", "structure": "units"},
-    {"demonstrations": None, "over": ["mt", "mt"], "aggregate": "max"},
-]
-
-
-@pytest.mark.parametrize("changes", REFUSED, ids=str)
-def test_settings_that_units_do_not_have_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
-    recipe = flap_recipe()
-    entry = {"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.4, **changes}
-    recipe["variants"] = [{key: value for key, value in entry.items() if value is not None}]
-    with pytest.raises(RecipeError):
-        plan_of(write_recipe(tmp_path, recipe))
+def test_settings_that_units_do_not_have_are_refused(tmp_path: Path) -> None:
+    flap = {"score": "flap", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.4}
+    refused: list[dict[str, Any]] = [{"propagation": "sequential"}, {"removes": "highest"}, {"structure": "row"}]
+    refused += [
+        {"schedule": {"blocks": {0: 0.5}}},
+        {"scope": {"blocks": [0]}},
+        {"score": "wanda", "structure": "units"},
+    ]
+    refused += [{"demonstrations": None, "over": ["mt", "mt"], "aggregate": "max"}]
+    for changes in refused:
+        entry = {key: value for key, value in {**flap, **changes}.items() if value is not None}
+        with pytest.raises(RecipeError):
+            plan_of(write_recipe(tmp_path, {**flap_recipe(), "variants": [entry]}))
 
 
 def test_a_family_with_a_norm_over_all_heads_is_refused(tmp_path: Path) -> None:

@@ -70,15 +70,10 @@ def right_answers(candidate: int) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def sums(tmp_path_factory: pytest.TempPathFactory) -> MeasuredSums:
     store = Store(tmp_path_factory.mktemp("answers"))
-    written = [
-        write_candidate(
-            store,
-            name,
-            {"dev": {language: values.tolist() for language, values in right_answers(index).items()}},
-            cluster=CLUSTER,
-        )
-        for index, name in enumerate(CANDIDATES)
-    ]
+    written = []
+    for index, name in enumerate(CANDIDATES):
+        right = {"dev": {language: values.tolist() for language, values in right_answers(index).items()}}
+        written.append(write_candidate(store, name, right, cluster=CLUSTER))
     return read_measured_sums(store, [tuple(one.dev.values()) for one in written], [("facts", "accuracy")])
 
 
@@ -202,28 +197,20 @@ def left_out(split: str) -> Iterator[float]:
 @pytest.fixture(scope="module")
 def of_splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BatchValues]:
     store = Store(tmp_path_factory.mktemp("answers"))
-    written = [
-        write_candidate(
-            store, name, {split: {"fr": answers_of_split(split, index).tolist()} for split in SIZES}, cluster={}
-        )
-        for index, name in enumerate(("dense", "winner"))
-    ]
+    written = []
+    for index, name in enumerate(("dense", "winner")):
+        right = {split: {"fr": answers_of_split(split, index).tolist()} for split in SIZES}
+        written.append(write_candidate(store, name, right, cluster={}))
     objective = parse_objective(OBJECTIVE)
     measured = dict.fromkeys(objective.measures, ("facts", "accuracy"))
     evaluations = {"dev": [one.dev for one in written], "test": [one.test for one in written]}
     others = [tuple(one.dev.values()) for one in written]  # further evaluations of the task do not count
-    return {
-        split: BatchValues(
-            objective,
-            1.0,
-            measured,
-            read_measured_sums(
-                store, [(*one.values(), *more) for one, more in zip(of_split, others, strict=True)], measured.values()
-            ),
-            KEPT_SHARES,
-        )
-        for split, of_split in evaluations.items()
-    }
+    found = {}
+    for split, of_split in evaluations.items():
+        read = [(*one.values(), *more) for one, more in zip(of_split, others, strict=True)]
+        sums = read_measured_sums(store, read, measured.values())
+        found[split] = BatchValues(objective, 1.0, measured, sums, KEPT_SHARES)
+    return found
 
 
 def test_optimism_and_its_interval_are_those_of_independent_resamples_of_both_splits(
