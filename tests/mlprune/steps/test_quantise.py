@@ -25,6 +25,7 @@ from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant import QuantisedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from tests.derived_recipe import derived_recipe
+from tests.refusals import refused
 from tests.scored_texts import score_of_text
 from tests.tiny_recipes import COLOURS, FinishedRun, chain_of, fact, reference_model
 
@@ -57,11 +58,8 @@ def expected_weights(run: FinishedRun, variant: QuantisedVariant) -> dict[tuple[
 def test_a_list_of_bits_makes_a_variant_each_next_to_the_unquantised_parent(derived_run: FinishedRun) -> None:
     specs = [one.spec for one in derived_run.named("wanda-bits")]
     (parent,) = derived_run.named("wanda")
-    assert [spec.quantisation for spec in specs if isinstance(spec, QuantisedVariant)] == [
-        Quantisation(8),
-        Quantisation(4),
-    ]
-    assert all(isinstance(spec, QuantisedVariant) and spec.parent == parent.spec for spec in specs)
+    found = [(spec.quantisation, spec.parent) for spec in specs if isinstance(spec, QuantisedVariant)]
+    assert found == [(Quantisation(8), parent.spec), (Quantisation(4), parent.spec)]
     assert [dict(spec.identity.parameters) for spec in specs] == [{"bits": 8}, {"bits": 4}]
     assert dict(the(derived_run, "magnitude-bits", 4).identity.parameters) == {"bits": 4, "group": 8}
     changed = the(derived_run, "changed-bits", 4).parent
@@ -170,9 +168,8 @@ def test_verifying_rebuilds_the_masks_of_the_parent(derived_run: FinishedRun) ->
         assert verification.is_equal
         assert verification.variant_id == the(derived_run, name, 4).id
     for name, got in (("changed-bits", "changed weights"), ("dense-bits", "the dense model")):
-        with pytest.raises(BadInputError) as error:
+        with refused(BadInputError, got=got):
             verify_variant(store, store.require("variants", the(derived_run, name, 4).id), model)
-        assert error.value.context["got"] == got
 
 
 @pytest.mark.parametrize(
@@ -192,7 +189,7 @@ def test_a_wrong_entry_is_refused_by_its_key(derived_run: FinishedRun, entry: di
 def test_masks_of_quantised_variants_are_combined_before_they_are_quantised(derived_run: FinishedRun) -> None:
     recipe = derived_recipe()
     recipe["variants"].append({"combine": "union", "of": ["wanda", "magnitude-bits"]})
-    with pytest.raises(RecipeError, match="bits in the combination"):
+    with pytest.raises(RecipeError):
         build_plan(parse_recipe(recipe, folder=derived_run.folder))
 
 
@@ -205,12 +202,8 @@ def test_the_catalog_describes_quantised_variants(derived_run: FinishedRun) -> N
         rows = {row["variant_id"]: row for row in catalog.query("FROM described_variants")}
         costs = run_user_query(catalog, "quantisation_cost").as_dicts()
     found = {name: rows[the(derived_run, name, 4).id] for name in ("wanda-bits", "dense-bits", "union-bits")}
-    assert [row["label"] for row in found.values()] == [
-        "wanda fr-en 0.5, 4 bits",
-        "4 bits",
-        "union of wanda on fr-en and magnitude, 4 bits 0.416",
-    ]
-    assert {row["label"] for row in costs} >= {
-        rows[the(derived_run, "wanda-bits", bits).id]["label"] for bits in (8, 4)
-    }
+    labels = ["wanda fr-en 0.5, 4 bits", "4 bits", "union of wanda on fr-en and magnitude, 4 bits 0.416"]
+    assert [row["label"] for row in found.values()] == labels
+    of_bits = {rows[the(derived_run, "wanda-bits", bits).id]["label"] for bits in (8, 4)}
+    assert {row["label"] for row in costs} >= of_bits
     assert all(row["difference"] is not None for row in costs)

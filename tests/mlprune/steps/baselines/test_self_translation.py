@@ -71,9 +71,8 @@ def test_right_answers_and_names_stay_and_no_text_of_the_language_is_left(name: 
 def test_a_text_with_a_gap_is_translated_whole_for_every_candidate(name: str, tmp_path: Path) -> None:
     data = data_of(TASKS[name], ROWS[name], tmp_path)
     texts = source_texts(TASKS[name], data)
-    assert [(text.key, text.index, text.text) for text in texts] == [
-        (WHOLE, index, text) for index, text in enumerate(data.items[0].texts)
-    ]
+    expected = [(WHOLE, index, text) for index, text in enumerate(data.items[0].texts)]
+    assert [(text.key, text.index, text.text) for text in texts] == expected
 
 
 def test_the_template_stays_english_around_translated_texts(tmp_path: Path) -> None:
@@ -122,11 +121,8 @@ def table_of(run: FinishedRun, task: str, language: str) -> dict[str, list[Any]]
 
 def evaluation(run: FinishedRun, name: str, task: str, language: str) -> EvaluationSpec:
     variants = run.named(name) or [variant for variant in run.plan.variants.values() if variant.label == name]
-    (job,) = (
-        planned
-        for planned in run.plan.jobs
-        if isinstance(planned, EvaluateJob) and planned.variant_id == variants[0].id
-    )
+    jobs = [job for job in run.plan.jobs if isinstance(job, EvaluateJob)]
+    (job,) = (planned for planned in jobs if planned.variant_id == variants[0].id)
     key = (task, language, "mean")
     return next(spec for spec in job.evaluations if (spec.task.task, spec.task.language, spec.task.rule) == key)
 
@@ -172,9 +168,8 @@ def test_every_text_of_every_example_has_its_own_row(baseline_run: FinishedRun) 
     assert [described["key"][row] for row in range(4)] == ["text", "options", "options", "options"]
     for name, language in (("facts", "fr"), ("which", "fr")):
         table = table_of(baseline_run, name, language)
-        (row,) = (
-            row for row in baseline_run.rows("self_translations") if (row["task"], row["language"]) == (name, language)
-        )
+        rows_of_task = [row for row in baseline_run.rows("self_translations") if row["task"] == name]
+        (row,) = (row for row in rows_of_task if row["language"] == language)
         assert row["n_texts"] == len(table["text"])
         assert row["n_distinct"] == len(set(table["text"]))
         assert row["n_empty"] == table["translation"].count("")

@@ -84,25 +84,6 @@ def test_ratios_are_in_the_catalog_block_by_block(method_run: FinishedRun) -> No
     assert {row["base_model_id"] for row in rows} == {method_run.plan.model.base_model_id}
 
 
-@pytest.mark.parametrize("propagation", ["dense", "sequential"])
-def test_blocks_with_more_outliers_are_pruned_less_and_the_mean_is_the_requested_sparsity(
-    method_run: FinishedRun, propagation: str
-) -> None:
-    (variant,) = method_run.named("owl", propagation)
-    ratios = [one.value for one in read_ratios(method_run.store, outliers_of(method_run, variant))]
-    scaled = [0.4 * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
-    wanted = [0.5 - one + sum(scaled) / 3 for one in scaled]
-    assert sum(wanted) / 3 == pytest.approx(0.5)
-    for (block, _), mask in method_run.keep_masks(variant.id).items():
-        d_in = mask.shape[1]
-        assert (~mask).sum(dim=1).tolist() == [int(wanted[block] * d_in)] * mask.shape[0]
-    order = sorted(range(3), key=lambda block: ratios[block])
-    assert sorted(wanted, reverse=True) == [wanted[block] for block in order]
-    row = method_run.row("variants", variant.id)
-    assert row["schedule"] == "owl"
-    assert 0.4 < row["achieved_sparsity"] < 0.5
-
-
 def test_a_block_has_the_mean_exponent_of_its_layers(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("alpha-pruning")
     key = values_key(require_masks(method_run.store, variant.id).record)

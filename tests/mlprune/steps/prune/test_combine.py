@@ -144,13 +144,6 @@ def test_the_order_of_names_is_that_of_the_parents_and_part_of_the_id(tiny_input
     assert first.label == "difference of wanda fr 0.5 row dense; ria fr 0.5 row dense"
 
 
-def test_every_set_operation_is_another_variant(tiny_inputs: Path) -> None:
-    parts = ["intersection", "union", "difference", "symmetric_difference"]
-    plan = plan_of(tiny_inputs, {**A, "demonstrations": "mono"}, M, combining("a", "m", how=parts))
-    assert [one.spec.combination for one in combine_combinations(plan)] == parts
-    assert len({one.id for one in combine_combinations(plan)}) == 4
-
-
 def test_a_combination_has_the_columns_that_its_parents_share(tiny_inputs: Path) -> None:
     other = {**B, **MONO, "removes": "highest", "tokens": "last_shot"}
     plan = plan_of(tiny_inputs, {**A, **MONO}, other, combining("a", "b"))
