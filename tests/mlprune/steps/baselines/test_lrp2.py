@@ -66,12 +66,11 @@ def language_means(run: FinishedRun) -> dict[str, Tensor]:
 def block_outputs(model: Any, ids: list[int]) -> Tensor:
     """[n_blocks, tokens, d] float64."""
     states: list[Tensor] = []
-    handles = [
-        block.register_forward_hook(
-            lambda _, __, out: states.append((out[0] if isinstance(out, tuple) else out)[0].double())
-        )
-        for block in model.model.layers
-    ]
+
+    def keep(_: Any, __: Any, out: Any) -> None:
+        states.append((out[0] if isinstance(out, tuple) else out)[0].double())
+
+    handles = [block.register_forward_hook(keep) for block in model.model.layers]
     with torch.no_grad():
         model(input_ids=torch.tensor([list(ids)]))
     for handle in handles:

@@ -47,9 +47,7 @@ def needed(folder: Path, *evaluations: dict[str, Any]) -> Needs:
 
 def evaluation_ids(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[str]:
     plan = plan_of(folder, *evaluations, **sections)
-    return [
-        evaluation.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations
-    ]
+    return [one.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
 
 
 def by_hash(seed: int, lines: list[int]) -> list[int]:
@@ -77,9 +75,8 @@ def test_all_evaluations_of_the_corpus_use_lines_and_facts_use_none(tiny_inputs:
 
 def test_the_same_folder_named_by_its_path_counts_as_the_corpus(tiny_inputs: Path) -> None:
     entry = {**PERPLEXITY, "path": "./corpus/", "limit": 3}
-    assert lines_under_evaluation(tiny_inputs, entry) == lines_under_evaluation(
-        tiny_inputs, {**entry, "path": str(tiny_inputs / "corpus")}
-    )
+    whole = {**entry, "path": str(tiny_inputs / "corpus")}
+    assert lines_under_evaluation(tiny_inputs, entry) == lines_under_evaluation(tiny_inputs, whole)
 
 
 def test_demonstrations_with_evaluated_sentences_are_refused_unless_left_out(
@@ -98,16 +95,10 @@ def test_dense_is_evaluated_on_everything_and_variants_where_they_are_named(tiny
         {"name": "b", "score": "random", "sparsity": 0.5},
     ]
     plan = plan_of(tiny_inputs, FACTS, {**PERPLEXITY, "variants": ["b"]}, variants=entries)
-    jobs = {job.variant_id: job for job in plan.jobs if isinstance(job, EvaluateJob)}
-    tasks = {
-        plan.variants[variant_id].label: [e.task.task for e in job.evaluations] for variant_id, job in jobs.items()
-    }
-    assert tasks == {
-        "dense": ["facts", "perplexity"],
-        "magnitude 0.25 row": ["facts"],
-        "magnitude 0.5 row": ["facts"],
-        "random 0.5 row": ["facts", "perplexity"],
-    }
+    jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
+    tasks = {plan.variants[job.variant_id].label: [one.task.task for one in job.evaluations] for job in jobs}
+    of_both = {"dense": ["facts", "perplexity"], "random 0.5 row": ["facts", "perplexity"]}
+    assert tasks == {**of_both, "magnitude 0.25 row": ["facts"], "magnitude 0.5 row": ["facts"]}
 
 
 def test_equal_evaluations_of_several_entries_are_one(tiny_inputs: Path) -> None:
@@ -266,12 +257,8 @@ def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None
     entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
     (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
     tasks = [evaluation.task for evaluation in job.evaluations]
-    assert [(task.scoring_rule, task.prompt_language, task.prompts) for task in tasks[:4]] == [
-        ("mean", "en", "en"),
-        ("mean", "fr", "native"),
-        ("pmi", "en", "en"),
-        ("pmi", "fr", "native"),
-    ]
+    chosen = [(task.scoring_rule, task.prompt_language, task.prompts) for task in tasks[:4]]
+    assert chosen == [(rule, *prompts) for rule in ("mean", "pmi") for prompts in (("en", "en"), ("fr", "native"))]
     assert [(task.shots, task.shot_seed, task.max_new_tokens) for task in tasks[4:]] == [(1, 0, 4), (1, 1, 4)]
     shots = [shot_lines(evaluation.task) for evaluation in job.evaluations[4:]]
     lines = sorted(set(range(N_LINES)) - {int(item.example_id) for item in task_data(job.evaluations[4].task).items})
@@ -300,7 +287,7 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
 
 
 def tasks_of(folder: Path, *evaluations: dict[str, Any]) -> list[TaskSpec]:
-    (job,) = (job for job in plan_of(folder, *evaluations).jobs if isinstance(job, EvaluateJob))
+    (job,) = jobs_of(folder, *evaluations)
     return [evaluation.task for evaluation in job.evaluations]
 
 
@@ -332,18 +319,14 @@ def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> No
     own = {**entry, "limit": 3}
     ids = [evaluation_ids(own_inputs, {**own, **more})[0] for more in ({}, {"shots_from": "corpus"})]
     assert ids[0] != ids[1]
-    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"}) == evaluation_ids(
-        own_inputs, {**own, "shots_from": "./other"}
-    )
-    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"})[0] == ids[0]
+    for same in ("other", "./other"):
+        assert evaluation_ids(own_inputs, {**own, "shots_from": same})[0] == ids[0]
     (task,) = tasks_of(own_inputs, {**entry, "shots_from": "corpus"})
     (line,) = shot_lines(task)
     assert line == by_hash(0, list(range(N_LINES)))[0]
     prepared = prepared_task(task, open_inputs(parse_recipe(recipe_of(), folder=own_inputs)).model, 128)
     assert isinstance(prepared, PreparedTranslation)
-    shown = "".join(
-        f"French: {CORPUS['fr'].format(n=n)}</s>English: {CORPUS['en'].format(n=n)}</s>" for n in shot_lines(task)
-    )
+    shown = f"French: {CORPUS['fr']}</s>English: {CORPUS['en']}</s>".format(n=line)
     assert prepared.prompts[0] == f"{shown}French: fr 0</s>English:"
     (own_task,) = tasks_of(own_inputs, own)
     assert task.protocol.id != own_task.protocol.id
@@ -384,7 +367,7 @@ def test_evaluations_of_published_text_use_the_corpus_only_in_the_same_split(own
 def test_rules_and_profiles_that_share_a_run_are_priced_once(tiny_inputs: Path) -> None:
     costs = []
     for more in ({}, {"rule": ["mean", "candidate_sum"]}, {"profile": ["corrected", "paper"]}):
-        (job,) = (job for job in plan_of(tiny_inputs, {**FACTS, **more}).jobs if isinstance(job, EvaluateJob))
+        (job,) = jobs_of(tiny_inputs, {**FACTS, **more})
         costs.append(job.cost(footprint(Path(job.model.path), "float32"), {}))
     assert costs[0].flops == costs[1].flops == costs[2].flops > 0
     assert costs[0].disk_bytes < costs[1].disk_bytes == costs[2].disk_bytes

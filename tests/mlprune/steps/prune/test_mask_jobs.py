@@ -44,11 +44,8 @@ def test_one_ordering_has_all_sparsities_of_a_recipe(tiny_inputs: Path) -> None:
     blocks = of_kind(plan, OrderBlockJob)
     assert [one.sparsity for one in collect.variants] == [0.1, 0.3, 0.5]
     assert [(job.block, job.ordering.sparsities) for job in blocks] == [(block, (0.1, 0.3, 0.5)) for block in range(3)]
-    assert (
-        {one.id for one in collect.variants}
-        == set(list(plan.variants)[1:])
-        == {key[1] for key in collect.also_made_elsewhere}
-    )
+    ids = {one.id for one in collect.variants}
+    assert ids == set(list(plan.variants)[1:]) == {key[1] for key in collect.also_made_elsewhere}
     assert collect.needs == tuple(job.makes[0] for job in blocks)
 
 
