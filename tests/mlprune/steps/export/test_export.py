@@ -247,18 +247,6 @@ def in_several_files(model):
     loaded.save_pretrained(model, max_shard_size="8KB")
 
 
-def test_a_checkpoint_of_several_files_keeps_its_files(tmp_path):
-    one = Made(tmp_path / "m", "bloom", save=in_several_files)
-    files = sorted(path.name for path in one.model.glob("model*"))
-    assert len(files) > 3
-    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").glob("model*")) == files
-    expected = removed_by(one.store, one.pruned[0])
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    for (block, layer), removed in expected.items():
-        assert torch.equal(model.get_submodule("transformer.h")[block].get_submodule(layer).weight == 0, removed)
-
-
 def without_prefix(model):
     """Name the tensors as GPT-2's checkpoints on the hub do."""
     tensors = load_file(model / "model.safetensors")
@@ -266,14 +254,19 @@ def without_prefix(model):
     save_file(bare, model / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_a_checkpoint_without_the_base_prefix_keeps_its_names(tmp_path):
-    one = Made(tmp_path / "m", "gpt2", save=without_prefix)
+@pytest.mark.parametrize(("name", "save"), [("bloom", in_several_files), ("gpt2", without_prefix)])
+def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_and_names(tmp_path, name, save):
+    one, family = Made(tmp_path / "m", name, save=save), FAMILIES[name]
+    files = sorted(path.name for path in one.model.glob("model*"))
+    assert (len(files) > 3) == (save is in_several_files)
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
-    assert header(tmp_path / "out" / "model.safetensors") == header(one.model / "model.safetensors")
+    assert sorted(path.name for path in (tmp_path / "out").glob("model*")) == files
+    for file in one.model.glob("*.safetensors"):
+        assert header(tmp_path / "out" / file.name) == header(file)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     for (block, layer), removed in removed_by(one.store, one.pruned[0]).items():
-        weight = model.get_submodule("transformer.h")[block].get_submodule(layer).weight
-        assert torch.equal(weight.T == 0, removed)
+        weight = model.get_submodule(family.blocks)[block].get_submodule(layer).weight
+        assert torch.equal((weight.T if family.transposed else weight) == 0, removed)
 
 
 def test_a_model_of_links_as_in_the_hubs_cache_is_exported_as_files(made, tmp_path):

@@ -117,41 +117,34 @@ def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method
 
 
 @pytest.mark.parametrize(
-    ("name", "stop_at"),
-    [("mean", 1), ("contrast", 2), ("owl", 1), ("paper", 2), *zip(SPARSEGPT, (1, 2, 2), strict=True)],
+    ("name", "stop_at", "files_are_written"),
+    [
+        ("mean", 1, False),
+        ("contrast", 2, False),
+        ("owl", 1, False),
+        ("paper", 2, False),
+        *((name, stop_at, False) for name, stop_at in zip(SPARSEGPT, (1, 2, 2), strict=True)),
+        *((name, 1, True) for name in ("contrast", "sparsegpt")),
+    ],
 )
 def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
-    method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int
+    method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int, files_are_written: bool
 ) -> None:
+    """Also if a shard wrote its files and no record names them."""
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
-    killed = WatchedChain(chain_of(method_run.plan), stop_at=stop_at)
+    killed = WatchedChain(chain_of(method_run.plan), stop_at=stop_at, files_are_written=files_are_written)
     with pytest.raises(WorkerLostError):
         job.run(store, lambda: killed)
+    assert any(f"block-00{stop_at}" in path for path in store.list("masks")) == files_are_written
     assert len(store.record_names("mask_blocks")) == stop_at
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(method_run.plan))
     job.run(store, lambda: resumed)
     assert set(killed.blocks_of(Shard.sweep_observe)) == set(range(stop_at + 1))
-    assert set(resumed.blocks_of(Shard.sweep_observe)) == set(range(stop_at, 3))
+    for method in (Shard.sweep_observe, Shard.sweep_prune):
+        assert set(resumed.blocks_of(method)) == set(range(stop_at, 3))
     assert set(resumed.blocks_of(Shard.sweep_advance)) == {0, 1}
-    assert_same_files(store, method_run.store, job)
-
-
-@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
-def test_a_sweep_killed_after_a_shard_wrote_its_files_and_before_the_record_makes_the_block_again(
-    method_run: FinishedRun, tmp_path: Path, name: str
-) -> None:
-    job = sweep_of(method_run, name)
-    store = with_sets_only(method_run, tmp_path / "store")
-    killed = WatchedChain(chain_of(method_run.plan), stop_at=1, files_are_written=True)
-    with pytest.raises(WorkerLostError):
-        job.run(store, lambda: killed)
-    assert any("block-001" in path for path in store.list("masks"))
-    assert len(store.record_names("mask_blocks")) == 1
-    resumed = WatchedChain(chain_of(method_run.plan))
-    job.run(store, lambda: resumed)
-    assert set(resumed.blocks_of(Shard.sweep_prune)) == {1, 2}
     assert_same_files(store, method_run.store, job)
 
 
