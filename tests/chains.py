@@ -4,17 +4,21 @@ import io
 import pickle
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain, ReplicaOffer
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
+from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
 from mlprune.models.shard import Shard
+from mlprune.processes.parallel import set_worker_threads
 from mlprune.vocabulary import DtypeName
 
 WORKING_BYTES = GROUP_BYTES + 2**24
@@ -86,6 +90,56 @@ class TransportChain:
     @property
     def others(self) -> ReplicaOffer | None:
         return self._inner.others
+
+
+class WatchedChain:
+    """A chain that notes its calls, and raises before, or after, a method runs on a block."""
+
+    def __init__(
+        self,
+        inner: Chain,
+        *,
+        stop_at: int | None = None,
+        method: Callable[..., Any] = Shard.sweep_prune,
+        files_are_written: bool = False,
+    ) -> None:
+        self._inner, self._stops = inner, (method, stop_at)
+        self._files_are_written = files_are_written
+        self.n_blocks, self.spans = inner.n_blocks, inner.spans
+        self.stream, self.everywhere = inner.stream, inner.everywhere
+        self.calls: list[tuple[Callable[..., Any], int]] = []
+
+    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if (method, block) == self._stops:
+            if self._files_are_written:
+                self._inner.on_block(block, method, *args, **kwargs)
+            raise WorkerLostError("killed", block=block)
+        self.calls.append((method, block))
+        return self._inner.on_block(block, method, *args, **kwargs)
+
+    @property
+    def others(self) -> ReplicaOffer | None:
+        return self._inner.others
+
+    def blocks_of(self, method: Callable[..., Any]) -> list[int]:
+        return [block for called, block in self.calls if called == method]
+
+
+def chain_with_masks(path: Path, *, n_shards: int = 1) -> Chain:
+    """A chain of the model of a folder on which masks of an earlier variant were left."""
+    chain = local_chain(path, n_shards=n_shards)
+    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    return chain
+
+
+@contextmanager
+def worker_threads(n: int) -> Iterator[None]:
+    """Compute with several threads."""
+    set_worker_threads(n)
+    try:
+        yield
+    finally:
+        set_worker_threads(1)
 
 
 LENGTHS = (7, 4, 1, 5)

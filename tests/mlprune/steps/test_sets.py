@@ -1,5 +1,6 @@
 """What a set may draw on: numbered texts and the hashes of what was read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,8 @@ def test_items_have_their_ids_as_keys(tiny_inputs: Path) -> None:
     spec = spec_of("task", "fr", task="facts", split="test", path=str(tiny_inputs / "facts"))
     found = read_source_texts(spec, corpus_of(tiny_inputs))
     assert found.keys == {number: str(number) for number in range(N_FACTS)}
-    with pytest.raises(TaskFileError, match="no task file"):
-        read_source_texts(
-            spec_of("task", "es", task="facts", split="test", path=str(tiny_inputs / "facts")), CorpusRef("cldr")
-        )
+    with pytest.raises(TaskFileError):
+        read_source_texts(replace(spec, source="es"), CorpusRef("cldr"))
 
 
 def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs: Path) -> None:
@@ -58,7 +57,7 @@ def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs:
 
 
 def test_a_wrong_template_is_found_when_the_material_is_opened(tiny_inputs: Path) -> None:
-    with pytest.raises(CorpusError, match="unknown placeholder"):
+    with pytest.raises(CorpusError):
         read_source_texts(spec_of("monolingual", "fr", template="{word}{text}"), corpus_of(tiny_inputs))
 
 
