@@ -8,7 +8,7 @@ from mlprune.store.store import Store
 
 
 def test_the_catalog_of_a_thawed_store_is_that_of_the_store(tmp_path: Path) -> None:
-    with thawed("demo") as store:
+    with thawed("study") as store:
         assert store.local_root is not None
         freeze(store.local_root, tmp_path / "again.tar.xz")
         again = thaw(tmp_path / "again.tar.xz", tmp_path / "again")
