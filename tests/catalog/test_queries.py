@@ -186,16 +186,23 @@ def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
         assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
 
 
-def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(methods_catalog: Catalog) -> None:
-    found = all_answers(methods_catalog)
-    assert [query.name for query in list_queries() if not found[query.name].rows] == []
-    assert differences(contract.answer_contract(methods_catalog), contract.read("answers")) == []
+@pytest.fixture(scope="module")
+def method_answers(methods_catalog: Catalog) -> dict[str, QueryResult]:
+    """The answers of all queries to their defaults."""
+    return all_answers(methods_catalog)
 
 
-def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog) -> None:
+def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(
+    method_answers: dict[str, QueryResult],
+) -> None:
+    assert [query.name for query in list_queries() if not method_answers[query.name].rows] == []
+    assert differences(contract.answer_contract(method_answers), contract.read("answers")) == []
+
+
+def test_rows_can_be_told_apart_without_ids_and_values(method_answers: dict[str, QueryResult]) -> None:
     identifying = ("sparsity", "share", "level", "entropy")
     for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
-        rows = run_user_query(methods_catalog, query.name).as_dicts()
+        rows = method_answers[query.name].as_dicts()
         named = [
             tuple(
                 str(value)
@@ -205,11 +212,22 @@ def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog)
             for row in rows
         ]
         assert len(set(named)) == len(named), query.name
+        assert method_answers[query.name].columns[0] != "base_model_id", query.name
 
 
-def test_the_id_of_the_base_model_is_not_the_first_column(methods_catalog: Catalog) -> None:
+def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
+    methods_catalog: Catalog, method_answers: dict[str, QueryResult]
+) -> None:
+    selected = []
     for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
-        assert run_user_query(methods_catalog, query.name).columns[0] != "base_model_id", query.name
+        rows = method_answers[query.name].as_dicts()
+        for name in (one.name for one in query.parameters if one.name in rows[0]):
+            value = max((row[name] for row in rows if row[name] is not None), key=str, default=None)
+            if value is not None:
+                expected = [row for row in rows if row[name] == value]
+                assert answers(methods_catalog, query.name, f"{name}={value}") == expected, query.name
+                selected.append((query.name, name))
+    assert len(selected) > 30
 
 
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
@@ -394,10 +412,7 @@ def test_translation_and_perplexity_have_the_dense_value(catalog: Catalog, rows:
         assert math.isclose(row["ratio"], row["perplexity"] / row["dense_perplexity"])
 
 
-def test_layer_sparsity_and_largest_features_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
-    variant = next(row for row in rows["variants"] if row["sparsity"] == 0.5)
-    found = answers(catalog, "layer_sparsity", f"variant_id={variant['variant_id']}")
-    assert [row["sparsity"] for row in found] == [0.5] * 4
+def test_largest_features_and_overlaps_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
     largest = answers(catalog, "largest_features", "depth=1", "top=2")
     assert {(row["depth"], row["rank"]) for row in largest} == {(1, 1), (1, 2)}
     overlaps = answers(catalog, "feature_overlap_by_depth", "share=0.1")

@@ -38,21 +38,6 @@ def dense(**more: Any) -> dict[str, Any]:
     return point(0.0, 0.0, **{**nothing, "english_ci_low": None, "others_ci_low": None, **more})
 
 
-def test_every_variant_of_the_catalog_is_a_point_beside_the_dense_model(catalog: Catalog) -> None:
-    rows = run_report_query(catalog, "pareto").rows
-    (group,) = pareto_plots(rows)
-    (panel,) = group.panels
-    assert "39 variants" in panel.label
-    assert "tiny dense: 0.800 and 0.500" in panel.label
-    on_front = [row for row in rows if row["is_efficient"]]
-    assert on_front
-    assert all(f"{row['label']} ({row['probability']:.0%})" in panel.label for row in on_front)
-    shown = texts(drawn(panel))
-    pruned = [row for row in on_front if not row["is_dense"]]
-    assert {f"{row['sparsity']:g}, {row['probability']:.0%}" for row in pruned} <= set(shown)
-    assert all(row["english_ci_low"] < row["english_difference"] < row["english_ci_high"] for row in pruned)
-
-
 def segments(panel: Any) -> list[list[tuple[float, float]]]:
     """Lines from one point to another in a panel, without those at dense."""
     axes = Figure().subplots()

@@ -1,16 +1,23 @@
-"""Children that answer SQL: they stay for the next query, and end when one takes too long or too much memory."""
+"""Processes that answer queries and render reports."""
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event, Timer
 
 import pytest
 
+from catalog.report.page import render_page
+from catalog.serve import report_child
 from catalog.serve.query_child import QueryChildren
+from catalog.serve.report_child import render, render_in_child
+from catalog.store import Catalog
 from catalog.store.connections import QueryLimitError
 from catalog.store.live_catalog import LiveCatalog
-from mlprune.errors import QueryError
+from catalog.visible_text import visible
+from mlprune.errors import QueryError, StoreError
 from mlprune.store.store import Store
 from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.store_processes import small_record
@@ -98,3 +105,32 @@ def test_closing_ends_a_query_that_runs(live_catalog: LiveCatalog, small_filled:
     assert child.poll() is not None
     with pytest.raises(QueryLimitError, match="stopping"):
         children.answer("SELECT 1")
+
+
+def test_a_report_of_the_store_is_rendered_from_a_private_copy(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    out = tmp_path / "out" / "report.html"
+    out.parent.mkdir()
+    render(store.uri, out)
+    with Catalog.in_memory(store) as catalog:
+        assert out.read_text("utf-8") == visible(render_page(catalog))
+    assert [path.name for path in out.parent.iterdir()] == ["report.html"]
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_child_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report_child.sys, "executable", "/bin/false")
+    with pytest.raises(StoreError, match="cannot be rendered"):
+        render_in_child("nothing")(tmp_path / "out.html", Event())
+
+
+def test_a_child_is_ended_when_the_server_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "slow"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(report_child.sys, "executable", str(program))
+    stopped = Event()
+    Timer(0.1, stopped.set).start()
+    started = time.monotonic()
+    render_in_child("nothing")(tmp_path / "out.html", stopped)
+    assert time.monotonic() - started < 50
