@@ -17,7 +17,7 @@ from mlprune.evaluation.tasks.items import (
     stated_name,
     text_of,
 )
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))
@@ -50,13 +50,13 @@ def _site(link: str) -> str:
         return ""
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{LANGUAGE}\.jsonl", splits={}):
-        if set(first_object(tree.file(file.name))) >= {"link", "question_number", *KEYS}:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"{layout.LANGUAGE}\.jsonl", splits={}):
+        if set(layout.first_object(tree.file(file.name))) >= {"link", "question_number", *KEYS}:
             yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     rows = read_json_lines(tree.file(file.name))
     return [{**row, "id": f"{row.get('link')}#{row.get('question_number')}"} for row in rows]
 
@@ -75,5 +75,5 @@ TASK = Task(
         splits=(("test", "test"),),
         id=("link", "question_number"),
     ),
-    layouts=(TaskLayout("belebele", ("belebele",), "Belebele/fra_Latn.jsonl", _find, _read),),
+    layouts=(layout.TaskLayout("belebele", ("belebele",), "Belebele/fra_Latn.jsonl", _find, _read),),
 )

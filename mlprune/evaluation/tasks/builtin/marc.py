@@ -10,7 +10,7 @@ from mlprune.corpus.text_files import read_json_lines
 from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, stated_name, text_of
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 from mlprune.json_values import JsonObject
 
@@ -60,10 +60,10 @@ def _review(row: Row) -> tuple[str, int]:
     return " ".join(text_of(row, "text").split()[:MARC_WORDS]), number_of(row, "label", range(1, 6))
 
 
-ORIGINAL = rf"dataset_{LANGUAGE}_(?P<split>train|dev|test)\.jsonl?"
+ORIGINAL = rf"dataset_{layout.LANGUAGE}_(?P<split>train|dev|test)\.jsonl?"
 ORIGINAL_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 ORIGINAL_KEYS = {"review_id", "review_body", "stars"}
-COPY = rf"(?:[^/]*_)?{LANGUAGE}/(?P<split>train|validation|test)\.jsonl"
+COPY = rf"(?:[^/]*_)?{layout.LANGUAGE}/(?P<split>train|validation|test)\.jsonl"
 COPY_SPLITS = {"train": "train", "validation": "dev", "test": "test"}
 COPY_KEYS = {"id", "text", "label", "label_text"}
 STAR_TEXTS = ("1", "2", "3", "4", "5")
@@ -71,14 +71,14 @@ STAR_TEXTS = ("1", "2", "3", "4", "5")
 STARS_OF_LABEL_TEXT = {str(label): label + 1 for label in range(5)}
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     for pattern, splits, keys in ((ORIGINAL, ORIGINAL_SPLITS, ORIGINAL_KEYS), (COPY, COPY_SPLITS, COPY_KEYS)):
-        for file in files_named(tree, pattern, splits=splits):
-            if set(first_object(tree.file(file.name))) >= keys:
+        for file in layout.files_named(tree, pattern, splits=splits):
+            if set(layout.first_object(tree.file(file.name))) >= keys:
                 yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     rows = read_json_lines(tree.file(file.name))
     return [_row(row, line=line) for line, row in enumerate(rows, start=1)]
 
@@ -106,7 +106,7 @@ TASK = Task(
     citation=CITATION,
     copies=COPIES,
     layouts=(
-        TaskLayout(
+        layout.TaskLayout(
             "marc",
             ("marc", "marc_five"),
             "dataset_fr_dev.json with stars, or amazon_reviews_multi_fr/validation.jsonl with labels 0 to 4",

@@ -8,17 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, number_of, text_of
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    cells,
-    files_named,
-    first_cells,
-    marked_skipped,
-    tab_separated,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 PAWS_X_LABELS = ("No", "Yes")
@@ -34,20 +24,20 @@ def paws_x_item(example_id: str, row: Row) -> ChoiceItem:
 
 
 HEADER = ["id", *KEYS]
-PUBLISHED = rf"{LANGUAGE}/(?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
+PUBLISHED = rf"{layout.LANGUAGE}/(?P<split>dev_2k|test_2k|translated_train|train)\.tsv"
 PUBLISHED_SPLITS = {"dev_2k": "dev", "test_2k": "test", "translated_train": "train", "train": "train"}
-XTREME = rf"(?P<split>train|dev|test)-{LANGUAGE}\.tsv"
+XTREME = rf"(?P<split>train|dev|test)-{layout.LANGUAGE}\.tsv"
 XTREME_SPLITS = {"train": "train", "dev": "dev", "test": "test"}
 LABEL_TEXTS = ("0", "1")
 MISSING = ("", "NS")
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, PUBLISHED, splits=PUBLISHED_SPLITS):
-        if _has_header(first_cells(tree.file(file.name))):
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, PUBLISHED, splits=PUBLISHED_SPLITS):
+        if _has_header(layout.first_cells(tree.file(file.name))):
             yield file
-    for file in files_named(tree, XTREME, splits=XTREME_SPLITS):
-        row = (first_cells(tree.file(file.name)) or [[]])[0]
+    for file in layout.files_named(tree, XTREME, splits=XTREME_SPLITS):
+        row = (layout.first_cells(tree.file(file.name)) or [[]])[0]
         if len(row) == 3 and row[2].strip('"') in LABEL_TEXTS:
             yield file
 
@@ -56,13 +46,15 @@ def _has_header(table: Sequence[Sequence[str]]) -> bool:
     return bool(table) and list(table[0][: len(HEADER)]) == HEADER
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
-    table = tab_separated(tree.file(file.name))
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    table = layout.tab_separated(tree.file(file.name))
     if _has_header(table):
-        rows = (_row(cells(values, len(HEADER), line=line)) for line, values in enumerate(table[1:], start=2))
+        rows = (_row(layout.cells(values, len(HEADER), line=line)) for line, values in enumerate(table[1:], start=2))
     else:
-        rows = (_row([str(line - 1), *cells(values, 3, line=line)]) for line, values in enumerate(table, start=1))
-    return marked_skipped(rows, what="no sentence or label")
+        rows = (
+            _row([str(line - 1), *layout.cells(values, 3, line=line)]) for line, values in enumerate(table, start=1)
+        )
+    return layout.marked_skipped(rows, what="no sentence or label")
 
 
 def _row(values: Sequence[str]) -> Row | None:
@@ -89,6 +81,8 @@ TASK = Task(
         name="google-research-datasets/paws-x", files=("{config}/{split}-*.parquet",), id=("id",), skips_incomplete=True
     ),
     layouts=(
-        TaskLayout("paws_x", ("paws_x",), "x-final/fr/dev_2k.tsv, test_2k.tsv; dev-fr.tsv (XTREME)", _find, _read),
+        layout.TaskLayout(
+            "paws_x", ("paws_x",), "x-final/fr/dev_2k.tsv, test_2k.tsv; dev-fr.tsv (XTREME)", _find, _read
+        ),
     ),
 )

@@ -11,7 +11,7 @@ from mlprune.corpus.text_files import read_json_lines
 from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, text_of
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 TEXT_KEYS = ("premise", "choice1", "choice2")
@@ -65,13 +65,13 @@ def xcopa_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
 SPLITS = {"train": "train", "val": "dev", "test": "test"}
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"(?P<split>train|val|test)\.{LANGUAGE}\.jsonl", splits=SPLITS):
-        if "data-gmt" not in file.name.split("/") and set(first_object(tree.file(file.name))) >= {*KEYS, "idx"}:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"(?P<split>train|val|test)\.{layout.LANGUAGE}\.jsonl", splits=SPLITS):
+        if "data-gmt" not in file.name.split("/") and set(layout.first_object(tree.file(file.name))) >= {*KEYS, "idx"}:
             yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return [{**row, "id": row.get("idx")} for row in read_json_lines(tree.file(file.name))]
 
 
@@ -86,5 +86,5 @@ TASK = Task(
     groups=xcopa_groups,
     citation="Ponti et al. 2020, arXiv:2005.00333",
     dataset=HubSet(name="cambridgeltl/xcopa", files=("{config}/{split}-*.parquet",), id=("idx",)),
-    layouts=(TaskLayout("xcopa", ("xcopa",), "data/sw/val.sw.jsonl, data/sw/test.sw.jsonl", _find, _read),),
+    layouts=(layout.TaskLayout("xcopa", ("xcopa",), "data/sw/val.sw.jsonl, data/sw/test.sw.jsonl", _find, _read),),
 )

@@ -7,15 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.descriptions import CONVERTED, HubSet
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, one_based_index, text_of
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    cells,
-    files_named,
-    tab_separated,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 STORY_KEYS = tuple(f"input_sentence_{number}" for number in range(1, 5))
@@ -31,20 +23,20 @@ def xstory_cloze_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, endings, context=f"{story} ", parts=endings, gold=gold)
 
 
-NAME = rf"spring2016\.val\.{LANGUAGE}\.tsv\.split_20_80_(?P<split>train|eval)\.tsv"
+NAME = rf"spring2016\.val\.{layout.LANGUAGE}\.tsv\.split_20_80_(?P<split>train|eval)\.tsv"
 SPLITS = {"train": "dev", "eval": "test"}
 COLUMN_KEYS = ("id", *KEYS)
 """Keys of the columns, whose names differ between editions of the files."""
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    return files_named(tree, NAME, splits=SPLITS)
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    return layout.files_named(tree, NAME, splits=SPLITS)
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
-    table = tab_separated(tree.file(file.name))[1:]
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    table = layout.tab_separated(tree.file(file.name))[1:]
     return [
-        dict(zip(COLUMN_KEYS, cells(values, len(COLUMN_KEYS), line=line), strict=True))
+        dict(zip(COLUMN_KEYS, layout.cells(values, len(COLUMN_KEYS), line=line), strict=True))
         for line, values in enumerate(table, start=2)
     ]
 
@@ -64,7 +56,7 @@ TASK = Task(
         id=("story_id",),
     ),
     layouts=(
-        TaskLayout(
+        layout.TaskLayout(
             "xstory_cloze",
             ("xstory_cloze",),
             "spring2016.val.sw.tsv.split_20_80_train.tsv (dev), ..._eval.tsv (test)",
