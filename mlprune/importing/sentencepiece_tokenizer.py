@@ -141,7 +141,7 @@ def fairseq_model(model: SentencepieceModel, *, vocab_size: int) -> Sentencepiec
 
 def sentencepiece_tokenizer(model: SentencepieceModel) -> Tokenizer:
     """Return a tokenizer that encodes like a sentencepiece model; control pieces are special tokens."""
-    tokenizer = Tokenizer(_bpe(model) if model.model_type == BPE else _unigram(model))
+    tokenizer = Tokenizer(_algorithm(model))
     tokenizer.normalizer = _normalizer(model)
     tokenizer.pre_tokenizer = _pre_tokenizer(model)
     tokenizer.decoder = _decoder(model)
@@ -150,13 +150,11 @@ def sentencepiece_tokenizer(model: SentencepieceModel) -> Tokenizer:
     return tokenizer
 
 
-def _unigram(model: SentencepieceModel) -> models.Unigram:
-    vocabulary = [(piece.text, piece.score) for piece in model.pieces]
-    return models.Unigram(vocabulary, unk_id=model.id_of(PieceKind.UNKNOWN), byte_fallback=model.byte_fallback)
-
-
-def _bpe(model: SentencepieceModel) -> models.BPE:
+def _algorithm(model: SentencepieceModel) -> models.Model:
     unknown = model.id_of(PieceKind.UNKNOWN)
+    if model.model_type == UNIGRAM:
+        vocabulary = [(piece.text, piece.score) for piece in model.pieces]
+        return models.Unigram(vocabulary, unk_id=unknown, byte_fallback=model.byte_fallback)
     return models.BPE(
         vocab={piece.text: number for number, piece in enumerate(model.pieces)},
         merges=bpe_merges(model.pieces),

@@ -61,11 +61,8 @@ def _parquet_sentences(path: Path) -> list[str]:
 def _table_sources(path: Path) -> list[TextSource]:
     """The columns of `.tsv` and `.csv` files with a header that names at least two languages."""
     files = [file for file in files_in(path) if file.name.endswith(DELIMITED_SUFFIXES)]
-    return [TextSource(file, code, _table_name(file)) for file in files for code in _language_columns(file)]
-
-
-def _table_name(path: Path) -> str:
-    return text_files.uncompressed_name(path).rpartition(".")[0]
+    names = {file: text_files.uncompressed_name(file).rpartition(".")[0] for file in files}
+    return [TextSource(file, code, names[file]) for file in files for code in _language_columns(file)]
 
 
 def _language_columns(path: Path) -> list[str]:

@@ -30,15 +30,13 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield the file of each language, named like one, and split."""
     pattern = re.compile(rf"(?:[^/]*/)?{layout.LANGUAGE}\.(?P<split>[^/]+?)(?:{'|'.join(map(re.escape, SUFFIXES))})")
     matches = [match for match in map(pattern.fullmatch, tree.names) if match is not None]
-    pairs = [(language_tag(match["language"]), match["split"]) for match in matches if _is_language(match["language"])]
+    pairs = [
+        (language_tag(match["language"]), match["split"]) for match in matches if match["language"] not in NOT_LANGUAGES
+    ]
     for language, split in dict.fromkeys(pairs):
         file = own_file(tree, language=language, split=split)
         if file is not None:
             yield file
-
-
-def _is_language(name: str) -> bool:
-    return name not in NOT_LANGUAGES
 
 
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
