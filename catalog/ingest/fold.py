@@ -164,11 +164,7 @@ def _write_comments(connection: Connection) -> None:
 
 
 def _comment_on(kind: str, name: str, *, meaning: str) -> str:
-    return statement("fold", "comment_on", what=kind, name=name, comment=_quoted(meaning))
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+    return statement("fold", "comment_on", what=kind, name=name, comment=meaning.replace("'", "''"))
 
 
 BATCH_SIZE = 15_000
