@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.results import QueryResult, Row
+from catalog.results import QueryResult, Row, visible
 from catalog.sql_files import (
     NamedQuery,
     ParameterValue,
@@ -21,7 +21,6 @@ from catalog.store import Catalog
 from catalog.store.item_answers import ArrowTable
 from catalog.terminal import SHORT_ID
 from catalog.terminal.result_table import render
-from catalog.visible_text import visible
 from mlprune.counted import counted
 from mlprune.errors import QueryError, unknown
 

@@ -27,7 +27,7 @@ from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, resolve_model
 from mlprune.recipe import Recipe
-from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
 from mlprune.store.store import Store

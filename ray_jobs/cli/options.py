@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from catalog.results import visible
 from catalog.sql_files import list_queries
-from catalog.visible_text import visible
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName

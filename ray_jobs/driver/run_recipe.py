@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +16,9 @@ from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.questions.asked import declarations
-from mlprune.steps.search.batch_result import SIGN, BatchResultJob
+from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
@@ -34,7 +35,6 @@ from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSour
 from ray_jobs.driver.driver import Driver, fold
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
-from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
@@ -375,3 +375,30 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
         problem = f"damage was found in {MAX_ROUNDS} rounds"
         result = replace(result, n_skipped=result.n_skipped + len(jobs), problem=problem)
     return replace(result, n_done=n_done)
+
+
+MAX_LINES = 10
+"""Warnings about variants that are printed one by one."""
+
+
+def result_lines(plan: Plan, store: Store) -> list[str]:
+    """Return a warning per search without a winner, and for variants that are not as asked for."""
+    lines = [f"warning: {line}" for line in _variant_lines(plan, store)]
+    if len(lines) > MAX_LINES:
+        hidden = f"warning: {len(lines) - MAX_LINES} more variants; mlprune catalog check lists them"
+        lines = [*lines[:MAX_LINES], hidden]
+    return [*(f"warning: {line}" for line in _search_lines(plan)), *lines]
+
+
+def _search_lines(plan: Plan) -> Iterator[str]:
+    for search in plan.searches:
+        if search.is_finished and feasible_winner(search.history) is None:
+            constraints = ", ".join(str(one) for one in search.spec.constraints) or "a finite objective"
+            yield f"search {search.spec.name} has no winner: none of its best trials meets {constraints}"
+
+
+def _variant_lines(plan: Plan, store: Store) -> Iterator[str]:
+    for variant_id in plan.variants:
+        record = store.read_record("variants", variant_id)
+        if record is not None:
+            yield from variant_warnings(store, record)

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 
 from catalog.report import exhibits
 from catalog.report.labels import BLUE, GREY, facets_of, number, task_label
-from catalog.report.marks import interval_row, start_rows
-from catalog.report.svg import QUIET
+from catalog.report.svg import QUIET, interval_row, start_rows
 from catalog.results import Row
 from mlprune.counted import counted
 from mlprune.numeric.statistics.clusters import Interval

@@ -37,8 +37,7 @@ from catalog.report.labels import (
     to_id,
     with_interval,
 )
-from catalog.report.marks import heat, interval_row, start, start_rows
-from catalog.report.svg import INK, QUIET
+from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 

@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 from catalog.report.claims import best_of, change, gain_of, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.labels import METRIC_LABELS, SeriesStyle, facets_of, to_id
-from catalog.report.marks import start
 from catalog.report.panels import differences
-from catalog.report.svg import GRID, INK, QUIET
+from catalog.report.svg import GRID, INK, QUIET, start
 from catalog.results import Row
 
 MAX_PANELS, MAX_VARIANTS = 6, 18

@@ -7,9 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from catalog.report import exhibits, labels
-from catalog.report.marks import heat, start
 from catalog.report.panels.differences import METHOD, by_task, change_legend
-from catalog.report.svg import INK, QUIET
+from catalog.report.svg import INK, QUIET, heat, start
 from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")

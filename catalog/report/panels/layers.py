@@ -19,7 +19,7 @@ from catalog.report.exhibits import (
     grouped,
     omission_note,
 )
-from catalog.report.marks import heat, start
+from catalog.report.svg import heat, start
 from catalog.results import Row
 
 MAX_VARIANTS = 9

@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from catalog.report import exhibits
 from catalog.report.labels import BLUE, GREY, facets_of, number, task_label, with_interval
-from catalog.report.marks import half_matrix, heat, interval_line, interval_row, start, start_rows
 from catalog.report.panels.layers import STYLES, block_by_layer
+from catalog.report.svg import half_matrix, heat, interval_line, interval_row, start, start_rows
 from catalog.results import Row
 
 _ANALYSIS = ("sensitivity_id", "score", "demonstration_label")

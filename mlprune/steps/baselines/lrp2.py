@@ -37,7 +37,6 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.recipe import BaselineConfig
 from mlprune.steps import job
-from mlprune.steps.baselines.intervention_job import InterventionJob
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.inputs import Inputs
@@ -52,7 +51,7 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionVariant, VariantSpec
+from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS

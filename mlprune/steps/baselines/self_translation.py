@@ -36,12 +36,11 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.recipe import BaselineConfig
 from mlprune.steps import job
-from mlprune.steps.baselines.intervention_job import InterventionJob
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.inputs import CorpusRef, Inputs, open_corpus
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionVariant, VariantSpec
+from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 

@@ -16,19 +16,21 @@ from mlprune.json_values import as_float
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
-from mlprune.steps.choices.criteria import Criterion, balance_of, criteria_of
-from mlprune.steps.choices.outcome import Evaluations as OutcomeEvaluations
 from mlprune.steps.choices.outcome import (
+    Criterion,
     Overlap,
     Row,
     SplitItems,
     TestSplit,
+    balance_of,
+    criteria_of,
     criterion_rows,
     items_key,
     overlap_of,
     pareto_rows,
     read_items,
 )
+from mlprune.steps.choices.outcome import Evaluations as OutcomeEvaluations
 from mlprune.steps.compare.differences import main_language, most_items
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity

@@ -1,4 +1,4 @@
-"""Variants as plain values: dense, combined, quantised, with an intervention, and the union of all."""
+"""Variants as plain values: dense, combined, quantised, with an intervention and its job, and the union of all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -9,11 +9,12 @@ from mlprune.json_values import JsonObject, JsonValue
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
-from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
-from mlprune.steps.variants.quantised import quantised_columns
+from mlprune.steps.variants.quantised import Row, quantised_columns
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_text import quantisation_words
+from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
 
 
@@ -283,3 +284,28 @@ def blocks_variant(
 def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:
     """Return the columns in which all rows agree, None for the others."""
     return {name: rows[0][name] if all(row[name] == rows[0][name] for row in rows) else None for name in names}
+
+
+@dataclass(frozen=True)
+class InterventionJob(SmallJob):
+    """Record a variant that has the weights of the dense model."""
+
+    step: ClassVar[str] = "prune"
+    variant: InterventionVariant
+    english_set_id: str | None = None
+    """Demonstration set of the English mean states, for LRP2."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The base model, and the English mean states if there are any."""
+        parents = self.identity.parents
+        means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
+        return (("base_models", parents["base_model"]), *means)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the record."""
+        rows: dict[str, list[Row]] = {"variants": [variant_row(self.variant, achieved=0.0)]}
+        if self.english_set_id is not None:
+            link: Row = {"variant_id": self.variant.id, "demonstration_set_id": self.english_set_id, "role": "english"}
+            rows["variant_demonstrations"] = [{**link, "weight": 1.0}]
+        store.write_record(self.identity.record(rows=rows))

@@ -7,10 +7,10 @@ from threading import Event, Timer
 import pytest
 
 from catalog.report.page import render_page
+from catalog.results import visible
 from catalog.serve import report_child
 from catalog.serve.report_child import render, render_in_child
 from catalog.store import Catalog
-from catalog.visible_text import visible
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
 

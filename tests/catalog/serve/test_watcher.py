@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from catalog.serve import watcher as watcher_module
-from catalog.serve.live_state import LiveState
-from catalog.serve.watcher import Pace, Watcher, runs_reader
+from catalog.serve.watcher import LiveState, Pace, Watcher, runs_reader
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
 from mlprune.store.store import Store

@@ -21,8 +21,7 @@ from mlprune.steps.prune.sweep import SweepJob
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import store_status
 from mlprune.store.store import Store
-from ray_jobs.driver.result_lines import result_lines
-from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, run_recipe
+from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.workers import in_process
 from tests.catalog.query_answers import answers

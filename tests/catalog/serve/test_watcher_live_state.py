@@ -2,7 +2,7 @@
 
 import asyncio
 
-from catalog.serve.live_state import LiveState
+from catalog.serve.watcher import LiveState
 
 
 def test_equal_content_keeps_the_version_and_its_estimates() -> None:

@@ -6,9 +6,8 @@ from dataclasses import replace
 import pytest
 
 from mlprune.plan.resources.node_capacity import Gpu, Node, Pool
-from ray_jobs.workers import scaling as module
-from ray_jobs.workers.cluster_nodes import ClusterNode
-from ray_jobs.workers.scaling import Scaling, n_fitting
+from ray_jobs.workers import cluster_nodes as module
+from ray_jobs.workers.cluster_nodes import ClusterNode, Scaling, n_fitting
 from tests.ray_jobs.workers.pools import ONE_SHARD, TWO_SHARDS
 
 TWO_CPUS = Node(2.0, 8 * 2**30)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlprune.errors import ModelError
-from ray_jobs.process import import_command
-from ray_jobs.process.import_command import run_import_command
+from ray_jobs.driver import model_imports as import_command
+from ray_jobs.driver.model_imports import run_import_command
 
 
 def as_import(monkeypatch: pytest.MonkeyPatch, script: str) -> None:

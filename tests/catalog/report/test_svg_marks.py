@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from catalog.report.exhibits import Scale
 from catalog.report.labels import BLUE
-from catalog.report.marks import Ends, GridTexts, half_matrix, heat, interval_line, interval_row, start_rows
+from catalog.report.svg import Ends, GridTexts, half_matrix, heat, interval_line, interval_row, start_rows
 
 TEXTS: GridTexts = {"title": "t", "label": "l", "scale": Scale(-1, 1)}
 
