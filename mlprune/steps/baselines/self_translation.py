@@ -34,10 +34,10 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.recipe import BaselineConfig
+from mlprune.recipe import BaselineConfig, CorpusConfig
 from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
-from mlprune.steps.inputs import CorpusRef, Inputs, open_corpus
+from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
@@ -121,7 +121,7 @@ SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "st
 class Shots:
     """Shots of a prompt, and the longest translation."""
 
-    corpus: CorpusRef
+    corpus: CorpusConfig
     """Corpus of aligned sentences."""
     n: int
     seed: int

@@ -17,8 +17,8 @@ from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import MAX_UNKNOWN_SHARE, MIN_REPRODUCED_SHARE, coverage, load_tokenizer, unknown_id
 from mlprune.models.metadata_cache import cached_metadata
+from mlprune.recipe import CorpusConfig
 from mlprune.steps.demonstrate.generation import generated_texts
-from mlprune.steps.inputs import CorpusRef
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey, SetSize, SmallJob
 from mlprune.steps.sets import SetSpec, SourceTexts, numbered_texts, read_source_texts
 from mlprune.store.parquet import Columns
@@ -179,7 +179,7 @@ class DemonstrateJob(SmallJob):
 
     step: ClassVar[str] = "demonstrate"
     model: ModelRef
-    corpus: CorpusRef
+    corpus: CorpusConfig
     spec: SetSpec
     generated: str | None = None
     """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""

@@ -23,11 +23,11 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
 from mlprune.pruning.mask_files import CACHED_BYTES
-from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
+from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
 from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
-from mlprune.steps.inputs import CorpusRef, Inputs, is_same_text, text_ref
+from mlprune.steps.inputs import Inputs, is_same_text, text_ref
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,
     Intervention,
@@ -209,14 +209,14 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     )
 
 
-def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
+def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusConfig | None:
     """Return the text of the shots if the entry names one: the corpus, or the development split of a folder."""
     if entry.shots_from is None or entry.shots_from == entry.path:
         return None
     return inputs.corpus_ref if entry.shots_from == CORPUS else text_ref(recipe.resolve(entry.shots_from), "dev")
 
 
-def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusRef | None) -> Iterator[TaskSpec]:
+def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusConfig | None) -> Iterator[TaskSpec]:
     """Yield a spec for each pair and shot seed, by default the seed of the entry; profile paper has no seeds."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]

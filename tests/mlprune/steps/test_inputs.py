@@ -10,8 +10,8 @@ import pytest
 
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.importing.import_folder import ImportRecord, Origin, SourceFile
-from mlprune.recipe import parse_recipe
-from mlprune.steps.inputs import CorpusRef, corpus_ref, open_inputs
+from mlprune.recipe import CorpusConfig, parse_recipe
+from mlprune.steps.inputs import corpus_ref, open_inputs
 from tests.tiny_models import POSITIONS, save_tiny_model
 from tests.tiny_recipes import small_recipe, tiny_recipe
 
@@ -120,7 +120,7 @@ def test_what_is_known_of_the_inputs_is_passed_on(own_inputs: Path) -> None:
     assert inputs.corpus.lines("fr")[3] == "3 chats"
     recipe = small_recipe()
     recipe["corpus"] = {"kind": "cldr", "lines": 24, "seed": 3}
-    assert corpus_ref(parse_recipe(recipe, folder=own_inputs)) == CorpusRef("cldr", lines=24, seed=3)
+    assert corpus_ref(parse_recipe(recipe, folder=own_inputs)) == CorpusConfig(kind="cldr", lines=24, seed=3)
 
 
 def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_does_not(own_inputs: Path) -> None:
