@@ -1,12 +1,7 @@
 """Inputs of a recipe: open and check the model, its device, tokenizer and corpus first.
 
-Base models by their id: find the folder of one, and check that a folder contains it.
-
-The id of a base model is a hash of its files, so two folders with equal files are the same base model.
-
-Devices: resolve `compute.device` and the dtype of the model for the machines that run a recipe.
-
-Both are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
+The id of a base model is a hash of its files, so two folders with equal files are the same base model. The device and
+the dtype are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
 """
 
 from collections.abc import Iterator, Mapping
