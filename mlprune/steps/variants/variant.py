@@ -1,4 +1,4 @@
-"""Variants as plain values: dense, combined, quantised with its rows, with an intervention and its job, and their union."""
+"""Variants as plain values: dense, combined, quantised (with its rows), with an intervention (and its job), and all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
