@@ -78,7 +78,7 @@ def method_key(styles: SeriesStyles, method: tuple[Any, ...]) -> str:
     return str(list(styles).index(method))
 
 
-def scale_limits(rows: Sequence[Row], *, at_least: float = 0.01) -> tuple[float, float]:
+def scale_limits(rows: Sequence[Row]) -> tuple[float, float]:
     """Return limits of an axis of differences, which include 0 and the intervals of all methods but random pruning.
 
     If random pruning is the only method, its intervals count.
@@ -86,7 +86,7 @@ def scale_limits(rows: Sequence[Row], *, at_least: float = 0.01) -> tuple[float,
     compared = [row for row in rows if row["score"] != "random"] or list(rows)
     ends = [row[name] for row in compared for name in ("difference", "ci_low", "ci_high") if row[name] is not None]
     low, high = min(0.0, *ends), max(0.0, *ends)
-    margin = 0.06 * max(high - low, at_least)
+    margin = 0.06 * max(high - low, 0.01)
     return low - margin, high + margin
 
 
