@@ -64,11 +64,6 @@ def value_rows(record_id: str, values: Sequence[BlockValue], *, base_model_id: s
     ]
 
 
-def read_values(store: Store, record_id: str) -> tuple[BlockValue, ...]:
-    """Return the values of all blocks, in order."""
-    return _values(store.uri, record_id)
-
-
 @lru_cache(maxsize=64)
 def _values(store_uri: str, record_id: str) -> tuple[BlockValue, ...]:
     rows = Store(store_uri).require("block_values", record_id).rows["block_values"]
@@ -159,13 +154,9 @@ class OutliersJob(DenseScoresJob):
         store.write_record(self.identity.record(rows={"outlier_ratios": rows}))
 
 
-def read_ratios(store: Store, outliers_id: str) -> tuple[BlockValue, ...]:
-    """Return the outlier ratios of all blocks, in order. All blocks count equally."""
-    return _ratios(store.uri, outliers_id)
-
-
 @lru_cache(maxsize=64)
 def _ratios(store_uri: str, outliers_id: str) -> tuple[BlockValue, ...]:
+    """Return the outlier ratios; all blocks count equally."""
     rows = Store(store_uri).require("outliers", outliers_id).rows["outlier_ratios"]
     return tuple(BlockValue(as_float(row["ratio"])) for row in rows)
 
@@ -265,11 +256,8 @@ class MeanExponentsJob(SmallJob):
         return BlockValue(mean, sum(as_int(row["n_weights"]) for row in chosen))
 
 
-READERS: Mapping[str, Callable[[Store, str], tuple[BlockValue, ...]]] = {
-    "outliers": read_ratios,
-    "block_values": read_values,
-}
-"""Kind of record -> function that reads the values of all blocks from it."""
+READERS: Mapping[str, Callable[[str, str], tuple[BlockValue, ...]]] = {"outliers": _ratios, "block_values": _values}
+"""Kind of record -> function that reads the values of all blocks, given the URI of the store and the record's id."""
 
 
 @dataclass(frozen=True)
@@ -310,7 +298,7 @@ def plan_block_values(schedule: ScheduleSpec, sources: ValueSources) -> PlannedV
 def read_block_values(store: Store, key: RecordKey) -> tuple[BlockValue, ...]:
     """Return the values of all blocks of a record, in order."""
     kind, record_id = key
-    return READERS[kind](store, record_id)
+    return READERS[kind](store.uri, record_id)
 
 
 def values_key(record: Record) -> RecordKey | None:

@@ -9,7 +9,6 @@ from mlprune.steps.prune.block_values import (
     OutliersJob,
     SpectraJob,
     read_block_values,
-    read_ratios,
     values_key,
 )
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -66,7 +65,7 @@ def test_ratios_are_the_shares_of_wanda_scores_above_m_times_their_mean(
 ) -> None:
     (variant,) = method_run.named("owl", propagation)
     expected = ByHand(method_run.folder, variant).outlier_ratios()
-    result = [one.value for one in read_ratios(method_run.store, outliers_of(method_run, variant))]
+    result = [one.value for one in read_block_values(method_run.store, ("outliers", outliers_of(method_run, variant)))]
     assert result == pytest.approx(expected, abs=1e-12)
     assert len(set(result)) == 3
 
@@ -85,7 +84,7 @@ def test_blocks_with_more_outliers_are_pruned_less_and_the_mean_is_the_requested
     method_run: FinishedRun, propagation: str
 ) -> None:
     (variant,) = method_run.named("owl", propagation)
-    ratios = [one.value for one in read_ratios(method_run.store, outliers_of(method_run, variant))]
+    ratios = [one.value for one in read_block_values(method_run.store, ("outliers", outliers_of(method_run, variant)))]
     scaled = [0.4 * (one - min(ratios)) / (max(ratios) - min(ratios)) for one in ratios]
     wanted = [0.5 - one + sum(scaled) / 3 for one in scaled]
     assert sum(wanted) / 3 == pytest.approx(0.5)
