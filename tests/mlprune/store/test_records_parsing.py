@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from mlprune.errors import DamagedRecordError
-from mlprune.store.record_parsing import parse_record
-from mlprune.store.records import Artefact, identity
+from mlprune.store.records import Artefact, identity, parse_record
 from tests.records import EXAMPLE_INPUTS as INPUTS
 from tests.records import EXAMPLE_RECORD as RECORD
 from tests.records import made_up_record, record_text
