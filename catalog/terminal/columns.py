@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
 
-from catalog.results import QueryResult, Value, json_value, plain_text
-from catalog.visible_text import visible
+from catalog.results import QueryResult, Value, json_value, plain_text, visible
 from mlprune.vocabulary import LOG_RATIO
 
 

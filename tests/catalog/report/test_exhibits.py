@@ -26,8 +26,8 @@ from catalog.report.exhibits import (
 )
 from catalog.report.figures import EXAMPLES, FIGURES, TABLES, read_exhibit, run_exhibit
 from catalog.report.labels import BLUE
-from catalog.report.marks import Ends, GridTexts, half_matrix, heat, interval_line, interval_row, start_rows
 from catalog.report.query_results import Source, report_query
+from catalog.report.svg import Ends, GridTexts, half_matrix, heat, interval_line, interval_row, start_rows
 from catalog.store import Catalog
 from mlprune.errors import UnreadableFileError
 from tests.catalog.report.drawn import drawn_contract, pinned

@@ -11,8 +11,7 @@ import pytest
 
 from catalog.report.query_results import run_report_query
 from catalog.serve import watcher as watcher_module
-from catalog.serve.live_state import LiveState
-from catalog.serve.watcher import Pace, Watcher, best_tables, runs_reader
+from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, runs_reader
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,10 @@ import torch
 from mlprune.errors import BadInputError, CorpusError, ModelError, RecipeError
 from mlprune.importing.import_folder import ImportRecord, Origin, SourceFile
 from mlprune.models.loading import inspect_model
-from mlprune.recipe import ComputeConfig, parse_recipe
+from mlprune.recipe import ComputeConfig, CorpusConfig, parse_recipe
 from mlprune.steps import inputs
 from mlprune.steps.inputs import (
     Accelerators,
-    CorpusRef,
     base_model_identity,
     corpus_ref,
     device_and_dtype,
@@ -140,7 +138,7 @@ def test_what_is_known_of_the_inputs_is_passed_on(own_inputs: Path) -> None:
     assert inputs.corpus.lines("fr")[3] == "3 chats"
     recipe = small_recipe()
     recipe["corpus"] = {"kind": "cldr", "lines": 24, "seed": 3}
-    assert corpus_ref(parse_recipe(recipe, folder=own_inputs)) == CorpusRef("cldr", lines=24, seed=3)
+    assert corpus_ref(parse_recipe(recipe, folder=own_inputs)) == CorpusConfig(kind="cldr", lines=24, seed=3)
 
 
 def test_the_row_of_an_imported_model_says_what_it_was_imported_from_and_its_id_does_not(own_inputs: Path) -> None:
@@ -206,25 +204,25 @@ def test_a_base_model_that_no_run_used_asks_for_its_folder(tmp_path: Path) -> No
         find_base_model(Store(tmp_path / "store"), "0" * 20)
 
 
-def corpus_of(folder: Path) -> CorpusRef:
-    return CorpusRef("parallel_text", path=str(folder / "corpus"))
+def corpus_of(folder: Path) -> CorpusConfig:
+    return CorpusConfig(kind="parallel_text", path=str(folder / "corpus"))
 
 
 def test_a_corpus_is_opened_once(tiny_inputs: Path) -> None:
     assert open_corpus(corpus_of(tiny_inputs)) is open_corpus(corpus_of(tiny_inputs))
-    assert len(open_corpus(CorpusRef("cldr", lines=16)).lines("fr")) == 16
+    assert len(open_corpus(CorpusConfig(kind="cldr", lines=16)).lines("fr")) == 16
 
 
 def test_two_paths_are_the_same_text_if_they_lead_to_the_same_file(tiny_inputs: Path, tmp_path: Path) -> None:
-    corpus, built_in = corpus_of(tiny_inputs), CorpusRef("cldr", lines=16)
+    corpus, built_in = corpus_of(tiny_inputs), CorpusConfig(kind="cldr", lines=16)
     link, copy = tmp_path / "link", tmp_path / "copy"
     link.symlink_to(tiny_inputs / "corpus")
     shutil.copytree(tiny_inputs / "corpus", copy)
-    assert is_same_text(corpus, replace(corpus, path=str(link)), "fr")
-    assert not is_same_text(corpus, replace(corpus, path=str(copy)), "fr")
-    assert not is_same_text(corpus, replace(corpus, path=str(link)), "xx")
+    assert is_same_text(corpus, corpus.model_copy(update={"path": str(link)}), "fr")
+    assert not is_same_text(corpus, corpus.model_copy(update={"path": str(copy)}), "fr")
+    assert not is_same_text(corpus, corpus.model_copy(update={"path": str(link)}), "xx")
     assert not is_same_text(corpus, built_in, "fr")
-    assert is_same_text(built_in, CorpusRef("cldr", lines=16), "fr")
+    assert is_same_text(built_in, CorpusConfig(kind="cldr", lines=16), "fr")
 
 
 NONE = Accelerators(exist=False, have_bfloat16=True)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from mlprune.errors import CorpusError, TaskFileError
-from mlprune.steps.inputs import CorpusRef
+from mlprune.recipe import CorpusConfig
 from mlprune.steps.sets import SetSpec, read_source_texts, task_folder
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES
 
 
-def corpus_of(folder: Path) -> CorpusRef:
-    return CorpusRef("parallel_text", path=str(folder / "corpus"))
+def corpus_of(folder: Path) -> CorpusConfig:
+    return CorpusConfig(kind="parallel_text", path=str(folder / "corpus"))
 
 
 def spec_of(kind: Any, source: str | None = None, target: str | None = None, **more: Any) -> SetSpec:
@@ -42,12 +42,12 @@ def test_items_have_their_ids_as_keys(tiny_inputs: Path) -> None:
     found = read_source_texts(spec, corpus_of(tiny_inputs))
     assert found.keys == {number: str(number) for number in range(N_FACTS)}
     with pytest.raises(TaskFileError):
-        read_source_texts(replace(spec, source="es"), CorpusRef("cldr"))
+        read_source_texts(replace(spec, source="es"), CorpusConfig(kind="cldr"))
 
 
 def test_the_built_in_facts_of_a_split_keep_their_numbers_among_all(tiny_inputs: Path) -> None:
     halves = [
-        read_source_texts(spec_of("task", "fr", task="facts", split=split), CorpusRef("cldr"))
+        read_source_texts(spec_of("task", "fr", task="facts", split=split), CorpusConfig(kind="cldr"))
         for split in ("dev", "test")
     ]
     numbers = sorted(number for half in halves for number in half.keys)

@@ -12,8 +12,7 @@ import pytest
 from mlprune.errors import DamagedRecordError
 from mlprune.hashing import canonical_json
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS, RECORD_KINDS
-from mlprune.store.record_parsing import parse_record
-from mlprune.store.records import Artefact, identity, one_line, record_path
+from mlprune.store.records import Artefact, identity, one_line, parse_record, record_path
 from tests.records import EXAMPLE_INPUTS as INPUTS
 from tests.records import EXAMPLE_RECORD as RECORD
 from tests.records import made_up_record, record_text

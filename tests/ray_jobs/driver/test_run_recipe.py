@@ -24,13 +24,12 @@ from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.questions.asked import declarations
 from mlprune.store.run_log_entries import SearchState
-from mlprune.store.run_status import store_status
+from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, question_lines, require_room
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
-from ray_jobs.driver.result_lines import result_lines
-from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, run_recipe
+from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.workers import in_process
 from ray_jobs.workers.node_resources import n_cpus
@@ -128,7 +127,7 @@ def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches
 ) -> None:
     _, store = done
     rows = trial_rows(store)
-    (run,) = store_status(store)
+    (run,) = StatusReader(store).read()
     (search,) = run.searches
     best = max(rows, key=lambda row: (-row["violation"], row["objective"], -row["number"]))
     assert search == SearchState(
@@ -167,7 +166,7 @@ def test_a_search_without_a_winner_is_named_at_the_end_of_the_run_in_the_status_
         assert run_recipe(path, store.uri, address="none").exit_code == 0
         assert "sparsities has no winner" in capsys.readouterr().err
     assert len(result_lines(extend_plan(plan_of(path), store), store)) == 1
-    (state,) = store_status(store)[0].searches
+    (state,) = StatusReader(store).read()[0].searches
     assert state.describe().endswith("no winner")
     with Catalog.in_memory(store) as opened:
         (row,) = answers(opened, "search_final")

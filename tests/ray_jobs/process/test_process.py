@@ -20,10 +20,11 @@ import torch
 import ray_jobs.process.environment as module
 from mlprune.errors import ModelError
 from mlprune.plan.resources.node_capacity import Gpu
-from ray_jobs.process import gpus, import_command
+from ray_jobs.driver import model_imports
+from ray_jobs.driver.model_imports import run_import_command
+from ray_jobs.process import gpus
 from ray_jobs.process.environment import PACKAGES, code_sha256, environment_file, this_environment, this_processor
 from ray_jobs.process.gpus import VISIBLE, assigned_gpus, nvml_gpus, visible_gpus, visible_numbers
-from ray_jobs.process.import_command import run_import_command
 from ray_jobs.process.signals import GracefulShutdown, ignore_signals, preserve_signal_handlers
 
 
@@ -126,7 +127,7 @@ def test_an_installation_from_a_repository_has_its_commit(
 
 def as_import(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """Let a script stand for the import; it gets the same arguments."""
-    monkeypatch.setattr(import_command, "COMMAND", (sys.executable, "-c", f"import os, sys, time\n{script}"))
+    monkeypatch.setattr(model_imports, "COMMAND", (sys.executable, "-c", f"import os, sys, time\n{script}"))
 
 
 def test_an_import_gets_its_arguments_and_its_progress_goes_to_stderr(
@@ -179,7 +180,7 @@ def test_an_interrupted_import_ends_its_process(tmp_path: Path, monkeypatch: pyt
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(import_command.sys.stderr, "write", interrupt)
+    monkeypatch.setattr(model_imports.sys.stderr, "write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run_import_command("some/model", tmp_path / "model", revision="main")
     with pytest.raises(ProcessLookupError):

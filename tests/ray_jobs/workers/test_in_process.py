@@ -18,12 +18,11 @@ from mlprune.plan.resources.estimate import needs_of
 from mlprune.plan.resources.node_capacity import GIB, Gpu, Node, Pool
 from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, WHOLE_MODEL, ChainLoader, ModelRef
 from mlprune.store.store import Store
+from ray_jobs.workers import cluster_nodes as module
 from ray_jobs.workers import in_process
-from ray_jobs.workers import scaling as module
-from ray_jobs.workers.cluster_nodes import ClusterNode
+from ray_jobs.workers.cluster_nodes import ClusterNode, Scaling, n_fitting
 from ray_jobs.workers.in_process import InProcessWorkers, budget, device_budget, load_model, load_shard, warm_up
 from ray_jobs.workers.recovery import FIRST_PAUSE_S
-from ray_jobs.workers.scaling import Scaling, n_fitting
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob
 from tests.tiny_models import save_tiny_model

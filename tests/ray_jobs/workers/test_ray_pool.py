@@ -12,9 +12,9 @@ import pytest
 from mlprune.errors import OutOfMemoryError, WorkerLostError
 from mlprune.steps.job import Job
 from ray_jobs.workers import ray_failures, ray_pool, recovery, replica_actors
+from ray_jobs.workers.cluster_nodes import Scaling
 from ray_jobs.workers.ray_pool import RayWorkers
 from ray_jobs.workers.recovery import FIRST_PAUSE_S, MAX_FAILURES, Failure
-from ray_jobs.workers.scaling import Scaling
 from ray_jobs.workers.worker import Outcome
 from tests.ray_jobs.workers.pools import MODEL, ONE_SHARD, TWO_SHARDS
 from tests.stub_jobs import StubJob

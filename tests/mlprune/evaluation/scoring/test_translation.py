@@ -21,7 +21,7 @@ from mlprune.evaluation.scoring.translation import (
 from mlprune.evaluation.tasks.items import ItemGroup, TranslationItem
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.local_chain import local_chain
-from mlprune.recipe.compute import AUTO_BATCH_TOKENS
+from mlprune.recipe.models import AUTO_BATCH_TOKENS
 from tests.refusals import refused
 from tests.tiny_models import POSITIONS, save_tiny_model, tiny_tokenizer
 

@@ -21,7 +21,6 @@ from mlprune.steps.prune.block_values import (
     OutliersJob,
     SpectraJob,
     read_block_values,
-    read_ratios,
     values_key,
 )
 from mlprune.steps.prune.sweep import SweepJob
@@ -70,7 +69,7 @@ def test_ratios_are_the_shares_of_wanda_scores_above_m_times_their_mean(
 ) -> None:
     (variant,) = method_run.named("owl", propagation)
     expected = ByHand(method_run.folder, variant).outlier_ratios()
-    result = [one.value for one in read_ratios(method_run.store, outliers_of(method_run, variant))]
+    result = [one.value for one in read_block_values(method_run.store, ("outliers", outliers_of(method_run, variant)))]
     assert result == pytest.approx(expected, abs=1e-12)
     assert len(set(result)) == 3
 

@@ -9,9 +9,9 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.recipe import Recipe, parse_recipe
+from mlprune.recipe import CorpusConfig, Recipe, parse_recipe
 from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
-from mlprune.steps.inputs import CorpusRef, Inputs, open_inputs
+from mlprune.steps.inputs import Inputs, open_inputs
 from mlprune.steps.search import from_recipe
 from mlprune.steps.search.from_recipe import refuse_shared_items, search_specs
 from mlprune.steps.search.spec import ItemCount, SearchSpec
@@ -65,7 +65,7 @@ def test_other_tasks_do_not_matter(tmp_path: Path) -> None:
 
 
 def test_the_halves_of_the_built_in_facts_share_territories_unless_they_divide_clusters() -> None:
-    spec = TaskSpec("facts", "en", "dev", corpus=CorpusRef("cldr", lines=10), is_corpus_half=True)
+    spec = TaskSpec("facts", "en", "dev", corpus=CorpusConfig(kind="cldr", lines=10), is_corpus_half=True)
     with pytest.raises(RecipeError) as caught:
         refuse_shared_items("s", [spec], reported_on=[replace(spec, split="test")])
     assert caught.value.context["n_shared_items"] == 0

@@ -8,8 +8,8 @@ import pytest
 
 from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem, published_examples, sentence_item
 from mlprune.plan import pending_jobs
+from mlprune.recipe import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
-from mlprune.steps.inputs import CorpusRef
 from mlprune.steps.rescore.rescore import Change, Selection, rescore
 from mlprune.steps.tasks.evaluation import (
     PUBLISHED_SHOT_LENGTH,
@@ -185,13 +185,13 @@ def test_both_profiles_share_a_run_if_they_have_the_same_examples(tiny_inputs: P
 
 def test_sentences_of_one_page_are_a_cluster_in_every_language_and_pair(tmp_path: Path) -> None:
     TEXT_WRITERS["FLORES"](writer(tmp_path))
-    corpus = CorpusRef("parallel_text", str(tmp_path), split="dev")
+    corpus = CorpusConfig(kind="parallel_text", path=str(tmp_path), split="dev")
     for task, language in (("perplexity", "fr"), ("perplexity", "zh"), ("translation", "fr-en")):
         spec = TaskSpec(task, language, "dev", corpus=corpus, shots=1)
         items = task_data(spec).items
         assert [(item.cluster, item.category) for item in items] == [(url, "wikinews") for url in "uuv"]
         assert set(item_contents(spec)) == {"items", "groups"}
-    plain = replace(spec, corpus=CorpusRef("cldr", lines=5), language="fr-en")
+    plain = replace(spec, corpus=CorpusConfig(kind="cldr", lines=5), language="fr-en")
     assert [item.cluster for item in task_data(plain).items] == [""] * 5
     assert set(item_contents(plain)) == {"items"}
 
@@ -199,14 +199,14 @@ def test_sentences_of_one_page_are_a_cluster_in_every_language_and_pair(tmp_path
 N_LINES = 6
 
 
-def text(folder: Path, name: str) -> CorpusRef:
+def text(folder: Path, name: str) -> CorpusConfig:
     """A text whose third French sentence is long."""
     (folder / name).mkdir()
     for language in ("fr", "en"):
         lines = [f"{name} {language} {line}" for line in range(N_LINES)]
         lines[2] += "x" * PUBLISHED_SHOT_LENGTH if language == "fr" else ""
         (folder / name / f"{language}.txt").write_text("\n".join(lines) + "\n")
-    return CorpusRef("parallel_text", path=str(folder / name))
+    return CorpusConfig(kind="parallel_text", path=str(folder / name))
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 import pytest
 
-from catalog.results import QueryResult
+from catalog.results import QueryResult, visible
 from catalog.terminal.result_table import render
-from catalog.visible_text import visible
 
 
 @pytest.mark.parametrize(
