@@ -122,12 +122,6 @@ def test_the_root_of_the_mean_of_squared_gradients_is_that_of_loops(weights: lis
     torch.testing.assert_close(result.double(), torch.tensor(by_loops(given, weights)).double(), rtol=1e-5, atol=1e-7)
 
 
-def test_a_weight_of_two_counts_a_demonstration_twice_and_zero_not_at_all() -> None:
-    first, second, third = flows(3, 4, 5)
-    weighted = summed([first, second, third], [2.0, 0.0, 1.0])
-    torch.testing.assert_close(weighted, summed([first, first, third]), rtol=1e-6, atol=0)
-
-
 def test_bits_depend_neither_on_threads_nor_on_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradient_squares, "_WEIGHTS_TOGETHER", 2 * D_IN)
     given = flows(4, 2, 7)
@@ -153,7 +147,7 @@ def test_what_does_not_fit_or_is_not_finite_is_an_error() -> None:
     ((gradients, inputs),) = flows(3)
     with refused(ShapeError, expected="[tokens, 5] and [tokens, 3]", got="(2, 5) and (3, 3)"):
         summed([(gradients[:2], inputs)])
-    with pytest.raises(StatisticsError, match="no demonstrations"):
+    with pytest.raises(StatisticsError):
         GradientSquares((D_OUT, D_IN), CPU).root_means()
     gradients[0, 2] = torch.nan
     with pytest.raises(StatisticsError) as caught:

@@ -150,11 +150,6 @@ def test_rank_consistency_equals_its_double_loop_with_ties_and_mixed_sizes(
         assert value == pytest.approx(plain_consistency(*orders), abs=1e-12)
 
 
-def test_equal_rankings_have_consistency_one() -> None:
-    rankings = ranked([[1.0, 3.0, 2.0], [5.0], [0.0, 0.0]])
-    assert item_consistency(rankings, rankings) == pytest.approx([1.0] * 3)
-
-
 def test_candidates_are_ranked_by_descending_score_and_equal_scores_by_place() -> None:
     rankings = ranked([[1.0, 3.0, 2.0], [0.0, 0.0, 0.0]], [[0, 1, 2], [2, 0, 1]])
     assert rankings.ranks.tolist() == [[2, 0, 1], [2, 0, 1]]

@@ -1,4 +1,4 @@
-"""Packed levels: round trip, size and bit order."""
+"""Packed levels: round trip, size and bit order; masks that are applied while weights are rounded to bfloat16."""
 
 import math
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlprune.errors import ShapeError
+from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask, write_masked
 from mlprune.numeric.masks.packing import kept_bits, pack_levels, unpack_flags, unpack_levels
 from tests.refusals import refused
 
@@ -44,31 +45,85 @@ def test_levels_are_packed_row_major_for_any_memory_layout() -> None:
     assert pack_levels(levels.T.contiguous().T, 1) == pack_levels(levels, 1)
 
 
-def test_a_level_that_does_not_exist_is_an_error() -> None:
-    levels = torch.tensor([[0, 3]], dtype=torch.uint8)
+def test_levels_that_do_not_exist_or_do_not_fit_are_errors() -> None:
+    levels, zeros = torch.tensor([[0, 3]], dtype=torch.uint8), torch.zeros(1, 8, dtype=torch.uint8)
     with refused(ShapeError, expected="at most 2", got=3):
         pack_levels(levels, 2)
     with refused(ShapeError, expected="at most 2", got=3):
         unpack_levels(pack_levels(levels, 3), (1, 2), 2)
     with refused(ShapeError, expected="at most 2", got="more"):
         kept_bits(pack_levels(levels, 3), (1, 2), 2, level=0)
+    for level in (-1, 2):
+        with refused(ShapeError, expected="0 <= level < 2"):
+            kept_bits(pack_levels(zeros, 2), (1, 8), 2, level=level)
+    for n_levels in (0, 256):
+        with refused(ShapeError, expected="1 to 255"):
+            pack_levels(zeros, n_levels)
+        with refused(ShapeError, expected="1 to 255"):
+            unpack_levels(b"\0", (1, 8), n_levels)
+    for data in (b"", b"\0", b"\0\0\0"):
+        with refused(ShapeError, expected=2):
+            unpack_levels(data, (3, 4), 1)
 
 
-@pytest.mark.parametrize("level", [-1, 2])
-def test_a_sparsity_that_the_levels_do_not_have_has_no_mask(level: int) -> None:
-    with refused(ShapeError, expected="0 <= level < 2"):
-        kept_bits(pack_levels(torch.zeros(1, 8, dtype=torch.uint8), 2), (1, 8), 2, level=level)
+def test_masked_weights_are_rounded_as_torch_rounds_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    bits = torch.randint(-(2**31), 2**31, (64, 33), generator=generator).to(torch.int32)
+    bits[0, :4] = torch.tensor([0x3F808000, 0x3F818000, 0x7F7FFFFF, 0x00008000], dtype=torch.int32)
+    source = torch.where(bits.view(torch.float32).isnan(), 1.5, bits.view(torch.float32))
+    mask = torch.rand(source.shape, generator=generator) > 0.3
+    target = torch.full(source.shape, 7.0, dtype=torch.bfloat16)
+    write_masked(target, source, PackedMask.pack(mask))
+    expected = torch.where(mask, source.bfloat16(), 0)
+    assert torch.equal(target.view(torch.int16), expected.view(torch.int16))
+    write_masked(target, source.fill_(float("nan")), PackedMask.pack(mask))
+    assert torch.equal(target.isnan(), mask)
 
 
-@pytest.mark.parametrize("n_levels", [0, 256])
-def test_a_number_of_levels_out_of_range_is_an_error(n_levels: int) -> None:
-    with refused(ShapeError, expected="1 to 255"):
-        pack_levels(torch.zeros(1, 8, dtype=torch.uint8), n_levels)
-    with refused(ShapeError, expected="1 to 255"):
-        unpack_levels(b"\0", (1, 8), n_levels)
+SHAPES = [(1, 1), (3, 5), (24, 3), (25, 7), (40, 16)]
 
 
-@pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0"])
-def test_packed_levels_of_another_length_are_an_error(data: bytes) -> None:
-    with refused(ShapeError, expected=2):
-        unpack_levels(data, (3, 4), 1)
+def drawn(shape: tuple[int, int], n_levels: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(n_levels)
+    return torch.randint(n_levels + 1, shape, dtype=torch.uint8, generator=generator)
+
+
+@pytest.mark.parametrize("n_levels", [1, 3, 10, 255])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_levels_of_a_few_rows_at_a_time_pack_to_the_same_bytes(shape: tuple[int, int], n_levels: int) -> None:
+    levels = drawn(shape, n_levels)
+    chunks = []
+
+    def levels_of_rows(rows: slice) -> torch.Tensor:
+        chunks.append(rows)
+        return levels[rows]
+
+    packed = PackedLevels.pack_rows(levels_of_rows, shape, n_levels, n_together=1)
+    assert packed.levels == pack_levels(levels, n_levels)
+    assert len(chunks) == -(-shape[0] // 8)
+    assert torch.equal(packed.unpack(), levels)
+
+
+@pytest.mark.parametrize("n_levels", [1, 3, 10])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_masks_of_all_sparsities_keep_the_weights_of_higher_levels(shape: tuple[int, int], n_levels: int) -> None:
+    levels = drawn(shape, n_levels)
+    masks = list(PackedLevels.pack(levels, n_levels).kept_of_all())
+    assert len(masks) == n_levels
+    for level, mask in enumerate(masks):
+        assert torch.equal(mask.unpack(), levels > level)
+        assert mask.n_kept() == int((levels > level).sum())
+        assert torch.equal(PackedLevels.pack(levels, n_levels).kept(level).unpack(), mask.unpack())
+
+
+@pytest.mark.parametrize("row", [0, 8])
+def test_a_level_above_the_number_of_sparsities_is_an_error_in_every_chunk(row: int) -> None:
+    levels = torch.zeros(9, 9, dtype=torch.uint8)
+    levels[row, 8] = 3
+    with refused(ShapeError, expected="at most 2", got=3):
+        PackedLevels.pack(levels, 2)
+    with refused(ShapeError, expected="at most 2", got=3):
+        PackedLevels.pack_rows(lambda rows: levels[rows], (9, 9), 2, n_together=1)
+    stored = PackedLevels(pack_levels(levels, 3), (9, 9), 2)
+    with refused(ShapeError, expected="at most 2", got="more"):
+        list(stored.kept_of_all())

@@ -95,13 +95,6 @@ def test_sixteen_bits_are_nearly_exact() -> None:
     assert 0 < float(error) < 1e-4
 
 
-def test_more_bits_and_smaller_groups_have_smaller_errors() -> None:
-    weight = drawn(16, 512)
-    hows = [Quantisation(4, 512), Quantisation(4), Quantisation(4, 32), Quantisation(8), Quantisation(8, 32)]
-    errors = [float((quantised(weight, how) - weight).norm()) for how in hows]
-    assert errors == sorted(errors, reverse=True)
-
-
 def test_the_last_group_of_a_row_is_shorter() -> None:
     weight = drawn(3, 20)
     expected = torch.cat([quantised(part, Quantisation(4, 8)) for part in weight.split(8, dim=1)], dim=1)
