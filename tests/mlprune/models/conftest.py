@@ -1,10 +1,14 @@
 """Fixtures for tests of models."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from mlprune.processes.parallel import set_worker_threads
+from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 
 @pytest.fixture
@@ -13,3 +17,19 @@ def threads() -> Iterator[Callable[[int], None]]:
     set_worker_threads(1)
     yield set_worker_threads
     set_worker_threads(1)
+
+
+@pytest.fixture(scope="package")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Family of the paper -> folder of a tiny model of three blocks, which no test changes."""
+    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+
+
+@pytest.fixture(scope="package")
+def broken_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model whose block 1 gives fc2 an infinite input, which no test changes."""
+    folder = save_tiny_model(tmp_path_factory.mktemp("broken"))
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.layers.1.fc1.bias"][5] = torch.inf
+    save_file(tensors, folder / "model.safetensors")
+    return folder

@@ -8,12 +8,6 @@ from mlprune.models.chain import Chain
 from mlprune.models.local_chain import LocalChain, load_shard, local_chain
 from mlprune.models.shard import Shard
 from tests.refusals import refused
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
 
 
 def test_shards_that_do_not_cover_the_model_in_order_are_an_error(folders):

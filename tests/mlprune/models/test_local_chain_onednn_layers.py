@@ -11,7 +11,7 @@ from mlprune.models.local_chain import _spare_bytes, load_shard, stored_weights,
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
 from mlprune.numeric.log_probs import MIN_WEIGHTS
 from tests.refusals import refused
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import save_tiny_model
 
 IN, OUT = 512, MIN_WEIGHTS // 512
 
@@ -71,11 +71,6 @@ def test_without_the_operation_nothing_changes(monkeypatch: pytest.MonkeyPatch) 
     plain = layer()
     use_onednn(plain)
     assert "forward" not in vars(plain)
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
 
 
 def test_blocks_the_model_does_not_have_are_an_error(folders):

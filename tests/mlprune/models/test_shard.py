@@ -13,14 +13,9 @@ from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard
-from tests.chains import run_visitor, text_batch
+from tests.chains import random_masks, run_visitor, text_batch
 from tests.scored_texts import one_batch, scored_alone, some_texts
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+from tests.tiny_models import FAMILY_NAMES
 
 
 def test_messages_between_shards_can_be_pickled(folders):
@@ -46,16 +41,6 @@ def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folder
         assert all(torch.equal(tensor, expected) for tensor, expected in zip(other, results[0], strict=True))
 
 
-def random_masks(path, name, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
-    return {
-        (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
-        for block in range(3)
-        for layer, weight in shard.masks.dense(block).items()
-    }
-
-
 def pruned_model(path, family, masks):
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
     with torch.no_grad():
@@ -68,7 +53,7 @@ def pruned_model(path, family, masks):
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 2])
 def test_a_masked_chain_scores_like_the_pruned_model_and_unmasked_like_the_dense_one(folders, name, n_shards):
-    masks, family = random_masks(folders[name], name), FAMILIES[name]
+    masks, family = random_masks(folders[name]), FAMILIES[name]
     chain = local_chain(folders[name], n_shards=n_shards)
     dense = log_probs(chain)
     chain.everywhere(Shard.set_keep_masks, masks)
@@ -133,7 +118,7 @@ def assert_scores_of(model, log_probs, **tolerance):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders, name, monkeypatch):
-    masks = random_masks(folders[name], name)
+    masks = random_masks(folders[name])
     plain = local_chain(folders[name], n_shards=2)
     placed_names = []
 

@@ -25,7 +25,6 @@ from mlprune.models.shard import Shard
 from tests.chains import TensorPickler, run_visitor, text_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.scored_texts import one_batch, some_texts
-from tests.tiny_models import save_tiny_model
 
 TOKENS = torch.tensor([[5, 9, 4, 7]])
 VISITORS: dict[str, Callable[[], BlockVisitor[Any]]] = {
@@ -39,11 +38,6 @@ VISITORS: dict[str, Callable[[], BlockVisitor[Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_model(tmp_path_factory.mktemp("model"), "xglm", seed=3)
-
-
 def result_tensors(folder: Path, make: Callable[[], BlockVisitor[Any]]) -> list[torch.Tensor]:
     """Tensors of the pickled result of a visitor that was pickled between two shards, with a shift as LRP2 sets it."""
     chain = local_chain(folder, n_shards=2)
@@ -54,18 +48,18 @@ def result_tensors(folder: Path, make: Callable[[], BlockVisitor[Any]]) -> list[
 
 
 @pytest.mark.parametrize("name", VISITORS)
-def test_results_and_messages_between_shards_are_on_the_cpu(folder: Path, name: str) -> None:
-    expected = result_tensors(folder, VISITORS[name])
+def test_results_and_messages_between_shards_are_on_the_cpu(folders: dict[str, Path], name: str) -> None:
+    expected = result_tensors(folders["xglm"], VISITORS[name])
     with pretended_gpus():
-        tensors = result_tensors(folder, VISITORS[name])
+        tensors = result_tensors(folders["xglm"], VISITORS[name])
     assert [tensor.device.type for tensor in tensors] == ["cpu"] * len(expected)
     for tensor, reference in zip(tensors, expected, strict=True):
         torch.testing.assert_close(tensor, reference)
 
 
-def test_a_result_on_an_accelerator_is_noticed(folder: Path) -> None:
+def test_a_result_on_an_accelerator_is_noticed(folders: dict[str, Path]) -> None:
     with pretended_gpus():
-        chain = local_chain(folder, n_shards=2)
+        chain = local_chain(folders["xglm"], n_shards=2)
         weight = chain.on_block(0, lambda shard: shard.masks.dense(0)["fc1"])
         with pytest.raises(Exception, match=r"cuda|device|pickle"):
             pickle.dumps(weight)

@@ -57,11 +57,6 @@ PREFIXED_PROMPTS = [[*PREFIX, *prompt[1:], 8] for prompt in DECODING_PROMPTS]
 DECODING_N_NEW = 8
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
-
-
 def generated_alone(path, prompts=DECODING_PROMPTS):
     """Tokens that transformers generates greedily for each prompt alone, without a stop token."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()

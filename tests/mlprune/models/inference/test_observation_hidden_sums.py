@@ -16,22 +16,17 @@ from mlprune.models.families.checks import check_layers, oriented
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import greedy_decode
 from mlprune.models.inference.observation import ActiveNeuronVisitor, HiddenSumVisitor, StateSums
-from mlprune.models.local_chain import load_shard, local_chain
+from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from tests.chains import budget_for, run_visitor
+from tests.chains import LENGTHS, budget_for, whole_batch
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, PAD, save_tiny_model, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, save_tiny_model, tiny_model
 
 TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
 N_TOKENS = sum(map(len, TEXTS))
 GENERATOR = torch.Generator().manual_seed(1)
 SHIFTS = {0: torch.randn(HIDDEN, generator=GENERATOR).double(), 2: torch.randn(HIDDEN, generator=GENERATOR).double()}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
 
 
 def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
@@ -119,23 +114,8 @@ def test_only_counted_tokens_are_summed_and_a_non_finite_state_is_an_error_that_
         added_up(chain, batch)
 
 
-LENGTHS = (7, 4, 1)
-BLOCKS = 3
-
-
-@pytest.fixture(scope="module")
-def xglm(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=BLOCKS)
-
-
-def batch():
-    mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
-    ids = torch.randint(3, 259, mask.shape, generator=torch.Generator().manual_seed(0))
-    return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
-
-
 def counted(chain):
-    return next(chain.stream(ActiveNeuronVisitor, [batch()]))
+    return next(chain.stream(ActiveNeuronVisitor, [whole_batch()]))
 
 
 def positive_inputs(model, family):
@@ -149,8 +129,8 @@ def positive_inputs(model, family):
     for block, module in enumerate(model.get_submodule(family.blocks)):
         hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
         module.get_submodule(layer).register_forward_pre_hook(hook)
-    texts, counts = batch(), {}
-    for row, length in enumerate(LENGTHS):
+    texts, counts = whole_batch(), {}
+    for row, length in enumerate(LENGTHS[:3]):
         with torch.inference_mode():
             model(texts.token_ids[row : row + 1, :length], use_cache=False)
         for block, inputs in read.items():
@@ -176,39 +156,25 @@ def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name
     family, path = FAMILIES[name], save_tiny_model(tmp_path, name, seed=3, blocks=2)
     active = counted(local_chain(path))
     expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
-    assert active.n_tokens == sum(LENGTHS)
+    assert active.n_tokens == sum(LENGTHS[:3])
     assert list(active.counts) == list(expected) == [0, 1]
     for block, counts in active.counts.items():
         assert counts.dtype == torch.int64
         assert torch.equal(counts, expected[block][: len(counts)])
         before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
         assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
-        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS)
+        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])
 
 
-def test_neither_shards_nor_offloading_nor_threads_change_a_count(xglm, threads):
+def test_neither_shards_nor_offloading_nor_threads_change_a_count(folders, threads):
+    xglm = folders["xglm"]
     expected = counted(local_chain(xglm))
     for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(xglm, 1)}):
         active = counted(local_chain(xglm, **options))
-        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
+        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(3))
     threads(2)
-    for active in local_chain(xglm).stream(ActiveNeuronVisitor, [batch()] * 4):
-        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
-
-
-def test_messages_between_shards_can_be_pickled(xglm):
-    active = run_visitor(local_chain(xglm, n_shards=2).shards, ActiveNeuronVisitor(batch()), pickled=True)
-    expected = counted(local_chain(xglm))
-    assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(BLOCKS))
-
-
-def test_a_non_finite_activation_is_an_error_that_names_its_block(xglm):
-    shard = load_shard(xglm, range(BLOCKS), n_blocks=BLOCKS, dtype="float32")
-    with torch.no_grad():
-        shard.runner.modules[1].fc1.bias.fill_(float("inf"))
-    with refused(StatisticsError, block=1) as caught:
-        run_visitor([shard], ActiveNeuronVisitor(batch()))
-    assert caught.value.context == {"block": 1}
+    for active in local_chain(xglm).stream(ActiveNeuronVisitor, [whole_batch()] * 4):
+        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(3))
 
 
 def test_a_block_without_the_activation_of_its_record_is_rejected():
