@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mlprune.processes.parallel import set_worker_threads
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import save_tiny_model
 
 
 @pytest.fixture
@@ -19,10 +19,21 @@ def threads() -> Iterator[Callable[[int], None]]:
     set_worker_threads(1)
 
 
+class Folders(dict[str, Path]):
+    """Family -> folder of a tiny model of three blocks, which is written when a test asks for it first."""
+
+    def __init__(self, make_folder: Callable[[str], Path]) -> None:
+        super().__init__()
+        self._make_folder = make_folder
+
+    def __missing__(self, family: str) -> Path:
+        return self.setdefault(family, save_tiny_model(self._make_folder(family), family, seed=3))
+
+
 @pytest.fixture(scope="package")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Family of the paper -> folder of a tiny model of three blocks, which no test changes."""
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Family -> folder of a tiny model of three blocks, which no test changes."""
+    return Folders(tmp_path_factory.mktemp)
 
 
 @pytest.fixture(scope="package")

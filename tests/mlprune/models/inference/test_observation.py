@@ -189,8 +189,8 @@ def influence_by_hooks(path: Path, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_influence_in_a_padded_batch_is_that_of_each_text_alone(tmp_path: Path, name: str) -> None:
-    folder = save_tiny_model(tmp_path, name, seed=3)
+def test_influence_in_a_padded_batch_is_that_of_each_text_alone(folders: dict[str, Path], name: str) -> None:
+    folder = folders[name]
     (influence,) = local_chain(folder, n_shards=2).stream(InfluenceVisitor, [pad_batch(TEXTS)])
     assert isinstance(influence, InfluenceSums)
     assert influence.n_tokens.tolist() == [6, 3, 1]
