@@ -23,6 +23,12 @@ from tests.mlprune.models.gradients.gradient_reference import N_BLOCKS, Gradient
 from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model
 
 
+@pytest.fixture(scope="module")
+def xglm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny XGLM, which no test changes."""
+    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3, blocks=N_BLOCKS)
+
+
 def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradients:
     """(block, layer) -> regional gradients of all blocks of a shard."""
     with torch.inference_mode():
