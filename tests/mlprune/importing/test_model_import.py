@@ -24,6 +24,7 @@ from tests.published_models import (
     publish,
     published_tensors,
 )
+from tests.refusals import refused
 from tests.tiny_models import FAMILY_NAMES, save_tiny_model
 
 ORIGIN = Origin("facebook/xglm-564M", "main", "a" * 40)
@@ -222,9 +223,8 @@ def test_an_equal_head_in_another_file_is_stored_once(tmp_path: Path, models: di
 def test_errors_name_the_source_and_not_the_temporary_folder(tmp_path: Path, models: dict[str, Path]) -> None:
     source = publish(tmp_path / "source", models["gpt2"], published_tensors(models["gpt2"], "gpt2"))
     (source / "tokenizer.json").write_text("{}")
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, path=str(source)):
         import_silently(source, tmp_path / "out")
-    assert caught.value.context["path"] == str(source)
     assert names_in(tmp_path) == ["source"]
 
 
@@ -232,6 +232,5 @@ def test_a_quantised_model_is_refused_before_its_weights_are_read(tmp_path: Path
     source = publish(tmp_path / "source", models["gpt2"], published_tensors(models["gpt2"], "gpt2"))
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, path=str(source / "config.json")):
         import_silently(source, tmp_path / "out")
-    assert caught.value.context["path"] == str(source / "config.json")

@@ -191,9 +191,8 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     with refused(TaskFileError, expected="at most 64 tokens", got=65) as caught:
         prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
     assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, example="short", candidate=0):
         prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
-    assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
 
 
 def test_items_with_a_text_longer_than_the_model_can_be_left_out() -> None:

@@ -97,9 +97,8 @@ def test_a_row_with_a_blank_text_is_skipped_and_named(tmp_path: Path, key: str, 
     assert (data.blank, dict(data.skipped)) == (("99",), {BLANK: 1})
     assert data.lines["99"] == 2
     write(tmp_path / "fr.test.jsonl", [blank])
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, n_blank=1):
         read_items("xnli", tmp_path, language="fr", split="test")
-    assert caught.value.context["n_blank"] == 1
 
 
 def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
@@ -114,9 +113,8 @@ def test_skipped_rows_are_one_line_per_reason_with_the_total() -> None:
 
 def test_a_line_that_is_not_json_is_a_task_file_error(tmp_path: Path) -> None:
     (tmp_path / "en.test.jsonl").write_text("not json\n")
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, line=1):
         read_items("xnli", tmp_path, language="en", split="test")
-    assert caught.value.context["line"] == 1
 
 
 def test_a_file_without_items_is_an_error(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from mlprune.corpus import text_files
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.layouts import layout as file_tree_module
 from mlprune.evaluation.tasks.layouts.layout import file_tree, first_cells, first_object, tab_separated
+from tests.refusals import refused
 
 
 def test_names_begin_with_the_folder_and_leave_out_hidden_and_deep_files(tmp_path: Path) -> None:
@@ -78,9 +79,8 @@ def test_an_archive_that_cannot_be_unpacked_is_one_error(
         data[data.index(b"PK\x01\x02") + in_directory] = value
     path.write_bytes(data)
     tree = file_tree(path)
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, file=str(path), member="a/b.tsv"):
         tree.file(tree.names[0])
-    assert (caught.value.context["file"], caught.value.context["member"]) == (str(path), "a/b.tsv")
 
 
 def test_a_member_is_extracted_once_however_many_others_there_are(tmp_path: Path) -> None:
@@ -115,9 +115,8 @@ def test_a_member_that_decompresses_to_too_much_is_refused(
     else:
         with tarfile.open(path, "w:gz") as tar:
             tar.add(tmp_path / "big.tsv", "big.tsv")
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, member="big.tsv"):
         read_first(path)
-    assert caught.value.context["member"] == "big.tsv"
 
 
 def test_a_member_that_is_larger_than_it_states_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,9 +141,8 @@ def test_an_archive_that_expands_too_much_is_refused_before_it_is_extracted(
     else:
         with tarfile.open(tmp_path / name, "w:gz") as tar:
             tar.add(tmp_path / "zeros.tsv", "x/zeros.tsv")
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, file=str(tmp_path / name)):
         file_tree(tmp_path / name)
-    assert caught.value.context["file"] == str(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", ["many.zip", "many.tar"])
