@@ -118,13 +118,8 @@ def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuati
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"do_sample": True, "temperature": 0.7}, "greedy"),
-        ({"num_beams": 4}, "greedy"),
-        ({"max_gen_toks": POSITIONS}, "more new tokens"),
-    ],
+    "options", [{"do_sample": True, "temperature": 0.7}, {"num_beams": 4}, {"max_gen_toks": POSITIONS}]
 )
-def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadInputError, match=words):
+def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError):
         pair.chain_model.generate_until(requests("generate_until", ("a", options)))

@@ -80,19 +80,8 @@ def some_items() -> list[ChoiceItem]:
 
 
 def plain_scores(folder: Path, items: list[ChoiceItem]) -> list[list[float]]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = tiny_tokenizer()
-    scores: list[list[float]] = []
-    for item in items:
-        scores.append([])
-        for text in item.texts:
-            tokens = torch.tensor([tokenizer(text)["input_ids"]])
-            with torch.no_grad():
-                log_probs = torch.log_softmax(model(input_ids=tokens).logits[0].double(), dim=-1)
-            scores[-1].append(
-                sum(float(log_probs[position, tokens[0, position + 1]]) for position in range(tokens.shape[1] - 1))
-            )
-    return scores
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), tiny_tokenizer()
+    return [[sum(plain_log_probs(model, tokenizer(text)["input_ids"])) for text in item.texts] for item in items]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
