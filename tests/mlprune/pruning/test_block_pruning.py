@@ -24,7 +24,7 @@ from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.refusals import refused
 
 XGLM = FAMILIES["xglm"]
-D_IN, D_OUT = 8, 5
+D_IN, D_OUT = 8, 6
 
 
 def block_weights() -> dict[str, Tensor]:
@@ -113,24 +113,15 @@ def test_a_refiner_that_breaks_its_contract_is_refused_by_name(
         pruned(RefinementSpec(NAME), structure=structure)
 
 
-RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN = 6, 8
-
-
 @pytest.fixture
 def weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {
-        layer: torch.randn(RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN, generator=generator)
-        for layer in XGLM.layers
-    }
+    return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
 
 
 def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    inputs = {
-        name: torch.randn(n_tokens, RECONSTRUCTION_BLOCK_D_IN, generator=generator).double()
-        for name in XGLM.input_names
-    }
+    inputs = {name: torch.randn(n_tokens, D_IN, generator=generator).double() for name in XGLM.input_names}
     return {name: one.t() @ one for name, one in inputs.items()}
 
 
@@ -155,10 +146,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
         assert torch.equal(changed[layer], expected.weight)
         assert (changed[layer][~masks[layer]] == 0).all()
         assert not torch.equal(changed[layer][masks[layer]], weight[masks[layer]])
-        assert (levels[layer].n_removed, levels[layer].n_dampings) == (
-            (RECONSTRUCTION_BLOCK_D_OUT * RECONSTRUCTION_BLOCK_D_IN // 2,),
-            0,
-        )
+        assert (levels[layer].n_removed, levels[layer].n_dampings) == ((D_OUT * D_IN // 2,), 0)
 
 
 def test_alps_takes_all_parameters_of_its_score(weights: dict[str, Tensor]) -> None:
@@ -194,11 +182,7 @@ def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> No
 
 def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights: dict[str, Tensor]) -> None:
     grams = products()
-    grams["fc1"] = (
-        grams["fc1"]
-        - 60.0 * torch.ones(RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN)
-        + 60.0 * torch.eye(RECONSTRUCTION_BLOCK_D_IN)
-    )
+    grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
     levels, _ = reconstruct_block(
         layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
@@ -209,10 +193,7 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
 
 
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
-    grams = {
-        **products(),
-        "fc1": torch.full((RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN), torch.nan, dtype=torch.float64),
-    }
+    grams = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
         reconstruct_block(
             layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
