@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,46 +98,41 @@ def fails(source: Path, out: Path) -> ModelError:
     return raised.value
 
 
-def damaged(source: Path, name: str) -> None:
-    """Damage a folder of three weight files."""
-    shard, index = source / "pytorch_model-00002-of-00003.bin", source / PICKLED_INDEX
-    weight_map = json.loads(index.read_text())["weight_map"]
-    if name == "missing shard":
-        shard.unlink()
-    elif name == "truncated shard":
-        os.truncate(shard, shard.stat().st_size // 2)
-    elif name == "changed byte":
-        data = bytearray(shard.read_bytes())
-        data[len(data) // 2] ^= 1
-        shard.write_bytes(data)
-    elif name == "traversal":
-        index.write_text(json.dumps({"weight_map": {**weight_map, "x": "../x.bin"}}))
-    elif name == "index is not JSON":
-        index.write_text("{")
-    elif name == "index without map":
-        index.write_text("{}")
-    elif name == "tensor missing in shard":
-        index.write_text(json.dumps({"weight_map": {**weight_map, "x": shard.name}}))
-    elif name == "Git LFS pointer":
-        shard.write_text("version https://git-lfs.github.com/spec/v1\n")
-    elif name == "no config":
-        (source / "config.json").unlink()
-    elif name == "another model's config":
-        config = json.loads((source / "config.json").read_text())
-        (source / "config.json").write_text(json.dumps({**config, "d_model": 32}))
+def with_map(source: Path, **more: str) -> None:
+    index = source / PICKLED_INDEX
+    index.write_text(json.dumps({"weight_map": {**json.loads(index.read_text())["weight_map"], **more}}))
+
+
+def with_changed_byte(shard: Path) -> None:
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+
+
+def with_width(config: Path, d_model: int) -> None:
+    config.write_text(json.dumps({**json.loads(config.read_text()), "d_model": d_model}))
+
+
+SHARD = "pytorch_model-00002-of-00003.bin"
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "missing shard": lambda source: (source / SHARD).unlink(),
+    "truncated shard": lambda source: os.truncate(source / SHARD, (source / SHARD).stat().st_size // 2),
+    "changed byte": lambda source: with_changed_byte(source / SHARD),
+    "traversal": lambda source: with_map(source, x="../x.bin"),
+    "index is not JSON": lambda source: (source / PICKLED_INDEX).write_text("{"),
+    "index without map": lambda source: (source / PICKLED_INDEX).write_text("{}"),
+    "tensor missing in shard": lambda source: with_map(source, x=SHARD),
+    "Git LFS pointer": lambda source: (source / SHARD).write_text("version https://git-lfs.github.com/spec/v1\n"),
+    "no config": lambda source: (source / "config.json").unlink(),
+    "another model's config": lambda source: with_width(source / "config.json", 32),
+}
 
 
 @pytest.mark.usefixtures("without_child")
-@pytest.mark.parametrize(
-    "damage",
-    [
-        *("missing shard", "truncated shard", "changed byte", "traversal", "index is not JSON", "index without map"),
-        *("tensor missing in shard", "Git LFS pointer", "no config", "another model's config"),
-    ],
-)
-def test_a_damaged_source_is_one_error_and_leaves_nothing(tmp_path: Path, model: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_source_is_one_error_and_leaves_nothing(tmp_path: Path, model: Path, damage: Any) -> None:
     source = publish(tmp_path / "source", model, published_tensors(model, "xglm"), n_files=3)
-    damaged(source, damage)
+    damage(source)
     fails(source, tmp_path / "out")
 
 

@@ -11,7 +11,6 @@ from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.masks.block_changes import BlockChanges
-from mlprune.models.placement import placed_modules
 from mlprune.models.shard import Shard
 from tests.chains import random_masks, run_visitor, text_batch
 from tests.scored_texts import one_batch, scored_alone, some_texts
@@ -31,7 +30,7 @@ def test_neither_threads_nor_shards_change_a_bit_of_statistics_and_scores(folder
     batches = [text_batch(rows) for rows in (range(4), range(2), range(1, 4), range(3, 4))] * 3
     texts = [one_batch(TEXTS)] * 8
     results = []
-    for n_threads, n_shards in ((1, 1), (2, 1), (2, 2)):
+    for n_threads, n_shards in ((1, 1), (2, 1), (2, 2), (1, 3)):
         threads(n_threads)
         chain = local_chain(folders[name], n_shards=n_shards)
         observed = list(chain.stream(StatisticsVisitor, batches))
@@ -114,24 +113,6 @@ def assert_scores_of(model, log_probs, **tolerance):
     expected = [value for value, _ in scored_alone(model, TEXTS)]
     sums = torch.stack([text.sum() for text in log_probs.split([len(text.tokens) - text.n_context for text in TEXTS])])
     torch.testing.assert_close(sums, torch.tensor(expected, dtype=torch.float64), **tolerance)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_a_shard_whose_inputs_are_moved_to_its_device_computes_the_same(folders, name, monkeypatch):
-    masks = random_masks(folders[name])
-    plain = local_chain(folders[name], n_shards=2)
-    placed_names = []
-
-    def on_one_device(modules, **_):
-        placed_names.extend(modules)
-        return dict.fromkeys(modules, torch.device("cpu", 0))
-
-    monkeypatch.setattr(placed_modules, "choose_devices", on_one_device)
-    placed = local_chain(folders[name], n_shards=2)
-    assert {f"{FAMILIES[name].blocks}.{block}" for block in range(3)} <= set(placed_names)
-    for chain in (plain, placed):
-        chain.everywhere(Shard.set_keep_masks, masks)
-    assert torch.equal(log_probs(plain), log_probs(placed))
 
 
 @pytest.mark.gpu

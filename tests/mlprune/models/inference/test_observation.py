@@ -14,7 +14,7 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import CaptureVisitor, InfluenceSums, InfluenceVisitor, StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
-from tests.chains import LENGTHS, budget_for, text_batch, whole_batch
+from tests.chains import LENGTHS, text_batch, whole_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, save_tiny_model
@@ -62,15 +62,6 @@ def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(f
             assert observed.dtype == torch.float32
             torch.testing.assert_close(observed.double(), expected, rtol=2e-5, atol=1e-6)
         torch.testing.assert_close(observation.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_observation_does_not_depend_on_the_number_of_shards(folders, name):
-    observations = [observe(local_chain(folders[name], n_shards=n), text_batch()) for n in (1, 2, 3)]
-    for other in observations[1:]:
-        assert list(other.sums) == list(observations[0].sums)
-        assert all(torch.equal(other.sums[key], observations[0].sums[key]) for key in other.sums)
-        assert torch.equal(other.magnitudes, observations[0].magnitudes)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -126,12 +117,6 @@ def captured(chain, inputs_of_block):
     return next(chain.stream(partial(CaptureVisitor, inputs_of_block=inputs_of_block), [whole_batch()])).inputs
 
 
-def same(inputs, expected):
-    return list(inputs) == list(expected) and all(
-        torch.equal(a, b) for key in expected for a, b in zip(inputs[key], expected[key], strict=True)
-    )
-
-
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
     chain, names = local_chain(folders[name]), FAMILIES[name].input_names
@@ -142,15 +127,6 @@ def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name
         assert [len(tokens) for tokens in rows] == list(LENGTHS[:3])
         sums = torch.stack([tokens.double().square().sum(dim=0) for tokens in rows])
         torch.testing.assert_close(sums.float(), observation.sums[key], rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_neither_shards_nor_offloading_change_captured_inputs(folders, name):
-    path, inputs_of_block = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
-    expected = captured(local_chain(path), inputs_of_block)
-    assert list(expected) == [(block, name) for block, names in inputs_of_block.items() for name in names]
-    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(path, 1)}):
-        assert same(captured(local_chain(path, **options), inputs_of_block), expected)
 
 
 def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):

@@ -19,7 +19,7 @@ from mlprune.models.inference.observation import ActiveNeuronVisitor, HiddenSumV
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from tests.chains import LENGTHS, budget_for, whole_batch
+from tests.chains import LENGTHS, whole_batch
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, tiny_model
 
@@ -69,15 +69,6 @@ def test_hidden_sums_of_a_padded_batch_are_those_of_its_texts_alone(
     hidden_sums = added_up(chain, pad_batch(TEXTS))
     assert (hidden_sums.n_tokens, hidden_sums.sums.dtype) == (N_TOKENS, torch.float64)
     torch.testing.assert_close(hidden_sums.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-@pytest.mark.parametrize("n_shards", [2, 3])
-def test_shards_give_the_same_bits(folders: dict[str, Path], name: str, n_shards: int) -> None:
-    whole, cut = local_chain(folders[name]), local_chain(folders[name], n_shards=n_shards)
-    for chain in (whole, cut):
-        chain.everywhere(Shard.set_shifts, SHIFTS)
-    assert torch.equal(added_up(whole, pad_batch(TEXTS)).sums, added_up(cut, pad_batch(TEXTS)).sums)
 
 
 def test_shifts_can_be_removed(folders: dict[str, Path]) -> None:
@@ -164,17 +155,6 @@ def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name
         before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
         assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
         assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])
-
-
-def test_neither_shards_nor_offloading_nor_threads_change_a_count(folders, threads):
-    xglm = folders["xglm"]
-    expected = counted(local_chain(xglm))
-    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(xglm, 1)}):
-        active = counted(local_chain(xglm, **options))
-        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(3))
-    threads(2)
-    for active in local_chain(xglm).stream(ActiveNeuronVisitor, [whole_batch()] * 4):
-        assert all(torch.equal(active.counts[block], expected.counts[block]) for block in range(3))
 
 
 def test_a_block_without_the_activation_of_its_record_is_rejected():

@@ -111,6 +111,17 @@ def test_what_is_not_finite_is_an_error_that_names_its_block(broken_folder, name
             list(local_chain(broken_folder).stream(VISITORS[name][0], [text_batch()]))
 
 
+def test_neither_shards_nor_offloading_nor_threads_change_a_bit(path, threads):
+    whole = local_chain(path)
+    expected = {name: next(whole.stream(operation, [text_batch()])) for name, (operation, _) in VISITORS.items()}
+    budget = budget_for(path, 1)
+    for n_threads, options in ((1, {"n_shards": 2}), (2, {"n_shards": 3}), (1, {"budget": budget}), (2, {})):
+        threads(n_threads)
+        chain = local_chain(path, **options)
+        for name, (operation, _) in VISITORS.items():
+            assert_same(list(chain.stream(operation, [text_batch()] * 3)), [expected[name]] * 3)
+
+
 def assert_same(value, expected):
     """Check that two results have the same tensors, bit for bit."""
     if isinstance(expected, torch.Tensor):

@@ -11,19 +11,14 @@ from sacrebleu.metrics import BLEU, CHRF
 from mlprune.errors import PermanentError, ShapeError
 from mlprune.numeric.evaluation import choice
 from mlprune.numeric.evaluation.metrics import (
-    N_BINS,
     bleu,
-    calibration_cells,
-    calibration_error,
     chrf,
     confidence,
     confusion_cells,
     highest,
     label_metric,
     perplexity,
-    shared_credit,
 )
-from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 
@@ -43,29 +38,10 @@ SCORES = st.lists(st.lists(st.sampled_from([-0.5, -1.0, -3.0]), min_size=1, max_
 
 
 @PROPERTY
-@given(SCORES, st.integers(0, 4))
-def test_credit_is_shared_by_a_top_tie_that_includes_gold(rows: list[list[float]], right: int) -> None:
-    gold = np.array([right % len(row) for row in rows])
-    assert shared_credit(padded(rows), gold).tolist() == [plain_credit(*one) for one in zip(rows, gold, strict=True)]
-
-
-@PROPERTY
 @given(SCORES)
 def test_confidence_is_the_highest_probability_of_the_softmax(rows: list[list[float]]) -> None:
     expected = [max(math.exp(s) / math.fsum(map(math.exp, row)) for s in row) for row in rows]
     assert confidence(padded(rows)) == pytest.approx(expected, rel=1e-12)
-
-
-@PROPERTY
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25))
-def test_label_metrics_equal_their_definitions_written_as_loops(pairs: list[tuple[int, int]]) -> None:
-    gold, predictions = [g for g, _ in pairs], [p for _, p in pairs]
-    expected = plain_classification(gold, predictions, 4)
-    sums = confusion_cells(np.array(gold), np.array(predictions), 4).sum(axis=0)
-    for quantity in ("precision", "recall", "f1"):
-        for mean in ("macro", "weighted"):
-            value = label_metric(sums, quantity, weighted=mean == "weighted")
-            assert float(value) == pytest.approx(expected[f"{quantity}_{mean}"], abs=1e-12)
 
 
 def test_many_sums_at_once_give_the_values_of_each() -> None:
@@ -79,15 +55,6 @@ def test_many_sums_at_once_give_the_values_of_each() -> None:
 def test_labels_that_are_unpaired_or_unknown_are_an_error(gold: list[int], predictions: list[int]) -> None:
     with pytest.raises(ShapeError):
         confusion_cells(np.array(gold), np.array(predictions), 3)
-
-
-@PROPERTY
-@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=30))
-def test_the_calibration_error_equals_its_definition_written_as_loops(pairs: list[tuple[int, float]]) -> None:
-    confidences, credit = [twentieths / 20 for twentieths, _ in pairs], [right for _, right in pairs]
-    cells = calibration_cells(np.array(confidences), np.array(credit))
-    value = calibration_error(cells.sum(axis=0), np.array(len(pairs)))
-    assert float(value) == pytest.approx(plain_calibration_error(confidences, credit, N_BINS), abs=1e-12)
 
 
 def test_perplexity_is_over_tokens_not_over_texts() -> None:
