@@ -79,7 +79,7 @@ def all_results(chain):
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
     return tensors_of(observations, scores), greedy_decode(
-        chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
+        chain, PROMPTS, max_new_tokens=3, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
     )
 
 
