@@ -89,9 +89,12 @@ def test_a_published_tokenizer_json_is_copied(tmp_path: Path) -> None:
     assert (target / "tokenizer.json").read_bytes() == (source / "tokenizer.json").read_bytes()
 
 
-def test_a_setting_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
-    source, target = _folders(tmp_path, model_type="xglm", vocab_size=260)
+def test_a_tokenizer_of_another_model_or_with_a_setting_of_the_wrong_type_is_refused(tmp_path: Path) -> None:
+    source, target = _folders(tmp_path, model_type="xglm", vocab_size=600)
     tiny_tokenizer().save_pretrained(source)
+    with pytest.raises(ModelError):
+        write_tokenizer(source, target, print)
+    (target / "config.json").write_text(json.dumps({"model_type": "xglm", "vocab_size": 260}))
     settings = json.loads((source / "tokenizer_config.json").read_text())
     (source / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": "long"}))
     with pytest.raises(ModelError):
@@ -105,13 +108,6 @@ def test_a_source_without_tokenizer_is_refused_with_the_files_looked_for(tmp_pat
         write_tokenizer(source, target, print)
     assert "sentencepiece.bpe.model" in caught.value.context["expected"]
     assert caught.value.context["got"] == ["tokenizer_config.json"]
-
-
-def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
-    source, target = _folders(tmp_path, model_type="xglm", vocab_size=600)
-    tiny_tokenizer().save_pretrained(source)
-    with pytest.raises(ModelError):
-        write_tokenizer(source, target, print)
 
 
 def test_an_added_token_that_does_not_follow_the_vocabulary_is_refused(tmp_path: Path) -> None:

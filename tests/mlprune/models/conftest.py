@@ -1,5 +1,6 @@
 """Fixtures for tests of models."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,3 +45,9 @@ def broken_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tensors["model.layers.1.fc1.bias"][5] = torch.inf
     save_file(tensors, folder / "model.safetensors")
     return folder
+
+
+@pytest.fixture
+def path(folders: Folders, tmp_path: Path) -> Path:
+    """Folder of a tiny XGLM, which a test may change."""
+    return shutil.copytree(folders["xglm"], tmp_path / "xglm")

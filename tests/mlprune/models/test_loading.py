@@ -142,24 +142,21 @@ def test_an_opt_that_differs_from_its_record_is_rejected_on_inspection(tmp_path)
             load(path)
 
 
-def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_weights_that_do_not_fit_the_config_are_an_error(path):
     edit_json(path / "config.json", ffn_dim=48)
     for load in LOADS:
         with refused(ModelError, expected=(48, 16), got=(64, 16)):
             load(path)
 
 
-def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(path):
     edit_json(path / "config.json", add_cross_attention=True)
     for load in LOADS:
         with refused(ModelError, block=0, family="xglm"):
             load(path)
 
 
-def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_an_unknown_family_and_an_unusable_config_are_errors(path):
     edit_json(path / "config.json", model_type="mamba")
     with refused(ModelError, got="mamba", nearest="llama"):
         inspect_model(path)
@@ -169,8 +166,7 @@ def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_code_in_a_model_folder_never_runs(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_code_in_a_model_folder_never_runs(path):
     (path / "evil.py").write_text("raise SystemExit('ran')\n")
     auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
     edit_json(path / "config.json", auto_map=auto_map)
@@ -189,16 +185,14 @@ def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(folders):
         assert tokenizer.eos_token_id == END
 
 
-def test_a_tokenizer_is_loaded_again_only_after_its_files_changed(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_tokenizer_is_loaded_again_only_after_its_files_changed(path):
     tokenizer = load_tokenizer(path)
     assert load_tokenizer(path) is tokenizer
     edit_json(path / "tokenizer_config.json", eos_token="x")
     assert load_tokenizer(path).eos_token == "x"
 
 
-def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path / "a")
+def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(path):
     config = json.loads((path / "tokenizer_config.json").read_text())
     (path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token"}))
     with refused(ModelError, expected="an eos_token"):

@@ -17,7 +17,6 @@ from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudge
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MIN_WEIGHTS
 from tests.refusals import refused
-from tests.tiny_models import save_tiny_model
 
 
 def test_shards_that_do_not_cover_the_model_in_order_are_an_error(folders):
@@ -149,8 +148,7 @@ def test_weights_read_again_equal_the_loaded_ones(folders, dtype):
         assert torch.equal(weight.to(loaded.dtype), loaded)
 
 
-def test_restoring_weights_from_a_deleted_file_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_restoring_weights_from_a_deleted_file_is_an_error(path):
     shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
     shard.set_keep_masks({(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
     (path / "model.safetensors").unlink()

@@ -56,8 +56,7 @@ def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_in_memory(tmp_path
     assert embedding(torch.tensor([[5]])).shape == (1, 1, embedding.embedding_dim)
 
 
-def test_an_embedding_of_another_shape_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_an_embedding_of_another_shape_is_an_error(path):
     tensors = load_file(path / "model.safetensors")
     tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][1:].clone()
     save_file(tensors, path / "model.safetensors")
@@ -65,8 +64,7 @@ def test_an_embedding_of_another_shape_is_an_error(tmp_path):
         embedding_on_demand(path)
 
 
-def test_a_deleted_checkpoint_is_an_error_that_names_it(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_deleted_checkpoint_is_an_error_that_names_it(path):
     embedding = embedding_on_demand(path)
     (path / "model.safetensors").unlink()
     with pytest.raises(ModelError, match=r"model\.safetensors"):

@@ -136,24 +136,6 @@ def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple
     return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())
 
 
-def test_owl_prunes_blocks_with_more_outliers_less_and_keeps_the_mean() -> None:
-    ratios = [0.02, 0.06, 0.04, 0.02]
-    result = [owl((0.5,), ratios, block)[0] for block in range(4)]
-    # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
-    assert result == pytest.approx([0.575, 0.375, 0.475, 0.575], abs=1e-12)
-    assert sum(result) / 4 == pytest.approx(0.5, abs=1e-12)
-
-
-def test_owl_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
-    values = [BlockValue(ratio) for ratio in (0.01, 0.02, 0.03, 0.1)]
-    scope = Scope((2, 3))
-    result = [
-        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=OWL, scope=scope)[0]
-        for block in range(4)
-    ]
-    assert result == pytest.approx([0, 0, 0.6, 0.4])
-
-
 @given(
     ratios=st.lists(st.floats(0, 1), min_size=1, max_size=6),
     sparsities=st.lists(st.floats(0, 0.99), min_size=2, max_size=5).map(sorted),
@@ -167,46 +149,27 @@ def test_owl_sparsities_ascend_with_those_asked_so_that_masks_nest(
         assert all(0 <= one < 1 for one in result)
 
 
-def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:
-    with refused(StatisticsError, block=3):
-        of(3, "fc1", OWL)
+DLP, ALPHA = ScheduleSpec("dlp", DlpParameters(spread=0.1)), ScheduleSpec("alpha_pruning")
+SOME = Scope((0, 2, 3))
 
 
-def dlp(scores: list[float], *, sizes: list[int], scope: Scope | None = None) -> list[float]:
-    """Sparsity of fc1 in every block at 0.5."""
-    values = [BlockValue(score, size) for score, size in zip(scores, sizes, strict=True)]
-    schedule = ScheduleSpec("dlp", DlpParameters(spread=0.1))
-    return [
-        layer_sparsities(
-            (0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope or Scope()
-        )[0]
-        for block in range(len(scores))
-    ]
-
-
-def test_dlp_weights_the_mean_by_the_sizes_of_blocks() -> None:
-    sparsities = dlp([1.0, 2.0, 3.0], sizes=[1, 1, 2])
-    assert sparsities == pytest.approx([0.375, 0.475, 0.575])
-    assert (sparsities[0] + sparsities[1] + 2 * sparsities[2]) / 4 == pytest.approx(0.5, abs=1e-12)
-
-
-def test_dlp_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
-    sparsities = dlp([1.0, 9.0, 3.0, 2.0], sizes=[1] * 4, scope=Scope((0, 2, 3)))
-    assert sparsities == pytest.approx([0.4, 0.0, 0.6, 0.5])
-
-
-def test_dlp_without_scores_is_an_error_that_names_the_block() -> None:
-    with refused(StatisticsError, block=2):
-        of(2, "fc1", ScheduleSpec("dlp"))
-
-
-def test_alpha_pruning_prunes_blocks_with_higher_exponents_more() -> None:
-    values = [BlockValue(2.0), BlockValue(9.0), BlockValue(4.0), BlockValue(3.0)]
-    schedule, scope = ScheduleSpec("alpha_pruning"), Scope((0, 2, 3))
-    sparsities = [
-        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope)[0]
-        for block in range(4)
-    ]
-    assert sparsities == pytest.approx([0.35, 0.0, 0.65, 0.5])
+@pytest.mark.parametrize(
+    ("schedule", "values", "scope", "expected"),
+    [
+        # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
+        (OWL, [(0.02,), (0.06,), (0.04,), (0.02,)], Scope(), [0.575, 0.375, 0.475, 0.575]),
+        (OWL, [(0.01,), (0.02,), (0.03,), (0.1,)], Scope((2, 3)), [0, 0, 0.6, 0.4]),
+        (DLP, [(1.0, 1), (2.0, 1), (3.0, 2)], Scope(), [0.375, 0.475, 0.575]),
+        (DLP, [(1.0, 1), (9.0, 1), (3.0, 1), (2.0, 1)], SOME, [0.4, 0.0, 0.6, 0.5]),
+        (ALPHA, [(2.0,), (9.0,), (4.0,), (3.0,)], SOME, [0.35, 0.0, 0.65, 0.5]),
+    ],
+)
+def test_schedules_divide_the_total_over_the_blocks_of_the_scope_by_their_values_and_sizes(
+    schedule: ScheduleSpec, values: list[tuple[float, ...]], scope: Scope, expected: list[float]
+) -> None:
+    blocks = [BlockValue(*value) for value in values]
+    positions = [LayerPosition(block, "fc1", blocks) for block in range(len(blocks))]
+    found = [layer_sparsities((0.5,), position=one, schedule=schedule, scope=scope)[0] for one in positions]
+    assert found == pytest.approx(expected, abs=1e-12)
     with refused(StatisticsError, block=2):
         of(2, "fc1", schedule)

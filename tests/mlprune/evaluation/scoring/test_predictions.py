@@ -147,12 +147,6 @@ def test_columns_that_a_rule_does_not_read_are_null() -> None:
     assert_equal(stored(predictions.with_rule("mean")), predictions.with_rule("pmi").with_rule("mean"))
 
 
-def test_pmi_needs_scores_without_context() -> None:
-    alone = np.full(5, np.nan)
-    with refused(TaskFileError, expected="predictions of an evaluation with rule: pmi", got=None):
-        _ = Predictions.from_scores(ITEMS, hand_scores(alone=alone), rule="pmi").scores
-
-
 def test_a_part_of_the_items_keeps_their_rows() -> None:
     predictions = Predictions.from_scores([*ITEMS, *ITEMS], _twice(hand_scores()))
     some = Predictions.from_scores(ITEMS, hand_scores()).select(frozenset(["b", "x"]))

@@ -40,7 +40,7 @@ from mlprune.models.placement.memory_estimate import (
 )
 from mlprune.models.placement.placed_modules import choose_devices
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module
 
 IDLE = [DeviceMemory(1000, 1000)] * 3
 
@@ -234,8 +234,7 @@ def test_inputs_counts_the_features_of_the_distinct_inputs(folders):
         assert footprint(folders[name], "float32").inputs == 3 * HIDDEN + 4 * HIDDEN
 
 
-def test_a_head_that_is_stored_in_the_checkpoint_is_not_tied(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_head_that_is_stored_in_the_checkpoint_is_not_tied(path):
     assert footprint(path, "float32").tied == VOCABULARY * HIDDEN * 4
     tensors = load_file(path / "model.safetensors")
     head = torch.randn_like(tensors["model.embed_tokens.weight"])
@@ -243,8 +242,7 @@ def test_a_head_that_is_stored_in_the_checkpoint_is_not_tied(tmp_path):
     assert footprint(path, "float32").tied == 0
 
 
-def test_a_checkpoint_that_lacks_a_tensor_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_checkpoint_that_lacks_a_tensor_is_an_error(path):
     tensors = load_file(path / "model.safetensors")
     del tensors["model.layer_norm.bias"]
     save_file(tensors, path / "model.safetensors")
