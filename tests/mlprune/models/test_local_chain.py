@@ -1,5 +1,6 @@
-"""Chains in one process: block ranges, shards and their oneDNN layers, streams, and helpers on top of any chain."""
+"""Chains in one process: block ranges, messages, shards and their oneDNN layers, streams, and helpers on top."""
 
+import pickle
 from functools import partial
 from threading import Barrier, current_thread
 
@@ -7,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, ShapeError
 from mlprune.models import local_chain as module
 from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Chain, advance_to, stream_tagged
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import LocalChain, _spare_bytes, load_shard, local_chain, stored_weights, use_onednn
+from mlprune.models.messages import BlockCall, CacheSlot, DecodeStep, TokenBatch, calls_on
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MIN_WEIGHTS
@@ -248,3 +250,44 @@ def test_the_shard_of_a_block_is_found_by_its_range():
     assert [shard_of(spans, block) for block in range(5)] == [0, 0, 0, 1, 1]
     with refused(ModelError, expected="0 to 4", got=5):
         shard_of(spans, 5)
+
+
+def test_instances_of_a_type_are_replaced_in_nested_arguments():
+    call = BlockCall((1, [2, ("a", 3)]), {"x": {"y": 4, "z": None}})
+    replaced = call.replace_instances(int, lambda number: number * 10)
+    assert replaced == BlockCall((10, [20, ("a", 30)]), {"x": {"y": 40, "z": None}})
+    assert call.args == (1, [2, ("a", 3)])
+
+
+def test_every_slot_gets_the_cache():
+    cache = object()
+    call = pickle.loads(pickle.dumps(BlockCall((CacheSlot(),), {"past": [CacheSlot()], "use_cache": True})))
+    filled = call.with_cache(cache)
+    assert filled.args == (cache,)
+    assert filled.kwargs == {"past": [cache], "use_cache": True}
+
+
+def test_tensors_shared_by_calls_stay_shared_when_moved():
+    mask, bias = torch.zeros(2), torch.zeros(3)
+    moved = calls_on({0: BlockCall((mask,), {"bias": bias}), 4: BlockCall(((mask,),), {})}, torch.device("meta"))
+    assert list(moved) == [0, 4]
+    assert moved[0].args[0].device.type == moved[0].kwargs["bias"].device.type == "meta"
+    assert moved[0].args[0] is moved[4].args[0][0]
+
+
+TOKEN_IDS = torch.ones(2, 3, dtype=torch.int64)
+MASK = torch.ones(2, 3, dtype=torch.bool)
+
+
+def test_a_token_batch_with_tensors_of_different_shapes_is_an_error():
+    assert TokenBatch(TOKEN_IDS, MASK, MASK).token_ids is TOKEN_IDS
+    with refused(ShapeError, expected=(2, 3), got=(2, 2)):
+        TokenBatch(TOKEN_IDS, MASK[:, :2], MASK)
+    with refused(ShapeError, expected=(2, 3), got=(1, 3)):
+        TokenBatch(TOKEN_IDS, MASK, MASK[:1])
+
+
+def test_a_decoding_mask_shorter_than_the_tokens_is_an_error():
+    assert DecodeStep("key", TOKEN_IDS[:, :1], MASK).key == "key"
+    with refused(ShapeError, expected="(2, >= 3)", got=(2, 2)):
+        DecodeStep("key", TOKEN_IDS, MASK[:, :2])

@@ -194,14 +194,6 @@ def test_the_expected_value_is_the_mean_over_all_pairings_and_orders_of_wrong_ca
     assert float(expected_consistency(*shares)) == pytest.approx(sum(total) / len(total), rel=1e-12)
 
 
-def test_the_expected_value_is_chance_if_right_candidates_have_any_rank_and_more_if_both_are_right() -> None:
-    n = 5
-    anywhere, always = np.arange(1, n + 1) / n, np.ones(n)
-    assert float(expected_consistency(anywhere, anywhere)) == pytest.approx(float(chance_consistency(np.array([n]))[0]))
-    assert float(expected_consistency(always, always)) > 0.7
-    assert expected_consistency(np.stack([anywhere, always]), np.stack([anywhere, always])).shape == (2,)
-
-
 def test_a_thousand_candidates_do_not_overflow_the_weights() -> None:
     scores = np.random.default_rng(0).normal(size=(2, 1000)).tolist()
     assert 0 <= float(item_consistency(ranked(scores[:1]), ranked(scores[1:]))[0]) < 1

@@ -182,14 +182,6 @@ def test_the_error_never_rises_and_removed_weights_are_zero(seed: int, ridge: fl
     assert layer_error(weight, recovered, products) <= layer_error(weight, weight * keep, products) * (1 + 1e-6)
 
 
-def test_the_kept_copy_of_a_removed_feature_takes_over_its_weight() -> None:
-    inputs = drawn(300, 4).double()
-    inputs[:, 3] = inputs[:, 0]
-    weight, keep = torch.tensor([[0.7, 1.0, -2.0, 0.4]]), torch.tensor([[True, True, True, False]])
-    recovered = recovered_weights(weight, keep, products=inputs.T @ inputs, ridge=1e-9)
-    torch.testing.assert_close(recovered, torch.tensor([[1.1, 1.0, -2.0, 0.0]]), rtol=1e-5, atol=1e-6)
-
-
 def test_rows_without_kept_weights_and_features_that_are_never_active_are_no_problem() -> None:
     weight, _, inputs = layer(3, 6)
     inputs[:, 1] = 0
@@ -263,13 +255,6 @@ def test_the_sparsity_of_every_group_stays_the_same(seed: int, structure: str, s
     assert refined.n_swaps is not None
     assert torch.equal((refined.keep & ~keep).sum(1), refined.n_swaps.long())
     assert (refined.n_swaps <= swaps).all()
-
-
-def test_a_removed_feature_with_a_large_mean_is_restored_and_one_of_the_other_sign_is_removed() -> None:
-    texts = [torch.tensor([[3.0, 1.0, -1.0, 0.1], [2.5, 1.2, -1.1, 0.2], [3.5, 0.8, -0.9, 0.0]])]
-    weight, keep = torch.ones(1, 4), torch.tensor([[False, True, True, False]])
-    refined = dsnot(weight, keep, moments=moments_of(texts))
-    assert refined.keep.tolist() == [[True, True, False, False]]
 
 
 def test_a_feature_without_variance_is_restored_first() -> None:

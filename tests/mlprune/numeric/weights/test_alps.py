@@ -204,29 +204,6 @@ def test_conjugate_gradients_never_raise_the_error_and_end_at_least_squares() ->
         torch.testing.assert_close(fitted[i, kept], solved, rtol=1e-6, atol=1e-8)
 
 
-def test_more_steps_never_raise_the_error_of_a_layer() -> None:
-    inputs = correlated(16)
-    weight, products = drawn(8, 16), inputs.t() @ inputs
-    errors = [
-        error_of(weight, alps(weight, products, sparsity=0.7, gradient_steps=steps).weight, damped(products))
-        for steps in (0, 1, 2, 5, 10)
-    ]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < errors[0]
-
-
-def test_of_two_features_that_are_copies_one_takes_the_weights_of_both() -> None:
-    inputs = torch.cat([drawn(64, 3).double()] * 2, dim=1)
-    weight = torch.tensor([[1.0, 2.0, 3.0, 0.5, 0.4, 0.3], [0.2, 0.1, 0.4, 2.0, 1.0, 3.0]])
-    products = inputs.t() @ inputs
-    result = alps(weight, products, sparsity=0.5, structure="row", damping=1e-4)
-    assert (result.keep[:, :3] ^ result.keep[:, 3:]).all()
-    torch.testing.assert_close(
-        result.weight[:, :3] + result.weight[:, 3:], weight[:, :3] + weight[:, 3:], rtol=1e-3, atol=0
-    )
-    assert error_of(weight, result.weight, products) < 1e-6 * error_of(weight, 0 * weight, products)
-
-
 def test_uncorrelated_features_give_nearly_the_mask_of_wanda_and_keep_their_weights() -> None:
     norms = torch.linspace(1, 4, 32)
     weight, products = drawn(24, 32), torch.diag(norms.double().square())

@@ -81,14 +81,6 @@ def test_rounding_again_changes_nothing_but_the_last_bits(case: tuple[Tensor, Qu
     assert torch.allclose(quantised(once, how), once, rtol=1e-6, atol=0)
 
 
-@PROPERTY
-@given(CASES)
-def test_a_group_has_at_most_as_many_values_as_levels(case: tuple[Tensor, Quantisation]) -> None:
-    weight, how = case
-    for row in quantised(weight, how):
-        assert all(len(group.unique()) <= 2**how.bits for group in row.split(how.group))
-
-
 def test_sixteen_bits_are_nearly_exact() -> None:
     weight = drawn(8, 300)
     error = (quantised(weight, Quantisation(16)) - weight).norm() / weight.norm()
