@@ -205,11 +205,11 @@ class Watched:
         monkeypatch.setattr(PlacedModules, "drop", dropping)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 3])
 def test_a_pass_reads_every_weight_once_and_never_loads_more_than_the_window(folders, n, monkeypatch):
     watched, path = Watched(monkeypatch), folders["xglm"]
     chain = offloaded(path, n)
-    staying = {0: 0, 1: 0, 2: 0, 3: 1}[n]
+    staying = 1 if n == 3 else 0
     assert not watched.n_read
     list(chain.stream(StatisticsVisitor, token_batches()))
     offloaded_blocks = list(range(staying, N_BLOCKS))  # XGLM's embeddings are read from the checkpoint on demand
@@ -241,9 +241,8 @@ def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
 
 
 def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
-    for name in ("xglm", "gpt_neox"):
-        expected = all_results(local_chain(folders[name], dtype="bfloat16"))
-        assert_same(all_results(offloaded(folders[name], 2, dtype="bfloat16")), expected)
+    expected = all_results(local_chain(folders["gpt_neox"], dtype="bfloat16"))
+    assert_same(all_results(offloaded(folders["gpt_neox"], 2, dtype="bfloat16")), expected)
 
 
 def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):

@@ -75,7 +75,7 @@ def generated_alone(path, prompts=DECODING_PROMPTS):
 def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
     expected = generated_alone(folders[name])
     assert len({tuple(tokens) for tokens in expected}) == len(DECODING_PROMPTS)
-    for n_shards in (1, 2, 3):
+    for n_shards in (1, 3):
         chain = local_chain(folders[name], n_shards=n_shards)
         assert greedy_decode(chain, DECODING_PROMPTS, max_new_tokens=DECODING_N_NEW, stop_id=-1, pad_id=PAD) == expected
 
