@@ -13,7 +13,7 @@ import torch
 from mlprune.errors import WorkerLostError
 from mlprune.models.chain import Chain, ReplicaOffer
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage
-from mlprune.models.local_chain import local_chain
+from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.placement.budget import MemoryBudget
 from mlprune.models.placement.memory_estimate import GROUP_BYTES, PROCESS_BYTES, footprint
@@ -154,3 +154,20 @@ def text_batch(rows: Sequence[int] = range(len(LENGTHS)), *, pad: int = 0) -> To
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(3, 259, (len(LENGTHS), max(LENGTHS)), generator=generator)[list(rows), :longest]
     return TokenBatch(torch.where(mask, tokens, pad), mask, mask & ((positions > 0) | (lengths == 1)))
+
+
+def whole_batch() -> TokenBatch:
+    """Three texts of which every token counts."""
+    batch = text_batch(range(3))
+    return TokenBatch(batch.token_ids, batch.attention_mask, batch.attention_mask)
+
+
+def random_masks(path: Path, *, seed: int = 0) -> dict[tuple[int, str], torch.Tensor]:
+    """(block, layer) -> mask that removes about half of the weights of a model with three blocks."""
+    generator = torch.Generator().manual_seed(seed)
+    shard = load_shard(path, range(3), n_blocks=3, dtype="float32")
+    return {
+        (block, layer): torch.rand(weight.shape, generator=generator) > 0.5
+        for block in range(3)
+        for layer, weight in shard.masks.dense(block).items()
+    }

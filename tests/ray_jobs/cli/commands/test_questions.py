@@ -65,9 +65,9 @@ ENDLESS = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(10000000) 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_query_at_once_with_one_line(store_path: str, number: signal.Signals, code: int) -> None:
     command = (
-        "import sys; from catalog.store import catalog; from ray_jobs.cli.application import main\n"
-        "run = catalog.run_query\n"
-        f"catalog.run_query = lambda c, sql, *a, **k: (sql == {ENDLESS!r} and print('ready', flush=True), "
+        "import sys; from catalog.store import connections; from ray_jobs.cli.application import main\n"
+        "run = connections.run_query\n"
+        f"connections.run_query = lambda c, sql, *a, **k: (sql == {ENDLESS!r} and print('ready', flush=True), "
         "run(c, sql, *a, **k))[1]\n"
         f"sys.argv = ['mlprune', 'query', {ENDLESS!r}, '--store', {store_path!r}]; main()"
     )

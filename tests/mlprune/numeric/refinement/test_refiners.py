@@ -1,4 +1,4 @@
-"""Gram swaps, compared with the error of every possible swap, and properties of their masks."""
+"""Gram swaps, least squares and DSnoT, compared with loops over swaps and tokens, and properties of their results."""
 
 import pytest
 import torch
@@ -7,15 +7,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
+from mlprune.numeric.refinement.dsnot import dsnot
 from mlprune.numeric.refinement.gram_swaps import gram_swaps, recovered_weights
-from mlprune.numeric.weights.layer_inputs import layer_error
+from mlprune.numeric.weights.layer_inputs import FeatureMoments, layer_error
 from mlprune.processes import parallel
 from tests.drawn import drawn
 from tests.mlprune.numeric.refinement.refinement_reference import (
     allowed_swaps,
     correlated,
+    looped_dsnot,
     looped_gram_swaps,
     looped_least_squares,
+    moments_of,
     row_error,
     wanda_mask,
 )
@@ -179,14 +182,6 @@ def test_the_error_never_rises_and_removed_weights_are_zero(seed: int, ridge: fl
     assert layer_error(weight, recovered, products) <= layer_error(weight, weight * keep, products) * (1 + 1e-6)
 
 
-def test_the_kept_copy_of_a_removed_feature_takes_over_its_weight() -> None:
-    inputs = drawn(300, 4).double()
-    inputs[:, 3] = inputs[:, 0]
-    weight, keep = torch.tensor([[0.7, 1.0, -2.0, 0.4]]), torch.tensor([[True, True, True, False]])
-    recovered = recovered_weights(weight, keep, products=inputs.T @ inputs, ridge=1e-9)
-    torch.testing.assert_close(recovered, torch.tensor([[1.1, 1.0, -2.0, 0.0]]), rtol=1e-5, atol=1e-6)
-
-
 def test_rows_without_kept_weights_and_features_that_are_never_active_are_no_problem() -> None:
     weight, _, inputs = layer(3, 6)
     inputs[:, 1] = 0
@@ -219,3 +214,65 @@ def test_impossible_arguments_are_refused_of_least_squares() -> None:
         recovered_weights(weight, keep[:1], products=products)
     with pytest.raises(StatisticsError):
         recovered_weights(weight, keep, products=products * float("inf"))
+
+
+DSNOT_GROUPS = {"row": 12, "matrix": 12, "2:4": 4, "1:2": 2, "4:6": 6}
+
+
+def demonstrations(d_in: int, seed: int = 9) -> list[Tensor]:
+    return [correlated(d_in, n_tokens=n, seed=seed + n) for n in (5, 9, 12)]
+
+
+def dsnot_layer(n_rows: int, d_in: int, structure: str, seed: int = 0) -> tuple[Tensor, Tensor, list[Tensor]]:
+    weight, texts = drawn(n_rows, d_in, seed=seed), demonstrations(d_in, seed=seed)
+    together = torch.cat(texts)
+    sparsity = int(structure[0]) / int(structure[2]) if ":" in structure else 0.5
+    return weight, wanda_mask(weight, together.T @ together, structure, sparsity), texts
+
+
+@pytest.mark.parametrize("structure", DSNOT_GROUPS)
+@pytest.mark.parametrize(("swaps", "threshold"), [(50, 0.1), (2, 0.0), (50, 1.0)])
+def test_masks_and_swaps_equal_the_loops(structure: str, swaps: int, threshold: float) -> None:
+    total = 0
+    for seed in range(3):
+        weight, keep, texts = dsnot_layer(9, 12, structure, seed=seed)
+        refined = dsnot(weight, keep, moments=moments_of(texts), structure=structure, swaps=swaps, threshold=threshold)
+        assert refined.n_swaps is not None
+        group = DSNOT_GROUPS[structure]
+        expected = looped_dsnot(weight, keep, texts, group=group, swaps=swaps, threshold=threshold)
+        assert (refined.keep.tolist(), refined.n_swaps.tolist()) == expected
+        total += int(refined.n_swaps.sum())
+    assert total > 0
+
+
+@PROPERTY
+@given(seed=st.integers(0, 99), structure=st.sampled_from(["row", "2:4"]), swaps=st.integers(1, 8))
+def test_the_sparsity_of_every_group_stays_the_same(seed: int, structure: str, swaps: int) -> None:
+    weight, keep, texts = dsnot_layer(6, 16, structure, seed=seed)
+    refined = dsnot(weight, keep, moments=moments_of(texts), structure=structure, swaps=swaps, threshold=0)
+    m = 4 if structure == "2:4" else 16
+    assert torch.equal(refined.keep.reshape(-1, m).sum(1), keep.reshape(-1, m).sum(1))
+    assert refined.n_swaps is not None
+    assert torch.equal((refined.keep & ~keep).sum(1), refined.n_swaps.long())
+    assert (refined.n_swaps <= swaps).all()
+
+
+def test_a_feature_without_variance_is_restored_first() -> None:
+    texts = [torch.tensor([[3.0, 2.0, -1.0], [5.0, 2.0, -2.0]])]
+    weight, keep = torch.ones(1, 3), torch.tensor([[False, False, True]])
+    assert dsnot(weight, keep, moments=moments_of(texts), swaps=1).keep.tolist() == [[False, True, False]]
+
+
+def test_impossible_arguments_are_refused_of_dsnot() -> None:
+    weight, keep, texts = dsnot_layer(2, 8, "row")
+    moments = moments_of(texts)
+    for options in ({"swaps": 0}, {"threshold": -1.0}, {"threshold": float("nan")}, {"structure": "column"}):
+        with pytest.raises(BadInputError):
+            dsnot(weight, keep, moments=moments, **options)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError):
+        dsnot(weight, keep, moments=moments_of([texts[0][:, :7]]))
+    none = FeatureMoments(0, 0, moments.sums, moments.squares, moments.within_variances)
+    negative = FeatureMoments(3, 9, moments.sums, moments.squares, -moments.within_variances)
+    for wrong in (none, negative):
+        with pytest.raises(StatisticsError):
+            dsnot(weight, keep, moments=wrong)
