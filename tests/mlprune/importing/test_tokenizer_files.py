@@ -10,7 +10,7 @@ import sentencepiece
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from mlprune.errors import ModelError
-from mlprune.importing import sentencepiece_tokenizer
+from mlprune.importing import sentencepiece_tokenizer as sentencepiece_module
 from mlprune.importing.sentencepiece_tokenizer import (
     BPE,
     PieceKind,
@@ -163,7 +163,7 @@ def _piece(text: bytes) -> bytes:
         b"\x0a\x02\x18\x01",
         _piece(b"\xff"),
         _piece(b"a" * 513),
-        _piece(b"a") * (sentencepiece_tokenizer.MAX_PIECES + 1),
+        _piece(b"a") * (sentencepiece_module.MAX_PIECES + 1),
     ],
     ids=[
         "empty",
