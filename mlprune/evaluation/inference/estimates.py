@@ -217,8 +217,13 @@ class Difference(TestedDifference):
 
 
 def contradicts(interval: Interval, p_value: float) -> bool:
-    """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
-    return (p_value < SIGNIFICANCE) == interval.contains(0.0)
+    """Return whether an interval and a p-value disagree: p < 0.05 with 0 inside the interval, or the opposite.
+
+    An interval that ends at 0 agrees with both: it excludes 0 if p < 0.05. One without width has no inside.
+    """
+    if p_value < SIGNIFICANCE:
+        return interval.low < 0 < interval.high or interval.low == interval.high == 0
+    return not interval.contains(0.0)
 
 
 def detectable(

@@ -69,7 +69,7 @@ from mlprune.numeric.statistics.power import (
     smallest_significant_difference,
 )
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_value, swapped_differences
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences
 
 LEAST_FLIPPED_CLUSTERS = 6
 """Clusters that have to change in one direction for p < 0.05 in a sign-flip test: 2 / 2^6 = 0.03."""
@@ -237,9 +237,13 @@ class ResampledInference:
         """Return one difference per metric."""
         first, second = pair.first, pair.second
         flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
-        swapped = swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=flips)
+        p_values = swap_p_values(
+            lambda signs: swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=signs), flips
+        )
         sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
-        return [self._compared(metric, pair, sums, swapped=swapped[:, index]) for index, metric in enumerate(metrics)]
+        return [
+            self._compared(metric, pair, sums, p_value=float(p)) for metric, p in zip(metrics, p_values, strict=True)
+        ]
 
     def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
         """Return the interval of a metric whose resampled values differ.
@@ -270,7 +274,7 @@ class ResampledInference:
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
-    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
+    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, p_value: float) -> Difference:
         first, value, method = pair.first, _difference(metric, pair), self.method
         resampled = metric.value(sums[0]) - metric.value(sums[1])
         bound = 1.0 - metric.least
@@ -284,7 +288,7 @@ class ResampledInference:
             interval=_within(wide, -bound, bound),
             interval90=_within(narrow, -bound, bound),
             method=method,
-            p_value=swap_p_value(swapped),
+            p_value=p_value,
             test="randomization",
             standard_error=error,
             n_items=first.n,

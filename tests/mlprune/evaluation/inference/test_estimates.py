@@ -34,6 +34,14 @@ def test_a_p_value_of_exactly_the_level_does_not_reject_0(p_value: float, is_con
     assert contradicts(Interval(-1.0, 1.0), p_value) is is_contradiction
 
 
+def test_an_interval_that_ends_at_0_agrees_with_both_decisions() -> None:
+    for interval in (Interval(0.0, 0.4), Interval(-0.4, 0.0)):
+        assert not contradicts(interval, 0.01)
+        assert not contradicts(interval, 0.2)
+    assert contradicts(Interval(0.1, 0.4), 0.2)
+    assert contradicts(Interval(0.0, 0.0), 0.01)
+
+
 ACCURACY = METRICS["accuracy"]
 
 
