@@ -112,7 +112,8 @@ def describe_question(power: Power) -> str:
     tests = counted(question.n_tests, "test") if question.criterion.over == "each" else _mean_of(question)
     languages = counted(power.n_languages, "language")
     items = f"{counted(power.n_answers, 'item')} in {languages} ({counted(power.n_clusters, 'cluster')})"
-    return f"{question.name}: {_claim(power)}; {tests}, {items}; {', '.join(_findings(power))}"
+    found = ", ".join([f"smallest p {power.smallest_p:.2g}", *_findings(power)])
+    return f"{question.name}: {_claim(power)}; {tests}, {items}; {found}"
 
 
 def _mean_of(question: PlannedQuestion) -> str:

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, detectable, flips_of
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
 from mlprune.evaluation.inference.methods import LEVELS, Intervals, credit_parts, log_ratio_parts, unvaried_intervals
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
@@ -195,7 +195,6 @@ def _aggregate(
         n_items=len(frozenset().union(*(sums.items[index] for index in _indices(sums, group)))),
         n_clusters=int(sums.n_per_cluster[:, _indices(sums, group)].any(axis=1).sum()),
         n_flips=len(flips_of(sums.n_clusters)) - 1,
-        detectable_difference=detectable(difference, tested.intervals[0], standard_error=error, test=tested.test),
     )
 
 
