@@ -107,8 +107,6 @@ def test_a_family_of_ten_thousand_rejects_102_lost_of_150() -> None:
 
 
 def test_the_level_at_a_thousandth_is_kept() -> None:
-    generator = np.random.default_rng(5)
-    d = generator.standard_t(3, size=(20_000, 40))
-    d = d[np.abs(d.sum(axis=1)) > 3.0 * np.sqrt((d**2).sum(axis=1))]  # the others have p > 0.001
+    d = np.random.default_rng(5).standard_t(3, size=(10_000, 30))
     n_rejected = sum(sign_flip_tail(row) < 0.001 for row in d)
-    assert 6 <= n_rejected <= 36  # 20 expected
+    assert 2 <= n_rejected <= 20  # 10 expected
