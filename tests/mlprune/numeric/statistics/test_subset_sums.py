@@ -21,7 +21,7 @@ def of_all_sign_vectors(d: np.ndarray) -> float:
 
 
 def lower_bound(d: np.ndarray, *, n_cells: int) -> float:
-    """2 P(S < b) with amounts that are rounded up: every sum is too large, so the probability is too small."""
+    """2 P(S < b) with amounts that are rounded up, so that every sum is too large, and the observed signs once."""
     amounts = np.abs(d)
     step = (amounts.sum() - abs(d.sum())) / 2 / n_cells
     masses = np.zeros(n_cells)
@@ -29,7 +29,7 @@ def lower_bound(d: np.ndarray, *, n_cells: int) -> float:
     for shift in np.ceil(amounts / step).astype(int):
         masses[shift:] += masses[: max(0, n_cells - shift)].copy()
         masses /= 2
-    return float(2 * masses.sum())
+    return float(2 * masses.sum()) + 2.0 ** -len(d)
 
 
 @pytest.mark.parametrize("unit", [1.0, 1 / 60, 0.5, 1 / 147])
@@ -56,7 +56,7 @@ def test_single_items_have_mcnemars_mid_p_value(n_gained: int, n_lost: int) -> N
     assert sign_flip_tail(d) == pytest.approx(max(expected, 2.3e-308), rel=1e-9, abs=1e-300)
 
 
-@pytest.mark.parametrize(("n", "n_cells", "most"), [(30, 2**18, 1.04), (150, 2**20, 1.03)])
+@pytest.mark.parametrize(("n", "n_cells", "most"), [(30, 2**18, 1.03), (150, 2**20, 1.03)])
 @pytest.mark.parametrize("z", [3.0, 5.0, 8.0])
 def test_the_error_of_a_grid_is_small(n: int, n_cells: int, most: float, z: float) -> None:
     for draw in (np.random.default_rng(n).normal, np.random.default_rng(n).laplace):
