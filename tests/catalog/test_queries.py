@@ -6,17 +6,20 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import pytest
 
-from catalog.ingest.table_files import views
 from catalog.queries import answer_user_query, complete_ids, is_sql, run_user_query, short_id_length, store_defaults
 from catalog.results import QueryResult
 from catalog.sql_files import find_query, list_queries, named_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
+from mlprune.numeric.statistics.power import (
+    detectable_difference,
+    detectable_difference_of_items,
+    smallest_significant_difference,
+)
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import all_answers, answers
@@ -345,16 +348,20 @@ def test_without_a_significant_change_the_smallest_p_value_is_shown_with_what_co
         assert (row["p_value"], row["difference"]) == (smallest["p_value"], smallest["difference"])
 
 
-def test_what_a_family_can_find_follows_from_the_number_of_its_tests(catalog: Catalog) -> None:
-    made_up = "(SELECT * REPLACE (0.1 AS smallest_significant, 0.2 AS detectable_difference) FROM comparisons_to_dense)"
-    view = views()["changes_to_dense"].statement.partition(" AS\n")[2]
-    found = catalog.query(view.replace("FROM comparisons_to_dense", f"FROM {made_up}"))
-    assert found
+def test_what_a_family_can_find_is_what_its_own_tests_can(catalog: Catalog) -> None:
+    found = catalog.query("SELECT * FROM comparisons WHERE family IS NOT NULL")
+    assert {row["test"] for row in found} >= {"tango"}
     for row in found:
-        quantile = NormalDist().inv_cdf(1 - 0.025 / row["n_family"])
-        power = quantile + NormalDist().inv_cdf(0.8)
-        assert row["detectable_in_family"] == pytest.approx(0.2 * power / 2.801585, rel=1e-3)
-        assert row["smallest_significant_in_family"] == max(0.1, math.ceil(quantile**2) / row["n"])
+        n, n_tests, is_tango = row["n"], row["n_family"], row["test"] == "tango"
+        smallest = smallest_significant_difference(n, n_tests=n_tests, test="tango") if is_tango else None
+        error = row["standard_error"]
+        detectable = detectable_difference(error, n_tests=n_tests) if error else None
+        if is_tango and row["n_gained"] is not None:
+            share = (row["n_gained"] + row["n_lost"]) / n
+            detectable = detectable_difference_of_items(n, share, n_tests=n_tests, test="tango")
+        assert row["smallest_significant"] == smallest
+        expected = detectable and max(detectable, smallest or 0)
+        assert row["detectable_difference"] == (expected and pytest.approx(expected, rel=1e-5))
 
 
 def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Rows) -> None:

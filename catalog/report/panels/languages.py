@@ -183,7 +183,7 @@ def _note(rows: Sequence[Row]) -> str:
     items = "" if not sizes else f"{labels.text_range(f'{sizes[0]:,}', f'{sizes[-1]:,}')} items. "
     differences = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
     found = labels.text_range(labels.number(differences[0]), labels.number(differences[-1])) if differences else ""
-    power = f" A single test finds a true difference of {found} with a power of 80 %." if found else ""
+    power = f" In its family, a true difference of {found} is found with a power of 80 %." if found else ""
     one_draw = all(row["n_variants"] == 1 for row in rows if row["demonstration_label"] is not None)
     return (
         f"{items}Holm's correction over at most {max(exhibits.distinct(rows, 'n_family'))} tests.{power}"
@@ -262,7 +262,9 @@ def _source_note(rows: Sequence[Row]) -> str:
     """Return how many cells are significant, what could have been found, and whether there is one seed."""
     found = [row["detectable_difference"] for row in rows if row["detectable_difference"] is not None]
     power = (
-        f" A single test finds a true difference of {labels.number(max(found))} with a power of 80 %." if found else ""
+        f" In its family, a true difference of {labels.number(max(found))} is found with a power of 80 %."
+        if found
+        else ""
     )
     draws = "" if any(row["n_variants"] > 1 for row in rows) else " All are conditional on one draw of demonstrations."
     n_better, n_worse = (sum(_is_marked(row, column) for row in rows) for column in ("n_better", "n_worse"))

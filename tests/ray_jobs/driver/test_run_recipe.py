@@ -347,6 +347,7 @@ def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Pat
         words in gain for words in ("helps: gain in accuracy, outside_english; 2 tests", "gain found with 80 % power")
     )
     assert all(words in margin for words in ("within 1.0 points", "2 tests", "testable margin"))
+    warnings = [line for line in warnings if "exploratory family" not in line]
     assert [line.split(":")[1] for line in warnings] == [
         " question helps",
         " questions helps, keeps",
@@ -370,6 +371,14 @@ def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_
 def test_a_mean_counts_its_comparisons_and_seeds(own_inputs: Path, tmp_path: Path) -> None:
     _, line, *_ = lines_of(own_inputs, Store(str(tmp_path)), {**MARGIN, "over": "mean"})
     assert "1 test of the mean of 2 comparisons and 1 seed" in line
+
+
+def test_the_exploratory_family_is_described_with_its_size_and_smallest_p_value(
+    own_inputs: Path, tmp_path: Path
+) -> None:
+    lines = [line for line in lines_of(own_inputs, Store(str(tmp_path)), GAIN) if "exploratory family" in line]
+    assert lines
+    assert all("tests of a metric, smallest p" in line for line in lines if not line.startswith("warning"))
 
 
 def test_without_options_the_recipe_is_unchanged(own_inputs: Path) -> None:

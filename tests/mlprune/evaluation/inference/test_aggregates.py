@@ -157,7 +157,6 @@ def test_standard_errors_are_those_of_resampled_clusters() -> None:
     (result,) = aggregate(sums, [LanguageGroup("all", "", ("fr", "sw"))])
     contributions = (right[0] - right[1]).mean(axis=0)
     assert result.standard_error == pytest.approx(contributions.std(ddof=1) / np.sqrt(n_clusters), rel=0.06)
-    assert result.detectable_difference == pytest.approx(2.8016 * result.standard_error, rel=1e-4)
     assert result.interval.low < result.difference < result.interval.high
 
 
@@ -217,15 +216,7 @@ def test_a_variant_equal_to_its_baseline_does_not_differ() -> None:
     sums = sums_of(ACCURACY, dict.fromkeys(("en", "fr"), (predictions, predictions)))
     for result in aggregate(sums, language_groups({"en": "en", "fr": "fr"})):
         assert (result.difference, result.p_value, result.standard_error) == (0.0, 1.0, 0.0)
-        assert result.detectable_difference is None
         assert result.interval.low < 0.0 < result.interval.high
-
-
-def test_the_worst_language_detects_less_than_its_error_alone_would_say(results: dict[str, Aggregate]) -> None:
-    result = results["worst"]
-    reach = max(result.difference - result.interval.low, result.interval.high - result.difference)
-    assert result.detectable_difference == pytest.approx(reach + 0.8416 * result.standard_error, rel=1e-3)
-    assert result.detectable_difference > 2.8016 * result.standard_error
 
 
 FR, BOTH = LanguageGroup("language", "fr", ("fr",)), LanguageGroup("outside_english", "", ("fr", "sw"))
