@@ -108,7 +108,8 @@ def _limits(rows: Sequence[Row], *, n_models: int) -> tuple[str, ...]:
     if not first["is_declared"]:
         limits.append("Exploratory: no recipe declares this question.")
     elif first["declared_after"]:
-        limits.append(f"Exploratory: declared after {first['declared_after']} of its results existed.")
+        earlier = f", such as evaluation {first['earlier_evaluation_id']}" if first["earlier_evaluation_id"] else ""
+        limits.append(f"Exploratory: declared after {first['declared_after']} of its results existed{earlier}.")
     elif not first["is_primary"]:
         limits.append("Exploratory: the recipe does not declare it as primary.")
     if any(row["conditional_on_one_draw"] for row in rows):

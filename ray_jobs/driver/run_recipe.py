@@ -16,7 +16,7 @@ from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
-from mlprune.steps.questions.asked import declarations
+from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.search.batch_result import SIGN, BatchResultJob
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs

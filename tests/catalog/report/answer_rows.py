@@ -6,7 +6,14 @@ from typing import Any
 def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[str, Any]:
     """One answer of a declared, primary question about gains outside English; single tests by default."""
     row: dict[str, Any] = {"question_id": "q", "base_model_id": "m", "base_model": "tiny", "name": "helps"}
-    row |= {"is_declared": True, "declared_after": 0, "is_primary": True, "variants": "translation", "against": "dense"}
+    row |= {
+        "is_declared": True,
+        "declared_after": 0,
+        "is_primary": True,
+        "earlier_evaluation_id": None,
+        "variants": "translation",
+        "against": "dense",
+    }
     row |= {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english", "group_name": ""}
     row |= {"claim": "gain", "margin": None, "over": "each", "scale": "difference", "n_family": 1, "n_variants": 1}
     row |= {"label": "wanda fr-en 0.5", "difference": difference, "ci_low": difference - 0.01}

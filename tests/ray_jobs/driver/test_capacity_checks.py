@@ -11,7 +11,7 @@ from mlprune.plan.resources.estimate import Needs, needs_of
 from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import JobCost
-from mlprune.steps.questions.asked import declarations
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
 from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, question_lines, require_room
