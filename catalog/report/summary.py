@@ -9,7 +9,6 @@ from catalog.report.claims import (
     bound,
     change,
     change_interval,
-    corrected_p,
     group_text,
     loss_bound,
     magnitude,
@@ -77,7 +76,7 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
 
 
 def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
-    first, n_tests = rows[0], rows[0]["n_family"]
+    first, n_tests = rows[0], rows[0]["n_family"] or len(rows)
     languages = "1 language" if first["n_languages"] == 1 else f"{first['n_languages']} languages"
     items = f"{_span(rows, 'n_items')} items"
     if any(row["n_clusters"] != row["n_items"] for row in rows):
@@ -131,7 +130,7 @@ COLUMNS: tuple[str, ...] = (
     "test (95% interval)",
     "dense",
     "difference (95% interval)",
-    "p, Holm",
+    "p, corrected",
     "optimism of dev",
     "change in English (95% interval)",
 )
@@ -167,7 +166,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         with_interval(row["test_value"], row["ci_low"], row["ci_high"]),
         number(row["dense_value"]),
         "" if row["is_dense"] else _change(row, "difference", ends="difference"),
-        "" if row["is_dense"] else p_value(row["p_holm"]),
+        "" if row["is_dense"] else p_value(row["p_corrected"]),
         "" if row["is_dense"] else number(row["optimism"], signed=True),
         "" if row["is_dense"] else _change(row, "english_difference", ends="english"),
     )
@@ -264,7 +263,6 @@ def _shown_answers(answers: Sequence[Row]) -> list[Row]:
 
 
 def _answer_row(row: Row) -> TableRow:
-    corrected, _ = corrected_p(row)
     loss = loss_bound(row)
     cells = (
         str(row["name"] or group_text(row)),
@@ -272,8 +270,8 @@ def _answer_row(row: Row) -> TableRow:
         change(row["difference"], row["scale"]) + change_interval(row),
         "–" if loss is None else bound(max(0.0, loss), row["scale"]),
         p_value(row["p_value"]),
-        p_value(corrected),
-        p_value(row["p_margin_holm"]),
+        p_value(row["p_corrected"]),
+        p_value(row["p_margin_corrected"]),
         "yes" if row["is_supported"] else "no",
     )
     facets = {"model": row["base_model"], "score": row["intervention"] or row["score"]}

@@ -6,7 +6,7 @@
 CREATE OR REPLACE VIEW comparisons AS
 SELECT
     c.* REPLACE (CASE WHEN f.family IS NOT NULL THEN c.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id,
+    f.family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM comparison_results AS c
 LEFT JOIN comparison_families AS f

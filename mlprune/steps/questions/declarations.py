@@ -197,11 +197,18 @@ def question_rows(
         recipe: name of the recipe.
         declared: of `declarations`; absent: no results.
     """
-    rows: dict[str, list[dict[str, JsonValue]]] = {"questions": [], "question_variants": []}
+    rows: dict[str, list[dict[str, JsonValue]]] = {
+        "questions": [],
+        "question_variants": [],
+        "recipe_questions": [],
+    }
     for question in questions:
         config = question.config
         results = {pair: declared.get(question.id, {}).get(pair, NO_RESULTS) for pair in question.pairs}
         n_before = sum(each.n for each in results.values())
+        is_primary = config is not None and config.primary and n_before == 0
+        if is_primary:
+            rows["recipe_questions"].append({"recipe": recipe, "question_id": question.id})
         earlier = sorted(each.evaluation_id for each in results.values() if each.evaluation_id is not None)
         rows["questions"].append(
             {
@@ -209,7 +216,7 @@ def question_rows(
                 "declared_after": n_before if config else None,
                 "earlier_evaluation_id": earlier[0] if config and earlier else None,
                 "is_declared": config is not None,
-                "is_primary": config is not None and config.primary and n_before == 0,
+                "is_primary": is_primary,
                 "recipe": recipe,
                 "name": question.name,
                 "variants": config.variants if config else "",

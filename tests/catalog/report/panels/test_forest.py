@@ -10,7 +10,7 @@ from tests.catalog.report.rows import METHOD, TASK, Rows, drawn, texts
 
 ROW: dict[str, Any] = {**TASK, **METHOD, "metric": "accuracy", "scale": "difference", "group_kind": "language"}
 ROW |= {"group_name": "fr", "intervention": None, "seed": 0, "label": "wanda fr-en 0.5", "demonstration_label": "fr-en"}
-ROW |= {"difference": -0.1, "ci_low": -0.2, "ci_high": 0.1, "p_holm": 0.5, "margin": None, "variant_id": "v"}
+ROW |= {"difference": -0.1, "ci_low": -0.2, "ci_high": 0.1, "p_corrected": 0.5, "margin": None, "variant_id": "v"}
 del ROW["is_mean_over_pairs"]
 MACRO = {**ROW, "group_kind": "outside_english", "group_name": ""}
 ENGLISH = {**ROW, "group_name": "en"}
@@ -49,7 +49,7 @@ def test_there_is_one_panel_for_each_sparsity() -> None:
 
 def test_significant_differences_are_opaque_and_others_pale() -> None:
     (pale,) = forest_plots([ROW])
-    (strong,) = forest_plots([{**ROW, "p_holm": 0.01}])
+    (strong,) = forest_plots([{**ROW, "p_corrected": 0.01}])
     assert "opacity: 0.42" in drawn(pale.panels[0])
     assert "opacity: 0.42" not in drawn(strong.panels[0])
 
