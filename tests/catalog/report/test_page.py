@@ -33,7 +33,7 @@ def test_the_paragraph_names_models_variants_sets_tests_families_code_and_snapsh
         "monolingual (4; 2 demonstrations, 4 shots, seeds 0)",
         "Tango's score test of paired proportions",
         "together (primary, 1 test)",
-        "late (exploratory, 39 tests, Holm)",
+        "late (exploratory, 39 tests)",
         "mlprune 0.1.0 (c0ffee, CPython 3.11.7, numpy 2.4, torch 2.9)",
         f"snapshot {catalog.snapshot_id()}",
     ):

@@ -34,9 +34,9 @@ def test_the_label_names_a_best_variant_only_if_it_is_better() -> None:
     higher, lower = (
         {**ROW, "variant_id": str(value), "label": f"v {value}", "difference": value} for value in (0.1, -0.1)
     )
-    assert label(lower, higher) == "largest gain: +0.100, v 0.1, fr, p = 0.500, Holm"
+    assert label(lower, higher) == "largest gain: +0.100, v 0.1, fr, p = 0.500, corrected"
     ratios = [{**row, "metric": "perplexity", "scale": "log_ratio"} for row in (lower, higher)]
-    assert label(*ratios) == "largest gain: ×0.905, v -0.1, fr, p = 0.500, Holm"
+    assert label(*ratios) == "largest gain: ×0.905, v -0.1, fr, p = 0.500, corrected"
     assert label(ratios[1]) == "no gain; smallest loss: ×1.105, v 0.1, fr"
     assert label({**ROW, "difference": 0.0}, lower) == "no gain"
 
