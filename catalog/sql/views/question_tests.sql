@@ -3,7 +3,7 @@
 -- is a mean over several languages, each language is a further test: its p-value is at least that of the mean. Questions
 -- of a recipe share the level: each of n_questions gets an equal part, and once all its tests are rejected, the others
 -- get its part (Bretz and others 2009). A test without a result counts as not rejected. A question belongs to every recipe
--- that declares it, or the same with fewer variants, which it then replaces.
+-- that declares it or the same with fewer variants, which it replaces if the name is the same.
 CREATE OR REPLACE VIEW question_tests AS
 WITH declared AS (
     SELECT
@@ -36,12 +36,15 @@ members AS (
     JOIN declared AS d ON d.question_id = r.question_id
     JOIN extended AS e ON e.class_id = d.class_id
 ),
+replaced AS (
+    SELECT DISTINCT e.class_id
+    FROM extended AS e
+    JOIN declared AS a ON a.class_id = e.class_id
+    JOIN declared AS b ON b.class_id = e.larger_id AND b.name = a.name
+    WHERE e.larger_id <> e.class_id
+),
 current_members AS (
-    SELECT m.recipe, m.class_id
-    FROM members AS m
-    JOIN extended AS e ON e.class_id = m.class_id
-    GROUP BY m.recipe, m.class_id
-    HAVING count(*) = 1
+    SELECT * FROM members ANTI JOIN replaced USING (class_id)
 ),
 own_tests AS (
     SELECT

@@ -101,7 +101,15 @@ def test_another_recipe_or_one_more_variant_does_not_leave_the_other_questions(
     assert found(connection)["q0", "c-q0-v0"] == pytest.approx(0.1)
     insert_rows(connection, declared_tables()["recipe_questions"], [{"recipe": "alone", "question_id": "q0"}])
     assert found(connection)["q0", "c-q0-v0"] == pytest.approx(0.1)
-    ask(connection, "grown", [0.01, 0.9], variants=["q0-v0", "new"], recipes=["alone"], criterion_id="q0")
+    grown = {"variants": ["q0-v0", "new"], "recipes": ["alone"], "criterion_id": "q0"}
+    ask(connection, "grown", [0.01, 0.9], **grown)
+    assert found(connection)["grown", "c-q0-v0"] == pytest.approx(10 * 2 * 0.01), "q0 passes its level on"
+
+
+def test_a_question_with_more_variants_replaces_the_one_of_its_name(connection: duckdb.DuckDBPyConnection) -> None:
+    for n in range(10):
+        ask(connection, f"q{n}", [0.01 + 0.1 * n])
+    ask(connection, "grown", [0.01, 0.9], variants=["q0-v0", "new"], name="q0", criterion_id="q0")
     values = found(connection)
     assert values["grown", "c-q0-v0"] == pytest.approx(10 * 2 * 0.01)
     assert ("q0", "c-q0-v0") not in values
