@@ -31,7 +31,7 @@ ranked AS (
 SELECT
     r.language, r.sparsity, r.structure, r.bits, r.rank, r.label, r.score, r.refiner, r.schedule, r.propagation,
     r.value AS perplexity, r.value / nullif(r.dense_value, 0) AS ratio_to_dense,
-    exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_corrected, r.ratio_to_best,
+    exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_value, c.p_corrected, c.n_family, r.ratio_to_best,
     e.layer_error, k.prune_cpu_s, k.prune_memory_gib, r.n, r.variant_id, r.evaluation_id, r.base_model_id
 FROM ranked AS r
 LEFT JOIN comparisons_to_dense AS c

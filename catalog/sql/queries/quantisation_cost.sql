@@ -28,8 +28,8 @@ WITH costs AS (
         AND ($variant_id::VARCHAR IS NULL OR c.variant_id = $variant_id::VARCHAR)
 )
 SELECT
-    label, bits, language, rank, difference, ci_low, ci_high, p_value, p_corrected, unquantised_value, value, n, n_clusters,
-    scale, sparsity, quantisation_group, scoring_rule, protocol, base_model_id, variant_id, parent_variant_id,
+    label, bits, language, rank, difference, ci_low, ci_high, p_value, p_corrected, n_family, unquantised_value, value, n,
+    n_clusters, scale, sparsity, quantisation_group, scoring_rule, protocol, base_model_id, variant_id, parent_variant_id,
     evaluation_id, baseline_evaluation_id
 FROM costs
 ORDER BY base_model_id, sparsity, label, variant_id, scoring_rule, protocol NULLS FIRST, rank, language, evaluation_id;

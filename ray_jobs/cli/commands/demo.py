@@ -31,7 +31,7 @@ QUESTIONS = {
     ),
     "demonstrations_compared": (
         "Translation demonstrations compared with monolingual ones: mean outside English, with 95 % intervals",
-        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_corrected"),
+        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_value", "p_corrected", "n_family"),
     ),
 }
 """Built-in query -> title of its table, and the columns shown."""

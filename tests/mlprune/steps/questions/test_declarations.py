@@ -60,6 +60,9 @@ def test_a_question_that_is_declared_before_the_run_is_primary(tiny_inputs: Path
     record = start(plan, store)
     assert declared(record) == (0, True)
     assert record == plan.record
+    question_id = plan.questions[0].id
+    assert record.rows["recipe_questions"] == [{"recipe": plan.recipe.name, "question_id": question_id}]
+    assert planned(tiny_inputs, primary=False).record.rows["recipe_questions"] == []
 
 
 def test_a_resumed_run_keeps_its_declaration(tiny_inputs: Path, tmp_path: Path) -> None:
