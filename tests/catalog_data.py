@@ -763,9 +763,7 @@ def _answers(store: Store, variants: list[Variant]) -> list[dict[str, Any]]:
         criterion = {"metric": "accuracy", "group_kind": "outside_english", "group_name": "", **asked}
         mean = {**rows[0], "comparison_id": "", "variant_id": None, "n_variants": len(pruned)}
         kept = rows if asked["over"] == "each" else [mean]
-        answers = [
-            {**row, "question_id": "@id", "is_supported": row["difference"] > 0, "n_family": len(kept)} for row in kept
-        ]
+        answers = [{**row, "question_id": "@id"} for row in kept]
         parents = {"comparisons": [record.id for record in comparisons]}
         question_id = write_rows(store, "answers", parameters=criterion, parents=parents, rows={"answers": answers})
         values = {"task": "facts", "split": "test", "variants": "", "against": "dense", "margin": None}
@@ -787,8 +785,8 @@ def _aggregates(record: Record) -> dict[str, Any]:
     row = next(row for row in rows if (row["metric"], row["group_kind"]) == ("accuracy", "outside_english"))
     difference, p_value = row["difference"], row["p_value"]
     more = {"n_variants": 1, "n_languages": row["n_languages"], "n_clusters": N_ITEMS, "chance": 1 / 3}
-    more |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04, "p_max_t": p_value, "p_holm": p_value}
-    more |= {"ci90_low": difference - 0.03, "ci90_high": difference + 0.03, "p_margin_holm": p_value}
+    more |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04}
+    more |= {"ci90_low": difference - 0.03, "ci90_high": difference + 0.03, "p_margin": p_value}
     more |= {"smallest_significant": 0.1, "detectable_difference": 0.06, "conditional_on_one_draw": True}
     return {name: row[name] for name in wanted} | more
 

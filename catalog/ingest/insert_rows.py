@@ -172,6 +172,7 @@ FOLDED = "folded_ids"
 """Name of the Arrow table with the ids of the rows that this fold added."""
 CHANGE_KEY: Final[Mapping[str, str]] = {
     "aggregate_results": "comparison_id",
+    "answer_results": "question_id",
     "comparison_results": "comparison_id",
     "evaluations": "evaluation_id",
     "questions": "question_id",

@@ -61,7 +61,7 @@ def loss_bound(row: Row) -> float | None:
 
 
 def p_text(value: float | None, method: str = "") -> str:
-    """Return a p-value such as `p = 0.041, max-T` or `p < 0.001`."""
+    """Return a p-value such as `p = 0.041, corrected for 6 tests` or `p < 0.001`."""
     if value is None:
         return "no p-value"
     text = "p < 0.001" if value < 0.001 else f"p = {number(value)}"
@@ -69,10 +69,20 @@ def p_text(value: float | None, method: str = "") -> str:
 
 
 def corrected_p(row: Row) -> tuple[float | None, str]:
-    """Return the p-value of an answer after correction over its family, and the name of the correction."""
-    if row["n_family"] == 1:
-        return row["p_value"], ""
-    return (row["p_holm"], "Holm") if row["p_max_t"] is None else (row["p_max_t"], "max-T")
+    """Return the p-value of an answer after correction over its family, and the size of the family as text."""
+    if row["p_corrected"] is None:
+        return row["p_value"], "not corrected"
+    return row["p_corrected"], _family_text(row)
+
+
+def _margin_p(row: Row) -> tuple[float | None, str]:
+    if row["p_margin_corrected"] is None:
+        return row["p_margin"], "not corrected, exploratory"
+    return row["p_margin_corrected"], _family_text(row)
+
+
+def _family_text(row: Row) -> str:
+    return f"corrected for {row['n_family']} tests" if (row["n_family"] or 1) > 1 else ""
 
 
 _GROUPS = {"outside_english": "outside English", "all": "over all languages", "worst": "in the worst language"}
@@ -128,7 +138,7 @@ def answer_of(rows: Sequence[Row]) -> Answer:
 def _gain(rows: Sequence[Row]) -> Answer:
     if len(rows) == 1:
         return _gain_of_one(rows[0])
-    better = [row for row in rows if row["is_supported"]]
+    better = [row for row in rows if is_better(row)]
     worse = [row for row in rows if is_worse(row)]
     group, against = group_text(rows[0]), rows[0]["against"]
     n_worse, maximum = _n_worse(worse, rows), _best_estimate(rows)
@@ -165,7 +175,7 @@ def _gain_of_one(row: Row) -> Answer:
     """Answer a question with a single test: of one variant, or of the mean of several."""
     p_value, method = corrected_p(row)
     verdict, tone, power = "not significantly different from", "open", power_sentence([row])
-    if row["is_supported"]:
+    if is_better(row):
         verdict, tone, power = "significantly better than", "good", ""
     elif is_worse(row):
         verdict, tone, power = "significantly worse than", "bad", ""
@@ -199,14 +209,14 @@ def _noninferior(rows: Sequence[Row]) -> Answer:
     if not shown:
         sentence = f"None of {len(rows)} variants is shown to {who}."
         return f"none of {len(rows)}", sentence + span + losses, "bad" if len(worse) == len(rows) else "open"
-    sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, Holm, p < 0.05)."
+    sentence = f"{len(shown)} of {len(rows)} variants {who} (one-sided tests, corrected p < 0.05)."
     return f"{len(shown)} of {len(rows)}", sentence + span + losses, "good" if len(shown) == len(rows) else "open"
 
 
 def _noninferior_of_one(row: Row) -> Answer:
     value, scale = loss_bound(row), row["scale"]
     margin = f"the margin of {margin_text(row)}"
-    estimate = f"{change(row['difference'], scale)}{change_interval(row)}, {p_text(row['p_margin_holm'])}"
+    estimate = f"{change(row['difference'], scale)}{change_interval(row)}, {p_text(*_margin_p(row))}"
     if value is None:
         return "no bound", f"The loss of {_subject(row)} {group_text(row)} has no bound: {estimate}.", "open"
     paid = f"at most {bound(value, scale)}" if value > 0 else "nothing"
@@ -222,8 +232,8 @@ def _equivalent(rows: Sequence[Row]) -> Answer:
     shown, first = [row for row in rows if row["is_supported"]], rows[0]
     who = f"differ by less than {margin_text(first)} from {first['against']} {group_text(first)}"
     if not shown:
-        return f"none of {len(rows)}", f"None of {len(rows)} variants is shown to {who} (TOST, Holm).", "open"
-    sentence = f"{len(shown)} of {len(rows)} variants {who} (TOST, Holm, p < 0.05)."
+        return f"none of {len(rows)}", f"None of {len(rows)} variants is shown to {who} (TOST).", "open"
+    sentence = f"{len(shown)} of {len(rows)} variants {who} (TOST, corrected p < 0.05)."
     return f"{len(shown)} of {len(rows)}", sentence, "good" if len(shown) == len(rows) else "open"
 
 
@@ -235,14 +245,13 @@ def _equivalent_of_one(row: Row) -> Answer:
         largest = bound(max(abs(end) for end in ends), scale)
         sentence = (
             f"{subject} differs from {against} by less than {largest} {group_text(row)} ({estimate}), within the "
-            f"margin of {margin_text(row)}: {p_text(row['p_margin_holm'], 'TOST')}."
+            f"margin of {margin_text(row)}: TOST {p_text(*_margin_p(row))}."
         )
         return f"less than {largest}", sentence, "good"
-    differs = corrected_p(row)[0]
     sentence = f"{subject} is not shown to differ from {against} by less than {margin_text(row)} {group_text(row)}: "
-    sentence += f"{estimate}, {p_text(row['p_margin_holm'], 'TOST')}."
-    if differs is not None and differs < ALPHA:
-        sentence += f" The difference is significant ({p_text(differs)})."
+    sentence += f"{estimate}, TOST {p_text(*_margin_p(row))}."
+    if _is_significant(row):
+        sentence += f" The difference is significant ({p_text(*corrected_p(row))})."
     else:
         sentence += " Nor is a difference shown."
     return change(row["difference"], scale), sentence, "open"
@@ -256,10 +265,18 @@ _CLAIMS: Mapping[str, Callable[[Sequence[Row]], Answer]] = {
 """Claim -> its answer."""
 
 
+def is_better(row: Row) -> bool:
+    """Whether the difference is a significant gain after correction over the family."""
+    return _is_significant(row) and gain_of(row) > 0
+
+
 def is_worse(row: Row) -> bool:
     """Whether the difference is a significant loss after correction over the family."""
-    p_value, _ = corrected_p(row)
-    return p_value is not None and p_value < ALPHA and gain_of(row) < 0
+    return _is_significant(row) and gain_of(row) < 0
+
+
+def _is_significant(row: Row) -> bool:
+    return row["p_corrected"] is not None and row["p_corrected"] < ALPHA
 
 
 def power_sentence(rows: Sequence[Row]) -> str:
@@ -267,7 +284,9 @@ def power_sentence(rows: Sequence[Row]) -> str:
     scale, parts = rows[0]["scale"], []
     smallest = [row["smallest_significant"] for row in rows if row["smallest_significant"] is not None]
     if smallest:
-        significant = "be significant" if rows[0]["n_family"] == 1 else "pass the first test of Holm's correction"
+        significant = (
+            "be significant" if (rows[0]["n_family"] or 1) == 1 else "pass the first test of Holm's correction"
+        )
         parts.append(f"a gain of less than {magnitude(min(smallest), scale)} cannot {significant}")
     detectable = sorted(
         row["detectable_difference"] for row in rows if (row["detectable_difference"] or 0) > NEGLIGIBLE
@@ -276,7 +295,8 @@ def power_sentence(rows: Sequence[Row]) -> str:
         low, high = magnitude(detectable[0], scale), magnitude(detectable[-1], scale)
         span = text_range(low, high) + ("" if low == high else ", depending on the variant,")
         parts.append(f"a true difference of {span} is found with a power of 80 %")
-    return f" In this family of {rows[0]['n_family']}, {', and '.join(parts)}." if parts else ""
+    family = f"In this family of {rows[0]['n_family']}" if rows[0]["n_family"] else "In a single test"
+    return f" {family}, {', and '.join(parts)}." if parts else ""
 
 
 def _subject(row: Row) -> str:

@@ -108,14 +108,16 @@ def _tests(sentence: str, rows: Sequence[Row]) -> str:
 
 def _families(by_topic: Mapping[str, Sequence[Row]]) -> str:
     parts = [
-        f"{row['name']} ({kind}, {row['n']} test{'' if row['n'] == 1 else 's'}"
-        + (f", {row['detail']})" if row["n"] > 1 else ")")
+        f"{row['name']} ({kind}, {row['n']} test{'' if row['n'] == 1 else 's'})"
         for kind in ("primary", "exploratory")
         for row in by_topic.get(kind, ())
     ]
     if not parts:
         return "No question was declared before the run; all tests are exploratory."
-    return f"Each question is a family of tests: {'; '.join(parts)}. All other tests are exploratory."
+    return (
+        f"Declared questions: {'; '.join(parts)}. The primary questions of a recipe share the level of 5 %, each by "
+        "Holm's method; all other tests are exploratory."
+    )
 
 
 def bibtex_entry(by_topic: Mapping[str, Sequence[Row]], *, snapshot: str) -> str:
@@ -285,7 +287,7 @@ def _cell_text(row: Row, column: str, exhibit: Exhibit) -> str:
 
 def _short_text(value: object, column: str) -> str:
     """Return a short text: three digits, a dash for NULL; the data below the table has the full value."""
-    if isinstance(value, float) and (column.startswith("p_") or column.endswith("_p_holm")):
+    if isinstance(value, float) and (column.startswith("p_") or column.endswith("_p_corrected")):
         return p_value(value)
     if isinstance(value, float):
         return f"{value:g}" if column in _WITHOUT_TRAILING_ZEROS else number(value, signed=column in _CHANGES)

@@ -66,7 +66,7 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
 
 
 def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
-    first, n_tests = rows[0], rows[0]["n_family"]
+    first, n_tests = rows[0], rows[0]["n_family"] or len(rows)
     languages = "1 language" if first["n_languages"] == 1 else f"{first['n_languages']} languages"
     items = f"{_span(rows, 'n_items')} items"
     if any(row["n_clusters"] != row["n_items"] for row in rows):
@@ -97,7 +97,8 @@ def _limits(rows: Sequence[Row], *, n_models: int) -> tuple[str, ...]:
     if not first["is_declared"]:
         limits.append("Exploratory: no recipe declares this question.")
     elif first["declared_after"]:
-        limits.append(f"Exploratory: declared after {first['declared_after']} of its results existed.")
+        earlier = f", such as evaluation {first['earlier_evaluation_id']}" if first["earlier_evaluation_id"] else ""
+        limits.append(f"Exploratory: declared after {first['declared_after']} of its results existed{earlier}.")
     elif not first["is_primary"]:
         limits.append("Exploratory: the recipe does not declare it as primary.")
     if any(row["conditional_on_one_draw"] for row in rows):
@@ -119,7 +120,7 @@ COLUMNS: tuple[str, ...] = (
     "test (95% interval)",
     "dense",
     "difference (95% interval)",
-    "p, Holm",
+    "p, corrected",
     "optimism of dev",
     "change in English (95% interval)",
 )
@@ -155,7 +156,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         with_interval(row["test_value"], row["ci_low"], row["ci_high"]),
         number(row["dense_value"]),
         "" if row["is_dense"] else _change(row, "difference", ends="difference"),
-        "" if row["is_dense"] else p_value(row["p_holm"]),
+        "" if row["is_dense"] else p_value(row["p_corrected"]),
         "" if row["is_dense"] else number(row["optimism"], signed=True),
         "" if row["is_dense"] else _change(row, "english_difference", ends="english"),
     )
@@ -252,7 +253,6 @@ def _shown_answers(answers: Sequence[Row]) -> list[Row]:
 
 
 def _answer_row(row: Row) -> TableRow:
-    corrected, _ = claims.corrected_p(row)
     loss = claims.loss_bound(row)
     cells = (
         str(row["name"] or claims.group_text(row)),
@@ -260,8 +260,8 @@ def _answer_row(row: Row) -> TableRow:
         claims.change(row["difference"], row["scale"]) + claims.change_interval(row),
         "–" if loss is None else claims.bound(max(0.0, loss), row["scale"]),
         p_value(row["p_value"]),
-        p_value(corrected),
-        p_value(row["p_margin_holm"]),
+        p_value(row["p_corrected"]),
+        p_value(row["p_margin_corrected"]),
         "yes" if row["is_supported"] else "no",
     )
     facets = {"model": row["base_model"], "score": row["intervention"] or row["score"]}

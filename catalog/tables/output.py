@@ -14,7 +14,7 @@ from mlprune.atomic import remove_left_over, write_atomically
 from mlprune.errors import BadInputError, QueryError, unknown
 
 _LABELS = ("model", "method", "sparsity")
-_INTERVAL = ("low", "high", "n", "p_holm")
+_INTERVAL = ("low", "high", "n", "p_corrected")
 
 
 def values_to_csv(table: Table) -> str:
@@ -28,7 +28,7 @@ def values_to_csv(table: Table) -> str:
 
 
 def intervals_to_csv(table: Table) -> str:
-    """Format one line per row with `<column>_low`, `<column>_high`, `<column>_n` and `<column>_p_holm`."""
+    """Format one line per row with `<column>_low`, `<column>_high`, `<column>_n` and `<column>_p_corrected`."""
     header = (*_LABELS, *(f"{column}_{part}" for column in table.columns for part in _INTERVAL), "variant_id")
     rows = (
         (
@@ -51,7 +51,7 @@ def _labels(block: Block, row: TableRow) -> tuple[Value, ...]:
 
 def _interval(row: TableRow, column: str) -> tuple[Value, ...]:
     cell = row.cell(column)
-    return (None,) * len(_INTERVAL) if cell is None else (cell.ci_low, cell.ci_high, cell.n, cell.p_holm)
+    return (None,) * len(_INTERVAL) if cell is None else (cell.ci_low, cell.ci_high, cell.n, cell.p_corrected)
 
 
 _ESCAPED: Mapping[str, str] = {

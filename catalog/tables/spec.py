@@ -106,7 +106,7 @@ class Cell:
     ci_high: float | None = None
     difference: float | None = None
     """To the dense model."""
-    p_holm: float | None = None
+    p_corrected: float | None = None
     """p-value of the difference after Holm's correction over the family of the comparison."""
     test: str | None = None
     """Method of the p-value."""
@@ -171,7 +171,7 @@ def _cell(row: Row) -> Cell:
         ci_low=row["ci_low"],
         ci_high=row["ci_high"],
         difference=row["difference"],
-        p_holm=row["p_holm"],
+        p_corrected=row["p_corrected"],
         test=row["test"],
         n_family=row["n_family"],
         evaluation_id=row["evaluation_id"],

@@ -253,7 +253,7 @@ def _marks(table: Table) -> str:
     if not spec.marks:
         return "Differences are not tested here."
     cells = [row.cell(column) for row in table.rows for column in table.columns]
-    tested = [cell for cell in cells if cell is not None and cell.p_holm is not None and cell.n_family is not None]
+    tested = [cell for cell in cells if cell is not None and cell.p_corrected is not None and cell.n_family is not None]
     if not tested:
         return f"The catalog has no test of {_name(spec.metric)}."
     names = " or ".join(sorted({TESTS.get(cell.test or "", "a test of an earlier version") for cell in tested}))
@@ -356,8 +356,8 @@ def _number(table: Table, value: float | None) -> str:
 
 
 def _mark(table: Table, cell: Cell | None) -> str:
-    if not table.spec.marks or cell is None or cell.p_holm is None or cell.difference is None:
+    if not table.spec.marks or cell is None or cell.p_corrected is None or cell.difference is None:
         return ""
-    if cell.p_holm >= table.spec.alpha:
+    if cell.p_corrected >= table.spec.alpha:
         return ""
     return BETTER if (cell.difference > 0) == is_higher_better(table.spec.metric) else WORSE

@@ -3,7 +3,7 @@
 -- difference from dense is not inflated by the choice. `win_share`: how often it is chosen when dev is resampled. Named
 -- queries: `best_by_language`, `chosen_on_dev`.
 SELECT criterion, label, n_candidates AS candidates, win_share, dev_difference, difference, difference_ci_low,
-    difference_ci_high, p_value, p_holm
+    difference_ci_high, p_value, p_corrected
 FROM best_variant
 WHERE task = 'facts' AND metric = 'accuracy'
 ORDER BY language IS NULL, criterion;

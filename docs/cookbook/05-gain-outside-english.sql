@@ -1,8 +1,8 @@
 -- Which variants gain outside English?
--- The mean over the five other languages, with items resampled together: one test for each variant. `p_holm` and
--- `p_max_t` are corrected over the `n_family` tests of the question. The five largest differences. Named query:
+-- The mean over the five other languages, with items resampled together: one test for each variant. `p_corrected` is
+-- corrected over the `n_family` tests of the family. The five largest differences. Named query:
 -- `gain_over_dense_by_sparsity`.
-SELECT v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.p_max_t, a.n_family, a.detectable_difference
+SELECT v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.detectable_difference
 FROM aggregates AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN described_variants AS d ON d.variant_id = a.baseline_id AND d.is_dense

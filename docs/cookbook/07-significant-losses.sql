@@ -2,8 +2,8 @@
 -- The number of comparisons of each method's variants in which a language lost accuracy, after Holm's correction over
 -- all comparisons on the test half. Named query: `significant_changes`.
 SELECT v.score, v.propagation, v.set_kind, v.sparsity, count(*) AS comparisons,
-    count(*) FILTER (WHERE c.p_holm < 0.05 AND c.change = 'loss') AS losses,
-    string_agg(DISTINCT c.language, ' ' ORDER BY c.language) FILTER (WHERE c.p_holm < 0.05 AND c.change = 'loss')
+    count(*) FILTER (WHERE c.p_corrected < 0.05 AND c.change = 'loss') AS losses,
+    string_agg(DISTINCT c.language, ' ' ORDER BY c.language) FILTER (WHERE c.p_corrected < 0.05 AND c.change = 'loss')
         AS languages
 FROM changes_to_dense AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id

@@ -1,7 +1,7 @@
 -- Which score keeps most outside English at the same demonstrations and sparsity?
 -- Each row is a comparison with dense, with an interval. Two rows are not compared by a test here: for that, name one of
 -- them in the recipe's `against`. Named query: `gain_over_dense_by_sparsity`.
-SELECT sparsity, method, difference, ci_low, ci_high, p_holm, n_family, n_items AS items, estimate
+SELECT sparsity, method, difference, ci_low, ci_high, p_corrected, n_family, n_items AS items, estimate
 FROM method_differences
 WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND group_kind = 'outside_english'
     AND sparsity IN (0.3, 0.5) AND method IN ('wanda fr-en', 'contrast fr-en', 'magnitude', 'random')

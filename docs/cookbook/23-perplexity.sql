@@ -2,7 +2,7 @@
 -- Perplexity relative to the dense model (1 is unchanged) with its 95 % interval, and the change of accuracy on facts of
 -- the same variant and language. Named query: `perplexity_by_language`.
 SELECT v.label, p.language, exp(p.difference) AS ratio, exp(p.ci_low) AS ratio_low, exp(p.ci_high) AS ratio_high,
-    p.p_holm, p.n, f.difference AS accuracy_change, f.p_holm AS accuracy_p_holm
+    p.p_corrected, p.n, f.difference AS accuracy_change, f.p_corrected AS accuracy_p_corrected
 FROM comparisons_to_dense AS p
 JOIN comparisons_to_dense AS f
     ON f.variant_id = p.variant_id AND f.language = p.language

@@ -12,12 +12,12 @@ WITH compared AS (
         AND v.demonstration_label = 'sw-en' AND NOT b.is_dense
 ),
 corrected AS (
-    SELECT *, max(least(1, p_value * (family_size - place + 1))) OVER (ORDER BY place) AS p_holm FROM compared
+    SELECT *, max(least(1, p_value * (family_size - place + 1))) OVER (ORDER BY place) AS p_corrected FROM compared
 )
 SELECT
     opponent, sparsity, count(*) AS comparisons, round(avg(difference), 3) AS mean_difference,
     count(*) FILTER (WHERE difference > 0) AS won, count(*) FILTER (WHERE difference < 0) AS lost,
-    count(*) FILTER (WHERE p_holm < 0.05) AS significant, round(min(p_holm), 4) AS smallest_p_holm
+    count(*) FILTER (WHERE p_corrected < 0.05) AS significant, round(min(p_corrected), 4) AS smallest_p_corrected
 FROM corrected
 GROUP BY opponent, sparsity
 ORDER BY opponent, sparsity;

@@ -12,7 +12,8 @@ from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import local_accelerators, open_inputs, with_devices
 from mlprune.steps.job import Job, ModelRef, RecordKey, make_identity
 from mlprune.steps.prune.composed import distinct_jobs
-from mlprune.steps.questions.asked import DeclaredAfter, PlannedQuestion, declaration_parameters, question_rows
+from mlprune.steps.questions.asked import PlannedQuestion
+from mlprune.steps.questions.declarations import DeclaredAfter, declaration_parameters, question_rows
 from mlprune.steps.search.batches import PlannedSearch, plan_batch
 from mlprune.steps.search.final import PlannedFinal, plan_final
 from mlprune.steps.search.from_recipe import plan_searched

@@ -184,7 +184,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "answers": RecordKind(
         2,
         "question about comparisons, declared by a recipe or asked of every task",
-        tables={"answers": "question_id"},
+        tables={"answer_results": "question_id"},
     ),
     "seed_components": RecordKind(
         2,
@@ -230,7 +230,7 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
     "recipes": RecordKind(
         1,
         "recipe: the names it gives to variants, sets and models, and its questions",
-        tables={"names": None, "questions": None, "question_variants": None},
+        tables={"names": None, "questions": None, "question_variants": None, "recipe_questions": None},
     ),
 }
 """Name of the kind -> what there is to know of it."""
@@ -247,7 +247,7 @@ def artefact_folders(kind: str) -> tuple[str, ...]:
     return RECORD_KINDS[kind].folders if kind in RECORD_KINDS else ARTEFACT_FOLDERS
 
 
-_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results"}
+_RENAMED_TABLES: Mapping[str, str] = {"comparisons": "comparison_results", "answers": "answer_results"}
 """Name of a table in older records -> its name today."""
 
 

@@ -18,7 +18,7 @@ from mlprune.steps.inputs import corpus_ref, open_corpus
 from mlprune.steps.job import Job, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
-from mlprune.steps.questions.asked import declarations
+from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.tasks.evaluation import as_run, prepared_task
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store

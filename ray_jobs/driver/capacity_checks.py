@@ -11,7 +11,8 @@ from mlprune.plan.resources.estimate import Needs
 from mlprune.plan.resources.node_capacity import GIB, Node, Pool
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.questions.asked import DeclaredAfter, PlannedQuestion
+from mlprune.steps.questions.asked import PlannedQuestion
+from mlprune.steps.questions.declarations import DeclaredAfter
 from mlprune.steps.questions.power import CHANGED_SHARE, Power, exploratory_families, power_of, smallest_p_value
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
@@ -86,7 +87,7 @@ def question_lines(plan: Plan, store: Store, after: Mapping[str, DeclaredAfter])
     if not declared:
         return []
     powers = [power_of(question, store) for question in declared]
-    n_before = {name: sum(numbers.values()) for name, numbers in after.items()}
+    n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
     return [
         f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default",
         *(f"  {describe_question(power)}" for power in powers),

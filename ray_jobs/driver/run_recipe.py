@@ -17,7 +17,7 @@ from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
 from mlprune.steps.prune.result_warnings import variant_warnings
-from mlprune.steps.questions.asked import declarations
+from mlprune.steps.questions.declarations import declarations
 from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs

@@ -176,7 +176,6 @@ class Filling:
             kept = ("variant_id", "baseline_id", "n_languages", "n_items", "scale")
             answer = {name: aggregates[0][name] for name in kept} | _tested(groups["outside_english"])
             answer |= {"question_id": "@id", "comparison_id": written, "n_variants": 1, "n_clusters": N_ITEMS}
-            answer |= {"p_max_t": answer["p_value"], "p_holm": answer["p_value"], "is_supported": False}
             self._answers.append(answer)
 
     def _rank_consistency(self, variant: Variant) -> None:

@@ -14,7 +14,7 @@ class Corrected:
     """What a test's p-value becomes in its family."""
 
     n_family: int
-    p_holm: float
+    p_corrected: float
     q_bh: float
 
 
@@ -50,3 +50,23 @@ def exploratory(rows: Rows) -> dict[Key, Corrected]:
         for members in families.values()
         for row, values in zip(members, corrected([row["p_value"] for row in members]), strict=True)
     }
+
+
+def rejected(questions: Sequence[Sequence[float]], alpha: float) -> list[list[bool]]:
+    """Reject tests of questions that share a level, step by step.
+
+    Args:
+        questions: p-values of the tests of each question, corrected within the question.
+    """
+    complete: set[int] = set()
+    while True:
+        level = alpha / max(1, len(questions) - len(complete))
+        more = {n for n, p_values in enumerate(questions) if max(p_values) <= level} - complete
+        if not more:
+            return [[n in complete or p <= level for p in p_values] for n, p_values in enumerate(questions)]
+        complete.add(min(more))
+
+
+def gated(mean: float, languages: Sequence[float]) -> list[float]:
+    """Correct the tests of a mean over languages and then of its languages."""
+    return [mean, *(max(mean, each.p_corrected) for each in corrected(languages))]

@@ -38,7 +38,7 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     for row in found:
         family = [other["p_value"] for other in catalog.query(sql, {"family": row["family"]})]
         expected = corrected(family)[family.index(row["p_value"])]
-        assert (row["n_family"], row["p_holm"]) == (len(family), pytest.approx(expected.p_holm))
+        assert (row["n_family"], row["p_corrected"]) == (len(family), pytest.approx(expected.p_corrected))
 
 
 def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline_run: FinishedRun) -> None:

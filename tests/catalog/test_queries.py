@@ -235,9 +235,11 @@ def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
 
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
     family = to_dense(rows)
-    p_holm = {row["evaluation_id"]: exploratory(rows)[key_of(row)].p_holm for row in family if row["difference"] > 0}
-    expected = {evaluation_id: p for evaluation_id, p in p_holm.items() if p <= ALPHA}
-    found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains")}
+    p_corrected = {
+        row["evaluation_id"]: exploratory(rows)[key_of(row)].p_corrected for row in family if row["difference"] > 0
+    }
+    expected = {evaluation_id: p for evaluation_id, p in p_corrected.items() if p <= ALPHA}
+    found = {row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains")}
     assert expected
     assert found == expected
 
@@ -245,8 +247,8 @@ def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: C
 def test_holm_in_sql_equals_holm_in_python_for_every_row(catalog: Catalog, rows: Rows) -> None:
     family = [row for row in to_dense(rows) if row["difference"] > 0]
     families = exploratory(rows)
-    found = {row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains", "alpha=1")}
-    assert found == {row["evaluation_id"]: families[key_of(row)].p_holm for row in family}
+    found = {row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains", "alpha=1")}
+    assert found == {row["evaluation_id"]: families[key_of(row)].p_corrected for row in family}
 
 
 def test_for_perplexity_less_is_a_gain(catalog: Catalog) -> None:
@@ -260,16 +262,16 @@ def test_demonstrations_are_compared_by_the_mean_outside_english(catalog: Catalo
     wanted = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english"}
     family = [row for row in rows["aggregate_results"] if wanted.items() <= row.items()]
     family = [row for row in family if variants[row["baseline_id"]]["sparsity"] > 0]
-    p_holm = [values.p_holm for values in corrected([row["p_value"] for row in family])]
+    p_corrected = [values.p_corrected for values in corrected([row["p_value"] for row in family])]
     found = {(row["variant_id"], row["baseline_id"]): row for row in answers(catalog, "demonstrations_compared")}
     assert set(found) == {(row["variant_id"], row["baseline_id"]) for row in family}
-    for stored, p_value in zip(family, p_holm, strict=True):
+    for stored, p_value in zip(family, p_corrected, strict=True):
         row, other = found[stored["variant_id"], stored["baseline_id"]], variants[stored["baseline_id"]]
         assert row["opponent"] == ("random" if other["score"] == "random" else "monolingual")
         assert (row["sparsity"], row["n_family"]) == (other["sparsity"], len(family))
         for name in ("difference", "ci_low", "ci_high", "p_value"):
             assert row[name] == stored[name]
-        assert row["p_holm"] == pytest.approx(p_value)
+        assert row["p_corrected"] == pytest.approx(p_value)
     monolingual = answers(catalog, "demonstrations_compared", "opponent=monolingual")
     assert 0 < len(monolingual) < len(found)
     assert {row["opponent"] for row in monolingual} == {"monolingual"}
@@ -313,7 +315,7 @@ def test_variants_without_an_estimate_over_seeds_have_a_mean_without_interval(ca
     ]
     assert pooled["estimate"] == "mean of 2 variants, no test"
     assert pooled["difference"] == pytest.approx(statistics.fmean(members))
-    assert (pooled["ci_low"], pooled["ci_high"], pooled["p_value"], pooled["p_holm"]) == (None,) * 4
+    assert (pooled["ci_low"], pooled["ci_high"], pooled["p_value"], pooled["p_corrected"]) == (None,) * 4
     assert all(row["ci_low"] is not None for row in found if row["n_variants"] == 1)
 
 
@@ -399,12 +401,12 @@ def test_rank_consistency_to_english_has_the_dense_value_and_a_corrected_test(ca
         assert row["value"] == stored["value"]
         assert row["dense_value"] == pytest.approx(known[dense, row["language"]]["value"])
         assert row["change"] == stored.get("difference")
-        assert (row["p_holm"] is None) == (row["variant_id"] == dense)
+        assert (row["p_corrected"] is None) == (row["variant_id"] == dense)
     tested = sorted(
-        (row for row in found if row["p_value"] is not None), key=lambda row: (row["p_value"], row["p_holm"])
+        (row for row in found if row["p_value"] is not None), key=lambda row: (row["p_value"], row["p_corrected"])
     )
-    assert [row["p_holm"] for row in tested] == pytest.approx(
-        [values.p_holm for values in corrected([row["p_value"] for row in tested])]
+    assert [row["p_corrected"] for row in tested] == pytest.approx(
+        [values.p_corrected for values in corrected([row["p_value"] for row in tested])]
     )
     assert {row["n_family"] for row in found} == {len(tested)}
 

@@ -53,17 +53,17 @@ def test_losses_are_as_significant_as_gains(catalog: Catalog, rows: Rows) -> Non
     family = to_dense(rows)
     families = exploratory(rows)
     expected = {
-        row["evaluation_id"]: ("gain" if row["difference"] > 0 else "loss", families[key_of(row)].p_holm)
+        row["evaluation_id"]: ("gain" if row["difference"] > 0 else "loss", families[key_of(row)].p_corrected)
         for row in family
-        if families[key_of(row)].p_holm <= 0.05 and row["difference"] != 0
+        if families[key_of(row)].p_corrected <= 0.05 and row["difference"] != 0
     }
     found = answers(catalog, "significant_changes")
-    assert {row["evaluation_id"]: (row["change"], row["p_holm"]) for row in found} == expected
+    assert {row["evaluation_id"]: (row["change"], row["p_corrected"]) for row in found} == expected
     assert {change for change, _ in expected.values()} == {"gain", "loss"}
     assert [row["change"] for row in found] == sorted((row["change"] for row in found), reverse=True)
     gains = answers(catalog, "significant_changes", "change=gain")
-    assert {row["evaluation_id"]: row["p_holm"] for row in gains} == {
-        row["evaluation_id"]: row["p_holm"] for row in answers(catalog, "significant_gains")
+    assert {row["evaluation_id"]: row["p_corrected"] for row in gains} == {
+        row["evaluation_id"]: row["p_corrected"] for row in answers(catalog, "significant_gains")
     }
 
 
@@ -84,8 +84,8 @@ def test_the_matrix_has_every_pair_once_with_the_change_from_dense(catalog: Cata
             assert row["dense_value"] == pytest.approx(known[dense, *key]["value"])
             assert row["change"] == known[chosen, *key].get("difference")
         p_values = sorted(row["p_value"] for row in found if row["p_value"] is not None)
-        p_holm = sorted(row["p_holm"] for row in found if row["p_holm"] is not None)
-        assert p_holm == pytest.approx([values.p_holm for values in corrected(p_values)])
+        p_corrected = sorted(row["p_corrected"] for row in found if row["p_corrected"] is not None)
+        assert p_corrected == pytest.approx([values.p_corrected for values in corrected(p_values)])
         assert {row["n_family"] for row in found} == {len(p_values)}
 
 

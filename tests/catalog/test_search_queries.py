@@ -68,7 +68,7 @@ def write_compared(folder: Path, metric: str) -> Store:
 def test_p_values_of_a_winner_are_corrected_by_holm_and_decide_the_verdict(tmp_path: Path) -> None:
     with Catalog.in_memory(write_compared(tmp_path, "accuracy")) as opened:
         rows = {row["role"]: row for row in answers(opened, "search_final")}
-    assert {role: rows[role]["p_holm"] for role in P_VALUES} == pytest.approx(
+    assert {role: rows[role]["p_corrected"] for role in P_VALUES} == pytest.approx(
         {"uniform": 0.03, "owl": 0.06, "random": 0.06}
     )
     verdicts = {role: rows[role]["verdict"] for role in rows}

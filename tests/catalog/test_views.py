@@ -67,15 +67,20 @@ def test_best_variant_is_chosen_on_dev_and_reported_on_test(catalog: Catalog, ro
         assert row["dense_value"] == on_test[dense, language]
         assert (row["is_dense"], row["sparsity"] == 0) == (best == dense, best == dense)
         if best == dense:
-            assert (row["difference"], row["p_value"], row["p_holm"], row["english_difference"]) == (0, None, None, 0)
+            assert (row["difference"], row["p_value"], row["p_corrected"], row["english_difference"]) == (
+                0,
+                None,
+                None,
+                0,
+            )
             continue
         comparison, english = compared[best, language], compared[best, "en"]
         assert (row["difference"], row["p_value"]) == (comparison["difference"], comparison["p_value"])
         assert (row["difference_ci_low"], row["difference_ci_high"]) == (comparison["ci_low"], comparison["ci_high"])
         assert (row["english_difference"], row["english_ci_low"]) == (english["difference"], english["ci_low"])
         assert row["n_family"] == len(p_values)
-        assert row["p_holm"] == pytest.approx(
-            dict(zip(p_values, corrected(p_values), strict=True))[row["p_value"]].p_holm
+        assert row["p_corrected"] == pytest.approx(
+            dict(zip(p_values, corrected(p_values), strict=True))[row["p_value"]].p_corrected
         )
     assert {found[name]["language"] for name in ("outside_english", "worst")} == {None}
 
@@ -104,7 +109,7 @@ def test_the_choice_with_most_candidates_is_shown_and_can_be_dense(store: Store)
     smaller, larger = (found[str(row["group_name"])] for row in chosen[:2])
     assert (smaller["choice_id"], smaller["is_dense"]) == (record.id, False)
     assert (larger["n_candidates"], larger["label"], larger["sparsity"], larger["is_dense"]) == (999, "dense", 0, True)
-    assert (larger["difference"], larger["p_holm"], larger["english_difference"]) == (0, None, 0)
+    assert (larger["difference"], larger["p_corrected"], larger["english_difference"]) == (0, None, 0)
 
 
 def test_sparsity_curve_averages_seeds_and_starts_at_dense(catalog: Catalog, rows: Rows) -> None:

@@ -78,7 +78,7 @@ def _best_text(rows: Sequence[Row]) -> str:
     group = differences.GROUP_LABELS.get(_name(best), _name(best))
     named = f"{change(best['difference'], best['scale'])}, {best['label']}, {group}"
     if gain_of(best) > 0:
-        return f"largest gain: {named}, {p_text(best['p_holm'], 'Holm')}"
+        return f"largest gain: {named}, {p_text(best['p_corrected'], 'corrected')}"
     return f"no gain; smallest loss: {named}" if gain_of(best) < 0 else "no gain"
 
 
@@ -116,14 +116,16 @@ def _draw_margins(axes: Axes, rows: Sequence[Row], *, tops: Mapping[str, float],
 def _draw_variant(
     axes: Axes, points: Sequence[Row], style: SeriesStyle, *, heights: Mapping[str, float], key: str
 ) -> None:
-    """Draw the differences of a variant, those that are significant after Holm's correction opaque, others pale.
+    """Draw the differences of a variant, those that are significant after correction opaque, others pale.
 
     A value outside the axis is drawn as a triangle at its end.
     """
     first = points[0]
     gid = to_id({**facets_of(first, only=("score", "pair")), "key": key})
     for is_significant in (True, False):
-        drawn = [row for row in points if (row["p_holm"] is not None and row["p_holm"] < ALPHA) is is_significant]
+        drawn = [
+            row for row in points if (row["p_corrected"] is not None and row["p_corrected"] < ALPHA) is is_significant
+        ]
         if drawn:
             _draw_marks(axes, drawn, style, heights=heights, alpha=1.0 if is_significant else 0.42, gid=gid)
     parts = [first["demonstration_label"], f"seed {first['seed']}" if first["seed"] else None]

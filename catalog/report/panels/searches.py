@@ -313,7 +313,7 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
         compared = [row for row in rows if row["verdict"] == verdict]
         if compared:
             parts.append(f"{verb} {' and '.join(map(_compared, compared))}")
-    tested = [row for row in rows if row["p_holm"] is not None]
+    tested = [row for row in rows if row["p_corrected"] is not None]
     same = [row["role"] for row in rows if row["verdict"] == "the same variant"]
     also = f" It is the same variant as {' and '.join(same)}." if same else ""
     if not tested:
@@ -328,7 +328,7 @@ def verdict_sentence(rows: Sequence[Row]) -> str:
 def _compared(row: Row) -> str:
     low, high = (change(row[f"tested_ci_{end}"], row["tested_scale"]) for end in ("low", "high"))
     difference = change(row["tested_difference"], row["tested_scale"])
-    return f"{row['role']} ({difference}, {low} to {high}, {p_text(row['p_holm'])})"
+    return f"{row['role']} ({difference}, {low} to {high}, {p_text(row['p_corrected'])})"
 
 
 def _verdict_panel(rows: Sequence[Row]) -> Panel:

@@ -6,6 +6,6 @@ SELECT comparison_id FROM aggregate_results
 UNION ALL
 SELECT evaluation_id FROM evaluations
 UNION ALL
-SELECT question_id FROM questions
+(SELECT question_id FROM questions UNION SELECT question_id FROM answer_results)
 UNION ALL
 SELECT variant_id FROM variants;

@@ -1,15 +1,16 @@
 -- aggregate_families: inserts or replaces the families of aggregates that are new or have changed. Of the records of a
 -- variant, baseline, way of evaluating and group of languages, the one with most languages, then with most items, counts.
--- A family is the declared question that covers an aggregate, primary ones first. Otherwise it is the exploratory
+-- A family is the primary question that an aggregate answers. Otherwise it is the exploratory
 -- question of a base model, task, split, metric, scoring rule, protocol, profile, kind of baseline (dense or named) and
 -- kind of group, over all variants. Only families of a task, split and metric that {folded} (id) touches are computed
 -- again.
--- depends on aggregate_results, evaluations, questions, question_variants, variants
+-- depends on aggregate_results, evaluations, questions, question_variants
+-- depends on recipe_questions, variants, answer_results, comparison_results
 INSERT OR REPLACE INTO aggregate_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'
 ),
-touched AS (
+folded_measures AS (
     SELECT task, split, metric FROM aggregate_results SEMI JOIN {folded} AS f ON f.id = comparison_id
     UNION
     SELECT task, split, metric FROM aggregate_results SEMI JOIN {folded} AS f ON f.id = variant_id
@@ -23,13 +24,26 @@ touched AS (
     SEMI JOIN tested_tasks USING (task)
     WHERE split = 'dev' AND family IS NOT NULL
 ),
+primary_measures AS (
+    SELECT DISTINCT task, split, metric FROM questions WHERE is_primary
+),
+touched AS (
+    SELECT * FROM folded_measures
+    UNION
+    SELECT * FROM primary_measures WHERE EXISTS (FROM folded_measures SEMI JOIN primary_measures USING (task, split, metric))
+),
+primary_tests AS (
+    SELECT * EXCLUDE (recipe, n_questions, n_family, p_corrected), max(n_family) AS n_family, max(p_corrected) AS p_corrected
+    FROM question_tests
+    WHERE claim = 'gain' AND over = 'each'
+    GROUP BY ALL
+),
 covering AS (
     SELECT
-        v.variant_id, v.baseline_id, q.task, q.split, q.metric, q.group_kind, q.group_name,
-        min({is_exploratory: NOT q.is_primary, question_id: q.question_id, name: q.name}) AS question
-    FROM question_variants AS v
-    JOIN questions AS q ON q.question_id = v.question_id
-    WHERE q.claim = 'gain' AND q.over = 'each'
+        variant_id, baseline_id, task, split, metric, group_kind, group_name, p_value,
+        min({question_id: question_id, name: name, n_family: n_family, p_corrected: p_corrected}) AS question
+    FROM primary_tests
+    WHERE group_kind <> 'language' AND language = ''
     GROUP BY ALL
 ),
 members AS (
@@ -54,11 +68,11 @@ members AS (
     LEFT JOIN covering AS q
         ON q.variant_id = a.variant_id AND q.baseline_id = a.baseline_id AND q.task = a.task AND q.split = a.split
         AND q.metric = a.metric AND q.group_kind = a.group_kind AND q.group_name = a.group_name
-        AND a.profile = 'corrected'
+        AND q.p_value = a.p_value AND a.profile = 'corrected'
 )
 SELECT
     comparison_id, metric, group_kind, group_name, task, split, is_largest, family, question_id, is_primary,
-    n_family, p_holm, q_bh
+    n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT
 SELECT * FROM aggregate_families;

@@ -1,13 +1,14 @@
 -- comparison_families: inserts or replaces the families of comparisons that are new or have changed. A family is the
--- declared question that covers a comparison, primary ones first. Otherwise it is the exploratory question of a base
--- model, task, split, metric, scoring rule, protocol, profile and kind of baseline (dense or named), over all variants
+-- primary question that it answers, or that tests the single language after the mean. Otherwise it is the exploratory
+-- question of a base model, task, split, metric, scoring rule, protocol, profile and kind of baseline (dense or named), over all variants
 -- and languages. Only families of a task, split and metric that {folded} (id) touches are computed again.
--- depends on comparison_results, evaluations, questions, question_variants, variants
+-- depends on comparison_results, evaluations, questions, question_variants
+-- depends on recipe_questions, variants, answer_results, aggregate_results
 INSERT OR REPLACE INTO comparison_families BY NAME
 WITH tested_tasks AS (
     SELECT DISTINCT task FROM evaluations WHERE split = 'test'
 ),
-touched AS (
+folded_measures AS (
     SELECT task, split, metric FROM comparison_results SEMI JOIN {folded} AS f ON f.id = comparison_id
     UNION
     SELECT task, split, metric FROM comparison_results SEMI JOIN {folded} AS f ON f.id = evaluation_id
@@ -28,13 +29,27 @@ touched AS (
     SEMI JOIN tested_tasks USING (task)
     WHERE split = 'dev' AND family IS NOT NULL
 ),
+primary_measures AS (
+    SELECT DISTINCT task, split, metric FROM questions WHERE is_primary
+),
+touched AS (
+    SELECT * FROM folded_measures
+    UNION
+    SELECT * FROM primary_measures WHERE EXISTS (FROM folded_measures SEMI JOIN primary_measures USING (task, split, metric))
+),
+primary_tests AS (
+    SELECT * EXCLUDE (recipe, n_questions, n_family, p_corrected), max(n_family) AS n_family, max(p_corrected) AS p_corrected
+    FROM question_tests
+    WHERE claim = 'gain' AND over = 'each'
+    GROUP BY ALL
+),
 covering AS (
     SELECT
-        v.variant_id, v.baseline_id, q.task, q.split, q.metric, q.group_name AS language,
-        min({is_exploratory: NOT q.is_primary, question_id: q.question_id, name: q.name}) AS question
-    FROM question_variants AS v
-    JOIN questions AS q ON q.question_id = v.question_id
-    WHERE q.group_kind = 'language' AND q.claim = 'gain' AND q.over = 'each'
+        variant_id, baseline_id, task, split, metric, coalesce(nullif(language, ''), group_name) AS language, p_value,
+        min({is_single: language <> '', question_id: question_id, name: name, n_family: n_family,
+             p_corrected: p_corrected}) AS question
+    FROM primary_tests
+    WHERE group_kind = 'language' OR language <> ''
     GROUP BY ALL
 ),
 members AS (
@@ -56,11 +71,11 @@ members AS (
     LEFT JOIN tested_tasks AS t ON t.task = c.task
     LEFT JOIN covering AS q
         ON q.variant_id = c.variant_id AND q.baseline_id = c.baseline_id AND q.task = c.task AND q.split = c.split
-        AND q.metric = c.metric AND q.language = c.language
+        AND q.metric = c.metric AND q.language = c.language AND q.p_value = c.p_value
         AND c.profile = 'corrected'
 )
 SELECT
-    evaluation_id, baseline_evaluation_id, metric, task, split, family, question_id, is_primary, n_family, p_holm, q_bh
+    evaluation_id, baseline_evaluation_id, metric, task, split, family, question_id, is_primary, n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT
 SELECT * FROM comparison_families;

@@ -1,9 +1,10 @@
--- families: one row per row of the common table expression `members` (each a possible test, with the declared question
+-- families: one row per row of the common table expression `members` (each a possible test, with the primary question
 -- that covers it), with the family of tests that it belongs to and its p-values after the corrections over the family:
--- p_holm is Holm's, q_bh that of Benjamini and Hochberg. A row that is not a test (not is_test) has no family.
+-- p_corrected is that of the question or else Holm's, q_bh that of Benjamini and Hochberg. A row that is not a test (not
+-- is_test) has no family.
 WITH named AS (
     SELECT
-        * EXCLUDE (question),
+        *,
         CASE
             WHEN NOT is_test THEN NULL
             WHEN question IS NOT NULL THEN question.name || ' #' || left(question.question_id, 8)
@@ -14,7 +15,7 @@ WITH named AS (
             )
         END AS family,
         CASE WHEN is_test THEN question.question_id END AS question_id,
-        CASE WHEN is_test THEN coalesce(NOT question.is_exploratory, false) END AS is_primary
+        CASE WHEN is_test THEN question IS NOT NULL END AS is_primary
     FROM members
 ),
 ranked AS (
@@ -27,11 +28,12 @@ ranked AS (
     WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
 )
 SELECT
-    *,
-    CASE WHEN family IS NOT NULL THEN n_tests END AS n_family,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
+    * EXCLUDE (question),
+    CASE WHEN family IS NOT NULL THEN coalesce(question.n_family, n_tests) END AS n_family,
+    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN coalesce(
+        question.p_corrected,
         least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
-    END AS p_holm,
+    ) END AS p_corrected,
     CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
         least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
     END AS q_bh

@@ -3,7 +3,7 @@
 -- resampled. The scoring rule is followed by the protocol if that is not the default.
 -- $task VARCHAR = 'facts'
 SELECT
-    language, label, difference, difference_ci_low, difference_ci_high, p_value, p_holm,
+    language, label, difference, difference_ci_low, difference_ci_high, p_value, p_corrected,
     test_value, test_ci_low, test_ci_high, dense_value, dev_value, win_share, n_tied, n_candidates,
     english_difference, english_ci_low, english_ci_high,
     score, sparsity, propagation, set_kind, source_language, target_language, settings, is_dense, scale, n_family,

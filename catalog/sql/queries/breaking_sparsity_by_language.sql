@@ -5,7 +5,7 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 SELECT
-    b.method, b.language, b.last_not_below, b.first_below, b.difference, b.p_holm, b.detectable_difference,
+    b.method, b.language, b.last_not_below, b.first_below, b.difference, b.p_corrected, b.detectable_difference,
     b.sparsities, b.n_not_below_after, b.n_variants, b.n, b.n_family, b.shots, b.samples, b.settings, b.scoring_rule,
     b.example_limit, q.protocol, m.source AS base_model, b.base_model_id
 FROM breaking_sparsity AS b

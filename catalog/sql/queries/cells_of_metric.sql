@@ -5,7 +5,7 @@
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 WITH tests AS (
-    SELECT c.evaluation_id, c.difference, c.p_value, c.p_holm, c.test, c.n_family
+    SELECT c.evaluation_id, c.difference, c.p_value, c.p_corrected, c.test, c.n_family
     FROM comparisons AS c
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN variant_descriptions AS d
@@ -15,7 +15,7 @@ WITH tests AS (
 measured_cells AS (
     SELECT
         m.variant_id, m.scoring_rule, m.protocol_id, m.profile AS evaluation_profile, m.language,
-        m.value, m.ci_low, m.ci_high, m.n, t.difference, t.p_value, t.p_holm, t.test,
+        m.value, m.ci_low, m.ci_high, m.n, t.difference, t.p_value, t.p_corrected, t.test,
         t.n_family, m.evaluation_id
     FROM metrics AS m
     ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = m.evaluation_id
@@ -40,7 +40,7 @@ SELECT
     b.source AS model, v.label, v.is_dense AS dense, v.score, v.set_kind, v.source_language, v.target_language,
     v.demonstration_label, v.structure, v.propagation, v.sparsity, v.seed, v.intervention, v.profile,
     v.settings, coalesce(m.evaluation_profile, 'corrected') AS evaluation_profile, m.scoring_rule, q.protocol,
-    m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_holm, m.test,
+    m.language, m.value, m.ci_low, m.ci_high, m.n, m.difference, m.p_value, m.p_corrected, m.test,
     m.n_family, v.variant_id, m.evaluation_id
 FROM (FROM measured_cells UNION ALL FROM unchanged_cells) AS m
 JOIN variant_descriptions AS v ON v.variant_id = m.variant_id

@@ -1,5 +1,5 @@
 -- cells_of_rank_consistency: one row per variant, language, scoring rule and protocol: RankC with English, with the
--- columns of cells_of_metric. p_holm corrects p_value over the languages of the variant. These are the cells of mlprune
+-- columns of cells_of_metric. p_corrected corrects p_value over the languages of the variant. These are the cells of mlprune
 -- tables.
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
@@ -22,7 +22,7 @@ SELECT
     CASE WHEN r.p_value IS NOT NULL THEN max(least(1, (r.n_family - r.p_rank + 1) * r.p_value)) OVER (
         PARTITION BY r.variant_id, r.profile, r.scoring_rule, r.protocol_id
         ORDER BY r.p_rank ROWS UNBOUNDED PRECEDING
-    ) END AS p_holm,
+    ) END AS p_corrected,
     CASE WHEN r.p_value IS NOT NULL THEN 'sign_flip' END AS test, r.n_family, v.variant_id, r.evaluation_id
 FROM cells AS r
 JOIN variant_descriptions AS v ON v.variant_id = r.variant_id

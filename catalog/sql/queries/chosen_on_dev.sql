@@ -7,7 +7,7 @@
 SELECT
     b.criterion, b.language, b.label, b.dev_value, b.dev_difference, b.win_share, b.n_tied, b.n_candidates,
     b.test_value, b.test_ci_low AS ci_low, b.test_ci_high AS ci_high, b.dense_value,
-    b.difference, b.difference_ci_low, b.difference_ci_high, b.p_value, b.p_holm, b.optimism,
+    b.difference, b.difference_ci_low, b.difference_ci_high, b.p_value, b.p_corrected, b.n_family, b.optimism,
     b.english_difference, b.english_ci_low, b.english_ci_high,
     b.n_shared_items, b.shared_clusters, e.n AS dev_n, t.n AS test_n,
     v.score, v.sparsity, v.propagation, v.structure, v.scope, v.settings, b.is_dense, b.scale,

@@ -1,11 +1,11 @@
 -- compared_with_baselines: one row per language, scoring rule, protocol, variant and baseline. A baseline is another
--- dense base model, or a run-time method. The difference is the variant minus the baseline. p_holm is corrected over the
+-- dense base model, or a run-time method. The difference is the variant minus the baseline. p_corrected is corrected over the
 -- family of the comparison.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 SELECT
-    v.label, b.label AS baseline_label, c.language, c.difference, c.ci_low, c.ci_high, c.p_value, c.p_holm, c.n_family,
+    v.label, b.label AS baseline_label, c.language, c.difference, c.ci_low, c.ci_high, c.p_value, c.p_corrected, c.n_family,
     c.n_gained, c.n_lost, c.n, c.n_clusters, c.detectable_difference, m.value, n.value AS baseline_value, v.sparsity, v.intervention, v.settings,
     b.intervention AS baseline_intervention, b.settings AS baseline_settings,
     ours.source AS base_model, theirs.source AS baseline_base_model, c.family, c.scale, c.conditional_on_one_draw,

@@ -2,7 +2,7 @@
 -- equal sparsity with monolingual demonstrations of the same source language, with the same pair's sentences without the
 -- pairing (paired: false) and with random pruning. Both sides have the same removes, schedule, scope and profile.
 -- Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Differences are means over the
--- languages, with interval, and p_holm and p_max_t are corrected over the family. For one test of the mean over all pairs,
+-- languages, with interval, and p_corrected is corrected over the family. For one test of the mean over all pairs,
 -- declare a question with over: mean (see answers_to_questions).
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
@@ -62,7 +62,7 @@ WITH compared AS (
 )
 SELECT
     c.opponent, c.label, c.baseline_label, c.sparsity, c.propagation, c.settings,
-    c.difference, c.ci_low, c.ci_high, c.p_value, c.p_holm, c.p_max_t, c.n_family, c.detectable_difference,
+    c.difference, c.ci_low, c.ci_high, c.p_value, c.p_corrected, c.n_family, c.detectable_difference,
     c.value, c.baseline_value, c.languages, c.n_items, c.n_clusters, c.source_language, c.target_language,
     c.conditional_on_one_draw, c.is_primary, c.family, c.scale, c.scoring_rule, c.example_limit, q.protocol,
     c.variant_id, c.baseline_id, c.base_model_id

@@ -14,7 +14,7 @@ WITH english AS (
 )
 SELECT
     v.label, v.sparsity, a.group_name AS language_group, a.n_languages, a.languages, a.value,
-    a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_family, a.detectable_difference, a.n_items, a.n_clusters,
+    a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.detectable_difference, a.n_items, a.n_clusters,
     e.value - a.value AS mean_gap,
     e.dense_value - a.baseline_value AS dense_mean_gap,
     e.difference - a.difference AS mean_gap_change,

@@ -7,7 +7,7 @@
 -- $sparsity DOUBLE = NULL
 SELECT
     d.score, d.structure, d.propagation, d.set_kind, d.demonstration_label, d.settings, d.sparsity,
-    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.n_gained, d.n_lost, d.n_items, d.n_clusters,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_gained, d.n_lost, d.n_items, d.n_clusters,
     d.value, d.dense_value, d.smallest_significant, d.detectable_difference, d.n_family,
     d.n_variants, d.estimate, d.shots, d.samples, d.scale, d.scoring_rule, d.example_limit, q.protocol,
     d.method_id, d.base_model_id

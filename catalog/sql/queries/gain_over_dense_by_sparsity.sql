@@ -8,7 +8,7 @@
 SELECT
     d.score, d.structure, d.propagation, d.set_kind, d.demonstration_label, d.settings, d.sparsity,
     CASE d.group_kind WHEN 'language' THEN 'english' ELSE d.group_kind END AS language_group,
-    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.p_max_t, d.n_family, d.detectable_difference,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, d.detectable_difference,
     d.value, d.dense_value, d.languages, d.n_items, d.n_clusters, d.n_variants, d.estimate, d.shots, d.samples, d.scale,
     d.scoring_rule, d.example_limit, q.protocol, d.method_id, d.base_model_id
 FROM method_differences AS d

@@ -1,7 +1,7 @@
 -- methods_compared: one row per language and variant: perplexity relative to the dense model with its 95 % interval, the
 -- mean error of the layers' outputs, and the cost of pruning. Variants of equal base model, sparsity and structure are
 -- ranked: rank 1 has the lowest perplexity in the language. ratio_to_best divides by the lowest perplexity; whether two
--- methods differ is a question for a test: see variants_compared. p_holm tests the difference from dense.
+-- methods differ is a question for a test: see variants_compared. p_corrected tests the difference from dense.
 -- layer_error is the mean over the layers, in all sets over which layer errors were computed. prune_cpu_s does not
 -- include what is observed once for all methods.
 -- $split VARCHAR = 'test'
@@ -31,7 +31,7 @@ ranked AS (
 SELECT
     r.language, r.sparsity, r.structure, r.bits, r.rank, r.label, r.score, r.refiner, r.schedule, r.propagation,
     r.value AS perplexity, r.value / nullif(r.dense_value, 0) AS ratio_to_dense,
-    exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_holm, r.ratio_to_best,
+    exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_value, c.p_corrected, c.n_family, r.ratio_to_best,
     e.layer_error, k.prune_cpu_s, k.prune_memory_gib, r.n, r.variant_id, r.evaluation_id, r.base_model_id
 FROM ranked AS r
 LEFT JOIN comparisons_to_dense AS c

@@ -29,8 +29,8 @@ controls AS (
 )
 SELECT
     e.label, e.action, e.of_language, e.language, e.language = e.of_language AS is_own, e.difference, e.ci_low,
-    e.ci_high, e.p_value, e.p_holm, k.control_difference, e.difference - k.control_difference AS excess, k.n_controls,
-    e.dense_value, e.n, e.n_clusters, e.scale, e.sparsity, e.scoring_rule, e.protocol, e.base_model_id, e.variant_id,
+    e.ci_high, e.p_value, e.p_corrected, e.n_family, k.control_difference, e.difference - k.control_difference AS excess,
+    k.n_controls, e.dense_value, e.n, e.n_clusters, e.scale, e.sparsity, e.scoring_rule, e.protocol, e.base_model_id, e.variant_id,
     e.evaluation_id
 FROM effects AS e
 LEFT JOIN controls AS k

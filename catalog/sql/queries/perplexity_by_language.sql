@@ -4,7 +4,7 @@
 SELECT
     m.language, m.label, m.sparsity, m.value AS perplexity, m.ci_low, m.ci_high, m.dense_value AS dense_perplexity,
     m.value / nullif(m.dense_value, 0) AS ratio, exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high,
-    c.p_value, c.p_holm, c.n_family, exp(c.detectable_difference) AS detectable_ratio, m.n, c.n_clusters,
+    c.p_value, c.p_corrected, c.n_family, exp(c.detectable_difference) AS detectable_ratio, m.n, c.n_clusters,
     c.conditional_on_one_draw, m.example_limit, q.protocol, m.variant_id, m.evaluation_id, m.base_model_id
 FROM measured AS m
 LEFT JOIN comparisons_to_dense AS c

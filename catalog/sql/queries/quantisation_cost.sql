@@ -1,7 +1,7 @@
 -- quantisation_cost: one row per quantised variant, language, scoring rule and protocol: what rounding the weights costs
 -- the language. The difference is the quantised variant minus the same masks with unrounded weights, on the same
 -- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
--- p_holm is corrected over the family of the comparison.
+-- p_corrected is corrected over the family of the comparison.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
@@ -28,8 +28,8 @@ WITH costs AS (
         AND ($variant_id::VARCHAR IS NULL OR c.variant_id = $variant_id::VARCHAR)
 )
 SELECT
-    label, bits, language, rank, difference, ci_low, ci_high, p_value, p_holm, unquantised_value, value, n, n_clusters,
-    scale, sparsity, quantisation_group, scoring_rule, protocol, base_model_id, variant_id, parent_variant_id,
+    label, bits, language, rank, difference, ci_low, ci_high, p_value, p_corrected, n_family, unquantised_value, value, n,
+    n_clusters, scale, sparsity, quantisation_group, scoring_rule, protocol, base_model_id, variant_id, parent_variant_id,
     evaluation_id, baseline_evaluation_id
 FROM costs
 ORDER BY base_model_id, sparsity, label, variant_id, scoring_rule, protocol NULLS FIRST, rank, language, evaluation_id;

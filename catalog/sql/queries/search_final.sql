@@ -1,6 +1,6 @@
 -- search_final: one row per report of a search and variant in it: the winner, and what it is compared with, on the split
 -- of the report. A search of which no trial meets the constraints has one row, whose role is no winner. difference is the winner's objective minus the variant's, with the one-sided p_worse. The test of the
--- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_holm corrects
+-- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_corrected corrects
 -- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
 -- on the split of the report.
 -- $search VARCHAR = NULL
@@ -41,7 +41,7 @@ corrected AS (
         *,
         CASE WHEN p_value IS NOT NULL THEN
             least(1, max((n_tests - place + 1) * p_value) OVER (report ORDER BY p_value NULLS LAST))
-        END AS p_holm
+        END AS p_corrected
     FROM tested
     WINDOW report AS (PARTITION BY result_id, recipe, name)
 )
@@ -49,12 +49,12 @@ SELECT * FROM (
 SELECT
     c.name, c.role, v.label, c.test_value, c.test_ci_low, c.test_ci_high, s.test_dense_value,
     c.difference, c.ci_low, c.ci_high, c.p_worse,
-    c.tested_difference, c.tested_ci_low, c.tested_ci_high, c.p_value, c.p_holm,
+    c.tested_difference, c.tested_ci_low, c.tested_ci_high, c.p_value, c.p_corrected,
     CASE
         WHEN c.role = 'winner' THEN NULL
         WHEN c.variant_id = s.variant_id THEN 'the same variant'
-        WHEN c.p_holm IS NULL THEN 'no test'
-        WHEN c.p_holm >= 0.05 THEN 'not significant'
+        WHEN c.p_corrected IS NULL THEN 'no test'
+        WHEN c.p_corrected >= 0.05 THEN 'not significant'
         WHEN (c.tested_difference > 0) = c.higher_is_better THEN 'winner is better'
         ELSE 'winner is worse'
     END AS verdict,

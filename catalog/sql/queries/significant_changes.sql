@@ -1,5 +1,5 @@
 -- significant_changes: one row per variant and language that is significantly better or worse than dense, the losses
--- (regressions) first. p_holm is corrected over the family of the comparison, gains and losses together. A family without
+-- (regressions) first. p_corrected is corrected over the family of the comparison, gains and losses together. A family without
 -- a significant change has one row, none significant: the change with its smallest p-value. The family could have
 -- found smallest_significant if all changed items change in one direction, and detectable_difference in 80 % of
 -- experiments.
@@ -17,18 +17,18 @@ WITH tested AS (
 shown AS (
     SELECT *
     FROM tested
-    QUALIFY p_holm <= $alpha OR (
-        coalesce(min(p_holm) OVER (PARTITION BY family), 1) > $alpha
+    QUALIFY p_corrected <= $alpha OR (
+        coalesce(min(p_corrected) OVER (PARTITION BY family), 1) > $alpha
         AND row_number() OVER (PARTITION BY family ORDER BY p_value, evaluation_id, baseline_evaluation_id) = 1
     )
 )
 SELECT
-    CASE WHEN a.p_holm <= $alpha THEN a.change ELSE 'none significant' END AS change,
-    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_gained, a.n_lost, a.n, a.n_clusters,
+    CASE WHEN a.p_corrected <= $alpha THEN a.change ELSE 'none significant' END AS change,
+    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_gained, a.n_lost, a.n, a.n_clusters,
     a.smallest_significant, a.detectable_difference, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
     a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM shown AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN metrics AS m ON m.evaluation_id = a.evaluation_id AND m.metric = a.metric
-ORDER BY a.p_holm <= $alpha DESC, a.change DESC, a.gain, a.language, a.variant_id, a.evaluation_id;
+ORDER BY a.p_corrected <= $alpha DESC, a.change DESC, a.gain, a.language, a.variant_id, a.evaluation_id;

@@ -14,14 +14,14 @@ WITH tested AS (
 shown AS (
     SELECT *
     FROM tested
-    QUALIFY p_holm <= $alpha OR (
-        coalesce(min(p_holm) OVER (PARTITION BY family), 1) > $alpha
+    QUALIFY p_corrected <= $alpha OR (
+        coalesce(min(p_corrected) OVER (PARTITION BY family), 1) > $alpha
         AND row_number() OVER (PARTITION BY family ORDER BY p_value, evaluation_id, baseline_evaluation_id) = 1
     )
 )
 SELECT
-    a.p_holm <= $alpha AS is_significant,
-    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_gained, a.n_lost, a.n, a.n_clusters,
+    a.p_corrected <= $alpha AS is_significant,
+    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_gained, a.n_lost, a.n, a.n_clusters,
     a.smallest_significant, a.detectable_difference, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
     a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id

@@ -17,7 +17,7 @@ WITH effects AS (
 )
 SELECT
     d.set_kind, d.propagation, d.sparsity, d.source_language, d.target_language, d.group_name AS language,
-    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.n_family, d.detectable_difference,
+    d.difference, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, d.detectable_difference,
     CASE
         WHEN count(*) OVER other_sources > 1
         THEN d.difference - (sum(d.difference) OVER other_sources - d.difference) / (count(*) OVER other_sources - 1)

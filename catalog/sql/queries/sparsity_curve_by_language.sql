@@ -7,7 +7,8 @@
 SELECT
     c.language, c.score, c.structure, c.propagation, c.set_kind, c.source_language, c.target_language,
     c.demonstration_label, c.settings, c.shots, c.samples, c.sparsity, c.value, c.ci_low, c.ci_high,
-    d.difference, d.ci_low AS difference_ci_low, d.ci_high AS difference_ci_high, d.p_holm, c.n, c.n_variants, d.estimate,
+    d.difference, d.ci_low AS difference_ci_low, d.ci_high AS difference_ci_high, d.p_value, d.p_corrected, d.n_family,
+    c.n, c.n_variants, d.estimate,
     c.scoring_rule, c.example_limit, q.protocol, c.base_model_id
 FROM sparsity_curve AS c
 LEFT JOIN method_differences AS d

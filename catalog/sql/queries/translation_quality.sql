@@ -4,7 +4,7 @@
 SELECT
     m.language AS pair, m.metric, m.label, m.value, m.ci_low, m.ci_high, m.dense_value,
     m.value - m.dense_value AS difference, c.ci_low AS difference_ci_low, c.ci_high AS difference_ci_high,
-    c.p_value, c.p_holm, c.n_family, c.n_gained, c.n_lost, c.detectable_difference, m.n, m.sparsity,
+    c.p_value, c.p_corrected, c.n_family, c.n_gained, c.n_lost, c.detectable_difference, m.n, m.sparsity,
     c.conditional_on_one_draw, m.example_limit, q.protocol, m.variant_id, m.evaluation_id, m.base_model_id
 FROM measured AS m
 LEFT JOIN comparisons_to_dense AS c

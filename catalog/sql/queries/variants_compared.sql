@@ -11,7 +11,7 @@ SELECT
     CASE c.scale WHEN 'log_ratio' THEN exp(c.difference) END AS ratio,
     CASE c.scale WHEN 'log_ratio' THEN exp(c.ci_low) END AS ratio_ci_low,
     CASE c.scale WHEN 'log_ratio' THEN exp(c.ci_high) END AS ratio_ci_high,
-    c.p_value, c.p_holm, c.n_family, c.detectable_difference, c.n, c.n_clusters, c.scale, c.conditional_on_one_draw,
+    c.p_value, c.p_corrected, c.n_family, c.detectable_difference, c.n, c.n_clusters, c.scale, c.conditional_on_one_draw,
     c.scoring_rule, c.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id, c.baseline_evaluation_id,
     v.base_model_id
 FROM comparisons AS c

@@ -1,5 +1,5 @@
 -- breaking_sparsity: one row per cell of the tables: a method and a language with the sparsities between which the
--- method's accuracy falls significantly below dense (p_holm < 0.05 at first_below and at no smaller one). Without
+-- method's accuracy falls significantly below dense (p_corrected < 0.05 at first_below and at no smaller one). Without
 -- first_below no evaluated sparsity is below; last_not_below is 0 if the smallest one is. The split is test, or dev for a
 -- task that was evaluated only on dev.
 -- title: At which sparsity does each language break?
@@ -14,7 +14,7 @@ SELECT
     m.source AS base_model, b.base_model_id, b.task, b.split, concat_ws(', ', b.scoring_rule, q.protocol) AS scoring_rule,
     b.example_limit, b.method, coalesce(b.score, b.combination) AS score, b.intervention, b.set_kind, b.propagation,
     b.structure, b.settings, b.demonstration_label, b.shots, b.samples, b.language,
-    b.last_not_below, b.first_below, b.difference, b.p_holm, b.detectable_difference, b.n_not_below_after, b.n_variants,
+    b.last_not_below, b.first_below, b.difference, b.p_corrected, b.detectable_difference, b.n_not_below_after, b.n_variants,
     b.n, b.n_family
 FROM breaking_sparsity AS b
 JOIN base_models AS m ON m.base_model_id = b.base_model_id

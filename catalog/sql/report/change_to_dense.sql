@@ -1,6 +1,6 @@
 -- change_to_dense: one row per cell of the heat maps: a task, method, sparsity and language (or outside_english, worst),
 -- with the mean change of accuracy from the dense model. For groups of languages, the number of the cell's variants with
--- a significant gain or loss (p_holm < 0.05, corrected over the n_family comparisons of the family); 0 for a language,
+-- a significant gain or loss (p_corrected < 0.05, corrected over the n_family comparisons of the family); 0 for a language,
 -- whose cell is not tested. A method has one cell over all of its demonstration sets (demonstration_label is NULL, and
 -- is_mean_over_pairs is true if it read any) and one cell for each set. The split is test, or dev for a task that was
 -- evaluated only on dev.
@@ -21,7 +21,7 @@ WITH compared AS (
         d.group_kind <> 'language' AS is_pooled,
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
         v.settings, v.sparsity, v.demonstration_label,
-        d.variant_id, d.difference, d.p_holm, d.n_family
+        d.variant_id, d.difference, d.p_corrected, d.n_family
     FROM differences_to_dense AS d
     LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
     JOIN described_variants AS v ON v.variant_id = d.variant_id
@@ -40,8 +40,8 @@ SELECT
     score, intervention, set_kind, propagation, structure, settings, demonstration_label, is_mean_over_pairs, sparsity,
     count(*) AS n_variants,
     avg(difference ORDER BY variant_id) AS difference,
-    count(*) FILTER (WHERE is_pooled AND p_holm < 0.05 AND difference > 0) AS n_significantly_better,
-    count(*) FILTER (WHERE is_pooled AND p_holm < 0.05 AND difference < 0) AS n_significantly_worse,
+    count(*) FILTER (WHERE is_pooled AND p_corrected < 0.05 AND difference > 0) AS n_significantly_better,
+    count(*) FILTER (WHERE is_pooled AND p_corrected < 0.05 AND difference < 0) AS n_significantly_worse,
     max(n_family) AS n_family
 FROM cells
 GROUP BY ALL

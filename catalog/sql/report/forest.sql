@@ -20,7 +20,7 @@ SELECT
     concat_ws(', ', d.scoring_rule, q.protocol) AS scoring_rule, d.example_limit, d.group_kind, d.group_name,
     coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure, v.settings,
     v.demonstration_label, v.seed, v.sparsity, v.label,
-    d.difference, d.scale, d.ci_low, d.ci_high, d.p_value, d.p_holm, d.n_family, m.margin, d.dense_value, d.chance,
+    d.difference, d.scale, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, m.margin, d.dense_value, d.chance,
     d.variant_id
 FROM differences_to_dense AS d
 JOIN described_variants AS v ON v.variant_id = d.variant_id

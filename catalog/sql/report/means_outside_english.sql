@@ -1,14 +1,14 @@
 -- means_outside_english: one row per variant and task: mean accuracy over the languages other than English, the dense
--- model's, and their paired difference with its interval and tests (p_holm and p_max_t over the n_family variants of the
--- family; p_max_t is NULL if the family has grown since). The split is test, or dev for a task that was evaluated only on
+-- model's, and their paired difference with its interval and tests (p_corrected over the n_family tests of the
+-- family). The split is test, or dev for a task that was evaluated only on
 -- dev. draws says whether intervals are conditional on one draw of demonstrations.
 -- gap_change = english_difference - difference is the change of the gap between English and the mean of the others;
 -- its interval and test are those of the group gap, whose difference has the opposite sign.
 -- title: Accuracy outside English and the gap to English
 -- anchor: outside-english
 -- explanation: One row per variant: its mean accuracy over the languages other than English, dense in the same
--- languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the variants of
--- the family, by Holm's method and by max-T, which uses their correlation. Detectable is the true difference that a
+-- languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the tests
+-- of the family. Detectable is the true difference that a
 -- single test finds with a power of 80 %. One draw: the interval is conditional on one draw of demonstrations. The
 -- change of the gap is the change in English minus the change outside: above 0, the gap to English is larger. A loss in
 -- English also makes it negative. Its interval takes the same items in all languages, and its p is corrected by Holm's
@@ -21,27 +21,26 @@
 -- column accuracy: accuracy
 -- column dense_accuracy: dense
 -- column difference: change from dense (95 %) [ci_low, ci_high]
--- column p_holm: p, Holm
--- column p_max_t: p, max-T
+-- column p_corrected: p, corrected
 -- column n_family: tests
 -- column detectable_difference: detectable
 -- column english_difference: change in English (95 %) [english_ci_low, english_ci_high]
 -- column gap_change: change of the gap (95 %) [gap_change_ci_low, gap_change_ci_high]
--- column gap_change_p_holm: p, Holm (gap)
+-- column gap_change_p_corrected: p, corrected (gap)
 -- column draws: draws
 SELECT
     m.source AS base_model, v.base_model_id, a.task, a.split, concat_ws(', ', a.scoring_rule, q.protocol) AS scoring_rule,
     a.example_limit, v.label, coalesce(v.score, v.combination) AS score, v.intervention, v.demonstration_label,
     v.sparsity, a.n_languages, a.n_items, a.n_clusters,
     a.value AS accuracy, a.baseline_value AS dense_accuracy, a.difference, a.ci_low, a.ci_high, a.p_value,
-    a.p_holm, a.p_max_t, a.n_family, a.is_primary, a.detectable_difference,
+    a.p_corrected, a.n_family, a.is_primary, a.detectable_difference,
     CASE
         WHEN d.conditional_on_one_draw THEN 'one draw'
         WHEN d.n_draws > 1 THEN d.n_draws || ' draws'
     END AS draws,
     e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
     e.difference - a.difference AS gap_change, -g.ci_high AS gap_change_ci_low, -g.ci_low AS gap_change_ci_high,
-    g.p_holm AS gap_change_p_holm, a.variant_id
+    g.p_corrected AS gap_change_p_corrected, a.variant_id
 FROM aggregates AS a
 JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
 JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id

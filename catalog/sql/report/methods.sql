@@ -52,10 +52,9 @@ WHERE test IS NOT NULL
 GROUP BY ALL
 UNION ALL
 SELECT
-    7, CASE WHEN q.is_primary THEN 'primary' ELSE 'exploratory' END, q.name,
-    CASE WHEN bool_and(q.claim = 'gain') AND bool_or(a.p_max_t IS NOT NULL) THEN 'max-T' ELSE 'Holm' END, max(a.n_family)
+    7, CASE WHEN q.is_primary THEN 'primary' ELSE 'exploratory' END, q.name, NULL, max(a.n)
 FROM questions AS q
-JOIN answers AS a ON a.question_id = q.question_id
+JOIN (SELECT question_id, count(*) AS n FROM answer_results GROUP BY question_id) AS a ON a.question_id = q.question_id
 WHERE q.is_declared
 GROUP BY q.recipe, q.criterion_id, q.is_primary, q.name
 UNION ALL

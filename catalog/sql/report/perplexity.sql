@@ -13,9 +13,11 @@
 -- column sparsity: sparsity
 -- column perplexity: perplexity [ci_low, ci_high]
 -- column ratio_to_dense: ratio to dense [ratio_low, ratio_high]
--- column p_holm: p, Holm
+-- column p_value: p
+-- column p_corrected: p, corrected
+-- column n_family: tests
 WITH ratios AS (
-    SELECT evaluation_id, exp(difference) AS ratio, exp(ci_low) AS low, exp(ci_high) AS high, p_holm
+    SELECT evaluation_id, exp(difference) AS ratio, exp(ci_low) AS low, exp(ci_high) AS high, p_value, p_corrected, n_family
     FROM comparisons_to_dense
     WHERE metric = 'perplexity' AND scale = 'log_ratio'
     QUALIFY row_number() OVER (PARTITION BY evaluation_id ORDER BY baseline_evaluation_id) = 1
@@ -25,7 +27,7 @@ SELECT
     v.intervention, v.set_kind, v.demonstration_label, v.seed, v.propagation, v.structure, v.settings, v.sparsity,
     m.value AS perplexity, m.ci_low, m.ci_high,
     coalesce(r.ratio, m.value / nullif(m.dense_value, 0)) AS ratio_to_dense,
-    r.low AS ratio_low, r.high AS ratio_high, r.p_holm, m.n,
+    r.low AS ratio_low, r.high AS ratio_high, r.p_value, r.p_corrected, r.n_family, m.n,
     m.variant_id, m.evaluation_id
 FROM measured AS m
 JOIN described_variants AS v ON v.variant_id = m.variant_id

@@ -14,7 +14,7 @@
 -- column difference: winner minus this (95 %) [ci_low, ci_high]
 -- column tested_difference: tested difference (95 %) [tested_ci_low, tested_ci_high]
 -- column p_value: p
--- column p_holm: p, Holm
+-- column p_corrected: p, corrected
 -- column verdict: verdict
 -- column dev_value: on dev
 -- column optimism: optimism (95 %) [optimism_ci_low, optimism_ci_high]

@@ -1,6 +1,6 @@
 -- sources_by_language: one row per cell of the heat maps: a method, sparsity, source of the demonstrations (a language or
 -- a pair) and language of the evaluation, with the paired difference of accuracy to dense. The interval is that of a
--- single variant; for several seeds see seed_components. n_better and n_worse count variants with p_holm < 0.05. The
+-- single variant; for several seeds see seed_components. n_better and n_worse count variants with p_corrected < 0.05. The
 -- split is test, or dev for a task that was evaluated only on dev.
 -- title: Which source language helps which language?
 -- anchor: sources
@@ -15,7 +15,7 @@ WITH compared AS (
         concat_ws(', ', e.scoring_rule, q.protocol) AS scoring_rule, e.example_limit,
         v.score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         v.demonstration_label, v.source_language, v.target_language, c.language,
-        c.variant_id, c.difference, c.ci_low, c.ci_high, c.p_holm, c.n_family, c.n, c.detectable_difference
+        c.variant_id, c.difference, c.ci_low, c.ci_high, c.p_corrected, c.n_family, c.n, c.detectable_difference
     FROM comparisons_to_dense AS c
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN base_models AS m ON m.base_model_id = v.base_model_id
@@ -32,9 +32,9 @@ SELECT
     avg(difference ORDER BY variant_id) AS difference,
     CASE WHEN count(DISTINCT variant_id) = 1 THEN max(ci_low) END AS ci_low,
     CASE WHEN count(DISTINCT variant_id) = 1 THEN max(ci_high) END AS ci_high,
-    count(DISTINCT variant_id) FILTER (WHERE p_holm < 0.05 AND difference > 0) AS n_better,
-    count(DISTINCT variant_id) FILTER (WHERE p_holm < 0.05 AND difference < 0) AS n_worse,
-    min(p_holm) AS smallest_p_holm,
+    count(DISTINCT variant_id) FILTER (WHERE p_corrected < 0.05 AND difference > 0) AS n_better,
+    count(DISTINCT variant_id) FILTER (WHERE p_corrected < 0.05 AND difference < 0) AS n_worse,
+    min(p_corrected) AS smallest_p_corrected,
     max(n_family) AS n_family,
     max(n) AS n,
     max(detectable_difference) AS detectable_difference

@@ -13,12 +13,12 @@
 -- column bleu: BLEU [bleu_low, bleu_high]
 -- column chrf: chrF [chrf_low, chrf_high]
 -- column chrf_change: chrF change [chrf_change_low, chrf_change_high]
--- column chrf_p_holm: p, Holm
+-- column chrf_p_corrected: p, corrected
 -- column exact_match: exact match [exact_match_low, exact_match_high]
 -- column exact_match_change: exact match change [exact_match_change_low, exact_match_change_high]
--- column exact_match_p_holm: p, Holm
+-- column exact_match_p_corrected: p, corrected
 WITH changes AS (
-    SELECT evaluation_id, metric, difference, ci_low, ci_high, p_holm
+    SELECT evaluation_id, metric, difference, ci_low, ci_high, p_corrected
     FROM comparisons_to_dense
     WHERE task = 'translation' AND metric IN ('chrf', 'exact_match')
     QUALIFY row_number() OVER (PARTITION BY evaluation_id, metric ORDER BY baseline_evaluation_id) = 1
@@ -36,14 +36,14 @@ SELECT
     max(c.difference) FILTER (WHERE c.metric = 'chrf') AS chrf_change,
     max(c.ci_low) FILTER (WHERE c.metric = 'chrf') AS chrf_change_low,
     max(c.ci_high) FILTER (WHERE c.metric = 'chrf') AS chrf_change_high,
-    max(c.p_holm) FILTER (WHERE c.metric = 'chrf') AS chrf_p_holm,
+    max(c.p_corrected) FILTER (WHERE c.metric = 'chrf') AS chrf_p_corrected,
     max(m.value) FILTER (WHERE m.metric = 'exact_match') AS exact_match,
     max(m.ci_low) FILTER (WHERE m.metric = 'exact_match') AS exact_match_low,
     max(m.ci_high) FILTER (WHERE m.metric = 'exact_match') AS exact_match_high,
     max(c.difference) FILTER (WHERE c.metric = 'exact_match') AS exact_match_change,
     max(c.ci_low) FILTER (WHERE c.metric = 'exact_match') AS exact_match_change_low,
     max(c.ci_high) FILTER (WHERE c.metric = 'exact_match') AS exact_match_change_high,
-    max(c.p_holm) FILTER (WHERE c.metric = 'exact_match') AS exact_match_p_holm,
+    max(c.p_corrected) FILTER (WHERE c.metric = 'exact_match') AS exact_match_p_corrected,
     max(m.n) AS n,
     m.variant_id, m.evaluation_id
 FROM measured AS m

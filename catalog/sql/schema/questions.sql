@@ -1,7 +1,8 @@
 -- questions: one row per question of a recipe, declared or exploratory: its tests are a family
 CREATE OR REPLACE TABLE questions (
     question_id VARCHAR,  -- id of the question and of the record of its answer
-    declared_after BIGINT, -- number of its evaluations that existed when it was first declared: above 0 it is exploratory; NULL if it is not declared
+    declared_after BIGINT, -- number of evaluations of its variants, task and languages with a common item that existed when it was first declared: above 0 it is exploratory; NULL if it is not declared
+    earlier_evaluation_id VARCHAR, -- id of the first of these evaluations; NULL if there are none
     is_declared BOOLEAN,  -- whether the recipe declares it; otherwise it is asked of every task
     recipe VARCHAR,       -- name of the recipe
     name VARCHAR,         -- name of the question in the recipe; empty if it is not declared

@@ -30,7 +30,7 @@ corrected AS (
         CASE WHEN p_value IS NOT NULL THEN least(1, max((n_family - place + 1) * p_value) OVER (
             PARTITION BY base_model_id, task, metric, scoring_rule, protocol_id, group_kind
             ORDER BY p_value NULLS LAST
-        )) END AS p_holm
+        )) END AS p_corrected
     FROM ranked
 )
 SELECT
@@ -69,7 +69,7 @@ SELECT
     c.ci_low AS difference_ci_low,
     c.ci_high AS difference_ci_high,
     c.p_value,
-    c.p_holm,
+    c.p_corrected,
     nullif(c.n_family, 0) AS n_family,
     c.optimism,
     c.n_shared_items,
@@ -108,7 +108,7 @@ LEFT JOIN comparisons_to_dense AS e
 -- difference: test_value minus dense_value, on the scale; 0 if the dense model is chosen
 -- difference_ci_low: lower end of the 95 % interval of difference; NULL for the dense model
 -- difference_ci_high: upper end of the 95 % interval of difference
--- p_holm: p_value after Holm's correction over the criteria of this kind for which a pruned variant is chosen
+-- p_corrected: p_value after Holm's correction over the criteria of this kind for which a pruned variant is chosen
 -- n_family: number of these criteria
 -- english_difference: change in English on test: the variant's value minus the dense model's
 -- english_ci_low: lower end of the 95 % interval of english_difference

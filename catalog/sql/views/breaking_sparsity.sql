@@ -1,6 +1,6 @@
 -- breaking_sparsity: one row per method, task, split, metric, language and way of evaluating: between which of the
 -- evaluated sparsities the method falls below its dense model. A sparsity is below if the variant is worse with
--- p_holm < 0.05, and with several seeds if every variant is. first_below is the first sparsity at which a loss is shown.
+-- p_corrected < 0.05, and with several seeds if every variant is. first_below is the first sparsity at which a loss is shown.
 -- That no loss is shown up to last_not_below is no proof that the model is not broken there: a smaller true loss than
 -- detectable_difference is often missed. Variants of one method differ in nothing but sparsity and seed.
 CREATE OR REPLACE VIEW breaking_sparsity AS
@@ -10,9 +10,9 @@ WITH levels AS (
         v.target_language, v.propagation, v.structure, v.settings, v.demonstration_label, v.shots, v.samples,
         c.task, c.split, c.metric, c.language, e.scoring_rule, e.example_limit, e.protocol_id, v.sparsity,
         count(DISTINCT c.variant_id) AS n_variants,
-        bool_and(c.change = 'loss' AND c.p_holm < 0.05) AS is_below,
+        bool_and(c.change = 'loss' AND c.p_corrected < 0.05) AS is_below,
         avg(c.difference ORDER BY c.variant_id) AS difference,
-        max(c.p_holm) AS p_holm,
+        max(c.p_corrected) AS p_corrected,
         max(c.detectable_difference) AS detectable_difference,
         max(c.n) AS n,
         max(c.n_family) AS n_family
@@ -40,7 +40,7 @@ SELECT
     coalesce(max(sparsity) FILTER (first_below IS NULL OR sparsity < first_below), 0) AS last_not_below,
     first_below,
     max(difference) FILTER (sparsity = first_below) AS difference,
-    max(p_holm) FILTER (sparsity = first_below) AS p_holm,
+    max(p_corrected) FILTER (sparsity = first_below) AS p_corrected,
     arg_max(detectable_difference, sparsity) FILTER (first_below IS NULL OR sparsity < first_below)
         AS detectable_difference,
     list(sparsity ORDER BY sparsity) AS sparsities,
@@ -53,7 +53,7 @@ GROUP BY ALL;
 -- last_not_below: largest sparsity before first_below that is not below dense; 0, the dense model, if there is none
 -- first_below: smallest evaluated sparsity that is below dense; NULL if none is
 -- difference: mean difference to dense at first_below
--- p_holm: p-value at first_below after Holm's correction over the family, the largest of several variants
+-- p_corrected: p-value at first_below after Holm's correction over the family, the largest of several variants
 -- detectable_difference: true difference at last_not_below that the first step of Holm's correction finds with a power of 80 %; NULL if that is 0
 -- sparsities: all evaluated sparsities
 -- n_not_below_after: number of larger sparsities than first_below that are not below dense: above 0 for a method that recovers

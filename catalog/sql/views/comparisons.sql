@@ -6,7 +6,7 @@
 CREATE OR REPLACE VIEW comparisons AS
 SELECT
     c.* REPLACE (CASE WHEN f.family IS NOT NULL THEN c.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, f.question_id,
+    f.family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     CASE
         WHEN c.test = 'tango' AND w.fewest_items <= c.n THEN w.fewest_items / c.n
         WHEN c.test = 'sign_flip' AND c.n_gained IS NOT NULL AND w.fewest_clusters <= c.n_clusters THEN w.fewest_clusters / c.n

@@ -8,4 +8,4 @@ ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id
 JOIN dense_values AS d ON d.evaluation_id = c.baseline_evaluation_id AND d.metric = c.metric
 JOIN variants AS v ON v.variant_id = c.variant_id AND v.base_model_id = d.base_model_id;
 -- dense_value: the dense model's value
--- p_holm: p_value after Holm's correction over the family of the comparison
+-- p_corrected: p_value after Holm's correction over the family of the comparison

@@ -12,6 +12,7 @@ FROM (
             WHEN is_primary THEN 'primary'
             WHEN NOT is_declared THEN 'exploratory: not declared'
             WHEN declared_after > 0 THEN 'exploratory: ' || declared_after || ' results existed before it was declared'
+                || coalesce(', such as evaluation ' || earlier_evaluation_id, '')
             ELSE 'exploratory: declared as such'
         END AS status
     FROM questions

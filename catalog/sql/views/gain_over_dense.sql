@@ -30,7 +30,7 @@ SELECT
     c.ci_high,
     c.p_value,
     c.interval_contradicts_p,
-    c.p_holm,
+    c.p_corrected,
     c.q_bh,
     c.family,
     c.n_family,
@@ -57,5 +57,5 @@ JOIN metrics AS m
     AND m.split = c.split
     AND m.language = c.language;
 -- dense_value: the dense model's value
--- p_holm: p_value after Holm's correction over the family of the comparison
+-- p_corrected: p_value after Holm's correction over the family of the comparison
 -- value: value of the metric; a fraction, never percent

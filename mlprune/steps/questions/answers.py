@@ -11,7 +11,6 @@ from mlprune.evaluation.inference.estimates import finite, flips_of, interval_co
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
-from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
 from mlprune.numeric.statistics.power import PairedTest, detectable_difference, fewest_changed
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
@@ -59,8 +58,7 @@ class Compared:
 def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
     """Return the rows that answer a question.
 
-    over each: differences, 95 % intervals and p-values are those of the comparisons; p_max_t is max-T over all
-    comparisons, never below p_value; p_holm and p_margin_holm are Holm's over the same family.
+    over each: differences, 95 % intervals and p-values are those of the comparisons.
     over mean: the mean of the differences with equal weights. Clusters are resampled across languages and variants:
     the contributions of a cluster are averaged over the comparisons first, and signs are flipped for the averages. With
     several seeds, `crossed_estimate` of the table of seeds and clusters: the mean over the comparisons of one seed of
@@ -68,40 +66,20 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
     have the sign-flip interval of what was not seen. If the differences are not sums, the
     error of the items is the mean of the standard errors, which is never too small.
 
-    A gain is supported if the difference is better than 0 and p_max_t (without it p_holm; over mean p_value) is below
-    5 %, a claim about a margin if p_margin_holm is.
+    P-values are not corrected: the questions of a recipe share one family, which the catalog knows (`question_tests`).
     """
-    rows = _rows_of_each(criterion, compared) if criterion.over == "each" else [_row_of_mean(criterion, compared)]
+    if criterion.over == "mean":
+        rows = [_row_of_mean(criterion, compared)]
+    else:
+        rows = [_row_of_one(part, criterion, n_tests=len(compared)) for part in compared]
     return [
         {
             "question_id": question_id,
             **row,
-            "n_family": len(rows),
             "margin": criterion.margin,
-            "is_supported": _is_supported(row, criterion),
         }
         for row in rows
     ]
-
-
-def _rows_of_each(criterion: Criterion, compared: Sequence[Compared]) -> list[Row]:
-    rows = [_row_of_one(part, criterion, n_tests=len(compared)) for part in compared]
-    p_values = [as_float(row["p_value"]) for row in rows]
-    p_max_t = _max_t([part.evidence for part in compared], p_values)
-    is_gain = criterion.claim == "gain"
-    of_margin = [None] * len(rows) if is_gain else holm([as_float(row["p_margin"]) for row in rows])
-    for row, max_t, adjusted, margin in zip(rows, p_max_t, holm(p_values), of_margin, strict=True):
-        row |= {"p_max_t": max_t, "p_holm": adjusted, "p_margin_holm": margin}
-    return rows
-
-
-def _max_t(evidence: Sequence[Evidence], p_values: Sequence[float]) -> Sequence[float | None]:
-    """Return max-T p-values, at least those of the single tests; None if a difference is not a sum over clusters."""
-    if not all(part.clusters for part in evidence):
-        return [None] * len(evidence)
-    contributions, sizes = aligned(evidence)
-    corrected = max_t_p_values(contributions, sizes.max(axis=1), flips_of(len(sizes)))
-    return [float(p_value) for p_value in np.maximum(corrected, p_values)]
 
 
 _OF_COMPARISON = (
@@ -136,7 +114,6 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
     estimate, test = _pooled(compared, seeds)
     difference, p_value, error = _described(estimate)
     interval, narrow = (estimate.interval(level) for level in (1 - ALPHA, 1 - 2 * ALPHA))
-    p_margin = _p_margin(estimate, criterion)
     n_languages, n_items = compared[0].n_languages, evidence[0].n_items
     baselines = {part.baseline_id for part in compared}
     chances = [part.chance for part in compared if part.chance is not None]
@@ -157,10 +134,7 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "p_value": p_value,
         "test": test,
         **interval_columns("ci90", narrow),
-        "p_margin": p_margin,
-        "p_max_t": None,
-        "p_holm": p_value,
-        "p_margin_holm": p_margin,
+        "p_margin": _p_margin(estimate, criterion),
         "smallest_significant": None,
         "detectable_difference": detectable_difference(error) if 0 < error < math.inf else None,
         "chance": sum(chances) / len(chances) if chances else None,
@@ -221,18 +195,6 @@ def _power_columns(criterion: Criterion, evidence: Evidence, *, n: int, n_tests:
         smallest = fewest / n if fewest <= evidence.n_clusters else None
     known = [value for value in (smallest, detectable) if value is not None]
     return {"smallest_significant": smallest, "detectable_difference": max(known) if detectable else None}
-
-
-def _is_supported(row: Row, criterion: Criterion) -> bool:
-    if criterion.claim != "gain":
-        return _is_below(row["p_margin_holm"])
-    p_value = row["p_holm"] if row["p_max_t"] is None else row["p_max_t"]
-    difference = row["difference"]
-    return isinstance(difference, float) and criterion.sign * difference > 0 and _is_below(p_value)
-
-
-def _is_below(p_value: JsonValue) -> bool:
-    return isinstance(p_value, float) and p_value < ALPHA
 
 
 class AnsweringComparison(NamedTuple):

@@ -27,11 +27,11 @@ QUESTIONS = {
     ),
     "english_cost": (
         "Change in English on the test half at sparsity 0.4, with 95 % intervals",
-        ("score", "propagation", "demonstration_label", "value", "difference", "ci_low", "ci_high", "p_holm"),
+        ("score", "propagation", "demonstration_label", "value", "difference", "ci_low", "ci_high", "p_corrected"),
     ),
     "demonstrations_compared": (
         "Translation demonstrations compared with monolingual ones: mean outside English, with 95 % intervals",
-        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_holm"),
+        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_value", "p_corrected", "n_family"),
     ),
 }
 """Built-in query -> title of its table, and the columns shown."""

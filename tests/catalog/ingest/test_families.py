@@ -58,8 +58,8 @@ def compare(
 
 
 def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:
-    """Evaluation id -> family, n_family, p_value, p_holm and q_bh."""
-    sql = "SELECT evaluation_id, family, n_family, p_value, p_holm, q_bh, is_primary FROM comparisons"
+    """Evaluation id -> family, n_family, p_value, p_corrected and q_bh."""
+    sql = "SELECT evaluation_id, family, n_family, p_value, p_corrected, q_bh, is_primary FROM comparisons"
     return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
 
 
@@ -72,23 +72,30 @@ def test_the_languages_and_variants_of_a_task_are_one_exploratory_family(connect
     assert len(names) == 1
     assert names.pop().startswith("facts test accuracy against dense #")
     p_values = [found[f"v1-l{n}-test"][3:5] for n in range(len(P_VALUES))] + [found["v2-l0-test"][3:5]]
-    assert p_values == [pytest.approx((each.p_holm, each.q_bh)) for each in expected]
+    assert p_values == [pytest.approx((each.p_corrected, each.q_bh)) for each in expected]
     assert {values[1] for values in found.values()} == {6}
     assert {values[5] for values in found.values()} == {False}
 
 
-def test_a_declared_question_is_a_family_of_its_own(connection: duckdb.DuckDBPyConnection) -> None:
+def test_only_a_primary_question_is_a_family_of_its_own(connection: duckdb.DuckDBPyConnection) -> None:
+    before = families(connection)
     question = {"question_id": "q1", "name": "wins", "task": "facts", "split": "test", "metric": "accuracy"}
     question |= {"group_kind": "language", "group_name": "l1", "claim": "gain", "over": "each", "is_primary": True}
-    later = {**question, "question_id": "q0", "name": "later", "is_primary": False}
-    insert(connection, "questions", [question, later, {**later, "question_id": "q2", "claim": "equivalent"}])
-    pairs = [{"question_id": name, "variant_id": "v1", "baseline_id": "dense"} for name in ("q0", "q1", "q2")]
-    insert(connection, "question_variants", pairs)
-    refresh(connection, changed={"questions", "question_variants"}, ids={"q0", "q1", "q2"})
+    question |= {"recipe": "r", "criterion_id": "k", "is_declared": True}
+    later = {**question, "question_id": "q0", "name": "later", "is_primary": False, "criterion_id": "l"}
+    for asked in (later, question):
+        insert(connection, "questions", [asked])
+        key = {"question_id": asked["question_id"], "variant_id": "v1", "baseline_id": "dense"}
+        insert(connection, "question_variants", [key])
+        answer = {**key, "comparison_id": "v1-l1-test", "p_value": 0.01, "difference": 0.1}
+        insert(connection, "answer_results", [answer])
+        refresh(connection, changed={"questions", "question_variants", "answer_results"}, ids={asked["question_id"]})
+        if asked is later:
+            assert families(connection) == before
     found = families(connection)
     assert found["v1-l1-test"] == ("wins #q1", 1, 0.01, 0.01, 0.01, True)
     others = corrected([p for n, p in enumerate(P_VALUES) if n != 1])
-    assert [found[f"v1-l{n}-test"][3] for n in (0, 2, 3, 4)] == [pytest.approx(each.p_holm) for each in others]
+    assert [found[f"v1-l{n}-test"][3] for n in (0, 2, 3, 4)] == [pytest.approx(each.p_corrected) for each in others]
 
 
 def test_dev_has_no_tests_once_the_task_has_a_test_split(connection: duckdb.DuckDBPyConnection) -> None:
@@ -119,7 +126,7 @@ def test_the_families_of_a_store_follow_from_its_records(catalog: Catalog, rows:
     found = {key_of(row): row for row in catalog.query("FROM comparisons WHERE split = 'test'")}
     assert found.keys() == expected.keys()
     for key, row in found.items():
-        assert (row["n_family"], row["p_holm"]) == (expected[key].n_family, expected[key].p_holm)
+        assert (row["n_family"], row["p_corrected"]) == (expected[key].n_family, expected[key].p_corrected)
         assert row["q_bh"] == pytest.approx(expected[key].q_bh)
     on_dev = catalog.query("FROM comparisons WHERE split = 'dev'")
     assert on_dev
@@ -136,31 +143,8 @@ def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Cata
     assert len(found) == len(members) > 1
     for row, values in zip(members, expected, strict=True):
         assert found[row["variant_id"]]["n_family"] == len(members)
-        assert found[row["variant_id"]]["p_holm"] == pytest.approx(values.p_holm)
+        assert found[row["variant_id"]]["p_corrected"] == pytest.approx(values.p_corrected)
         assert found[row["variant_id"]]["q_bh"] == pytest.approx(values.q_bh)
-
-
-def test_max_t_is_shown_until_the_family_grows(connection: duckdb.DuckDBPyConnection) -> None:
-    group = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all", "group_name": ""}
-    compared = {
-        **group,
-        "test": "sign_flip",
-        "baseline_id": "dense",
-        "scoring_rule": "mean",
-        "protocol_id": "p",
-        "profile": "corrected",
-    }
-    insert(connection, "aggregate_results", [{**compared, "comparison_id": "c1", "variant_id": "v1", "p_value": 0.02}])
-    question = {**group, "question_id": "q", "is_declared": False, "claim": "gain", "over": "each"}
-    insert(connection, "questions", [question])
-    answer = {"question_id": "q", "comparison_id": "c1", "variant_id": "v1", "n_family": 1, "p_max_t": 0.03}
-    insert(connection, "answers", [answer])
-    sql = "SELECT variant_id, n_family, p_max_t FROM aggregates ORDER BY variant_id"
-    refresh(connection, changed={"aggregate_results"}, ids={"c1"})
-    assert connection.execute(sql).fetchall() == [("v1", 1, 0.03)]
-    insert(connection, "aggregate_results", [{**compared, "comparison_id": "c2", "variant_id": "v2", "p_value": 0.5}])
-    refresh(connection, changed={"aggregate_results"}, ids={"c2"})
-    assert connection.execute(sql).fetchall() == [("v1", 2, None), ("v2", 2, None)]
 
 
 def test_the_aggregate_over_most_languages_counts(store: Store) -> None:
@@ -202,7 +186,7 @@ def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
         for variant_id in ("old", current.rows["comparison_results"][0]["variant_id"]):
             rows = [
                 {name: row[name] for name in (*old_columns, "baseline_id", "baseline_evaluation_id")}
-                | {"comparison_id": "@id", "variant_id": variant_id, "p_value": 1e-36, "p_holm": 1e-34}
+                | {"comparison_id": "@id", "variant_id": variant_id, "p_value": 1e-36, "p_corrected": 1e-34}
                 for row in current.rows["comparison_results"]
             ]
             own = {"of": variant_id}

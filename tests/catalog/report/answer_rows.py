@@ -6,12 +6,19 @@ from typing import Any
 def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[str, Any]:
     """One answer of a declared, primary question about gains outside English; single tests by default."""
     row: dict[str, Any] = {"question_id": "q", "base_model_id": "m", "base_model": "tiny", "name": "helps"}
-    row |= {"is_declared": True, "declared_after": 0, "is_primary": True, "variants": "translation", "against": "dense"}
+    row |= {
+        "is_declared": True,
+        "declared_after": 0,
+        "is_primary": True,
+        "earlier_evaluation_id": None,
+        "variants": "translation",
+        "against": "dense",
+    }
     row |= {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english", "group_name": ""}
     row |= {"claim": "gain", "margin": None, "over": "each", "scale": "difference", "n_family": 1, "n_variants": 1}
     row |= {"label": "wanda fr-en 0.5", "difference": difference, "ci_low": difference - 0.01}
     row |= {"ci_high": difference + 0.02, "ci90_low": difference - 0.008, "ci90_high": difference + 0.018}
-    row |= {"p_value": p_value, "p_max_t": p_value, "p_holm": p_value, "p_margin": None, "p_margin_holm": None}
+    row |= {"p_value": p_value, "p_corrected": p_value, "p_margin": None, "p_margin_corrected": None}
     row |= {"is_supported": difference > 0 and p_value < 0.05, "smallest_significant": 0.012}
     row |= {"detectable_difference": 0.02, "n_items": 150, "n_clusters": 115, "n_languages": 5, "chance": 0.174}
     row |= {"conditional_on_one_draw": True, "seeds_differ": False, "score": "wanda", "intervention": None}

@@ -49,7 +49,7 @@ def test_a_share_loses_at_most_all_of_it() -> None:
 
 def test_p_values_are_never_zero() -> None:
     assert p_text(0.0004) == "p < 0.001"
-    assert p_text(0.041, "max-T") == "p = 0.041, max-T"
+    assert p_text(0.041, "corrected") == "p = 0.041, corrected"
     assert p_text(None) == "no p-value"
 
 
@@ -90,7 +90,7 @@ def test_a_gain_is_claimed_only_if_its_corrected_test_supports_it() -> None:
     answer, sentence, tone = answer_of(rows)
     assert (answer, tone) == ("1 of 3", "good")
     assert "1 of 3 variants is significantly better than dense outside English." in sentence
-    assert "+0.050 (+0.040 to +0.070) for largest (p = 0.300, max-T), is the best of 3" in sentence
+    assert "+0.050 (+0.040 to +0.070) for largest (p = 0.300, corrected for 3 tests), is the best of 3" in sentence
 
 
 def test_without_a_significant_gain_the_sentence_says_what_could_have_been_found() -> None:
@@ -118,7 +118,7 @@ def test_a_loss_is_never_called_the_best_difference() -> None:
         assert (answer, tone) == ("none of 2", "bad")
         assert "2 of 2 are significantly worse. No estimate is a gain: all 2 are losses" in sentence
         assert f"the smallest is {smallest} (" in sentence
-        assert "for closest (p = 0.001, max-T)" in sentence
+        assert "for closest (p = 0.001, corrected for 2 tests)" in sentence
         assert "best" not in sentence
 
 
@@ -139,7 +139,7 @@ def test_the_best_ratio_is_the_lowest() -> None:
     answer, sentence, tone = answer_of(rows)
     assert (answer, tone) == ("1 of 2", "good")
     assert "1 of 2 is significantly worse. The best difference, ×0.909" in sentence
-    assert "for lower (p = 0.010, max-T)" in sentence
+    assert "for lower (p = 0.010, corrected for 2 tests)" in sentence
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_lower_is_better_for_perplexity_and_ratios_are_shown() -> None:
 
 def noninferior(difference: float, **more: object) -> dict[str, object]:
     english = {"claim": "noninferior", "margin": 0.02, "group_kind": "language", "group_name": "en"}
-    return answered(difference, p_value=1.0, **english) | {"p_margin_holm": 0.01, "is_supported": True} | more
+    return answered(difference, p_value=1.0, **english) | {"p_margin_corrected": 0.01, "is_supported": True} | more
 
 
 def test_a_loss_of_nothing_is_reported_with_its_bound() -> None:
@@ -182,7 +182,7 @@ def test_a_loss_of_nothing_is_reported_with_its_bound() -> None:
 
 
 def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:
-    lost = noninferior(-0.2, is_supported=False, p_max_t=0.001)
+    lost = noninferior(-0.2, is_supported=False, p_corrected=0.001)
     rows = family(noninferior(0.0, ci90_low=-0.0151), noninferior(0.0, ci90_low=-0.019), lost)
     answer, sentence, tone = answer_of(rows)
     assert (answer, tone) == ("2 of 3", "open")
@@ -199,21 +199,21 @@ def test_the_bounds_of_a_family_are_those_of_the_supported_variants() -> None:
 
 def equivalent(difference: float, **more: object) -> dict[str, object]:
     claim = {"claim": "equivalent", "margin": 0.02, "over": "mean", "against": "monolingual", "n_variants": 15}
-    return answered(difference, label=None, **claim) | {"p_margin_holm": 0.001, "is_supported": True} | more
+    return answered(difference, label=None, **claim) | {"p_margin_corrected": 0.001, "is_supported": True} | more
 
 
 def test_equivalence_is_reported_with_the_smallest_margin_that_the_data_support() -> None:
     answer, sentence, tone = answer_of([equivalent(-0.0039, ci90_low=-0.0106, ci90_high=0.0027)])
     assert (answer, tone) == ("less than 1.1 points", "good")
     assert "translation differs from monolingual by less than 1.1 points outside English" in sentence
-    assert "90 % interval −0.011 to +0.003), within the margin of 2.0 points: p = 0.001, TOST" in sentence
+    assert "90 % interval −0.011 to +0.003), within the margin of 2.0 points: TOST p = 0.001" in sentence
 
 
 def test_without_equivalence_no_difference_is_claimed_either_unless_its_test_finds_one() -> None:
-    unclear = equivalent(-0.0039, is_supported=False, p_margin_holm=0.3)
+    unclear = equivalent(-0.0039, is_supported=False, p_margin_corrected=0.3)
     answer, sentence, tone = answer_of([unclear])
     assert (answer, tone) == ("−0.004", "open")
     assert "not shown to differ from monolingual by less than 2.0 points" in sentence
     assert "Nor is a difference shown." in sentence
-    assert "The difference is significant (p = 0.010)" in answer_of([{**unclear, "p_value": 0.01}])[1]
+    assert "The difference is significant (p = 0.010)" in answer_of([{**unclear, "p_corrected": 0.01}])[1]
     assert answer_of(family(unclear, equivalent(0.0)))[0] == "1 of 2"

@@ -164,8 +164,8 @@ def test_half_a_matrix_has_each_pair_once_in_whatever_order_it_is_given() -> Non
 def test_a_table_has_the_headings_and_intervals_of_its_file() -> None:
     table = read_exhibit("perplexity")
     assert (table.anchor, table.title, table.query) == ("perplexity", "Perplexity", "perplexity")
-    assert list(table.columns)[-2:] == ["ratio_to_dense", "p_holm"]
-    assert table.columns["p_holm"] == "p, Holm"
+    assert list(table.columns)[-4:] == ["ratio_to_dense", "p_value", "p_corrected", "n_family"]
+    assert table.columns["p_corrected"] == "p, corrected"
     assert table.intervals["ratio_to_dense"] == ("ratio_low", "ratio_high")
 
 

@@ -33,7 +33,7 @@ def test_the_paragraph_names_models_variants_sets_tests_families_code_and_snapsh
         "monolingual (4; 2 demonstrations, 4 shots, seeds 0)",
         "Tango's score test of paired proportions",
         "together (primary, 1 test)",
-        "late (exploratory, 39 tests, Holm)",
+        "late (exploratory, 39 tests)",
         "mlprune 0.1.0 (c0ffee, CPython 3.11.7, numpy 2.4, torch 2.9)",
         f"snapshot {catalog.snapshot_id()}",
     ):
@@ -113,7 +113,7 @@ def test_means_and_changes_have_their_intervals_and_corrected_p_values(reader: R
     row = rows["wanda fr-en 0.5"]
     assert row["draws"] == "one draw"
     cells = {cell.text for cell in reader.find("td", section="outside-english")}
-    assert {number(row["difference"], signed=True), p_value(row["p_holm"]), "one draw"} <= {
+    assert {number(row["difference"], signed=True), p_value(row["p_corrected"]), "one draw"} <= {
         text.partition(" (")[0] for text in cells
     }
     changes = run_report_query(catalog, "translation_quality").rows
@@ -132,7 +132,7 @@ def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Read
         shown = values[row["evaluation_id"]]
         assert shown["ratio_to_dense"] == pytest.approx(shown["perplexity"] / row["dense_value"])
         assert shown["ratio_low"] == pytest.approx(math.exp(row["ci_low"]))
-        assert shown["p_holm"] == row["p_holm"]
+        assert shown["p_corrected"] == row["p_corrected"]
     low, high = number(shown["ratio_low"]), number(shown["ratio_high"])
     assert f"{number(shown['ratio_to_dense'])} ({low} to {high})" in {
         cell.text for cell in reader.find("td", section="perplexity")
@@ -361,4 +361,4 @@ def test_the_gap_to_english_is_split_into_the_change_in_english_and_the_change_o
     (gap,) = [row for row in catalog.query(sql) if row["variant_id"] == random["variant_id"]]
     assert random["gap_change"] == pytest.approx(-gap["difference"])
     assert (random["gap_change_ci_low"], random["gap_change_ci_high"]) == (-gap["ci_high"], -gap["ci_low"])
-    assert random["gap_change_p_holm"] == gap["p_holm"]
+    assert random["gap_change_p_corrected"] == gap["p_corrected"]

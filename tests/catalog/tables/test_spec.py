@@ -56,7 +56,7 @@ def test_a_cell_has_the_value_interval_and_corrected_p_value_of_the_catalog(cata
                 row[key] for key in ("value", "ci_low", "ci_high", "n")
             )
             of_test = key_of(tests[cell.evaluation_id]) if variant.row["score"] else None
-            assert cell.p_holm == (of_test and families[of_test].p_holm)
+            assert cell.p_corrected == (of_test and families[of_test].p_corrected)
 
 
 def test_rank_consistency_has_the_same_columns_and_no_english_column(catalog: Catalog) -> None:

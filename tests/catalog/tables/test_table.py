@@ -148,7 +148,7 @@ def test_marks_are_the_corrected_p_values_below_alpha(facts: Table) -> None:
         for place, column in enumerate(facts.columns):
             cell = row.cell(column)
             assert cell is not None
-            significant = cell.p_holm is not None and cell.p_holm < 0.5
+            significant = cell.p_corrected is not None and cell.p_corrected < 0.5
             expected = ("*" if (cell.difference or 0) > 0 else "†") if significant else ""
             assert cells[grid.n_labels + place].mark == expected
     marks = [cell.mark for cells in grid.blocks[0] for cell in cells]

@@ -36,7 +36,7 @@ SHA256 = "0123456789abcdef" * 4
         ("change", ("gain", "loss"), Kind.TEXT),
         ("achieved_sparsity", (0.5,), Kind.SETTING),
         ("p_value", (0.5,), Kind.P_VALUE),
-        ("smallest_p_holm", (0.5,), Kind.P_VALUE),
+        ("smallest_p_corrected", (0.5,), Kind.P_VALUE),
         ("q_bh", (0.5,), Kind.P_VALUE),
         ("perplexity", (0.5,), Kind.NUMBER),
         ("variant_id", (SHA256[:20], None), Kind.ID),

@@ -22,7 +22,7 @@ from mlprune.recipe import load_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.questions.asked import declarations
+from mlprune.steps.questions.declarations import declarations
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store

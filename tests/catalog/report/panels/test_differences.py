@@ -17,7 +17,11 @@ def test_marks_follow_holm_over_the_pooled_tests_of_the_variants(catalog: Catalo
     dense = {row["variant_id"] for row in rows["variants"] if row["sparsity"] == 0}
     wanted = {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english"}
     family = [row for row in rows["aggregate_results"] if wanted.items() <= row.items() and row["baseline_id"] in dense]
-    sure = [row for row, p_holm in zip(family, holm([row["p_value"] for row in family]), strict=True) if p_holm < ALPHA]
+    sure = [
+        row
+        for row, p_corrected in zip(family, holm([row["p_value"] for row in family]), strict=True)
+        if p_corrected < ALPHA
+    ]
     cells = [row for row in run_report_query(catalog, "change_to_dense").rows if row["demonstration_label"] is None]
     pooled = [row for row in cells if row["language"] == "outside_english"]
     assert {row["n_family"] for row in pooled} == {len(family)}

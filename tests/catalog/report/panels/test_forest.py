@@ -10,7 +10,7 @@ from tests.catalog.report.rows import METHOD, TASK, Rows, drawn, texts
 
 ROW: dict[str, Any] = {**TASK, **METHOD, "metric": "accuracy", "scale": "difference", "group_kind": "language"}
 ROW |= {"group_name": "fr", "intervention": None, "seed": 0, "label": "wanda fr-en 0.5", "demonstration_label": "fr-en"}
-ROW |= {"difference": -0.1, "ci_low": -0.2, "ci_high": 0.1, "p_holm": 0.5, "margin": None, "variant_id": "v"}
+ROW |= {"difference": -0.1, "ci_low": -0.2, "ci_high": 0.1, "p_corrected": 0.5, "margin": None, "variant_id": "v"}
 del ROW["is_mean_over_pairs"]
 MACRO = {**ROW, "group_kind": "outside_english", "group_name": ""}
 ENGLISH = {**ROW, "group_name": "en"}
@@ -34,9 +34,9 @@ def test_the_label_names_a_best_variant_only_if_it_is_better() -> None:
     higher, lower = (
         {**ROW, "variant_id": str(value), "label": f"v {value}", "difference": value} for value in (0.1, -0.1)
     )
-    assert label(lower, higher) == "largest gain: +0.100, v 0.1, fr, p = 0.500, Holm"
+    assert label(lower, higher) == "largest gain: +0.100, v 0.1, fr, p = 0.500, corrected"
     ratios = [{**row, "metric": "perplexity", "scale": "log_ratio"} for row in (lower, higher)]
-    assert label(*ratios) == "largest gain: ×0.905, v -0.1, fr, p = 0.500, Holm"
+    assert label(*ratios) == "largest gain: ×0.905, v -0.1, fr, p = 0.500, corrected"
     assert label(ratios[1]) == "no gain; smallest loss: ×1.105, v 0.1, fr"
     assert label({**ROW, "difference": 0.0}, lower) == "no gain"
 
@@ -49,7 +49,7 @@ def test_there_is_one_panel_for_each_sparsity() -> None:
 
 def test_significant_differences_are_opaque_and_others_pale() -> None:
     (pale,) = forest_plots([ROW])
-    (strong,) = forest_plots([{**ROW, "p_holm": 0.01}])
+    (strong,) = forest_plots([{**ROW, "p_corrected": 0.01}])
     assert "opacity: 0.42" in drawn(pale.panels[0])
     assert "opacity: 0.42" not in drawn(strong.panels[0])
 

@@ -123,7 +123,7 @@ def test_no_two_entries_of_the_legend_have_the_same_mark() -> None:
 
 CELL = {**TASK, **METHOD, "intervention": None, "method": "wanda fr-en", "shots": 4, "samples": 48, "n_variants": 1}
 CELL |= {"demonstration_label": "fr-en", "last_not_below": 0.2, "first_below": 0.3, "n_not_below_after": 0, "n": 150}
-CELL |= {"n_family": 318, "detectable_difference": 0.11, "difference": -0.2, "p_holm": 0.01}
+CELL |= {"n_family": 318, "detectable_difference": 0.11, "difference": -0.2, "p_corrected": 0.01}
 
 
 def test_the_breaking_sparsity_lies_between_the_last_that_is_not_below_and_the_first_that_is(catalog: Catalog) -> None:
@@ -132,7 +132,7 @@ def test_the_breaking_sparsity_lies_between_the_last_that_is_not_below_and_the_f
         "SELECT c.*, v.method, v.sparsity FROM changes_to_dense AS c JOIN described_variants AS v USING (variant_id) "
         "WHERE c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND NOT v.is_dense"
     ):
-        is_below = row["change"] == "loss" and row["p_holm"] < 0.05
+        is_below = row["change"] == "loss" and row["p_corrected"] < 0.05
         curves.setdefault((row["method"], row["language"]), {}).setdefault(row["sparsity"], []).append(is_below)
     shown = run_report_query(catalog, "breaking_sparsity").rows
     assert len(shown) == len(curves)
@@ -199,7 +199,7 @@ def test_a_cell_is_the_paired_difference_of_the_variants_that_read_a_source(cata
     assert cell["n_variants"] == 1
     assert cell["difference"] == pytest.approx(compared["difference"])
     assert (cell["ci_low"], cell["ci_high"]) == (compared["ci_low"], compared["ci_high"])
-    assert cell["n_better"] == int(compared["p_holm"] < 0.05 and compared["difference"] > 0)
+    assert cell["n_better"] == int(compared["p_corrected"] < 0.05 and compared["difference"] > 0)
     assert not [row for row in answer_rows if row["score"] in ("random", "magnitude")]
 
 

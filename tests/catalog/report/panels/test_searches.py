@@ -21,7 +21,7 @@ FINAL |= {
     "tested_scale": "difference",
     "n_tests": 2,
 }
-FINAL |= {"tested_difference": 0.03, "tested_ci_low": -0.01, "tested_ci_high": 0.07, "p_holm": 0.2}
+FINAL |= {"tested_difference": 0.03, "tested_ci_low": -0.01, "tested_ci_high": 0.07, "p_corrected": 0.2}
 
 
 def trial(number: int, **changes: Any) -> dict[str, Any]:
@@ -84,14 +84,14 @@ def test_the_front_has_the_variants_that_none_beats_in_english_and_the_others(ca
 )
 def test_a_sentence_follows_from_the_verdict_and_not_from_the_difference(verdict: str, text: str) -> None:
     sentence = verdict_sentence(
-        [{**FINAL, "role": "winner", "verdict": None, "p_holm": None}, {**FINAL, "verdict": verdict}]
+        [{**FINAL, "role": "winner", "verdict": None, "p_corrected": None}, {**FINAL, "verdict": verdict}]
     )
     assert sentence.startswith(f"On test outside English (accuracy), the winner of blocks {text}")
     assert sentence.endswith("; p is corrected over 2 comparators by Holm's method.")
 
 
 def test_without_a_test_nothing_is_said_about_a_difference() -> None:
-    rows: Rows = {"one": [{**FINAL, "verdict": "no test", "p_holm": None, "tested_difference": 0.5}]}
+    rows: Rows = {"one": [{**FINAL, "verdict": "no test", "p_corrected": None, "tested_difference": 0.5}]}
     assert verdict_sentence(rows["one"]) == "blocks: no test compares the winner with another variant."
-    same = verdict_sentence([{**FINAL, "verdict": "the same variant", "p_holm": None}])
+    same = verdict_sentence([{**FINAL, "verdict": "the same variant", "p_corrected": None}])
     assert same.endswith("It is the same variant as uniform.")

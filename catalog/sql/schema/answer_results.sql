@@ -1,5 +1,5 @@
--- answers: one row per question and variant, or per question about the mean of all variants: the paired difference and whether it supports the claim
-CREATE OR REPLACE TABLE answers (
+-- answer_results: one row per question and variant, or per question about the mean of all variants: the paired difference and its tests; the view answers has their corrected p-values
+CREATE OR REPLACE TABLE answer_results (
     question_id VARCHAR,              -- id of the question and of its answer's record
     comparison_id VARCHAR,            -- record of the comparison; empty for the mean of all variants
     variant_id VARCHAR,               -- -> variants: the variant; NULL for the mean of all variants
@@ -19,13 +19,8 @@ CREATE OR REPLACE TABLE answers (
     standard_error DOUBLE,            -- standard error of the difference
     p_value DOUBLE,                   -- two-sided p-value of no difference, without correction for other tests
     test VARCHAR,                     -- method of p_value
-    p_max_t DOUBLE,                   -- p_value corrected for the family by max-T with sign flips; NULL if the difference is not a sum over clusters, as for worst, and for the mean
-    p_holm DOUBLE,                    -- p_value after Holm's correction over the family
-    n_family BIGINT,                  -- number of tests in the family: the variants of the question
     margin DOUBLE,                    -- margin of the claim; NULL for a gain
     p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
-    p_margin_holm DOUBLE,             -- p_margin after Holm's correction over the family
-    is_supported BOOLEAN,             -- whether the claim is supported at 5 % after correction; if not, nothing is shown
     smallest_significant DOUBLE,      -- smallest difference that can pass the first test of Holm's correction in this family, if all changes go in one direction; NULL unless items are right or wrong, and for the mean
     detectable_difference DOUBLE,     -- true difference that is found with a power of 80 % in this family, given the standard error; NULL if nothing changed
     chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one

@@ -1,0 +1,67 @@
+-- answers: one row per question and variant, or per question about the mean of all variants: the paired difference, its
+-- p-value corrected over the family of its test, and whether it supports the claim. Only primary questions support claims:
+-- their p-values are corrected over all primary questions of the recipe; of several recipes, the largest counts. The
+-- difference of an exploratory question has the family that its comparison has in comparisons or aggregates; means over
+-- variants and margins that are exploratory have none.
+CREATE OR REPLACE VIEW answers AS
+WITH own AS (
+    SELECT
+        question_id, comparison_id, max(n_tests) AS n_tests, max(n_questions) AS n_questions,
+        max(n_family) AS n_family, max(p_corrected) AS p_corrected
+    FROM question_tests
+    WHERE language = ''
+    GROUP BY question_id, comparison_id
+),
+compared AS (
+    SELECT
+        r.variant_id, r.baseline_id, r.task, r.split, r.metric, 'language' AS group_kind, r.language AS group_name,
+        r.p_value, f.n_family, f.p_corrected
+    FROM comparison_families AS f
+    JOIN comparison_results AS r
+        ON r.evaluation_id = f.evaluation_id AND r.baseline_evaluation_id = f.baseline_evaluation_id
+        AND r.metric = f.metric AND r.task = f.task AND r.split = f.split
+    UNION ALL
+    SELECT
+        r.variant_id, r.baseline_id, r.task, r.split, r.metric, r.group_kind, r.group_name,
+        r.p_value, f.n_family, f.p_corrected
+    FROM aggregate_families AS f
+    JOIN aggregate_results AS r
+        ON r.comparison_id = f.comparison_id AND r.metric = f.metric AND r.group_kind = f.group_kind
+        AND r.group_name = f.group_name
+),
+corrected AS (
+    SELECT * EXCLUDE (n_family, p_corrected), max(n_family) AS n_family, max(p_corrected) AS p_corrected
+    FROM compared
+    WHERE p_value IS NOT NULL
+    GROUP BY ALL
+),
+directions AS (
+    SELECT metric, bool_and(higher_is_better) AS higher_is_better
+    FROM metrics
+    GROUP BY metric
+)
+SELECT
+    a.*,
+    o.n_tests,
+    o.n_questions,
+    CASE WHEN o.p_corrected IS NOT NULL THEN o.n_family WHEN q.claim = 'gain' THEN c.n_family END AS n_family,
+    CASE WHEN q.claim = 'gain' THEN coalesce(o.p_corrected, c.p_corrected) ELSE c.p_corrected END AS p_corrected,
+    CASE WHEN q.claim <> 'gain' THEN o.p_corrected END AS p_margin_corrected,
+    coalesce(
+        o.p_corrected < 0.05
+        AND (q.claim <> 'gain' OR CASE WHEN d.higher_is_better THEN a.difference > 0 ELSE a.difference < 0 END),
+        false
+    ) AS is_supported
+FROM answer_results AS a
+JOIN questions AS q ON q.question_id = a.question_id
+LEFT JOIN own AS o ON o.question_id = a.question_id AND o.comparison_id = a.comparison_id
+LEFT JOIN corrected AS c
+    ON c.variant_id = a.variant_id AND c.baseline_id = a.baseline_id AND c.task = q.task AND c.split = q.split
+    AND c.metric = q.metric AND c.group_kind = q.group_kind AND c.group_name = q.group_name AND c.p_value = a.p_value
+LEFT JOIN directions AS d ON d.metric = q.metric;
+-- n_tests: number of tests of the question; NULL unless it is primary
+-- n_questions: number of primary questions of the recipe, which share the level of 5 %; NULL unless it is primary
+-- n_family: n_tests times n_questions: the smallest p-value is compared with 0.05 divided by it. Of the difference of an exploratory question the number of tests in the family; NULL if it is in none
+-- p_corrected: p_value after correction over the family; NULL without one
+-- p_margin_corrected: p_margin after correction over the family; NULL for a gain, and unless the question is primary
+-- is_supported: whether the question is primary and its claim is supported at 5 % after correction; if not, nothing is shown

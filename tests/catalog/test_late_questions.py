@@ -1,0 +1,103 @@
+"""Someone who has seen the results and then declares a question: nothing is gained, from the recipe to the catalog."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.store import Catalog
+from mlprune.plan import Plan, build_plan
+from mlprune.recipe import parse_recipe
+from mlprune.steps.questions.declarations import declarations
+from mlprune.store.store import Store
+from tests.tiny_recipes import copy_of, run_jobs, tiny_recipe
+
+FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en", "fr", "sw"], "limit": 6}
+RANDOM: dict[str, Any] = {"score": "random", "sparsity": 0.5}
+PICKED: dict[str, Any] = {"name": "picked", "variants": "picked", "task": "facts", "languages": "sw"}
+
+
+def plan_of(folder: Path, *questions: dict[str, Any], facts: dict[str, Any] | None = None) -> Plan:
+    """A recipe with three random variants, of which one is the entry `picked`."""
+    variants = [{**RANDOM, "name": "random", "seed": [0, 2]}, {**RANDOM, "name": "picked", "seed": 1}]
+    recipe = {**tiny_recipe(), "demonstrations": [], "variants": variants, "evaluations": [facts or FACTS]}
+    return build_plan(parse_recipe({**recipe, "questions": list(questions)}, folder=folder))
+
+
+def run(plan: Plan, store: Store) -> None:
+    store.write_record(plan.record_with(declarations(plan.questions, store)))
+    run_jobs(plan.jobs, store, model=plan.model)
+
+
+@pytest.fixture(scope="module")
+def looked_at(tiny_inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store whose results are known before a question is declared."""
+    store = Store(tmp_path_factory.mktemp("late") / "store")
+    run(plan_of(tiny_inputs), store)
+    return store
+
+
+def comparisons(catalog: Catalog) -> list[dict[str, Any]]:
+    return catalog.query("SELECT * FROM comparisons ORDER BY evaluation_id, baseline_evaluation_id, metric")
+
+
+@pytest.mark.parametrize("claim", [{}, {"claim": "noninferior", "margin": 0.5}], ids=["gain", "margin"])
+def test_a_question_that_is_declared_after_looking_changes_no_family(
+    tiny_inputs: Path, looked_at: Store, tmp_path: Path, claim: dict[str, Any]
+) -> None:
+    store = copy_of(looked_at, tmp_path / "store")
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        before = comparisons(catalog)
+        run(plan_of(tiny_inputs, {**PICKED, **claim}), store)
+        catalog.fold()
+        assert comparisons(catalog) == before
+        (question,) = catalog.query("FROM described_questions WHERE is_declared")
+        (answer,) = catalog.query("FROM answers WHERE question_id = $id", {"id": question["question_id"]})
+    assert (question["is_primary"], question["declared_after"]) == (False, 1)
+    assert question["earlier_evaluation_id"] in question["status"]
+    key = {"evaluation_id": question["earlier_evaluation_id"], "metric": "accuracy"}
+    (looked,) = (row for row in before if key.items() <= row.items())
+    assert (looked["language"], looked["variant_id"]) == ("sw", answer["variant_id"])
+    assert (answer["p_corrected"], answer["is_supported"]) == (looked["p_corrected"], False)
+    assert answer["p_margin_corrected"] is None
+    assert looked["n_family"] == 9
+
+
+@pytest.mark.parametrize(
+    ("question", "facts"),
+    [
+        (PICKED, {**FACTS, "limit": 7}),
+        ({**PICKED, "name": "other"}, {**FACTS, "limit": 7, "languages": ["sw", "fr"]}),
+        ({**PICKED, "languages": "outside_english"}, {**FACTS, "rule": "candidate_sum"}),
+    ],
+    ids=["one more item", "another name and evaluation", "another rule"],
+)
+def test_a_small_change_makes_no_question_primary(
+    tiny_inputs: Path, looked_at: Store, tmp_path: Path, question: dict[str, Any], facts: dict[str, Any]
+) -> None:
+    store = copy_of(looked_at, tmp_path / "store")
+    run(plan_of(tiny_inputs, question, facts=facts), store)
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        (declared,) = catalog.query("FROM described_questions WHERE is_declared")
+        assert declared["status"].startswith("exploratory: ")
+        assert catalog.query("FROM comparisons WHERE is_primary") == []
+        assert catalog.query("FROM aggregates WHERE is_primary") == []
+        assert catalog.query("FROM answers WHERE is_supported") == []
+
+
+def test_a_question_that_is_declared_in_time_is_a_family_of_its_own(tiny_inputs: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    plan = plan_of(tiny_inputs, {**PICKED, "languages": "outside_english"})
+    run(plan, store)
+    run(plan, store)
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        rows = catalog.query("FROM comparisons WHERE is_primary ORDER BY language")
+        (mean,) = catalog.query("FROM aggregates WHERE is_primary")
+        with Catalog.in_memory(store) as rebuilt:
+            assert rebuilt.fingerprints() == catalog.fingerprints()
+    assert [row["language"] for row in rows] == ["fr", "sw"]
+    assert (mean["p_corrected"], mean["n_family"]) == (mean["p_value"], 1)
+    assert all(row["p_corrected"] >= max(mean["p_value"], row["p_value"]) for row in rows)
