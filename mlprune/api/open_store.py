@@ -56,7 +56,7 @@ class Variant:
 
     def predictions(self, **filters: Value) -> Relation:
         """Return its predictions in the one evaluation that filters select; see `OpenStore.predictions`."""
-        return self.store.predictions(variant_id=self.id, **filters)
+        return self.store.predictions(None, variant_id=self.id, **filters)
 
     def load(
         self,

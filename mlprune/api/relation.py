@@ -244,8 +244,8 @@ class Relation:
     @overload
     def __getitem__(self, key: int) -> Row: ...
     @overload
-    def __getitem__(self, key: "slice | Sequence[str]") -> "Relation": ...
-    def __getitem__(self, key: "str | int | slice | Sequence[str]") -> "list[Value] | Row | Relation":
+    def __getitem__(self, key: slice | list[str] | tuple[str, ...]) -> "Relation": ...
+    def __getitem__(self, key: str | int | slice | list[str] | tuple[str, ...]) -> "list[Value] | Row | Relation":
         """Return the values of a column, a row, or a relation of a slice of the rows or of a list of columns.
 
         Raises:
