@@ -26,6 +26,8 @@ MAX_TEXT = 200
 """Characters of a value that a notebook shows."""
 DIGITS = 4
 """Significant digits of a number."""
+PADDING = "padding:0 0.5em"
+"""Style of a cell; some notebooks set no space between columns."""
 
 
 def table_html(
@@ -43,7 +45,7 @@ def table_html(
         n_rows: number of all rows.
         more: columns that are not shown.
     """
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns) if rows else ""
+    head = "".join(f'<th style="{PADDING}">{escape(column)}</th>' for column in columns) if rows else ""
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     shown = f"{len(rows)} of {n_rows:,} rows" if len(rows) < n_rows else f"{n_rows:,} row{'s' if n_rows != 1 else ''}"
     lines = "".join(f"<p>{escape(_visible(note))}</p>" for note in (shown, *notes))
@@ -63,14 +65,14 @@ def facts_html(title: str, facts: Sequence[tuple[str, object]]) -> str:
 
 def _cell(value: object) -> str:
     if value is None:
-        return "<td></td>"
+        return f'<td style="{PADDING}"></td>'
     if isinstance(value, float):
-        return f'<td style="text-align:right">{value:.{DIGITS}g}</td>'
+        return f'<td style="{PADDING};text-align:right">{value:.{DIGITS}g}</td>'
     if isinstance(value, int) and not isinstance(value, bool):
-        return f'<td style="text-align:right">{value}</td>'
+        return f'<td style="{PADDING};text-align:right">{value}</td>'
     text = str(value)
     shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
-    return f"<td>{escape(_visible(shown))}</td>"
+    return f'<td style="{PADDING}">{escape(_visible(shown))}</td>'
 
 
 def _visible(text: str) -> str:
