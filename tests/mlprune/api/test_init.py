@@ -2,6 +2,7 @@
 
 import inspect
 import pydoc
+import re
 import subprocess
 import sys
 import types
@@ -56,6 +57,8 @@ def test_the_package_plan_can_be_called_and_stays_a_package(tiny_inputs: Path, t
     assert isinstance(mlprune.plan, types.ModuleType)
     assert callable(mlprune.plan.build_plan)
     assert {"open", "plan", "run"} <= set(dir(mlprune))
+    stub = (ROOT / "mlprune" / "__init__.pyi").read_text("utf-8")
+    assert set(re.findall(r"import (\w+) as \1\b", stub)) == {"open", "plan", "run"}
     with pytest.raises(AttributeError, match="opem"):
         mlprune.opem  # noqa: B018
     assert inspect.signature(mlprune.plan) == inspect.signature(mlprune.api.plan)
