@@ -137,9 +137,9 @@ def _value_columns(measured: RankConsistency) -> dict[str, JsonValue]:
         "chance": measured.chance,
         "corrected": None if corrected is None else corrected.value,
         **interval_columns("corrected_ci", None if corrected is None else corrected.interval),
-        "permutation_baseline": measured.expected,
-        "excess": measured.excess.value,
-        **interval_columns("excess_ci", measured.excess.interval),
+        "expected": measured.expected,
+        "above_expected": measured.above_expected.value,
+        **interval_columns("above_expected_ci", measured.above_expected.interval),
     }
 
 

@@ -29,7 +29,7 @@ HASHES = {
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
     6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
-    8: "fde8bfdc8cbcc85fc0e75208c5b5a8a7f468a52f6cee6911ec8dce2bab946b4b",
+    8: "45a3b9bfe409256c3904f4662802606167d19d8d37b08c54e169a38ca22ee5f6",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""
