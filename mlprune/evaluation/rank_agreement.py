@@ -15,6 +15,7 @@ import numpy as np
 
 from mlprune.evaluation.inference.estimates import flips_of, resamples_of
 from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS
 from mlprune.numeric.evaluation.metrics import Array
 from mlprune.numeric.evaluation.rank_correlation import (
     Indices,
@@ -70,12 +71,12 @@ class LanguageRankings:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two languages on the items that both have with as many candidates."""
+    """Agreement of two languages on the items that both have with the same right candidate of as many."""
 
     first: LanguageRankings
     second: LanguageRankings
     n_skipped: int
-    """Number of common items that are left out because their numbers of candidates differ."""
+    """Number of common ids that are left out because the right candidates or the numbers of candidates differ."""
     values: Array
     """[items] RankC."""
 
@@ -103,14 +104,21 @@ class Agreement:
 
 
 def agreement(first: LanguageRankings, second: LanguageRankings) -> Agreement:
-    """Compare two languages on their common items, in the order of the first."""
+    """Compare two languages on their common items, in the order of the first.
+
+    The same id with another right candidate is another item. If that is so for more than 5 % of the common ids, they
+    are numbers of different items, such as rows of files of which some were left out, and no item is common.
+    """
     rows = {name: row for row, name in enumerate(second.example_ids)}
     common = [(row, rows[name]) for row, name in enumerate(first.example_ids) if name in rows]
-    sizes = (first.rankings.sizes, second.rankings.sizes)
-    kept = [(a, b) for a, b in common if sizes[0][a] == sizes[1][b]]
-    pairs = np.array(kept, dtype=np.int64).reshape(-1, 2)
-    one, other = first.take(pairs[:, 0]), second.take(pairs[:, 1])
-    return Agreement(one, other, len(common) - len(kept), item_consistency(one.rankings, other.rankings))
+    a, b = np.array(common, dtype=np.int64).reshape(-1, 2).T
+    is_as_long = first.rankings.sizes[a] == second.rankings.sizes[b]
+    is_same_answer = first.gold[a] == second.gold[b]
+    n_other = np.count_nonzero(is_as_long & ~is_same_answer)
+    is_kept = is_as_long & is_same_answer & (n_other <= MOST_OTHER_ANSWERS * len(common))
+    one, other = first.take(a[is_kept]), second.take(b[is_kept])
+    n_skipped = len(common) - len(one.example_ids)
+    return Agreement(one, other, n_skipped, item_consistency(one.rankings, other.rankings))
 
 
 @lru_cache(maxsize=4)

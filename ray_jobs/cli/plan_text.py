@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlprune.counted import counted
+from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hub import format_size
+from mlprune.languages import pair_languages
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.pending import RetiredFiles, find_retired
 from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.resources.node_capacity import GIB, Node
 from mlprune.plan.resources.search_costs import search_costs, sensitivity_costs
-from mlprune.recipe import Recipe
+from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import corpus_ref, open_corpus
@@ -224,7 +226,7 @@ def _corpus_lines(recipe: Recipe) -> list[str]:
 
 
 def _warnings(recipe: Recipe) -> list[str]:
-    """One line per score that ignores keys of its entries."""
+    """One line per score that ignores keys of its entries, and per task whose halves share clusters."""
     ignored: dict[str, set[str]] = {}
     for entry in recipe.variants:
         if entry.score is not None and entry.ignored_keys:
@@ -232,7 +234,30 @@ def _warnings(recipe: Recipe) -> list[str]:
     return [
         f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
         for score, keys in ignored.items()
+    ] + [
+        f"warning: the halves dev and test of {task} share clusters, so a choice on dev has seen parts of test; "
+        "split_by: clusters separates them"
+        for task in _tasks_with_shared_clusters(recipe)
     ]
+
+
+def _tasks_with_shared_clusters(recipe: Recipe) -> list[str]:
+    """Return the tasks with both halves of a corpus that has clusters, if a half is drawn from the items."""
+    entries: dict[str, list[EvaluationConfig]] = {}
+    for entry in recipe.evaluations:
+        if entry.path == CORPUS and (entry.task == "facts" or _has_documents(recipe, entry)):
+            entries.setdefault(entry.task, []).append(entry)
+    return [
+        task
+        for task, of_task in entries.items()
+        if len({entry.split for entry in of_task}) > 1 and any(entry.split_by == "items" for entry in of_task)
+    ]
+
+
+def _has_documents(recipe: Recipe, entry: EvaluationConfig) -> bool:
+    """Whether the recipe's corpus states the documents of its sentences."""
+    language = (*entry.languages, *(pair_languages(pair)[0] for pair in entry.pairs))[0]
+    return bool(open_corpus(corpus_ref(recipe)).documents(language))
 
 
 def processor_lines(processors: Mapping[str, int]) -> list[str]:

@@ -7,7 +7,7 @@ CREATE OR REPLACE TABLE rank_consistency (
     reference_language VARCHAR,       -- language it is compared with
     split VARCHAR,                    -- dev or test
     n_items BIGINT,                   -- number of items that both languages share
-    n_skipped BIGINT,                 -- number of shared items that were skipped because their candidate counts differ
+    n_skipped BIGINT,                 -- number of shared ids that were skipped because their right candidates or candidate counts differ
     n_clusters BIGINT,                -- number of clusters of the items
     value DOUBLE,                     -- RankC, in [0, 1]; 1 means equal rankings of all items
     ci_low DOUBLE,                    -- lower end of the 95 % interval of value (BCa over clusters); NULL for a single cluster

@@ -40,6 +40,22 @@ def test_languages_are_matched_by_example_and_items_of_other_sizes_are_counted()
     assert agreed.chances.round(3).tolist() == [0.634, 0.634]
 
 
+def test_the_same_id_with_another_right_candidate_is_another_item() -> None:
+    items = {str(item): [0.0, 1.0] for item in range(40)}
+    gold = [item % 2 for item in range(40)]
+    corrected = [*gold[:38], 1 - gold[38], 1 - gold[39]]
+    agreed = agreement(language(items, gold=gold), language(items, gold=corrected))
+    assert (len(agreed.values), agreed.n_skipped) == (38, 2)
+
+
+def test_numbers_of_different_items_are_not_paired_even_where_the_answers_happen_to_agree() -> None:
+    """A file lacks its first row, so that all numbers name the next item."""
+    gold = np.random.default_rng(0).integers(0, 3, 41).tolist()
+    first, second = ({str(item): [0.0, 1.0, 2.0] for item in range(n)} for n in (41, 40))
+    agreed = agreement(language(first, gold=gold), language(second, gold=gold[1:]))
+    assert (len(agreed.values), agreed.n_skipped) == (0, 40)
+
+
 def test_agreement_on_wrong_answers() -> None:
     first = language({"right": [3.0, 1.0, 0.0], "same": [0.0, 3.0, 1.0], "other": [0.0, 3.0, 1.0]})
     second = language({"right": [0.0, 1.0, 3.0], "same": [0.0, 4.0, 3.0], "other": [0.0, 1.0, 3.0]})

@@ -13,15 +13,26 @@ from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS
 from mlprune.numeric.statistics.clusters import Interval
+from mlprune.steps.evaluate.results import on_shared_items
+from mlprune.steps.tasks.task_spec import TaskSpec
 from tests.example_predictions import with_scores
 from tests.plain_inference import answers
 from tests.refusals import refused
 
 
 def test_predictions_about_other_items_cannot_be_compared() -> None:
-    with refused(ShapeError, expected="2", got="no more examples") as caught:
+    with refused(ShapeError, index=2, got="no more examples"):
         compare((METRICS["accuracy"],), answers([1, 0, 1]), answers([1, 0]))
-    assert caught.value.context == {"index": 2, "expected": "2", "got": "no more examples"}
+
+
+def test_the_same_id_with_another_right_answer_is_another_item() -> None:
+    first = answers([1, 0, 1])
+    second = replace(first, gold=1 - first.gold)
+    with refused(ShapeError, index=0):
+        compare((METRICS["accuracy"],), first, second)
+    partly = replace(first, gold=np.concatenate([first.gold[:2], 1 - first.gold[2:]]))
+    task = TaskSpec("xnli", "fr", "test", longer="skip")
+    assert [side.example_ids for side in on_shared_items(task, first, partly)] == [first.example_ids[:2]] * 2
 
 
 def test_a_metric_of_no_items_is_an_error() -> None:

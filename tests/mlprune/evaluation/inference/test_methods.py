@@ -228,7 +228,8 @@ def drawn(seed: int, n: int = 60) -> Predictions:
     rng = np.random.default_rng(seed)
     odds = rng.uniform(0.1, 2.0, n)
     right = rng.uniform(size=n) < 1 / (1 + np.exp(-odds))
-    return with_scores([[0.0, -float(value)] for value in odds], [0 if one else 1 for one in right])
+    scores = np.stack([np.where(right, 0.0, -odds), np.where(right, -odds, 0.0)], axis=1)
+    return with_scores(scores.tolist(), [0] * n)
 
 
 def corrected(predictions: Predictions) -> CorrectedEstimate:
