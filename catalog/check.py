@@ -28,26 +28,12 @@ from catalog.ingest.record_rows import row_problems
 from catalog.ingest.table_files import foreign_keys, macros, views
 from catalog.sql_files import statement
 from catalog.store import Catalog, rebuild
+from mlprune import errors
 from mlprune.counted import counted
-from mlprune.errors import (
-    BadInputError,
-    DamagedArtefactError,
-    DamagedRecordError,
-    ModelError,
-    QueryError,
-    RetiredArtefactError,
-    StoreError,
-)
 from mlprune.json_values import as_str
 from mlprune.steps.inputs import find_base_model
+from mlprune.steps.rescore import verify
 from mlprune.steps.rescore.stored_jobs import WITH_WEIGHTS
-from mlprune.steps.rescore.verify import (
-    RECHECKED_KINDS,
-    Recheck,
-    has_masks_to_rebuild,
-    is_rechecked,
-    rebuilt_masks_differ,
-)
 from mlprune.store.parquet import n_rows_of
 from mlprune.store.record_kinds import ARTEFACT_FOLDERS
 from mlprune.store.records import Artefact, Record, RecordKey, one_line, record_path
@@ -116,7 +102,7 @@ def _read_record(store: Store, kind: str, record_id: str, *, damages: list[Damag
     """Read a record; a damaged one is reported and not moved to the quarantine."""
     try:
         return store.peek_record(kind, record_id)
-    except DamagedRecordError as err:
+    except errors.DamagedRecordError as err:
         damages.append(Damage(f"the record is damaged: {err.context['reason']}", record_path(kind, record_id)))
     except OSError as err:
         damages.append(Damage(f"the record cannot be read: {err}", record_path(kind, record_id)))
@@ -151,9 +137,9 @@ def _differing_copies(store: Store, kind: str, record_id: str, *, segments: tupl
 def _artefact_damages(store: Store, artefact: Artefact) -> Iterator[Damage]:
     try:
         data = store.read_bytes(artefact)
-    except RetiredArtefactError:
+    except errors.RetiredArtefactError:
         return
-    except DamagedArtefactError as err:
+    except errors.DamagedArtefactError as err:
         context = err.context
         yield Damage(err.message, artefact.path, str(context.get("expected", "")), str(context.get("got", "")))
         return
@@ -237,7 +223,7 @@ def _view_damages(catalog: Catalog) -> Iterator[Damage]:
     for view in (*views(), *(f"{name}('')" for name in macros())):
         try:
             catalog.select(statement("fold", "count_view", view=view))
-        except QueryError as err:
+        except errors.QueryError as err:
             yield Damage("the view cannot be queried", view, got=str(err))
 
 
@@ -247,7 +233,7 @@ MOST_NAMED = 5
 
 def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
     """Return the function that finds out what is wrong with a record of a store that is merged into another one."""
-    recheck = Recheck(other, _no_model)
+    recheck = verify.Recheck(other, _no_model)
 
     def examine(_: Store, record: Record) -> Iterator[str]:
         """Yield foreign or duplicated rows, and values that contradict the files and records they follow from.
@@ -259,20 +245,20 @@ def examination(other: Store) -> Callable[[Store, Record], Iterable[str]]:
             return
         try:
             yield from recheck.contradictions(record)
-        except RetiredArtefactError:
+        except errors.RetiredArtefactError:
             return
-        except StoreError as err:
+        except errors.StoreError as err:
             yield f"it cannot be computed again: {err}"
 
     return examine
 
 
 def _no_model(base_model_id: str) -> Path:
-    raise BadInputError("a merge reads no weights", base_model_id=base_model_id)
+    raise errors.BadInputError("a merge reads no weights", base_model_id=base_model_id)
 
 
 def deep_check(
-    store: Store, *, sample: int | None = None, seed: int = 0, kinds: Sequence[str] = RECHECKED_KINDS
+    store: Store, *, sample: int | None = None, seed: int = 0, kinds: Sequence[str] = verify.RECHECKED_KINDS
 ) -> tuple[list[Damage], list[str]]:
     """Compute results again, and compare them with their records.
 
@@ -290,20 +276,20 @@ def deep_check(
     unchecked: dict[str, list[str]] = {}
     earlier: Counter[str] = Counter()
     models = _Models(store)
-    recheck = Recheck(store, models.folder)
+    recheck = verify.Recheck(store, models.folder)
     for name in names:
         record = store.read_record(*name)
         if record is None:
             continue
-        if not is_rechecked(record):
+        if not verify.is_rechecked(record):
             earlier[record.kind] += 1
             continue
         try:
             problems = recheck.contradictions(record)
-            if not problems and has_masks_to_rebuild(record):
-                difference = rebuilt_masks_differ(store, record, models.folder(record.parent("base_model")))
+            if not problems and verify.has_masks_to_rebuild(record):
+                difference = verify.rebuilt_masks_differ(store, record, models.folder(record.parent("base_model")))
                 problems = [] if difference is None else [difference]
-        except (BadInputError, DamagedArtefactError, ModelError, StoreError) as err:
+        except (errors.BadInputError, errors.DamagedArtefactError, errors.ModelError, errors.StoreError) as err:
             unchecked.setdefault(str(err), []).append(record.path)
         else:
             damages += [Damage(problem, record.path, is_wrong_content=True) for problem in problems]
@@ -331,7 +317,7 @@ class _Models:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._folders: dict[str, Path | BadInputError] = {}
+        self._folders: dict[str, Path | errors.BadInputError] = {}
 
     def folder(self, base_model_id: str) -> Path:
         """Return the folder of a base model.
@@ -342,10 +328,10 @@ class _Models:
         if base_model_id not in self._folders:
             try:
                 self._folders[base_model_id] = find_base_model(self._store, base_model_id)
-            except BadInputError as err:
+            except errors.BadInputError as err:
                 self._folders[base_model_id] = err
         folder = self._folders[base_model_id]
-        if isinstance(folder, BadInputError):
+        if isinstance(folder, errors.BadInputError):
             raise folder
         return folder
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog.results import QueryResult, Row
+from catalog.results import QueryResult, Row, visible
 from catalog.sql_files import (
     NamedQuery,
     ParameterValue,
@@ -21,7 +21,6 @@ from catalog.store import Catalog
 from catalog.store.item_answers import ArrowTable
 from catalog.terminal import SHORT_ID
 from catalog.terminal.result_table import render
-from catalog.visible_text import visible
 from mlprune.counted import counted
 from mlprune.errors import QueryError, unknown
 
@@ -94,7 +93,7 @@ def store_defaults(
     """
     if not any(name in values and name not in given for name in FOLLOWS_STORE):
         return {}
-    stored = (_ranked(catalog) if is_ranking else []) or _evaluated(catalog)
+    stored = ([*catalog.query(statement("parameters", "ranked"))] if is_ranking else []) or _evaluated(catalog)
     rows = _matching(stored, {name: values[name] for name in given if name in values})
     if "task" not in given:
         rows = _matching(rows, {"metric": values.get("metric")}) or rows
@@ -153,10 +152,6 @@ def _format(values: Mapping[str, ParameterValue]) -> str:
 
 def _evaluated(catalog: Catalog) -> list[Row]:
     return [*catalog.query(statement("parameters", "evaluated"))]
-
-
-def _ranked(catalog: Catalog) -> list[Row]:
-    return [*catalog.query(statement("parameters", "ranked"))]
 
 
 def _matching(rows: Sequence[Row], values: Mapping[str, ParameterValue]) -> list[Row]:

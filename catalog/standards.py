@@ -16,15 +16,7 @@ from mlprune.atomic import replacing
 from mlprune.errors import BadInputError, PermanentError, UnreadableFileError, unknown
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.tasks.registry import TASKS
-from mlprune.standards.answered_items import (
-    METRICS,
-    AnsweredItem,
-    Columns,
-    SampleKeys,
-    answered_choices,
-    answered_translations,
-    sample_lines,
-)
+from mlprune.standards import answered_items
 from mlprune.standards.every_eval_ever import (
     EvaluatedMetric,
     EvaluatedModel,
@@ -183,7 +175,7 @@ class SampleReader:
         self._store = catalog.store
         rows = catalog.query(statement("standards", "files"))
         self._files = {str(row["id"]): artefact_of(row) for row in rows}
-        self._items: dict[str, Columns] = {}
+        self._items: dict[str, answered_items.Columns] = {}
 
     def lines(self, variant: EvaluatedVariant, metric: EvaluatedMetric, *, log_id: str) -> Iterator[str]:
         """Yield the lines of an evaluation; none if the metric is not a mean over items with right answers.
@@ -193,7 +185,7 @@ class SampleReader:
         Raises:
             UnreadableFileError: a file is missing or damaged, or does not give the metric.
         """
-        if metric.metric not in METRICS or metric.evaluation_id not in self._files:
+        if metric.metric not in answered_items.METRICS or metric.evaluation_id not in self._files:
             return
         evaluation = variant.evaluations[metric.evaluation_id]
         rule: RuleName = evaluation["scoring_rule"] or "mean"
@@ -205,24 +197,28 @@ class SampleReader:
             path = self._files[metric.evaluation_id].path
             raise UnreadableFileError("predictions cannot be used", path=path, reason=str(err), next=ADVICE) from err
         is_choice = metric.metric == "accuracy"
-        keys = SampleKeys(
+        keys = answered_items.SampleKeys(
             evaluation_id=log_id,
             model_id=variant.model.base_model,
             name=f"{metric.task}.{metric.language}.{metric.split}",
             result_id=metric.result_id,
             method=f"candidate with the highest score, rule {rule}" if is_choice else "greedy decoding",
         )
-        yield from sample_lines(answered, keys)
+        yield from answered_items.sample_lines(answered, keys)
 
-    def _answered(self, evaluation: Row, metric: EvaluatedMetric, *, rule: RuleName) -> list[AnsweredItem]:
+    def _answered(
+        self, evaluation: Row, metric: EvaluatedMetric, *, rule: RuleName
+    ) -> list[answered_items.AnsweredItem]:
         columns = read_columns(self._store, self._files[metric.evaluation_id])
         items = self._items_of(evaluation["items_id"])
         if metric.metric != "accuracy":
-            return answered_translations(columns, items)
+            return answered_items.answered_translations(columns, items)
         predictions = Predictions.from_columns(columns, rule=rule, profile=evaluation["profile"] or "corrected")
-        return answered_choices(predictions, items, accuracy=metric.value, evaluation_id=metric.evaluation_id)
+        return answered_items.answered_choices(
+            predictions, items, accuracy=metric.value, evaluation_id=metric.evaluation_id
+        )
 
-    def _items_of(self, items_id: str | None) -> Columns:
+    def _items_of(self, items_id: str | None) -> answered_items.Columns:
         if items_id is None or items_id not in self._files:
             return {}
         if items_id not in self._items:

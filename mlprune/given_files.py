@@ -50,13 +50,13 @@ def read_given(path: str | Path, *, most_mib: int = TEXT_MIB) -> bytes:
     return data
 
 
-def read_given_text(path: str | Path, *, most_mib: int = TEXT_MIB) -> str:
+def read_given_text(path: str | Path) -> str:
     """Read a whole text in UTF-8, with line ends as `Path.read_text` has them; see `read_given` for the errors.
 
     Raises:
         UnicodeDecodeError: it is not UTF-8.
     """
-    return read_given(path, most_mib=most_mib).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    return read_given(path).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def require_regular(path: str | Path) -> None:

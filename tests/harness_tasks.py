@@ -34,10 +34,7 @@ def task_files(folder: Path) -> Path:
     (folder / "documents.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     shared = {
         "dataset_path": "json",
-        "dataset_kwargs": {
-            "data_files": {"test": str(folder / "documents.jsonl")},
-            "cache_dir": str(folder / "cache"),
-        },
+        "dataset_kwargs": {"data_files": {"test": str(folder / "documents.jsonl")}, "cache_dir": str(folder / "cache")},
         "test_split": "test",
         "metadata": {"version": 1},
     }

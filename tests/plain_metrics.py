@@ -1,6 +1,5 @@
 """Reference metrics: the definitions as loops over items, to check the vectorised formulas."""
 
-import math
 from collections.abc import Sequence
 
 
@@ -41,8 +40,3 @@ def plain_credit(scores: Sequence[float], gold: int) -> float:
     """1/m where gold is one of m candidates with the highest score, else 0."""
     top = [candidate for candidate, score in enumerate(scores) if score == max(scores)]
     return 1 / len(top) if gold in top else 0.0
-
-
-def plain_perplexity(log_likelihoods: Sequence[float], n_tokens: Sequence[int]) -> float:
-    """Perplexity per token over all texts."""
-    return math.exp(-math.fsum(log_likelihoods) / sum(n_tokens))

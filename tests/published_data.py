@@ -260,15 +260,7 @@ def belebele(folder: Path) -> None:
         json_lines(folder / f"Belebele/{name}.jsonl", rows)
 
 
-SIB_TOPICS = (
-    "science/technology",
-    "travel",
-    "politics",
-    "sports",
-    "health",
-    "entertainment",
-    "geography",
-)
+SIB_TOPICS = ("science/technology", "travel", "politics", "sports", "health", "entertainment", "geography")
 
 
 def sib200(folder: Path) -> None:

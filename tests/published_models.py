@@ -45,12 +45,7 @@ def published_tensors(
 
 
 def publish(
-    folder: Path,
-    model: Path,
-    tensors: dict[str, Tensor],
-    *,
-    n_files: int = 1,
-    is_archive: bool = True,
+    folder: Path, model: Path, tensors: dict[str, Tensor], *, n_files: int = 1, is_archive: bool = True
 ) -> Path:
     """Write tensors as pickled files, with all files of a model folder except its weights.
 

@@ -10,6 +10,7 @@ from mlprune.evaluation.scoring.batches import ScoredText, plan_texts
 from mlprune.evaluation.scoring.candidates import score_texts
 from mlprune.models.chain import Chain
 from mlprune.models.messages import ScoringBatch
+from tests.tiny_models import tiny_tokenizer
 
 Score = tuple[float, bool]
 """Log-likelihood, and whether greedy decoding produces the scored part."""
@@ -52,6 +53,13 @@ def scored(chain: Chain, texts: Sequence[ScoredText], *, batch_tokens: int = 10*
 def scored_alone(model: Any, texts: Sequence[ScoredText]) -> list[Score]:
     """Score each text alone with a transformers model; sum in float64, token by token."""
     return [_alone(model, text) for text in texts]
+
+
+def score_of_text(model: Any, text: str) -> tuple[float, int]:
+    """Log-likelihood of all tokens of a text except the first, and their number."""
+    ids = tiny_tokenizer()(text)["input_ids"]
+    log_likelihood, _ = _alone(model, ScoredText(tuple(ids), 1))
+    return log_likelihood, len(ids) - 1
 
 
 def _alone(model: Any, text: ScoredText) -> Score:

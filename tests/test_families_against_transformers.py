@@ -121,8 +121,7 @@ def test_texts_with_shared_prefixes_score_as_whole_texts(folder, model, n_shards
     assert [value for value, _ in scores] == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
-@ONE_BLOCK_SHARDS
-@pytest.mark.parametrize("n_head", [0, MIN_PREFIX], ids=["no-head", "shared-head"])
+@pytest.mark.parametrize(("n_shards", "n_head"), [(1, 0), (3, MIN_PREFIX)], ids=["no-head", "shared-head"])
 def test_greedy_decoding_chooses_what_the_model_chooses(folder, model, n_shards, n_head):
     head = random_tokens(n_head, seed=99).tolist()
     prompts = [[*head, *random_tokens(length, seed=length).tolist()] for length in LENGTHS]

@@ -231,8 +231,7 @@ BY_DEFAULT = (*FAMILY_NAMES, "llama", MIXED_WINDOWS, "phi3")
 chooses masks is the same for all families, and the values it reads are compared with transformers for every one of them
 (test_families_against_transformers), so the others are slow tests."""
 EVERY_FAMILY = pytest.mark.parametrize(
-    "family",
-    [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in ALL_FAMILY_NAMES],
+    "family", [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in ALL_FAMILY_NAMES]
 )
 
 

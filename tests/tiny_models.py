@@ -99,11 +99,7 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
         "olmo2": modern,
         "smollm3": {**modern, "no_rope_layers": [block % 2 for block in range(blocks)]},
         "phi3": modern,
-        "opt": {
-            **modern,
-            "ffn_dim": 4 * hidden,
-            "word_embed_proj_dim": hidden,
-        },
+        "opt": {**modern, "ffn_dim": 4 * hidden, "word_embed_proj_dim": hidden},
         "gpt_neox": {**modern, "intermediate_size": 4 * hidden},
     }
     return {**special, **settings[family]}

@@ -27,11 +27,7 @@ STORED_WEIGHTS = Path(__file__).parent / "golden" / "models"
 N_LINES = 40
 N_FACTS = 8
 CORPUS = {"en": "{n} cats", "fr": "{n} chats", "sw": "paka {n}"}
-SENTENCES = {
-    "en": "{n} is {gap}",
-    "fr": "{n} est {gap}",
-    "sw": "{n} ni {gap}",
-}
+SENTENCES = {"en": "{n} is {gap}", "fr": "{n} est {gap}", "sw": "{n} ni {gap}"}
 COLOURS = {"en": ["red", "blue", "grey"], "fr": ["rouge", "bleu", "gris"], "sw": ["wekundu", "buluu", "kijivu"]}
 
 
@@ -213,7 +209,7 @@ def method_recipe() -> dict[str, Any]:
                 "path": "facts",
                 "languages": ["fr"],
                 "variants": ["sparsegpt", "sparsegpt-scope", "rest"],
-            },
+            }
         ],
         "compute": {"batch_tokens": 128},
     }

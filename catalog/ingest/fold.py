@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
+from catalog.ingest import record_rows
 from catalog.ingest.insert_rows import (
     CHANGE_KEY,
     Connection,
@@ -37,17 +38,6 @@ from catalog.ingest.insert_rows import (
     refresh_all,
     transaction,
     write_state,
-)
-from catalog.ingest.record_rows import (
-    RUN_TABLES,
-    Rows,
-    add_rows,
-    fold_run_rows,
-    row_problems,
-    run_rows,
-    unfolded_run_files,
-    with_texts,
-    without_texts,
 )
 from catalog.ingest.table_files import (
     NO_MEANING,
@@ -174,11 +164,7 @@ def _write_comments(connection: Connection) -> None:
 
 
 def _comment_on(kind: str, name: str, *, meaning: str) -> str:
-    return statement("fold", "comment_on", what=kind, name=name, comment=_quoted(meaning))
-
-
-def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+    return statement("fold", "comment_on", what=kind, name=name, comment=meaning.replace("'", "''"))
 
 
 BATCH_SIZE = 15_000
@@ -236,7 +222,7 @@ class Pending:
 def pending(connection: Connection, store: Store) -> Pending:
     """List the records and run files of a store, and find those that the catalog lacks."""
     listing = store.list_records().sha256
-    run_files, has_removed_run_files = unfolded_run_files(connection, store)
+    run_files, has_removed_run_files = record_rows.unfolded_run_files(connection, store)
     stored: dict[str, set[str]] = {}
     folded: dict[str, set[str]] = {}
     has_changed = read_state(connection, "records") != listing
@@ -260,7 +246,7 @@ def remove_rows(connection: Connection, *, of_records: bool, of_runs: bool) -> N
     """Remove all rows of records, of run files, or of both."""
     with transaction(connection):
         for name in declared_tables():
-            if name not in BOOKKEEPING and (of_runs if name in RUN_TABLES else of_records):
+            if name not in BOOKKEEPING and (of_runs if name in record_rows.RUN_TABLES else of_records):
                 connection.execute(statement("fold", "empty_table", table=name))
         if of_records:
             connection.execute(statement("fold", "forget_state"), {"name": WRONG_ROWS})
@@ -304,9 +290,9 @@ def fold_into(
             hidden[kind],
             kind,
         )
-    for rows in run_rows(store, todo.run_files, at_least=BATCH_SIZE):
+    for rows in record_rows.run_rows(store, todo.run_files, at_least=BATCH_SIZE):
         with open_for_writing() as connection:
-            fold_run_rows(connection, rows, errors=errors)
+            record_rows.fold_run_rows(connection, rows, errors=errors)
     with open_for_writing() as connection:
         if not todo.materialized_is_current:
             refresh_all(connection)
@@ -338,7 +324,7 @@ def _store_listing(connection: Connection, todo: Pending) -> None:
 
 def _batches(store: Store, ids: Mapping[str, frozenset[str]]) -> Iterator[list[Record]]:
     """Yield the records with these ids in batches; records that cannot be read are skipped."""
-    records = (with_texts(record, store) for record in store.each_record(ids))
+    records = (record_rows.with_texts(record, store) for record in store.each_record(ids))
     while batch := list(islice(records, BATCH_SIZE)):
         yield batch
 
@@ -359,9 +345,9 @@ def _fold_batch(connection: Connection, records: list[Record], *, errors: type[E
 
 def _insert(connection: Connection, records: list[Record]) -> None:
     tables = declared_tables()
-    rows: Rows = {}
+    rows: record_rows.Rows = {}
     for record in records:
-        add_rows(record, rows)
+        record_rows.add_rows(record, rows)
     for unknown in sorted(rows.keys() - tables.keys()):
         logger.warning("records have rows for a table that the catalog does not have: %s", unknown)
     with transaction(connection):
@@ -374,8 +360,8 @@ def _insert(connection: Connection, records: list[Record]) -> None:
 
 def _note_wrong_rows(connection: Connection, records: list[Record]) -> None:
     """Add the records with doubled or foreign rows to those that queries warn of."""
-    shown = (without_texts(record) for record in records if is_shown(record.kind, record.step_version))
-    wrong = [record.path for record in shown if any(row_problems(record))]
+    shown = (record_rows.without_texts(record) for record in records if is_shown(record.kind, record.step_version))
+    wrong = [record.path for record in shown if any(record_rows.row_problems(record))]
     if wrong:
         known = json.loads(read_state(connection, WRONG_ROWS) or "[]")
         write_state(connection, WRONG_ROWS, json.dumps(sorted({*known, *wrong})))

@@ -22,8 +22,9 @@ from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
-from catalog.ingest.table_files import Table, in_dependency_order
+from catalog.ingest.table_files import Table, declared_tables, in_dependency_order
 from catalog.sql_files import sql_files, statement
+from mlprune.numeric.statistics.power import detectable_difference_of_items, fewest_changed, two_sided_quantile
 
 
 class Result(Protocol):
@@ -212,7 +213,30 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
             if tables & changed:
                 connection.execute(statement("materialized", name, folded=FOLDED, **parts))
         connection.unregister(FOLDED)
+        _fill_powers(connection)
         write_state(connection, _STATE, "current")
+
+
+def _fill_powers(connection: Connection) -> None:
+    """Add what families of tests can find, for the sizes of families and numbers of items that are new."""
+    rows = [
+        {
+            "n_family": n_family,
+            "n_items": n_items,
+            "n_changed": n_changed,
+            "quantile": two_sided_quantile(n_family),
+            "fewest_items": fewest_changed(n_tests=n_family, test="tango"),
+            "fewest_clusters": fewest_changed(n_tests=n_family, test="mcnemar_mid_p"),
+            "detectable_difference": detectable_difference_of_items(
+                n_items, n_changed / n_items, n_tests=n_family, test="tango"
+            )
+            if n_items
+            else None,
+        }
+        for n_family, n_items, n_changed in connection.execute(statement("fold", "missing_powers")).fetchall()
+    ]
+    if rows:
+        insert_rows(connection, declared_tables()["test_powers"], rows)
 
 
 def refresh_all(connection: Connection) -> None:

@@ -7,7 +7,6 @@ comment declares a foreign key to the primary key of `variants`. `-> records.id:
 that table has several columns in its primary key.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,12 +82,6 @@ def foreign_keys() -> tuple[ForeignKey, ...]:
             if parent:
                 keys.append(ForeignKey(table.name, name, parent, column or _single_key_column(parent)))
     return tuple(keys)
-
-
-def schema_hash() -> str:
-    """Return the SHA-256 of the statements that `SCHEMA_VERSION` covers, without their comments."""
-    statements = [file.statement for folder in ("schema", "materialized", "parts") for file in sql_files(folder)]
-    return hashlib.sha256("\n".join(statements).encode()).hexdigest()
 
 
 def _table(file: SqlFile) -> Table:

@@ -17,9 +17,8 @@ from catalog.report.labels import FILTERS, Facets, attributes, facets_of, number
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
 from catalog.report.summary import ANSWER_COLUMNS, COLUMNS, TableRow, headlines
 from catalog.report.svg import to_svg
-from catalog.results import Row
+from catalog.results import Row, visible
 from catalog.store import Catalog
-from catalog.visible_text import visible
 from mlprune.atomic import remove_left_over, write_atomically
 from mlprune.errors import BadInputError
 

@@ -3,18 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from catalog.report.claims import (
-    NEGLIGIBLE,
-    answer_of,
-    bound,
-    change,
-    change_interval,
-    corrected_p,
-    group_text,
-    loss_bound,
-    magnitude,
-    question_text,
-)
+from catalog.report import claims
 from catalog.report.exhibits import grouped
 from catalog.report.labels import Facets, number, p_value, text_range, with_interval
 from catalog.report.query_results import Source, run_report_query
@@ -62,8 +51,8 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
         n_models: number of base models in the catalog.
     """
     first = rows[0]
-    answer, sentence, tone = answer_of(rows)
-    text, standing = question_text(first), "primary" if first["is_primary"] else "exploratory"
+    answer, sentence, tone = claims.answer_of(rows)
+    text, standing = claims.question_text(first), "primary" if first["is_primary"] else "exploratory"
     return Finding(
         question=text[0].upper() + text[1:],
         answer=answer,
@@ -92,9 +81,9 @@ def _evidence(rows: Sequence[Row]) -> tuple[str, ...]:
     for column, words in (("smallest_significant", smallest), ("detectable_difference", "detectable")):
         if first["margin"] is not None and column == "smallest_significant":
             continue  # a question with a margin does not ask for a gain
-        values = [row[column] for row in rows if (row[column] or 0) > NEGLIGIBLE]
+        values = [row[column] for row in rows if (row[column] or 0) > claims.NEGLIGIBLE]
         if values:
-            low, high = (magnitude(end, first["scale"]) for end in (min(values), max(values)))
+            low, high = (claims.magnitude(end, first["scale"]) for end in (min(values), max(values)))
             parts.append(f"{words} {text_range(low, high)}")
     return tuple(parts)
 
@@ -263,13 +252,13 @@ def _shown_answers(answers: Sequence[Row]) -> list[Row]:
 
 
 def _answer_row(row: Row) -> TableRow:
-    corrected, _ = corrected_p(row)
-    loss = loss_bound(row)
+    corrected, _ = claims.corrected_p(row)
+    loss = claims.loss_bound(row)
     cells = (
-        str(row["name"] or group_text(row)),
+        str(row["name"] or claims.group_text(row)),
         str(row["label"] or f"mean of {row['n_variants']} variants"),
-        change(row["difference"], row["scale"]) + change_interval(row),
-        "–" if loss is None else bound(max(0.0, loss), row["scale"]),
+        claims.change(row["difference"], row["scale"]) + claims.change_interval(row),
+        "–" if loss is None else claims.bound(max(0.0, loss), row["scale"]),
         p_value(row["p_value"]),
         p_value(corrected),
         p_value(row["p_margin_holm"]),

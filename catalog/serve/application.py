@@ -17,14 +17,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from catalog.report.exhibits import page_script, style_sheet
+from catalog.results import visible
 from catalog.serve.access import Guard, Token
-from catalog.serve.live_state import LiveState
 from catalog.serve.query_answers import FILE_FORMATS, NAME_LENGTH, editable_query
 from catalog.serve.query_child import QueryChildren
-from catalog.serve.watcher import Watcher
+from catalog.serve.watcher import LiveState, Watcher
 from catalog.sql_files import list_queries
 from catalog.store.live_catalog import LiveCatalog
-from catalog.visible_text import visible
 from mlprune.errors import QueryError
 from mlprune.json_values import as_object, as_str, parse_json
 from mlprune.timestamps import timestamp

@@ -10,12 +10,11 @@ from itertools import accumulate
 from time import monotonic
 
 from catalog.queries import complete_ids, read_artefact_tables, store_defaults
-from catalog.results import QueryResult, Value, plain_text, to_csv, to_json
+from catalog.results import QueryResult, Value, plain_text, to_csv, to_json, visible
 from catalog.sql_files import NamedQuery, ParameterValue, find_query, parse_parameters, parse_query
 from catalog.store import Catalog
 from catalog.store.connections import QueryLimitError, QueryLimits
 from catalog.store.live_catalog import parquet_limited, select_limited
-from catalog.visible_text import visible
 from mlprune.errors import QueryError
 from mlprune.json_values import JsonObject, JsonValue
 

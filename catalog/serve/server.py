@@ -14,10 +14,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catalog.serve.access import CONNECTION, Token
 from catalog.serve.application import Live, create_application
-from catalog.serve.live_state import LiveState
 from catalog.serve.query_child import QueryChildren
 from catalog.serve.report_child import RenderReport
-from catalog.serve.watcher import Watcher
+from catalog.serve.watcher import LiveState, Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import BadInputError
 from mlprune.store.run_status import RunStatus

@@ -24,28 +24,7 @@ from catalog.ingest.record_rows import RUN_TABLES
 from catalog.ingest.table_files import declared_tables
 from catalog.results import QueryResult, Value
 from catalog.sql_files import statement
-from catalog.store.connections import (
-    connect,
-    is_damage,
-    is_locked,
-    make_read_only,
-    one_line,
-    require_free,
-    run_query,
-    run_query_in_arrow,
-)
-from catalog.store.database_file import (
-    FILE_NAME,
-    SharedCatalog,
-    cache_folder,
-    pending_of_file,
-    put_aside_unless_file,
-    quarantine_file,
-    update_connection,
-    update_copy,
-    update_file,
-    write_ahead_log,
-)
+from catalog.store import connections, database_file
 from catalog.store.item_answers import artefact_table, called_answers
 from mlprune.atomic import remove_left_over, unfinished_path
 from mlprune.errors import QueryError, StoreError
@@ -80,9 +59,9 @@ class Reader:
     def open_file(self, path: Path) -> bool:
         """Open the catalog file; return whether that was possible."""
         try:
-            self.connection = connect(path, read_only=True, settings=self._settings)
+            self.connection = connections.connect(path, read_only=True, settings=self._settings)
         except duckdb.Error as err:
-            logger.warning("the catalog file cannot be read: %s", one_line(err))
+            logger.warning("the catalog file cannot be read: %s", connections.one_line(err))
         self._reads_file = self.connection is not None
         return self._reads_file
 
@@ -92,7 +71,7 @@ class Reader:
         Returns: whether that was possible.
         """
         self._copy = scratch_folder()
-        self.connection = update_copy(path, Path(self._copy.name), self._store)
+        self.connection = database_file.update_copy(path, Path(self._copy.name), self._store)
         source = "memory" if self.connection is None else "a copy of it"
         logger.warning("the catalog file is not available, answering from %s", source)
         return self.connection is not None
@@ -100,8 +79,8 @@ class Reader:
     def open_in_memory(self) -> FoldResult:
         """Fold all records into a catalog in memory."""
         connection = duckdb.connect(":memory:")
-        result = update_connection(connection, self._store, persisted=False)
-        make_read_only(connection)
+        result = database_file.update_connection(connection, self._store, persisted=False)
+        connections.make_read_only(connection)
         self.connection = connection
         return result
 
@@ -134,7 +113,7 @@ class Catalog:
         self.store = store
         self.path = path
         """The catalog file; None if everything is in memory."""
-        self.shared: SharedCatalog | None = None
+        self.shared: database_file.SharedCatalog | None = None
         """The uploaded catalog of a remote store."""
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         """Folder of a catalog file that is deleted when the catalog is closed."""
@@ -145,16 +124,16 @@ class Catalog:
     def open(cls, store: Store) -> "Catalog":
         """Open the catalog in the folder of a local store, or in this machine's cache for a remote store."""
         if store.local_root is not None:
-            return cls(store, store.local_root / FILE_NAME)
-        folder, temporary = cache_folder(store), None
+            return cls(store, store.local_root / database_file.FILE_NAME)
+        folder, temporary = database_file.cache_folder(store), None
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:
             logger.warning("the catalog cannot be cached and is deleted when it is closed: %s", err)
             temporary = scratch_folder()
             folder = Path(temporary.name)
-        catalog = cls(store, folder / FILE_NAME)
-        catalog._temporary, catalog.shared = temporary, SharedCatalog(store, folder)
+        catalog = cls(store, folder / database_file.FILE_NAME)
+        catalog._temporary, catalog.shared = temporary, database_file.SharedCatalog(store, folder)
         return catalog
 
     @classmethod
@@ -210,17 +189,19 @@ class Catalog:
 
     def _fold_file(self, path: Path) -> FoldResult:
         """Fold into the file. A damaged file is moved to the quarantine and built again."""
-        if not put_aside_unless_file(path):
+        if not database_file.put_aside_unless_file(path):
             logger.warning("%s is not a file and cannot be moved, answering from memory", path)
             return FoldResult(n_records=0, n_rows=0, persisted=False)
         for is_first in (True, False):
             try:
-                return update_file(path, self.store)
+                return database_file.update_file(path, self.store)
             except (duckdb.Error, StoreError, OSError) as err:
-                if not (is_first and is_damage(err) and quarantine_file(path)):
-                    reason = "is in use" if is_locked(err) else "cannot be used"
+                if not (is_first and connections.is_damage(err) and database_file.quarantine_file(path)):
+                    reason = "is in use" if connections.is_locked(err) else "cannot be used"
                     logger.warning(
-                        "the catalog file %s and is not updated, the next fold catches up: %s", reason, one_line(err)
+                        "the catalog file %s and is not updated, the next fold catches up: %s",
+                        reason,
+                        connections.one_line(err),
                     )
                     break
         return FoldResult(n_records=0, n_rows=0, persisted=False)
@@ -236,10 +217,10 @@ class Catalog:
         if result.n_records == 0 and self.shared.is_published():
             return True
         try:
-            with connect(self.path, read_only=True):  # no process can write to the file during the upload
+            with connections.connect(self.path, read_only=True):  # no process can write to the file during the upload
                 return self.shared.publish()
         except duckdb.Error as err:
-            logger.warning("the catalog cannot be uploaded: %s", one_line(err))
+            logger.warning("the catalog cannot be uploaded: %s", connections.one_line(err))
             return False
 
     def _is_outdated(self) -> bool:
@@ -247,9 +228,9 @@ class Catalog:
         if self.path is None:
             return False
         try:
-            todo = pending_of_file(self.path, self.store)
+            todo = database_file.pending_of_file(self.path, self.store)
         except duckdb.Error as err:
-            return is_damage(err)
+            return connections.is_damage(err)
         return todo is None or todo.n_records > DOWNLOAD_THRESHOLD
 
     def select(
@@ -266,7 +247,9 @@ class Catalog:
                 statement, or two columns have the same name.
         """
         read = self.with_answers(sql, parameters or {}, tables)
-        return self.use_connection(lambda connection: run_query(connection, sql, parameters or {}, tables=read))
+        return self.use_connection(
+            lambda connection: connections.run_query(connection, sql, parameters or {}, tables=read)
+        )
 
     def query(self, sql: str, parameters: Mapping[str, Value] | None = None) -> list[dict[str, Value]]:
         """Return the rows of `select` as mappings from column name to value."""
@@ -282,7 +265,7 @@ class Catalog:
         """
         read = self.with_answers(sql, parameters or {}, tables)
         return self.use_connection(
-            lambda connection: run_query_in_arrow(connection, sql, parameters or {}, tables=read)
+            lambda connection: connections.run_query_in_arrow(connection, sql, parameters or {}, tables=read)
         )
 
     def with_answers(
@@ -312,7 +295,7 @@ class Catalog:
             return function(self._connection())
         except (QueryError, duckdb.Error) as err:
             cause = err.__cause__ if isinstance(err, QueryError) else err
-            if not (self._reader.reads_copy and isinstance(cause, duckdb.Error) and is_damage(cause)):
+            if not (self._reader.reads_copy and isinstance(cause, duckdb.Error) and connections.is_damage(cause)):
                 raise
             logger.warning("the copy of the catalog cannot be read, answering from memory: %s", err)
         self._reader.close()
@@ -371,7 +354,7 @@ def rebuild(store: Store) -> FoldResult:
             result = _rebuild_file(store, catalog.path)
         except (duckdb.Error, OSError) as err:
             message = "the catalog cannot be built again; the old one stays"
-            raise StoreError(message, path=str(catalog.path), reason=one_line(err)) from err
+            raise StoreError(message, path=str(catalog.path), reason=connections.one_line(err)) from err
         if catalog.shared is not None:
             catalog.shared.publish()
     return result
@@ -379,16 +362,16 @@ def rebuild(store: Store) -> FoldResult:
 
 def _rebuild_file(store: Store, path: Path) -> FoldResult:
     path.parent.mkdir(parents=True, exist_ok=True)
-    put_aside_unless_file(path)
+    database_file.put_aside_unless_file(path)
     remove_left_over(path, REBUILDING)
     fresh = unfinished_path(path, REBUILDING)
     try:
-        require_free(path)
-        with connect(fresh, read_only=False) as connection:
-            result = update_connection(connection, store, persisted=True)
-        write_ahead_log(path).unlink(missing_ok=True)
+        connections.require_free(path)
+        with connections.connect(fresh, read_only=False) as connection:
+            result = database_file.update_connection(connection, store, persisted=True)
+        database_file.write_ahead_log(path).unlink(missing_ok=True)
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
-        write_ahead_log(fresh).unlink(missing_ok=True)
+        database_file.write_ahead_log(fresh).unlink(missing_ok=True)
     return result

@@ -5,17 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from catalog.tables.spec import (
-    COLUMNS_OF_VARIANTS,
-    METRICS,
-    RANK_CONSISTENCY,
-    Filter,
-    Filters,
-    Macro,
-    RowSpec,
-    TableSpec,
-    placeholders,
-)
+from catalog.tables import spec
 from mlprune.errors import QueryError, repeated, unknown
 from mlprune.vocabulary import METRIC_TRAITS
 from mlprune.yaml_files import read_yaml
@@ -31,7 +21,7 @@ class SpecError(QueryError):
     """A specification of tables is wrong."""
 
 
-def built_in_spec(name: str) -> tuple[TableSpec, ...]:
+def built_in_spec(name: str) -> tuple[spec.TableSpec, ...]:
     """Return the tables of a specification of this package.
 
     Raises:
@@ -42,7 +32,7 @@ def built_in_spec(name: str) -> tuple[TableSpec, ...]:
     return read_spec(FOLDER / f"{name}.yaml")
 
 
-def read_spec(path: Path) -> tuple[TableSpec, ...]:
+def read_spec(path: Path) -> tuple[spec.TableSpec, ...]:
     """Read the tables of a file.
 
     Raises:
@@ -60,7 +50,7 @@ def read_spec(path: Path) -> tuple[TableSpec, ...]:
         raise SpecError(err.message, {"path": str(path), **err.context}) from err
 
 
-def _tables(value: object) -> tuple[TableSpec, ...]:
+def _tables(value: object) -> tuple[spec.TableSpec, ...]:
     if not isinstance(value, dict) or set(value) != {"tables"} or not isinstance(value["tables"], list):
         raise SpecError("a specification has one key, tables, with a list", expected="tables: [{name: ...}]")
     tables = tuple(_table(entry, f"tables.{place}") for place, entry in enumerate(value["tables"]))
@@ -69,7 +59,7 @@ def _tables(value: object) -> tuple[TableSpec, ...]:
     return tables
 
 
-def _table(entry: object, where: str) -> TableSpec:
+def _table(entry: object, where: str) -> spec.TableSpec:
     if not isinstance(entry, dict):
         raise SpecError("a table is not a mapping", key=where, expected="name, task, metric, rows", got=entry)
     for key in entry:
@@ -80,7 +70,7 @@ def _table(entry: object, where: str) -> TableSpec:
             raise SpecError("a key is missing", key=f"{where}.{key}")
     values = {key: _READERS[key](value, f"{where}.{key}") for key, value in entry.items()}
     values.setdefault("title", values["task"])
-    return TableSpec(**values)
+    return spec.TableSpec(**values)
 
 
 def _text(value: object, where: str) -> str:
@@ -100,13 +90,13 @@ def _name(value: object, where: str) -> str:
 
 def _metric(value: object, where: str) -> str:
     metric = _text(value, where)
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS, error=SpecError, key=where)
+    if metric not in spec.METRICS:
+        raise unknown("metric", metric, spec.METRICS, error=SpecError, key=where)
     return metric
 
 
 def _metric_of_choice(value: object, where: str) -> str:
-    if value == RANK_CONSISTENCY:
+    if value == spec.RANK_CONSISTENCY:
         raise SpecError(
             "variants are not chosen by rank consistency", key=where, expected=list(METRIC_TRAITS), got=value
         )
@@ -123,8 +113,8 @@ def _columns(value: object, where: str) -> tuple[str, ...]:
 
 
 def _macro(value: object, where: str) -> str:
-    if value not in get_args(Macro):
-        raise unknown("macro", value, get_args(Macro), error=SpecError, key=where)
+    if value not in get_args(spec.Macro):
+        raise unknown("macro", value, get_args(spec.Macro), error=SpecError, key=where)
     return str(value)
 
 
@@ -146,38 +136,38 @@ def _alpha(value: object, where: str) -> float:
     return float(value)
 
 
-def _filters(value: object, where: str) -> Filters:
+def _filters(value: object, where: str) -> spec.Filters:
     if not isinstance(value, dict):
         raise SpecError("a filter is not a mapping", key=where, expected="{score: wanda}", got=value)
     for column in value:
-        if column not in COLUMNS_OF_VARIANTS:
-            raise unknown("column of variants", column, COLUMNS_OF_VARIANTS, error=SpecError, key=where)
+        if column not in spec.COLUMNS_OF_VARIANTS:
+            raise unknown("column of variants", column, spec.COLUMNS_OF_VARIANTS, error=SpecError, key=where)
     return {column: _filter(allowed, f"{where}.{column}") for column, allowed in value.items()}
 
 
-def _filter(value: object, where: str) -> tuple[Filter, ...]:
+def _filter(value: object, where: str) -> tuple[spec.Filter, ...]:
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(item, str | int | float | bool | None) for item in values):
         raise SpecError("a filter is not a value or a list of values", key=where, expected="[0.3, 0.5]", got=value)
     return tuple(values)
 
 
-def _rows(value: object, where: str) -> tuple[RowSpec, ...]:
+def _rows(value: object, where: str) -> tuple[spec.RowSpec, ...]:
     if not isinstance(value, list) or not value:
         raise SpecError("rows is not a list", key=where, expected="[{label: dense, dense: true}]", got=value)
     return tuple(_row(entry, f"{where}.{place}") for place, entry in enumerate(value))
 
 
-def _row(entry: object, where: str) -> RowSpec:
+def _row(entry: object, where: str) -> spec.RowSpec:
     if not isinstance(entry, dict) or "label" not in entry:
         raise SpecError(
             "a row is not a mapping with a label", key=where, expected="{label: dense, dense: true}", got=entry
         )
     label = _text(entry["label"], f"{where}.label")
-    for column in placeholders(label):
-        if column not in COLUMNS_OF_VARIANTS:
-            raise unknown("column in a label", column, COLUMNS_OF_VARIANTS, error=SpecError, key=f"{where}.label")
-    return RowSpec(label, _filters({key: value for key, value in entry.items() if key != "label"}, where))
+    for column in spec.placeholders(label):
+        if column not in spec.COLUMNS_OF_VARIANTS:
+            raise unknown("column in a label", column, spec.COLUMNS_OF_VARIANTS, error=SpecError, key=f"{where}.label")
+    return spec.RowSpec(label, _filters({key: value for key, value in entry.items() if key != "label"}, where))
 
 
 _READERS: Mapping[str, Callable[[object, str], Any]] = {

@@ -16,8 +16,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
 
-from catalog.results import QueryResult, Value, json_value, plain_text
-from catalog.visible_text import visible
+from catalog.results import QueryResult, Value, json_value, plain_text, visible
 from mlprune.vocabulary import LOG_RATIO
 
 
@@ -120,11 +119,13 @@ def decimals_of(name: str, values: Sequence[Value], *, kind: Kind, digits: int |
 
 
 def number_text(value: Value, *, kind: Kind, decimals: int | None) -> str:
-    """Write a number; a difference gets a sign, unless it is 0. NULL is an empty text."""
+    """Write a number; a difference gets a sign, unless it is 0. What rounds to 0 has none. NULL is an empty text."""
     if value is None:
         return ""
     if kind is Kind.COUNT:
         return str(value)
+    if decimals is not None and round(value, decimals) == 0:
+        return f"{0:.{decimals}f}"
     sign = "+" if kind is Kind.DIFFERENCE and float(value) > 0 else ""
     return sign + (f"{value:.{DIGITS - 1}e}" if decimals is None else f"{value:.{decimals}f}")
 

@@ -14,9 +14,8 @@ from itertools import zip_longest
 
 from rich.cells import cell_len, chop_cells
 
-from catalog.results import QueryResult, to_csv, to_json
+from catalog.results import QueryResult, to_csv, to_json, visible
 from catalog.terminal.columns import Kind, ShownColumn, shown_columns
-from catalog.visible_text import visible
 from mlprune.counted import counted
 from mlprune.errors import QueryError
 

@@ -65,7 +65,7 @@ def _cell(value: object) -> str:
 
 
 def _visible(text: str) -> str:
-    from catalog.visible_text import visible  # noqa: PLC0415 - the interface loads the catalog only when it is used
+    from catalog.results import visible  # noqa: PLC0415 - the interface loads the catalog only when it is used
 
     return visible(text)
 

@@ -6,18 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from mlprune.corpus import cldr_facts, cldr_sentences
+from mlprune.corpus.layouts import parallel_text
 from mlprune.corpus.layouts.line_files import PLAIN, every_text_file
-from mlprune.corpus.layouts.parallel_text import (
-    DOCUMENTS,
-    PAGE,
-    ParallelText,
-    RecognisedText,
-    TextDocument,
-    aligned_documents,
-    choose_split,
-    no_documents,
-    recognise,
-)
 from mlprune.corpus.layouts.text_layout import TextSource
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import CorpusError
@@ -43,19 +33,19 @@ class ParallelCorpus:
         self._lines: dict[str, tuple[str, ...]] = {}
 
     @cached_property
-    def recognised(self) -> RecognisedText:
+    def recognised(self) -> parallel_text.RecognisedText:
         """The path's layout and sources; a folder without known names has its text files as languages."""
-        recognised = recognise(self._path)
-        return recognised or RecognisedText(self._path, PLAIN, tuple(every_text_file(self._path)))
+        recognised = parallel_text.recognise(self._path)
+        return recognised or parallel_text.RecognisedText(self._path, PLAIN, tuple(every_text_file(self._path)))
 
     @cached_property
     def split(self) -> str:
         """The split in the words of the text; empty if it has none."""
-        return choose_split(self.recognised, self._split) if self.recognised.sources else ""
+        return parallel_text.choose_split(self.recognised, self._split) if self.recognised.sources else ""
 
     @cached_property
-    def _text(self) -> ParallelText:
-        return ParallelText(self.recognised, self.split)
+    def _text(self) -> parallel_text.ParallelText:
+        return parallel_text.ParallelText(self.recognised, self.split)
 
     def lines(self, language: str) -> tuple[str, ...]:
         """The sentences of one language, as many as in every language that was read before."""
@@ -74,11 +64,11 @@ class ParallelCorpus:
             self._lines[language] = lines
         return self._lines[language]
 
-    def documents(self, language: str) -> tuple[TextDocument, ...]:
+    def documents(self, language: str) -> tuple[parallel_text.TextDocument, ...]:
         """The document of each sentence of a language; empty if the text does not state it."""
         source = self.source(language)
-        documents = DOCUMENTS.get(self.recognised.layout.name, no_documents)(source)
-        return aligned_documents(source, documents, n_lines=len(self.lines(language)))
+        documents = parallel_text.DOCUMENTS.get(self.recognised.layout.name, parallel_text.no_documents)(source)
+        return parallel_text.aligned_documents(source, documents, n_lines=len(self.lines(language)))
 
     def content(self, language: str) -> str:
         """SHA-256 of the sentences of a language."""
@@ -95,11 +85,11 @@ class ParallelCorpus:
         """The context of an error: names of files for a plain folder, else the languages of the text."""
         where: dict[str, object] = {"folder": str(self._path), "language": language}
         if self.recognised.layout is not PLAIN:
-            return {**where, "expected": sorted(self._text.languages), "page": PAGE}
+            return {**where, "expected": sorted(self._text.languages), "page": parallel_text.PAGE}
         names = sorted(source.path.name for source in self.recognised.sources)
         expected = [f"{stem}.txt" for stem in language_file_stems(language)]
         got = names or f"no .txt files: {listed_names(self._path)}"
-        return {**where, "expected": expected, "got": got, "page": PAGE}
+        return {**where, "expected": expected, "got": got, "page": parallel_text.PAGE}
 
 
 class CldrCorpus(ParallelCorpus):
@@ -117,7 +107,7 @@ class CldrCorpus(ParallelCorpus):
             )
         return self._corpus[language]
 
-    def documents(self, language: str) -> tuple[TextDocument, ...]:
+    def documents(self, language: str) -> tuple[parallel_text.TextDocument, ...]:
         """None: the sentences are not from documents."""
         return ()
 

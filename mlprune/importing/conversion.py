@@ -216,7 +216,9 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
     sizes = {name: (source / name).stat().st_size for name in job.hashed_files}
     with WEIGHT_FORMATS[job.weight_format].open(source, partial(send, "text")) as reader:
         plan = plan_tensors(reader.specs, job.layout, where=source)
-        is_linked = job.weight_format == LINKED_FORMAT and _keeps_dtypes(plan, job)
+        is_linked = job.weight_format == LINKED_FORMAT and all(
+            _dtype(spec, job) == spec.dtype for _, spec in plan.written
+        )
         if not is_linked:
             plan = _without_equal_ties(plan, reader)
         n_bytes = 0 if is_linked else sum(spec.n_values * _dtype(spec, job).itemsize for _, spec in plan.written)
@@ -243,10 +245,6 @@ def convert(job: ChildJob, send: Send, *, has_network: bool) -> ChildResult:
 def _dtype(spec: TensorSpec, job: ChildJob) -> torch.dtype:
     """Return the dtype in which a tensor is written."""
     return spec.dtype if job.dtype is None else DTYPES[job.dtype]
-
-
-def _keeps_dtypes(plan: TensorPlan, job: ChildJob) -> bool:
-    return all(_dtype(spec, job) == spec.dtype for _, spec in plan.written)
 
 
 def _without_equal_ties(plan: TensorPlan, reader: WeightReader) -> TensorPlan:

@@ -1,36 +1,29 @@
-"""Sentencepiece models as tokenizer.json: their contents, and an equal tokenizer.
+"""Sentencepiece models as tokenizer.json: the result encodes like the sentencepiece library.
 
-The contents of a sentencepiece model: a protocol buffer with pieces, and settings of training and normalisation.
-
-A protocol buffer is a list of fields: a number that has the field's id and its kind, then its value. Fields that are
-not needed are skipped, so files of later versions can be read.
-
-Sentencepiece models as tokenizer.json: the result encodes like the sentencepiece library.
-
-In XGLM, ids are those of fairseq: <s>, <pad>, </s>, <unk>, then the pieces after the three special ones of the
-sentencepiece model, then unused words that fill the embedding. In other models, the id of a piece is its
-position.
+transformers' protocol buffer parses the file. In XGLM, ids are those of fairseq: <s>, <pad>, </s>, <unk>, then the
+pieces after the three special ones of the sentencepiece model, then unused words that fill the embedding. In other
+models, the id of a piece is its position.
 """
 
 import re
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, reason_of
 from mlprune.given_files import read_given
 
-_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
-_PIECES, _TRAINING, _NORMALISATION = 1, 2, 3
-_MAX_SHIFT = 63
 UNIGRAM, BPE = 1, 2
-"""Types of models in field 3 of the training settings."""
-
-Value = int | bytes
+"""Types of models."""
+MAX_MIB = 16
+"""Largest file that is read, in MiB; published models have up to 5."""
+MAX_PIECES = 1 << 20
+MAX_CHARACTERS = 512
+"""Most pieces of a model, and characters of a piece; the merges of a piece take time that grows with its square."""
 
 
 class PieceKind(IntEnum):
@@ -78,84 +71,41 @@ def read_sentencepiece(path: Path) -> SentencepieceModel:
     Raises:
         ModelError: the file is damaged or not a sentencepiece model, or its type is neither Unigram nor BPE.
     """
+    from transformers.convert_slow_tokenizer import import_protobuf  # noqa: PLC0415 - takes seconds
+
     try:
-        model = _model(read_given(path))
+        data = read_given(path, most_mib=MAX_MIB)
+        model = _model(import_protobuf().ModelProto.FromString(data))
     except OSError as err:
         raise ModelError("a tokenizer file cannot be read", path=str(path), reason=err.strerror) from err
-    except (struct.error, ValueError, IndexError, TypeError) as err:
+    except Exception as err:  # the errors of the parser belong to a library that only transformers imports
         message = "a tokenizer file is damaged or not a sentencepiece model"
-        raise ModelError(message, path=str(path), reason=str(err)) from err
+        raise ModelError(message, path=str(path), reason=reason_of(err)) from err
     if model.model_type not in (UNIGRAM, BPE):
         context = {"path": str(path), "expected": "Unigram (1) or BPE (2)", "got": model.model_type}
         raise ModelError("this type of sentencepiece model cannot be converted", context)
     return model
 
 
-def _model(data: bytes) -> SentencepieceModel:
-    pieces = []
-    settings: dict[str, int | bytes | bool] = {}
-    for number, value in _fields(data):
-        if number == _PIECES:
-            pieces.append(_piece(_bytes(value)))
-        elif number == _TRAINING:
-            training = dict(_fields(_bytes(value)))
-            settings["model_type"] = training.get(3, UNIGRAM)
-            settings["byte_fallback"] = bool(training.get(35, 0))
-        elif number == _NORMALISATION:
-            normalisation = dict(_fields(_bytes(value)))
-            settings["character_map"] = normalisation.get(2, b"")
-            settings["add_dummy_prefix"] = bool(normalisation.get(3, 1))
-            settings["remove_extra_whitespaces"] = bool(normalisation.get(4, 1))
-    if not pieces:
-        raise ValueError("it has no pieces")
-    return SentencepieceModel(tuple(pieces), **settings)  # type: ignore[arg-type] # the format fixes the types
+def _model(proto: Any) -> SentencepieceModel:
+    """Return the model in a parsed protocol buffer; raises ValueError."""
+    if not 0 < len(proto.pieces) <= MAX_PIECES:
+        raise ValueError(f"it has {len(proto.pieces)} pieces")
+    return SentencepieceModel(
+        tuple(_piece(piece) for piece in proto.pieces),
+        model_type=proto.trainer_spec.model_type,
+        byte_fallback=proto.trainer_spec.byte_fallback,
+        character_map=proto.normalizer_spec.precompiled_charsmap,
+        add_dummy_prefix=proto.normalizer_spec.add_dummy_prefix,
+        remove_extra_whitespaces=proto.normalizer_spec.remove_extra_whitespaces,
+    )
 
 
-def _piece(data: bytes) -> Piece:
-    values = dict(_fields(data))
-    (score,) = struct.unpack("<f", _bytes(values.get(2, b"\0\0\0\0")))
-    return Piece(_bytes(values[1]).decode("utf-8"), score, PieceKind(int(values.get(3, PieceKind.NORMAL))))
-
-
-def _fields(data: bytes) -> Iterator[tuple[int, Value]]:
-    """Yield number and value of the fields of a message; numbers of fixed width are bytes."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        kind = key & 7
-        if kind == _VARINT:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        if kind == _LENGTH:
-            length, at = _varint(data, at)
-        elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
-            length = 4 if kind == _FOUR_BYTES else 8
-        else:
-            raise ValueError(f"a field has the unknown kind {kind}")
-        if at + length > len(data):
-            raise ValueError("it ends in the middle of a field")
-        yield key >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of 7 bits per byte, lowest first; returns it with the position after it."""
-    value = shift = 0
-    while True:
-        if shift > _MAX_SHIFT:
-            raise ValueError("a number has more than 64 bits")
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-
-
-def _bytes(value: Value) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("a field has the wrong kind")
-    return value
+def _piece(proto: Any) -> Piece:
+    text = proto.piece  # bytes if they are not UTF-8
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_CHARACTERS:
+        raise ValueError(f"a piece is not a text of 1 to {MAX_CHARACTERS} characters: {text[:80]!r}")
+    return Piece(text, proto.score, PieceKind(proto.type))
 
 
 SPACE = "▁"
@@ -191,7 +141,7 @@ def fairseq_model(model: SentencepieceModel, *, vocab_size: int) -> Sentencepiec
 
 def sentencepiece_tokenizer(model: SentencepieceModel) -> Tokenizer:
     """Return a tokenizer that encodes like a sentencepiece model; control pieces are special tokens."""
-    tokenizer = Tokenizer(_bpe(model) if model.model_type == BPE else _unigram(model))
+    tokenizer = Tokenizer(_algorithm(model))
     tokenizer.normalizer = _normalizer(model)
     tokenizer.pre_tokenizer = _pre_tokenizer(model)
     tokenizer.decoder = _decoder(model)
@@ -200,13 +150,11 @@ def sentencepiece_tokenizer(model: SentencepieceModel) -> Tokenizer:
     return tokenizer
 
 
-def _unigram(model: SentencepieceModel) -> models.Unigram:
-    vocabulary = [(piece.text, piece.score) for piece in model.pieces]
-    return models.Unigram(vocabulary, unk_id=model.id_of(PieceKind.UNKNOWN), byte_fallback=model.byte_fallback)
-
-
-def _bpe(model: SentencepieceModel) -> models.BPE:
+def _algorithm(model: SentencepieceModel) -> models.Model:
     unknown = model.id_of(PieceKind.UNKNOWN)
+    if model.model_type == UNIGRAM:
+        vocabulary = [(piece.text, piece.score) for piece in model.pieces]
+        return models.Unigram(vocabulary, unk_id=unknown, byte_fallback=model.byte_fallback)
     return models.BPE(
         vocab={piece.text: number for number, piece in enumerate(model.pieces)},
         merges=bpe_merges(model.pieces),

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlprune.errors import HubError, ModelError, reason_of
 from mlprune.hub import list_files, snapshot
+from mlprune.models.checkpoint import weight_files
 from mlprune.models.checkpoint.content_hashes import (
     SENTENCEPIECE_FILES,
     TOKENIZER_FILES,
@@ -31,15 +32,6 @@ from mlprune.models.checkpoint.content_hashes import (
     import_command,
 )
 from mlprune.models.checkpoint.tensor_hashes import scan_weights
-from mlprune.models.checkpoint.weight_files import (
-    DTYPES,
-    INDEX_FILE,
-    SINGLE_FILE,
-    WeightFiles,
-    family_at,
-    is_obsolete_buffer,
-    read_json_object,
-)
 from mlprune.models.metadata_cache import FileStates, cached_metadata, file_states
 
 if TYPE_CHECKING:
@@ -140,7 +132,7 @@ def _comparable(text: str) -> str:
 
 
 SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
-WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", INDEX_FILE)
+WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
 MAX_LISTED = 5
 """Most tensors that a message names."""
@@ -182,7 +174,7 @@ def resolve_model(path_or_hub_id: str, revision: str = "main") -> Path:
     try:
         files = [*SMALL_FILES, *WEIGHT_PATTERNS]
         folder = snapshot(path_or_hub_id, kind="model", revision=revision, files=files, logs_size=True)
-        if not any((folder / name).exists() for name in (SINGLE_FILE, INDEX_FILE)):
+        if not any((folder / name).exists() for name in (weight_files.SINGLE_FILE, weight_files.INDEX_FILE)):
             raise _without_safetensors(path_or_hub_id, revision, commit=folder.name)
     except HubError as err:
         raise ModelError(f"there is no such local folder, and {err.message}", err.context) from err
@@ -238,7 +230,7 @@ def check_tokenizer(path: Path) -> None:
 
 def _checked_tokenizer(path: Path) -> dict[str, Any]:
     tokenizer = load_tokenizer(path)
-    vocab_size = read_json_object(path / "config.json").get("vocab_size")
+    vocab_size = weight_files.read_json_object(path / "config.json").get("vocab_size")
     if isinstance(vocab_size, int):
         check_size(tokenizer, vocab_size, path=path)
     try:
@@ -267,9 +259,9 @@ def _inspect(path: Path) -> dict[str, Any]:
     from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
 
     refuse_quantised(path)
-    family = family_at(path)
-    files = WeightFiles(path, family)
-    model = build_skeleton(path, DTYPES["float32"])
+    family = weight_files.family_at(path)
+    files = weight_files.WeightFiles(path, family)
+    model = build_skeleton(path, weight_files.DTYPES["float32"])
     blocks = checked_blocks(model, family)
     tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
     _check_all_read(files, tensors, model=model, path=path)
@@ -292,7 +284,7 @@ def refuse_quantised(path: Path) -> None:
     Raises:
         ModelError: they are.
     """
-    quantisation = read_json_object(path / "config.json").get("quantization_config")
+    quantisation = weight_files.read_json_object(path / "config.json").get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method") if isinstance(quantisation, dict) else quantisation
         message = "the model is quantised; use the original model"
@@ -300,7 +292,7 @@ def refuse_quantised(path: Path) -> None:
         raise ModelError(message, context)
 
 
-def _tensors_of_files(path: Path, model: "PreTrainedModel", files: WeightFiles) -> dict[str, set[str]]:
+def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, set[str]]:
     """Check that the files have every parameter of a model with its shape.
 
     Returns: file -> the tensors in it that the model reads.
@@ -324,7 +316,7 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: WeightFiles) 
 
 
 def _check_all_read(
-    files: WeightFiles, read: Mapping[str, Sequence[str]], *, model: "PreTrainedModel", path: Path
+    files: weight_files.WeightFiles, read: Mapping[str, Sequence[str]], *, model: "PreTrainedModel", path: Path
 ) -> None:
     """Check that the model of a config reads all weights, except buffers that it computes itself.
 
@@ -338,7 +330,9 @@ def _check_all_read(
     unread = [
         name
         for name in files.names
-        if name not in names_read and not is_obsolete_buffer(name) and not files.names_in_model(name) & buffers
+        if name not in names_read
+        and not weight_files.is_obsolete_buffer(name)
+        and not files.names_in_model(name) & buffers
     ]
     if unread:
         message = "the config describes a smaller model than the weights: tensors would stay unread"

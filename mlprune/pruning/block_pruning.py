@@ -14,31 +14,22 @@ from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.processes.parallel import parallel_map
+from mlprune.pruning import scoring
 from mlprune.pruning.block_inputs import BlockInputs
 from mlprune.pruning.plugin_calls import plugin_refined_layer
-from mlprune.pruning.scoring import (
-    BlockLevels,
-    LayerLevels,
-    LayerSparsities,
-    PrunedBlock,
-    block_levels,
-    described_levels,
-    layer_refinements,
-    unpruned_levels,
-)
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 
 
 def refined_block(
     weights: Mapping[str, Tensor],
-    levels: BlockLevels,
+    levels: scoring.BlockLevels,
     spec: RefinementSpec,
     *,
     structure: str,
     inputs: BlockInputs,
     block: int,
     family: Family,
-) -> PrunedBlock:
+) -> scoring.PrunedBlock:
     """Refine the mask of every layer of a block. Layers of which nothing is removed stay as they are.
 
     Args:
@@ -51,7 +42,7 @@ def refined_block(
         PermanentError: a built-in refiner breaks it.
     """
 
-    def refined(layer: str) -> tuple[LayerLevels, RefinedLayer | None]:
+    def refined(layer: str) -> tuple[scoring.LayerLevels, RefinedLayer | None]:
         of_layer = levels[layer]
         if not any(of_layer.n_removed):
             return of_layer, None
@@ -59,7 +50,7 @@ def refined_block(
         layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
         result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
         n_silent = of_layer.n_silent_features
-        packed = described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
+        packed = scoring.described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
         return packed, result
 
     pruned = [layer for layer in weights if any(levels[layer].n_removed)]
@@ -69,7 +60,7 @@ def refined_block(
     changed = {
         layer: result.weight.to(weights[layer].dtype) for layer, result in layers.items() if result.weight is not None
     }
-    return PrunedBlock({layer: of_layer for layer, (of_layer, _) in made.items()}, changed, layers)
+    return scoring.PrunedBlock({layer: of_layer for layer, (of_layer, _) in made.items()}, changed, layers)
 
 
 def refined_layer(
@@ -117,8 +108,8 @@ def _check(result: RefinedLayer, inputs: LayerInputs, keep: Tensor, spec: Refine
 
 
 def reconstruct_block(
-    inputs: Mapping[str, LayerInputs], score: ScoreSpec, sparsities: LayerSparsities
-) -> tuple[BlockLevels, dict[str, Tensor]]:
+    inputs: Mapping[str, LayerInputs], score: ScoreSpec, sparsities: scoring.LayerSparsities
+) -> tuple[scoring.BlockLevels, dict[str, Tensor]]:
     """Choose masks and new weights of every layer of a block. The largest layers start first.
 
     Args:
@@ -132,12 +123,12 @@ def reconstruct_block(
     """
     function = RECONSTRUCTION_FUNCTIONS[score.score]
 
-    def rewritten(layer: str) -> tuple[LayerLevels, Tensor | None]:
+    def rewritten(layer: str) -> tuple[scoring.LayerLevels, Tensor | None]:
         weight, (sparsity,) = inputs[layer].weight, sparsities[layer]
         if not sparsity:
-            return unpruned_levels(weight.shape, sparsities[layer]), None
+            return scoring.unpruned_levels(weight.shape, sparsities[layer]), None
         result = function(inputs[layer], sparsity, score.structure, score.score_parameters)
-        levels = described_levels(result.keep.to(torch.uint8), sparsities[layer], n_dampings=result.n_dampings)
+        levels = scoring.described_levels(result.keep.to(torch.uint8), sparsities[layer], n_dampings=result.n_dampings)
         return levels, result.weight.to(weight.dtype)
 
     largest_first = sorted(inputs, key=lambda layer: -inputs[layer].weight.numel())
@@ -164,11 +155,11 @@ def pruned_block(
     weights: Mapping[str, Tensor],
     method: PruningMethod,
     *,
-    sparsities: LayerSparsities,
+    sparsities: scoring.LayerSparsities,
     inputs: BlockInputs,
     block: int,
     family: Family,
-) -> PrunedBlock:
+) -> scoring.PrunedBlock:
     """Choose the masks of a block, and new weights if the method changes them.
 
     Args:
@@ -185,13 +176,15 @@ def pruned_block(
         layers = {
             layer: inputs.of_layer(layer, weight, block=block, family=family) for layer, weight in weights.items()
         }
-        return PrunedBlock(*reconstruct_block(layers, score, sparsities))
-    levels = block_levels(weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs)
+        return scoring.PrunedBlock(*reconstruct_block(layers, score, sparsities))
+    levels = scoring.block_levels(
+        weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs
+    )
     if method.refinement is None:
-        return PrunedBlock(levels)
+        return scoring.PrunedBlock(levels)
     pruned = refined_block(
         weights, levels, method.refinement, structure=score.structure, inputs=inputs, block=block, family=family
     )
     keeps = {layer: levels[layer].packed.kept(0).unpack() for layer in pruned.refined}
-    effects = layer_refinements(weights, keeps, pruned.refined, inputs=inputs, family=family)
+    effects = scoring.layer_refinements(weights, keeps, pruned.refined, inputs=inputs, family=family)
     return replace(pruned, refinements=effects)

@@ -8,12 +8,13 @@ from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
 from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, wants_import
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.combinations import expand_entry
-from mlprune.recipe.compute import AUTO_BATCH_TOKENS, ComputeConfig
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import EvaluationConfig
 from mlprune.recipe.loading import load_recipe, parse_recipe, read_recipe_file
 from mlprune.recipe.models import (
+    AUTO_BATCH_TOKENS,
     BaseModelConfig,
+    ComputeConfig,
     CorpusConfig,
     Recipe,
 )

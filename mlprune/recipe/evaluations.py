@@ -41,10 +41,21 @@ def _check_task(task: TemplateTask) -> TemplateTask:
 DescribedTask = Annotated[TemplateTask, AfterValidator(_check_task)]
 
 
+def _check_task_name(name: str, info: ValidationInfo) -> str:
+    """Refuse a task that is neither built in nor described by the recipe."""
+    known = (*KNOWN_TASKS, *(info.context or {}).get("tasks", ()))
+    if name not in known:
+        raise unknown_name("task", name, known)
+    return name
+
+
+TaskName = Annotated[str, AfterValidator(_check_task_name)]
+
+
 class EvaluationConfig(Model):
     """One task in some languages."""
 
-    task: str
+    task: TaskName
     """A built-in task, or one of the recipe's `tasks`."""
     path: Annotated[str, Field(min_length=1)]
     """Folder of task files, or of parallel text (translation, perplexity); `corpus` for the recipe's corpus; or
@@ -86,14 +97,6 @@ class EvaluationConfig(Model):
     the item is left out (`skip`), or the start of its texts is cut off (`truncate_left`)."""
     variants: tuple[str, ...] = ()
     """Names of the variant entries to evaluate; empty for all. The dense model is always evaluated."""
-
-    @field_validator("task")
-    @classmethod
-    def _task_is_known(cls, value: str, info: ValidationInfo) -> str:
-        known = (*KNOWN_TASKS, *(info.context or {}).get("tasks", ()))
-        if value not in known:
-            raise unknown_name("task", value, known)
-        return value
 
     @field_validator("languages")
     @classmethod

@@ -4,12 +4,12 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from mlprune.errors import repeated
 from mlprune.languages import language_tag, pair_languages
 from mlprune.recipe.base import DENSE_LABEL, Name
-from mlprune.recipe.evaluations import KNOWN_TASKS, EvaluationConfig
+from mlprune.recipe.evaluations import EvaluationConfig, TaskName
 from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import ClaimName, GroupKind, OverName, computable_metrics
 
@@ -75,7 +75,7 @@ class QuestionConfig(Model):
     against: str = DENSE_LABEL
     """`dense`, or the name of another entry. A variant is compared with each comparable variant of that entry, as with
     the key `against` of variants."""
-    task: str
+    task: TaskName
     """A task of the recipe's evaluations. Of several evaluations on one split, the first one counts, with its first
     rule, profile, prompt language and seed of shots."""
     languages: GroupName
@@ -95,14 +95,6 @@ class QuestionConfig(Model):
     """A metric of the task (its first)."""
     primary: bool = True
     """`false` marks the answer as exploratory."""
-
-    @field_validator("task")
-    @classmethod
-    def _task_is_known(cls, value: str, info: ValidationInfo) -> str:
-        known = (*KNOWN_TASKS, *(info.context or {}).get("tasks", ()))
-        if value not in known:
-            raise unknown_name("task", value, known)
-        return value
 
     @model_validator(mode="after")
     def _margin_fits_claim(self) -> "QuestionConfig":

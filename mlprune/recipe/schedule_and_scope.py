@@ -8,22 +8,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, create_model, model
 
 from mlprune.methods import SCHEDULES, GivenParameters, Parameters
 from mlprune.methods.plugins import SCHEDULE_METHODS, PluginSource
+from mlprune.recipe import options
 from mlprune.recipe.base import EntryName
-from mlprune.recipe.options import (
-    MethodName,
-    PluginPairs,
-    check_owners,
-    check_parameters,
-    method_parameters,
-    refuse_keys_of_others,
-    with_options,
-)
 from mlprune.recipe.questions import asked_languages
 from mlprune.strict_model import Model, as_pairs
 from mlprune.vocabulary import UnitName
 
 Sparsity = Annotated[float, Field(ge=0, lt=1, title="fraction")]
-_SCHEDULE = MethodName(SCHEDULE_METHODS)
+_SCHEDULE = options.MethodName(SCHEDULE_METHODS)
 ScheduleName = Annotated[str, AfterValidator(_SCHEDULE), Field(title=_SCHEDULE.title)]
 _GIVEN_KEYS = tuple(field.name for field in fields(GivenParameters))
 """Keys of schedule given."""
@@ -101,7 +93,7 @@ class ScheduleFields(Model):
     """sensitivity: task in which the losses were measured (the first one of the analysis)."""
     group: Annotated[str, AfterValidator(_group)] = "outside_english"
     """sensitivity: languages whose loss counts, as in `languages` of a question."""
-    parameters: PluginPairs = ()
+    parameters: options.PluginPairs = ()
     """Parameters of a schedule that is a plug-in."""
 
     @model_validator(mode="before")
@@ -123,9 +115,9 @@ class ScheduleFields(Model):
         if (self.kind in WITH_SOURCE) != (self.source is not None):
             message = f"schedules sensitivity and search need from, and no other schedule takes it, got {self.kind}"
             raise ValueError(message)
-        refuse_keys_of_others(self, "schedule", dict.fromkeys(LOSS_KEYS, ("sensitivity",)), self.kind)
-        check_owners(self, "schedule", SCHEDULES, self.kind)
-        check_parameters(self, {self.kind: SCHEDULE_METHODS.find(self.kind)})
+        options.refuse_keys_of_others(self, "schedule", dict.fromkeys(LOSS_KEYS, ("sensitivity",)), self.kind)
+        options.check_owners(self, "schedule", SCHEDULES, self.kind)
+        options.check_parameters(self, {self.kind: SCHEDULE_METHODS.find(self.kind)})
         return self
 
     @property
@@ -137,7 +129,7 @@ class ScheduleFields(Model):
     @property
     def method_parameters(self) -> Parameters:
         """The parameters of the schedule."""
-        return method_parameters(self, SCHEDULE_METHODS, self.kind)
+        return options.method_parameters(self, SCHEDULE_METHODS, self.kind)
 
     @property
     def reads_statistics(self) -> bool:
@@ -163,7 +155,7 @@ else:
     _SOURCE = {FROM_KEY: (EntryName | None, Field(default=None, description=_MEANING))}
     _WITH_SOURCE = create_model("ScheduleFields", __base__=ScheduleFields, __module__=__name__, **_SOURCE)
     _WITH_SOURCE.__doc__ = ScheduleFields.__doc__
-    ScheduleConfig = with_options("ScheduleConfig", _WITH_SOURCE, schedule=SCHEDULES)
+    ScheduleConfig = options.with_options("ScheduleConfig", _WITH_SOURCE, schedule=SCHEDULES)
 
 
 class ScopeConfig(Model):

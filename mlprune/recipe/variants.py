@@ -13,16 +13,6 @@ from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_ME
 from mlprune.recipe import options
 from mlprune.recipe.analyses import NeuronsConfig
 from mlprune.recipe.base import EntryName, RegisteredName, Seed
-from mlprune.recipe.options import (
-    PluginPairs,
-    check_owners,
-    check_parameters,
-    chosen_parameters,
-    method_parameters,
-    refiner_named,
-    score_named,
-    with_options,
-)
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -71,16 +61,6 @@ def _kind_without_score(entry: "VariantFields") -> str | None:
     return "dense" if entry.score is None and entry.sparsity == 0 else None
 
 
-def check_quantisation(entry: "VariantFields") -> None:
-    """Check that only entries with bits have groups.
-
-    Raises:
-        ValueError: another one has.
-    """
-    if entry.bits is None and "quantisation_group" in entry.model_fields_set:
-        raise ValueError("quantisation_group belongs to bits")
-
-
 def check_structure(entry: "VariantFields", score: Score) -> None:
     """Check that a score takes the structure. Scores that take `matrix` take structures of plug-ins.
 
@@ -100,11 +80,11 @@ def check_refiner(entry: "VariantFields") -> None:
     Raises:
         ValueError: it does not, or the entry has parameters of another refiner.
     """
-    check_owners(entry, "refine", REFINERS, entry.refine)
+    options.check_owners(entry, "refine", REFINERS, entry.refine)
     if entry.refine is None or entry.score is None or not entry.sparsity:
         return
-    _require_structure(entry, f"refine {entry.refine}", refiner_named(entry.refine).structures)
-    if score_named(entry.score).changes_weights:
+    _require_structure(entry, f"refine {entry.refine}", options.refiner_named(entry.refine).structures)
+    if options.score_named(entry.score).changes_weights:
         raise ValueError(f"refine takes the mask of a score that keeps the weights, got score {entry.score}")
     if entry.permute:
         raise ValueError(f"refine {entry.refine} swaps inside groups of the given order: leave permute out")
@@ -234,7 +214,7 @@ class VariantFields(Model):
     """Importance of a weight; needed except for combinations and the dense model."""
     refine: RefinerName | None = None
     """How the mask of the score is improved at equal sparsity, or its kept weights recovered (neither)."""
-    parameters: PluginPairs = ()
+    parameters: options.PluginPairs = ()
     """Parameters of the plug-ins that the entry names; lists multiply out."""
     demonstrations: str | None = None
     """Name of the sets whose statistics the score reads, one variant per set; magnitude and random ignore it."""
@@ -322,12 +302,12 @@ class VariantFields(Model):
     @property
     def score_parameters(self) -> Parameters:
         """The parameters of the score."""
-        return method_parameters(self, SCORE_METHODS, self.score) if self.score else Parameters()
+        return options.method_parameters(self, SCORE_METHODS, self.score) if self.score else Parameters()
 
     @property
     def refiner_parameters(self) -> Parameters:
         """The parameters of the refiner."""
-        return method_parameters(self, REFINER_METHODS, self.refine) if self.refine else Parameters()
+        return options.method_parameters(self, REFINER_METHODS, self.refine) if self.refine else Parameters()
 
     @property
     def score_source(self) -> PluginSource | None:
@@ -347,13 +327,13 @@ class VariantFields(Model):
     @property
     def structure_parameters(self) -> PluginParameters:
         """The parameters of a structure that is a plug-in; none for the others."""
-        parameters = method_parameters(self, STRUCTURE_METHODS, self.group) if self.structure_source else None
+        parameters = options.method_parameters(self, STRUCTURE_METHODS, self.group) if self.structure_source else None
         return parameters if isinstance(parameters, PluginParameters) else PluginParameters()
 
     @property
     def aggregation_parameters(self) -> Parameters:
         """The parameters of the aggregation."""
-        return chosen_parameters(self, AGGREGATIONS[self.aggregate]) if self.aggregate else Parameters()
+        return options.chosen_parameters(self, AGGREGATIONS[self.aggregate]) if self.aggregate else Parameters()
 
     @model_validator(mode="before")
     @classmethod
@@ -372,7 +352,8 @@ class VariantFields(Model):
     @model_validator(mode="after")
     def _is_scored_or_combined(self) -> "VariantFields":
         check_kind(self)
-        check_quantisation(self)
+        if self.bits is None and "quantisation_group" in self.model_fields_set:
+            raise ValueError("quantisation_group belongs to bits")
         return self
 
     @model_validator(mode="after")
@@ -380,7 +361,7 @@ class VariantFields(Model):
         scores = {self.score: SCORE_METHODS.find(self.score)} if self.score else {}
         refiners = {self.refine: REFINER_METHODS.find(self.refine)} if self.refine else {}
         structures = {self.group: STRUCTURE_METHODS.find(self.group)} if self.structure_source else {}
-        check_parameters(self, {**scores, **refiners, **structures})
+        options.check_parameters(self, {**scores, **refiners, **structures})
         return self
 
     @model_validator(mode="after")
@@ -396,7 +377,7 @@ class VariantFields(Model):
         if self.shares and not (self.aggregate and AGGREGATIONS[self.aggregate].takes_shares):
             names = " or ".join(name for name, method in AGGREGATIONS.items() if method.takes_shares)
             raise ValueError(f"shares are weights for aggregate {names}, got aggregate {self.aggregate}")
-        check_owners(self, "aggregate", AGGREGATIONS, self.aggregate)
+        options.check_owners(self, "aggregate", AGGREGATIONS, self.aggregate)
         return self
 
     @model_validator(mode="after")
@@ -404,7 +385,7 @@ class VariantFields(Model):
         if self.score is None:
             return self
         score = options.score_named(self.score)
-        check_owners(self, "score", SCORES, self.score)
+        options.check_owners(self, "score", SCORES, self.score)
         if self.schedule.reads_statistics and not score.needs:
             raise ValueError(f"schedule {self.schedule.kind} reads demonstrations, and score {self.score} has none")
         if self.sparsity == 0 and self.schedule.kind == "given":
@@ -432,4 +413,6 @@ if TYPE_CHECKING:
         """`VariantFields` with a key for every parameter of a score, refiner or aggregation."""
 
 else:
-    VariantConfig = with_options("VariantConfig", VariantFields, score=SCORES, refine=REFINERS, aggregate=AGGREGATIONS)
+    VariantConfig = options.with_options(
+        "VariantConfig", VariantFields, score=SCORES, refine=REFINERS, aggregate=AGGREGATIONS
+    )

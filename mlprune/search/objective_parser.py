@@ -24,22 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlprune.errors import RecipeError, nearest_names
-from mlprune.search.objective import (
-    EXPECTED_GROUPS,
-    METRIC_NAMES,
-    N_ARGUMENTS,
-    WHOLE_GROUPS,
-    Constraint,
-    Dense,
-    Expression,
-    Group,
-    Measure,
-    Node,
-    Number,
-    Operation,
-    Share,
-    parse_group,
-)
+from mlprune.search import objective
 
 MAX_DEPTH = 50
 """Most parentheses and signs inside each other."""
@@ -47,13 +32,17 @@ MAX_CHARACTERS = 4_000
 EXPECTED_SYMBOLS = "numbers, names, + - * ( ) , . >= <="
 _NAME = re.compile(r"[^\W\d]\w*(?:[-:]\w+)*")
 _TOKEN = re.compile(rf"\s+|(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?!\w)|{_NAME.pattern}|>=|<=|\*(?!\*)|[-+(),.]")
-_WORD_NODES: Mapping[str, Node] = {"kept": Share("kept"), "sparsity": Share("sparsity"), "dense": Dense()}
-_WORDS = (*WHOLE_GROUPS, "english", *_WORD_NODES, *N_ARGUMENTS, *METRIC_NAMES)
+_WORD_NODES: Mapping[str, objective.Node] = {
+    "kept": objective.Share("kept"),
+    "sparsity": objective.Share("sparsity"),
+    "dense": objective.Dense(),
+}
+_WORDS = (*objective.WHOLE_GROUPS, "english", *_WORD_NODES, *objective.N_ARGUMENTS, *objective.METRIC_NAMES)
 _OPERATORS: Mapping[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply"}
 _RELATIONS: Mapping[type[ast.cmpop], Literal[">=", "<="]] = {ast.GtE: ">=", ast.LtE: "<="}
 
 
-def parse_objective(text: str) -> Expression:
+def parse_objective(text: str) -> objective.Expression:
     """Parse the number that a search maximises or minimises.
 
     Raises:
@@ -61,14 +50,14 @@ def parse_objective(text: str) -> Expression:
             of weights kept. The message has the position in the text, what was expected and what was found.
     """
     reader = _Reader.of(text)
-    expression = Expression(reader.node(reader.tree))
+    expression = objective.Expression(reader.node(reader.tree))
     if not expression.measures and not expression.reads_kept and not expression.reads_dense:
         raise RecipeError("an objective is a constant", text=text, expected="a group, a metric, kept or sparsity")
     reader.refuse_dense(expression)
     return expression
 
 
-def parse_constraint(text: str) -> Constraint:
+def parse_constraint(text: str) -> objective.Constraint:
     """Parse a constraint on a trial.
 
     Raises:
@@ -80,11 +69,11 @@ def parse_constraint(text: str) -> Constraint:
         raise reader.error(">= or <= between two expressions", len(text.rstrip()))
     if len(reader.tree.ops) > 1:
         raise reader.error("one of >= and <=", _end(reader.tree.comparators[0]))
-    left, right = (Expression(reader.node(side)) for side in (reader.tree.left, reader.tree.comparators[0]))
+    left, right = (objective.Expression(reader.node(side)) for side in (reader.tree.left, reader.tree.comparators[0]))
     reader.refuse_dense(left)
     if not left.measures and not left.reads_kept:
         raise RecipeError("the left side is a constant", text=text, expected="a group, a metric, kept or sparsity")
-    return Constraint(left, _RELATIONS[type(reader.tree.ops[0])], right)
+    return objective.Constraint(left, _RELATIONS[type(reader.tree.ops[0])], right)
 
 
 @dataclass(frozen=True)
@@ -143,7 +132,7 @@ class _Reader:
             if depth > MAX_DEPTH or match[0].count("-") > MAX_DEPTH:
                 raise self.error(f"at most {MAX_DEPTH} parentheses inside each other", match.start())
 
-    def node(self, tree: ast.expr) -> Node:
+    def node(self, tree: ast.expr) -> objective.Node:
         """Return the expression of a part of the tree.
 
         Raises:
@@ -151,27 +140,31 @@ class _Reader:
         """
         match tree:
             case ast.Constant(value=int() | float() as value):
-                return Number(float(value))
+                return objective.Number(float(value))
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return Operation("negative", (self.node(operand),))
+                return objective.Operation("negative", (self.node(operand),))
             case ast.BinOp(op=operator, left=left, right=right) if type(operator) in _OPERATORS:
-                return Operation(_OPERATORS[type(operator)], (self.node(left), self.node(right)))
+                return objective.Operation(_OPERATORS[type(operator)], (self.node(left), self.node(right)))
             case ast.Name():
                 name = self.names[tree.col_offset]
-                return _WORD_NODES.get(name) or Measure(None, None, self._group(tree))
+                return _WORD_NODES.get(name) or objective.Measure(None, None, self._group(tree))
             case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name()), keywords=[]):
                 return self._call(tree)
             case ast.Compare(left=left):
                 raise self.error("an operator or the end", _end(left))
         raise self.error("a number, a group, a metric, kept, sparsity or (", tree.col_offset)
 
-    def _call(self, call: ast.Call) -> Node:
+    def _call(self, call: ast.Call) -> objective.Node:
         """Return a function of other nodes, or a measure, of a task if the call names one."""
         first, last = call.func.col_offset, max(offset for offset in self.names if offset < _end(call.func))
         name = self.names[first]
-        if first == last and name in N_ARGUMENTS:
-            return Operation(name, tuple(self.node(one) for one in self._arguments(call, N_ARGUMENTS[name])))
-        return Measure(None if first == last else name, self._metric(last), self._group(*self._arguments(call, 1)))
+        if first == last and name in objective.N_ARGUMENTS:
+            return objective.Operation(
+                name, tuple(self.node(one) for one in self._arguments(call, objective.N_ARGUMENTS[name]))
+            )
+        return objective.Measure(
+            None if first == last else name, self._metric(last), self._group(*self._arguments(call, 1))
+        )
 
     def _arguments(self, call: ast.Call, n: int) -> list[ast.expr]:
         if len(call.args) != n:
@@ -180,19 +173,19 @@ class _Reader:
         return call.args
 
     def _metric(self, offset: int) -> str:
-        if self.names[offset] not in METRIC_NAMES:
-            raise self.error(f"a metric: {', '.join(METRIC_NAMES)}", offset)
+        if self.names[offset] not in objective.METRIC_NAMES:
+            raise self.error(f"a metric: {', '.join(objective.METRIC_NAMES)}", offset)
         return self.names[offset]
 
-    def _group(self, tree: ast.expr) -> Group:
+    def _group(self, tree: ast.expr) -> objective.Group:
         name = self.names.get(tree.col_offset, "") if isinstance(tree, ast.Name) else ""
-        group = None if name in METRIC_NAMES else parse_group(name)
+        group = None if name in objective.METRIC_NAMES else objective.parse_group(name)
         if group is None:
             example = f"a group after the metric, such as {name}(all)"
-            raise self.error(example if name in METRIC_NAMES else EXPECTED_GROUPS, tree.col_offset)
+            raise self.error(example if name in objective.METRIC_NAMES else objective.EXPECTED_GROUPS, tree.col_offset)
         return group
 
-    def refuse_dense(self, expression: Expression) -> None:
+    def refuse_dense(self, expression: objective.Expression) -> None:
         """Refuse the word `dense` where it has no meaning.
 
         Raises:

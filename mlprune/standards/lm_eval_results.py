@@ -16,7 +16,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import text_or_json
@@ -252,7 +251,8 @@ class TaskSamples:
         is_mean = abs(float(credit.mean()) - metric.value) <= RELATIVE_TOLERANCE * max(1.0, abs(metric.value))
         if not is_mean or credit.min() < 0 or credit.max() > 1:
             return None
-        (found,) = CreditInference().measure([METRICS["accuracy"]], Sample(_with_ones(credit), np.arange(len(credit))))
+        sample = Sample(np.column_stack([credit, np.ones(len(credit))]), np.arange(len(credit)))
+        (found,) = CreditInference().measure([METRICS["accuracy"]], sample)
         return found
 
 
@@ -306,7 +306,3 @@ def _sample(row: JsonObject) -> DocumentSample:
         document=json.dumps(row.get("doc"), sort_keys=True, ensure_ascii=False),
         metrics={name: row.get(name) for name in known},
     )
-
-
-def _with_ones(credit: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.column_stack([credit, np.ones(len(credit))])

@@ -1,16 +1,11 @@
 """Inputs of a recipe: open and check the model, its device, tokenizer and corpus first.
 
-Base models by their id: find the folder of one, and check that a folder contains it.
-
-The id of a base model is a hash of its files, so two folders with equal files are the same base model.
-
-Devices: resolve `compute.device` and the dtype of the model for the machines that run a recipe.
-
-Both are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
+The id of a base model is a hash of its files, so two folders with equal files are the same base model. The device and
+the dtype are part of ids, so they are resolved when a recipe is planned, from the machines of its run.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +21,8 @@ from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, resolve_model
-from mlprune.recipe import Recipe
-from mlprune.recipe.compute import ComputeConfig
+from mlprune.recipe import CorpusConfig, Recipe
+from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
 from mlprune.store.store import Store
@@ -89,27 +84,15 @@ def _folders_of_runs(store: Store, base_model_id: str) -> Iterator[str]:
                 yield folder
 
 
-@dataclass(frozen=True)
-class CorpusRef:
-    """A corpus as plain values that jobs pass on."""
-
-    kind: str
-    path: str = ""
-    lines: int = 0
-    seed: int = 0
-    split: str | None = None
-    """Split of parallel text; None for the only one, or for dev."""
-
-
 @cache
-def open_corpus(ref: CorpusRef) -> ParallelCorpus:
+def open_corpus(ref: CorpusConfig) -> ParallelCorpus:
     """The corpus. Lines stay in memory once they are read."""
     if ref.kind == "cldr":
         return CldrCorpus(n_lines=ref.lines, seed=ref.seed)
-    return ParallelCorpus(Path(ref.path), ref.split)
+    return ParallelCorpus(Path(ref.path or ""), ref.split)
 
 
-def is_same_text(first: CorpusRef, second: CorpusRef, language: str) -> bool:
+def is_same_text(first: CorpusConfig, second: CorpusConfig, language: str) -> bool:
     """Whether two corpora read the same file in a language, so that equal line numbers are equal sentences."""
     if first == second:
         return True
@@ -213,7 +196,7 @@ class Inputs:
     """The base model's catalog row."""
     tokenizer_content: str
     """SHA-256 of the tokenizer's files."""
-    corpus_ref: CorpusRef
+    corpus_ref: CorpusConfig
     losses: tuple[LossRecord, ...] = ()
     """Planned sensitivity analyses of the recipe, which schedules read."""
 
@@ -286,20 +269,20 @@ def _import_columns(folder: Path) -> JsonObject:
     }
 
 
-def corpus_ref(recipe: Recipe) -> CorpusRef:
-    """The recipe's corpus as plain values.
+def corpus_ref(recipe: Recipe) -> CorpusConfig:
+    """The recipe's corpus, with an absolute path.
 
     Raises:
         CorpusError: the path is not parallel text, or has no such split.
     """
     config = recipe.corpus
     if config.kind == "cldr":
-        return CorpusRef("cldr", lines=config.lines, seed=config.seed)
+        return config
     return text_ref(recipe.resolve(config.path or ""), config.split, needs_split=config.split is not None)
 
 
-def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> CorpusRef:
-    """Parallel text as plain values.
+def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> CorpusConfig:
+    """Parallel text in a file or folder.
 
     Args:
         split: as in `choose_split`.
@@ -307,7 +290,7 @@ def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> Cor
     Raises:
         CorpusError: the path is not parallel text, or has no such split.
     """
-    ref = CorpusRef("parallel_text", path=str(path), split=split)
+    ref = CorpusConfig(kind="parallel_text", path=str(path), split=split)
     corpus = open_corpus(ref)
     if not corpus.recognised.sources:
         expected = list(TEXT_LAYOUTS)
@@ -316,7 +299,7 @@ def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> Cor
         )
     if needs_split and not corpus.split:
         raise CorpusError("the text has no splits", path=str(path), key="split", expected="no split", got=split)
-    return replace(ref, split=corpus.split or None)
+    return ref.model_copy(update={"split": corpus.split or None})
 
 
 def _check_lengths(recipe: Recipe, model: ModelRef) -> None:

@@ -27,8 +27,8 @@ from mlprune.steps.sets import PlannedSets
 from mlprune.steps.variants.neuron_variant import NeuronVariant
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import block_identity
-from mlprune.steps.variants.variant import of_kind
-from mlprune.steps.variants.variant_rows import Row, write_variants
+from mlprune.steps.variants.variant import Row, of_kind
+from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

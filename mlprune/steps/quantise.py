@@ -10,8 +10,7 @@ from mlprune.recipe import BaselineConfig, VariantConfig
 from mlprune.steps.job import ChainLoader, RecordKey, SmallJob, make_identity
 from mlprune.steps.prune.requested_variants import with_entry
 from mlprune.steps.variants.planned_variant import PlannedVariant
-from mlprune.steps.variants.quantised import UNQUANTISED, quantised_rows
-from mlprune.steps.variants.variant import QuantisedVariant, of_kind
+from mlprune.steps.variants.variant import UNQUANTISED, QuantisedVariant, of_kind, quantised_rows
 from mlprune.store.store import Store
 
 

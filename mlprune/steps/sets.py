@@ -27,8 +27,9 @@ from mlprune.evaluation.tasks.items import ChoiceItem
 from mlprune.evaluation.tasks.task_files import CORPUS, corpus_items, read_items, skipped_lines
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
+from mlprune.recipe import CorpusConfig
 from mlprune.recipe.demonstrations import ActivationsConfig
-from mlprune.steps.inputs import CorpusRef, open_corpus
+from mlprune.steps.inputs import open_corpus
 from mlprune.steps.job import Identity, Job
 from mlprune.vocabulary import DemonstrationKind, LongerDemonstration, ProfileName, SplitName, TokenScope
 
@@ -155,7 +156,7 @@ class SourceTexts:
         )
 
 
-def read_source_texts(spec: SetSpec, corpus: CorpusRef) -> SourceTexts:
+def read_source_texts(spec: SetSpec, corpus: CorpusConfig) -> SourceTexts:
     """Read and check the texts of a set of any kind except mixed.
 
     Raises:

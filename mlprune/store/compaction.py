@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from mlprune.errors import DamagedRecordError, StoreError, TransientError
 from mlprune.store.claims import Claims
-from mlprune.store.record_parsing import parse_record
-from mlprune.store.records import one_line, record_path
+from mlprune.store.records import one_line, parse_record, record_path
 from mlprune.store.segments import VOID, segment_bytes, segment_folder, segment_path, void_path
 from mlprune.store.store import REQUESTS_AT_ONCE, Store
 

@@ -169,11 +169,11 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         tables={"evaluations": "evaluation_id", "metrics": "evaluation_id"},
     ),
     "comparisons": RecordKind(
-        4,
+        5,
         "variant, baseline, task and split whose evaluations are compared, by language and over groups of languages",
         folders=("contributions",),
         tables={"comparison_results": "comparison_id", "aggregate_results": "comparison_id"},
-        shown_since=3,
+        shown_since=5,
     ),
     "rank_consistency": RecordKind(
         6,

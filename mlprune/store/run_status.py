@@ -142,11 +142,6 @@ class StatusReader:
         return [status for status in statuses if status is not None]
 
 
-def store_status(store: Store, *, last: int = 3, now: datetime | None = None) -> list[RunStatus]:
-    """Read the status of the newest runs and of every run with claims once; see `StatusReader.read`."""
-    return StatusReader(store).read(last=last, now=now)
-
-
 def _run_of(folder: str) -> str:
     """The run of a folder; a run that repairs damage has one folder per round."""
     return "-".join(folder.split("-")[:2])

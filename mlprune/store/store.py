@@ -19,8 +19,7 @@ from mlprune.given_files import NOT_A_FILE
 from mlprune.store.artefacts import ArtefactStore
 from mlprune.store.backend.store_files import quarantine_path
 from mlprune.store.compacted_records import MOST_REFRESHES, CompactedRecords
-from mlprune.store.record_parsing import parse_record
-from mlprune.store.records import Record, RecordKey, record_path
+from mlprune.store.records import Record, RecordKey, parse_record, record_path
 from mlprune.store.segments import ENDING, void_path
 from mlprune.store.succession import quarantine_outdated
 

@@ -13,8 +13,7 @@ from typing import Protocol
 
 from mlprune.json_values import as_int, as_str
 from mlprune.store.backend.local_files import FileInfo
-from mlprune.store.record_parsing import stated_checksum
-from mlprune.store.records import Record, RecordKey, parent_ids
+from mlprune.store.records import Record, RecordKey, parent_ids, stated_checksum
 
 logger = logging.getLogger(__name__)
 

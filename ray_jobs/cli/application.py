@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from catalog.visible_text import visible
+from catalog.results import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
 from ray_jobs.cli.options import echo

@@ -1,7 +1,5 @@
 """Options that several commands share, their completion in a shell, and the width of the output.
 
-Completion of arguments in a shell: names of queries, stores, and the variants of a local store.
-
 A completion runs at every press of Tab, so it loads no catalog and no model, and asks no object store.
 """
 
@@ -14,14 +12,13 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from catalog.results import QueryResult, visible
 from catalog.sql_files import list_queries
-from catalog.visible_text import visible
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
 
 if TYPE_CHECKING:
-    from catalog.results import QueryResult
     from catalog.store import Catalog
 
 MAX_RECIPES = 50
@@ -252,7 +249,7 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 
 def format_result(
     catalog: "Catalog",
-    result: "QueryResult",
+    result: QueryResult,
     *,
     format_name: str,
     may_omit: bool = True,

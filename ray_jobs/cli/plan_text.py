@@ -25,15 +25,9 @@ from mlprune.steps.tasks.evaluation import as_run, prepared_task
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs, search_lines, sensitivity_lines
+from ray_jobs.driver import model_imports
 from ray_jobs.driver.capacity_checks import local_ray_node, question_lines, require_room
 from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSource, load_changed_recipe
-from ray_jobs.driver.model_imports import (
-    ALLOW_IMPORT,
-    RequestedImport,
-    import_requested,
-    pending_imports,
-    requested_imports,
-)
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, machines
 from ray_jobs.workers.node_resources import local_node
 
@@ -73,10 +67,10 @@ def described_plan(
         BadInputError: the recipe cannot be run, or does not fit on the machines, or the cluster cannot be reached.
     """
     recipe = load_changed_recipe(source, changes)
-    requested = requested_imports(recipe, store_uri=store_uri, address="local")
-    if not allow_import and (missing := pending_imports(requested)):
+    requested = model_imports.requested_imports(recipe, store_uri=store_uri, address="local")
+    if not allow_import and (missing := model_imports.pending_imports(requested)):
         return DescribedPlan("\n".join(_describe_imports(recipe, missing)))
-    recipe = import_requested(recipe, requested, is_allowed=allow_import)
+    recipe = model_imports.import_requested(recipe, requested, is_allowed=allow_import)
     processors: Mapping[str, int] = {}
     if not nodes and address not in LOCAL_ADDRESSES:
         with machines(address, recipe.compute.node_labels) as available:
@@ -195,7 +189,7 @@ def _needs_lines(plan: Plan, needs: Needs, nodes: Sequence[Node]) -> list[str]:
     return describe_needs(needs, needs.pool([here]), [here], is_here=True, searches=searches, analyses=analyses)
 
 
-def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> list[str]:
+def _describe_imports(recipe: Recipe, pending: Sequence[model_imports.RequestedImport]) -> list[str]:
     """Describe imports without which the recipe cannot be planned: ids follow from the files of its models."""
     entries = (
         counted(len(recipe.variants), "variant entry", "variant entries"),
@@ -204,7 +198,7 @@ def _describe_imports(recipe: Recipe, pending: Sequence[RequestedImport]) -> lis
     return [
         f"recipe {recipe.name}: {', '.join(entries)}; its jobs are planned after the import of its models",
         *(f"  {line}" for request in pending for line in request.describe()),
-        f"next: the same command with {ALLOW_IMPORT}, or mlprune run with {ALLOW_IMPORT}",
+        f"next: the same command with {model_imports.ALLOW_IMPORT}, or mlprune run with {model_imports.ALLOW_IMPORT}",
     ]
 
 

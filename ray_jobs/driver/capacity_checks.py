@@ -10,8 +10,9 @@ from mlprune.plan import Plan
 from mlprune.plan.resources.estimate import Needs
 from mlprune.plan.resources.node_capacity import GIB, Node, Pool
 from mlprune.recipe import ComputeConfig
+from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.asked import DeclaredAfter, PlannedQuestion
-from mlprune.steps.questions.power import CHANGED_SHARE, Power, power_of
+from mlprune.steps.questions.power import CHANGED_SHARE, Power, exploratory_families, power_of, smallest_p_value
 from mlprune.store.store import Store
 from ray_jobs.workers.node_resources import free_disk_bytes, local_node, local_ray_bytes
 
@@ -90,7 +91,21 @@ def question_lines(plan: Plan, store: Store, after: Mapping[str, DeclaredAfter])
         f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default",
         *(f"  {describe_question(power)}" for power in powers),
         *_warnings(powers, n_before),
+        *_family_lines(plan),
     ]
+
+
+def _family_lines(plan: Plan) -> Iterator[str]:
+    """Yield a line for each exploratory family of single languages, and a warning if it cannot decide."""
+    comparisons = [job for job in plan.jobs if isinstance(job, CompareJob)]
+    dense = {planned.id for planned in plan.variants.values() if planned.is_dense}
+    for family in exploratory_families(comparisons, dense=dense):
+        against = "dense" if family.is_against_dense else "others"
+        floor = smallest_p_value(None, family.n_clusters)
+        name = f"exploratory family {family.task} against {against}"
+        yield f"{name}: up to {counted(family.n_tests, 'test')} of a metric, smallest p {floor:.2g}"
+        if not family.can_decide:
+            yield f"warning: {name}: {counted(family.n_clusters, 'cluster')} cannot decide a family of this size"
 
 
 def _warnings(powers: Sequence[Power], n_before: Mapping[str, int]) -> Iterator[str]:
@@ -112,7 +127,8 @@ def describe_question(power: Power) -> str:
     tests = counted(question.n_tests, "test") if question.criterion.over == "each" else _mean_of(question)
     languages = counted(power.n_languages, "language")
     items = f"{counted(power.n_answers, 'item')} in {languages} ({counted(power.n_clusters, 'cluster')})"
-    return f"{question.name}: {_claim(power)}; {tests}, {items}; {', '.join(_findings(power))}"
+    found = ", ".join([f"smallest p {power.smallest_p:.2g}", *_findings(power)])
+    return f"{question.name}: {_claim(power)}; {tests}, {items}; {found}"
 
 
 def _mean_of(question: PlannedQuestion) -> str:

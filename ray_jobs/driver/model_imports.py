@@ -5,22 +5,27 @@ of a model and its commit, and appears complete or not at all. The conversion ru
 its own; only one run imports a model at a time.
 """
 
+import fcntl
+import logging
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlprune.atomic import UNFINISHED
 from mlprune.cache_folders import MODEL_CACHE_VARIABLE, user_cache_folder
-from mlprune.errors import BadInputError, HubError, RecipeError
+from mlprune.errors import BadInputError, HubError, ModelError, RecipeError
 from mlprune.hashing import digest
 from mlprune.hub import format_size
 from mlprune.importing import find_source, read_import_record
 from mlprune.importing.hub_source import HubCheckpoint
+from mlprune.processes.isolation import child_environment
 from mlprune.recipe import IMPORT_KEY, BaselineConfig, BaseModelConfig, Recipe, wants_import
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES
-from ray_jobs.process.import_command import run_import_command
 
 CACHE_FOLDER = "imported-models"
 """Folder of the model cache in a local store, or in the user's cache folder."""
@@ -184,3 +189,67 @@ def _replaced(recipe: Recipe, requested: Mapping[str, RequestedImport]) -> Recip
         for index, entry in enumerate(recipe.baselines)
     )
     return recipe.model_copy(update={"model": model, "baselines": baselines})
+
+
+logger = logging.getLogger(__name__)
+
+COMMAND = (sys.executable, "-m", "ray_jobs.cli", "import")
+ERROR_PREFIX = "mlprune: "
+"""Beginning of the line that the command line prints for bad input."""
+STOP_TIMEOUT_S = 10.0
+"""Time that an interrupted import has to end."""
+
+
+def run_import_command(source: str, target: Path, *, revision: str) -> None:
+    """Import a model into a folder, unless another process has done so meanwhile. Its progress goes to stderr.
+
+    Raises:
+        ModelError: the import fails.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _only_process(target):
+        if target.is_dir():
+            return
+        code, message = _run([*COMMAND, source, str(target), "--revision", revision])
+        if code != 0:
+            raise ModelError(message or f"the import of a model ended with exit code {code}", model=source)
+        sys.stderr.write(f"imported {source} to {target}\n")
+
+
+@contextmanager
+def _only_process(target: Path) -> Iterator[None]:
+    """Wait until no other process imports to the same folder. Without locks, the last rename wins."""
+    path = target.with_name(f".{target.name}.lock")
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("another process imports %s: waiting for it", target)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as err:
+            logger.warning("%s cannot be locked (%s); two runs might import at the same time", path, err)
+        yield
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Run a command; its progress goes to stderr. Returns its exit code and the text of its error."""
+    environment = child_environment()
+    message = ""
+    with subprocess.Popen(  # noqa: S603 - the command is ours
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, encoding="utf-8", errors="replace"
+    ) as process:
+        try:
+            for line in process.stderr or ():
+                if line.startswith(ERROR_PREFIX):
+                    message = line.removeprefix(ERROR_PREFIX).strip()
+                else:
+                    sys.stderr.write(line)
+            process.wait()
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+    return process.returncode, message

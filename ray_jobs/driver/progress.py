@@ -11,7 +11,7 @@ from typing import Any
 from rich import progress as bars
 from rich.console import Console
 
-from catalog.visible_text import visible
+from catalog.results import visible
 from mlprune.steps.job import Job
 from mlprune.store.run_status import remaining_s
 from ray_jobs.workers.recovery import Failure

@@ -1,6 +1,4 @@
-"""Write the log of a run, and the provenance of commands that run without a recipe.
-
-Write the log of a run: planned jobs, every attempt, failures and the end of the run.
+"""Write the log of a run, also of commands without a recipe: planned jobs, every attempt, failures and the end.
 
 The catalog's tables of runs are filled from these files. They are not results: if they cannot be written because the
 disk is full, the run continues and writes them as soon as there is room.

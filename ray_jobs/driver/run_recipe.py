@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,14 @@ from mlprune.plan.resources.estimate import adopted_evaluations, needs_of
 from mlprune.recipe import Recipe
 from mlprune.search.method import ItemBudget, winner
 from mlprune.steps.job import Job, RecordKey
+from mlprune.steps.prune.result_warnings import variant_warnings
 from mlprune.steps.questions.asked import declarations
-from mlprune.steps.search.batch_result import SIGN, BatchResultJob
+from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_winner
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
 from mlprune.steps.variants.variant_text import find_variants
-from mlprune.store.claims import STALE_AFTER_S, Claims
+from mlprune.store.claims import Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.records import Record
 from mlprune.store.repair import remove_equal_copies, scrub
@@ -34,7 +35,6 @@ from ray_jobs.driver.changed_recipe import NO_CHANGES, RecipeChanges, RecipeSour
 from ray_jobs.driver.driver import Driver, fold
 from ray_jobs.driver.model_imports import with_imported_models
 from ray_jobs.driver.progress import Progress, VisibleConsole
-from ray_jobs.driver.result_lines import result_lines
 from ray_jobs.driver.run_log import begin_run
 from ray_jobs.driver.run_state import DONE, RunResult, RunSummary, format_summary, next_commands, summarise
 from ray_jobs.driver.workplace import LOCAL_ADDRESSES, Machines, machines, open_metrics, open_workers
@@ -202,7 +202,6 @@ def run_recipe(
     allow_import: bool = False,
     scrubs: bool = False,
     remake: Remake = NO_REMAKE,
-    stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
@@ -212,7 +211,6 @@ def run_recipe(
         allow_import: import the models that the recipe asks to import.
         scrubs: read all artefacts of this recipe first, and make the damaged ones again.
         remake: which retired files to make again; its variants are given by id or name.
-        stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
         StoreError: an object store stopped answering; finished jobs are kept. Or the run needs retired files that it
@@ -223,7 +221,7 @@ def run_recipe(
         recipe = load_changed_recipe(source, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:
-            options = _Options(recipe_text(source, changes), address, scrubs, remake, stale_after_s)
+            options = _Options(recipe_text(source, changes), address, scrubs, remake)
             return _run_recipe(recipe, store_uri, available=available, options=options)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
@@ -251,7 +249,6 @@ class _Options(NamedTuple):
     address: str
     scrubs: bool
     remake: Remake
-    stale_after_s: float
 
 
 def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options: _Options) -> RunSummary:
@@ -293,7 +290,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             recipe_yaml=options.recipe_yaml,
             models={model.base_model_id: model.path for model in plan.models},
         )
-        with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:
+        with Claims(store, run_id) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
             jobs = growing.pending(repair=True)
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)
@@ -375,3 +372,30 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
         problem = f"damage was found in {MAX_ROUNDS} rounds"
         result = replace(result, n_skipped=result.n_skipped + len(jobs), problem=problem)
     return replace(result, n_done=n_done)
+
+
+MAX_LINES = 10
+"""Warnings about variants that are printed one by one."""
+
+
+def result_lines(plan: Plan, store: Store) -> list[str]:
+    """Return a warning per search without a winner, and for variants that are not as asked for."""
+    lines = [f"warning: {line}" for line in _variant_lines(plan, store)]
+    if len(lines) > MAX_LINES:
+        hidden = f"warning: {len(lines) - MAX_LINES} more variants; mlprune catalog check lists them"
+        lines = [*lines[:MAX_LINES], hidden]
+    return [*(f"warning: {line}" for line in _search_lines(plan)), *lines]
+
+
+def _search_lines(plan: Plan) -> Iterator[str]:
+    for search in plan.searches:
+        if search.is_finished and feasible_winner(search.history) is None:
+            constraints = ", ".join(str(one) for one in search.spec.constraints) or "a finite objective"
+            yield f"search {search.spec.name} has no winner: none of its best trials meets {constraints}"
+
+
+def _variant_lines(plan: Plan, store: Store) -> Iterator[str]:
+    for variant_id in plan.variants:
+        record = store.read_record("variants", variant_id)
+        if record is not None:
+            yield from variant_warnings(store, record)

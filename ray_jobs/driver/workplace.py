@@ -115,8 +115,7 @@ def open_workers(
         prefer_loopback()
     from ray_jobs.workers import cluster, ray_pool  # noqa: PLC0415 - imports Ray
     from ray_jobs.workers import cluster_nodes as node_checks  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.cluster_nodes import NodeList  # noqa: PLC0415 - imports Ray
-    from ray_jobs.workers.scaling import Scaling  # noqa: PLC0415 - imports Ray
+    from ray_jobs.workers.cluster_nodes import NodeList, Scaling  # noqa: PLC0415 - imports Ray
 
     with nullcontext() if cluster_nodes else cluster.connected(address, settings):
         node_list = cluster_nodes or NodeList()

@@ -1,10 +1,6 @@
 """Ray actors: a worker, a shard of a model, and replicas that are offered to the job of another worker.
 
-The replicas that are offered to the job of a worker. Does not use Ray.
-
-The worker runs the job in one thread. Other threads change the offer and wait for replicas that the job gives back.
-
-Ray actors: a worker, and a shard of a model that is too large for one process.
+A worker runs its job in one thread. Other threads change the offer and wait for replicas that the job gives back.
 
 The driver imports this module, too. The code of models, which takes seconds to import, is imported by the actors.
 """

@@ -21,13 +21,13 @@ from ray.exceptions import RayError
 from mlprune.plan.resources.node_capacity import Pool
 from mlprune.steps.job import Job, ModelRef
 from ray_jobs.workers.cluster import start_on_node
+from ray_jobs.workers.cluster_nodes import Scaling
 from ray_jobs.workers.heartbeats import Heartbeats, Place, end_if_stopped, silent_after_s
 from ray_jobs.workers.pool_interface import PoolChange
 from ray_jobs.workers.ray_failures import FailureClassifier
 from ray_jobs.workers.recovery import Failure, WorkerHealth, describe_failure
 from ray_jobs.workers.replica_actors import LOG_INTERVAL_S, START_WAIT_S, ReplicaActors, RoomWait
 from ray_jobs.workers.required_files import NONE, Requirements
-from ray_jobs.workers.scaling import Scaling
 from ray_jobs.workers.shared_jobs import SharedJobs
 from ray_jobs.workers.worker import Outcome, lost_outcome
 

@@ -24,17 +24,7 @@ from typing import Literal
 
 import torch
 
-from mlprune.errors import (
-    BadInputError,
-    DamagedArtefactError,
-    DeviceError,
-    MlpruneError,
-    OutOfMemoryError,
-    TransientError,
-    WorkerLostError,
-    reason_of,
-    work_of,
-)
+from mlprune import errors
 from mlprune.steps.job import HALF_MODEL, ONE_BLOCK, Job, batch_tokens_of
 
 logger = logging.getLogger(__name__)
@@ -65,7 +55,7 @@ def is_out_of_memory(err: BaseException) -> bool:
     `torch.OutOfMemoryError` of an accelerator and torch's CPU allocator raise subclasses of RuntimeError, the operating
     system an OSError, Python, NumPy and Arrow subclasses of MemoryError.
     """
-    if isinstance(err, OutOfMemoryError | MemoryError | torch.OutOfMemoryError):
+    if isinstance(err, errors.OutOfMemoryError | MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(err, OSError) and err.errno is not None:
         return err.errno == errno.ENOMEM
@@ -187,12 +177,12 @@ def describe_failure(err: Exception, *, at_load: bool = False, is_replaceable: b
     return Failure(
         type(err).__name__,
         _format_error(err),
-        is_transient=fault is not None or isinstance(err, TransientError | ConnectionError),
-        is_damage=isinstance(err, DamagedArtefactError),
-        is_memory=isinstance(err, OutOfMemoryError),
+        is_transient=fault is not None or isinstance(err, errors.TransientError | ConnectionError),
+        is_damage=isinstance(err, errors.DamagedArtefactError),
+        is_memory=isinstance(err, errors.OutOfMemoryError),
         worker_fault=fault,
         at_load=at_load,
-        work=shortened(work_of(raised), MAX_WORK),
+        work=shortened(errors.work_of(raised), MAX_WORK),
         traceback=_traceback_of(raised),
     )
 
@@ -221,27 +211,27 @@ def _fault_of(err: Exception, *, at_load: bool, is_replaceable: bool) -> WorkerF
         return "broken device"
     if at_load and is_accelerator_memory(err):
         return "busy device"
-    is_of_job = isinstance(err, BadInputError | DamagedArtefactError) or is_out_of_memory(err)
+    is_of_job = isinstance(err, errors.BadInputError | errors.DamagedArtefactError) or is_out_of_memory(err)
     if is_of_job or not is_replaceable:
         return None
     if at_load:
         return "failed load"
-    return "lost process" if isinstance(err, WorkerLostError) else None
+    return "lost process" if isinstance(err, errors.WorkerLostError) else None
 
 
 def _own_error(err: Exception, fault: WorkerFault | None) -> Exception:
     """Return the error of this project for errors of memory and devices in other libraries."""
     if fault == "broken device":
-        return DeviceError("an accelerator stopped working", reason=first_line(err))
+        return errors.DeviceError("an accelerator stopped working", reason=first_line(err))
     if fault == "busy device":
-        return DeviceError("an accelerator has no room for the model", reason=first_line(err))
-    if is_out_of_memory(err) and not isinstance(err, OutOfMemoryError):
-        return OutOfMemoryError("out of memory", reason=_format_error(err))
+        return errors.DeviceError("an accelerator has no room for the model", reason=first_line(err))
+    if is_out_of_memory(err) and not isinstance(err, errors.OutOfMemoryError):
+        return errors.OutOfMemoryError("out of memory", reason=_format_error(err))
     return err
 
 
 def _format_error(err: Exception) -> str:
-    return str(err) if isinstance(err, MlpruneError) else reason_of(err)
+    return str(err) if isinstance(err, errors.MlpruneError) else errors.reason_of(err)
 
 
 MAX_FAILURES = 6

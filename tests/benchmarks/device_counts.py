@@ -30,7 +30,7 @@ from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import ScoringBatch, TokenBatch
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe.compute import AUTO_BATCH_TOKENS
+from mlprune.recipe.models import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.store.store import Store
 from tests.pretended_gpus import Ledger, pretended_gpus

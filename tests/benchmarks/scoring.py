@@ -38,7 +38,7 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.local_chain import local_chain
 from mlprune.processes.parallel import set_worker_threads
-from mlprune.recipe.compute import AUTO_BATCH_TOKENS
+from mlprune.recipe.models import AUTO_BATCH_TOKENS
 from mlprune.steps.evaluate.model_evaluation import apply_variant
 from mlprune.store.store import Store
 

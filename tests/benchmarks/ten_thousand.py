@@ -378,9 +378,9 @@ def check_store(folder: Path, n_variants: int) -> dict[str, Any]:
 
 def status(folder: Path, n_variants: int) -> dict[str, Any]:
     """Show the status of the run of empty jobs."""
-    from mlprune.store.run_status import store_status  # noqa: PLC0415
+    from mlprune.store.run_status import StatusReader  # noqa: PLC0415
 
-    (run,) = store_status(Store(folder / f"run-{n_variants}"))
+    (run,) = StatusReader(Store(folder / f"run-{n_variants}")).read()
     return {"done": sum(step.n_done for step in run.steps.values())}
 
 

@@ -24,7 +24,7 @@ from scipy import special
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples, leave_one_out_sums, resampled_sums
-from mlprune.numeric.statistics.sign_flips import sign_flip_tests, sign_flips, swap_p_value
+from mlprune.numeric.statistics.sign_flips import sign_flip_tests, sign_flips, swap_p_values
 from tests.benchmarks.conditions import machine, moment
 
 Array = NDArray[np.float64]
@@ -111,8 +111,13 @@ def of_resampled_minima(
         return np.asarray(ours.min(axis=-1) - theirs.min(axis=-1))
 
     sums = first.contributions + second.contributions, first.contributions - second.contributions
-    total, distances = sums[0].sum(axis=0), flips @ sums[1]
-    exchanged = swap_p_value(difference((total + distances) / 2, (total - distances) / 2))
+    total = sums[0].sum(axis=0)
+
+    def exchanges(signs: NDArray[np.int8]) -> Array:
+        distances = signs @ sums[1]
+        return difference((total + distances) / 2, (total - distances) / 2)
+
+    exchanged = float(swap_p_values(exchanges, flips))
     ratios = [
         [
             part(side.contributions) / part(side.sizes)

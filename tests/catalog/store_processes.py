@@ -1,7 +1,10 @@
 """Other processes that use a store: they write and fold, query, or have the catalog file open."""
 
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -109,3 +112,21 @@ def hold(path: Path, is_held: Any, may_go: Any) -> None:
     with duckdb.connect(str(path)):
         is_held.set()
         assert may_go.wait(PATIENCE_S)
+
+
+@contextmanager
+def held_by_another_process(path: Path, *, read_only: bool) -> Iterator[None]:
+    """Have a process of its own keep a database open."""
+    code = (
+        "import duckdb, sys\n"
+        f"connection = duckdb.connect({str(path)!r}, read_only={read_only})\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    try:
+        yield
+    finally:
+        process.communicate()

@@ -112,7 +112,7 @@ def test_wrong_metrics_and_masks_are_found_and_made_again(small_run: FinishedRun
 
 
 def test_a_sample_is_the_same_for_the_same_seed(store: Store) -> None:
-    checked = [deep_check(store, sample=8, seed=seed)[1] for seed in (0, 0, 1, 2, 3, 4, 5)]
+    checked = [deep_check(store, sample=8, seed=seed)[1] for seed in (0, 0, 1, 2)]
     assert checked[0] == checked[1]
     assert len({tuple(notes) for notes in checked}) > 1
 

@@ -69,7 +69,7 @@ def test_a_notebook_and_the_shell_and_the_command_read_while_a_sweep_writes(shar
         started(ask_until, shared.uri, is_over),
         started(ask_duckdb_until, catalog_file(shared), is_over),
     ]
-    sweep = started(write_and_fold, shared.uri, 1, 40, 5, None)
+    sweep = started(write_and_fold, shared.uri, 1, 20, 5, None)
     command = [sys.executable, "-m", "ray_jobs.cli", "query", SOURCES, "--store", shared.uri, "--format", "csv"]
     asked = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     of_shell = shell_answer(catalog_file(shared))
@@ -79,7 +79,7 @@ def test_a_notebook_and_the_shell_and_the_command_read_while_a_sweep_writes(shar
     for sources in (asked.stdout.split()[1:], of_shell):
         assert sources == [f"small-{number}" for number in range(len(sources))]
         assert sources
-    assert_nothing_is_lost(shared, 40)
+    assert_nothing_is_lost(shared, 20)
 
 
 def test_a_sweep_continues_and_loses_nothing_while_the_shell_is_open(
@@ -116,7 +116,7 @@ def test_a_file_that_is_being_written_to_is_answered_from_whole_copies(
     is_over = event()
     writer = started(write_and_checkpoint_until, catalog_file(shared), is_over)
     states = set()
-    while len(states) < 10:
+    while len(states) < 5:
         copy = snapshot_copy(catalog_file(shared), tmp_path)
         if copy is not None:
             states |= _states(copy)
@@ -179,8 +179,8 @@ def test_a_torn_copy_is_detected_and_not_used_for_answers(
     assert "answering from memory" in caplog.text
 
 
-def test_five_drivers_fold_into_one_store(shared: Store) -> None:
+def test_three_drivers_fold_into_one_store(shared: Store) -> None:
     """Their records overlap, like those of recipes with common variants."""
-    drivers = [started(write_and_fold, shared.uri, 1 + 5 * n, 16 + 5 * n, 5, None) for n in range(5)]
+    drivers = [started(write_and_fold, shared.uri, 1 + 3 * n, 10 + 3 * n, 3, None) for n in range(3)]
     finished(*drivers)
-    assert_nothing_is_lost(shared, 36)
+    assert_nothing_is_lost(shared, 16)

@@ -91,13 +91,6 @@ def test_the_cost_of_rounding_is_the_difference_to_the_same_masks(derived: Catal
         assert (row["sparsity"], row["quantisation_group"], row["n"]) == (0.5, 128, 40)
         others = [own[language] - parent[language] for language in own]
         assert row["rank"] == 1 + sum(other < row["difference"] - 1e-9 for other in others)
-
-
-def test_the_cost_can_be_asked_for_bits_and_a_variant(derived: Catalog) -> None:
-    rows = answers(derived, "quantisation_cost", "bits=4")
-    assert [(row["bits"], row["language"], row["rank"]) for row in rows] == [(4, "sw", 1), (4, "fr", 2)]
-    of_variant = answers(derived, "quantisation_cost", f"variant_id={rows[0]['variant_id']}")
-    assert of_variant == rows
     assert answers(derived, "quantisation_cost", "metric=f1_macro") == []
 
 
@@ -116,8 +109,3 @@ def test_the_effect_of_neurons_stands_next_to_the_mean_of_its_random_controls(de
         assert row["control_difference"] == pytest.approx(control)
         assert row["excess"] == pytest.approx(own - dense - control)
         assert row["n_controls"] == 2
-
-
-def test_effects_of_the_neurons_of_another_language_are_none(derived: Catalog) -> None:
-    assert len(answers(derived, "neuron_effects", "of_language=fr")) == 4
-    assert answers(derived, "neuron_effects", "of_language=sw") == []

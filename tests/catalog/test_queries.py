@@ -6,17 +6,20 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import pytest
 
-from catalog.ingest.table_files import views
 from catalog.queries import answer_user_query, complete_ids, is_sql, run_user_query, short_id_length, store_defaults
 from catalog.results import QueryResult
 from catalog.sql_files import find_query, list_queries, named_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
+from mlprune.numeric.statistics.power import (
+    detectable_difference,
+    detectable_difference_of_items,
+    smallest_significant_difference,
+)
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog.query_answers import all_answers, answers
@@ -186,16 +189,23 @@ def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
         assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
 
 
-def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(methods_catalog: Catalog) -> None:
-    found = all_answers(methods_catalog)
-    assert [query.name for query in list_queries() if not found[query.name].rows] == []
-    assert differences(contract.answer_contract(methods_catalog), contract.read("answers")) == []
+@pytest.fixture(scope="module")
+def method_answers(methods_catalog: Catalog) -> dict[str, QueryResult]:
+    """The answers of all queries to their defaults."""
+    return all_answers(methods_catalog)
 
 
-def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog) -> None:
+def test_every_query_has_rows_with_its_defaults_and_answers_what_is_pinned(
+    method_answers: dict[str, QueryResult],
+) -> None:
+    assert [query.name for query in list_queries() if not method_answers[query.name].rows] == []
+    assert differences(contract.answer_contract(method_answers), contract.read("answers")) == []
+
+
+def test_rows_can_be_told_apart_without_ids_and_values(method_answers: dict[str, QueryResult]) -> None:
     identifying = ("sparsity", "share", "level", "entropy")
     for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
-        rows = run_user_query(methods_catalog, query.name).as_dicts()
+        rows = method_answers[query.name].as_dicts()
         named = [
             tuple(
                 str(value)
@@ -205,11 +215,22 @@ def test_rows_can_be_told_apart_without_ids_and_values(methods_catalog: Catalog)
             for row in rows
         ]
         assert len(set(named)) == len(named), query.name
+        assert method_answers[query.name].columns[0] != "base_model_id", query.name
 
 
-def test_the_id_of_the_base_model_is_not_the_first_column(methods_catalog: Catalog) -> None:
+def test_a_parameter_that_is_also_a_column_selects_the_rows_with_its_value(
+    methods_catalog: Catalog, method_answers: dict[str, QueryResult]
+) -> None:
+    selected = []
     for query in (query for query in list_queries() if not any(one.required for one in query.parameters)):
-        assert run_user_query(methods_catalog, query.name).columns[0] != "base_model_id", query.name
+        rows = method_answers[query.name].as_dicts()
+        for name in (one.name for one in query.parameters if one.name in rows[0]):
+            value = max((row[name] for row in rows if row[name] is not None), key=str, default=None)
+            if value is not None:
+                expected = [row for row in rows if row[name] == value]
+                assert answers(methods_catalog, query.name, f"{name}={value}") == expected, query.name
+                selected.append((query.name, name))
+    assert len(selected) > 30
 
 
 def test_significant_gains_equal_holm_over_all_comparisons_with_dense(catalog: Catalog, rows: Rows) -> None:
@@ -327,16 +348,20 @@ def test_without_a_significant_change_the_smallest_p_value_is_shown_with_what_co
         assert (row["p_value"], row["difference"]) == (smallest["p_value"], smallest["difference"])
 
 
-def test_what_a_family_can_find_follows_from_the_number_of_its_tests(catalog: Catalog) -> None:
-    made_up = "(SELECT * REPLACE (0.1 AS smallest_significant, 0.2 AS detectable_difference) FROM comparisons_to_dense)"
-    view = views()["changes_to_dense"].statement.partition(" AS\n")[2]
-    found = catalog.query(view.replace("FROM comparisons_to_dense", f"FROM {made_up}"))
-    assert found
+def test_what_a_family_can_find_is_what_its_own_tests_can(catalog: Catalog) -> None:
+    found = catalog.query("SELECT * FROM comparisons WHERE family IS NOT NULL")
+    assert {row["test"] for row in found} >= {"tango"}
     for row in found:
-        quantile = NormalDist().inv_cdf(1 - 0.025 / row["n_family"])
-        power = quantile + NormalDist().inv_cdf(0.8)
-        assert row["detectable_in_family"] == pytest.approx(0.2 * power / 2.801585, rel=1e-3)
-        assert row["smallest_significant_in_family"] == max(0.1, math.ceil(quantile**2) / row["n"])
+        n, n_tests, is_tango = row["n"], row["n_family"], row["test"] == "tango"
+        smallest = smallest_significant_difference(n, n_tests=n_tests, test="tango") if is_tango else None
+        error = row["standard_error"]
+        detectable = detectable_difference(error, n_tests=n_tests) if error else None
+        if is_tango and row["n_gained"] is not None:
+            share = (row["n_gained"] + row["n_lost"]) / n
+            detectable = detectable_difference_of_items(n, share, n_tests=n_tests, test="tango")
+        assert row["smallest_significant"] == smallest
+        expected = detectable and max(detectable, smallest or 0)
+        assert row["detectable_difference"] == (expected and pytest.approx(expected, rel=1e-5))
 
 
 def test_mask_overlap_by_layer_is_the_mean_over_pairs(catalog: Catalog, rows: Rows) -> None:
@@ -394,10 +419,7 @@ def test_translation_and_perplexity_have_the_dense_value(catalog: Catalog, rows:
         assert math.isclose(row["ratio"], row["perplexity"] / row["dense_perplexity"])
 
 
-def test_layer_sparsity_and_largest_features_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
-    variant = next(row for row in rows["variants"] if row["sparsity"] == 0.5)
-    found = answers(catalog, "layer_sparsity", f"variant_id={variant['variant_id']}")
-    assert [row["sparsity"] for row in found] == [0.5] * 4
+def test_largest_features_and_overlaps_obey_their_parameters(catalog: Catalog, rows: Rows) -> None:
     largest = answers(catalog, "largest_features", "depth=1", "top=2")
     assert {(row["depth"], row["rank"]) for row in largest} == {(1, 1), (1, 2)}
     overlaps = answers(catalog, "feature_overlap_by_depth", "share=0.1")

@@ -1,4 +1,4 @@
-"""Parameters of queries: types, defaults and wrong values."""
+"""Parameters of queries, and the SQL on the page about the catalog."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from catalog.queries import run_user_query
 from catalog.sql_files import Parameter, check_values, find_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
+from tests.docs.pages import ROOT, blocks
 
 
 def test_parameters_have_types_and_defaults() -> None:
@@ -75,3 +76,14 @@ def test_wrong_values_of_a_program_are_refused(values: dict[str, float | str | N
     declared = (Parameter("n", "INTEGER", required=True), Parameter("alpha", "DOUBLE", 0.05))
     with pytest.raises(QueryError, match="parameter"):
         check_values(values, declared, query="q")
+
+
+ELSEWHERE = ("INSTALL", "-- longest")
+"""First words of blocks that need a network or a parameter."""
+
+
+def test_the_examples_on_the_page_run(catalog: Catalog) -> None:
+    texts = [block.text for block in blocks(ROOT / "docs/catalog.md") if block.words == "sql"]
+    statements = [one for text in texts if not text.startswith(ELSEWHERE) for one in text.split(";") if one.strip()]
+    assert len(statements) > 2
+    assert all(catalog.select(one).columns for one in statements)

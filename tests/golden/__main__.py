@@ -16,6 +16,8 @@ from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.store.store import Store
 from tests.catalog.method_data import add_methods
+from tests.catalog.query_answers import all_answers
+from tests.catalog.report import drawn
 from tests.catalog_data import fill_store
 from tests.derived_recipe import derived_recipe
 from tests.golden import contract
@@ -68,12 +70,13 @@ def pin() -> None:
         with thawed(name) as store, Catalog.in_memory(store) as catalog:
             catalog.fold()
             contract.write(f"frozen-{name}", contract.frozen_contract(catalog))
-            contract.write_run(f"answers-{name}", contract.answer_contract(catalog))
+            contract.write_run(f"answers-{name}", contract.answer_contract(all_answers(catalog)))
     with tempfile.TemporaryDirectory() as folder:
         fill_store(store := Store(Path(folder)))
         add_methods(store)
         with Catalog.in_memory(store) as catalog:
-            contract.write_run("answers", contract.answer_contract(catalog))
+            contract.write_run("answers", contract.answer_contract(all_answers(catalog)))
+            drawn.pin(catalog)
     contract.write("catalog", contract.catalog_contract())
     contract.write("commands", contract.command_contract())
     contract.write_run("recipe", {name: accepted_values(model, entry) for name, model, entry in valid_entries()})

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 
 from catalog.ingest.table_files import macros
+from catalog.results import QueryResult
 from catalog.sql_files import list_queries, statement
 from catalog.store import Catalog
 from infra.pages.catalog_reference import PREDICTIONS
@@ -21,7 +22,6 @@ from infra.pages.command_reference import commands
 from mlprune.hashing import canonical_json, digest
 from mlprune.store.records import Record
 from mlprune.store.store import Store
-from tests.catalog.query_answers import all_answers
 from tests.tiny_recipes import results
 
 FOLDER = Path(__file__).parent / "pinned"
@@ -55,7 +55,7 @@ def run_contract(store: Store) -> dict[str, Any]:
             if artefact.path not in files:
                 arrays = _arrays(store.read_bytes(artefact), artefact.path)
                 masks |= _levels(arrays, artefact.path)
-                files[artefact.path] = _file_contract(arrays)
+                files[artefact.path] = file_contract(arrays)
     return {"records": records, "files": files, "masks": masks}
 
 
@@ -79,7 +79,8 @@ def _levels(arrays: Mapping[str, Any], path: str) -> dict[str, list[Any]]:
     return {f"{path} {layer}": [shape, len(sparsities), packed] for layer, shape, sparsities, packed in layers}
 
 
-def _file_contract(arrays: Mapping[str, Any]) -> list[Any]:
+def file_contract(arrays: Mapping[str, Any]) -> list[Any]:
+    """Columns or tensors as [hash of the exact values, name -> digest of its numbers]."""
     exact: dict[str, Any] = {}
     numbers = {}
     for name, values in arrays.items():
@@ -177,16 +178,16 @@ def frozen_contract(catalog: Catalog) -> dict[str, Any]:
     return {"snapshot_id": catalog.snapshot_id(), "records": frozen_records(catalog.store)}
 
 
-def answer_contract(catalog: Catalog) -> dict[str, Any]:
+def answer_contract(answers: Mapping[str, QueryResult]) -> dict[str, Any]:
     """Query -> its answer like a file of a run: hash of the exact values, and column -> digest of its numbers."""
     found = {}
-    for name, answer in all_answers(catalog).items():
+    for name, answer in answers.items():
         columns = zip(*answer.rows, strict=True) if answer.rows else [()] * len(answer.columns)
         values = {
             column: [value if isinstance(value, int | float | str | list | None) else str(value) for value in values]
             for column, values in zip(answer.columns, columns, strict=True)
         }
-        found[name] = _file_contract(values)
+        found[name] = file_contract(values)
     return {"records": {}, "files": found, "masks": {}}
 
 

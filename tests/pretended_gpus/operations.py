@@ -48,7 +48,7 @@ def _captured(chain: Chain, family: Family) -> Any:
 
 
 def _scored(chain: Chain, _family: Family) -> Any:
-    return list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(9, 4)))]))
+    return list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(4,)))]))
 
 
 def _decoded(chain: Chain, _family: Family) -> Any:

@@ -105,7 +105,7 @@ class NumberedDevices(TorchFunctionMode):
             return func("cuda", args[0]) if isinstance(args[0], int) else func(*args, **(kwargs or {}))
         if func is torch.Tensor.cuda:
             return args[0].to(resolved((args[1:] or ("cuda",))[0]))
-        options = {name: _numbered(value) for name, value in (kwargs or {}).items()}
+        options = {name: _numbered(value) for name, value in kwargs.items()} if kwargs else {}
         if isinstance(options.get("device"), int):
             options["device"] = resolved(options["device"])
         return func(*map(_numbered, args), **options)

@@ -225,14 +225,7 @@ def damage_first(change: Callable[[Path], None], store: Path, pattern: str) -> N
     ],
 )
 def test_damage_during_a_run_is_repaired_by_it(
-    change: Callable[[Path], None],
-    pattern: str,
-    step: str,
-    n: int,
-    *,
-    recipe: Path,
-    store: Path,
-    reference: Reference,
+    change: Callable[[Path], None], pattern: str, step: str, n: int, *, recipe: Path, store: Path, reference: Reference
 ) -> None:
     fault = partial(faults.before_job, n, partial(damage_first, change, store, pattern), step=step)
     ended = run(recipe, store, fault)

@@ -6,25 +6,9 @@ from functools import partial
 import numpy as np
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import (
-    Example,
-    ExampleList,
-    Group,
-    LegendEntry,
-    Panel,
-    SideBySide,
-    Size,
-    TextCell,
-    distinct,
-    english_first,
-    evenly_spaced,
-    grouped,
-    has_several_rules,
-    omission_note,
-)
+from catalog.report import exhibits
 from catalog.report.labels import BLUE, GREY, facets_of, number, task_label
-from catalog.report.marks import interval_row, start_rows
-from catalog.report.svg import QUIET
+from catalog.report.svg import QUIET, interval_row, start_rows
 from catalog.results import Row
 from mlprune.counted import counted
 from mlprune.numeric.statistics.clusters import Interval
@@ -36,23 +20,25 @@ _SIDES = ((-0.16, "n_dense_right", "dense_cluster_rights", GREY), (0.16, "n_righ
 """Shift of a point, its columns and its colour: the dense model, then the variant."""
 
 
-def category_panels(rows: Sequence[Row]) -> Iterator[Group]:
+def category_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw the accuracy of a variant and the dense model by category; one panel per language.
 
     Args:
         rows: result of `category_answers.sql`.
     """
     legend = (
-        LegendEntry("dense model", GREY, marker="o", line=False),
-        LegendEntry("variant", BLUE, marker="o", line=False),
+        exhibits.LegendEntry("dense model", GREY, marker="o", line=False),
+        exhibits.LegendEntry("variant", BLUE, marker="o", line=False),
     )
-    for _, members in grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
-        by_language = dict(grouped(members, "language"))
-        languages = [by_language[language,] for language in english_first(row["language"] for row in members)]
-        shown = evenly_spaced(languages, MAX_LANGUAGES)
-        title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        yield Group(
-            title=f"{title}, {members[0]['label']}" + omission_note(len(shown), len(languages), "languages"),
+    for _, members in exhibits.grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
+        by_language = dict(exhibits.grouped(members, "language"))
+        languages = [by_language[language,] for language in exhibits.english_first(row["language"] for row in members)]
+        shown = exhibits.evenly_spaced(languages, MAX_LANGUAGES)
+        title = task_label(
+            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
+        )
+        yield exhibits.Group(
+            title=f"{title}, {members[0]['label']}" + exhibits.omission_note(len(shown), len(languages), "languages"),
             panels=tuple(_panel(cells) for cells in shown),
             rows=members,
             legend=legend,
@@ -79,17 +65,17 @@ def accuracy_interval(row: Row, n_right: str, rights: str) -> Interval:
     return wilson_interval(row[n_right] / n * effective, effective)
 
 
-def _panel(rows: Sequence[Row]) -> Panel:
+def _panel(rows: Sequence[Row]) -> exhibits.Panel:
     shown = rows[:MAX_CATEGORIES]
     texts = ", ".join(
         f"{row['category']} {number(row['n_dense_right'] / row['n'])}, {number(row['n_right'] / row['n'])}"
         for row in shown
     )
-    note = omission_note(len(shown), len(rows), "categories")
+    note = exhibits.omission_note(len(shown), len(rows), "categories")
     width = 0.075 * max(len(_name(row)) for row in shown)
-    return Panel(
+    return exhibits.Panel(
         label=f"Accuracy in {rows[0]['language']} by category, dense and variant: {texts}{note}",
-        size=Size(2.6 + width, 0.72 + 0.27 * len(shown), left=0.2 + width, right=0.55, bottom=0.36),
+        size=exhibits.Size(2.6 + width, 0.72 + 0.27 * len(shown), left=0.2 + width, right=0.55, bottom=0.36),
         draw=partial(_draw, rows=shown, title=f"{rows[0]['language']}{note}"),
     )
 
@@ -116,18 +102,20 @@ MAX_LENGTH = 400
 """Maximum number of characters of a text."""
 
 
-def flipped_examples(rows: Sequence[Row]) -> Iterator[Group]:
+def flipped_examples(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Return one group per variant and scoring rule, with a list of examples for each language.
 
     Args:
         rows: result of `flipped_answers.sql`.
     """
-    for _, members in grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
-        languages = grouped(members, "language")
+    for _, members in exhibits.grouped(rows, "base_model_id", "label", "task", "split", "scoring_rule"):
+        languages = exhibits.grouped(members, "language")
         shown = languages[:MAX_FLIPPED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
-        title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        yield Group(
+        title = task_label(
+            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
+        )
+        yield exhibits.Group(
             title=f"{title}, {members[0]['label']}{note}",
             panels=(),
             rows=members,
@@ -136,22 +124,22 @@ def flipped_examples(rows: Sequence[Row]) -> Iterator[Group]:
         )
 
 
-def _list(language: str, rows: Sequence[Row]) -> ExampleList:
-    totals = {change: cells[0]["n_flipped"] for (change,), cells in grouped(rows, "change")}
+def _list(language: str, rows: Sequence[Row]) -> exhibits.ExampleList:
+    totals = {change: cells[0]["n_flipped"] for (change,), cells in exhibits.grouped(rows, "change")}
     n_all = sum(totals.values())
     counts = f"{totals.get('gained', 0)} gained, {totals.get('lost', 0)} lost"
     shown = "" if len(rows) == n_all else f"; the {len(rows)} with the largest changes of the margin are shown"
-    has_english = "en" not in distinct(rows, "language")
-    return ExampleList(
+    has_english = "en" not in exhibits.distinct(rows, "language")
+    return exhibits.ExampleList(
         title=f"{language}: {counts}{shown}",
         language=language,
         examples=tuple(_example(row, has_english=has_english) for row in rows),
     )
 
 
-def _example(row: Row, *, has_english: bool) -> Example:
+def _example(row: Row, *, has_english: bool) -> exhibits.Example:
     margins = f"{number(row['dense_margin'], signed=True)} → {number(row['margin'], signed=True)}"
-    return Example(
+    return exhibits.Example(
         change=row["change"],
         name=" · ".join(str(part) for part in (row["example_id"], row["category"]) if part),
         question=_short(row["question"]),
@@ -175,18 +163,20 @@ MAX_TEXT_LENGTH = 1_000
 """Maximum number of characters of a text."""
 
 
-def generation_tables(rows: Sequence[Row]) -> Iterator[Group]:
+def generation_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Return one group per base model, task and scoring rule, with a table of texts for each language or pair.
 
     Args:
         rows: result of `generations.sql`.
     """
-    for _, members in grouped(rows, "base_model_id", "task", "split", "scoring_rule"):
-        languages = grouped(members, "language")
+    for _, members in exhibits.grouped(rows, "base_model_id", "task", "split", "scoring_rule"):
+        languages = exhibits.grouped(members, "language")
         shown = languages[:MAX_GENERATED_LANGUAGES]
         note = "" if len(shown) == len(languages) else f", {len(shown)} of {len(languages)} languages shown"
-        title = task_label({**members[0], "example_limit": None}, with_rule=has_several_rules(rows, members[0]))
-        yield Group(
+        title = task_label(
+            {**members[0], "example_limit": None}, with_rule=exhibits.has_several_rules(rows, members[0])
+        )
+        yield exhibits.Group(
             title=f"{title}{note}",
             panels=(),
             rows=members,
@@ -195,14 +185,14 @@ def generation_tables(rows: Sequence[Row]) -> Iterator[Group]:
         )
 
 
-def _table(language: str, rows: Sequence[Row]) -> SideBySide:
+def _table(language: str, rows: Sequence[Row]) -> exhibits.SideBySide:
     first = rows[0]
     source, _, target = language.partition("-")
     variants = [name for name in ("first", "second") if first[f"{name}_label"] is not None]
     columns = ["item", "source", "reference", "dense", *(str(first[f"{name}_label"]) for name in variants)]
     n_drawn = sum(bool(row["is_drawn"]) for row in rows)
     others = f", {len(rows) - n_drawn} that moved furthest from the reference" if len(rows) > n_drawn else ""
-    return SideBySide(
+    return exhibits.SideBySide(
         title=f"{language}: {first['n_changed']} of {first['n_items']} outputs of {first['first_label']} differ from "
         f"dense; {counted(n_drawn, 'item')} drawn at random{others}",
         columns=tuple(columns),
@@ -210,16 +200,16 @@ def _table(language: str, rows: Sequence[Row]) -> SideBySide:
     )
 
 
-def _cells(row: Row, variants: Sequence[str], *, source: str, target: str) -> tuple[TextCell, ...]:
+def _cells(row: Row, variants: Sequence[str], *, source: str, target: str) -> tuple[exhibits.TextCell, ...]:
     """Return the item, its source and reference, and the outputs."""
     why = "" if row["is_drawn"] else "moved furthest"
     name = " · ".join(str(part) for part in (row["example_id"], row["category"], why) if part)
     dense = row["dense_output"]
     outputs = [row[f"{variant}_output"] for variant in variants]
     return (
-        TextCell(name),
-        TextCell(_short(row["source"], MAX_TEXT_LENGTH), source),
-        TextCell(_short(row["reference"], MAX_TEXT_LENGTH), target),
-        TextCell(_short(dense, MAX_TEXT_LENGTH), target),
-        *(TextCell(_short(output, MAX_TEXT_LENGTH), target, is_same=output == dense) for output in outputs),
+        exhibits.TextCell(name),
+        exhibits.TextCell(_short(row["source"], MAX_TEXT_LENGTH), source),
+        exhibits.TextCell(_short(row["reference"], MAX_TEXT_LENGTH), target),
+        exhibits.TextCell(_short(dense, MAX_TEXT_LENGTH), target),
+        *(exhibits.TextCell(_short(output, MAX_TEXT_LENGTH), target, is_same=output == dense) for output in outputs),
     )

@@ -9,36 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 
-from catalog.report.exhibits import (
-    Grid,
-    Group,
-    LegendEntry,
-    Panel,
-    Scale,
-    Size,
-    distinct,
-    evenly_spaced,
-    grouped,
-    has_several_rules,
-    omission_note,
-)
-from catalog.report.labels import (
-    BLACK,
-    BLUE,
-    METRIC_LABELS,
-    ORANGE,
-    SeriesStyle,
-    distinct_styles,
-    facets_of,
-    method_label,
-    number,
-    series_style,
-    task_label,
-    to_id,
-    with_interval,
-)
-from catalog.report.marks import heat, interval_row, start, start_rows
-from catalog.report.svg import INK, QUIET
+from catalog.report import exhibits, labels
+from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
 from catalog.results import Row
 from mlprune.vocabulary import LOG_RATIO
 
@@ -53,8 +25,8 @@ def by_task(rows: Sequence[Row], *more: str) -> list[tuple[str, list[Row]]]:
         more: columns by which rows are grouped in addition.
     """
     return [
-        (task_label(members[0], with_rule=has_several_rules(rows, members[0])), members)
-        for _, members in grouped(rows, *TASK, *more)
+        (labels.task_label(members[0], with_rule=exhibits.has_several_rules(rows, members[0])), members)
+        for _, members in exhibits.grouped(rows, *TASK, *more)
     ]
 
 
@@ -62,7 +34,7 @@ METHOD = ("score", "set_kind", "propagation", "structure", "settings")
 """Columns whose values are a method."""
 GROUP_LABELS: Mapping[str, str] = {"outside_english": "outside English", "worst": "worst language"}
 """Group of languages -> label."""
-SeriesStyles = Mapping[tuple[Any, ...], SeriesStyle]
+SeriesStyles = Mapping[tuple[Any, ...], labels.SeriesStyle]
 """Method (the values of `METHOD`) -> style."""
 
 
@@ -77,25 +49,27 @@ def method_styles(rows: Sequence[Row]) -> SeriesStyles:
 
     No two methods have the same mark. Of methods that differ only in their propagation, the one with `dense` changes.
     """
-    with_settings = [method for method, _ in grouped((row for row in rows if row["settings"]), *METHOD)]
-    plain = {method: series_style(*method[:2]) for method, _ in grouped(rows, *METHOD)}
-    wanted = plain | {method: series_style(*method[:2], further=index) for index, method in enumerate(with_settings)}
+    with_settings = [method for method, _ in exhibits.grouped((row for row in rows if row["settings"]), *METHOD)]
+    plain = {method: labels.series_style(*method[:2]) for method, _ in exhibits.grouped(rows, *METHOD)}
+    wanted = plain | {
+        method: labels.series_style(*method[:2], further=index) for index, method in enumerate(with_settings)
+    }
     dense_last = sorted(wanted, key=lambda method: bool(method[METHOD.index("propagation")] == "dense"))
-    distinct = distinct_styles({method: wanted[method] for method in dense_last})
-    return {method: distinct[method] for method in wanted}
+    styles = labels.distinct_styles({method: wanted[method] for method in dense_last})
+    return {method: styles[method] for method in wanted}
 
 
-def method_legend(rows: Sequence[Row], styles: SeriesStyles, *, line: bool = True) -> tuple[LegendEntry, ...]:
+def method_legend(rows: Sequence[Row], styles: SeriesStyles, *, line: bool = True) -> tuple[exhibits.LegendEntry, ...]:
     """Return one entry per method, with the facet `key` of its marks."""
     return tuple(
-        LegendEntry.of_series(
-            method_label(members[0]),
+        exhibits.LegendEntry.of_series(
+            labels.method_label(members[0]),
             styles[method],
             dashed=members[0]["propagation"] == "dense" and line,
             line=line,
-            facets={**facets_of(members[0], only=("score",)), "key": method_key(styles, method)},
+            facets={**labels.facets_of(members[0], only=("score",)), "key": method_key(styles, method)},
         )
-        for method, members in grouped(rows, *METHOD)
+        for method, members in exhibits.grouped(rows, *METHOD)
     )
 
 
@@ -104,7 +78,7 @@ def method_key(styles: SeriesStyles, method: tuple[Any, ...]) -> str:
     return str(list(styles).index(method))
 
 
-def scale_limits(rows: Sequence[Row], *, at_least: float = 0.01) -> tuple[float, float]:
+def scale_limits(rows: Sequence[Row]) -> tuple[float, float]:
     """Return limits of an axis of differences, which include 0 and the intervals of all methods but random pruning.
 
     If random pruning is the only method, its intervals count.
@@ -112,19 +86,19 @@ def scale_limits(rows: Sequence[Row], *, at_least: float = 0.01) -> tuple[float,
     compared = [row for row in rows if row["score"] != "random"] or list(rows)
     ends = [row[name] for row in compared for name in ("difference", "ci_low", "ci_high") if row[name] is not None]
     low, high = min(0.0, *ends), max(0.0, *ends)
-    margin = 0.06 * max(high - low, at_least)
+    margin = 0.06 * max(high - low, 0.01)
     return low - margin, high + margin
 
 
-def change_legend(scale: Scale) -> LegendEntry:
+def change_legend(scale: exhibits.Scale) -> exhibits.LegendEntry:
     """Return the entry that explains the colours of changes of accuracy, which are symmetric around 0."""
-    low, high = number(scale.low, signed=True), number(scale.high, signed=True)
-    return LegendEntry(label=f"less accurate {low}|{high} more accurate than dense", scale=scale)
+    low, high = labels.number(scale.low, signed=True), labels.number(scale.high, signed=True)
+    return exhibits.LegendEntry(label=f"less accurate {low}|{high} more accurate than dense", scale=scale)
 
 
 def difference_label(row: Row) -> str:
     """Return the label of an axis of differences."""
-    metric = METRIC_LABELS[row["metric"]]
+    metric = labels.METRIC_LABELS[row["metric"]]
     return f"{metric} / dense" if row["scale"] == LOG_RATIO else f"{metric} − dense"
 
 
@@ -142,7 +116,7 @@ def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")
 
 
-def change_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
+def change_heat_maps(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw heat maps of the change of accuracy from dense, with a row per language and a column per sparsity.
 
     The first rows are groups of languages. The colours end at the largest change of all methods but random pruning.
@@ -153,35 +127,37 @@ def change_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
     for title, members in by_task(rows):
         compared = [row for row in members if row["score"] != "random"] or members
         largest_change = max(0.01, *(abs(row["difference"]) for row in compared))
-        scale = Scale(-largest_change, largest_change, is_diverging=True)
+        scale = exhibits.Scale(-largest_change, largest_change, is_diverging=True)
         languages = groups_first(row["language"] for row in members)
-        grids = tuple(_change_grid(cells, languages=languages, scale=scale) for _, cells in grouped(members, *_METHOD))
-        yield Group(
+        grids = tuple(
+            _change_grid(cells, languages=languages, scale=scale) for _, cells in exhibits.grouped(members, *_METHOD)
+        )
+        yield exhibits.Group(
             title=title,
             panels=grids,
             rows=members,
             legend=(change_legend(scale),),
-            facets=facets_of(members[0], only=("model", "task")),
+            facets=labels.facets_of(members[0], only=("model", "task")),
         )
 
 
-def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: Scale) -> Grid:
+def _change_grid(rows: Sequence[Row], *, languages: Sequence[str], scale: exhibits.Scale) -> exhibits.Grid:
     differences = [row["difference"] for row in rows]
-    title = method_label(rows[0])
+    title = labels.method_label(rows[0])
     if rows[0]["demonstration_label"] is not None:
         title += f": {rows[0]['demonstration_label']}"
-    span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
+    span = f"from {labels.number(min(differences), signed=True)} to {labels.number(max(differences), signed=True)}"
     return heat(
         rows,
         "difference",
         down=("language", {language: GROUP_LABELS.get(language, language) for language in languages}),
-        across=("sparsity", {sparsity: f"{sparsity:.3g}" for sparsity in sorted(distinct(rows, "sparsity"))}),
+        across=("sparsity", {sparsity: f"{sparsity:.3g}" for sparsity in sorted(exhibits.distinct(rows, "sparsity"))}),
         text=_change_text,
         title=title,
         label=f"Change of accuracy from dense, {title}: {span}",
         scale=scale,
         column_name="sparsity",
-        facets=facets_of(rows[0], only=("score", "pair")),
+        facets=labels.facets_of(rows[0], only=("score", "pair")),
     )
 
 
@@ -192,13 +168,13 @@ def _change_text(row: Row) -> str:
     """
     n_significant = max(row["n_significantly_better"], row["n_significantly_worse"])
     mark = "" if not n_significant else "**" if n_significant == row["n_variants"] else "*"
-    return number(row["difference"], signed=True, digits=2) + mark
+    return labels.number(row["difference"], signed=True, digits=2) + mark
 
 
 _LINE = (*METHOD, "demonstration_label")
 
 
-def difference_curves(rows: Sequence[Row]) -> Iterator[Group]:
+def difference_curves(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw the curves of every model, task and metric. Each panel has a scale of its own, around 0.
 
     Args:
@@ -207,24 +183,24 @@ def difference_curves(rows: Sequence[Row]) -> Iterator[Group]:
     for task, members in by_task(rows, "metric"):
         styles = method_styles(members)
         largest = max(0.1, *(row["sparsity"] for row in members))
-        by_language = dict(grouped(members, "language"))
+        by_language = dict(exhibits.grouped(members, "language"))
         panels = tuple(
             _language_panel(language, by_language[language,], largest=largest, styles=styles)
             for language in groups_first(row["language"] for row in members)
         )
-        title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
-        legend = (LegendEntry(label="dense model", colour=INK), *method_legend(members, styles))
-        facets = facets_of(members[0], only=("model", "task"))
-        yield Group(title=title, panels=panels, rows=members, legend=legend, facets=facets)
+        title = f"{task}: {labels.METRIC_LABELS[members[0]['metric']]}"
+        legend = (exhibits.LegendEntry(label="dense model", colour=INK), *method_legend(members, styles))
+        facets = labels.facets_of(members[0], only=("model", "task"))
+        yield exhibits.Group(title=title, panels=panels, rows=members, legend=legend, facets=facets)
 
 
-def _language_panel(language: str, rows: Sequence[Row], *, largest: float, styles: SeriesStyles) -> Panel:
-    metric, where = METRIC_LABELS[rows[0]["metric"]], GROUP_LABELS.get(language, f"in {language}")
-    n_methods = len(grouped(rows, *METHOD))
+def _language_panel(language: str, rows: Sequence[Row], *, largest: float, styles: SeriesStyles) -> exhibits.Panel:
+    metric, where = labels.METRIC_LABELS[rows[0]["metric"]], GROUP_LABELS.get(language, f"in {language}")
+    n_methods = len(exhibits.grouped(rows, *METHOD))
     label = f"Difference of {metric} from dense {where} against sparsity: {n_methods} method"
-    label += f"{'' if n_methods == 1 else 's'}, dense {number(rows[0]['dense_value'])}"
+    label += f"{'' if n_methods == 1 else 's'}, dense {labels.number(rows[0]['dense_value'])}"
     draw = partial(_draw_language, rows=rows, largest=largest, styles=styles)
-    return Panel(label=label, size=Size(3.3, 2.5, left=0.68), draw=draw)
+    return exhibits.Panel(label=label, size=exhibits.Size(3.3, 2.5, left=0.68), draw=draw)
 
 
 def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: SeriesStyles) -> None:
@@ -237,29 +213,29 @@ def _draw_language(axes: Axes, *, rows: Sequence[Row], largest: float, styles: S
     axes.set_xlabel("sparsity")
     axes.set_ylabel(difference_label(first))
     format_ratios(first, axes, which="y")
-    for line, points in grouped(rows, *_LINE):
+    for line, points in exhibits.grouped(rows, *_LINE):
         method = line[:-1]
         _draw_line(axes, points, styles[method], key=method_key(styles, method))
 
 
 def _title(row: Row) -> str:
     """Return the language, the dense model's value, and the chance level or a limit that the value has reached."""
-    title = f"{GROUP_LABELS.get(row['language'], row['language'])}   dense {number(row['dense_value'])}"
+    title = f"{GROUP_LABELS.get(row['language'], row['language'])}   dense {labels.number(row['dense_value'])}"
     if row["dense_limit"] == "floor":
-        return f"{title}, not above chance {number(row['chance'])}"
+        return f"{title}, not above chance {labels.number(row['chance'])}"
     if row["chance"] is not None:
-        title += f", chance {number(row['chance'])}"
+        title += f", chance {labels.number(row['chance'])}"
     return f"{title}, ceiling" if row["dense_limit"] == "ceiling" else title
 
 
-def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: str) -> None:
+def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, key: str) -> None:
     """Draw a line from the dense model, at 0, through the points of a method, with the intervals of single variants.
 
     Args:
         key: index of the method's legend entry, which is hidden when its last line is hidden.
     """
     first = points[0]
-    gid = to_id({**facets_of(first, only=("score", "pair")), "key": key})
+    gid = labels.to_id({**labels.facets_of(first, only=("score", "pair")), "key": key})
     _draw_intervals(axes, points, style, gid=gid)
     line = Line2D(
         [0.0, *(row["sparsity"] for row in points)],
@@ -280,10 +256,10 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, key: st
         axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
 
 
-def _draw_intervals(axes: Axes, points: Sequence[Row], style: SeriesStyle, *, gid: str) -> None:
-    with_interval = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
-    sparsities = [row["sparsity"] for row in with_interval]
-    lows, highs = ([row[end] for row in with_interval] for end in ("ci_low", "ci_high"))
+def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, gid: str) -> None:
+    bounded = [row for row in points if row["ci_low"] is not None and row["ci_high"] is not None]
+    sparsities = [row["sparsity"] for row in bounded]
+    lows, highs = ([row[end] for row in bounded] for end in ("ci_low", "ci_high"))
     if len(sparsities) > 1:
         corners = [*zip(sparsities, lows, strict=True), *zip(sparsities[::-1], highs[::-1], strict=True)]
         axes.add_artist(Polygon(corners, color=style.colour, alpha=0.08, linewidth=0, zorder=2, gid=gid))
@@ -295,49 +271,51 @@ MAX_METHODS, MAX_GROUPS = 20, 4
 """Maximum number of rows of a panel, and of languages or groups of languages of a task; at even distances."""
 
 
-def seed_panels(rows: Sequence[Row]) -> Iterator[Group]:
+def seed_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw two panels per language or group of languages: differences with intervals, and standard deviations.
 
     Args:
         rows: result of `seed_components.sql`.
     """
     legend = (
-        LegendEntry("due to the seed", ORANGE, marker="s", line=False),
-        LegendEntry("due to the items", BLUE, marker="o", line=False),
+        exhibits.LegendEntry("due to the seed", labels.ORANGE, marker="s", line=False),
+        exhibits.LegendEntry("due to the items", labels.BLUE, marker="o", line=False),
     )
     for title, members in by_task(rows):
-        parts = [cells for _, cells in grouped(members, "group_kind", "group_name")]
-        shown = evenly_spaced(parts, MAX_GROUPS)
-        yield Group(
-            title=title + omission_note(len(shown), len(parts), "languages"),
+        parts = [cells for _, cells in exhibits.grouped(members, "group_kind", "group_name")]
+        shown = exhibits.evenly_spaced(parts, MAX_GROUPS)
+        yield exhibits.Group(
+            title=title + exhibits.omission_note(len(shown), len(parts), "languages"),
             panels=tuple(panel for cells in shown for panel in _panels(cells)),
             rows=members,
             legend=legend,
-            facets=facets_of(members[0], only=("model", "task")),
+            facets=labels.facets_of(members[0], only=("model", "task")),
         )
 
 
-def _panels(rows: Sequence[Row]) -> tuple[Panel, Panel]:
-    shown = evenly_spaced(rows, MAX_METHODS)
+def _panels(rows: Sequence[Row]) -> tuple[exhibits.Panel, exhibits.Panel]:
+    shown = exhibits.evenly_spaced(rows, MAX_METHODS)
     where = rows[0]["group_name"] or "mean outside English"
-    note = omission_note(len(shown), len(rows), "methods")
+    note = exhibits.omission_note(len(shown), len(rows), "methods")
     width = 0.075 * max(len(_name(row)) for row in shown)
     height = 0.8 + 0.24 * len(shown)
     differences = ", ".join(
-        f"{_name(row)} {with_interval(row['difference'], row['ci_low'], row['ci_high'], signed=True)}" for row in shown
+        f"{_name(row)} {labels.with_interval(row['difference'], row['ci_low'], row['ci_high'], signed=True)}"
+        for row in shown
     )
     deviations = ", ".join(
-        f"{_name(row)} {number(row['seed_deviation'])} and {number(row['item_deviation'])}" for row in shown
+        f"{_name(row)} {labels.number(row['seed_deviation'])} and {labels.number(row['item_deviation'])}"
+        for row in shown
     )
     return (
-        Panel(
+        exhibits.Panel(
             label=f"Difference to dense for other seeds and items, {where}: {differences}{note}",
-            size=Size(2.7 + width, height, left=0.2 + width),
+            size=exhibits.Size(2.7 + width, height, left=0.2 + width),
             draw=partial(_draw_differences, rows=shown, title=f"{where}: difference to dense{note}"),
         ),
-        Panel(
+        exhibits.Panel(
             label=f"Standard deviations due to the seed and to the items, {where}: {deviations}",
-            size=Size(2.7, height, left=0.2),
+            size=exhibits.Size(2.7, height, left=0.2),
             draw=partial(_draw_deviations, rows=shown),
         ),
     )
@@ -349,7 +327,7 @@ def _name(row: Row) -> str:
 
 def _draw_differences(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
     start_rows(axes, title, [_name(row) for row in rows], edge=0.6)
-    axes.axvline(0, color=BLACK, linewidth=0.9)
+    axes.axvline(0, color=labels.BLACK, linewidth=0.9)
     for position, row in enumerate(rows):
         ends = row["ci_low"], row["ci_high"]
         interval_row(axes, position, row["difference"], ends, colour=INK, marker="D", markersize=3.5)
@@ -358,7 +336,7 @@ def _draw_differences(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
 def _draw_deviations(axes: Axes, *, rows: Sequence[Row]) -> None:
     start_rows(axes, "standard deviation", [""] * len(rows), edge=0.6)
     for position, row in enumerate(rows):
-        for column, marker, colour in (("seed_deviation", "s", ORANGE), ("item_deviation", "o", BLUE)):
+        for column, marker, colour in (("seed_deviation", "s", labels.ORANGE), ("item_deviation", "o", labels.BLUE)):
             if row[column] is not None:
                 axes.hlines(position, 0, row[column], color=QUIET, linewidth=0.6)
                 axes.plot([row[column]], [position], marker, color=colour, markersize=4)

@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, evenly_spaced, grouped, omission_note
 from catalog.report.labels import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION, Facets, facets_of, number, set_label
-from catalog.report.marks import heat, start
+from catalog.report.svg import heat, start
 from catalog.results import Row
 
 _COLOURS = (BLUE, ORANGE, GREEN, VERMILLION, PURPLE)

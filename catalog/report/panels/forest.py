@@ -9,21 +9,8 @@ from matplotlib.axes import Axes
 from catalog.report.claims import best_of, change, gain_of, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, evenly_spaced, grouped, omission_note
 from catalog.report.labels import METRIC_LABELS, SeriesStyle, facets_of, to_id
-from catalog.report.marks import start
-from catalog.report.panels.differences import (
-    GROUP_LABELS,
-    METHOD,
-    SeriesStyles,
-    by_task,
-    difference_label,
-    format_ratios,
-    groups_first,
-    method_key,
-    method_legend,
-    method_styles,
-    scale_limits,
-)
-from catalog.report.svg import GRID, INK, QUIET
+from catalog.report.panels import differences
+from catalog.report.svg import GRID, INK, QUIET, start
 from catalog.results import Row
 
 MAX_PANELS, MAX_VARIANTS = 6, 18
@@ -40,13 +27,16 @@ def forest_plots(rows: Sequence[Row]) -> Iterator[Group]:
     Args:
         rows: result of `forest.sql`.
     """
-    for task, members in by_task(rows, "metric"):
-        styles = method_styles(members)
+    for task, members in differences.by_task(rows, "metric"):
+        styles = differences.method_styles(members)
         by_sparsity = [points for _, points in grouped(members, "sparsity")]
         drawn = [_evenly_spaced_variants(points) for points in evenly_spaced(by_sparsity, MAX_PANELS)]
         title = f"{task}: {METRIC_LABELS[members[0]['metric']]}"
         title += omission_note(len(drawn), len(by_sparsity), "sparsities")
-        legend = [LegendEntry(label="no difference", colour=INK), *method_legend(members, styles, line=False)]
+        legend = [
+            LegendEntry(label="no difference", colour=INK),
+            *differences.method_legend(members, styles, line=False),
+        ]
         if any(row["margin"] is not None for row in members):
             legend.append(LegendEntry(label="within the margin of a question", colour=_MARGIN_COLOUR, marker="bar"))
         yield Group(
@@ -69,8 +59,8 @@ def _name(row: Row) -> str:
     return str(row["group_name"] if row["group_kind"] == "language" else row["group_kind"])
 
 
-def _forest(rows: Sequence[Row], *, n_all: int, styles: SeriesStyles) -> Panel:
-    names = groups_first(_name(row) for row in rows)
+def _forest(rows: Sequence[Row], *, n_all: int, styles: differences.SeriesStyles) -> Panel:
+    names = differences.groups_first(_name(row) for row in rows)
     variants = [variant for (variant,), _ in grouped(rows, "variant_id")]
     height = len(names) * (len(variants) * _STEP + _GAP)
     title = f"sparsity {rows[0]['sparsity']:.3g}" + omission_note(len(variants), n_all, "variants")
@@ -85,32 +75,35 @@ def _forest(rows: Sequence[Row], *, n_all: int, styles: SeriesStyles) -> Panel:
 def _best_text(rows: Sequence[Row]) -> str:
     """Return the largest gain with its p-value as text, or that there is none and the smallest loss."""
     best = best_of(rows)
-    named = (
-        f"{change(best['difference'], best['scale'])}, {best['label']}, {GROUP_LABELS.get(_name(best), _name(best))}"
-    )
+    group = differences.GROUP_LABELS.get(_name(best), _name(best))
+    named = f"{change(best['difference'], best['scale'])}, {best['label']}, {group}"
     if gain_of(best) > 0:
         return f"largest gain: {named}, {p_text(best['p_holm'], 'Holm')}"
     return f"no gain; smallest loss: {named}" if gain_of(best) < 0 else "no gain"
 
 
-def _draw(axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str, styles: SeriesStyles) -> None:
+def _draw(
+    axes: Axes, *, rows: Sequence[Row], names: Sequence[str], title: str, styles: differences.SeriesStyles
+) -> None:
     variants = grouped(rows, "variant_id")
     block = len(variants) * _STEP + _GAP
     tops = {name: index * block + _GAP / 2 for index, name in enumerate(names)}
     start(axes, title, grid="x")
     axes.set_ylim(len(names) * block, 0)
-    axes.set_xlim(*scale_limits(rows))
-    axes.set_xlabel(difference_label(rows[0]))
-    format_ratios(rows[0], axes, which="x")
-    axes.set_yticks([top + block / 2 - _GAP / 2 for top in tops.values()], [GROUP_LABELS.get(n, n) for n in names])
+    axes.set_xlim(*differences.scale_limits(rows))
+    axes.set_xlabel(differences.difference_label(rows[0]))
+    differences.format_ratios(rows[0], axes, which="x")
+    axes.set_yticks(
+        [top + block / 2 - _GAP / 2 for top in tops.values()], [differences.GROUP_LABELS.get(n, n) for n in names]
+    )
     _draw_margins(axes, rows, tops=tops, block=block)
     axes.axvline(0.0, color=INK, linewidth=1.0, zorder=1)
     for name in names[1:]:
         axes.axhline(tops[name] - _GAP / 2, color=GRID, linewidth=0.7, zorder=0)
     for index, (_, points) in enumerate(variants):
-        method = tuple(points[0][column] for column in METHOD)
+        method = tuple(points[0][column] for column in differences.METHOD)
         heights = {name: top + (index + 0.5) * _STEP for name, top in tops.items()}
-        _draw_variant(axes, points, styles[method], heights=heights, key=method_key(styles, method))
+        _draw_variant(axes, points, styles[method], heights=heights, key=differences.method_key(styles, method))
 
 
 def _draw_margins(axes: Axes, rows: Sequence[Row], *, tops: Mapping[str, float], block: float) -> None:

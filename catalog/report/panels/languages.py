@@ -6,35 +6,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from catalog.report.exhibits import (
-    Grid,
-    Group,
-    LegendEntry,
-    Panel,
-    Scale,
-    Size,
-    distinct,
-    english_first,
-    evenly_spaced,
-    grouped,
-    has_several_rules,
-    omission_note,
-)
-from catalog.report.labels import (
-    BLACK,
-    SeriesStyle,
-    distinct_styles,
-    facets_of,
-    method_label,
-    number,
-    series_style,
-    task_label,
-    text_range,
-    to_id,
-)
-from catalog.report.marks import heat, start
+from catalog.report import exhibits, labels
 from catalog.report.panels.differences import METHOD, by_task, change_legend
-from catalog.report.svg import INK, QUIET
+from catalog.report.svg import INK, QUIET, heat, start
 from catalog.results import Row
 
 _TASK = ("task", "split", "scoring_rule", "example_limit")
@@ -43,14 +17,14 @@ _KEY = ("score", "intervention", "set_kind")
 """Columns that the points of one legend entry share."""
 MAX_POINTS, MAX_FRONT = 1_000, 50
 """Maximum number of points, and of those on the front, in a panel, chosen at even distances."""
-_DENSE = SeriesStyle(BLACK, "*")
-Styles = Mapping[tuple[Any, ...], SeriesStyle]
+_DENSE = labels.SeriesStyle(labels.BLACK, "*")
+Styles = Mapping[tuple[Any, ...], labels.SeriesStyle]
 """Values of `_KEY` -> style."""
 Point = tuple[float, float]
 """Difference to the dense model in English and in the mean of the other languages."""
 
 
-def pareto_plots(rows: Sequence[Row]) -> Iterator[Group]:
+def pareto_plots(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one figure per pruned model and task, with one panel per set of languages. Dense models are stars.
 
     The front is that of dev, its points are those of test.
@@ -58,41 +32,42 @@ def pareto_plots(rows: Sequence[Row]) -> Iterator[Group]:
     Args:
         rows: result of `pareto.sql`.
     """
-    evaluated = dict(grouped(rows, *_EVALUATED))
-    for (_, *task), members in grouped((row for row in rows if not row["is_dense"]), "base_model_id", *_TASK):
+    evaluated = dict(exhibits.grouped(rows, *_EVALUATED))
+    for (_, *task), members in exhibits.grouped((row for row in rows if not row["is_dense"]), "base_model_id", *_TASK):
         dense = {
             languages: [row for row in evaluated[(*task, languages)] if row["is_dense"]]
-            for (languages,), _ in grouped(members, "languages")
+            for (languages,), _ in exhibits.grouped(members, "languages")
         }
-        plain = {method: series_style(method[0], method[2]) for method, _ in grouped(members, *_KEY)}
-        styles = distinct_styles(plain, taken=[_DENSE])
+        plain = {method: labels.series_style(method[0], method[2]) for method, _ in exhibits.grouped(members, *_KEY)}
+        styles = labels.distinct_styles(plain, taken=[_DENSE])
         panels = tuple(
             _plot(points, dense=dense[languages], styles=styles)
-            for (languages,), points in grouped(members, "languages")
+            for (languages,), points in exhibits.grouped(members, "languages")
         )
         drawn = [*(row for rows_of in dense.values() for row in rows_of), *members]
-        title = task_label(members[0], with_rule=has_several_rules(rows, members[0]))
-        facets = facets_of(members[0], only=("model", "task"))
-        yield Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets)
+        title = labels.task_label(members[0], with_rule=exhibits.has_several_rules(rows, members[0]))
+        facets = labels.facets_of(members[0], only=("model", "task"))
+        yield exhibits.Group(title=title, panels=panels, rows=drawn, legend=_legend(members, styles), facets=facets)
 
 
-def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> Panel:
+def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> exhibits.Panel:
     label = f"Change in English and in the mean of {rows[0]['n_others']} other languages, {len(rows)} variants; "
     label += _front_text([*dense, *rows])
     for row in dense:
-        label += f"; {row['base_model']} dense: {number(row['english_value'])} and {number(row['others_value'])}"
+        values = f"{labels.number(row['english_value'])} and {labels.number(row['others_value'])}"
+        label += f"; {row['base_model']} dense: {values}"
     drawn = _drawn(rows)
     others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
-    title = f"others: {' '.join(others)}{omission_note(len(drawn), len(rows), 'variants')}"
+    title = f"others: {' '.join(others)}{exhibits.omission_note(len(drawn), len(rows), 'variants')}"
     draw = partial(_draw, rows=drawn, dense=dense, title=title, styles=styles)
-    return Panel(label=label, size=Size(5.6, 4.2, left=0.7, bottom=0.5), draw=draw)
+    return exhibits.Panel(label=label, size=exhibits.Size(5.6, 4.2, left=0.7, bottom=0.5), draw=draw)
 
 
 def _drawn(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of at most `MAX_POINTS` variants, `MAX_FRONT` of them on the front, in the same order."""
-    front = evenly_spaced([index for index, row in enumerate(rows) if row["is_efficient"]], MAX_FRONT)
+    front = exhibits.evenly_spaced([index for index, row in enumerate(rows) if row["is_efficient"]], MAX_FRONT)
     beaten = [index for index, row in enumerate(rows) if not row["is_efficient"]]
-    return [rows[index] for index in sorted([*front, *evenly_spaced(beaten, MAX_POINTS - len(front))])]
+    return [rows[index] for index in sorted([*front, *exhibits.evenly_spaced(beaten, MAX_POINTS - len(front))])]
 
 
 def _front_text(rows: Sequence[Row]) -> str:
@@ -108,26 +83,26 @@ def _draw(axes: Axes, *, rows: Sequence[Row], dense: Sequence[Row], title: str, 
     start(axes, title, grid="both")
     axes.set_xlabel("change of accuracy in English")
     axes.set_ylabel("change of mean accuracy in the other languages")
-    axes.axvline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
-    axes.axhline(0, color=BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.axvline(0, color=labels.BLACK, linewidth=0.8, linestyle=":", zorder=1)
+    axes.axhline(0, color=labels.BLACK, linewidth=0.8, linestyle=":", zorder=1)
     own = [row for row in dense if row["base_model_id"] == rows[0]["base_model_id"]]
-    for (*method, _), points in grouped(rows, *_KEY, "demonstration_label"):
+    for (*method, _), points in exhibits.grouped(rows, *_KEY, "demonstration_label"):
         key = list(styles).index(tuple(method))
         _draw_points(axes, points, styles[tuple(method)], dense=own, key=key)
     for row in dense:
         at = _point(row, own)
-        axes.plot(*at, "*", color=BLACK if row in own else QUIET, markersize=12, zorder=4)
+        axes.plot(*at, "*", color=labels.BLACK if row in own else QUIET, markersize=12, zorder=4)
         if row not in own:
             axes.text(*at, f"  {row['base_model']}", fontsize=7.5, color=QUIET, va="center")
         elif row["is_efficient"]:
             axes.annotate(_probability(row), at, (6, -9), textcoords="offset points", fontsize=7.5, color=INK)
 
 
-def _draw_points(axes: Axes, rows: Sequence[Row], style: SeriesStyle, *, dense: Sequence[Row], key: int) -> None:
+def _draw_points(axes: Axes, rows: Sequence[Row], style: labels.SeriesStyle, *, dense: Sequence[Row], key: int) -> None:
     """Draw the variants of one score and pair: those on the front of dev with intervals, the others pale."""
     first = rows[0]
     options = style.marker_options | ({"markerfacecolor": "none"} if style.is_hollow else {})
-    gid = to_id({**facets_of(first, only=("score", "pair")), "key": str(key)})
+    gid = labels.to_id({**labels.facets_of(first, only=("score", "pair")), "key": str(key)})
     beaten = [_point(row, dense) for row in rows if not row["is_efficient"]]
     places = [[point[side] for point in beaten] for side in (0, 1)]
     axes.plot(*places, linestyle="", **options, markersize=4, alpha=0.45, zorder=2, gid=gid)
@@ -160,14 +135,19 @@ def _probability(row: Row) -> str:
     return f"{row['probability']:.0%}"
 
 
-def _legend(rows: Sequence[Row], styles: Styles) -> tuple[LegendEntry, ...]:
-    entries = [LegendEntry.of_series("dense model", _DENSE, line=False)]
-    for index, (method, members) in enumerate(grouped(rows, *_KEY)):
+def _legend(rows: Sequence[Row], styles: Styles) -> tuple[exhibits.LegendEntry, ...]:
+    entries = [exhibits.LegendEntry.of_series("dense model", _DENSE, line=False)]
+    for index, (method, members) in enumerate(exhibits.grouped(rows, *_KEY)):
         score, intervention, set_kind = method
         label = " on ".join(str(word) for word in (intervention or score, set_kind) if word)
-        facets = {**facets_of(members[0], only=("score",)), "key": str(index)}
-        entries.append(LegendEntry.of_series(label.replace("_", " "), styles[method], line=False, facets=facets))
-    return (*entries, LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET))
+        facets = {**labels.facets_of(members[0], only=("score",)), "key": str(index)}
+        entries.append(
+            exhibits.LegendEntry.of_series(label.replace("_", " "), styles[method], line=False, facets=facets)
+        )
+    return (
+        *entries,
+        exhibits.LegendEntry(label="large, with lines: on the front of dev (sparsity, probability)", colour=QUIET),
+    )
 
 
 MAX_METHODS = 40
@@ -175,7 +155,7 @@ MAX_METHODS = 40
 _METHOD = ("method", "propagation", "settings", "shots", "samples")
 
 
-def breaking_tables(rows: Sequence[Row]) -> Iterator[Group]:
+def breaking_tables(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one table per model and task, with a row per method and a column per language.
 
     A cell is the interval that contains the breaking sparsity; its colour is the lower end.
@@ -184,15 +164,15 @@ def breaking_tables(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `breaking_sparsity.sql`.
     """
     for title, members in by_task(rows):
-        methods = [cells for _, cells in grouped(members, *_METHOD)]
-        shown = evenly_spaced(methods, MAX_METHODS)
-        scale = Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
-        yield Group(
-            title=title + omission_note(len(shown), len(methods), "methods"),
-            panels=(_table(shown, languages=english_first(row["language"] for row in members), scale=scale),),
+        methods = [cells for _, cells in exhibits.grouped(members, *_METHOD)]
+        shown = exhibits.evenly_spaced(methods, MAX_METHODS)
+        scale = exhibits.Scale(0.0, max(row["last_not_below"] for row in members) or 1.0)
+        yield exhibits.Group(
+            title=title + exhibits.omission_note(len(shown), len(methods), "methods"),
+            panels=(_table(shown, languages=exhibits.english_first(row["language"] for row in members), scale=scale),),
             rows=members,
-            legend=(LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
-            facets=facets_of(members[0], only=("model", "task")),
+            legend=(exhibits.LegendEntry(f"0|{scale.high:g}: largest sparsity that is not below dense", scale=scale),),
+            facets=labels.facets_of(members[0], only=("model", "task")),
             note=_note(members),
         )
 
@@ -200,21 +180,21 @@ def breaking_tables(rows: Sequence[Row]) -> Iterator[Group]:
 def _note(rows: Sequence[Row]) -> str:
     """Return the number of items and tests, what a test finds, and whether there is one seed, as text."""
     sizes = sorted({row["n"] for row in rows if row["n"] is not None})
-    items = "" if not sizes else f"{text_range(f'{sizes[0]:,}', f'{sizes[-1]:,}')} items. "
+    items = "" if not sizes else f"{labels.text_range(f'{sizes[0]:,}', f'{sizes[-1]:,}')} items. "
     differences = sorted(row["detectable_difference"] for row in rows if row["detectable_difference"] is not None)
-    found = text_range(number(differences[0]), number(differences[-1])) if differences else ""
-    power = f" A single test finds a true difference of {found} with a power of 80 %." if found else ""
+    found = labels.text_range(labels.number(differences[0]), labels.number(differences[-1])) if differences else ""
+    power = f" In its family, a true difference of {found} is found with a power of 80 %." if found else ""
     one_draw = all(row["n_variants"] == 1 for row in rows if row["demonstration_label"] is not None)
     return (
-        f"{items}Holm's correction over at most {max(distinct(rows, 'n_family'))} tests.{power}"
+        f"{items}Holm's correction over at most {max(exhibits.distinct(rows, 'n_family'))} tests.{power}"
         f"{' Every set is a single draw of demonstrations.' if one_draw else ''}"
     )
 
 
-def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: Scale) -> Grid:
+def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale: exhibits.Scale) -> exhibits.Grid:
     cells = {(down, languages.index(row["language"])): row for down, members in enumerate(methods) for row in members}
     n_broken = sum(row["first_below"] is not None for row in cells.values())
-    return Grid(
+    return exhibits.Grid(
         title="between which sparsities accuracy falls below dense",
         label=f"Breaking sparsity by method and language: {n_broken} of {len(cells)} curves fall below dense",
         rows=tuple(_name(members[0]) for members in methods),
@@ -224,7 +204,7 @@ def _table(methods: Sequence[Sequence[Row]], *, languages: Sequence[str], scale:
         scale=scale,
         row_name="method",
         column_name="language",
-        row_facets=tuple(facets_of(members[0], only=("score", "pair")) for members in methods),
+        row_facets=tuple(labels.facets_of(members[0], only=("score", "pair")) for members in methods),
     )
 
 
@@ -247,7 +227,7 @@ SMALLEST_RANGE = 0.02
 """Smallest half width of a colour scale, so that noise does not get strong colours."""
 
 
-def source_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
+def source_heat_maps(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw heat maps for each task and sparsity: one per method, a row per source, a column per evaluated language.
 
     All heat maps of a sparsity share a colour scale.
@@ -256,24 +236,24 @@ def source_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
         rows: result of `sources_by_language.sql`.
     """
     for title, members in by_task(rows):
-        sparsities = grouped(sorted(members, key=lambda row: row["sparsity"]), "sparsity")
-        shown = evenly_spaced(sparsities, MAX_SPARSITIES)
-        note = omission_note(len(shown), len(sparsities), "sparsities")
+        sparsities = exhibits.grouped(sorted(members, key=lambda row: row["sparsity"]), "sparsity")
+        shown = exhibits.evenly_spaced(sparsities, MAX_SPARSITIES)
+        note = exhibits.omission_note(len(shown), len(sparsities), "sparsities")
         for (sparsity,), cells in shown:
             yield _sparsity_group(cells, title=f"{title}, sparsity {sparsity:g}{note}")
 
 
-def _sparsity_group(rows: Sequence[Row], *, title: str) -> Group:
-    methods = [cells for _, cells in grouped(rows, *METHOD)]
-    shown = evenly_spaced(methods, MAX_SOURCE_METHODS)
+def _sparsity_group(rows: Sequence[Row], *, title: str) -> exhibits.Group:
+    methods = [cells for _, cells in exhibits.grouped(rows, *METHOD)]
+    shown = exhibits.evenly_spaced(methods, MAX_SOURCE_METHODS)
     largest = max(SMALLEST_RANGE, *(abs(row["difference"]) for cells in shown for row in cells))
-    scale = Scale(-largest, largest, is_diverging=True)
-    return Group(
-        title=title + omission_note(len(shown), len(methods), "methods"),
+    scale = exhibits.Scale(-largest, largest, is_diverging=True)
+    return exhibits.Group(
+        title=title + exhibits.omission_note(len(shown), len(methods), "methods"),
         panels=tuple(_heat_map(cells, scale=scale) for cells in shown),
         rows=rows,
         legend=(change_legend(scale),),
-        facets=facets_of(rows[0], only=("model", "task")),
+        facets=labels.facets_of(rows[0], only=("model", "task")),
         note=_source_note(rows),
     )
 
@@ -281,7 +261,11 @@ def _sparsity_group(rows: Sequence[Row], *, title: str) -> Group:
 def _source_note(rows: Sequence[Row]) -> str:
     """Return how many cells are significant, what could have been found, and whether there is one seed."""
     found = [row["detectable_difference"] for row in rows if row["detectable_difference"] is not None]
-    power = f" A single test finds a true difference of {number(max(found))} with a power of 80 %." if found else ""
+    power = (
+        f" In its family, a true difference of {labels.number(max(found))} is found with a power of 80 %."
+        if found
+        else ""
+    )
     draws = "" if any(row["n_variants"] > 1 for row in rows) else " All are conditional on one draw of demonstrations."
     n_better, n_worse = (sum(_is_marked(row, column) for row in rows) for column in ("n_better", "n_worse"))
     return (
@@ -295,28 +279,30 @@ def _is_marked(row: Row, column: str) -> bool:
     return bool(row[column] == row["n_variants"])
 
 
-def _heat_map(rows: Sequence[Row], *, scale: Scale) -> Grid:
-    sources = evenly_spaced(english_first(str(row["demonstration_label"]) for row in rows), MAX_SOURCES)
+def _heat_map(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
+    sources = exhibits.evenly_spaced(
+        exhibits.english_first(str(row["demonstration_label"]) for row in rows), MAX_SOURCES
+    )
     differences = [row["difference"] for row in rows if row["demonstration_label"] in sources]
-    title = method_label(rows[0])
-    span = f"from {number(min(differences), signed=True)} to {number(max(differences), signed=True)}"
-    facets = {row["demonstration_label"]: facets_of(row, only=("pair",)) for row in rows}
+    title = labels.method_label(rows[0])
+    span = f"from {labels.number(min(differences), signed=True)} to {labels.number(max(differences), signed=True)}"
+    facets = {row["demonstration_label"]: labels.facets_of(row, only=("pair",)) for row in rows}
     return heat(
         rows,
         "difference",
         down=("demonstration_label", sources),
-        across=("language", english_first(row["language"] for row in rows)),
+        across=("language", exhibits.english_first(row["language"] for row in rows)),
         text=_cell_text,
         title=title,
         label=f"Difference of accuracy to dense by source and evaluated language, {title}: {span}",
         scale=scale,
         row_name="source",
         column_name="evaluated",
-        facets=facets_of(rows[0], only=("score",)),
+        facets=labels.facets_of(rows[0], only=("score",)),
         row_facets=tuple(facets[source] for source in sources),
     )
 
 
 def _cell_text(row: Row) -> str:
     mark = "*" if _is_marked(row, "n_better") or _is_marked(row, "n_worse") else ""
-    return number(row["difference"], signed=True, digits=3) + mark
+    return labels.number(row["difference"], signed=True, digits=3) + mark

@@ -6,6 +6,7 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from catalog.report import labels
 from catalog.report.exhibits import (
     Grid,
     Group,
@@ -18,37 +19,22 @@ from catalog.report.exhibits import (
     grouped,
     omission_note,
 )
-from catalog.report.labels import (
-    BLACK,
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILLION,
-    SeriesStyle,
-    facets_of,
-    method_label,
-    number,
-    text_range,
-)
-from catalog.report.marks import heat, start
+from catalog.report.svg import heat, start
 from catalog.results import Row
 
 MAX_VARIANTS = 9
 """Maximum number of lines in a figure; their variants are chosen at even distances."""
 _SIZE = Size(3.9, 2.6)
 STYLES = (
-    SeriesStyle(BLUE, "o"),
-    SeriesStyle(VERMILLION, "s"),
-    SeriesStyle(GREEN, "^"),
-    SeriesStyle(PURPLE, "D"),
-    SeriesStyle(ORANGE, "v"),
-    SeriesStyle(SKY, "P"),
-    SeriesStyle(BLACK, "X"),
-    SeriesStyle("#882255", "o", is_hollow=True),
-    SeriesStyle("#999933", "s", is_hollow=True),
+    labels.SeriesStyle(labels.BLUE, "o"),
+    labels.SeriesStyle(labels.VERMILLION, "s"),
+    labels.SeriesStyle(labels.GREEN, "^"),
+    labels.SeriesStyle(labels.PURPLE, "D"),
+    labels.SeriesStyle(labels.ORANGE, "v"),
+    labels.SeriesStyle(labels.SKY, "P"),
+    labels.SeriesStyle(labels.BLACK, "X"),
+    labels.SeriesStyle("#882255", "o", is_hollow=True),
+    labels.SeriesStyle("#999933", "s", is_hollow=True),
 )
 
 
@@ -76,7 +62,7 @@ def schedule_panels(rows: Sequence[Row]) -> Iterator[Group]:
             ),
             rows=members,
             legend=tuple(legend),
-            facets=facets_of(members[0], only=("model",)),
+            facets=labels.facets_of(members[0], only=("model",)),
         )
 
 
@@ -87,7 +73,7 @@ def _is_dashed(rows: Sequence[Row]) -> bool:
 
 def _removed_panel(variants: Sequence[Sequence[Row]]) -> Panel:
     shares = [row["removed_share"] for rows in variants for row in rows]
-    span = f"from {number(min(shares))} to {number(max(shares))} of a block, {len(variants)} variants"
+    span = f"from {labels.number(min(shares))} to {labels.number(max(shares))} of a block, {len(variants)} variants"
     return Panel(label=f"Removed weights by block: {span}", size=_SIZE, draw=partial(_draw_removed, variants=variants))
 
 
@@ -128,14 +114,14 @@ def _by_block(rows: Sequence[Row], column: str) -> dict[int, float]:
 
 def _line_panel(label: str, lines: Sequence[Mapping[int, float]], *, title: str) -> Panel:
     values = [value for by_block in lines for value in by_block.values()]
-    span = f"from {number(min(values), digits=4)} to {number(max(values), digits=4)}"
+    span = f"from {labels.number(min(values), digits=4)} to {labels.number(max(values), digits=4)}"
     draw = partial(_draw_lines, lines=lines, title=title, largest=max(values))
     return Panel(label=f"{label}: {span}", size=_SIZE, draw=draw)
 
 
 def _draw_lines(axes: Axes, *, lines: Sequence[Mapping[int, float]], title: str, largest: float) -> None:
     for by_block in lines:
-        axes.plot(list(by_block), list(by_block.values()), color=GREY, marker="s", markersize=4, linewidth=1.2)
+        axes.plot(list(by_block), list(by_block.values()), color=labels.GREY, marker="s", markersize=4, linewidth=1.2)
     _finish(axes, title=title, largest=largest)
 
 
@@ -165,15 +151,15 @@ def layer_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
             title=str(model) + omission_note(len(shown), len(methods), "methods that remove unevenly"),
             panels=tuple(_layer_grid(cells, scale=scale) for cells in shown),
             rows=members,
-            legend=(LegendEntry(label=f"0|{number(scale.high)} of the weights are removed", scale=scale),),
-            facets=facets_of(members[0], only=("model",)),
+            legend=(LegendEntry(label=f"0|{labels.number(scale.high)} of the weights are removed", scale=scale),),
+            facets=labels.facets_of(members[0], only=("model",)),
         )
 
 
 def _layer_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     shares = [row["removed_share"] for row in rows]
-    title = f"{method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
-    span = f"from {number(min(shares))} to {number(max(shares))}"
+    title = f"{labels.method_label(rows[0])}, sparsity {rows[0]['sparsity']:.3g}"
+    span = f"from {labels.number(min(shares))} to {labels.number(max(shares))}"
     return block_by_layer(
         rows, column="removed_share", title=title, label=f"Removed weights by layer, {title}: {span}", scale=scale
     )
@@ -193,8 +179,8 @@ def profile_heat_maps(rows: Sequence[Row]) -> Iterator[Group]:
             title=f"{model}: {_summary(members)}" + omission_note(len(shown), len(pairs), "pairs of variants"),
             panels=tuple(_pair_grid(pair_rows, scale=scale) for pair_rows in shown),
             rows=members,
-            legend=(LegendEntry(f"0: the same mask|{number(scale.high)} of the entries differ", scale=scale),),
-            facets=facets_of(members[0], only=("model",)),
+            legend=(LegendEntry(f"0: the same mask|{labels.number(scale.high)} of the entries differ", scale=scale),),
+            facets=labels.facets_of(members[0], only=("model",)),
         )
 
 
@@ -208,7 +194,7 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _span(values: Sequence[float]) -> str:
-    return text_range(number(min(values)), number(max(values)))
+    return labels.text_range(labels.number(min(values)), labels.number(max(values)))
 
 
 def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
@@ -216,11 +202,11 @@ def _pair_grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     cells = [row for row in rows if row["layer"] is not None]
     label = str(model_row["label"])
     most = max(cells, key=lambda row: (row["share_differing"], -row["block"]))
-    span = f"most in block {most['block']}, {most['layer']}: {number(most['share_differing'])}"
+    span = f"most in block {most['block']}, {most['layer']}: {labels.number(most['share_differing'])}"
     return block_by_layer(
         cells,
         column="share_differing",
-        title=f"{label}, {number(model_row['share_differing'])} of all entries differ",
+        title=f"{label}, {labels.number(model_row['share_differing'])} of all entries differ",
         label=f"Published and corrected choices, {label}: {span}",
         scale=scale,
     )
@@ -238,7 +224,7 @@ def block_by_layer(rows: Sequence[Row], *, column: str, title: str, label: str, 
         scale=scale,
         row_name="block",
         column_name="layer",
-        facets=facets_of(rows[0], only=("score",)),
+        facets=labels.facets_of(rows[0], only=("score",)),
     )
 
 
@@ -271,8 +257,8 @@ def _metric_groups(rows: Sequence[Row]) -> Iterator[Group]:
                 for (task, split, metric), cells in grouped(members, "task", "split", "metric")
             ),
             rows=members,
-            legend=(LegendEntry(label=f"-{number(largest)}|{number(largest)}", scale=scale),),
-            facets=facets_of(members[0], only=("model",)),
+            legend=(LegendEntry(label=f"-{labels.number(largest)}|{labels.number(largest)}", scale=scale),),
+            facets=labels.facets_of(members[0], only=("model",)),
         )
 
 
@@ -286,7 +272,7 @@ def _metric_grid(rows: Sequence[Row], *, title: str, scale: Scale) -> Grid:
         "difference",
         down=("corrected_id", {cells[0]["corrected_id"]: str(cells[0]["label"]) for cells in shown}),
         across=("language", distinct(rows, "language")),
-        text=lambda row: number(row["difference"]),
+        text=lambda row: labels.number(row["difference"]),
         title=f"{title}, at least {sizes} examples" + omission_note(len(shown), len(variants), "variants"),
         label=f"Paper minus corrected, {title}",
         scale=scale,
@@ -317,7 +303,9 @@ def mask_profiles(rows: Sequence[Row]) -> Iterator[Group]:
             panels=tuple(grids),
             rows=members,
             legend=(
-                LegendEntry(f"{number(scale.low, digits=2)}|1: the same weights; unrelated masks: 0", scale=scale),
+                LegendEntry(
+                    f"{labels.number(scale.low, digits=2)}|1: the same weights; unrelated masks: 0", scale=scale
+                ),
             ),
             facets={"model": str(model)},
         )
@@ -326,15 +314,15 @@ def mask_profiles(rows: Sequence[Row]) -> Iterator[Group]:
 def _grid(rows: Sequence[Row], *, scale: Scale) -> Grid:
     first = rows[0]
     least = min(rows, key=lambda row: (row["corrected"], row["block"], row["layer"]))
-    title = f"{method_label({**first, 'set_kind': None})}, sparsity {first['sparsity']:.3g}"
+    title = f"{labels.method_label({**first, 'set_kind': None})}, sparsity {first['sparsity']:.3g}"
     pairs = f"{first['n_pairs']} pair{'' if first['n_pairs'] == 1 else 's'} of variants"
-    where = f"block {least['block']}, {least['layer']}: {number(least['corrected'])}"
+    where = f"block {least['block']}, {least['layer']}: {labels.number(least['corrected'])}"
     return block_by_layer(
         rows,
         column="corrected",
-        title=f"{title}: {pairs}, Jaccard by chance {number(_mean(rows, 'chance'), digits=2)}",
-        label=f"Overlap of removed weights, corrected for chance, {title}: mean {number(_mean(rows, 'corrected'))}, "
-        f"least in {where} ({least['least_alike']})",
+        title=f"{title}: {pairs}, Jaccard by chance {labels.number(_mean(rows, 'chance'), digits=2)}",
+        label=f"Overlap of removed weights, corrected for chance, {title}: "
+        f"mean {labels.number(_mean(rows, 'corrected'))}, least in {where} ({least['least_alike']})",
         scale=scale,
     )
 

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 
 from catalog.report.exhibits import Grid, Group, LegendEntry, Panel, Scale, Size, distinct, grouped
 from catalog.report.labels import BLUE, GREY, VERMILLION, facets_of, number, task_label, with_interval
-from catalog.report.marks import half_matrix, interval_line, start
-from catalog.report.svg import INK
+from catalog.report.svg import INK, half_matrix, interval_line, start
 from catalog.results import Row
 
 _TASK = ("base_model", "base_model_id", "task", "split")

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from catalog.report.claims import change, group_text, p_text
 from catalog.report.exhibits import Group, LegendEntry, Panel, Size, grouped
 from catalog.report.labels import BLACK, BLUE, GREY, ORANGE, VERMILLION, facets_of, number, with_interval
-from catalog.report.marks import interval_line, interval_row, start, start_rows
-from catalog.report.svg import INK, QUIET
+from catalog.report.svg import INK, QUIET, interval_line, interval_row, start, start_rows
 from catalog.results import Row
 
 _LEGEND = (

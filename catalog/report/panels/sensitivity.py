@@ -6,21 +6,10 @@ from functools import partial
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from catalog.report.exhibits import (
-    Grid,
-    Group,
-    LegendEntry,
-    Panel,
-    Scale,
-    Size,
-    distinct,
-    evenly_spaced,
-    grouped,
-    omission_note,
-)
+from catalog.report import exhibits
 from catalog.report.labels import BLUE, GREY, facets_of, number, task_label, with_interval
-from catalog.report.marks import half_matrix, heat, interval_line, interval_row, start, start_rows
 from catalog.report.panels.layers import STYLES, block_by_layer
+from catalog.report.svg import half_matrix, heat, interval_line, interval_row, start, start_rows
 from catalog.results import Row
 
 _ANALYSIS = ("sensitivity_id", "score", "demonstration_label")
@@ -29,28 +18,28 @@ MAX_LANGUAGES, N_MOST = 12, 5
 """Maximum number of panels of an analysis with one per language, and number of most sensitive units in each."""
 
 
-def loss_panels(rows: Sequence[Row]) -> Iterator[Group]:
+def loss_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one figure per analysis: heat maps of all losses, then the most sensitive units of each language.
 
     Args:
         rows: result of `sensitivity_losses.sql`.
     """
-    for _, members in grouped(rows, *_ANALYSIS):
+    for _, members in exhibits.grouped(rows, *_ANALYSIS):
         first = members[0]
         largest = max((abs(row["loss"]) for row in members if row["loss"] is not None), default=0.0) or 0.01
-        scale = Scale(-largest, largest, is_diverging=True)  # orange is better than dense, purple worse
+        scale = exhibits.Scale(-largest, largest, is_diverging=True)  # orange is better than dense, purple worse
         kind, measure = _UNITS[first["unit_kind"]], _measure(first)
-        by_language = [cells for _, cells in grouped(members, "language")]
+        by_language = [cells for _, cells in exhibits.grouped(members, "language")]
         shown = by_language[:MAX_LANGUAGES]
         maps = [_by_language(members, scale=scale)] if first["unit_kind"] != "block_layer" else []
         maps += [_of_language(cells, scale=scale) for cells in shown if first["unit_kind"] == "block_layer"]
-        yield Group(
+        yield exhibits.Group(
             title=f"{task_label(first)}: {first['score']} at {first['sparsity']:g}, by {kind}"
-            + omission_note(len(shown), len(by_language), "languages"),
+            + exhibits.omission_note(len(shown), len(by_language), "languages"),
             panels=(*maps, *(_most_panel(cells) for cells in shown)),
             rows=members,
             legend=(
-                LegendEntry(
+                exhibits.LegendEntry(
                     f"better {number(scale.low, signed=True)}|{number(scale.high, signed=True)} worse: {measure}",
                     scale=scale,
                 ),
@@ -63,15 +52,15 @@ def _measure(row: Row) -> str:
     return f"ln of the ratio of {row['metric']}" if row["scale"] == "log_ratio" else f"loss of {row['metric']}"
 
 
-def _by_language(rows: Sequence[Row], *, scale: Scale) -> Grid:
+def _by_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     """Return a heat map with a row per language and a column per unit; a star is significant over the units."""
     known = [row for row in rows if row["loss"] is not None]
     worst = max(known, key=lambda row: row["loss"], default=rows[0])
     return heat(
         rows,
         "loss",
-        down=("language", distinct(rows, "language")),
-        across=("unit", distinct(rows, "unit")),
+        down=("language", exhibits.distinct(rows, "language")),
+        across=("unit", exhibits.distinct(rows, "unit")),
         text=lambda row: number(row["loss"], digits=2) + ("*" if is_needed(row) else ""),
         title=f"{_measure(rows[0])}; * p < 0.05 over the units (max-T)",
         label=f"{_measure(rows[0])} by language and unit: largest in {worst['language']}, unit {worst['unit']}: "
@@ -82,7 +71,7 @@ def _by_language(rows: Sequence[Row], *, scale: Scale) -> Grid:
     )
 
 
-def _of_language(rows: Sequence[Row], *, scale: Scale) -> Grid:
+def _of_language(rows: Sequence[Row], *, scale: exhibits.Scale) -> exhibits.Grid:
     known = [row for row in rows if row["loss"] is not None]
     worst = max(known, key=lambda row: row["loss"])
     label = f"{_measure(worst)} in {worst['language']} by block and layer: largest in block {worst['block']}, "
@@ -100,14 +89,14 @@ def is_needed(row: Row) -> bool:
     return row["loss"] is not None and row["loss"] > 0 and row["p_max_t"] is not None and row["p_max_t"] < 0.05
 
 
-def _most_panel(rows: Sequence[Row]) -> Panel:
+def _most_panel(rows: Sequence[Row]) -> exhibits.Panel:
     known = [row for row in rows if row["loss"] is not None]
     most = sorted(known, key=lambda row: -row["loss"])[:N_MOST]
     texts = (f"{row['unit']} {with_interval(row['loss'], row['ci_low'], row['ci_high'], signed=True)}" for row in most)
     left = 0.35 + 0.07 * max((len(row["unit"]) for row in most), default=0)
-    return Panel(
+    return exhibits.Panel(
         label=f"Most sensitive units in {rows[0]['language']}: {', '.join(texts)}",
-        size=Size(left + 2.2, 0.72 + 0.24 * len(most), left=left, bottom=0.36),
+        size=exhibits.Size(left + 2.2, 0.72 + 0.24 * len(most), left=left, bottom=0.36),
         draw=partial(_draw_most, rows=most, title=str(rows[0]["language"])),
     )
 
@@ -120,29 +109,29 @@ def _draw_most(axes: Axes, *, rows: Sequence[Row], title: str) -> None:
         interval_row(axes, place, row["loss"], ends, colour=colour, markersize=4)
 
 
-SCALE = Scale(-1.0, 1.0, is_diverging=True)
+SCALE = exhibits.Scale(-1.0, 1.0, is_diverging=True)
 
 
-def agreement_matrices(rows: Sequence[Row]) -> tuple[Group, ...]:
+def agreement_matrices(rows: Sequence[Row]) -> tuple[exhibits.Group, ...]:
     """Draw one matrix of languages per analysis: the corrected correlation above its interval.
 
     Args:
         rows: result of `sensitivity_agreement.sql`.
     """
     return tuple(
-        Group(
+        exhibits.Group(
             title=f"{task_label(members[0])}: {members[0]['n_units']} units at {members[0]['sparsity']:g}, by "
             f"{str(members[0]['unit_kind']).replace('_', ' and ')}",
             panels=(_matrix(members),),
             rows=members,
-            legend=(LegendEntry("−1|+1: the same units matter to both", scale=SCALE),),
+            legend=(exhibits.LegendEntry("−1|+1: the same units matter to both", scale=SCALE),),
             facets=facets_of(members[0], only=("model", "task")),
         )
-        for _, members in grouped(rows, "sensitivity_id")
+        for _, members in exhibits.grouped(rows, "sensitivity_id")
     )
 
 
-def _matrix(rows: Sequence[Row]) -> Grid:
+def _matrix(rows: Sequence[Row]) -> exhibits.Grid:
     names = (f"{row['language']} and {row['other_language']}" for row in rows)
     intervals = (with_interval(row["corrected"], row["ci_low"], row["ci_high"]) for row in rows)
     return half_matrix(
@@ -163,35 +152,35 @@ def _text(row: Row) -> str:
     return f"{number(row['corrected'], digits=2)} ({ends[0]} to {ends[1]})"
 
 
-def influence_panels(rows: Sequence[Row]) -> Iterator[Group]:
+def influence_panels(rows: Sequence[Row]) -> Iterator[exhibits.Group]:
     """Draw one panel per model, with a line per set of one language and its intervals.
 
     Args:
         rows: result of `influence_by_language.sql`.
     """
-    for (model, _), members in grouped(rows, "base_model", "base_model_id"):
-        sets = [cells for _, cells in grouped(members, "block_influence_id")]
-        shown = evenly_spaced(sets, len(STYLES))
-        yield Group(
-            title=str(model) + omission_note(len(shown), len(sets), "sets"),
+    for (model, _), members in exhibits.grouped(rows, "base_model", "base_model_id"):
+        sets = [cells for _, cells in exhibits.grouped(members, "block_influence_id")]
+        shown = exhibits.evenly_spaced(sets, len(STYLES))
+        yield exhibits.Group(
+            title=str(model) + exhibits.omission_note(len(shown), len(sets), "sets"),
             panels=(_panel(shown),),
             rows=members,
             legend=tuple(
-                LegendEntry.of_series(f"{cells[0]['language'] or cells[0]['kind']}", STYLES[index])
+                exhibits.LegendEntry.of_series(f"{cells[0]['language'] or cells[0]['kind']}", STYLES[index])
                 for index, cells in enumerate(shown)
             ),
             facets=facets_of(members[0], only=("model",)),
         )
 
 
-def _panel(sets: Sequence[Sequence[Row]]) -> Panel:
+def _panel(sets: Sequence[Sequence[Row]]) -> exhibits.Panel:
     texts = []
     for cells in sets:
         top = max(cells, key=lambda row: row["influence"])
         texts.append(f"{top['language']} most in block {top['block']}, {number(top['influence'])}")
     width = max(3.6, 0.9 + 0.22 * max(map(len, sets)))
     label = f"Block influence by language: {', '.join(texts)}"
-    return Panel(label=label, size=Size(width, 2.8), draw=partial(_draw, sets=sets))
+    return exhibits.Panel(label=label, size=exhibits.Size(width, 2.8), draw=partial(_draw, sets=sets))
 
 
 def _draw(axes: Axes, *, sets: Sequence[Sequence[Row]]) -> None:

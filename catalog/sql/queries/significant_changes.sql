@@ -1,7 +1,7 @@
 -- significant_changes: one row per variant and language that is significantly better or worse than dense, the losses
 -- (regressions) first. p_holm is corrected over the family of the comparison, gains and losses together. A family without
 -- a significant change has one row, none significant: the change with its smallest p-value. The family could have
--- found smallest_significant_in_family if all changed items change in one direction, and detectable_in_family in 80 % of
+-- found smallest_significant if all changed items change in one direction, and detectable_difference in 80 % of
 -- experiments.
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
@@ -25,7 +25,7 @@ shown AS (
 SELECT
     CASE WHEN a.p_holm <= $alpha THEN a.change ELSE 'none significant' END AS change,
     a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_gained, a.n_lost, a.n, a.n_clusters,
-    a.smallest_significant_in_family, a.detectable_in_family, m.value, a.dense_value,
+    a.smallest_significant, a.detectable_difference, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
     a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM shown AS a

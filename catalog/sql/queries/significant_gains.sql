@@ -22,7 +22,7 @@ shown AS (
 SELECT
     a.p_holm <= $alpha AS is_significant,
     a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_holm, a.n_gained, a.n_lost, a.n, a.n_clusters,
-    a.smallest_significant_in_family, a.detectable_in_family, m.value, a.dense_value,
+    a.smallest_significant, a.detectable_difference, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
     a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM shown AS a

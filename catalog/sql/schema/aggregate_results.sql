@@ -28,7 +28,6 @@ CREATE OR REPLACE TABLE aggregate_results (
     test VARCHAR,                    -- method of p_value: sign_flip or randomization; minima for worst
     interval_contradicts_p BOOLEAN,  -- whether p_value < 0.05 and 0 is in the interval, or p_value >= 0.05 and 0 is outside
     n_flips BIGINT,                  -- number of random exchanges of variant and baseline that p_value is computed from
-    detectable_difference DOUBLE,    -- true difference that a single test at 5 % finds with a power of 80 %, given the observed variability
     scoring_rule VARCHAR,            -- scoring rule of all evaluations
     prompt_language VARCHAR,         -- prompt language of all evaluations; NULL if each has the prompts of its language
     example_limit BIGINT,            -- number of examples that were asked for; NULL for the full split

@@ -25,8 +25,6 @@ CREATE OR REPLACE TABLE comparison_results (
     n_clusters BIGINT,               -- number of clusters of items
     n_gained BIGINT,                 -- number of items with more credit than under the baseline; NULL if items have no credit
     n_lost BIGINT,                   -- number of items with less credit than under the baseline; NULL if items have no credit
-    smallest_significant DOUBLE,     -- smallest difference that could have p_value < 0.05 in a single test, if all changed items changed in one direction; NULL if items have no credit
-    detectable_difference DOUBLE,    -- true difference that a single test at 5 % finds with a power of 80 %, given the observed variability
     scoring_rule VARCHAR,            -- scoring rule of both evaluations
     prompt_language VARCHAR,         -- prompt language of both evaluations
     example_limit BIGINT,            -- number of examples that were asked for; NULL for the full split

@@ -18,6 +18,13 @@ WITH answered AS (
 SELECT
     a.* REPLACE (CASE WHEN f.family IS NOT NULL THEN a.p_value END AS p_value),
     f.family, f.n_family, f.is_primary, f.p_holm, f.q_bh, m.p_max_t, f.question_id,
+    CASE
+        WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
+        WHEN a.test = 'minima'
+            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959964
+                + 0.841621 * a.standard_error
+        ELSE (w.quantile + 0.841621) * a.standard_error
+    END AS detectable_difference,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM aggregate_results AS a
 JOIN aggregate_families AS f
@@ -36,7 +43,9 @@ LEFT JOIN answered AS m
     AND m.group_name = a.group_name
     AND m.question_id IS NOT DISTINCT FROM f.question_id
     AND m.n_family = f.n_family
+LEFT JOIN test_powers AS w ON w.n_family = f.n_family AND w.n_items = 0 AND w.n_changed = 0
 LEFT JOIN variant_draws AS d ON d.variant_id = a.variant_id
 WHERE f.is_largest;
 -- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score
+-- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 %, given the standard error; NULL outside families
 -- p_max_t: p_value after max-T over the family, with sign flips; NULL if the family has grown since, or without an answer

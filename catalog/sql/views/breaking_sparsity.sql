@@ -1,8 +1,8 @@
 -- breaking_sparsity: one row per method, task, split, metric, language and way of evaluating: between which of the
 -- evaluated sparsities the method falls below its dense model. A sparsity is below if the variant is worse with
--- p_holm < 0.05, and with several seeds if every variant is. The breaking sparsity is in the interval from
--- last_not_below (excluded) to first_below (included). Not below does not mean equal: see detectable_difference. Variants
--- of one method differ in nothing but sparsity and seed.
+-- p_holm < 0.05, and with several seeds if every variant is. first_below is the first sparsity at which a loss is shown.
+-- That no loss is shown up to last_not_below is no proof that the model is not broken there: a smaller true loss than
+-- detectable_difference is often missed. Variants of one method differ in nothing but sparsity and seed.
 CREATE OR REPLACE VIEW breaking_sparsity AS
 WITH levels AS (
     SELECT
@@ -54,7 +54,7 @@ GROUP BY ALL;
 -- first_below: smallest evaluated sparsity that is below dense; NULL if none is
 -- difference: mean difference to dense at first_below
 -- p_holm: p-value at first_below after Holm's correction over the family, the largest of several variants
--- detectable_difference: difference that a single test at last_not_below finds with a power of 80 %; NULL if that is 0
+-- detectable_difference: true difference at last_not_below that the first step of Holm's correction finds with a power of 80 %; NULL if that is 0
 -- sparsities: all evaluated sparsities
 -- n_not_below_after: number of larger sparsities than first_below that are not below dense: above 0 for a method that recovers
 -- n_variants: largest number of variants of a sparsity, which differ in their seeds

@@ -6,15 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
+from mlprune.corpus import text_files
 from mlprune.corpus.layouts.text_layout import TextLayout, TextSource, files_in, is_known_language, split_name
-from mlprune.corpus.text_files import (
-    delimited_format,
-    parquet_columns,
-    read_cells,
-    read_delimited,
-    read_parquet,
-    uncompressed_name,
-)
 from mlprune.errors import CorpusError
 from mlprune.vocabulary import DELIMITED_SUFFIXES
 
@@ -44,7 +37,7 @@ def _parquet_sources(path: Path) -> list[TextSource]:
 
 
 def _text_column(path: Path) -> str | None:
-    columns = parquet_columns(path)
+    columns = text_files.parquet_columns(path)
     return next((name for name in _TEXT_COLUMNS if name in columns), None)
 
 
@@ -56,8 +49,10 @@ def _parquet_sentences(path: Path) -> list[str]:
     """The sentences of a table, in the order of their ids."""
     column = _text_column(path)
     if column is None:
-        raise CorpusError("a table has no sentences", file=str(path), expected=_TEXT_COLUMNS, got=parquet_columns(path))
-    rows = read_parquet(path)
+        raise CorpusError(
+            "a table has no sentences", file=str(path), expected=_TEXT_COLUMNS, got=text_files.parquet_columns(path)
+        )
+    rows = text_files.read_parquet(path)
     if rows and isinstance(rows[0].get("id"), int):
         rows = sorted(rows, key=lambda row: cast("int", row["id"]))
     return [str(row[column] or "") for row in rows]
@@ -66,18 +61,15 @@ def _parquet_sentences(path: Path) -> list[str]:
 def _table_sources(path: Path) -> list[TextSource]:
     """The columns of `.tsv` and `.csv` files with a header that names at least two languages."""
     files = [file for file in files_in(path) if file.name.endswith(DELIMITED_SUFFIXES)]
-    return [TextSource(file, code, _table_name(file)) for file in files for code in _language_columns(file)]
-
-
-def _table_name(path: Path) -> str:
-    return uncompressed_name(path).rpartition(".")[0]
+    names = {file: text_files.uncompressed_name(file).rpartition(".")[0] for file in files}
+    return [TextSource(file, code, names[file]) for file in files for code in _language_columns(file)]
 
 
 def _language_columns(path: Path) -> list[str]:
     """The columns of a table that are languages, if there are several. A numeric column `id` is not Indonesian."""
-    delimiter, quoted = delimited_format(path)
+    delimiter, quoted = text_files.delimited_format(path)
     try:
-        lines = [cells for _, cells in islice(read_cells(path, delimiter=delimiter, quoted=quoted), 2)]
+        lines = [cells for _, cells in islice(text_files.read_cells(path, delimiter=delimiter, quoted=quoted), 2)]
     except CorpusError:
         return []
     first = dict(zip(*lines, strict=False)) if len(lines) == 2 else {}
@@ -87,8 +79,8 @@ def _language_columns(path: Path) -> list[str]:
 
 
 def _read_table(sources: Sequence[TextSource]) -> list[list[str]]:
-    delimiter, quoted = delimited_format(sources[0].path)
-    rows = read_delimited(sources[0].path, delimiter=delimiter, quoted=quoted)
+    delimiter, quoted = text_files.delimited_format(sources[0].path)
+    rows = text_files.read_delimited(sources[0].path, delimiter=delimiter, quoted=quoted)
     return [[row[source.code] for row in rows] for source in sources]
 
 

@@ -27,7 +27,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, detectable, flips_of
+from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
 from mlprune.evaluation.inference.methods import LEVELS, Intervals, credit_parts, log_ratio_parts, unvaried_intervals
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
@@ -41,7 +41,7 @@ from mlprune.numeric.statistics.bootstrap import (
     percentile_interval,
 )
 from mlprune.numeric.statistics.clusters import Array, Interval
-from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests, swap_p_value
+from mlprune.numeric.statistics.sign_flips import SignFlipResult, sign_flip_tests, swap_p_values
 from mlprune.numeric.statistics.variance_components import (
     ENOUGH_SEEDS,
     crossed_estimate,
@@ -110,7 +110,10 @@ def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggre
     """
     means = [group for group in groups if group.kind != "worst"]
     tests: dict[LanguageGroup, SignFlipResult] = {}
-    if sums.metric.inference in SUMS_OVER_CLUSTERS and means:
+    p_values: dict[LanguageGroup, float] = {}
+    if means and sums.metric.inference not in SUMS_OVER_CLUSTERS:
+        p_values = dict(zip(means, _exchange_p_values(sums, means), strict=True))
+    elif means:
         parts = [contributions_of(sums, group) for group in means]
         contributions, sizes = (
             np.stack([part.contributions for part in parts]).T,
@@ -120,7 +123,15 @@ def aggregate(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[Aggre
         bound = 1.0 if sums.metric.inference == "credit" else None
         results = sign_flip_tests(contributions / scales, sizes, flips_of(sums.n_clusters), bound=bound)
         tests = {group: result.scaled(by) for group, result, by in zip(means, results, scales, strict=True)}
-    return [_aggregate(sums, group, tests.get(group)) for group in groups]
+    return [_aggregate(sums, group, tests.get(group), p_values.get(group)) for group in groups]
+
+
+def _exchange_p_values(sums: LanguageSums, groups: Sequence[LanguageGroup]) -> list[float]:
+    def differences(flips: NDArray[np.int8]) -> Array:
+        swapped = sums.swapped(flips)
+        return np.stack([_difference(sums, group, swapped) for group in groups], axis=-1)
+
+    return [float(p) for p in swap_p_values(differences, flips_of(sums.n_clusters))]
 
 
 def contributions_of(sums: LanguageSums, group: LanguageGroup) -> Contributions:
@@ -152,7 +163,10 @@ def _jackknife(sums: LanguageSums, group: LanguageGroup) -> Contributions:
     return Contributions(group, sums.clusters, jackknife_contributions(difference, left_out), sizes)
 
 
-def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | None) -> Aggregate:
+def _aggregate(
+    sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | None, p_value: float | None
+) -> Aggregate:
+    """Return the difference of a group: with its sign-flip test, with the p-value of exchanges, or for the worst."""
     value, baseline_value = _group_values(sums, group, sums.observed)
     difference = float(value - baseline_value)
     resampled = _difference(sums, group, sums.resampled)
@@ -162,7 +176,8 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
     elif test is not None:
         tested = _Tested((test.interval, test.interval90), "sign_flip", test.p_value, "sign_flip")
     else:
-        tested = _by_randomization(sums, group, resampled, difference=difference)
+        assert p_value is not None, "means of other metrics have exchanges"
+        tested = _by_randomization(sums, group, resampled, difference=difference, p_value=p_value)
     is_log = sums.metric.inference == "log_likelihood"
     return Aggregate(
         group=group,
@@ -180,7 +195,6 @@ def _aggregate(sums: LanguageSums, group: LanguageGroup, test: SignFlipResult | 
         n_items=len(frozenset().union(*(sums.items[index] for index in _indices(sums, group)))),
         n_clusters=int(sums.n_per_cluster[:, _indices(sums, group)].any(axis=1).sum()),
         n_flips=len(flips_of(sums.n_clusters)) - 1,
-        detectable_difference=detectable(difference, tested.intervals[0], standard_error=error, test=tested.test),
     )
 
 
@@ -198,8 +212,9 @@ def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _T
     return _Tested((wide, narrow), "minima", result.p_value, "minima")
 
 
-def _by_randomization(sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float) -> _Tested:
-    p_value = swap_p_value(_difference(sums, group, sums.swapped))
+def _by_randomization(
+    sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float, p_value: float
+) -> _Tested:
     if not resampled.size or is_constant(resampled):
         return _Tested(unvaried_intervals(difference, sums.n_clusters), "score", p_value, "randomization")
     left_out = _difference(sums, group, sums.left_out)

@@ -193,8 +193,6 @@ class TestedDifference:
     """None for a single cluster."""
     n_items: int
     n_clusters: int
-    detectable_difference: float | None = None
-    """True difference that this test finds with a power of 80 %."""
 
     @property
     def interval_contradicts_p(self) -> bool:
@@ -212,7 +210,6 @@ class TestedDifference:
             "p_value": self.p_value,
             "test": self.test,
             "interval_contradicts_p": self.interval_contradicts_p,
-            "detectable_difference": self.detectable_difference,
         }
 
 
@@ -225,13 +222,16 @@ class Difference(TestedDifference):
     n_gained: int | None = None
     """Items with more credit in the first evaluation; None if items have no credit."""
     n_lost: int | None = None
-    smallest_significant: float | None = None
-    """Smallest difference with p < 0.05 if all changes have one direction; None if items have no credit."""
 
 
 def contradicts(interval: Interval, p_value: float) -> bool:
-    """Return whether an interval and a p-value disagree: p < 0.05 with 0 in the interval, or the opposite."""
-    return (p_value < SIGNIFICANCE) == interval.contains(0.0)
+    """Return whether an interval and a p-value disagree: p < 0.05 with 0 inside the interval, or the opposite.
+
+    An interval that ends at 0 agrees with both: it excludes 0 if p < 0.05. One without width has no inside.
+    """
+    if p_value < SIGNIFICANCE:
+        return interval.low < 0 < interval.high or interval.low == interval.high == 0
+    return not interval.contains(0.0)
 
 
 def detectable(

@@ -19,7 +19,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mlprune.evaluation.inference.estimates import HasItems, check_same_items, flips_of, resamples_of
+from mlprune.evaluation.inference.estimates import HasItems, check_same_items, resamples_of
 from mlprune.evaluation.task_metrics import Metric
 from mlprune.languages import ENGLISH, resource_class_of, script_of
 from mlprune.numeric.statistics.bootstrap import jackknife_contributions, resampled_sums
@@ -121,11 +121,10 @@ class LanguageSums:
         """[languages]."""
         return LanguageValues(self._values(self.first.sum(axis=0)), self._values(self.second.sum(axis=0)))
 
-    @cached_property
-    def swapped(self) -> LanguageValues:
-        """[K, languages]: the evaluations are exchanged for whole clusters, in all languages at once."""
+    def swapped(self, flips: NDArray[np.int8]) -> LanguageValues:
+        """Return [K, languages]: the evaluations are exchanged for whole clusters, in all languages at once."""
         first, second = (sums.reshape(self.n_clusters, -1) for sums in (self.first, self.second))
-        return LanguageValues(*swapped_values(first, second, self._flat_values, flips=flips_of(self.n_clusters)))
+        return LanguageValues(*swapped_values(first, second, self._flat_values, flips=flips))
 
     @cached_property
     def resampled(self) -> LanguageValues:

@@ -28,7 +28,7 @@ interval is for the true error and may end below the value.
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
@@ -63,16 +63,8 @@ from mlprune.numeric.statistics.calibration_interval import calibration_differen
 from mlprune.numeric.statistics.cluster_score import boundary_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, ratio_estimate
 from mlprune.numeric.statistics.paired_proportions import equivalence_interval, mcnemar_mid_p, tango_p_value
-from mlprune.numeric.statistics.power import (
-    detectable_difference,
-    detectable_difference_of_items,
-    smallest_significant_difference,
-)
 from mlprune.numeric.statistics.proportions import effective_size, wilson_interval
-from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_value, swapped_differences
-
-LEAST_FLIPPED_CLUSTERS = 6
-"""Clusters that have to change in one direction for p < 0.05 in a sign-flip test: 2 / 2^6 = 0.03."""
+from mlprune.numeric.statistics.sign_flips import sign_flip_test, swap_p_values, swapped_differences
 
 
 class CreditInference:
@@ -111,13 +103,9 @@ def _compared(pair: PairedSample) -> Difference:
         levels = (LEVEL, NARROW_LEVEL)
         interval, narrow = (equivalence_interval(n_gained, n_lost, n, level=level) for level in levels)
         p_value = tango_p_value(n_gained, n_lost, n)
-        smallest = smallest_significant_difference(n, test="tango")
-        detectable = _detectable_by_items(n, n_gained + n_lost)
     else:
         result = sign_flip_test(contributions, sizes, flips_of(n_clusters))
         method, interval, narrow, p_value = "sign_flip", result.interval, result.interval90, result.p_value
-        smallest = LEAST_FLIPPED_CLUSTERS / n if n_clusters >= LEAST_FLIPPED_CLUSTERS else None
-        detectable = detectable_difference(estimate.standard_error) if finite(estimate.standard_error) else None
     return Difference(
         difference=float(ours.mean() - theirs.mean()),
         interval=interval,
@@ -131,8 +119,6 @@ def _compared(pair: PairedSample) -> Difference:
         p_mid_mcnemar=mcnemar_mid_p(n_gained, n_lost) if is_binary else None,
         n_gained=n_gained,
         n_lost=n_lost,
-        smallest_significant=smallest,
-        detectable_difference=detectable,
     )
 
 
@@ -144,11 +130,6 @@ def credit_parts(first: Array, second: Array) -> tuple[Array, Array]:
         second: [C, 2].
     """
     return first[:, 0] - second[:, 0], second[:, 1]
-
-
-@lru_cache(maxsize=4096)
-def _detectable_by_items(n: int, n_discordant: int) -> float | None:
-    return detectable_difference_of_items(n, n_discordant / n, test="tango")
 
 
 def _is_binary(credit: Array) -> bool:
@@ -192,7 +173,6 @@ class LogLikelihoodInference:
             n_items=pair.first.n,
             n_clusters=pair.first.n_clusters,
             scale="log_ratio",
-            detectable_difference=detectable_difference(error) if error else None,
         )
         return [difference] * len(metrics)
 
@@ -237,9 +217,13 @@ class ResampledInference:
         """Return one difference per metric."""
         first, second = pair.first, pair.second
         flips, counts = flips_of(first.n_clusters), resamples_of(first.n_clusters)
-        swapped = swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=flips)
+        p_values = swap_p_values(
+            lambda signs: swapped_differences(first.sums, second.sums, partial(_values, metrics), flips=signs), flips
+        )
         sums = np.split(resampled_sums(counts, np.hstack([first.sums, second.sums])), 2, axis=1)
-        return [self._compared(metric, pair, sums, swapped=swapped[:, index]) for index, metric in enumerate(metrics)]
+        return [
+            self._compared(metric, pair, sums, p_value=float(p)) for metric, p in zip(metrics, p_values, strict=True)
+        ]
 
     def value_interval(self, metric: Metric, sample: Sample, *, sums: Array, resampled: Array) -> Interval:
         """Return the interval of a metric whose resampled values differ.
@@ -270,7 +254,7 @@ class ResampledInference:
         error = float(resampled.std(ddof=1)) if sample.n_clusters > 1 else None
         return MetricValue(value, interval, method, error, sample.n, sample.n_clusters)
 
-    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, swapped: Array) -> Difference:
+    def _compared(self, metric: Metric, pair: PairedSample, sums: Sequence[Array], *, p_value: float) -> Difference:
         first, value, method = pair.first, _difference(metric, pair), self.method
         resampled = metric.value(sums[0]) - metric.value(sums[1])
         bound = 1.0 - metric.least
@@ -284,12 +268,11 @@ class ResampledInference:
             interval=_within(wide, -bound, bound),
             interval90=_within(narrow, -bound, bound),
             method=method,
-            p_value=swap_p_value(swapped),
+            p_value=p_value,
             test="randomization",
             standard_error=error,
             n_items=first.n,
             n_clusters=first.n_clusters,
-            detectable_difference=detectable_difference(error) if error else None,
         )
 
 

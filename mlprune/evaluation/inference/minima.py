@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mlprune.numeric.statistics.cluster_score import FEW_CHANGED_CLUSTERS, score_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, check_level, exact_products, exactly_summable
-from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, TOLERANCE, SignFlipResult, widened_end
+from mlprune.numeric.statistics.sign_flips import NARROW_LEVEL, SignFlipResult, plain_end, widened_end
+from mlprune.numeric.statistics.subset_sums import TOLERANCE
 
 SHARE_OF_EXCLUSION = 0.1
 """Share of a test's level that is spent on the question which languages can be the lowest."""
@@ -157,7 +158,9 @@ def minima_test(
         for tail in (round((1 - one) / 2, DECIMALS) for one in (level, NARROW_LEVEL))
     )
     difference = float(first.values.min() - second.values.min())
-    return SignFlipResult(difference, p_value, *(Interval(low, -high) for low, high in (wide, narrow)))
+    return SignFlipResult(
+        difference, p_value, *(Interval(plain_end(low), plain_end(-high)) for low, high in (wide, narrow))
+    )
 
 
 def _side(shares: LanguageShares, flips: NDArray[np.int8]) -> _Side:

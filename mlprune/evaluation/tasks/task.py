@@ -68,7 +68,7 @@ class Task:
     copies: tuple[HubSet, ...] = field(default=(), compare=False)
     """Other published data sets with its rows."""
     layouts: tuple[TaskLayout, ...] = field(default=(), compare=False)
-    """Layouts of its published files that no other task has; `TASK_LAYOUTS` lists all layouts."""
+    """Layouts of its published files that its module declares; `TASK_LAYOUTS` lists all layouts."""
 
     @property
     def traits(self) -> TaskTraits:

@@ -137,7 +137,8 @@ class _HeaderParser:
         self._at = 0
 
     def parse(self) -> GgufHeader:
-        magic, version = self._data[: len(MAGIC)], self._skip_magic()
+        magic, self._at = self._data[: len(MAGIC)], len(MAGIC)
+        version = self._number("<I")
         if magic != MAGIC or version not in VERSIONS:
             raise ValueError(f"expected {MAGIC!r} and a version of {VERSIONS}, got {magic!r} and {version}")
         n_tensors, n_entries = self._number("<Q"), self._number("<Q")
@@ -154,10 +155,6 @@ class _HeaderParser:
         begin = -(-self._at // alignment) * alignment
         placed = tuple(self._placed(*tensor, first=begin) for tensor in tensors)
         return GgufHeader(self._path, metadata, placed)
-
-    def _skip_magic(self) -> int:
-        self._at = len(MAGIC)
-        return self._number("<I")
 
     def _number(self, layout: str) -> int:
         (value,) = struct.unpack_from(layout, self._data, self._at)

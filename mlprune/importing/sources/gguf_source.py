@@ -1,11 +1,7 @@
-"""GGUF files of llama.cpp as a source: names of tensors, and weights dequantised to float32.
-
-Tensors of GGUF files as those of the model: names, and the changes that a conversion to GGUF made to the values.
+"""GGUF files of llama.cpp as a source: names of tensors, and weights dequantised to float32, tensor by tensor.
 
 llama.cpp adds 1 to the norms of Gemma, whose formula is 1 + weight. It reorders the rows of q and k of LLaMA, because
 it rotates neighbouring features, and transformers rotates the two halves of a head.
-
-GGUF files of llama.cpp as a source: weights are dequantised to float32, tensor by tensor.
 
 The file has weights of few bits, so the imported model is not the published one. The `gguf` package, which belongs
 to llama.cpp, dequantises. transformers writes config and tokenizer, see `mlprune.importing.sources.gguf_config`.
@@ -95,12 +91,6 @@ def model_tensor_name(name: str, architecture: Architecture) -> str | None:
     return None if module is None else f"{prefix}{module}.{match['kind']}"
 
 
-def rotary_heads(name: str, architecture: Architecture, *, heads: int, key_heads: int) -> int:
-    """Return the number of heads whose rows `in_model_order` has to reorder; 0 if the tensor keeps its order."""
-    part = name.rsplit(".", maxsplit=2)[-2]
-    return {"attn_q": heads, "attn_k": key_heads}.get(part, 0) if architecture.interleaved else 0
-
-
 def in_model_order(values: Values, heads: int) -> Values:
     """Reorder the rows of q or k from pairs (0, 1), (2, 3), ... to halves (0, n/2), (1, n/2 + 1), ... of each head.
 
@@ -109,11 +99,6 @@ def in_model_order(values: Values, heads: int) -> Values:
     """
     pairs = values.reshape(heads, -1, 2, *values.shape[1:])
     return np.ascontiguousarray(pairs.swapaxes(1, 2)).reshape(values.shape)
-
-
-def is_shifted_norm(name: str, architecture: Architecture) -> bool:
-    """Whether a tensor is a norm that is stored as 1 + weight."""
-    return architecture.norms_plus_one and name.endswith("norm.weight")
 
 
 _MAX_LISTED = 5
@@ -176,19 +161,19 @@ class GgufReader:
         step = n_rows if heads else max(1, PIECE_BYTES // (4 * tensor.shape[-1]))
         for first in range(0, n_rows, step):
             values = self._dequantized(tensor, first, min(step, n_rows - first))
-            if is_shifted_norm(tensor.name, self._architecture):
+            if self._architecture.norms_plus_one and tensor.name.endswith("norm.weight"):
                 values = values - np.float32(1)
             if heads:
                 values = in_model_order(values, heads)
             yield torch.from_numpy(np.array(values, dtype=np.float32)).view(-1)
 
     def _rotary_heads(self, tensor: GgufTensor) -> int:
-        heads = self._setting("attention.head_count", 0)
-        key_heads = self._setting("attention.head_count_kv", heads)
-        return rotary_heads(tensor.name, self._architecture, heads=heads, key_heads=key_heads)
-
-    def _setting(self, name: str, default: int) -> int:
-        return int(str(self._header.metadata.get(f"{self._header.architecture}.{name}", default)))
+        """Return the number of heads whose rows `in_model_order` has to reorder; 0 if the tensor keeps its order."""
+        settings = self._header.settings
+        heads = settings.get("attention.head_count", 0)
+        heads_of = {"attn_q": heads, "attn_k": settings.get("attention.head_count_kv", heads)}
+        part = tensor.name.rsplit(".", maxsplit=2)[-2]
+        return int(str(heads_of.get(part, 0))) if self._architecture.interleaved else 0
 
     def _dequantized(self, tensor: GgufTensor, first: int, n_rows: int) -> Values:
         """Read and dequantise some rows: [n_rows, last dimension], float32."""

@@ -16,15 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mlprune.errors import ShapeError
-from mlprune.numeric.masks.packing import (
-    fill_planes,
-    kept_bits,
-    kept_bits_of_all,
-    pack_flags,
-    pack_levels,
-    unpack_flags,
-    unpack_levels,
-)
+from mlprune.numeric.masks import packing
 from mlprune.numeric.sortable_bits import compiled
 
 Bits = NDArray[np.uint8]
@@ -60,11 +52,11 @@ class PackedMask:
         if mask.dtype != torch.bool or mask.ndim != 2:
             got = f"{mask.dtype} {tuple(mask.shape)}"
             raise ShapeError("a mask is not a boolean matrix", expected="bool [out, in]", got=got)
-        return cls(pack_flags(mask), (mask.shape[0], mask.shape[1]))
+        return cls(packing.pack_flags(mask), (mask.shape[0], mask.shape[1]))
 
     def unpack(self, device: torch.device | None = None) -> Tensor:
         """Return the mask as bool [out, in], True where the weight stays; by default on the CPU."""
-        return unpack_flags(self.bits, self.shape, device=device)
+        return packing.unpack_flags(self.bits, self.shape, device=device)
 
     def without(self, other: "PackedMask") -> "PackedMask":
         """Return the weights that this mask keeps and another one removes."""
@@ -239,7 +231,7 @@ class PackedLevels:
     @classmethod
     def pack(cls, levels: Tensor, n_levels: int) -> "PackedLevels":
         """Pack levels, [out, in] uint8, on their device. Raises as `pack_levels`."""
-        return cls(pack_levels(levels, n_levels), (levels.shape[0], levels.shape[1]), n_levels)
+        return cls(packing.pack_levels(levels, n_levels), (levels.shape[0], levels.shape[1]), n_levels)
 
     @classmethod
     def pack_rows(
@@ -258,18 +250,18 @@ class PackedLevels:
         for start in range(0, n_rows, n_chunk_rows):
             stop = min(start + n_chunk_rows, n_rows)
             levels = levels_of_rows(slice(start, stop))
-            fill_planes(levels, n_levels, planes[:, start * d // 8 : (stop * d + 7) // 8])
+            packing.fill_planes(levels, n_levels, planes[:, start * d // 8 : (stop * d + 7) // 8])
         return cls(planes.tobytes(), shape, n_levels)
 
     def unpack(self) -> Tensor:
         """Return the levels, [out, in] uint8, on the CPU. Raises as `unpack_levels`."""
-        return unpack_levels(self.levels, self.shape, self.n_levels)
+        return packing.unpack_levels(self.levels, self.shape, self.n_levels)
 
     def kept(self, level: int) -> PackedMask:
         """Return the keep mask of the sparsity of index `level`. Raises as `kept_bits`."""
-        return PackedMask(kept_bits(self.levels, self.shape, self.n_levels, level=level), self.shape)
+        return PackedMask(packing.kept_bits(self.levels, self.shape, self.n_levels, level=level), self.shape)
 
     def kept_of_all(self) -> Iterator[PackedMask]:
         """Yield the keep masks of all sparsities. Raises as `unpack_levels`."""
-        for bits in kept_bits_of_all(self.levels, self.shape, self.n_levels):
+        for bits in packing.kept_bits_of_all(self.levels, self.shape, self.n_levels):
             yield PackedMask(bits, self.shape)

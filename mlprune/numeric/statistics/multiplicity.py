@@ -16,7 +16,8 @@ from scipy import special
 
 from mlprune.errors import PermanentError, ShapeError
 from mlprune.numeric.statistics.clusters import BLOCK_ROWS, Array, exact_products, exactly_summable
-from mlprune.numeric.statistics.sign_flips import TOLERANCE, check_flips
+from mlprune.numeric.statistics.sign_flips import check_flips
+from mlprune.numeric.statistics.subset_sums import TOLERANCE
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,6 +1,7 @@
 """Power: smallest significant difference, detectable difference and testable margin."""
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -31,8 +32,25 @@ N_HALVINGS = 32
 """Bisection steps for a difference: its error is below 1e-9."""
 NEGLIGIBLE = 1e-20
 """Numbers of discordant items with a smaller probability are left out of a power."""
+MOST_CHANGED = 1400
+"""More than the changed items of any p-value that float64 can hold."""
 MOST_ITEMS = 10**9
 """Largest answer of `items_for_margin`."""
+
+
+@lru_cache(maxsize=1024)
+def fewest_changed(*, n_tests: int = 1, alpha: float = 0.05, test: PairedTest = "mcnemar_exact") -> int:
+    """Return the smallest number of items whose change in one direction can be significant in a family of tests.
+
+    Its p-value is below alpha / n_tests, the first step of Holm's correction. Sign flips of clusters that all change in
+    one direction have the p-value of "mcnemar_mid_p".
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    threshold = _threshold(1, n_tests=n_tests, alpha=alpha)
+    changed = np.arange(1.0, MOST_CHANGED)
+    return 1 + int(np.argmax(P_VALUES[test](changed, np.zeros_like(changed)) < threshold))
 
 
 def smallest_significant_difference(
@@ -40,8 +58,7 @@ def smallest_significant_difference(
 ) -> float | None:
     """Return the smallest difference of paired proportions that can be significant in a family of tests.
 
-    k / n, with k the smallest number of items whose change in one direction has a p-value below alpha / n_tests, the
-    first step of Holm's correction. None: no k up to n has such a p-value.
+    k / n, with k of `fewest_changed`. None: k is above n.
 
     Args:
         n: number of items, or their effective number.
@@ -51,10 +68,18 @@ def smallest_significant_difference(
     Raises:
         BadInputError: an argument is out of range.
     """
-    threshold = _threshold(n, n_tests=n_tests, alpha=alpha)
-    changed = np.arange(1.0, np.floor(n) + 1)
-    significant = np.flatnonzero(P_VALUES[test](changed, np.zeros_like(changed)) < threshold)
-    return float(changed[significant[0]] / n) if significant.size else None
+    _threshold(n, n_tests=n_tests, alpha=alpha)
+    fewest = fewest_changed(n_tests=n_tests, alpha=alpha, test=test)
+    return fewest / n if fewest <= n else None
+
+
+def two_sided_quantile(n_tests: int, *, alpha: float = 0.05) -> float:
+    """Return the normal quantile z(1 - alpha / (2 n_tests)) that a two-sided test of a family has to exceed.
+
+    Raises:
+        BadInputError: an argument is out of range.
+    """
+    return float(-special.ndtri(_threshold(1, n_tests=n_tests, alpha=alpha) / 2))
 
 
 def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: float = 0.05, power: float = 0.8) -> float:
@@ -66,8 +91,7 @@ def detectable_difference(standard_error: float, *, n_tests: int = 1, alpha: flo
         BadInputError: an argument is out of range.
     """
     _check_power(standard_error, power=power)
-    threshold = _threshold(1, n_tests=n_tests, alpha=alpha)
-    return float(special.ndtri(1 - threshold / 2) + special.ndtri(power)) * standard_error
+    return (two_sided_quantile(n_tests, alpha=alpha) + float(special.ndtri(power))) * standard_error
 
 
 def detectable_beyond(reach: float, standard_error: float, *, n_tests: int = 1, power: float = 0.8) -> float:
@@ -84,11 +108,11 @@ def detectable_beyond(reach: float, standard_error: float, *, n_tests: int = 1, 
         BadInputError: an argument is out of range.
     """
     _check_power(standard_error, power=power)
-    threshold = _threshold(1, n_tests=n_tests, alpha=ALPHA)
-    scale = float(special.ndtri(1 - threshold / 2) / special.ndtri(1 - ALPHA / 2))
+    scale = two_sided_quantile(n_tests) / two_sided_quantile(1)
     return reach * scale + float(special.ndtri(power)) * standard_error
 
 
+@lru_cache(maxsize=8192)
 def detectable_difference_of_items(
     n: float,
     discordant_share: float,
@@ -119,7 +143,7 @@ def detectable_difference_of_items(
     _check_power(discordant_share, power=power)
     if discordant_share > 1:
         raise BadInputError("a share is out of range", expected="0 to 1", got=discordant_share)
-    fewest = _fewest_gained(int(n), P_VALUES[test], threshold)
+    fewest = _fewest_gained(int(n), test, threshold)
     if paired_power(fewest, difference=1.0, discordant_share=1.0) < power:
         return None
     low, high = 0.0, 1.0
@@ -202,13 +226,14 @@ def items_for_margin(margin: float, *, n_lost: int = 0, alpha: float = 0.05) -> 
     return high
 
 
-def _fewest_gained(n: int, p_values: Callable[[Array, Array], Array], threshold: float) -> Array:
+@lru_cache(maxsize=64)
+def _fewest_gained(n: int, test: PairedTest, threshold: float) -> Array:
     """Return the smallest number of gained items with a p-value below the threshold for 0 to n discordant items."""
     discordant = np.arange(n + 1.0)
     low, high = np.floor((discordant - 1) / 2), discordant + 1
     while (high - low > 1).any():
         middle = np.clip(np.floor((low + high) / 2), 0, discordant)
-        is_significant = (p_values(middle, discordant - middle) < threshold) & (2 * middle >= discordant)
+        is_significant = (P_VALUES[test](middle, discordant - middle) < threshold) & (2 * middle >= discordant)
         low, high = np.where(is_significant, low, np.floor((low + high) / 2)), np.where(is_significant, middle, high)
     return high
 

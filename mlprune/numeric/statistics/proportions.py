@@ -18,6 +18,7 @@ from mlprune.numeric.statistics.clusters import (
     exactly_summable,
 )
 from mlprune.numeric.statistics.sign_flips import sign_flips
+from mlprune.numeric.statistics.subset_sums import TOLERANCE
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -119,7 +120,7 @@ def chance_p_value(credit: Array, chances: Array, clusters: Codes) -> float:
 
     Clustered items, or shared credit: the share of sign vectors s with sum_c s_c D_c >= sum_c D_c, D_c the sum of
     credit - chance over cluster c, and s from `sign_flips(C)`, the observed signs among them: at least 1 / 10,000, or
-    2^-C up to 13 clusters.
+    2^-C up to 13 clusters. Sums are equal if they differ by at most 1e-9 sum_c |D_c|.
 
     Args:
         credit: [n], in [0, 1].
@@ -137,7 +138,7 @@ def chance_p_value(credit: Array, chances: Array, clusters: Codes) -> float:
         return float(np.clip(tail, SMALLEST_P_VALUE, 1.0))
     sums = exactly_summable(cluster_sums((credit - chances)[:, None], clusters), n_clusters)
     totals = exact_products(sign_flips(n_clusters), sums)[:, 0]
-    return float((totals >= totals[0]).mean())
+    return float((totals >= totals[0] - TOLERANCE * float(np.abs(sums).sum())).mean())
 
 
 def poisson_binomial(chances: Array) -> Array:

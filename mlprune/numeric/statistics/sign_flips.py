@@ -24,6 +24,7 @@ from mlprune.numeric.statistics.clusters import (
     exactly_summable,
     sized_clusters,
 )
+from mlprune.numeric.statistics.subset_sums import TOLERANCE, sign_flip_tail
 
 Value = Callable[[Array], Array]
 """Metric of sums of statistics: [..., k] to [...]."""
@@ -63,45 +64,67 @@ def swapped_differences(first: Array, second: Array, value: Value, *, flips: NDA
 
 
 def swap_test(first: Array, second: Array, value: Value, flips: NDArray[np.int8]) -> float:
-    """Return the two-sided p-value of value(first) - value(second), at least 1 / K; see `swap_p_value`.
+    """Return the two-sided p-value of value(first) - value(second); see `swap_p_values`.
 
-    For a mean of credit it is the p-value of `sign_flip_test`. Args and Raises: as in `swapped_values`.
+    For a mean of credit and p >= 0.01 it is the p-value of `sign_flip_test`. Args and Raises: as in `swapped_values`.
     """
-    return swap_p_value(swapped_differences(first, second, value, flips=flips))
+    return float(swap_p_values(lambda signs: swapped_differences(first, second, value, flips=signs), flips))
 
 
-def swap_p_value(differences: Array) -> float:
-    """Return the two-sided p-value of the first of [K] swapped differences.
+def swap_p_values(differences: Callable[[NDArray[np.int8]], Array], flips: NDArray[np.int8]) -> Array:
+    """Return the two-sided p-values of differences under random swaps, [...].
 
     p = mean over swaps of w: 1 if the swapped difference is larger in absolute value and for the observed assignment,
-    1/2 if the two are equal (they differ by at most 1e-9 of the largest one), 0 otherwise. It is 1 if the observed
-    difference is 0.
+    1/2 if the two are equal (they differ by at most 1e-9 of the largest one that is drawn with it), 0 otherwise. It is
+    1 if the observed difference is 0. While the w of random swaps add up to less than 10 (Besag and Clifford,
+    Biometrika 78, 1991), 9,999 more swaps are drawn, with seeds 1 to 99: the smallest p is 1 / 999,901.
+
+    Args:
+        differences: sign vectors [K, C] -> swapped differences [K, ...]; the first row is observed.
+        flips: [K, C] of `sign_flips`; more are drawn unless they are all 2^C.
     """
-    distances = np.abs(differences)
-    tolerance = TOLERANCE * float(distances.max())
-    if distances[0] <= tolerance:
-        return 1.0
-    n_beyond = int((distances > distances[0] + tolerance).sum())
-    n_equal = int((np.abs(distances - distances[0]) <= tolerance).sum())
-    return (0.5 + n_beyond + 0.5 * n_equal) / distances.size
+    distances = np.abs(differences(flips))
+    observed, counts = distances[0], _extreme(distances)
+    n_swaps = np.full(counts.shape, len(flips))
+    is_zero = observed <= TOLERANCE * distances.max(axis=0)
+    n_clusters = flips.shape[1]
+    for seed in range(1, N_DRAWS if len(flips).bit_length() <= n_clusters else 1):
+        is_rare = (counts < ENOUGH_EXTREME) & ~is_zero
+        if not is_rare.any():
+            break
+        more = np.abs(differences(sign_flips(n_clusters, seed=seed)))
+        counts += np.where(is_rare, _extreme(more), 0)
+        n_swaps += np.where(is_rare, len(more) - 1, 0)
+    return np.where(is_zero, 1.0, (1 + counts) / n_swaps)
+
+
+def _extreme(distances: Array) -> Array:
+    """Count the rows after the first one that are above it, and half of those that are equal, [...] of [K, ...]."""
+    tolerance = TOLERANCE * distances.max(axis=0)
+    above, equal = distances > distances[0] + tolerance, np.abs(distances - distances[0]) <= tolerance
+    return np.asarray(above.sum(axis=0) + 0.5 * (equal.sum(axis=0) - 1))
 
 
 N_FLIPS = 9999
+N_DRAWS = 100
+"""Most draws of 9,999 random swaps."""
+ENOUGH_EXTREME = 10
+"""No more swaps are drawn after this number of swaps that are as extreme as the observed difference."""
 NARROW_LEVEL = 0.90
 """Coverage of the interval of two one-sided tests at 5 %."""
-TOLERANCE = 1e-9
-"""Two sums are equal if they differ by less than this share of the sum of absolute contributions."""
+RESOLVED = 0.01
+"""A p-value that random sign vectors put below this is computed from all sign vectors (`sign_flip_tail`)."""
 EDGE = 1e-12
-"""Distance of an interval from 0 if the test rejects 0 and accepts all differences next to it."""
+"""While an interval is computed, the distance of an end from 0 that stands for 0 if the test rejects 0."""
 
 
 @dataclass(frozen=True)
 class SignFlipResult:
-    """Paired difference with its test and interval: p < 1 - level exactly if 0 is outside the interval."""
+    """Paired difference with its test and interval: p < 1 - level exactly if 0 is outside the interval, or its end."""
 
     difference: float
     p_value: float
-    """Two-sided, at least 1 / number of sign vectors."""
+    """Two-sided."""
     interval: Interval
     interval90: Interval
     """90 % interval by the same rule, inside `interval`."""
@@ -176,7 +199,10 @@ def sign_flip_test(
 
     so |T_s(x)| > |T_1(x)| exactly if x is between r_A and r_B. p(x) therefore rises up to the estimate and falls after
     it, and {x: p(x) >= 1 - level} has order statistics of min(r_A, r_B) and max(r_A, r_B) as its ends (Hartigan, 1969,
-    "typical values"). An end at 0 is moved inwards by 1e-12 if the test rejects 0. If the estimate is 0, p = 1.
+    "typical values"). An interval that ends at 0 excludes 0 if p < 1 - level. If the estimate is 0, p = 1.
+
+    K random sign vectors do not resolve p-values near 1 / K. A p below 0.01 is therefore replaced by that of all 2^C
+    sign vectors (`sign_flip_tail`), at most 0.02, so that no decision at 5 % changes.
 
     If few clusters have d other than 0 (or m, or -m; `is_sparse`), random subsets are too few values: the interval then
     also covers `sparse_interval`, but 0 only if p >= 1 - level. It never has zero width, and is within [-bound, bound].
@@ -208,13 +234,14 @@ def sign_flip_tests(
     n_columns = contributions.shape[1]
     sums = exactly_summable(np.hstack([contributions, sizes]), len(contributions))
     flipped = exact_products(flips, sums)
+    is_sampled = len(flips).bit_length() <= len(sums)
     results = []
     for column in range(n_columns):
         d, m = sized_clusters(contributions[:, column], sizes[:, column])
         _check_bound(d, m, bound)
         tolerance = TOLERANCE * float(np.abs(d).sum())
         crossings = _crossings(flipped[:, column], flipped[:, n_columns + column], tolerance=tolerance)
-        results.append(_result(d, m, crossings, level=level, bound=bound))
+        results.append(_result(d, m, crossings, is_sampled=is_sampled, level=level, bound=bound))
     return tuple(results)
 
 
@@ -229,9 +256,14 @@ def _crossings(flipped_d: Array, flipped_m: Array, *, tolerance: float) -> _Cros
     return _Crossings(ratios.min(axis=0), ratios.max(axis=0), int((~splits).sum()))
 
 
-def _result(d: Array, m: Array, crossings: _Crossings, *, level: float, bound: float | None) -> SignFlipResult:
+def _result(
+    d: Array, m: Array, crossings: _Crossings, *, is_sampled: bool, level: float, bound: float | None
+) -> SignFlipResult:
+    """Return the result for the clusters that have a size; `is_sampled` if the crossings are not all 2^C."""
     is_zero = abs(float(d.sum())) <= TOLERANCE * float(np.abs(d).sum())
     p_value = 1.0 if is_zero else crossings.count(0.0) / crossings.n_flips
+    if p_value < RESOLVED and is_sampled:
+        p_value = min(2 * RESOLVED, sign_flip_tail(d))
     interval, narrow = (_interval(d, m, crossings, level=one, bound=bound) for one in (level, NARROW_LEVEL))
     return SignFlipResult(float(d.sum() / m.sum()), p_value, interval, narrow)
 
@@ -245,12 +277,17 @@ def _interval(d: Array, m: Array, crossings: _Crossings, *, level: float, bound:
     if bound is not None and is_sparse(d, m, bound=bound):
         sparse = sparse_interval(d, m, level=level, bound=bound)
         low, high = widened_end(low, sparse.low), -widened_end(-high, -sparse.high)
-    return Interval(low, high)
+    return Interval(plain_end(low), plain_end(high))
 
 
 def widened_end(low: float, other: float) -> float:
     """Return the lower one of two lower ends; it stays above 0 if `low` is, so that a rejected 0 is not covered."""
     return min(low, other) if low <= 0 else max(min(low, other), min(low, EDGE))
+
+
+def plain_end(end: float) -> float:
+    """Return the end of an interval, 0 (not -0) if it is within 1e-12 of it."""
+    return 0.0 if abs(end) <= EDGE else end
 
 
 def _lower_end(crossings: _Crossings, least: float, *, limit: float) -> float:

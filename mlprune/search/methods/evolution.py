@@ -8,22 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlprune.methods import Parameters, parameter
-from mlprune.search.method import (
-    Decision,
-    EvaluatedTrial,
-    ProposedTrial,
-    Settings,
-    asked_again,
-    asked_first,
-    best_so_far,
-    largest_group,
-    last_batch,
-    n_promoted,
-    points_of,
-    promoted,
-    promotions,
-    rank_key,
-)
+from mlprune.search import method
 from mlprune.search.space import Point, Space, draw_new_points, generator_for, mutate, start_point
 
 SWEEPS = 10
@@ -47,7 +32,7 @@ class MainEffects:
         return total
 
 
-def fit_main_effects(trials: Sequence[EvaluatedTrial], sizes: Sequence[int]) -> MainEffects:
+def fit_main_effects(trials: Sequence[method.EvaluatedTrial], sizes: Sequence[int]) -> MainEffects:
     """Fit effects to the ranks of trials by backfitting.
 
     The target of the trial with rank r of n, the best one first, is 1/2 - (r - 1/2) / n. Starting at 0, the effects of
@@ -60,7 +45,7 @@ def fit_main_effects(trials: Sequence[EvaluatedTrial], sizes: Sequence[int]) -> 
         sizes: number of values or levels of each place.
     """
     targets = np.empty(len(trials))
-    for rank, index in enumerate(sorted(range(len(trials)), key=lambda index: rank_key(trials[index]))):
+    for rank, index in enumerate(sorted(range(len(trials)), key=lambda index: method.rank_key(trials[index]))):
         targets[index] = 0.5 - (rank + 0.5) / len(trials)
     columns = np.array([trial.point for trial in trials], dtype=np.int64).T
     counts = [np.bincount(column, minlength=size) + SHRINKAGE for column, size in zip(columns, sizes, strict=True)]
@@ -114,7 +99,7 @@ class Evolution:
     """
 
     space: Space
-    settings: Settings
+    settings: method.Settings
 
     @property
     def parameters(self) -> EvolutionParameters:
@@ -122,29 +107,33 @@ class Evolution:
         assert isinstance(self.settings.parameters, EvolutionParameters)
         return self.settings.parameters
 
-    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
+    def ask(self, history: Sequence[method.EvaluatedTrial]) -> tuple[method.ProposedTrial, ...]:
         """Return the new points that are promoted to the next rung, or those of a new generation."""
-        batch = last_batch(history)
+        batch = method.last_batch(history)
         if batch and batch[0].rung < self.settings.last_rung:
-            return asked_again(self._promoted(batch), self.settings)
-        n_asked = largest_group(history, self.settings, most=self.settings.batch, eta=self.parameters.eta)
+            return method.asked_again(self._promoted(batch), self.settings)
+        n_asked = method.largest_group(history, self.settings, most=self.settings.batch, eta=self.parameters.eta)
         finished = [trial for trial in history if trial.rung == self.settings.last_rung]
-        parent = min(finished, key=rank_key, default=None)
+        parent = min(finished, key=method.rank_key, default=None)
         points = list(islice(self._new_points(history, parent), n_asked))
-        return asked_first(points, self.settings, parent=None if parent is None else parent.number)
+        return method.asked_first(points, self.settings, parent=None if parent is None else parent.number)
 
-    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
+    def decide(
+        self, history: Sequence[method.EvaluatedTrial], batch: Sequence[method.EvaluatedTrial]
+    ) -> tuple[method.Decision, ...]:
         """Keep the promoted trials; on the last rung, the best trial so far, the next parent."""
         if batch[0].rung == self.settings.last_rung:
-            return best_so_far(history, batch)
-        return promotions(batch, self._promoted(batch), self.settings)
+            return method.best_so_far(history, batch)
+        return method.promotions(batch, self._promoted(batch), self.settings)
 
-    def _promoted(self, batch: Sequence[EvaluatedTrial]) -> list[EvaluatedTrial]:
-        return promoted(batch, n_promoted(len(batch), self.parameters.eta))
+    def _promoted(self, batch: Sequence[method.EvaluatedTrial]) -> list[method.EvaluatedTrial]:
+        return method.promoted(batch, method.n_promoted(len(batch), self.parameters.eta))
 
-    def _new_points(self, history: Sequence[EvaluatedTrial], parent: EvaluatedTrial | None) -> Iterator[Point]:
+    def _new_points(
+        self, history: Sequence[method.EvaluatedTrial], parent: method.EvaluatedTrial | None
+    ) -> Iterator[Point]:
         """Yield new points until the space is finished; the start first, if no trial is a parent yet."""
-        asked = dict.fromkeys(points_of(history))
+        asked = dict.fromkeys(method.points_of(history))
         origin = start_point(self.space) if parent is None else parent.point
         effects = None if parent is None else self._effects(history)
         if parent is None:
@@ -171,7 +160,7 @@ class Evolution:
             if point not in asked:
                 yield point
 
-    def _effects(self, history: Sequence[EvaluatedTrial]) -> MainEffects:
+    def _effects(self, history: Sequence[method.EvaluatedTrial]) -> MainEffects:
         """Fit the effects to the trials of the lowest rung that has trials: that of whole generations."""
         lowest = min(trial.rung for trial in history)
         return fit_main_effects([trial for trial in history if trial.rung == lowest], self.space.sizes)

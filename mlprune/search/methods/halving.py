@@ -5,20 +5,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from mlprune.methods import Parameters, parameter
-from mlprune.search.method import (
-    Decision,
-    EvaluatedTrial,
-    ProposedTrial,
-    Settings,
-    asked_again,
-    asked_first,
-    best_so_far,
-    largest_group,
-    last_batch,
-    n_promoted,
-    promoted,
-    promotions,
-)
+from mlprune.search import method
 from mlprune.search.space import Point, Space, draw_new_points
 
 
@@ -44,7 +31,7 @@ class Halving:
     """
 
     space: Space
-    settings: Settings
+    settings: method.Settings
 
     @property
     def eta(self) -> float:
@@ -52,24 +39,26 @@ class Halving:
         assert isinstance(self.settings.parameters, HalvingParameters)
         return self.settings.parameters.eta
 
-    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
+    def ask(self, history: Sequence[method.EvaluatedTrial]) -> tuple[method.ProposedTrial, ...]:
         """Return the candidates of the next rung."""
-        batch = last_batch(history)
+        batch = method.last_batch(history)
         if not batch:
-            n_candidates = largest_group((), self.settings, most=self.space.n_points, eta=self.eta)
-            return asked_first(candidates(self.space, n_candidates, seed=self.settings.seed), self.settings)
+            n_candidates = method.largest_group((), self.settings, most=self.space.n_points, eta=self.eta)
+            return method.asked_first(candidates(self.space, n_candidates, seed=self.settings.seed), self.settings)
         if batch[0].rung == self.settings.last_rung:
             return ()
-        return asked_again(self._promoted(batch), self.settings)
+        return method.asked_again(self._promoted(batch), self.settings)
 
-    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
+    def decide(
+        self, history: Sequence[method.EvaluatedTrial], batch: Sequence[method.EvaluatedTrial]
+    ) -> tuple[method.Decision, ...]:
         """Keep the promoted candidates, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
-            return best_so_far(history, batch)
-        return promotions(batch, self._promoted(batch), self.settings)
+            return method.best_so_far(history, batch)
+        return method.promotions(batch, self._promoted(batch), self.settings)
 
-    def _promoted(self, batch: Sequence[EvaluatedTrial]) -> list[EvaluatedTrial]:
-        return promoted(batch, n_promoted(len(batch), self.eta))
+    def _promoted(self, batch: Sequence[method.EvaluatedTrial]) -> list[method.EvaluatedTrial]:
+        return method.promoted(batch, method.n_promoted(len(batch), self.eta))
 
 
 def candidates(space: Space, n_candidates: int, *, seed: int) -> list[Point]:

@@ -4,21 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlprune.methods import Parameters, parameter
-from mlprune.search.method import (
-    Decision,
-    EvaluatedTrial,
-    ItemBudget,
-    ProposedTrial,
-    Settings,
-    VariantBudget,
-    asked_again,
-    asked_first,
-    best_so_far,
-    incumbent,
-    last_batch,
-    n_items_spent,
-    promoted,
-)
+from mlprune.search import method
 from mlprune.search.methods.halving import candidates
 from mlprune.search.space import Space
 
@@ -56,16 +42,16 @@ class Racing:
     """
 
     space: Space
-    settings: Settings
+    settings: method.Settings
 
     @property
     def n_candidates(self) -> int:
         """Candidates at the start."""
         n_points = self.space.n_points
         match self.settings.budget:
-            case VariantBudget(n_variants):
+            case method.VariantBudget(n_variants):
                 return min(n_points, n_variants)
-            case ItemBudget(n_items):
+            case method.ItemBudget(n_items):
                 return min(n_points, self._n_affordable(n_items, rung=0, after=None))
             case None:
                 return n_points
@@ -76,44 +62,48 @@ class Racing:
         assert isinstance(self.settings.parameters, RacingParameters)
         return self.settings.parameters.alpha / max(1, self.settings.last_rung * (self.n_candidates - 1))
 
-    def ask(self, history: Sequence[EvaluatedTrial]) -> tuple[ProposedTrial, ...]:
+    def ask(self, history: Sequence[method.EvaluatedTrial]) -> tuple[method.ProposedTrial, ...]:
         """Return the candidates of the next rung."""
-        batch = last_batch(history)
+        batch = method.last_batch(history)
         if not batch:
-            return asked_first(candidates(self.space, self.n_candidates, seed=self.settings.seed), self.settings)
+            return method.asked_first(candidates(self.space, self.n_candidates, seed=self.settings.seed), self.settings)
         if batch[0].rung == self.settings.last_rung:
             return ()
-        return asked_again(self._kept(batch, n_items_spent(history)), self.settings)
+        return method.asked_again(self._kept(batch, method.n_items_spent(history)), self.settings)
 
-    def decide(self, history: Sequence[EvaluatedTrial], batch: Sequence[EvaluatedTrial]) -> tuple[Decision, ...]:
+    def decide(
+        self, history: Sequence[method.EvaluatedTrial], batch: Sequence[method.EvaluatedTrial]
+    ) -> tuple[method.Decision, ...]:
         """Keep the promoted candidates, and the best one of the last rung."""
         if batch[0].rung == self.settings.last_rung:
-            return best_so_far(history, batch)
-        best = incumbent((), batch)
-        kept = {trial.number for trial in self._kept(batch, n_items_spent((*history, *batch)))}
+            return method.best_so_far(history, batch)
+        best = method.incumbent((), batch)
+        kept = {trial.number for trial in self._kept(batch, method.n_items_spent((*history, *batch)))}
         return tuple(self._decision(trial, best, is_kept=trial.number in kept) for trial in batch)
 
-    def _kept(self, batch: Sequence[EvaluatedTrial], n_spent: int) -> list[EvaluatedTrial]:
+    def _kept(self, batch: Sequence[method.EvaluatedTrial], n_spent: int) -> list[method.EvaluatedTrial]:
         """Return the candidates of a rung that no test drops and that the budget allows, by number."""
-        best = incumbent((), batch)
+        best = method.incumbent((), batch)
         racing = [trial for trial in batch if not self._is_dropped(trial, best)]
-        if isinstance(self.settings.budget, ItemBudget):
+        if isinstance(self.settings.budget, method.ItemBudget):
             left, rung = self.settings.budget.n_items - n_spent, batch[0].rung
-            return promoted(racing, self._n_affordable(left, rung=rung + 1, after=rung))
-        return promoted(racing, len(racing))
+            return method.promoted(racing, self._n_affordable(left, rung=rung + 1, after=rung))
+        return method.promoted(racing, len(racing))
 
-    def _is_dropped(self, trial: EvaluatedTrial, best: EvaluatedTrial) -> bool:
+    def _is_dropped(self, trial: method.EvaluatedTrial, best: method.EvaluatedTrial) -> bool:
         is_worse = trial.p_worse is not None and trial.p_worse <= self.level
         return trial is not best and best.is_feasible and is_worse
 
-    def _decision(self, trial: EvaluatedTrial, best: EvaluatedTrial, *, is_kept: bool) -> Decision:
+    def _decision(self, trial: method.EvaluatedTrial, best: method.EvaluatedTrial, *, is_kept: bool) -> method.Decision:
         if trial is best:
-            return Decision(True, "best on these items")
+            return method.Decision(True, "best on these items")
         if is_kept:
-            return Decision(True, f"not worse than trial {best.number} at level {self.level:.2g}")
+            return method.Decision(True, f"not worse than trial {best.number} at level {self.level:.2g}")
         if self._is_dropped(trial, best):
-            return Decision(False, f"worse than trial {best.number}: p = {trial.p_worse:.2g}, level {self.level:.2g}")
-        return Decision(False, "the budget allows fewer candidates")
+            return method.Decision(
+                False, f"worse than trial {best.number}: p = {trial.p_worse:.2g}, level {self.level:.2g}"
+            )
+        return method.Decision(False, "the budget allows fewer candidates")
 
     def _n_affordable(self, n_items: int, *, rung: int, after: int | None) -> int:
         """Return how many trials an equal part of a number of items brings to a rung, at least 1.

@@ -36,22 +36,10 @@ from mlprune.models.chain import Chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.recipe import BaselineConfig
-from mlprune.steps.baselines.intervention_job import InterventionJob
+from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.evaluate.results import TasksJob
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import (
-    ChainLoader,
-    Identity,
-    Job,
-    JobCost,
-    ModelRef,
-    RecordKey,
-    SetSizes,
-    SmallJob,
-    computed_parameters,
-    make_identity,
-)
 from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.tasks.evaluation import (
@@ -63,7 +51,7 @@ from mlprune.steps.tasks.evaluation import (
     task_data,
 )
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionVariant, VariantSpec
+from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 from mlprune.vocabulary import METRIC_TRAITS
@@ -117,7 +105,7 @@ class MovedStates:
         return {"means": means} if self.choice_id is None else {"means": means, "choice": self.choice_id}
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The mean states, and the choice if there is one."""
         choice = () if self.choice_id is None else (("lrp2_choices", self.choice_id),)
         return (*(("hidden_means", means_id) for means_id in self.means), *choice)
@@ -131,7 +119,7 @@ class MovedStates:
         return projected(chain, store, means=self.means, pair=pair)
 
     def prepared(
-        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+        self, store: Store, task: TaskSpec, model: job.ModelRef, *, batch_tokens: int
     ) -> PreparedTask | PreparedTranslation:
         """Return the items of the task."""
         return prepared_task(task, model, batch_tokens)
@@ -145,11 +133,11 @@ class TrialJob(TasksJob):
     pair: Pair
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The mean states."""
         return tuple(dict.fromkeys(key for trial in self.evaluations for key in trial.intervention.needs))
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all tasks, without stored predictions."""
         tasks = [prepared_task(evaluation.task, self.model, self.batch_tokens) for evaluation in self.evaluations]
         disk_bytes = 4_000.0 * len(self.evaluations)
@@ -157,7 +145,7 @@ class TrialJob(TasksJob):
             self.step, sizes, tasks, batch_tokens=self.batch_tokens, device=self.model.device, disk_bytes=disk_bytes
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the dense model under the projection. Trials that differ only in their rule share one run."""
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
@@ -191,7 +179,7 @@ class TrialJob(TasksJob):
 
 
 @dataclass(frozen=True)
-class ChoiceJob(SmallJob):
+class ChoiceJob(job.SmallJob):
     """Choose the best of the tried pairs for one task and language."""
 
     step: ClassVar[str] = "search"
@@ -200,11 +188,11 @@ class ChoiceJob(SmallJob):
     """Ids of the trials; of equally good ones the first is chosen."""
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The trials."""
         return tuple(("lrp2_trials", trial_id) for trial_id in self.trials)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Compare the values of the trials."""
         rows = [store.require("lrp2_trials", trial_id).rows["lrp2_trials"][0] for trial_id in self.trials]
         sign = 1 if METRIC_TRAITS[as_str(rows[0]["metric"])].higher_is_better else -1
@@ -266,12 +254,12 @@ class Projection:
             "intervention": "lrp2",
             "sparsity": 0,
             "layers": [list(pair) for pair in self.pairs],
-            **computed_parameters(inputs.model, batch_tokens=batch_tokens),
+            **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
         }
         if len(self.pairs) > 1:
             parameters["tried_on"] = {name: value for name, value in self._tried_on.items() if value != TRIED_ON[name]}
         parents = {"base_model": inputs.base.id, "english_means": self.means[ENGLISH].identity.id}
-        identity = make_identity("variants", parameters, parents=parents)
+        identity = job.make_identity("variants", parameters, parents=parents)
         return InterventionVariant(identity, inputs.model, "lrp2", tuple(self.settings.items()))
 
     def intervention(self, variant: VariantSpec, task: TaskSpec) -> Intervention | None:
@@ -291,10 +279,10 @@ class Projection:
             return MovedStates(self._means_ids(task.language), pair=self.pairs[0])
         return MovedStates(self._means_ids(task.language), choice_id=self._choice(variant, task).id)
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """Mean states and the variant; for several pairs also the trials (one job per pair) and the choices."""
         languages = dict.fromkeys((ENGLISH, *(task.language for task in tasks)))
-        jobs: list[Job] = [self.means[language] for language in languages]
+        jobs: list[job.Job] = [self.means[language] for language in languages]
         if isinstance(variant, InterventionVariant):
             jobs.append(InterventionJob(variant.identity, variant, self.means[ENGLISH].demonstration_set_id))
         if len(self.pairs) == 1:
@@ -311,9 +299,9 @@ class Projection:
     def _means_ids(self, language: str) -> tuple[str, str]:
         return self.means[language].identity.id, self.means[ENGLISH].identity.id
 
-    def _choice(self, variant: VariantSpec, task: TaskSpec) -> Identity:
+    def _choice(self, variant: VariantSpec, task: TaskSpec) -> job.Identity:
         trials = [trial.identity.id for _, trial in self._trials(variant, task)]
-        return make_identity("lrp2_choices", parents={"variant": variant.id, "trials": trials})
+        return job.make_identity("lrp2_choices", parents={"variant": variant.id, "trials": trials})
 
     def _choice_job(self, variant: VariantSpec, task: TaskSpec) -> ChoiceJob:
         identity = self._choice(variant, task)
@@ -329,12 +317,12 @@ class Projection:
         tried = replace(task, split=split, limit=limit, seed=seed)
         content = self._tried_content(tried)
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
-        parameters = {**tried.parameters, **computed_parameters(variant.model, batch_tokens=batch_tokens)}
+        parameters = {**tried.parameters, **job.computed_parameters(variant.model, batch_tokens=batch_tokens)}
         parents = {"base_model": variant.model.base_model_id, "means": list(self._means_ids(task.language))}
         contents = {"items": content}
         for pair in self.pairs:
             of_pair = {**parameters, "pair": list(pair)}
-            identity = make_identity("lrp2_trials", of_pair, parents=parents, contents=contents)
+            identity = job.make_identity("lrp2_trials", of_pair, parents=parents, contents=contents)
             yield pair, EvaluationSpec(identity, tried, MovedStates(self._means_ids(task.language), pair=pair))
 
     def _tried_content(self, tried: TaskSpec) -> str:
@@ -375,13 +363,13 @@ def projections(
 
 
 def _means_job(inputs: Inputs, planned: PlannedSet, *, batch_tokens: int) -> HiddenMeansJob:
-    parameters = computed_parameters(inputs.model, batch_tokens=batch_tokens)
+    parameters = job.computed_parameters(inputs.model, batch_tokens=batch_tokens)
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
-    identity = make_identity("hidden_means", parameters, parents=parents)
+    identity = job.make_identity("hidden_means", parameters, parents=parents)
     return HiddenMeansJob(identity, inputs.model, planned.id, batch_tokens=batch_tokens)
 
 
-def _pairs(model: ModelRef, entry: BaselineConfig) -> tuple[Pair, ...]:
+def _pairs(model: job.ModelRef, entry: BaselineConfig) -> tuple[Pair, ...]:
     """Return the candidate pairs, each once, in ascending order."""
     if entry.layers == "search":
         if model.n_blocks < 2:

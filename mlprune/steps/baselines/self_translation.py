@@ -34,26 +34,13 @@ from mlprune.models.chain import Chain
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
-from mlprune.recipe import BaselineConfig
-from mlprune.steps.baselines.intervention_job import InterventionJob
+from mlprune.recipe import BaselineConfig, CorpusConfig
+from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
-from mlprune.steps.inputs import CorpusRef, Inputs, open_corpus
-from mlprune.steps.job import (
-    ChainLoader,
-    Identity,
-    Job,
-    JobCost,
-    ModelJob,
-    ModelRef,
-    RecordJob,
-    RecordKey,
-    SetSizes,
-    computed_parameters,
-    make_identity,
-)
+from mlprune.steps.inputs import Inputs, open_corpus
 from mlprune.steps.tasks.evaluation import Intervention, NoIntervention, as_run, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
-from mlprune.steps.variants.variant import InterventionVariant, VariantSpec
+from mlprune.steps.variants.variant import InterventionJob, InterventionVariant, VariantSpec
 from mlprune.steps.variants.variant_text import parameter_words
 from mlprune.store.store import Store
 
@@ -134,7 +121,7 @@ SCHEMA = {"example_id": "string", "key": "string", "index": "int32", "text": "st
 class Shots:
     """Shots of a prompt, and the longest translation."""
 
-    corpus: CorpusRef
+    corpus: CorpusConfig
     """Corpus of aligned sentences."""
     n: int
     seed: int
@@ -158,7 +145,7 @@ def texts_of(task: TaskSpec) -> tuple[SourceText, ...]:
 
 
 @cache
-def prepared_texts(task: TaskSpec, shots: Shots, model: ModelRef, batch_tokens: int) -> PreparedTranslation:
+def prepared_texts(task: TaskSpec, shots: Shots, model: job.ModelRef, batch_tokens: int) -> PreparedTranslation:
     """Return the distinct texts of a task as prompts, divided into batches.
 
     Raises:
@@ -180,25 +167,25 @@ def prepared_texts(task: TaskSpec, shots: Shots, model: ModelRef, batch_tokens: 
 
 
 @dataclass(frozen=True)
-class SelfTranslateJob(RecordJob, ModelJob):
+class SelfTranslateJob(job.RecordJob, job.ModelJob):
     """Translate the examples of one task, language and split."""
 
     step: ClassVar[str] = "translate"
-    model: ModelRef
+    model: job.ModelRef
     task: TaskSpec
     shots: Shots
 
     @property
-    def chain_model(self) -> ModelRef:
+    def chain_model(self) -> job.ModelRef:
         """The model that translates."""
         return self.model
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The base model."""
         return (("base_models", self.model.base_model_id),)
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of translating all texts."""
         prepared = self._prepared()
         disk_bytes = 400.0 * len(prepared.items)
@@ -211,7 +198,7 @@ class SelfTranslateJob(RecordJob, ModelJob):
             disk_bytes=disk_bytes,
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Translate, store every text, then write the record."""
         model = chain()
         model.everywhere(Shard.set_keep_masks, None)
@@ -267,7 +254,7 @@ class TranslatedExamples:
         return {"translations": self.translations_id}
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The translations."""
         return (("self_translations", self.translations_id),)
 
@@ -276,14 +263,14 @@ class TranslatedExamples:
         return nullcontext()
 
     def prepared(
-        self, store: Store, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+        self, store: Store, task: TaskSpec, model: job.ModelRef, *, batch_tokens: int
     ) -> PreparedTask | PreparedTranslation:
         """Return the translated examples."""
         return translated_task(store, self.translations_id, task, model, batch_tokens=batch_tokens)
 
 
 def translated_task(
-    store: Store, translations_id: str, task: TaskSpec, model: ModelRef, *, batch_tokens: int
+    store: Store, translations_id: str, task: TaskSpec, model: job.ModelRef, *, batch_tokens: int
 ) -> PreparedTask:
     """Return the examples of a task in the model's own English, tokenised and divided into batches.
 
@@ -325,10 +312,10 @@ class SelfTranslation:
             "intervention": "self_translate",
             "sparsity": 0,
             **self.settings,
-            **computed_parameters(inputs.model, batch_tokens=batch_tokens),
+            **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
         }
         english = digest([sentence for sentence, _ in self.shots.pairs(ENGLISH)])
-        identity = make_identity(
+        identity = job.make_identity(
             "variants", parameters, parents={"base_model": inputs.base.id}, contents={"english_shots": english}
         )
         return InterventionVariant(identity, inputs.model, "self_translate", tuple(self.settings.items()))
@@ -349,7 +336,7 @@ class SelfTranslation:
             return None
         return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)
 
-    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[Job]:
+    def jobs(self, variant: VariantSpec, tasks: Sequence[TaskSpec]) -> list[job.Job]:
         """A job for the variant, and one for every task, language and split."""
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         translated = dict.fromkeys(as_run(task) for task in tasks if task.language != ENGLISH)
@@ -368,16 +355,16 @@ class SelfTranslation:
     def _settings(self) -> dict[str, JsonValue]:
         return {"shots": self.shots.n, "seed": self.shots.seed, "max_new_tokens": self.shots.max_new_tokens}
 
-    def _identity(self, variant: VariantSpec, task: TaskSpec) -> Identity:
+    def _identity(self, variant: VariantSpec, task: TaskSpec) -> job.Identity:
         batch_tokens = as_int(variant.identity.parameters["batch_tokens"])
         parameters = {
             **self.settings,
             "task": as_run(task).parameters,
-            **computed_parameters(variant.model, batch_tokens=batch_tokens),
+            **job.computed_parameters(variant.model, batch_tokens=batch_tokens),
         }
         contents = {"items": task_data(task).content_sha256, "shots": digest(self.shots.pairs(task.language))}
         parents = {"base_model": variant.model.base_model_id}
-        return make_identity("self_translations", parameters, parents=parents, contents=contents)
+        return job.make_identity("self_translations", parameters, parents=parents, contents=contents)
 
 
 def self_translation(inputs: Inputs, entry: BaselineConfig) -> SelfTranslation:

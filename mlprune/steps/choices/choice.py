@@ -16,19 +16,7 @@ from mlprune.json_values import as_float
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.statistics.bootstrap import N_RESAMPLES
 from mlprune.numeric.statistics.clusters import Array
-from mlprune.steps.choices.criteria import Criterion, balance_of, criteria_of
-from mlprune.steps.choices.outcome import Evaluations as OutcomeEvaluations
-from mlprune.steps.choices.outcome import (
-    Overlap,
-    Row,
-    SplitItems,
-    TestSplit,
-    criterion_rows,
-    items_key,
-    overlap_of,
-    pareto_rows,
-    read_items,
-)
+from mlprune.steps.choices import outcome
 from mlprune.steps.compare.differences import main_language, most_items
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.job import ChainLoader, JobCost, RecordJob, RecordKey, SetSizes, make_identity
@@ -48,8 +36,8 @@ class Candidate:
     """A variant that can be chosen, with its evaluations on one task."""
 
     variant_id: str
-    dev: OutcomeEvaluations
-    test: OutcomeEvaluations
+    dev: outcome.Evaluations
+    test: outcome.Evaluations
     """Empty if the task has no test split."""
 
 
@@ -73,7 +61,7 @@ class ChoiceJob(RecordJob):
         evaluations = [
             one for candidate in self.candidates for one in (*candidate.dev.values(), *candidate.test.values())
         ]
-        items = [items_key(one) for one in (*self.dense.dev.values(), *self.dense.test.values())]
+        items = [outcome.items_key(one) for one in (*self.dense.dev.values(), *self.dense.test.values())]
         return (*(evaluation.identity.key for evaluation in evaluations), *items)
 
     def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
@@ -87,32 +75,34 @@ class ChoiceJob(RecordJob):
         """Choose by each criterion on dev, and compare the chosen candidates with dense on test."""
         metrics = {language: self._metric(evaluation.task) for language, evaluation in self.dense.dev.items()}
         dev = candidate_sums(metrics, partial(self._dev_predictions, store), n_candidates=len(self.candidates))
-        criteria = criteria_of(dev, {language: main_language(one.task) for language, one in self.dense.dev.items()})
+        criteria = outcome.criteria_of(
+            dev, {language: main_language(one.task) for language, one in self.dense.dev.items()}
+        )
         test_values = self._test_values(store, dev.languages, is_log=criteria[0].is_log)
         splits = [
-            {language: read_items(store, evaluation) for language, evaluation in of_split.items()}
+            {language: outcome.read_items(store, evaluation) for language, evaluation in of_split.items()}
             for of_split in (self.dense.dev, self.dense.test)
         ]
         ids = [candidate.variant_id for candidate in self.candidates]
-        test = TestSplit(store, metrics, self.dense.test)
-        choices: list[Row] = []
+        test = outcome.TestSplit(store, metrics, self.dense.test)
+        choices: list[outcome.Row] = []
         for criterion in criteria:
             chosen = self.candidates[criterion.chosen]
             tested = None if chosen is self.dense else test.difference(criterion.group, chosen.test)
             overlap = _overlap(criterion, *splits)
-            rows = criterion_rows(criterion, ids, test_values=test_values, tested=tested, overlap=overlap)
+            rows = outcome.criterion_rows(criterion, ids, test_values=test_values, tested=tested, overlap=overlap)
             choices += [
                 row | self._evaluation_ids(criterion, index)
                 for index, row in zip(criterion.candidates, rows, strict=True)
             ]
-        balance = balance_of(criteria)
-        pareto = [] if balance is None else pareto_rows(balance, ids, test_values=test_values)
+        balance = outcome.balance_of(criteria)
+        pareto = [] if balance is None else outcome.pareto_rows(balance, ids, test_values=test_values)
         tables = {"choices": choices, "pareto_chances": pareto}
         rows_of = {table: [{**self._keys, **row} for row in rows] for table, rows in tables.items()}
         store.write_record(self.identity.record(rows=rows_of))
 
     @property
-    def _keys(self) -> Row:
+    def _keys(self) -> outcome.Row:
         """Columns that are equal in the whole record."""
         dev, test = (next(iter(one.values()), None) for one in (self.dense.dev, self.dense.test))
         assert dev is not None, "there are evaluations on dev"
@@ -127,7 +117,7 @@ class ChoiceJob(RecordJob):
             "example_limit": None if test is None else test.task.limit,
         }
 
-    def _evaluation_ids(self, criterion: Criterion, index: int) -> Row:
+    def _evaluation_ids(self, criterion: outcome.Criterion, index: int) -> outcome.Row:
         """Ids of a candidate's evaluations if the criterion is a single language."""
         language, candidate = criterion.group.name, self.candidates[index]
         return {
@@ -157,9 +147,11 @@ class ChoiceJob(RecordJob):
         return next(as_float(row["value"]) for row in rows if row["metric"] == self.metric)
 
 
-def _overlap(criterion: Criterion, dev: Mapping[str, SplitItems], test: Mapping[str, SplitItems]) -> Overlap | None:
+def _overlap(
+    criterion: outcome.Criterion, dev: Mapping[str, outcome.SplitItems], test: Mapping[str, outcome.SplitItems]
+) -> outcome.Overlap | None:
     languages = [name for name in criterion.group.languages if name in test]
-    return overlap_of(dev, {name: test[name] for name in languages}) if languages else None
+    return outcome.overlap_of(dev, {name: test[name] for name in languages}) if languages else None
 
 
 def _id(evaluation: EvaluationSpec | None) -> str | None:

@@ -66,7 +66,6 @@ def comparison_row(metric: str, difference: Difference, *, evaluation: Evaluatio
         "n": difference.n_items,
         "n_gained": difference.n_gained,
         "n_lost": difference.n_lost,
-        "smallest_significant": difference.smallest_significant,
         **evaluation.task.columns,
         **profile_column(evaluation.task.profile),
     }

@@ -28,18 +28,8 @@ from mlprune.models.inference.decoding import Sampling, decode
 from mlprune.models.loading import load_tokenizer
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
+from mlprune.steps import job
 from mlprune.steps.evaluate.model_evaluation import tasks_cost
-from mlprune.steps.job import (
-    ChainLoader,
-    Identity,
-    JobCost,
-    ModelJob,
-    ModelRef,
-    RecordJob,
-    RecordKey,
-    SetSizes,
-    make_identity,
-)
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 
@@ -83,20 +73,20 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase", prompt: str) -> tuple[int, 
 
 
 @dataclass(frozen=True)
-class GenerateJob(RecordJob, ModelJob):
+class GenerateJob(job.RecordJob, job.ModelJob):
     """Let the dense model write texts in one language."""
 
     step: ClassVar[str] = "generate"
-    model: ModelRef
+    model: job.ModelRef
     spec: GenerationSpec
 
     @property
-    def chain_model(self) -> ModelRef:
+    def chain_model(self) -> job.ModelRef:
         """The model that writes."""
         return self.model
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """No records."""
         return ()
 
@@ -109,7 +99,7 @@ class GenerateJob(RecordJob, ModelJob):
         prompts = (self.spec.prompt,) * self.spec.n_texts
         return PreparedTranslation((), prompts, (ids,) * self.spec.n_texts, batches, n_new)
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of decoding all texts."""
         disk_bytes = 8.0 * self.spec.n_texts * self.spec.max_tokens
         device = self.model.device
@@ -118,7 +108,7 @@ class GenerateJob(RecordJob, ModelJob):
             self.step, sizes, [self.prepared], batch_tokens=batch_tokens, device=device, disk_bytes=disk_bytes
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write the texts. Special tokens, the end of a text included, are never drawn, so all have the same length."""
         model, prepared = chain(), self.prepared
         model.everywhere(Shard.set_keep_masks, None)
@@ -211,11 +201,11 @@ def _names(metrics: Sequence[str], language: str) -> tuple[str, ...]:
     return with_detectors(tuple(metrics) or tuple(every))
 
 
-def _identity(record: Record, names: Sequence[str]) -> Identity:
-    return make_identity("text_pass_rates", {"metrics": list(names)}, parents={"generated_texts": record.id})
+def _identity(record: Record, names: Sequence[str]) -> job.Identity:
+    return job.make_identity("text_pass_rates", {"metrics": list(names)}, parents={"generated_texts": record.id})
 
 
-def _rate(store: Store, record: Record, identity: Identity, *, metrics: Sequence[Metric]) -> bool:
+def _rate(store: Store, record: Record, identity: job.Identity, *, metrics: Sequence[Metric]) -> bool:
     """Write one record unless it exists; return whether it was written."""
     if store.has_record(*identity.key):
         return False
@@ -227,7 +217,7 @@ def _rate(store: Store, record: Record, identity: Identity, *, metrics: Sequence
     return True
 
 
-def _row(record: Record, identity: Identity, *, metric: Metric, value: MetricValue) -> dict[str, JsonValue]:
+def _row(record: Record, identity: job.Identity, *, metric: Metric, value: MetricValue) -> dict[str, JsonValue]:
     source = record.rows["generated_texts"][0]
     return {
         "text_pass_rates_id": identity.id,

@@ -14,15 +14,8 @@ from mlprune.json_values import JsonValue
 from mlprune.models.loading import load_tokenizer
 from mlprune.recipe import DemonstrationConfig, EvaluationConfig, Recipe
 from mlprune.recipe.demonstrations import DEFAULT_PROMPT
+from mlprune.steps.demonstrate import writing
 from mlprune.steps.demonstrate.generation import GenerateJob, GenerationSpec, prompt_ids
-from mlprune.steps.demonstrate.writing import (
-    DemonstrateJob,
-    MixJob,
-    check_samples,
-    fit_token_budget,
-    fitting_groups,
-    sample_texts,
-)
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import computed_parameters, make_identity
 from mlprune.steps.sets import (
@@ -193,7 +186,7 @@ def filled_prompt(entry: DemonstrationConfig) -> str:
 
 def generated_jobs(
     entry: DemonstrationConfig, spec: SetSpec, recipe: Recipe, inputs: Inputs
-) -> tuple[GenerateJob, DemonstrateJob]:
+) -> tuple[GenerateJob, writing.DemonstrateJob]:
     """Return the job that writes the texts, and the one that makes demonstrations of them.
 
     Raises:
@@ -221,7 +214,7 @@ def generated_jobs(
     texts = {"generated_texts": written.id}
     identity = make_identity("demonstration_sets", spec.parameters, parents=texts, contents=contents)
     generate = GenerateJob(written, model, generation, batch_tokens=batch_tokens)
-    return generate, DemonstrateJob(identity, model, inputs.corpus_ref, spec, written.id)
+    return generate, writing.DemonstrateJob(identity, model, inputs.corpus_ref, spec, written.id)
 
 
 def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[int]) -> DemonstrationPlan:
@@ -235,7 +228,7 @@ def plan_demonstrations(recipe: Recipe, inputs: Inputs, *, evaluated: frozenset[
         by_profile["paper"] = plan_sets(with_published_sets(recipe), inputs, evaluated=evaluated, profile="paper")
     plan = DemonstrationPlan(by_profile)
     samples = {f"{planned.name} ({planned.label})": planned.sample for planned in plan.distinct if planned.sample}
-    check_samples(Path(inputs.model.path), samples)
+    writing.check_samples(Path(inputs.model.path), samples)
     return plan
 
 
@@ -290,8 +283,8 @@ def _plan_set(
     try:
         texts = read_source_texts(spec, inputs.corpus_ref)
         if spec.token_budget is not None:
-            spec = fit_token_budget(spec, texts, load_tokenizer(Path(inputs.model.path)))
-        groups = fitting_groups(spec, texts, partial(load_tokenizer, Path(inputs.model.path)))
+            spec = writing.fit_token_budget(spec, texts, load_tokenizer(Path(inputs.model.path)))
+        groups = writing.fitting_groups(spec, texts, partial(load_tokenizer, Path(inputs.model.path)))
     except CorpusError as err:
         raise CorpusError(err.message, {"demonstrations": entry.name, **err.context}) from err
     for line in texts.skipped:
@@ -300,8 +293,8 @@ def _plan_set(
     contents = texts.contents([number for numbers in groups.read for number in numbers])
     contents = {"tokenizer": inputs.tokenizer_content, **contents}
     identity = make_identity("demonstration_sets", spec.parameters, contents=contents)
-    job = DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer)
-    return PlannedSet(entry.name, spec, identity, job, entry.activations, sample_texts(texts, groups.kept))
+    job = writing.DemonstrateJob(identity, inputs.model, inputs.corpus_ref, spec, n_longer=groups.n_longer)
+    return PlannedSet(entry.name, spec, identity, job, entry.activations, writing.sample_texts(texts, groups.kept))
 
 
 def _spec(recipe: Recipe, entry: DemonstrationConfig, profile: ProfileName) -> SetSpec:
@@ -367,4 +360,4 @@ def _plan_mix(entry: DemonstrationConfig, parts: list[PlannedSet], *, profile: P
         },
         parents={"parts": list(ids)},
     )
-    return PlannedSet(entry.name, spec, identity, MixJob(identity, tuple(ids), counts, spec))
+    return PlannedSet(entry.name, spec, identity, writing.MixJob(identity, tuple(ids), counts, spec))

@@ -11,20 +11,14 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from mlprune.corpus.calibration import (
-    SCHEMA,
-    DemonstrationColumns,
-    LongerDemonstrations,
-    cut_to_budget,
-    demonstration_columns,
-)
+from mlprune.corpus import calibration
 from mlprune.errors import CorpusError
 from mlprune.hashing import digest
 from mlprune.json_values import JsonValue
 from mlprune.models.loading import MAX_UNKNOWN_SHARE, MIN_REPRODUCED_SHARE, coverage, load_tokenizer, unknown_id
 from mlprune.models.metadata_cache import cached_metadata
+from mlprune.recipe import CorpusConfig
 from mlprune.steps.demonstrate.generation import generated_texts
-from mlprune.steps.inputs import CorpusRef
 from mlprune.steps.job import ChainLoader, Identity, Job, ModelRef, RecordKey, SetSize, SmallJob
 from mlprune.steps.sets import SetSpec, SourceTexts, numbered_texts, read_source_texts
 from mlprune.store.parquet import Columns
@@ -99,8 +93,8 @@ def set_columns(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     samples: int | None,
-    longer: LongerDemonstrations | None = None,
-) -> DemonstrationColumns:
+    longer: calibration.LongerDemonstrations | None = None,
+) -> calibration.DemonstrationColumns:
     """Draw, write and tokenise the demonstrations of a set. Those that are skipped are replaced by the next ones.
 
     Args:
@@ -109,9 +103,9 @@ def set_columns(
     Raises:
         CorpusError: there are too few texts, or their tokens do not fill the budget.
     """
-    longer = longer or LongerDemonstrations(spec.longer)
+    longer = longer or calibration.LongerDemonstrations(spec.longer)
     drawn = None if spec.longer == "skip" else samples
-    columns = demonstration_columns(
+    columns = calibration.demonstration_columns(
         texts.demonstrations(spec, samples=drawn, end=tokenizer.eos_token),
         tokenizer,
         samples=samples,
@@ -123,7 +117,9 @@ def set_columns(
     if samples is not None and len(columns["text"]) < samples:
         expected, got = f"{samples} demonstrations that fit max_tokens", f"{len(columns['text'])} and {longer.n} longer"
         raise CorpusError("the corpus is too short", expected=expected, got=got)
-    return columns if spec.paired or spec.token_budget is None else cut_to_budget(columns, spec.token_budget)
+    return (
+        columns if spec.paired or spec.token_budget is None else calibration.cut_to_budget(columns, spec.token_budget)
+    )
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ def fitting_groups(spec: SetSpec, texts: SourceTexts, load: Callable[[], "PreTra
     if spec.longer == "truncate_right":
         groups = tuple(texts.draw_groups(spec, samples=spec.samples))
         return FittingGroups(groups, groups)
-    longer = LongerDemonstrations(spec.longer)
+    longer = calibration.LongerDemonstrations(spec.longer)
     set_columns(spec, texts, load(), samples=spec.samples, longer=longer)
     drawn = texts.draw_groups(spec, samples=None if spec.longer == "skip" else spec.samples)
     return FittingGroups(tuple(drawn[number] for number in longer.kept), tuple(drawn[: longer.n_read]), longer.n)
@@ -183,7 +179,7 @@ class DemonstrateJob(SmallJob):
 
     step: ClassVar[str] = "demonstrate"
     model: ModelRef
-    corpus: CorpusRef
+    corpus: CorpusConfig
     spec: SetSpec
     generated: str | None = None
     """Record of the texts that the model wrote itself; None: the texts are read from the corpus or from files."""
@@ -202,7 +198,7 @@ class DemonstrateJob(SmallJob):
             texts = read_source_texts(self.spec, self.corpus)
         else:
             texts = numbered_texts(self.spec, generated_texts(store, self.generated), unit="generated texts")
-        longer = LongerDemonstrations(self.spec.longer)
+        longer = calibration.LongerDemonstrations(self.spec.longer)
         columns = set_columns(self.spec, texts, tokenizer, samples=self.spec.samples, longer=longer)
         check_unknown_tokens(columns["token_ids"], tokenizer)
         _write_set(store, self.identity, cast("Columns", columns), self.spec, n_longer=longer.n)
@@ -228,7 +224,7 @@ class MixJob(SmallJob):
         tables = [store.read_table(store.require("demonstration_sets", part).artefacts[0]) for part in self.parts]
         columns: dict[str, list[object]] = {
             name: [value for table, n in zip(tables, self.taken, strict=True) for value in table[name][:n]]
-            for name in SCHEMA
+            for name in calibration.SCHEMA
         }
         columns["demonstration"] = list(range(sum(self.taken)))
         part_rows: list[dict[str, JsonValue]] = [
@@ -248,7 +244,7 @@ def _write_set(
     part_rows: Sequence[dict[str, JsonValue]] = (),
 ) -> None:
     """Write the artefact, then the record."""
-    artefact = store.write_table(f"demonstrations/{identity.id}.parquet", columns, SCHEMA)
+    artefact = store.write_table(f"demonstrations/{identity.id}.parquet", columns, calibration.SCHEMA)
     row: dict[str, JsonValue] = {
         "demonstration_set_id": identity.id,
         "kind": spec.kind,

@@ -15,15 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlprune.errors import BadInputError
+from mlprune.evaluation.harness import task_requests
 from mlprune.evaluation.harness.adapter import ChainModel
-from mlprune.evaluation.harness.task_requests import (
-    DOCUMENTS_SCHEMA,
-    HarnessRun,
-    HarnessTask,
-    harness_version,
-    requests_sha256,
-    run_task,
-)
 from mlprune.evaluation.inference.estimates import interval_columns
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonObject, JsonValue
@@ -82,7 +75,7 @@ def run_harness(
     *,
     model: ModelRef,
     variant_ids: Sequence[str],
-    tasks: Sequence[HarnessTask],
+    tasks: Sequence[task_requests.HarnessTask],
     options: HarnessOptions,
 ) -> Iterator[Evaluated]:
     """Run tasks on variants of one base model, except those with a complete record.
@@ -95,7 +88,7 @@ def run_harness(
         BadInputError: a variant has an intervention at run time, which this step does not apply.
         TaskFileError: the data or code of a task fails.
     """
-    requests = {task.name: requests_sha256(task, limit=options.limit) for task in tasks}
+    requests = {task.name: task_requests.requests_sha256(task, limit=options.limit) for task in tasks}
     harness_model: ChainModel | None = None
     applied_id = ""
     for variant_id in variant_ids:
@@ -125,7 +118,7 @@ def _harness_model(chain: ChainLoader, model: ModelRef, options: HarnessOptions)
 
 
 def _identity(
-    model: ModelRef, variant_id: str, task: HarnessTask, *, requests: str, options: HarnessOptions
+    model: ModelRef, variant_id: str, task: task_requests.HarnessTask, *, requests: str, options: HarnessOptions
 ) -> Identity:
     parameters = {
         "task": task.name,
@@ -134,7 +127,7 @@ def _identity(
         "n_shots": task.n_shots,
         "limit": options.limit,
         **computed_parameters(model, batch_tokens=options.batch_tokens),
-        "harness_version": harness_version(),
+        "harness_version": task_requests.harness_version(),
     }
     return make_identity(KIND, parameters, parents={"variant": variant_id}, contents={"requests": requests})
 
@@ -145,15 +138,15 @@ def _evaluate(
     identity: Identity,
     *,
     variant_id: str,
-    task: HarnessTask,
+    task: task_requests.HarnessTask,
     options: HarnessOptions,
 ) -> Record:
     """Run one task on the applied variant, and write its record."""
-    run = run_task(harness_model, task, limit=options.limit)
+    run = task_requests.run_task(harness_model, task, limit=options.limit)
     artefacts = tuple(
         store.write_table(f"harness/{identity.id}/{name}.parquet", _columns(rows, schema), schema)
         for name, rows, schema in (
-            ("documents", run.documents, DOCUMENTS_SCHEMA),
+            ("documents", run.documents, task_requests.DOCUMENTS_SCHEMA),
             ("requests", run.requests, REQUESTS_SCHEMA),
         )
     )
@@ -166,7 +159,7 @@ def _columns(rows: Sequence[JsonObject], schema: Mapping[str, str]) -> dict[str,
     return {name: [row[name] for row in rows] for name in schema}
 
 
-def _rows(identity: Identity, variant_id: str, run: HarnessRun) -> dict[str, list[dict[str, JsonValue]]]:
+def _rows(identity: Identity, variant_id: str, run: task_requests.HarnessRun) -> dict[str, list[dict[str, JsonValue]]]:
     """Table -> rows of one evaluation."""
     names = ("task", "task_version", "config_sha256", "n_shots", "harness_version", "dtype")
     row: dict[str, JsonValue] = {
@@ -284,7 +277,9 @@ def _write(
     artefacts: tuple[Artefact, ...] = ()
     if samples is not None:
         columns = _import_columns(samples)
-        artefacts = (store.write_table(f"external/{identity.id}/documents.parquet", columns, DOCUMENTS_SCHEMA),)
+        artefacts = (
+            store.write_table(f"external/{identity.id}/documents.parquet", columns, task_requests.DOCUMENTS_SCHEMA),
+        )
     rows = {
         "external_evaluations": [_evaluation_row(identity, task, samples, variant_id=variant_id, file=file)],
         "external_results": [_result_row(identity, metric, samples) for metric in task.metrics],

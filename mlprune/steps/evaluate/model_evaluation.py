@@ -23,22 +23,11 @@ from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MAX_CPU_LOGITS, max_logits_of
 from mlprune.pruning.mask_files import CACHED_BYTES
-from mlprune.recipe import EvaluationConfig, Recipe, pair_languages
+from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe, pair_languages
 from mlprune.recipe.evaluations import READ_PARALLEL_TEXT
+from mlprune.steps import job
 from mlprune.steps.evaluate.results import TasksJob, adopt, work_text, write_evaluation
-from mlprune.steps.inputs import CorpusRef, Inputs, is_same_text, text_ref
-from mlprune.steps.job import (
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    JobCost,
-    RecordKey,
-    SetSizes,
-    batch_bytes,
-    block_flops,
-    computed_parameters,
-    make_identity,
-    n_block_weights,
-)
+from mlprune.steps.inputs import Inputs, is_same_text, text_ref
 from mlprune.steps.tasks.evaluation import (
     EvaluationSpec,
     Intervention,
@@ -72,7 +61,7 @@ def tasks_cost(
     batch_tokens: int,
     device: DeviceName,
     disk_bytes: float,
-) -> JobCost:
+) -> job.JobCost:
     """Cost of scoring or translating some tasks on a kind of device."""
     flops = n_passes = n_tokens = 0.0
     n_logits = min(max_logits_of(device), max(MAX_CPU_LOGITS, batch_tokens * sizes.vocabulary))
@@ -83,20 +72,20 @@ def tasks_cost(
             n_computed = sum(len(ids) + task.max_new_tokens for ids in task.token_ids)
             n_of_task = float(task.max_new_tokens * len(task.batches))
             n_logit_rows = max((len(batch) for batch in task.batches), default=0)
-        flops += block_flops(sizes, n_computed) + 2.0 * n_computed * sizes.hidden * sizes.vocabulary
+        flops += job.block_flops(sizes, n_computed) + 2.0 * n_computed * sizes.hidden * sizes.vocabulary
         n_passes += n_of_task
         n_tokens += n_computed
         n_logits = max(n_logits, n_logit_rows * sizes.vocabulary)
     cache_bytes = 2 * batch_tokens * sizes.hidden * len(sizes.blocks) * sizes.itemsize
     mask_bytes = sum(sizes.prunable) * MASK_BYTES
-    running_bytes = batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
-    n_weights = n_block_weights(sizes)
+    running_bytes = job.batch_bytes(sizes, batch_tokens) + cache_bytes + n_logits * (LOGIT_BYTES + sizes.itemsize)
+    n_weights = job.n_block_weights(sizes)
     kept_bytes = n_weights // WEIGHTS_PER_BYTE + min(CACHED_BYTES, n_weights)  # masks, and the cache of packed levels
     return replace(
-        JobCost.dense_pass(step, sizes, n_tokens, thread_bytes=running_bytes),
+        job.JobCost.dense_pass(step, sizes, n_tokens, thread_bytes=running_bytes),
         flops=flops,
         n_passes=n_passes + 1 if n_passes else 0.0,
-        fixed_bytes=SMALL_JOB_BYTES + mask_bytes + kept_bytes,
+        fixed_bytes=job.SMALL_JOB_BYTES + mask_bytes + kept_bytes,
         device_fixed_bytes=mask_bytes,
         transfer_bytes=mask_bytes,
         disk_bytes=disk_bytes,
@@ -120,12 +109,12 @@ class EvaluateJob(TasksJob):
     variant_id: str
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The variant, and the records that its interventions read."""
         keys = dict.fromkeys(key for evaluation in self.evaluations for key in evaluation.intervention.needs)
         return (("variants", self.variant_id), *keys)
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """Cost of all runs of the model, with stored predictions."""
         runs = dict.fromkeys((as_run(evaluation.task), evaluation.intervention) for evaluation in self.evaluations)
         tasks = [prepared_task(task, self.model, self.batch_tokens) for task, _ in runs]
@@ -139,7 +128,7 @@ class EvaluateJob(TasksJob):
         kept = (evaluation for evaluation in self.evaluations if evaluation.identity.id not in evaluation_ids)
         return replace(self, evaluations=tuple(kept))
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Adopt the evaluations of an earlier version; apply the masks and run those that have no record then."""
         write_missing_items(store, self.evaluations)
         groups: dict[tuple[TaskSpec, Intervention], list[EvaluationSpec]] = {}
@@ -220,14 +209,14 @@ def task_specs(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> tuple
     )
 
 
-def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusRef | None:
+def _shot_corpus(recipe: Recipe, inputs: Inputs, entry: EvaluationConfig) -> CorpusConfig | None:
     """Return the text of the shots if the entry names one: the corpus, or the development split of a folder."""
     if entry.shots_from is None or entry.shots_from == entry.path:
         return None
     return inputs.corpus_ref if entry.shots_from == CORPUS else text_ref(recipe.resolve(entry.shots_from), "dev")
 
 
-def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusRef | None) -> Iterator[TaskSpec]:
+def _translations(spec: TaskSpec, entry: EvaluationConfig, *, shots: CorpusConfig | None) -> Iterator[TaskSpec]:
     """Yield a spec for each pair and shot seed, by default the seed of the entry; profile paper has no seeds."""
     spec = replace(spec, shots=entry.shots, max_new_tokens=entry.max_new_tokens)
     pairs = ["-".join(pair_languages(pair)) for pair in entry.pairs]
@@ -273,9 +262,12 @@ def plan_evaluations(
                 if intervention is None:
                     _check_not_named(entry, variant)
                     continue
-                parameters = {**task.parameters, **computed_parameters(variant.spec.model, batch_tokens=batch_tokens)}
+                parameters = {
+                    **task.parameters,
+                    **job.computed_parameters(variant.spec.model, batch_tokens=batch_tokens),
+                }
                 parents = {"variant": variant.id, **intervention.parents}
-                identity = make_identity("evaluations", parameters, parents=parents, contents=contents)
+                identity = job.make_identity("evaluations", parameters, parents=parents, contents=contents)
                 planned[variant.id][identity.id] = EvaluationSpec(identity, task, intervention)
     _log_skipped(evaluation.task for evaluations in planned.values() for evaluation in evaluations.values())
     return {variant: tuple(evaluations.values()) for variant, evaluations in planned.items()}

@@ -76,7 +76,8 @@ def make_smaller(folder: Path, family: Family, removed: Iterable[tuple[tuple[int
             masks.setdefault(block, {})[layer] = ~weights
     files = WeightFiles(folder, family)
     blocks = [
-        _block_units(files, family, config, block, masks.get(block, {})) for block in range(_n_blocks(files, family))
+        kept_units(unit_layouts(family, files.layer_shapes(block), config), masks.get(block, {}))
+        for block in range(_n_blocks(files, family))
     ]
     counts = tuple(_counts(blocks))
     if all(n_kept == n_units for _, n_units, n_kept in counts):
@@ -182,12 +183,6 @@ def _n_blocks(files: WeightFiles, family: Family) -> int:
     while files.has(weight_name(family, block, family.layers[0])):
         block += 1
     return block
-
-
-def _block_units(
-    files: WeightFiles, family: Family, config: JsonObject, block: int, masks: Mapping[str, Tensor]
-) -> BlockUnits:
-    return kept_units(unit_layouts(family, files.layer_shapes(block), config), masks)
 
 
 def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:

@@ -41,7 +41,7 @@ from mlprune.models.loading import inspect_model
 from mlprune.models.masks.block_changes import changed_weights
 from mlprune.numeric.masks.packing import pack_flags
 from mlprune.pruning.mask_files import read_block_weights, read_keep_masks
-from mlprune.steps.variants.quantised import quantisation_in
+from mlprune.steps.variants.variant import quantisation_in
 from mlprune.steps.variants.variant_rows import StoredMasks, stored_changes, stored_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store

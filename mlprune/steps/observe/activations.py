@@ -24,17 +24,8 @@ from mlprune.models.shard import Shard
 from mlprune.processes.parallel import parallel_map
 from mlprune.recipe import Recipe
 from mlprune.recipe.demonstrations import ActivationsConfig
+from mlprune.steps import job
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import (
-    EMPTY_SET,
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    JobCost,
-    SetSizes,
-    batch_bytes,
-    computed_parameters,
-    make_identity,
-)
 from mlprune.steps.observe.dense_pass import DensePassJob
 from mlprune.steps.observe.passes import input_widths, split_demonstrations
 from mlprune.steps.observe.statistics_files import array_column, matrix_column, numeric_columns
@@ -94,24 +85,24 @@ class ActivationsJob(DensePassJob):
         """Return False: the activations of batches are large."""
         return False
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over each part, whose activations are in memory until they are written."""
         part_lengths = [len(part) for part in self.parts]
-        n_demonstrations, size = sum(part_lengths), sets.get(self.demonstration_set_id, EMPTY_SET)
+        n_demonstrations, size = sum(part_lengths), sets.get(self.demonstration_set_id, job.EMPTY_SET)
         largest_share = max(part_lengths, default=0) / max(1, n_demonstrations)
         n_tokens = size.n_tokens * n_demonstrations / max(1, size.n_demonstrations)
         stored_bytes, item_bytes = self.most_bytes, STORED_BYTES[self.dtype]
-        thread_bytes = batch_bytes(sizes, self.batch_tokens)
+        thread_bytes = job.batch_bytes(sizes, self.batch_tokens)
         return replace(
             # an observed block runs twice
-            JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=thread_bytes, n_runs=2),
+            job.JobCost.dense_pass(self.step, sizes, n_tokens, thread_bytes=thread_bytes, n_runs=2),
             n_passes=len(part_lengths),
-            fixed_bytes=SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
+            fixed_bytes=job.SMALL_JOB_BYTES + int(COPIES * largest_share * 4 / item_bytes * stored_bytes),
             disk_bytes=float(stored_bytes),
             result_bytes=4.0 / item_bytes * stored_bytes,
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Run and write part after part, then write the record.
 
         Raises:
@@ -211,7 +202,7 @@ def activation_jobs(recipe: Recipe, inputs: Inputs, sets: Iterable[PlannedSet]) 
             than its set has, or its activations may exceed its quota.
     """
     jobs = (_job(recipe, inputs, planned, planned.activations) for planned in sets if planned.activations is not None)
-    return list({job.identity.id: job for job in jobs}.values())
+    return list({one.identity.id: one for one in jobs}.values())
 
 
 def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: ActivationsConfig) -> ActivationsJob:
@@ -238,12 +229,12 @@ def _job(recipe: Recipe, inputs: Inputs, planned: PlannedSet, config: Activation
         "inputs": list(names),
         "samples": samples,
         "stored_dtype": config.dtype,
-        **computed_parameters(inputs.model, batch_tokens=batch_tokens),
+        **job.computed_parameters(inputs.model, batch_tokens=batch_tokens),
         "parts": len(parts),
     }
     parents = {"base_model": inputs.base.id, "demonstration_set": planned.id}
     return ActivationsJob(
-        make_identity("activations", parameters, parents=parents),
+        job.make_identity("activations", parameters, parents=parents),
         inputs.model,
         planned.id,
         set_name=planned.name,

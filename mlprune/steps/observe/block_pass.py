@@ -19,28 +19,8 @@ from mlprune.models.shard import Shard
 from mlprune.numeric.activations.feature_sums import feature_moments
 from mlprune.pruning.block_inputs import SetStatistics, demonstration_weights
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.steps.job import (
-    EMPTY_SET,
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    Identity,
-    JobCost,
-    RecordKey,
-    SetSize,
-    SetSizes,
-    batch_bytes,
-    block_flops,
-    make_identity,
-)
-from mlprune.steps.observe.block_files import (
-    Batches,
-    BlockFiles,
-    PassBatch,
-    part_sums,
-    read_block_gradients,
-    read_block_products,
-    read_block_sums,
-)
+from mlprune.steps import job
+from mlprune.steps.observe import block_files
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, DensePassJob
 from mlprune.steps.observe.statistics import statistics_record
 from mlprune.store.records import Artefact, Record
@@ -55,8 +35,8 @@ time against 0.62 to 0.65 s, for one block of the shape of XGLM-564M and 1,024 t
 
 
 def block_pass_cost(
-    step: str, sizes: Footprint, size: SetSize, *, batch_tokens: int, observed: Collection[StatisticsName]
-) -> JobCost:
+    step: str, sizes: Footprint, size: job.SetSize, *, batch_tokens: int, observed: Collection[StatisticsName]
+) -> job.JobCost:
     """Cost of observing a set block by block.
 
     Args:
@@ -71,12 +51,12 @@ def block_pass_cost(
     gram_bytes = 8 * sizes.input_products if "products" in observed else 0
     gradient_bytes = 8 * sum(sizes.prunable) if "gradients" in observed else 0
     on_device = state_bytes + gram_bytes + gradient_bytes
-    fixed_bytes = SMALL_JOB_BYTES + on_device + _FILE_COPIES * stored_bytes + 3 * squares_bytes
+    fixed_bytes = job.SMALL_JOB_BYTES + on_device + _FILE_COPIES * stored_bytes + 3 * squares_bytes
     n_blocks = len(sizes.blocks)
     product_flops = size.n_tokens * gram_bytes / 8 if "products" in observed else 0
-    gradient_flops = GRADIENT_PASSES * block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
-    thread_bytes = batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
-    usual = JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
+    gradient_flops = GRADIENT_PASSES * job.block_flops(sizes, size.n_tokens) if "gradients" in observed else 0
+    thread_bytes = job.batch_bytes(sizes, batch_tokens) * (2 if observed else 1)
+    usual = job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes)
     return replace(
         usual,
         flops=usual.flops + n_blocks * product_flops + gradient_flops,
@@ -102,7 +82,7 @@ class ObserveBlocksJob(DensePassJob):
     `identity` is that of the statistics, whose record and files are those of the usual dense pass.
     """
 
-    observed: tuple[tuple[StatisticsName, Identity], ...]
+    observed: tuple[tuple[StatisticsName, job.Identity], ...]
     """Statistics in addition to the sums of squares, in the order of `OBSERVED_KINDS`, with their records."""
     parts: tuple[range, ...]
     """Demonstrations that share a file of statistics."""
@@ -111,17 +91,17 @@ class ObserveBlocksJob(DensePassJob):
     """For messages; not part of an id."""
 
     @property
-    def makes(self) -> tuple[RecordKey, ...]:
+    def makes(self) -> tuple[job.RecordKey, ...]:
         """The statistics and the further records."""
         return (self.identity.key, *(identity.key for _, identity in self.observed))
 
     @property
-    def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
+    def also_made_elsewhere(self) -> tuple[job.RecordKey, ...]:
         """All records: recipes that need other statistics of the set make them together with others."""
         return self.makes
 
     @property
-    def intermediates(self) -> tuple[RecordKey, ...]:
+    def intermediates(self) -> tuple[job.RecordKey, ...]:
         """What is observed of the blocks."""
         return tuple(self._block_identity(block).key for block in range(self.model.n_blocks))
 
@@ -130,12 +110,12 @@ class ObserveBlocksJob(DensePassJob):
         """Return False: Gram matrices are added in the process of the shard."""
         return False
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over the set, with the states of all its tokens in memory."""
-        size, observed = sets.get(self.demonstration_set_id, EMPTY_SET), tuple(name for name, _ in self.observed)
+        size, observed = sets.get(self.demonstration_set_id, job.EMPTY_SET), tuple(name for name, _ in self.observed)
         return block_pass_cost(self.step, sizes, size, batch_tokens=self.batch_tokens, observed=observed)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Observe all blocks, then write the records.
 
         Raises:
@@ -157,21 +137,21 @@ class ObserveBlocksJob(DensePassJob):
             model.everywhere(Shard.sweep_clear)
         self._write_records(store, blocks, batches=batches)
 
-    def _batches(self, store: Store) -> tuple[Batches, dict[Hashable, TokenBatch]]:
+    def _batches(self, store: Store) -> tuple[block_files.Batches, dict[Hashable, TokenBatch]]:
         """Cut the parts into batches, as the usual dense pass does."""
         table = store.read_table(store.require("demonstration_sets", self.demonstration_set_id).artefacts[0])
         counted = counted_tokens(table, self.token_scope)
-        batches: dict[Hashable, PassBatch] = {}
+        batches: dict[Hashable, block_files.PassBatch] = {}
         cut: dict[Hashable, TokenBatch] = {}
         for number, part in enumerate(self.parts):
             texts, flags = (values[part.start : part.stop] for values in (table["token_ids"], counted))
             for indices, batch in token_batches(texts, batch_tokens=self.batch_tokens, counted=flags):
                 key = ("", len(cut))
                 cut[key] = batch
-                batches[key] = PassBatch(number, indices, tuple(batch.counted.sum(dim=1).tolist()))
+                batches[key] = block_files.PassBatch(number, indices, tuple(batch.counted.sum(dim=1).tolist()))
         return batches, cut
 
-    def _observe(self, store: Store, model: Chain, block: int, *, batches: Batches) -> Record:
+    def _observe(self, store: Store, model: Chain, block: int, *, batches: block_files.Batches) -> Record:
         """Observe one block, or only run it if its files are in the store."""
         identity = self._block_identity(block)
         record = store.read_record(*identity.key)
@@ -183,7 +163,7 @@ class ObserveBlocksJob(DensePassJob):
             store.quarantine(record)
         model.on_block(block, Shard.sweep_observe, block, list(batches), wanted=self._wanted)
         owners = {name: of_kind.id for name, of_kind in self.observed}
-        files = BlockFiles(store.uri, block, self.identity.id, owners, self.parts, batches)
+        files = block_files.BlockFiles(store.uri, block, self.identity.id, owners, self.parts, batches)
         record = identity.record(artefacts=model.on_block(block, Shard.sweep_write, block, files))
         store.write_record(record)
         return record
@@ -193,11 +173,11 @@ class ObserveBlocksJob(DensePassJob):
         further = dict.fromkeys((name for name, _ in self.observed), True)
         return WantedStatistics(magnitudes=True, advances=True, **further)
 
-    def _block_identity(self, block: int) -> Identity:
+    def _block_identity(self, block: int) -> job.Identity:
         kinds = {OBSERVED_KINDS[name]: identity.id for name, identity in self.observed}
-        return make_identity("observed_blocks", {"block": block}, parents={"statistics": self.identity.id, **kinds})
+        return job.make_identity("observed_blocks", {"block": block}, parents={"statistics": self.identity.id, **kinds})
 
-    def _write_records(self, store: Store, blocks: list[Record], *, batches: Batches) -> None:
+    def _write_records(self, store: Store, blocks: list[Record], *, batches: block_files.Batches) -> None:
         """Write the records of the set from those of its blocks."""
         artefacts = [artefact for record in blocks for artefact in record.artefacts]
         of_parts = sorted(_below(artefacts, "statistics/"), key=_part)
@@ -205,7 +185,7 @@ class ObserveBlocksJob(DensePassJob):
             store,
             self,
             of_parts,
-            sums=part_sums(store, _below(artefacts, "features/")),
+            sums=block_files.part_sums(store, _below(artefacts, "features/")),
             n_demonstrations=sum(map(len, self.parts)),
             n_tokens=sum(sum(batch.n_tokens) for batch in batches.values()),
         )
@@ -239,12 +219,14 @@ def read_set_statistics(
     artefacts = {name: store.require(OBSERVED_KINDS[name], record_id).artefacts for name, record_id in records.items()}
     statistics = SetStatistics()
     if "sums" in artefacts:
-        sums, n_tokens = read_block_sums(store, artefacts["sums"], block)
+        sums, n_tokens = block_files.read_block_sums(store, artefacts["sums"], block)
         weights = demonstration_weights(len(n_tokens), selection)
         moments = {name: feature_moments(of_input, n_tokens, weights) for name, of_input in sums.items()}
         statistics = replace(statistics, moments=moments)
     if "products" in artefacts:
-        statistics = replace(statistics, products=read_block_products(store, artefacts["products"], block))
+        statistics = replace(statistics, products=block_files.read_block_products(store, artefacts["products"], block))
     if "gradients" in artefacts:
-        statistics = replace(statistics, gradients=read_block_gradients(store, artefacts["gradients"], block))
+        statistics = replace(
+            statistics, gradients=block_files.read_block_gradients(store, artefacts["gradients"], block)
+        )
     return statistics

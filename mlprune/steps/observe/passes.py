@@ -1,7 +1,5 @@
 """Plan the dense passes over demonstration sets: statistics in parts, block by block, and gradients.
 
-Plan the dense passes over demonstration sets, and split large sets into parts.
-
 The split depends on sizes only, never on the number of workers, so that results do not depend on workers. A part fits
 in memory and is large enough to be worth a job.
 """

@@ -25,20 +25,7 @@ from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import factors_of
 from mlprune.pruning.schedules import BlockValue
 from mlprune.pruning.spec import ScheduleSpec, StatisticsSelection
-from mlprune.steps.job import (
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    Identity,
-    Job,
-    JobCost,
-    ModelRef,
-    RecordJob,
-    RecordKey,
-    SetSizes,
-    SmallJob,
-    computed_parameters,
-    make_identity,
-)
+from mlprune.steps import job
 from mlprune.steps.observe.statistics_files import read_block_totals
 from mlprune.store.records import Record
 from mlprune.store.store import Store
@@ -64,11 +51,6 @@ def value_rows(record_id: str, values: Sequence[BlockValue], *, base_model_id: s
     ]
 
 
-def read_values(store: Store, record_id: str) -> tuple[BlockValue, ...]:
-    """Return the values of all blocks, in order."""
-    return _values(store.uri, record_id)
-
-
 @lru_cache(maxsize=64)
 def _values(store_uri: str, record_id: str) -> tuple[BlockValue, ...]:
     rows = Store(store_uri).require("block_values", record_id).rows["block_values"]
@@ -79,13 +61,13 @@ def _values(store_uri: str, record_id: str) -> tuple[BlockValue, ...]:
 class DenseScores:
     """The statistics from which the scores are computed."""
 
-    model: ModelRef
+    model: job.ModelRef
     selection: StatisticsSelection
     statistics: tuple[str, ...]
     """Ids of the statistics of the demonstration sets."""
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The statistics."""
         return tuple(("statistics", statistics_id) for statistics_id in self.statistics)
 
@@ -101,20 +83,20 @@ class DenseScores:
 
 
 @dataclass(frozen=True)
-class DenseScoresJob(RecordJob):
+class DenseScoresJob(job.RecordJob):
     """Base of the jobs that compute a value of every block from the scores."""
 
     step: ClassVar[str] = "prune"
     scores: DenseScores
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The statistics."""
         return self.scores.needs
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """All blocks, one per thread."""
-        return JobCost.per_block(self.step, sizes, sizes.itemsize + STATE_BYTES)
+        return job.JobCost.per_block(self.step, sizes, sizes.itemsize + STATE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -123,7 +105,7 @@ class BlockScoresJob(DenseScoresJob):
 
     statistic: StatisticName
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
         values = tuple(parallel_map(lambda block: self._value(store, block), range(self.scores.model.n_blocks)))
         base_model_id, name = self.scores.model.base_model_id, f"{self.statistic}_score"
@@ -142,7 +124,7 @@ class OutliersJob(DenseScoresJob):
     m: float
     """An outlier is above m times the mean score of its block."""
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Score the blocks. The weights of a block are in memory only while it is scored."""
         blocks = range(self.scores.model.n_blocks)
         ratios = parallel_map(lambda block: outlier_ratio(self.scores.of_block(store, block), self.m), blocks)
@@ -159,27 +141,23 @@ class OutliersJob(DenseScoresJob):
         store.write_record(self.identity.record(rows={"outlier_ratios": rows}))
 
 
-def read_ratios(store: Store, outliers_id: str) -> tuple[BlockValue, ...]:
-    """Return the outlier ratios of all blocks, in order. All blocks count equally."""
-    return _ratios(store.uri, outliers_id)
-
-
 @lru_cache(maxsize=64)
 def _ratios(store_uri: str, outliers_id: str) -> tuple[BlockValue, ...]:
+    """Return the outlier ratios; all blocks count equally."""
     rows = Store(store_uri).require("outliers", outliers_id).rows["outlier_ratios"]
     return tuple(BlockValue(as_float(row["ratio"])) for row in rows)
 
 
 @dataclass(frozen=True)
-class SpectraJob(RecordJob):
+class SpectraJob(job.RecordJob):
     """Fit the tails of the spectra of one block's layers, with each cut-off (Lu et al., arXiv:2410.10912)."""
 
     step: ClassVar[str] = "prune"
-    model: ModelRef
+    model: job.ModelRef
     block: int
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """No records."""
         return ()
 
@@ -188,21 +166,21 @@ class SpectraJob(RecordJob):
         """The block."""
         return self.block
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """The eigenvalues of every layer of the block, one layer per thread.
 
         A layer has the smaller side n at most as long as the hidden states. Its Gram matrix and the eigenvalues of this
         take as long as about 20 products of its weights with n columns in float32 (measured on 1024 x 1024 and
         4096 x 1024: 22 and 10).
         """
-        return JobCost(
+        return job.JobCost(
             self.step,
             flops=20.0 * sum(sizes.prunable) * sizes.hidden,
-            fixed_bytes=SMALL_JOB_BYTES + sum(sizes.prunable) * sizes.itemsize,
+            fixed_bytes=job.SMALL_JOB_BYTES + sum(sizes.prunable) * sizes.itemsize,
             thread_bytes=8 * sizes.prunable[0] + 4 * 8 * sizes.hidden**2,
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Compute the spectra, one layer per thread."""
         weights = read_block(Path(self.model.path), self.block, dtype=self.model.dtype)
         rows = list(parallel_map(lambda layer: self._rows(layer, weights), weights))
@@ -237,21 +215,21 @@ class SpectraJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class MeanExponentsJob(SmallJob):
+class MeanExponentsJob(job.SmallJob):
     """Average the exponents of the layers of each block."""
 
     step: ClassVar[str] = "prune"
-    model: ModelRef
+    model: job.ModelRef
     cutoff: CutoffName
     spectra: tuple[str, ...]
     """Ids of the blocks' records."""
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The spectra of all blocks."""
         return tuple(("spectra", spectra_id) for spectra_id in self.spectra)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write the mean over the layers of each block, each layer counted once, as the published code has it."""
         values = [self._value(store, spectra_id) for spectra_id in self.spectra]
         base_model_id, name = self.model.base_model_id, f"{self.cutoff}_exponent"
@@ -265,30 +243,27 @@ class MeanExponentsJob(SmallJob):
         return BlockValue(mean, sum(as_int(row["n_weights"]) for row in chosen))
 
 
-READERS: Mapping[str, Callable[[Store, str], tuple[BlockValue, ...]]] = {
-    "outliers": read_ratios,
-    "block_values": read_values,
-}
-"""Kind of record -> function that reads the values of all blocks from it."""
+READERS: Mapping[str, Callable[[str, str], tuple[BlockValue, ...]]] = {"outliers": _ratios, "block_values": _values}
+"""Kind of record -> function that reads the values of all blocks, given the URI of the store and the record's id."""
 
 
 @dataclass(frozen=True)
 class PlannedValues:
     """The record with the values of all blocks, and the jobs that make it."""
 
-    key: RecordKey
-    jobs: tuple[Job, ...]
+    key: job.RecordKey
+    jobs: tuple[job.Job, ...]
 
 
 @dataclass(frozen=True)
 class ValueSources:
     """What values of blocks are computed from."""
 
-    model: ModelRef
+    model: job.ModelRef
     scores: DenseScores | None
     """None for a variant without demonstrations."""
 
-    def identity(self, kind: str, **parameters: JsonValue) -> tuple[Identity, DenseScores]:
+    def identity(self, kind: str, **parameters: JsonValue) -> tuple[job.Identity, DenseScores]:
         """Return the identity of a record that is computed from the scores, and the scores.
 
         Raises:
@@ -297,8 +272,8 @@ class ValueSources:
         if self.scores is None:
             raise RecipeError("a schedule reads demonstrations", expected="a score that reads demonstrations")
         parents: JsonObject = {"base_model": self.model.base_model_id, "statistics": list(self.scores.statistics)}
-        values: JsonObject = {**self.scores.selection.parameters, **parameters, **computed_parameters(self.model)}
-        return make_identity(kind, values, parents=parents), self.scores
+        values: JsonObject = {**self.scores.selection.parameters, **parameters, **job.computed_parameters(self.model)}
+        return job.make_identity(kind, values, parents=parents), self.scores
 
 
 def plan_block_values(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues | None:
@@ -307,13 +282,13 @@ def plan_block_values(schedule: ScheduleSpec, sources: ValueSources) -> PlannedV
     return planner(schedule, sources) if planner else None
 
 
-def read_block_values(store: Store, key: RecordKey) -> tuple[BlockValue, ...]:
+def read_block_values(store: Store, key: job.RecordKey) -> tuple[BlockValue, ...]:
     """Return the values of all blocks of a record, in order."""
     kind, record_id = key
-    return READERS[kind](store, record_id)
+    return READERS[kind](store.uri, record_id)
 
 
-def values_key(record: Record) -> RecordKey | None:
+def values_key(record: Record) -> job.RecordKey | None:
     """Return the record of values that masks were made from; None if they were made from none."""
     keys = ((kind, record.optional_parent(kind)) for kind in READERS)
     return next(((kind, record_id) for kind, record_id in keys if record_id), None)
@@ -337,13 +312,15 @@ def _exponents(schedule: ScheduleSpec, sources: ValueSources) -> PlannedValues:
     parents: JsonObject = {"base_model": model.base_model_id}
     jobs = [
         SpectraJob(
-            make_identity("spectra", {"block": block, **computed_parameters(model)}, parents=parents), model, block
+            job.make_identity("spectra", {"block": block, **job.computed_parameters(model)}, parents=parents),
+            model,
+            block,
         )
         for block in range(model.n_blocks)
     ]
-    ids = tuple(job.identity.id for job in jobs)
+    ids = tuple(one.identity.id for one in jobs)
     name: JsonObject = {"name": f"{parameters.cutoff}_exponent"}
-    identity = make_identity("block_values", name, parents={**parents, "spectra": list(ids)})
+    identity = job.make_identity("block_values", name, parents={**parents, "spectra": list(ids)})
     return PlannedValues(identity.key, (*jobs, MeanExponentsJob(identity, model, parameters.cutoff, ids)))
 
 

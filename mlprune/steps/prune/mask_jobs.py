@@ -31,8 +31,7 @@ from mlprune.steps.prune.units import UnitsJob
 from mlprune.steps.sets import PlannedSet
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.steps.variants.scored_variant import Calibration, ScoredVariant, block_identity
-from mlprune.steps.variants.variant import BlocksVariant, CombinedVariant, DenseVariant, of_kind, variant_row
-from mlprune.steps.variants.variant_rows import Row
+from mlprune.steps.variants.variant import BlocksVariant, CombinedVariant, DenseVariant, Row, of_kind, variant_row
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
 

@@ -26,18 +26,7 @@ from mlprune.pruning.mask_files import mask_path, weights_path, write_block_mask
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, refinement_tables
 from mlprune.pruning.spec import StatisticsSelection
-from mlprune.steps.job import (
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    Identity,
-    Job,
-    JobCost,
-    ModelRef,
-    RecordJob,
-    RecordKey,
-    SetSizes,
-    most_demonstrations,
-)
+from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys, losses_of
 from mlprune.steps.observe.block_pass import OBSERVED_KINDS, read_set_statistics
 from mlprune.steps.observe.statistics_files import read_block_totals
@@ -59,7 +48,7 @@ class Ordering:
     """Ids of the statistics of the demonstration sets; empty if the score reads none."""
     contrast: str | None = None
     """Id of the statistics of the contrast set."""
-    block_values: RecordKey | None = None
+    block_values: job.RecordKey | None = None
     """Record of the values of blocks that the schedule reads, such as outlier ratios."""
     observations: tuple[tuple[StatisticsName, tuple[str, ...]], ...] = ()
     """Statistics other than sums of squares, with the ids of their records, in the order of the sets."""
@@ -70,7 +59,7 @@ class Ordering:
         return PruningMethod(self.variant.score, self.variant.refinement)
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The records that it reads."""
         ids = (*self.statistics, self.contrast)
         statistics = (("statistics", statistics_id) for statistics_id in ids if statistics_id)
@@ -79,7 +68,7 @@ class Ordering:
         return (*statistics, *observed, *values, *loss_keys(self.variant.schedule))
 
 
-def order_block(store: Store, model: ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
+def order_block(store: Store, model: job.ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
     """Score and order one block, and refine its masks, from the model's files and stored statistics."""
     family = FAMILIES[model.family]
     return pruned_block(
@@ -179,7 +168,7 @@ def ordering_cost(
     n_sparsities: int,
     permuted_group: int | None = None,
     method: MethodCost = ONLY_SCORES,
-) -> JobCost:
+) -> job.JobCost:
     """Cost of ordering the weights of one block, and of refining its masks.
 
     Args:
@@ -188,9 +177,9 @@ def ordering_cost(
     """
     block_bytes = pruning_bytes(sizes, n_threads=0)
     layer_bytes = pruning_bytes(sizes, n_threads=1) - block_bytes
-    return JobCost(
+    return job.JobCost(
         step,
-        fixed_bytes=SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
+        fixed_bytes=job.SMALL_JOB_BYTES + block_bytes + method.fixed_bytes(sizes),
         thread_bytes=layer_bytes
         + _permutation_bytes(sizes, permuted_group)
         + method.bytes_per_weight * max(sizes.prunable),
@@ -204,17 +193,17 @@ def _permutation_bytes(sizes: Footprint, group: int | None) -> int:
 
 
 @dataclass(frozen=True)
-class OrderBlockJob(RecordJob):
+class OrderBlockJob(job.RecordJob):
     """Score and order one block for all sparsities of an ordering."""
 
     step: ClassVar[str] = "prune"
-    model: ModelRef
+    model: job.ModelRef
     ordering_id: str
     block: int
     ordering: Ordering
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """Statistics, and values or losses that the schedule reads."""
         return self.ordering.needs
 
@@ -223,17 +212,17 @@ class OrderBlockJob(RecordJob):
         """The block."""
         return self.block
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One block."""
         ordering, score = self.ordering, self.ordering.variant.score
         needs = tuple(name for name, _ in ordering.observations)
         n_sets, changes = len(ordering.statistics), ordering.method.changes_weights
-        bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, most_demonstrations(sets)
+        bytes_per_weight, n_demonstrations = score.method.bytes_per_weight, job.most_demonstrations(sets)
         method = MethodCost(needs, n_sets, changes, bytes_per_weight, n_demonstrations)
         n_sparsities, group = len(ordering.sparsities), score.permuted_group
         return ordering_cost(self.step, sizes, n_sparsities=n_sparsities, permuted_group=group, method=method)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Read the tensors and statistics of this block, and write its masks and new weights."""
         pruned = order_block(store, self.model, self.block, self.ordering)
         files = [write_block_masks(store, mask_path(self.ordering_id, self.block), pruned.levels)]
@@ -246,71 +235,71 @@ class OrderBlockJob(RecordJob):
 
 
 @dataclass(frozen=True)
-class CollectVariantsJob(Job):
+class CollectVariantsJob(job.Job):
     """Write the records of an ordering and its variants once all blocks are ordered."""
 
     step: ClassVar[str] = "prune"
-    ordering: Identity
+    ordering: job.Identity
     blocks: tuple[str, ...]
     """Ids of the blocks' mask records."""
     variants: tuple[ScoredVariant, ...]
     """One per sparsity of the ordering, ascending."""
 
     @property
-    def makes(self) -> tuple[RecordKey, ...]:
+    def makes(self) -> tuple[job.RecordKey, ...]:
         """The ordering and the variants."""
         return (self.ordering.key, *(variant.identity.key for variant in self.variants))
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The masks of all blocks."""
         return tuple(("mask_blocks", block) for block in self.blocks)
 
     @property
-    def also_made_elsewhere(self) -> tuple[RecordKey, ...]:
+    def also_made_elsewhere(self) -> tuple[job.RecordKey, ...]:
         """The variants: orderings of other sparsities make the same records."""
         return tuple(variant.identity.key for variant in self.variants)
 
     @property
-    def artefact_record(self) -> RecordKey | None:
+    def artefact_record(self) -> job.RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """That of a small job."""
-        return JobCost.small(self.step)
+        return job.JobCost.small(self.step)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write the records. The mask files exist already."""
         records = [store.require("mask_blocks", block) for block in self.blocks]
         write_variants(store, self.ordering, records, self.variants)
 
 
 @dataclass(frozen=True)
-class DenseVariantJob(Job):
+class DenseVariantJob(job.Job):
     """Write the records of a base model and its dense variant."""
 
     step: ClassVar[str] = "prune"
-    base: Identity
+    base: job.Identity
     row: tuple[tuple[str, JsonValue], ...]
     """The base model's catalog row."""
     variant: DenseVariant
 
     @property
-    def makes(self) -> tuple[RecordKey, ...]:
+    def makes(self) -> tuple[job.RecordKey, ...]:
         """The base model and the dense variant."""
         return (self.base.key, self.variant.identity.key)
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """No records."""
         return ()
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """That of a small job."""
-        return JobCost.small(self.step)
+        return job.JobCost.small(self.step)
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Write both records."""
         store.write_record(self.base.record(rows={"base_models": [dict(self.row)]}))
         rows = {"variants": [variant_row(self.variant, achieved=0.0)]}

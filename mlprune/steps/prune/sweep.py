@@ -43,20 +43,7 @@ from mlprune.pruning.block_pruning import PruningMethod, pruned_block
 from mlprune.pruning.mask_files import StoredChanges, mask_path, weights_path, write_block_masks, write_block_weights
 from mlprune.pruning.scoring import LayerSparsities, PrunedBlock, RefinedVariant, keep_masks, refinement_tables
 from mlprune.pruning.spec import ScoreSpec
-from mlprune.steps.job import (
-    EMPTY_SET,
-    SMALL_JOB_BYTES,
-    ChainLoader,
-    Identity,
-    JobCost,
-    ModelJob,
-    ModelRef,
-    RecordKey,
-    SetSize,
-    SetSizes,
-    batch_bytes,
-    n_block_weights,
-)
+from mlprune.steps import job
 from mlprune.steps.loss_records import loss_keys
 from mlprune.steps.observe.block_pass import GRADIENT_PASSES
 from mlprune.steps.observe.statistics_files import write_part
@@ -216,13 +203,13 @@ def _keys_of(batches: Batches, role: str) -> list[Key]:
 def sweep_cost(
     step: str,
     sizes: Footprint,
-    size: SetSize,
+    size: job.SetSize,
     *,
     batch_tokens: int,
     score: ScoreSpec,
     changes_weights: bool,
     method: MethodCost = ONLY_SCORES,
-) -> JobCost:
+) -> job.JobCost:
     """Cost of pruning block after block, with statistics of the pruned blocks before.
 
     Args:
@@ -233,56 +220,56 @@ def sweep_cost(
     """
     ordering = ordering_cost(step, sizes, n_sparsities=1, permuted_group=score.permuted_group)
     gram_bytes = 6 * 8 * sizes.widest**2 if changes_weights else 0
-    weight_bytes = 4 * n_block_weights(sizes) if changes_weights else 0
+    weight_bytes = 4 * job.n_block_weights(sizes) if changes_weights else 0
     state_bytes = size.n_tokens * sizes.hidden * sizes.itemsize
     block_statistics_bytes = 4 * size.n_demonstrations * sizes.inputs
     gram_bytes = max(gram_bytes, method.fixed_bytes(sizes))
     fixed_bytes = ordering.fixed_bytes + state_bytes + gram_bytes + block_statistics_bytes
     layer_bytes = ordering.thread_bytes + score.method.bytes_per_weight * max(sizes.prunable)
-    thread_bytes = max(layer_bytes, batch_bytes(sizes, batch_tokens))
+    thread_bytes = max(layer_bytes, job.batch_bytes(sizes, batch_tokens))
     new_weight_bytes = sizes.itemsize if changes_weights else 0
     n_runs = 2 + (GRADIENT_PASSES if "gradients" in method.needs else 0)
     return replace(
-        JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes, n_runs=n_runs),
+        job.JobCost.dense_pass(step, sizes, size.n_tokens, thread_bytes=thread_bytes, n_runs=n_runs),
         fixed_bytes=fixed_bytes,
-        device_fixed_bytes=fixed_bytes - SMALL_JOB_BYTES,
+        device_fixed_bytes=fixed_bytes - job.SMALL_JOB_BYTES,
         transfer_bytes=sum(sizes.prunable) * (LEVEL_BYTES + new_weight_bytes) + block_statistics_bytes,
-        disk_bytes=n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
+        disk_bytes=job.n_block_weights(sizes) / 8 + float(block_statistics_bytes) * len(sizes.blocks) + weight_bytes,
     )
 
 
 @dataclass(frozen=True)
-class SweepJob(ModelJob):
+class SweepJob(job.ModelJob):
     """Make one variant by a sweep over the blocks."""
 
     step: ClassVar[str] = "sweep"
-    ordering: Identity
+    ordering: job.Identity
     variant: ScoredVariant
     calibration: Calibration
     """The variant's own."""
-    block_values: RecordKey | None = None
+    block_values: job.RecordKey | None = None
     """Record of the values of blocks of the dense model that the schedule reads."""
 
     @property
-    def chain_model(self) -> ModelRef:
+    def chain_model(self) -> job.ModelRef:
         """The model that is pruned."""
         return self.variant.model
 
     @property
-    def makes(self) -> tuple[RecordKey, ...]:
+    def makes(self) -> tuple[job.RecordKey, ...]:
         """The ordering, which has one level, and the variant."""
         return (self.ordering.key, self.variant.identity.key)
 
     @property
-    def intermediates(self) -> tuple[RecordKey, ...]:
+    def intermediates(self) -> tuple[job.RecordKey, ...]:
         """The masks of the blocks."""
         return tuple(self._block_identity(block).key for block in range(self.variant.model.n_blocks))
 
-    def _block_identity(self, block: int) -> Identity:
+    def _block_identity(self, block: int) -> job.Identity:
         return block_identity(self.variant.id, block, parents={"variant": self.variant.id})
 
     @property
-    def needs(self) -> tuple[RecordKey, ...]:
+    def needs(self) -> tuple[job.RecordKey, ...]:
         """The demonstration sets, and the values of blocks or losses that the schedule reads."""
         sets = (*self.calibration.set_ids, self.calibration.contrast_set_id)
         values = (self.block_values,) if self.block_values else ()
@@ -298,16 +285,16 @@ class SweepJob(ModelJob):
         return set(self.variant.needs) <= {"squares"}
 
     @property
-    def artefact_record(self) -> RecordKey | None:
+    def artefact_record(self) -> job.RecordKey | None:
         """The ordering, which has the masks."""
         return self.ordering.key
 
-    def cost(self, sizes: Footprint, sets: SetSizes) -> JobCost:
+    def cost(self, sizes: Footprint, sets: job.SetSizes) -> job.JobCost:
         """One pass over all sets together."""
         calibration = self.calibration
         ids = [set_id for set_id in (*calibration.set_ids, calibration.contrast_set_id) if set_id]
-        set_sizes = [sets.get(set_id, EMPTY_SET) for set_id in ids]
-        size = SetSize(sum(size.n_tokens for size in set_sizes), sum(size.n_demonstrations for size in set_sizes))
+        set_sizes = [sets.get(set_id, job.EMPTY_SET) for set_id in ids]
+        size = job.SetSize(sum(size.n_tokens for size in set_sizes), sum(size.n_demonstrations for size in set_sizes))
         return sweep_cost(
             self.step,
             sizes,
@@ -323,7 +310,7 @@ class SweepJob(ModelJob):
             ),
         )
 
-    def run(self, store: Store, chain: ChainLoader) -> None:
+    def run(self, store: Store, chain: job.ChainLoader) -> None:
         """Prune all blocks, then write the records."""
         model = chain()
         batches, token_batches = self._batches(store)

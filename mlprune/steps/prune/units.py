@@ -25,7 +25,8 @@ from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.job import ChainLoader, Identity, Job, JobCost, ModelRef, RecordKey, SetSizes, most_demonstrations
 from mlprune.steps.prune.ordering import LEVEL_BYTES, MethodCost, Ordering, stored_inputs
 from mlprune.steps.variants.scored_variant import ScoredVariant, block_identity
-from mlprune.steps.variants.variant_rows import Row, write_variants
+from mlprune.steps.variants.variant import Row
+from mlprune.steps.variants.variant_rows import write_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 

@@ -12,7 +12,7 @@ from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
 from mlprune.numeric.statistics.multiplicity import holm, max_t_p_values
-from mlprune.numeric.statistics.power import PairedTest, detectable_difference, smallest_significant_difference
+from mlprune.numeric.statistics.power import PairedTest, detectable_difference, fewest_changed
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.compare.differences import CompareJob
@@ -210,16 +210,17 @@ def _p_margin(estimate: Estimate, criterion: Criterion) -> float | None:
 
 
 def _power_columns(criterion: Criterion, evidence: Evidence, *, n: int, n_tests: int) -> Row:
-    """Return what the family of tests could have found.
+    """Return what the first step of Holm's correction over the family of tests could have found.
 
     Args:
         n: items of all languages.
     """
-    is_binary = criterion.metric in BINARY and criterion.group_kind != "worst"
-    return {
-        "smallest_significant": smallest_significant_difference(n, n_tests=n_tests, test=MID_P) if is_binary else None,
-        "detectable_difference": evidence.detectable_difference(n_tests),
-    }
+    smallest, detectable = None, evidence.detectable_difference(n_tests)
+    if criterion.metric in BINARY and criterion.group_kind != "worst":
+        fewest = fewest_changed(n_tests=n_tests, test=MID_P if evidence.counts is None else "tango")
+        smallest = fewest / n if fewest <= evidence.n_clusters else None
+    known = [value for value in (smallest, detectable) if value is not None]
+    return {"smallest_significant": smallest, "detectable_difference": max(known) if detectable else None}
 
 
 def _is_supported(row: Row, criterion: Criterion) -> bool:

@@ -2,23 +2,29 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
+from mlprune.counted import counted
+from mlprune.evaluation.inference.minima import SHARE_OF_EXCLUSION
 from mlprune.json_values import as_float
+from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE
 from mlprune.numeric.statistics.power import (
     detectable_difference,
     detectable_difference_of_items,
+    fewest_changed,
     items_for_margin,
-    smallest_significant_difference,
     testable_margin,
     testable_margin_of_estimate,
 )
+from mlprune.numeric.statistics.sign_flips import N_DRAWS, N_FLIPS
+from mlprune.steps.compare.differences import CompareJob
 from mlprune.steps.questions.answers import ALPHA, BINARY, MID_P
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
-from mlprune.steps.questions.evidence import find_row
-from mlprune.steps.tasks.evaluation import task_data
+from mlprune.steps.questions.evidence import Criterion, find_row
+from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
+from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
 
 CHANGED_SHARE = 0.2
@@ -67,8 +73,19 @@ class Power:
             return f"{100 * math.expm1(value):.1f} % of perplexity"
         return f"{100 * value:.1f} points"
 
+    @property
+    def smallest_p(self) -> float:
+        """The smallest p-value that a test of the question can reach."""
+        return smallest_p_value(self.question.criterion, self.n_clusters)
+
     def warnings(self) -> Iterator[str]:
         """Yield what the question cannot answer, one line each."""
+        n_tests = self.question.n_tests
+        if self.question.criterion.claim == "gain" and n_tests * self.smallest_p >= ALPHA:
+            yield (
+                f"{counted(n_tests, 'test')} cannot decide: the smallest p-value of one is {self.smallest_p:.2g}, "
+                f"after correction {min(1.0, n_tests * self.smallest_p):.2g}"
+            )
         yield from self._margin_warnings()
         yield from self._gain_warnings()
         if self.question.n_seeds == 1:
@@ -110,6 +127,56 @@ class Power:
         return f"{self.n_answers}" + (f" in {self.n_clusters} clusters" if self.n_clusters < self.n_answers else "")
 
 
+def smallest_p_value(criterion: Criterion | None, n_clusters: int) -> float:
+    """Return the smallest p-value that a test of a difference can reach; None for one that is a sum over clusters.
+
+    All C clusters change in one direction: 1.5 / 2^C under all sign vectors. Exchanges of other metrics than means draw
+    at most 999,900 of them, the test of the worst language 9,999.
+    """
+    of_clusters = max(1.5 * 2.0 ** -min(n_clusters, 1000), SMALLEST_P_VALUE)
+    if criterion is None or criterion.group_kind == "worst":
+        return of_clusters if criterion is None else max(2 * of_clusters, 2 / (N_FLIPS + 1)) / (1 - SHARE_OF_EXCLUSION)
+    if criterion.metric in (*BINARY, "perplexity"):
+        return of_clusters
+    return max(of_clusters, 1 / (N_DRAWS * N_FLIPS + 1))
+
+
+@dataclass(frozen=True)
+class ExploratoryFamily:
+    """The comparisons of single languages of a task with one kind of baseline, of which each metric is a family."""
+
+    task: str
+    is_against_dense: bool
+    n_tests: int
+    """Tests of one metric, with those that primary questions take out."""
+    n_clusters: int
+    """Clusters of items in the language that has fewest."""
+
+    @property
+    def can_decide(self) -> bool:
+        """Whether Holm's correction can reject one of the tests of sums over clusters."""
+        return self.n_tests * smallest_p_value(None, self.n_clusters) < ALPHA
+
+
+def exploratory_families(comparisons: Iterable[CompareJob], *, dense: Set[str]) -> list[ExploratoryFamily]:
+    """Return the exploratory families of the comparisons on test, in their order.
+
+    Args:
+        dense: ids of the dense models.
+    """
+    members: dict[tuple[TaskSpec, bool], list[EvaluationSpec]] = {}
+    for job in comparisons:
+        if job.family.split == "test":
+            key = (job.family, job.baseline_id in dense)
+            members.setdefault(key, []).extend(variant for variant, _ in job.pairs)
+    families = []
+    for (task, is_against_dense), evaluations in members.items():
+        items = [task_data(spec).items for spec in {evaluation.task: None for evaluation in evaluations}]
+        n_clusters = min(len({item.cluster or item.example_id for item in of_language}) for of_language in items)
+        families.append(ExploratoryFamily(task.task, is_against_dense, len(evaluations), n_clusters))
+    return families
+
+
 def power_of(question: PlannedQuestion, store: Store) -> Power:
     """Return what a question can find.
 
@@ -131,8 +198,11 @@ def power_of(question: PlannedQuestion, store: Store) -> Power:
     if is_binary and not errors and n_observed <= MOST_EXACT_ITEMS and not is_mean:
         detectable = detectable_difference_of_items(n_answers, CHANGED_SHARE, n_tests=n_tests, test=MID_P)
     smallest = None
+    is_independent = len(evaluations) == 1 and len(clusters) == n_answers
     if is_binary and not is_mean:
-        smallest = smallest_significant_difference(n_answers, n_tests=n_tests, test=MID_P)
+        fewest = fewest_changed(n_tests=n_tests, test="tango" if is_independent else MID_P)
+        smallest = fewest / n_answers if fewest <= len(clusters) else None
+        detectable = max(detectable, smallest) if detectable and smallest else detectable
     power = Power(
         question,
         n_languages=len(evaluations),

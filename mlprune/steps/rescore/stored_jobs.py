@@ -32,7 +32,7 @@ from mlprune.steps.sensitivity.losses import Probe, SensitivityJob, Unit, sensit
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import task_spec
 from mlprune.steps.variants.neuron_variant import SeedSource
-from mlprune.steps.variants.quantised import UNQUANTISED
+from mlprune.steps.variants.variant import UNQUANTISED
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName, ProfileName, UnitName

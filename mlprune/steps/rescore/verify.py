@@ -49,9 +49,8 @@ from mlprune.steps.prune.sweep import roles, swept_factors
 from mlprune.steps.prune.units import units_rebuilder
 from mlprune.steps.rescore.stored_jobs import STORED_JOBS, FindModel, StoredJobs, evaluation_spec
 from mlprune.steps.variants.neuron_variant import neuron_variant
-from mlprune.steps.variants.quantised import UNQUANTISED
 from mlprune.steps.variants.scored_variant import ScoredVariant, refinement_of, scored_variant
-from mlprune.steps.variants.variant import CombinedVariant
+from mlprune.steps.variants.variant import UNQUANTISED, CombinedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from mlprune.store.parquet import columns_of
 from mlprune.store.record_kinds import RECORD_KINDS

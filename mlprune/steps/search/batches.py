@@ -142,7 +142,7 @@ def plan_batch(
     asked = search.spec.build_method().ask(search.history)
     if not asked:
         return replace(search, is_finished=True), ()
-    rival = _rival(search, asked[0].rung)
+    rival = min((trial for trial in search.history if trial.rung == asked[0].rung), key=rank_key, default=None)
     derived = _derived_recipe(common, search, asked, rival=rival)
     variants = plan_variants(derived, common.inputs, common.sets.by_profile)
     evaluations = plan_evaluations(derived, common.inputs, variants)
@@ -150,11 +150,6 @@ def plan_batch(
     levels = levels_of(search.spec)
     jobs = missing_jobs(derived, common, variants, evaluations=evaluations, levels=levels, is_known=is_known)
     return replace(search, batches=(*search.batches, batch)), (*jobs, batch)
-
-
-def _rival(search: PlannedSearch, rung: int) -> EvaluatedTrial | None:
-    """Return the best earlier trial of a rung."""
-    return min((trial for trial in search.history if trial.rung == rung), key=rank_key, default=None)
 
 
 def _derived_recipe(

@@ -12,13 +12,8 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from mlprune.evaluation.inference import language_sums
 from mlprune.evaluation.inference.estimates import check_same_items
-from mlprune.evaluation.inference.language_sums import (
-    language_groups,
-    language_values,
-    left_out_values,
-    resampled_values,
-)
 from mlprune.evaluation.rank_agreement import LanguageRankings, agreement
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
@@ -66,23 +61,25 @@ class MetricSums:
     @cached_property
     def observed(self) -> Array:
         """[candidates, languages] values."""
-        return language_values(self.metric, self.sums.sum(axis=0))
+        return language_sums.language_values(self.metric, self.sums.sum(axis=0))
 
     @cached_property
     def resampled(self) -> Array:
         """[R, candidates, languages] values; not a number if a resample has no item of a language."""
-        return np.stack([resampled_values(self.metric, part) for part in np.moveaxis(self.sums, 1, 0)], axis=1)
+        return np.stack(
+            [language_sums.resampled_values(self.metric, part) for part in np.moveaxis(self.sums, 1, 0)], axis=1
+        )
 
     @cached_property
     def left_out(self) -> Array:
         """[C, candidates, languages] values without each cluster; the observed one if a language would have no item."""
-        return left_out_values(self.metric, self.sums)
+        return language_sums.left_out_values(self.metric, self.sums)
 
     def indices(self, group: Group) -> list[int]:
         """Return the positions of the languages of a group; empty if there are none."""
         if group.kind == "language":
             return [index for index, language in enumerate(self.languages) if language == group.name]
-        groups = language_groups(self.main_languages)
+        groups = language_sums.language_groups(self.main_languages)
         members = {
             language for one in groups if (one.kind, one.name) == (group.kind, group.name) for language in one.languages
         }

@@ -12,7 +12,7 @@ from mlprune.evaluation.inference.estimates import flips_of
 from mlprune.evaluation.inference.language_sums import MEANS, mean_shares
 from mlprune.numeric.statistics.bootstrap import bca_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, exact_products, exactly_summable
-from mlprune.numeric.statistics.sign_flips import TOLERANCE as SIGN_FLIPS_TOLERANCE
+from mlprune.numeric.statistics.subset_sums import TOLERANCE as EQUAL_SUMS
 from mlprune.search.objective import Constraint, Expression, Measure
 from mlprune.steps.search.measured_sums import MeasuredSums, MetricSums, TaskMetric
 
@@ -132,11 +132,14 @@ class BatchValues:
         For other objectives it is counted from the resamples of the interval, with D_r the difference in resample r:
 
             p = (1 + #{D_r > 0} + #{D_r = 0} / 2) / (R + 1)
+
+        Sums are equal if they differ by at most 1e-9 sum_c |e_c|, D_r is 0 if it is within 1e-9 of the largest one.
         """
         weights = self._weights
         if weights is None:
             differences = self.sign * (self.resampled[:, candidates] - self.resampled[:, [incumbent]])
-            n_better = (differences > 0).sum(axis=0) + 0.5 * (differences == 0).sum(axis=0)
+            tolerance = EQUAL_SUMS * np.abs(differences).max(axis=0, initial=0.0)
+            n_better = (differences > tolerance).sum(axis=0) + 0.5 * (np.abs(differences) <= tolerance).sum(axis=0)
             return [float(p) for p in (1 + n_better) / (len(differences) + 1)]
         effects = [self._effects(weights, candidate, incumbent) for candidate in candidates]
         return _one_sided_p_values(self.sign * np.stack(effects, axis=1)) if effects else []
@@ -202,7 +205,7 @@ def _mean_parts(table: MetricSums, measure: Measure, candidate: int) -> tuple[Ar
 def _one_sided_p_values(effects: Array) -> list[float]:
     """Return the share of sign vectors with at most the observed sum, of effects [C, tests]."""
     flipped = exact_products(flips_of(len(effects)), exactly_summable(effects, len(effects)))
-    tolerance = SIGN_FLIPS_TOLERANCE * np.abs(effects).sum(axis=0)
+    tolerance = EQUAL_SUMS * np.abs(effects).sum(axis=0)
     below = (flipped[1:] < flipped[0] - tolerance).sum(axis=0)
     equal = (np.abs(flipped[1:] - flipped[0]) <= tolerance).sum(axis=0)
     return [float(p) for p in (1 + below + 0.5 * equal) / len(flipped)]

@@ -20,8 +20,7 @@ from mlprune.evaluation.tasks.task import (
 from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hashing import digest, with_defaults, without_defaults
 from mlprune.json_values import JsonObject, JsonValue
-from mlprune.recipe import EvaluationConfig, Recipe
-from mlprune.steps.inputs import CorpusRef
+from mlprune.recipe import CorpusConfig, EvaluationConfig, Recipe
 from mlprune.steps.sets import task_folder
 from mlprune.store.records import ID_LENGTH
 from mlprune.vocabulary import HUB, HalvesName, LongerName, ProfileName, PromptName, RuleName
@@ -171,7 +170,7 @@ class TaskSpec(Choices):
     """Seed of the choice of these items."""
     folder: str = ""
     """Folder of task files; empty if a corpus or a hub's data set is read."""
-    corpus: CorpusRef | None = None
+    corpus: CorpusConfig | None = None
     """Parallel text for perplexity, translation and built-in facts."""
     is_corpus_half: bool = False
     """Whether `split` is a half of the corpus, chosen by hash, instead of a part of a file name."""
@@ -187,7 +186,7 @@ class TaskSpec(Choices):
     """Data set of a hub to read."""
     metrics: tuple[str, ...] = ()
     """Metrics to compute; empty for those of the task."""
-    shot_corpus: CorpusRef | None = None
+    shot_corpus: CorpusConfig | None = None
     """Translation: the other text of the sentence pairs in the prompt."""
     aligned: bool = True
     """Whether the same id is the same example in all languages; if not, ids begin with the language."""
@@ -266,7 +265,7 @@ class TaskSpec(Choices):
         }
 
 
-def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusRef | None) -> TaskSpec:
+def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConfig | None) -> TaskSpec:
     """Return the task of an entry without language, profile, rule, prompt language and shots.
 
     Args:

@@ -1,20 +1,59 @@
-"""Variants as plain values: dense, combined, quantised, with an intervention, and the union of all."""
+"""Variants as plain values: dense, combined, quantised (with its rows), with an intervention (and its job), and all."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import ClassVar, TypeVar
 
 from mlprune.errors import RecipeError
+from mlprune.hashing import with_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.numeric.selection.levels import n_removed
 from mlprune.numeric.weights.quantisation import Quantisation
 from mlprune.pruning.spec import Scope, ScoreSpec
-from mlprune.steps.job import Identity, ModelRef, make_identity
+from mlprune.steps.job import ChainLoader, Identity, ModelRef, RecordKey, SmallJob, make_identity
 from mlprune.steps.variants.neuron_variant import BaseVariant, NeuronVariant, SeedSource, SetLink
-from mlprune.steps.variants.quantised import quantised_columns
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_text import quantisation_words
+from mlprune.store.records import Record
+from mlprune.store.store import Store
 from mlprune.vocabulary import CombinationName, InterventionName, PropagationName
+
+Row = dict[str, JsonValue]
+
+UNQUANTISED = "unquantised"
+"""Role of the parent of a quantised variant."""
+
+
+def quantisation_in(variant: Record) -> Quantisation | None:
+    """Return how the weights of a variant are quantised, from its record; None if they are not."""
+    return with_defaults(Quantisation, variant.parameters) if UNQUANTISED in variant.parents else None
+
+
+def quantised_columns(variant_id: str, quantisation: Quantisation) -> Row:
+    """Return the columns in which a quantised variant differs from its parent."""
+    return {
+        "variant_id": variant_id,
+        "weights_changed": True,
+        "bits": quantisation.bits,
+        "quantisation_group": quantisation.group,
+    }
+
+
+def quantised_rows(variant_id: str, quantisation: Quantisation, parent: Record) -> dict[str, list[Row]]:
+    """Return table -> rows of a quantised variant.
+
+    It removes the same weights as its parent, and its masks are those of the parent. So everything else that the
+    catalog says of the parent is also true of the variant.
+
+    Args:
+        parent: record of the variant without quantisation.
+    """
+    own = {"variant_id": variant_id}
+    rows: dict[str, list[Row]] = {table: [{**row, **own} for row in rows] for table, rows in parent.rows.items()}
+    rows["variants"] = [{**row, **quantised_columns(variant_id, quantisation)} for row in rows["variants"]]
+    link: Row = {**own, "parent_variant_id": parent.id, "role": UNQUANTISED}
+    rows["variant_parents"] = [*rows.get("variant_parents", []), link]
+    return rows
 
 
 @dataclass(frozen=True)
@@ -283,3 +322,28 @@ def blocks_variant(
 def agreeing_columns(rows: Sequence[Mapping[str, JsonValue]], names: Sequence[str]) -> dict[str, JsonValue]:
     """Return the columns in which all rows agree, None for the others."""
     return {name: rows[0][name] if all(row[name] == rows[0][name] for row in rows) else None for name in names}
+
+
+@dataclass(frozen=True)
+class InterventionJob(SmallJob):
+    """Record a variant that has the weights of the dense model."""
+
+    step: ClassVar[str] = "prune"
+    variant: InterventionVariant
+    english_set_id: str | None = None
+    """Demonstration set of the English mean states, for LRP2."""
+
+    @property
+    def needs(self) -> tuple[RecordKey, ...]:
+        """The base model, and the English mean states if there are any."""
+        parents = self.identity.parents
+        means = (("hidden_means", parents["english_means"]),) if "english_means" in parents else ()
+        return (("base_models", parents["base_model"]), *means)
+
+    def run(self, store: Store, chain: ChainLoader) -> None:
+        """Write the record."""
+        rows: dict[str, list[Row]] = {"variants": [variant_row(self.variant, achieved=0.0)]}
+        if self.english_set_id is not None:
+            link: Row = {"variant_id": self.variant.id, "demonstration_set_id": self.english_set_id, "role": "english"}
+            rows["variant_demonstrations"] = [{**link, "weight": 1.0}]
+        store.write_record(self.identity.record(rows=rows))

@@ -5,17 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.json_values import JsonObject, as_int, as_str
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
 from mlprune.pruning.mask_files import Levels, StoredChanges, fingerprint
 from mlprune.steps.job import Identity, make_identity
-from mlprune.steps.variants.quantised import UNQUANTISED, quantisation_in
-from mlprune.steps.variants.variant import VariantSpec, variant_row
+from mlprune.steps.variants.variant import UNQUANTISED, Row, VariantSpec, quantisation_in, variant_row
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
-
-Row = dict[str, JsonValue]
 
 DESCRIPTION = ("layer", "shape", "n_removed", "keep_sha256", "n_silent_features", "n_dampings")
 """Columns of a mask file that describe the masks."""

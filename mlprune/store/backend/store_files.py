@@ -17,19 +17,8 @@ from pathlib import Path
 from mlprune.atomic import UNFINISHED, write_atomically
 from mlprune.errors import StoreError
 from mlprune.given_files import NOT_A_FILE
+from mlprune.store.backend import local_files
 from mlprune.store.backend.connection import StoreConnection
-from mlprune.store.backend.local_files import (
-    READ_ONLY,
-    FileInfo,
-    create_local,
-    entries_below,
-    entries_in,
-    file_infos,
-    file_size,
-    read_local,
-    readable,
-    report_unreadable_name,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -82,15 +71,15 @@ class StoreQuarantine(StoreConnection):
     def _on_unreadable_name(self, full: str) -> None:
         """Report a file whose name is not UTF-8, which is skipped; a store that quarantines moves it."""
         if not self.quarantines:
-            report_unreadable_name(full)
+            local_files.report_unreadable_name(full)
             return
-        logger.warning("the name of %s is not UTF-8: moved to quarantine/", readable(full))
+        logger.warning("the name of %s is not UTF-8: moved to quarantine/", local_files.readable(full))
         self._to_quarantine(self._relative(full))
 
 
 def quarantine_path(path: str) -> str:
     """Return a path in the quarantine for a file; it differs at every call."""
-    return f"quarantine/{readable(path).replace('/', '-')}.{uuid.uuid4().hex[:8]}"
+    return f"quarantine/{local_files.readable(path).replace('/', '-')}.{uuid.uuid4().hex[:8]}"
 
 
 PART_BYTES = 8 << 20
@@ -114,7 +103,7 @@ class StoreFiles(StoreQuarantine):
             self._make_way(path)
             write_atomically(Path(self._full(path)), data)
         except OSError as err:
-            if err.errno not in READ_ONLY:
+            if err.errno not in local_files.READ_ONLY:
                 raise
             message = "the store cannot be written"
             raise StoreError(message, store=self.uri, path=path, reason=str(err.strerror)) from err
@@ -123,7 +112,7 @@ class StoreFiles(StoreQuarantine):
         """Return the sizes of some files, -1 for each that does not exist."""
         full = [self._full(path) for path in paths]
         if self.is_local:
-            return [file_size(path) for path in full]
+            return [local_files.file_size(path) for path in full]
         import pyarrow.fs as pafs  # noqa: PLC0415 - a folder does not need it
 
         infos = self._request(lambda: self._files.get_file_info(full)) if full else []
@@ -131,7 +120,7 @@ class StoreFiles(StoreQuarantine):
 
     def _read(self, path: str) -> bytes:
         if self.is_local:
-            return read_local(self._full(path))
+            return local_files.read_local(self._full(path))
         return self._request(lambda: self._get(path))
 
     def _get(self, path: str) -> bytes:
@@ -148,7 +137,7 @@ class StoreFiles(StoreQuarantine):
     def read_range(self, path: str, start: int, n_bytes: int) -> bytes:
         """Read some bytes of a file, fewer at its end; raises FileNotFoundError if it does not exist."""
         if self.is_local:
-            return read_local(self._full(path), start, n_bytes)
+            return local_files.read_local(self._full(path), start, n_bytes)
         return self._request(lambda: self._get_range(path, start, n_bytes))
 
     def _get_range(self, path: str, start: int, n_bytes: int) -> bytes:
@@ -189,12 +178,12 @@ class StoreFiles(StoreQuarantine):
             self._request(lambda: self._put(path, data))
             return True
         try:
-            return create_local(self._full(path), data)
+            return local_files.create_local(self._full(path), data)
         except OSError as err:
             if err.errno not in NOT_A_FILE:
                 raise
         self._move_obstacle(path)
-        return create_local(self._full(path), data)
+        return local_files.create_local(self._full(path), data)
 
     def _exists(self, path: str) -> bool:
         if self.is_local:
@@ -226,14 +215,14 @@ class StoreFiles(StoreQuarantine):
             while part := file.read(PART_BYTES):
                 stream.write(part)
 
-    def file_info(self, path: str) -> FileInfo | None:
+    def file_info(self, path: str) -> local_files.FileInfo | None:
         """Return size and time of a file without reading it; None if it does not exist."""
         import pyarrow.fs as pafs  # noqa: PLC0415
 
         info = self._request(lambda: self._files.get_file_info(self._full(path)))
         if info.type != pafs.FileType.File:
             return None
-        return FileInfo(path, info.size, (info.mtime_ns or 0) / 1e9)
+        return local_files.FileInfo(path, info.size, (info.mtime_ns or 0) / 1e9)
 
     def list(self, folder: str) -> list[str]:
         """List the paths, relative to the store, of the finished files below a folder, sorted.
@@ -243,40 +232,44 @@ class StoreFiles(StoreQuarantine):
         """
         if not self.is_local:
             return sorted(self.sizes(folder))
-        entries = entries_below(self._full(folder).rstrip("/"), on_unreadable_name=self._on_unreadable_name)
+        entries = local_files.entries_below(self._full(folder).rstrip("/"), on_unreadable_name=self._on_unreadable_name)
         return sorted(self._relative(entry.path) for entry in entries if UNFINISHED not in entry.path)
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the path, relative to the store, of every finished file below a folder -> size in bytes."""
         return {file.path: file.n_bytes for file in self.files(folder)}
 
-    def files_in(self, folder: str = "", *, prefix: str = "") -> Sequence[FileInfo]:
+    def files_in(self, folder: str = "", *, prefix: str = "") -> Sequence[local_files.FileInfo]:
         """List the files directly in a folder whose names start with a prefix, unfinished ones included."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            entries = entries_in(full, on_unreadable_name=self._on_unreadable_name)
-            infos: Iterable[FileInfo] = file_infos(entry for entry in entries if entry.name.startswith(prefix))
+            entries = local_files.entries_in(full, on_unreadable_name=self._on_unreadable_name)
+            infos: Iterable[local_files.FileInfo] = local_files.file_infos(
+                entry for entry in entries if entry.name.startswith(prefix)
+            )
         else:
             listed = self._infos(full, recursive=False)
             infos = (info for info in listed if info.path.rpartition("/")[2].startswith(prefix))
         return [replace(info, path=self._relative(info.path)) for info in infos]
 
-    def files(self, folder: str, *, unfinished: bool = False) -> Iterator[FileInfo]:
+    def files(self, folder: str, *, unfinished: bool = False) -> Iterator[local_files.FileInfo]:
         """Yield the files below a folder, with or without those that are being written."""
         full = self._full(folder).rstrip("/")
         if self.is_local:
-            infos: Iterable[FileInfo] = file_infos(entries_below(full, on_unreadable_name=self._on_unreadable_name))
+            infos: Iterable[local_files.FileInfo] = local_files.file_infos(
+                local_files.entries_below(full, on_unreadable_name=self._on_unreadable_name)
+            )
         else:
             infos = self._infos(full, recursive=True)
         for info in infos:
             if unfinished or UNFINISHED not in info.path:
                 yield replace(info, path=self._relative(info.path))
 
-    def _infos(self, folder: str, *, recursive: bool) -> Iterator[FileInfo]:
+    def _infos(self, folder: str, *, recursive: bool) -> Iterator[local_files.FileInfo]:
         """Yield the files of a folder of an object store."""
         import pyarrow.fs as pafs  # noqa: PLC0415
 
         selector = pafs.FileSelector(folder, recursive=recursive, allow_not_found=True)
         for info in self._request(lambda: self._files.get_file_info(selector)):
             if info.type == pafs.FileType.File:
-                yield FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)
+                yield local_files.FileInfo(info.path, info.size, (info.mtime_ns or 0) / 1e9)

@@ -9,25 +9,17 @@ from typing import Annotated
 import typer
 
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import (
-    AddressOption,
-    ModelOption,
-    StoreOption,
-    VariantsArgument,
-    echo,
-    existing_store,
-    parse_dtype,
-)
+from ray_jobs.cli import options
 from ray_jobs.process.installed import install_command
 
 DEFAULT_BATCH_TOKENS = 4096
 
 
 def harness(
-    variants: VariantsArgument,
+    variants: options.VariantsArgument,
     *,
     tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],
-    store: StoreOption,
+    store: options.StoreOption,
     include_path: Annotated[Path | None, typer.Option(help="Folder with your own task files.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N documents of each task.")] = None,
     num_fewshot: Annotated[
@@ -37,8 +29,8 @@ def harness(
     dtype: Annotated[
         str | None, typer.Option(help="float32, bfloat16 or float16; by default that of the variant.")
     ] = None,
-    model: ModelOption = None,
-    address: AddressOption = "none",
+    model: options.ModelOption = None,
+    address: options.AddressOption = "none",
     shards: Annotated[
         int | None, typer.Option(min=1, help="Actors that share the blocks of the model; by default as few as fit.")
     ] = None,
@@ -69,11 +61,11 @@ def harness(
         limit,
         num_fewshot,
         batch_tokens,
-        None if dtype is None else parse_dtype(dtype),
+        None if dtype is None else options.parse_dtype(dtype),
         model,
         address,
         shards,
         memory_gib_per_actor,
     )
-    for line in run_harness_command(existing_store(store), variants, arguments):
-        echo(line)
+    for line in run_harness_command(options.existing_store(store), variants, arguments):
+        options.echo(line)

@@ -9,14 +9,7 @@ from catalog.results import QueryResult
 from catalog.terminal import TableOptions
 from catalog.terminal.result_table import render
 from mlprune.errors import BadInputError, unknown
-from mlprune.methods.overview import (
-    COLUMNS,
-    COMBINATION_COLUMNS,
-    COMBINATION_NOTES,
-    KINDS,
-    combinations,
-    method_rows,
-)
+from mlprune.methods import overview
 from mlprune.methods.plugins import provide_file
 from ray_jobs.cli.options import AllowPluginsOption, FormatOption, WideOption, echo, screen_width
 
@@ -49,19 +42,19 @@ def methods(
       mlprune methods --kind score
       mlprune methods --load --format json
     """
-    if kind is not None and kind not in KINDS:
-        raise unknown("kind of method", kind, KINDS, error=BadInputError, option="--kind")
+    if kind is not None and kind not in overview.KINDS:
+        raise unknown("kind of method", kind, overview.KINDS, error=BadInputError, option="--kind")
     for path in allow_plugins or []:
         provide_file(path)
     options = TableOptions(screen_width(), is_wide=wide)
     if format_ == "table" and not (name or kind or load or allow_plugins):
-        table = QueryResult(COMBINATION_COLUMNS, tuple(row.values for row in combinations()))
+        table = QueryResult(overview.COMBINATION_COLUMNS, tuple(row.values for row in overview.combinations()))
         echo(render(table, format_, options=options))
-        for note in (*COMBINATION_NOTES, "mlprune methods NAME describes a method, --kind score all scores."):
+        for note in (*overview.COMBINATION_NOTES, "mlprune methods NAME describes a method, --kind score all scores."):
             echo(fill(note, screen_width() or WIDTH))
         return
-    found = [row for row in method_rows(loads=load) if kind in (None, row.kind)]
+    found = [row for row in overview.method_rows(loads=load) if kind in (None, row.kind)]
     rows = tuple(row.values for row in found if name in (None, row.name))
     if not rows:
         raise unknown("method", str(name), [row.name for row in found], error=BadInputError)
-    echo(render(QueryResult(COLUMNS, rows), format_, options=options))
+    echo(render(QueryResult(overview.COLUMNS, rows), format_, options=options))

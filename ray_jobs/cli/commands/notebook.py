@@ -36,16 +36,11 @@ def notebook(
     command = None if no_open else _jupyter() if jupyter else _marimo()
     path = out or Path(FILE_NAMES["jupyter" if jupyter else "marimo"])
     require_output(path, is_folder=False)
-    write_notebook(_absolute(store), path, "jupyter" if jupyter else "marimo")
+    write_notebook(store if "://" in store else str(Path(store).absolute()), path, "jupyter" if jupyter else "marimo")
     echo(str(path))
     if command is not None:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", *command, str(path)])  # noqa: S606 - it gets the terminal
-
-
-def _absolute(store: str) -> str:
-    """Return a store that is found from any folder."""
-    return store if "://" in store else str(Path(store).absolute())
 
 
 def _marimo() -> list[str]:

@@ -11,31 +11,20 @@ from mlprune.cache_folders import MODEL_CACHE_VARIABLE
 from mlprune.errors import BadInputError
 from mlprune.hub import require_hub_or_cache
 from mlprune.recipe import IMPORT_KEY, load_recipe, wants_import
-from ray_jobs.cli.options import (
-    AllowImportOption,
-    AllowManyOption,
-    AllowPluginsOption,
-    OtherModelOption,
-    RecipeArgument,
-    ShrinkOption,
-    StoreOption,
-    echo,
-    format_report,
-    show_start,
-)
+from ray_jobs.cli import options
 
 IMPORT_KEY_TEXT = f"{IMPORT_KEY}:"
 
 
 def plan(
-    recipe: RecipeArgument,
+    recipe: options.RecipeArgument,
     *,
-    store: StoreOption,
-    shrink: ShrinkOption = None,
-    model: OtherModelOption = None,
-    allow_import: AllowImportOption = False,
-    allow_plugins: AllowPluginsOption = None,
-    yes: AllowManyOption = False,
+    store: options.StoreOption,
+    shrink: options.ShrinkOption = None,
+    model: options.OtherModelOption = None,
+    allow_import: options.AllowImportOption = False,
+    allow_plugins: options.AllowPluginsOption = None,
+    yes: options.AllowManyOption = False,
     cluster: Annotated[
         str | None,
         typer.Option(
@@ -58,7 +47,7 @@ def plan(
         raise BadInputError(
             "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
         )
-    show_start(f"planning {recipe}: reading its model and texts")
+    options.show_start(f"planning {recipe}: reading its model and texts")
     if model is None:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
     from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
@@ -68,7 +57,7 @@ def plan(
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
     nodes = () if cluster is None else parse_cluster(cluster)
     described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
-    echo(format_report(described.text))
+    options.echo(options.format_report(described.text))
 
 
 def require_hub_for_import(

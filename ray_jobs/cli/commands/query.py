@@ -5,33 +5,25 @@ from typing import Annotated
 import typer
 
 from catalog.sql_files import list_queries
-from ray_jobs.cli.options import (
-    DigitsOption,
-    FormatOption,
-    StoreOption,
-    WideOption,
-    complete_query,
-    echo,
-    existing_store,
-    format_report,
-    format_result,
-    format_text,
-)
+from ray_jobs.cli import options
 
 
 def query(
     sql_or_name: Annotated[
-        str, typer.Argument(help="SQL, a .sql file, or the name of a built-in query.", autocompletion=complete_query)
+        str,
+        typer.Argument(
+            help="SQL, a .sql file, or the name of a built-in query.", autocompletion=options.complete_query
+        ),
     ] = "",
     *,
-    store: StoreOption = "./demo-store",
+    store: options.StoreOption = "./demo-store",
     param: Annotated[
         list[str] | None,
         typer.Option(help="Query parameter, name=value; repeatable. Of an id, a unique beginning is enough."),
     ] = None,
-    format_: FormatOption = "table",
-    wide: WideOption = False,
-    digits: DigitsOption = None,
+    format_: options.FormatOption = "table",
+    wide: options.WideOption = False,
+    digits: options.DigitsOption = None,
     list_: Annotated[bool, typer.Option("--list", help="List the built-in queries.")] = False,
 ) -> None:
     """Query the catalog with SQL or with a built-in query.
@@ -48,20 +40,20 @@ def query(
     """
     if list_:
         for built_in in list_queries():
-            echo(format_report(f"{built_in.name}: {built_in.summary}"))
+            options.echo(options.format_report(f"{built_in.name}: {built_in.summary}"))
         return
     from catalog.queries import answer_user_query  # noqa: PLC0415 - these load DuckDB
     from catalog.store import Catalog  # noqa: PLC0415
 
-    with Catalog.open(existing_store(store)) as catalog:
+    with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         answer = answer_user_query(catalog, sql_or_name, param or [])
-        text = format_result(
+        text = options.format_result(
             catalog, answer.result, format_name=format_, may_omit=answer.is_named, is_wide=wide, digits=digits
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
-        text = format_text(notes.pop())
+        text = options.format_text(notes.pop())
     for note in notes:
-        echo(note, err=True)
-    echo(text)
+        options.echo(note, err=True)
+    options.echo(text)

@@ -12,15 +12,7 @@ from mlprune.errors import BadInputError, unknown
 from mlprune.given_files import read_given_text
 from mlprune.store.repair import quarantine_on_damage
 from mlprune.vocabulary import RuleName
-from ray_jobs.cli.options import (
-    DigitsOption,
-    FormatOption,
-    StoreOption,
-    WideOption,
-    echo,
-    existing_store,
-    format_result,
-)
+from ray_jobs.cli import options
 
 if TYPE_CHECKING:
     from mlprune.steps.rescore.rescore import Rescored
@@ -30,7 +22,7 @@ RULES: tuple[RuleName, ...] = get_args(RuleName)
 
 def rescore(
     *,
-    store: StoreOption,
+    store: options.StoreOption,
     rule: Annotated[str | None, typer.Option(help=f"New scoring rule: {', '.join(RULES)}.")] = None,
     metric: Annotated[
         list[str] | None, typer.Option(help="Compute this metric instead of the task's own; repeatable.")
@@ -63,13 +55,13 @@ def rescore(
         return
     selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
-    stored = existing_store(store)
+    stored = options.existing_store(store)
     stored.require_writable()
     with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rescore_store(opened, change, selection)
     for evaluation_id in result.evaluation_ids:
-        echo(evaluation_id)
-    echo(_format_summary(result), err=True)
+        options.echo(evaluation_id)
+    options.echo(_format_summary(result), err=True)
 
 
 def _rate_generated(
@@ -87,18 +79,18 @@ def _rate_generated(
         if value is not None:
             expected = "--metric and --language only"
             raise BadInputError("an option does not apply to generated texts", expected=expected, got=f"--{option}")
-    stored = existing_store(store)
+    stored = options.existing_store(store)
     stored.require_writable()
     with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rate_generated_texts(opened, metrics, language=language)
     for record_id in result.record_ids:
-        echo(record_id)
-    echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
+        options.echo(record_id)
+    options.echo(f"{len(result.record_ids)} sets of generated texts, {result.n_new} of them new", err=True)
 
 
 def ranks(
     *,
-    store: StoreOption,
+    store: options.StoreOption,
     task: Annotated[list[str], typer.Option(help="Task whose languages are the data sets; repeatable.")],
     metric: Annotated[str, typer.Option(help="Metric to rank by.")] = "accuracy",
     split: Annotated[str, typer.Option(help="Split to take the values from.")] = "test",
@@ -106,9 +98,9 @@ def ranks(
     protocol: Annotated[
         str | None, typer.Option(help="protocol_id of the evaluations; default: the standard protocol.")
     ] = None,
-    format_: FormatOption = "table",
-    wide: WideOption = False,
-    digits: DigitsOption = None,
+    format_: options.FormatOption = "table",
+    wide: options.WideOption = False,
+    digits: options.DigitsOption = None,
 ) -> None:
     """Rank variants over several data sets: average ranks, and Friedman's test in the form of Iman and Davenport.
 
@@ -117,11 +109,11 @@ def ranks(
 
     Example: mlprune ranks --store runs/ --task xnli --task xcopa
     """
-    with Catalog.open(existing_store(store)) as catalog:
+    with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        echo(format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
-    echo(NOTE, err=True)
+        options.echo(options.format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
+    options.echo(NOTE, err=True)
 
 
 def _scoring_rule(name: str | None) -> RuleName | None:

@@ -4,30 +4,19 @@ from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import (
-    AddressOption,
-    AllowImportOption,
-    AllowManyOption,
-    AllowPluginsOption,
-    OtherModelOption,
-    RecipeArgument,
-    ShrinkOption,
-    StoreOption,
-    echo,
-    show_start,
-)
+from ray_jobs.cli import options
 
 
 def run(
-    recipe: RecipeArgument,
+    recipe: options.RecipeArgument,
     *,
-    store: StoreOption,
-    address: AddressOption = "local",
-    shrink: ShrinkOption = None,
-    model: OtherModelOption = None,
-    allow_import: AllowImportOption = False,
-    allow_plugins: AllowPluginsOption = None,
-    yes: AllowManyOption = False,
+    store: options.StoreOption,
+    address: options.AddressOption = "local",
+    shrink: options.ShrinkOption = None,
+    model: options.OtherModelOption = None,
+    allow_import: options.AllowImportOption = False,
+    allow_plugins: options.AllowPluginsOption = None,
+    yes: options.AllowManyOption = False,
     scrub: Annotated[
         bool,
         typer.Option(
@@ -56,7 +45,7 @@ def run(
       mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
       mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
-    show_start(f"planning {recipe}: reading its model and texts")
+    options.show_start(f"planning {recipe}: reading its model and texts")
     from mlprune.plan.pending import requested_remake  # noqa: PLC0415 - these load torch
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
@@ -67,5 +56,5 @@ def run(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
     )
     for position, command in enumerate(summary.next_commands):
-        echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
+        options.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
     raise typer.Exit(summary.exit_code)

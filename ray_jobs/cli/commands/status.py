@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from mlprune.store.run_status import RunStatus, State, StepStatus, store_status
+from mlprune.store.run_status import RunStatus, State, StatusReader, StepStatus
 from mlprune.store.store import Store
 from ray_jobs.cli.options import StoreOption, echo, format_report
 
@@ -23,9 +23,9 @@ def status(
 
     Example: mlprune status --store runs/
     """
-    opened = Store(store)
+    reader = StatusReader(Store(store))
     while True:
-        runs = store_status(opened, last=last)
+        runs = reader.read(last=last)
         echo(format_report("\n\n".join(format_run(run) for run in runs)))
         if not watch or all(run.state != "running" for run in runs):
             return

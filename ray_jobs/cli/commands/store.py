@@ -32,17 +32,14 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 class RetentionOptions:
     """Options of `mlprune gc` that ask for retention."""
 
-    keep_best: int | None = None
-    by: Sequence[str] = ()
-    task: str | None = None
-    language: str | None = None
+    ranking: RankingRequest
     keep_days: float | None = None
     quota: str | None = None
 
     @property
     def is_wanted(self) -> bool:
         """Whether any of them was given."""
-        return self != RetentionOptions()
+        return self != RetentionOptions(RankingRequest())
 
     def require_consistent(self) -> None:
         """Check that the options fit together.
@@ -50,21 +47,14 @@ class RetentionOptions:
         Raises:
             BadInputError: they do not.
         """
-        if (self.keep_best is None) != (not self.by):
-            missing = "--by METRIC" if self.keep_best is not None else "--keep-best N"
+        ranking = self.ranking
+        if (ranking.keep_best is None) != (not ranking.metrics):
+            missing = "--by METRIC" if ranking.keep_best is not None else "--keep-best N"
             raise BadInputError("the best variants are those by a metric on dev", expected=f"also {missing}")
-        if (self.task or self.language) and not self.by:
+        if (ranking.task or ranking.language) and not ranking.metrics:
             raise BadInputError("a task or language says what variants are compared by", expected="also --by METRIC")
-        if self.keep_best is None and self.keep_days is None and self.quota is None:
+        if ranking.keep_best is None and self.keep_days is None and self.quota is None:
             raise BadInputError("no rule says what is kept", expected="--keep-best, --keep-days or --quota")
-
-
-@dataclass(frozen=True)
-class RetentionOutput:
-    """How the table is printed."""
-
-    format_name: str = "table"
-    is_wide: bool = False
 
 
 def compact(store: StoreOption) -> None:
@@ -127,10 +117,11 @@ def gc(
       mlprune gc --store runs/ --quota 200GB --delete
     """
     opened = existing_store(store)
-    retention = RetentionOptions(keep_best, tuple(by or ()), task, language, keep_days, quota)
+    retention = RetentionOptions(RankingRequest(tuple(by or ()), keep_best, task, language), keep_days, quota)
     if retention.is_wanted:
-        output = RetentionOutput(format_, is_wide=wide)
-        apply_retention(opened, retention, min_age_hours=min_age_hours, delete=delete, output=output)
+        apply_retention(
+            opened, retention, min_age_hours=min_age_hours, delete=delete, format_name=format_, is_wide=wide
+        )
         return
     garbage = find_garbage(opened, min_age_s=min_age_hours * 3600)
     for file in garbage.files[:MAX_LISTED_FILES]:
@@ -159,7 +150,7 @@ def parse_size(text: str) -> int:
 
 
 def apply_retention(
-    store: Store, options: RetentionOptions, *, min_age_hours: float, delete: bool, output: RetentionOutput
+    store: Store, options: RetentionOptions, *, min_age_hours: float, delete: bool, format_name: str, is_wide: bool
 ) -> None:
     """Print what the rules keep and retire, and remove what is retired if `delete` is set.
 
@@ -170,18 +161,17 @@ def apply_retention(
     options.require_consistent()
     quota = None if options.quota is None else parse_size(options.quota)
     keep_days = max(options.keep_days or 0.0, min_age_hours / 24)
-    rules = RetentionRules(keep_days, quota, requires_rank=bool(options.by))
-    request = RankingRequest(options.by, options.keep_best, options.task, options.language)
+    rules = RetentionRules(keep_days, quota, requires_rank=bool(options.ranking.metrics))
     store_bytes = sum(file.n_bytes for file in store.files(""))
     with Catalog.open(store) as catalog:
         catalog.fold()
-        ranking = rank_variants(catalog, request)
+        ranking = rank_variants(catalog, options.ranking)
         decisions = decide(mask_files(store), ranking, rules, store_bytes=store_bytes)
         table = decision_table(catalog, decisions)
-        n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if output.format_name == "table" else 0
+        n_hidden = max(0, len(table.rows) - MAX_LISTED_ROWS) if format_name == "table" else 0
         if n_hidden:
             table = replace(table, rows=table.rows[:MAX_LISTED_ROWS])
-        echo(format_result(catalog, table, format_name=output.format_name, may_omit=False, is_wide=output.is_wide))
+        echo(format_result(catalog, table, format_name=format_name, may_omit=False, is_wide=is_wide))
     if n_hidden:
         echo(f"... and {n_hidden} more rows; --format csv has all", err=True)
     n_bytes = retire(store, decisions) if delete else 0

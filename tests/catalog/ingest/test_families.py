@@ -10,6 +10,7 @@ from catalog.ingest.fold import update_schema
 from catalog.ingest.insert_rows import insert_rows, refresh, refresh_all
 from catalog.ingest.table_files import declared_tables
 from catalog.store import Catalog
+from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.store import Store
 from tests.catalog.families import corrected, exploratory, key_of
 from tests.catalog_data import write_rows
@@ -190,8 +191,9 @@ def test_a_row_without_a_test_is_in_no_family(connection: duckdb.DuckDBPyConnect
 def test_comparisons_of_an_earlier_version_are_neither_shown_nor_counted(
     store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A variant has comparisons of version 2 only, every other one those of version 3, and some both."""
-    shown = [record for record in store.records("comparisons") if record.step_version == 3]
+    """A variant has comparisons of version 2 only, every other one those that are shown, and some both."""
+    least = RECORD_KINDS["comparisons"].shown_since
+    shown = [record for record in store.records("comparisons") if record.step_version == least]
     current = next(record for record in shown if record.rows["comparison_results"][0]["split"] == "test")
     old_columns = ("task", "language", "split", "metric", "difference", "ci_low", "ci_high", "evaluation_id")
     with Catalog.open(store) as opened:

@@ -31,10 +31,10 @@ def empty_catalog(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]
 
 
 @pytest.fixture(scope="session")
-def attacked_catalog(filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
-    """The catalog of the filled store, with Swahili and every name and message replaced by an attack."""
+def attacked_catalog(small_filled: Store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Catalog]:
+    """The catalog of the small filled store, with Swahili and every name and message replaced by an attack."""
     store = Store(tmp_path_factory.mktemp("attacked"))
-    for record in filled.records():
+    for record in small_filled.records():
         rows = {table: [_attacked(row) for row in members] for table, members in record.rows.items()}
         _write_without_flush(store, dataclasses.replace(record, rows=rows, artefacts=()))
     failure = {"run_id": "run", "job_id": "1", "step": ATTACK, "record_kind": "variants", "record_id": ATTACK}

@@ -1,9 +1,15 @@
-"""Colours and cells of heat maps, and selections of what is drawn."""
+"""Colours and cells of heat maps, shared marks, selections of what is drawn, and what every exhibit shows."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
 
+from catalog.report import figures
 from catalog.report.exhibits import (
     STEPS,
     Grid,
@@ -18,7 +24,20 @@ from catalog.report.exhibits import (
     omission_note,
     style_rules,
 )
+from catalog.report.figures import EXAMPLES, FIGURES, TABLES, read_exhibit, run_exhibit
+from catalog.report.labels import BLUE
+from catalog.report.query_results import Source, report_query
+from catalog.report.svg import Ends, GridTexts, half_matrix, heat, interval_line, interval_row, start_rows
+from catalog.store import Catalog
+from mlprune.errors import UnreadableFileError
+from tests.catalog.report.drawn import drawn_contract, pinned
 from tests.catalog.report.rows import TASK, drawn, texts
+from tests.golden.comparison import differences
+
+
+def test_every_exhibit_shows_what_is_pinned(methods_catalog: Catalog) -> None:
+    assert differences(drawn_contract(methods_catalog), pinned()) == []
+
 
 CHANGES = Scale(-0.2, 0.2, is_diverging=True)
 
@@ -84,3 +103,117 @@ def test_headings_have_the_rule_if_a_task_has_several() -> None:
     rows = [TASK, {**TASK, "task": "marc", "scoring_rule": "sum"}, {**TASK, "task": "facts"}]
     assert not has_several_rules(rows, TASK)
     assert has_several_rules([*rows, {**TASK, "scoring_rule": "sum"}], TASK)
+
+
+TEXTS: GridTexts = {"title": "t", "label": "l", "scale": Scale(-1, 1)}
+
+
+def empty_axes() -> Axes:
+    axes: Axes = Figure().add_subplot()
+    return axes
+
+
+def data(axes: Axes) -> tuple[list[list[list[float]]], list[tuple[float, float]]]:
+    """The intervals and the points on a pair of axes."""
+    lines = [one for one in axes.collections if isinstance(one, LineCollection)]
+    segments = [segment.tolist() for one in lines for segment in one.get_segments()]
+    return segments, [(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in axes.lines]
+
+
+def test_an_interval_is_a_line_between_its_ends_and_a_point_at_its_value() -> None:
+    row, line = empty_axes(), empty_axes()
+    interval_row(row, 2, 0.5, (0.25, 1.0), colour=BLUE)
+    interval_line(line, 2, 0.5, (0.25, 1.0), colour=BLUE)
+    assert data(row) == ([[[0.25, 2], [1.0, 2]]], [(0.5, 2)])
+    assert data(line) == ([[[2, 0.25], [2, 1.0]]], [(2, 0.5)])
+
+
+def test_what_is_unknown_is_left_out() -> None:
+    for ends in [(None, None), (0.1, None)]:
+        known: Ends = ends
+        for mark in (interval_row, interval_line):
+            axes = empty_axes()
+            mark(axes, 0, None, known, colour=BLUE)
+            assert data(axes) == ([], [])
+
+
+def test_the_first_of_named_rows_is_on_top() -> None:
+    axes = empty_axes()
+    start_rows(axes, "title", ["a", "b"], edge=0.6)
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+    assert axes.get_ylim() == (1.6, -0.6)
+
+
+def test_a_heat_map_has_a_cell_for_each_named_row_with_a_value() -> None:
+    rows = [{"set": name, "block": block, "value": block / 4} for name in "ab" for block in (0, 1)]
+    rows += [{"set": "a", "block": 2, "value": None}, {"set": "hidden", "block": 0, "value": 1.0}]
+    grid = heat(rows, "value", down=("block", {2: "2", 1: "1", 0: "0"}), across=("set", {"b": "B", "a": "A"}), **TEXTS)
+    assert (grid.rows, grid.columns) == (("2", "1", "0"), ("B", "A"))
+    assert grid.values == {(2, 1): 0.0, (1, 1): 0.25, (2, 0): 0.0, (1, 0): 0.25}
+    assert grid.texts[1, 0] == "0.25"
+
+
+def test_half_a_matrix_has_each_pair_once_in_whatever_order_it_is_given() -> None:
+    pairs = [("en", "fr", 0.1), ("sw", "en", 0.2), ("fr", "sw", 0.3)]
+    rows = [{"language": one, "other": other, "value": value} for one, other, value in pairs]
+    grid = half_matrix(rows, "value", other="other", text=lambda row: f"{row['value']:g}", **TEXTS)
+    assert (grid.rows, grid.columns) == (("fr", "sw"), ("en", "fr"))
+    assert grid.texts == {(0, 0): "0.1", (1, 0): "0.2", (1, 1): "0.3"}
+
+
+def test_a_table_has_the_headings_and_intervals_of_its_file() -> None:
+    table = read_exhibit("perplexity")
+    assert (table.anchor, table.title, table.query) == ("perplexity", "Perplexity", "perplexity")
+    assert list(table.columns)[-2:] == ["ratio_to_dense", "p_holm"]
+    assert table.columns["p_holm"] == "p, Holm"
+    assert table.intervals["ratio_to_dense"] == ("ratio_low", "ratio_high")
+
+
+def test_a_file_without_a_statement_shows_a_named_query_with_its_defaults() -> None:
+    exhibit = read_exhibit("layer_schedule")
+    assert (exhibit.query, exhibit.folder, exhibit.is_optional) == ("layer_schedule", "queries", True)
+    assert exhibit.parameters == {"variant_id": None, "schedule": None, "with_uniform": False}
+
+
+def test_every_exhibit_has_an_anchor_of_its_own_and_texts_on_one_line() -> None:
+    exhibits = (*FIGURES, *TABLES, *EXAMPLES)
+    assert len({exhibit.anchor for exhibit in exhibits}) == len(exhibits)
+    for exhibit in exhibits:
+        for text in (exhibit.title, exhibit.explanation, exhibit.empty_text):
+            assert text == " ".join(text.split()) != ""
+
+
+def test_the_sql_of_the_page_is_without_the_texts_of_the_page() -> None:
+    for exhibit in (*FIGURES, *TABLES, *EXAMPLES):
+        sql = report_query(exhibit.query, exhibit.folder)
+        assert sql.startswith(f"-- {exhibit.query}: one row per ")
+        assert exhibit.title not in sql
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Variants whose predictions are in the store; the query that names the runs has the variants `a` and `b`."""
+    readable: list[str] = []
+
+    def run_report_query(
+        catalog: Catalog, name: str, *, parameters: Mapping[str, Any] | None = None, **_: Any
+    ) -> Source:
+        variant = (parameters or {}).get("variant_id", "")
+        if name != EXAMPLES[0].runs and variant not in readable:
+            raise UnreadableFileError("a file that the query reads cannot be used", path=f"predictions/{variant}")
+        return Source(name, "", dict(parameters or {}), ("variant_id",), ({"variant_id": "a"}, {"variant_id": "b"}))
+
+    monkeypatch.setattr(figures, "run_report_query", run_report_query)
+    return readable
+
+
+@pytest.mark.parametrize("readable", [["a", "b"], ["b"]])
+def test_a_run_without_predictions_is_left_out(catalog: Catalog, runs: list[str], readable: list[str]) -> None:
+    runs += readable
+    assert [source.parameters["variant_id"] for source in run_exhibit(catalog, EXAMPLES[0])] == readable
+
+
+def test_an_exhibit_without_predictions_is_empty(catalog: Catalog, runs: list[str]) -> None:
+    (source,) = run_exhibit(catalog, EXAMPLES[0])
+    assert not source.rows
+    assert "item_answers" in source.sql

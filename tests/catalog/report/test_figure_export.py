@@ -123,8 +123,7 @@ def test_names_of_columns_do_not_overlap() -> None:
 LONG = "mean outside English: difference to dense, 4 of 5 sparsities drawn, all of them in the data"
 
 
-@pytest.mark.parametrize("title", ["short", "mean outside English: difference to dense", LONG])
-@pytest.mark.parametrize("left", [0.2, 0.7, 2.0])
+@pytest.mark.parametrize(("title", "left"), [("short", 2.0), ("mean outside English", 0.7), (LONG, 0.2)])
 def test_a_title_is_whole_and_stays_between_the_edges_of_its_panel_and_above_its_axes(title: str, left: float) -> None:
     def draw(axes: Axes) -> None:
         axes.set_title(title, weight="bold", fontsize=9)

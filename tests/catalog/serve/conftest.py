@@ -9,9 +9,8 @@ import pytest
 
 from catalog.serve.access import Token
 from catalog.serve.application import Live, create_application
-from catalog.serve.live_state import LiveState
 from catalog.serve.query_child import QueryChildren
-from catalog.serve.watcher import Watcher
+from catalog.serve.watcher import LiveState, Watcher
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.store.run_status import RunStatus, State, StepStatus
 from mlprune.store.store import Store

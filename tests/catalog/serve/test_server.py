@@ -20,7 +20,7 @@ from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.catalog.serve.asgi import PATIENCE_S
 from tests.catalog.serve.conftest import a_run, write_page
-from tests.catalog.serve.test_query_child import ENDLESS_PLANNING
+from tests.catalog.serve.test_children import ENDLESS_PLANNING
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Following a store: runs, catalog and report while a page is open, and nothing otherwise."""
+"""Following a store: versions of the state, runs, best variants and report while a page is open."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from catalog.report.query_results import run_report_query
 from catalog.serve import watcher as watcher_module
-from catalog.serve.live_state import LiveState
-from catalog.serve.watcher import Pace, Watcher, runs_reader
+from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, runs_reader
+from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
 from mlprune.store.store import Store
@@ -191,3 +192,111 @@ def test_the_newest_runs_are_shown(tmp_path: Path) -> None:
         RunLog(store, f"2026010{n + 1}T000000-abc123").start([])
         store.write_run_file(f"2026010{n + 1}T000000-abc123", "run", {"recipe": str(n), "started_at": "2026-01-01"})
     assert [run.recipe for run in runs_reader(store)()] == ["7", "6", "5", "4", "3"]
+
+
+def test_the_best_variants_have_the_largest_means_outside_english(
+    catalog: Catalog, rows: dict[str, list[dict[str, Any]]]
+) -> None:
+    found = [
+        row
+        for row in run_report_query(catalog, "best_on_dev").rows
+        if (row["task"], row["metric"]) == ("facts", "accuracy")
+    ]
+    values: dict[str, list[float]] = {}
+    for row in rows["metrics"]:
+        if (row["task"], row["split"], row["metric"]) == ("facts", "dev", "accuracy") and row["language"] != "en":
+            values.setdefault(row["variant_id"], []).append(row["value"])
+    dense = {
+        row["variant_id"] for row in catalog.query("FROM described_variants WHERE is_dense OR intervention IS NOT NULL")
+    }
+    n_languages = max(map(len, values.values()))
+    means = sorted(
+        (
+            sum(members) / len(members)
+            for variant, members in values.items()
+            if variant not in dense and len(members) == n_languages
+        ),
+        reverse=True,
+    )
+    assert [round(row["value"], 9) for row in found] == [round(mean, 9) for mean in means[:5]]
+    assert [row["place"] for row in found] == [1, 2, 3, 4, 5]
+    assert found[0]["n_variants"] == len(means)
+    assert found[0]["dense_value"] is not None
+
+
+def test_a_table_per_task_and_metric_states_values_and_changes(catalog: Catalog) -> None:
+    tables: list[Any] = best_tables(run_report_query(catalog, "best_on_dev").rows)
+    titles = [table["title"] for table in tables]
+    assert len(set(titles)) == len(titles) > 0
+    table = next(table for table in tables if "facts, accuracy, dev split" in table["title"])
+    assert len(table["rows"]) == 5
+    assert set(table["rows"][0]) == {"label", "value", "change"}
+
+
+def test_perplexity_is_compared_as_a_ratio_and_names_are_escaped() -> None:
+    row: dict[str, Any] = {
+        "base_model_id": "b",
+        "base_model": "m\x1b",
+        "task": "text",
+        "metric": "perplexity",
+        "scoring_rule": "sum",
+    }
+    row |= {"example_limit": 8, "n_variants": 1, "n_languages": 2, "label": "<b>\u202e", "value": 30.0}
+    row |= {"dense_value": 20.0}
+    (table,) = best_tables([row])
+    assert table == {
+        "title": "m\\x1b · text, perplexity, dev split, 8 examples",
+        "note": "1 variant evaluated in 2 languages; scoring rule sum",
+        "dense": "20.000",
+        "rows": [{"label": "<b>\\u202e", "value": "30.000", "change": "×1.500"}],
+    }
+    (table,) = best_tables([{**row, "dense_value": None}])
+    assert table["rows"][0]["change"] == "–"  # type: ignore[index, call-overload]
+
+
+def test_without_results_there_is_no_table() -> None:
+    assert best_tables([]) == []
+
+
+def test_equal_content_keeps_the_version_and_its_estimates() -> None:
+    async def check() -> None:
+        state = LiveState()
+        assert await state.put("runs", [{"n_done": 1}], estimates={"run": 60.0})
+        version = state.version
+        assert not await state.put("runs", [{"n_done": 1}], estimates={"run": 59.0})
+        assert state.version == version
+        assert state.content == {"runs": [{"n_done": 1}], "estimates": {"runs": {"run": 60.0}}}
+        assert await state.put("runs", [{"n_done": 2}])
+        assert state.version != version
+        assert state.content == {"runs": [{"n_done": 2}], "estimates": {}}
+
+    asyncio.run(check())
+
+
+def test_a_request_waits_for_a_change_and_no_longer() -> None:
+    async def check() -> None:
+        state = LiveState()
+        await state.put("runs", 1)
+        version = state.version
+        waiting = asyncio.create_task(state.wait_for_change(version, seconds=30))
+        await asyncio.sleep(0)
+        await state.put("runs", 1)
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await state.put("best", 2)
+        assert await asyncio.wait_for(waiting, 1)
+        assert not await state.wait_for_change(state.version, seconds=0.01)
+
+    asyncio.run(check())
+
+
+def test_closing_ends_every_wait() -> None:
+    async def check() -> None:
+        state = LiveState()
+        await state.put("runs", 1)
+        waits = [asyncio.create_task(state.wait_for_change(state.version, seconds=30)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        await state.close()
+        assert await asyncio.wait_for(asyncio.gather(*waits), 1) == [False] * 3
+
+    asyncio.run(check())

@@ -1,7 +1,5 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +22,7 @@ from catalog.store.connections import (
     run_query_in_arrow,
 )
 from mlprune.errors import QueryError, StoreError
+from tests.catalog.store_processes import held_by_another_process
 
 
 @pytest.fixture
@@ -34,21 +33,9 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
-def opened_by_a_writer(path: Path) -> Iterator[None]:
-    code = f"import duckdb, sys; c = duckdb.connect({str(path)!r}); print('open', flush=True); sys.stdin.read()"
-    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"open\n"
-    try:
-        yield
-    finally:
-        process.communicate()
-
-
 def test_a_locked_file_is_an_error_after_the_timeout(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "LOCK_TIMEOUT_S", 0.2)
-    with opened_by_a_writer(path):
+    with held_by_another_process(path, read_only=False):
         started_at = time.monotonic()
         with pytest.raises(duckdb.Error) as caught:
             connect(path, read_only=True)
@@ -63,7 +50,7 @@ def test_only_a_file_that_a_writer_has_open_may_not_be_replaced(path: Path, monk
     require_free(path.with_name("missing.duckdb"))
     with connect(path, read_only=True):
         require_free(path)
-    with opened_by_a_writer(path), pytest.raises(StoreError) as caught:
+    with held_by_another_process(path, read_only=False), pytest.raises(StoreError) as caught:
         require_free(path)
     assert caught.value.context["path"] == str(path)
 

@@ -102,7 +102,7 @@ def test_a_column_has_three_decimals_unless_its_unit_or_its_values_ask_for_other
         (0.28, Kind.DIFFERENCE, 3, "+0.280"),
         (-1 / 150, Kind.DIFFERENCE, 3, "-0.007"),
         (0.0, Kind.DIFFERENCE, 3, "0.000"),
-        (0.0001, Kind.DIFFERENCE, 3, "+0.000"),
+        (0.0001, Kind.DIFFERENCE, 3, "0.000"),
         (Decimal("NaN"), Kind.DIFFERENCE, 3, "NaN"),
         (1.5e-5, Kind.NUMBER, None, "1.50e-05"),
         (150, Kind.COUNT, 3, "150"),
@@ -219,3 +219,9 @@ def test_columns_know_whether_they_are_constant_or_empty() -> None:
     columns = shown(("a", "b", "c"), (1, None, 0.5), (1, None, 0.7))
     assert [column.is_constant for column in columns.values()] == [True, True, False]
     assert [column.is_empty for column in columns.values()] == [False, True, False]
+
+
+@pytest.mark.parametrize("value", [-0.0004, -0.0, 0.0, 0.0004])
+def test_a_number_that_rounds_to_0_has_no_sign(value: float) -> None:
+    assert number_text(value, kind=Kind.DIFFERENCE, decimals=3) == "0.000"
+    assert number_text(value, kind=Kind.NUMBER, decimals=3) == "0.000"

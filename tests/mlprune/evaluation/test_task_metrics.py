@@ -199,9 +199,8 @@ def test_only_metrics_of_sacrebleu_have_a_signature() -> None:
 
 @pytest.mark.parametrize(("task", "name"), [("xnli", "bleu"), ("facts", "acuracy"), ("translation", "accuracy")])
 def test_a_metric_that_a_task_cannot_have_is_an_error(task: str, name: str) -> None:
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, got=name):
         task_metrics(task, "en", names=(name,))
-    assert caught.value.context["got"] == name
 
 
 def test_every_metric_has_traits_and_errors_are_better_when_lower() -> None:

@@ -1,8 +1,13 @@
-"""The check of a disk: what is reserved, and what the error names."""
+"""The folder of an import, the check of a disk, and the child process that converts."""
 
 import fcntl
+import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +15,14 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError
-from mlprune.importing import import_folder, import_model
+from mlprune.importing import child_process, import_folder, import_model
 from mlprune.importing.conversion import convert
 from mlprune.importing.import_folder import RESERVE_BYTES, require_space, source_folder, staging_folder
 from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
 from mlprune.models.loading import inspect_model, load_tokenizer
 from tests.gguf_files import write_gguf
+from tests.published_models import publish, published_tensors
+from tests.refusals import refused
 from tests.tiny_models import save_tiny_model
 
 
@@ -26,9 +33,8 @@ class Usage(NamedTuple):
 def test_a_reserve_is_left_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(RESERVE_BYTES + 10))
     require_space(tmp_path, 10, purpose="import")
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, path=str(tmp_path)):
         require_space(tmp_path, 11, purpose="import")
-    assert caught.value.context["path"] == str(tmp_path)
 
 
 @pytest.fixture
@@ -59,18 +65,16 @@ def test_a_gguf_file_becomes_a_model_folder_without_the_files_next_to_it(tmp_pat
 @pytest.mark.parametrize("name", ["missing", "notes.txt"])
 def test_another_path_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ModelError, match="not a folder"), source_folder(tmp_path / name):
+    with pytest.raises(ModelError), source_folder(tmp_path / name):
         pass
 
 
-@pytest.mark.parametrize("n_bytes", [3, 100, 5000])
-def test_errors_about_a_gguf_file_name_the_file_and_no_temporary_folder(tmp_path: Path, n_bytes: int) -> None:
-    write_gguf(tmp_path / "tiny.gguf", "qwen2")
-    data = (tmp_path / "tiny.gguf").read_bytes()
-    (tmp_path / "tiny.gguf").write_bytes(data[:n_bytes])
-    with pytest.raises(ModelError) as caught:
-        import_model(tmp_path / "tiny.gguf", tmp_path / "out", report=print)
-    assert caught.value.context["path"] == str(tmp_path / "tiny.gguf")
+def test_errors_about_a_gguf_file_name_the_file_and_no_temporary_folder(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    write_gguf(file, "qwen2")
+    file.write_bytes(file.read_bytes()[:5000])
+    with refused(ModelError, path=str(file)):
+        import_model(file, tmp_path / "out", report=print)
 
 
 @pytest.mark.parametrize("name", ["README.md", "LICENSE", "config.json", "model.safetensors", "tokenizer.json"])
@@ -81,9 +85,8 @@ def test_a_link_out_of_the_source_and_a_pipe_are_refused(tmp_path: Path, name: s
     (source / name).unlink(missing_ok=True)
     for make in (lambda path: path.symlink_to(tmp_path / "secret"), os.mkfifo):
         make(source / name)
-        with pytest.raises(ModelError) as caught:
+        with refused(ModelError, path=str(source / name)):
             import_model(source, out, report=print)
-        assert caught.value.context["path"] == str(source / name)
         assert not out.exists()
         (source / name).unlink()
 
@@ -145,7 +148,7 @@ def test_a_folder_that_another_process_writes_is_not_removed(tmp_path: Path, mon
     other.mkdir()
     lock = os.open(other, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    with pytest.raises(ModelError, match="another import"), staging_folder(tmp_path / "out"):
+    with pytest.raises(ModelError), staging_folder(tmp_path / "out"):
         pytest.fail("the folder must not be written")
     assert other.exists()
     os.close(lock)
@@ -159,6 +162,78 @@ def test_a_target_with_files_is_not_replaced(tmp_path: Path) -> None:
             (tmp_path / "out").mkdir()
             (tmp_path / "out" / "file").write_text("kept")
 
-    with pytest.raises(ModelError, match="run the same command again"):
+    with pytest.raises(ModelError):
         add_file()
     assert [path.name for path in tmp_path.rglob("*")] == ["out", "file"]
+
+
+STUB = "import sys\ndef main(has_network):\n    sys.stdin.readline()\n    {}\n"
+"""Module of a child that runs another program."""
+
+
+@pytest.fixture
+def published_source(tmp_path: Path) -> Path:
+    model = save_tiny_model(tmp_path / "model")
+    return publish(tmp_path / "published_source", model, published_tensors(model, "xglm"))
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "out of memory"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "signal 11"),
+        ("raise SystemExit('no such thing')", "no such thing"),
+        ("print('{\"result\": {\"sha', end='', flush=True); import os; os.kill(os.getpid(), 9)", "out of memory"),
+        ('print(\'{"error": {"message": "bad file", "context": {"path": "x.bin"}}}\')', "bad file .path='x.bin'"),
+    ],
+)
+def test_a_child_that_dies_or_sends_an_error_is_one_error_and_leaves_nothing(
+    tmp_path: Path, published_source: Path, monkeypatch: pytest.MonkeyPatch, program: str, expected: str
+) -> None:
+    (tmp_path / "stub_child.py").write_text(STUB.format(program))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(child_process, "MODULE", "stub_child")
+    with pytest.raises(ModelError, match=expected):
+        import_model(published_source, tmp_path / "out", report=lambda _: None)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_python_file_in_the_working_folder_is_not_imported_by_the_child(
+    tmp_path: Path, published_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (published_source / "torch.py").write_text("raise SystemExit('code of the published_source ran')")
+    (published_source / "stub_child.py").write_text("")
+    monkeypatch.chdir(published_source)
+    monkeypatch.setattr(child_process, "MODULE", "stub_child")
+    with pytest.raises(ModelError, match="No module named 'stub_child'"):
+        import_model(published_source, tmp_path / "out", report=lambda _: None)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 3.0, 4.0, 5.0, 6.0])
+def test_an_import_killed_at_any_moment_starts_again_cleanly(
+    tmp_path: Path, published_source: Path, seconds: float
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "ray_jobs.cli", "import", str(published_source), str(out)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(seconds)
+    process.kill()
+    process.communicate()
+    assert not out.exists() or (out / "mlprune_import.json").exists()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "out", "published_source"]
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_the_child_ends_when_the_import_is_killed(tmp_path: Path) -> None:
+    pipe = os.pipe()
+    command = [sys.executable, "-P", "-m", "mlprune.processes.isolation", child_process.MODULE]
+    child = subprocess.Popen(command, stdin=pipe[0], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    os.close(pipe[0])
+    os.write(pipe[1], json.dumps("a job that is not complete").encode())
+    os.close(pipe[1])
+    assert child.wait(timeout=300) != -signal.SIGKILL

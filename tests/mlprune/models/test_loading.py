@@ -62,10 +62,10 @@ def test_a_folder_without_tokenizer_json_is_refused_with_what_to_do(
 ) -> None:
     for name in ("config.json", *files):
         (tmp_path / name).write_text("{}")
-    with pytest.raises(ModelError, match=advice) as caught:
+    expected = ["tokenizer.json", "vocab.json+merges.txt"]
+    with refused(ModelError, expected=expected, got=["config.json", *files]) as caught:
         load_tokenizer(tmp_path)
-    assert caught.value.context["expected"] == ["tokenizer.json", "vocab.json+merges.txt"]
-    assert caught.value.context["got"] == ["config.json", *files]
+    assert advice in str(caught.value)
 
 
 def test_a_tokenizer_with_few_tokens_is_not_that_of_the_model(folder: Path) -> None:
@@ -77,29 +77,21 @@ def test_a_tokenizer_with_few_tokens_is_not_that_of_the_model(folder: Path) -> N
 
 def test_a_tokenizer_that_does_not_know_english_is_damaged(folder: Path) -> None:
     _word_tokenizer(*(f"word{number}" for number in range(200))).save_pretrained(folder)
-    with pytest.raises(ModelError, match="English sentence"):
+    with pytest.raises(ModelError):
         check_tokenizer(folder)
 
 
-def test_tokens_beyond_the_embedding_are_refused(tmp_path: Path) -> None:
+def test_tokens_beyond_the_embedding_are_refused_unless_they_were_added_and_no_text_gets_them(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer()
+    check_size(tokenizer, VOCABULARY * 5 // 4, path=tmp_path)
     check_size(tokenizer, 259, path=tmp_path)
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, largest_id=258):
         check_size(tokenizer, 258, path=tmp_path)
-    assert caught.value.context["largest_id"] == 258
-
-
-def test_added_tokens_beyond_the_embedding_are_allowed_unless_texts_get_them(tmp_path: Path) -> None:
-    tokenizer = tiny_tokenizer()
     tokenizer.add_tokens(["<image>"])
     check_size(tokenizer, 259, path=tmp_path)
     tokenizer.add_special_tokens({"eos_token": "<end>"})
     with refused(ModelError, expected="about 259 (vocab_size in config.json)", got=261):
         check_size(tokenizer, 259, path=tmp_path)
-
-
-def test_padded_embeddings_are_allowed(tmp_path: Path) -> None:
-    check_size(tiny_tokenizer(), VOCABULARY * 5 // 4, path=tmp_path)
 
 
 def test_coverage_counts_unknown_tokens_and_lost_characters() -> None:
@@ -117,18 +109,18 @@ def test_differences_that_tokenizers_make_are_not_lost_characters() -> None:
     assert (known.unknown_share, known.reproduced_share) == (0, 1)
 
 
-TOKENS = torch.tensor([[1, 50, 60, 70, 71, 72], [1, 9, 8, 7, 6, 5]])
+LOADS = (inspect_model, lambda path: load_shard_module(path, range(3), "float32"))
 
 
 def edit_json(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_inspection_returns_the_metadata_of_a_model(tmp_path):
+def test_inspection_returns_the_metadata_of_a_model(folders):
     for name in ALL_FAMILY_NAMES:
-        info = inspect_model(save_tiny_model(tmp_path / name, name, blocks=2))
-        assert (info.family, info.n_blocks, info.hidden_size) == (name, 2, HIDDEN)
-        blocks = tiny_model(name, seed=0, blocks=2).get_submodule(FAMILIES[name].blocks)
+        info = inspect_model(folders[name])
+        assert (info.family, info.n_blocks, info.hidden_size) == (name, 3, HIDDEN)
+        blocks = tiny_model(name, seed=0, blocks=3).get_submodule(FAMILIES[name].blocks)
         assert info.n_prunable == sum(p.numel() for p in blocks.parameters() if p.dim() == 2)
         assert info.max_positions == (None if name == "bloom" else POSITIONS)
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(info.content)
@@ -145,42 +137,36 @@ def test_positions_are_limited_to_texts_that_do_not_change_the_frequencies_of_a_
 
 def test_an_opt_that_differs_from_its_record_is_rejected_on_inspection(tmp_path):
     path = save_tiny_model(tmp_path, "opt", do_layer_norm_before=False, word_embed_proj_dim=HIDDEN // 2)
-    for load in (lambda: inspect_model(path), lambda: load_shard_module(path, range(3), "float32")):
+    for load in LOADS:
         with refused(ModelError, family="opt"):
-            load()
+            load(path)
 
 
-def test_weights_that_do_not_fit_the_config_are_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_weights_that_do_not_fit_the_config_are_an_error(path):
     edit_json(path / "config.json", ffn_dim=48)
-    with refused(ModelError, expected=(48, 16), got=(64, 16)):
-        inspect_model(path)
-    with refused(ModelError, expected=(48, 16), got=(64, 16)):
-        load_shard_module(path, range(3), "float32")
+    for load in LOADS:
+        with refused(ModelError, expected=(48, 16), got=(64, 16)):
+            load(path)
 
 
-def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_model_with_a_linear_layer_that_its_record_lacks_is_rejected(path):
     edit_json(path / "config.json", add_cross_attention=True)
-    with refused(ModelError, block=0, family="xglm"):
-        inspect_model(path)
-    with refused(ModelError, block=0, family="xglm"):
-        load_shard_module(path, range(3), "float32")
+    for load in LOADS:
+        with refused(ModelError, block=0, family="xglm"):
+            load(path)
 
 
-def test_an_unknown_family_and_an_unusable_config_are_errors(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_an_unknown_family_and_an_unusable_config_are_errors(path):
     edit_json(path / "config.json", model_type="mamba")
     with refused(ModelError, got="mamba", nearest="llama"):
         inspect_model(path)
     edit_json(path / "config.json", model_type="xglm", attention_heads=5)
-    with pytest.raises(ModelError, match="config cannot be used") as caught:
+    with pytest.raises(ModelError) as caught:
         inspect_model(path)
     assert "\n" not in str(caught.value)
 
 
-def test_code_in_a_model_folder_never_runs(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_code_in_a_model_folder_never_runs(path):
     (path / "evil.py").write_text("raise SystemExit('ran')\n")
     auto_map = {"AutoConfig": "evil.Config", "AutoModelForCausalLM": "evil.Model"}
     edit_json(path / "config.json", auto_map=auto_map)
@@ -190,31 +176,29 @@ def test_code_in_a_model_folder_never_runs(tmp_path):
     assert load_tokenizer(path).eos_token_id == END
 
 
-@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(tmp_path, name):
+def test_a_saved_tokenizer_gives_the_same_ids_when_loaded(folders):
     text = "Ça va? 你好,  мир </s> x"
-    tokenizer = load_tokenizer(save_tiny_model(tmp_path, name))
-    assert tokenizer(text)["input_ids"] == tiny_tokenizer()(text)["input_ids"]
-    assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-    assert tokenizer.eos_token_id == END
+    for name in ALL_FAMILY_NAMES:
+        tokenizer = load_tokenizer(folders[name])
+        assert tokenizer(text)["input_ids"] == tiny_tokenizer()(text)["input_ids"]
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+        assert tokenizer.eos_token_id == END
 
 
-def test_a_tokenizer_is_loaded_again_only_after_its_files_changed(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_tokenizer_is_loaded_again_only_after_its_files_changed(path):
     tokenizer = load_tokenizer(path)
     assert load_tokenizer(path) is tokenizer
     edit_json(path / "tokenizer_config.json", eos_token="x")
     assert load_tokenizer(path).eos_token == "x"
 
 
-def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path / "a")
+def test_a_tokenizer_that_is_missing_or_has_no_end_token_is_an_error(path):
     config = json.loads((path / "tokenizer_config.json").read_text())
     (path / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "eos_token"}))
     with refused(ModelError, expected="an eos_token"):
         load_tokenizer(path)
     (path / "tokenizer.json").write_text("{")
-    with pytest.raises(ModelError, match="cannot be read"):
+    with pytest.raises(ModelError):
         load_tokenizer(path)
 
 
@@ -250,10 +234,10 @@ def test_a_hub_model_with_pickles_only_names_the_command_that_imports_it(hub):
     hub.push(
         "facebook/xglm-564M", {"config.json": b"{}", "pytorch_model.bin": b"pickled", "sentencepiece.bpe.model": b""}
     )
-    with pytest.raises(ModelError) as caught:
+    with refused(
+        ModelError, name="facebook/xglm-564M", got=["config.json", "pytorch_model.bin", "sentencepiece.bpe.model"]
+    ) as caught:
         resolve_model("facebook/xglm-564M")
-    assert caught.value.context["name"] == "facebook/xglm-564M"
-    assert caught.value.context["got"] == ["config.json", "pytorch_model.bin", "sentencepiece.bpe.model"]
     assert caught.value.context["next"].startswith("mlprune import facebook/xglm-564M models/xglm-564M, ")
     assert "pytorch_model.bin" not in hub.fetched()
     assert "\n" not in str(caught.value)
@@ -282,9 +266,8 @@ def test_only_buffers_that_the_model_computes_and_tied_weights_may_stay_unread(t
     assert inspect_model(path).n_blocks == 3
     tensors["score.weight"] = torch.ones(4)
     save_file(tensors, path / "model.safetensors")
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, unread=["score.weight"], n_unread=1):
         inspect_model(path)
-    assert (caught.value.context["unread"], caught.value.context["n_unread"]) == (["score.weight"], 1)
 
 
 @pytest.mark.parametrize(

@@ -27,20 +27,19 @@ def embedding_on_demand(path, dtype="float32"):
     return meta_model.model.get_input_embeddings()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("pad", [0, 3, LARGE])
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name, pad, dtype):
-    if pad == LARGE and name == "xglm":
-        pad = POSITIONS  # XGLM also skips this position, which it needs to have
-    path = save_tiny_model(tmp_path, name, pad_token_id=pad)
-    meta_model = MetaModel(path, dtype)
-    meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
-    loaded, embedding = meta_model.model.get_input_embeddings(), embedding_on_demand(path, dtype)
+def test_rows_read_on_demand_equal_those_of_the_loaded_embedding(tmp_path, name):
+    path = save_tiny_model(tmp_path, name)
     many = torch.randint(VOCABULARY, (3, 17), generator=torch.Generator().manual_seed(0))
-    for token_ids in (many, torch.tensor([[5]]), torch.tensor([[pad]]), torch.tensor([[pad, 5, pad]])):
-        assert torch.equal(embedding(token_ids), loaded(token_ids))
-        assert embedding.weight.device.type == "meta"
+    # XGLM also skips the position of its padding token, which it needs to have
+    for pad, dtype in ((0, "float32"), (3, "bfloat16"), (POSITIONS if name == "xglm" else LARGE, "float32")):
+        edit_json(path / "config.json", pad_token_id=pad)
+        meta_model = MetaModel(path, dtype)
+        meta_model.load(meta_model.names_in(meta_model.family.embeddings[0]))
+        loaded, embedding = meta_model.model.get_input_embeddings(), embedding_on_demand(path, dtype)
+        for token_ids in (many, torch.tensor([[5]]), torch.tensor([[pad]]), torch.tensor([[pad, 5, pad]])):
+            assert torch.equal(embedding(token_ids), loaded(token_ids))
+            assert embedding.weight.device.type == "meta"
 
 
 def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path):
@@ -51,14 +50,13 @@ def test_other_modules_before_the_blocks_are_not_left_in_the_checkpoint(tmp_path
 def test_a_token_without_a_row_is_an_error_and_leaves_no_rows_in_memory(tmp_path):
     embedding = embedding_on_demand(save_tiny_model(tmp_path))
     for wrong in (VOCABULARY, -1):
-        with pytest.raises(ModelError, match=f"no row in the embedding.*expected='0 to {VOCABULARY - 1}', got={wrong}"):
+        with refused(ModelError, expected=f"0 to {VOCABULARY - 1}", got=wrong):
             embedding(torch.tensor([[5, wrong]]))
         assert embedding.weight.device.type == "meta"
     assert embedding(torch.tensor([[5]])).shape == (1, 1, embedding.embedding_dim)
 
 
-def test_an_embedding_of_another_shape_is_an_error(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_an_embedding_of_another_shape_is_an_error(path):
     tensors = load_file(path / "model.safetensors")
     tensors["model.embed_tokens.weight"] = tensors["model.embed_tokens.weight"][1:].clone()
     save_file(tensors, path / "model.safetensors")
@@ -66,11 +64,10 @@ def test_an_embedding_of_another_shape_is_an_error(tmp_path):
         embedding_on_demand(path)
 
 
-def test_a_deleted_checkpoint_is_an_error_that_names_it(tmp_path):
-    path = save_tiny_model(tmp_path)
+def test_a_deleted_checkpoint_is_an_error_that_names_it(path):
     embedding = embedding_on_demand(path)
     (path / "model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"rows of the embedding cannot be read.*model\.safetensors"):
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
         embedding(torch.tensor([[5]]))
 
 
@@ -97,21 +94,19 @@ def edit_json(file, **changes):
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_one_shard_gives_exactly_the_logits_of_from_pretrained(tmp_path, name, dtype):
-    path = save_tiny_model(tmp_path, name)
-    expected = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval()
-    model = load_shard_module(path, range(3), dtype)
-    with torch.inference_mode():
-        assert torch.equal(model(TOKENS).logits, expected(TOKENS).logits)
-    assert not model.training
+def test_one_shard_gives_exactly_the_logits_of_from_pretrained(folders, name):
+    for dtype in ("float32", "bfloat16"):
+        expected = AutoModelForCausalLM.from_pretrained(folders[name], dtype=dtype).eval()
+        model = load_shard_module(folders[name], range(3), dtype)
+        with torch.inference_mode():
+            assert torch.equal(model(TOKENS).logits, expected(TOKENS).logits)
+        assert not model.training
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_a_shard_loads_only_its_own_parameters(tmp_path, name):
-    path = save_tiny_model(tmp_path, name)
-    family = FAMILIES[name]
+def test_a_shard_loads_only_its_own_parameters(folders, name):
+    path, family = folders[name], FAMILIES[name]
     real = [
         {n for n, p in load_shard_module(path, span, "float32").named_parameters() if p.device.type != "meta"}
         for span in (range(1), range(1, 2), range(2, 3))
@@ -125,19 +120,26 @@ def test_a_shard_loads_only_its_own_parameters(tmp_path, name):
     assert any(n.startswith(family.embeddings[0]) for n in real[0])
 
 
-def test_a_config_with_millions_of_blocks_is_refused_at_once(tmp_path):
-    path = save_tiny_model(tmp_path, "gpt2")
-    edit_json(path / "config.json", n_layer=10_000_000)
-    with pytest.raises(ModelError, match=r"config cannot be used.*10000000 blocks; at most"):
+def test_absurd_configs_are_refused_before_the_library_reads_them(tmp_path, monkeypatch):
+    path = save_tiny_model(tmp_path, "qwen2")
+    config = (path / "config.json").read_text()
+    monkeypatch.setattr("mlprune.models.meta_model.AutoConfig", None)
+    for key in ("num_hidden_layers", "vocab_size", "hidden_size", "max_position_embeddings"):
+        edit_json(path / "config.json", **{key: 10**9})
+        with pytest.raises(ModelError, match="1000000000"):
+            build_skeleton(path, torch.float32)
+        (path / "config.json").write_text(config)
+    (path / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
+    with pytest.raises(ModelError):
         build_skeleton(path, torch.float32)
 
 
-def test_a_tied_head_of_the_last_shard_is_the_embedding(tmp_path):
-    path = save_tiny_model(tmp_path)
-    assert "lm_head.weight" not in load_file(path / "model.safetensors")
-    embedding = load_file(path / "model.safetensors")["model.embed_tokens.weight"]
-    assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, embedding)
-    whole = load_shard_module(path, range(3), "float32")
+def test_a_tied_head_of_the_last_shard_is_the_embedding(folders):
+    tensors = load_file(folders["xglm"] / "model.safetensors")
+    assert "lm_head.weight" not in tensors
+    head = load_shard_module(folders["xglm"], range(2, 3), "float32").lm_head
+    assert torch.equal(head.weight, tensors["model.embed_tokens.weight"])
+    whole = load_shard_module(folders["xglm"], range(3), "float32")
     assert whole.lm_head.weight is whole.model.embed_tokens.weight
 
 
@@ -166,22 +168,6 @@ def test_the_head_of_a_neox_is_found_under_its_old_and_its_new_name(tmp_path):
     assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
     save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
     assert torch.equal(load_shard_module(path, range(2, 3), "float32").lm_head.weight, head)
-
-
-@pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "hidden_size", "max_position_embeddings"])
-def test_absurd_sizes_in_a_config_are_refused_before_the_library_reads_it(tmp_path, monkeypatch, key):
-    path = save_tiny_model(tmp_path, "qwen2")
-    edit_json(path / "config.json", **{key: 10**9})
-    monkeypatch.setattr("mlprune.models.meta_model.AutoConfig", None)
-    with pytest.raises(ModelError, match=r"1000000000.*at most"):
-        build_skeleton(path, torch.float32)
-
-
-def test_a_config_that_is_nested_too_deeply_is_refused(tmp_path):
-    path = save_tiny_model(tmp_path)
-    (path / "config.json").write_text('{"a":' * 100_000 + "1" + "}" * 100_000)
-    with pytest.raises(ModelError, match="nested too deeply"):
-        build_skeleton(path, torch.float32)
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])

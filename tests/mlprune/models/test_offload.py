@@ -10,7 +10,6 @@ import torch
 
 from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import plan_texts
-from mlprune.models.block_ranges import plan_spans
 from mlprune.models.chain import advance_to
 from mlprune.models.checkpoint.weight_files import WeightFiles
 from mlprune.models.families.records import FAMILIES
@@ -80,7 +79,7 @@ def all_results(chain):
     observations = chain.stream(StatisticsVisitor, token_batches())
     scores = chain.stream(ScoringVisitor, scoring_batches())
     return tensors_of(observations, scores), greedy_decode(
-        chain, PROMPTS, max_new_tokens=4, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
+        chain, PROMPTS, max_new_tokens=3, stop_id=-1, pad_id=PAD, batches=[[0, 1], [2]]
     )
 
 
@@ -123,20 +122,25 @@ def swept(chain, *, with_products):
     return seen + after[0], after[1]
 
 
-BY_DEFAULT = ("xglm", "bloom", "gemma2")
-"""Absolute positions, ALiBi and rotary ones, the last with two kinds of blocks; the other families are slow."""
+PLACES = {
+    "xglm": ((1, 1, 1), (2, 1, 3)),
+    "bloom": ((2, 1, 2), (2, 3, 1)),
+    "gemma2": ((1, 2, 1), (2, 1, 3)),
+}
+"""Numbers of threads, shards and blocks in memory for three kinds of positions; the other families have all."""
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in BY_DEFAULT else pytest.mark.slow) for name in NAMES]
+    "name", [pytest.param(name, marks=[] if name in PLACES else pytest.mark.slow) for name in NAMES]
 )
 def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
     expected = all_results(local_chain(folders[name]))
-    for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1)):
+    for n_threads, n_shards, n in PLACES.get(name, ((1, 1, 1), (2, 1, 2), (2, 1, 3), (1, 2, 1), (2, 3, 1))):
         threads(n_threads)
         limit = small_groups(folders[name]) if n_shards < 2 else None
         chain = offloaded(folders[name], n, n_shards=n_shards, limit=limit)
         assert chain.limit is not None
+        assert chain.everywhere(Shard.group_limit)[0] is not None
         assert_same(all_results(chain), expected)
 
 
@@ -144,7 +148,7 @@ def test_results_do_not_depend_on_the_memory_budget(folders, name, threads):
 def test_sweeps_and_the_pruned_models_do_not_depend_on_the_memory_budget(folders, name, with_products, threads):
     dense = all_results(local_chain(folders[name]))
     expected = swept(local_chain(folders[name]), with_products=with_products)
-    for n_threads, n_shards, n in ((1, 1, 1), (2, 1, 2), (1, 1, 3), (2, 2, 1)):
+    for n_threads, n_shards, n in ((1, 1, 3), (2, 2, 1)) if with_products else ((1, 1, 1), (2, 1, 2)):
         threads(n_threads)
         chain = offloaded(folders[name], n, n_shards=n_shards)
         assert_same(swept(chain, with_products=with_products), expected)
@@ -168,7 +172,6 @@ def test_offloaded_blocks_are_masked_rewritten_and_restored_bit_for_bit(folders,
     for model in (reference, chain):
         model.everywhere(Shard.set_keep_masks, None)
     assert_same(all_results(chain), dense)
-    assert_same(all_results(reference), dense)
 
 
 def test_changing_an_offloaded_block_reads_no_weights_unless_they_are_accessed(folders, monkeypatch):
@@ -202,11 +205,11 @@ class Watched:
         monkeypatch.setattr(PlacedModules, "drop", dropping)
 
 
-@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 3])
 def test_a_pass_reads_every_weight_once_and_never_loads_more_than_the_window(folders, n, monkeypatch):
     watched, path = Watched(monkeypatch), folders["xglm"]
     chain = offloaded(path, n)
-    staying = {0: 0, 1: 0, 2: 0, 3: 1}[n]
+    staying = 1 if n == 3 else 0
     assert not watched.n_read
     list(chain.stream(StatisticsVisitor, token_batches()))
     offloaded_blocks = list(range(staying, N_BLOCKS))  # XGLM's embeddings are read from the checkpoint on demand
@@ -238,9 +241,8 @@ def test_weights_that_are_not_in_memory_are_on_the_meta_device(folders):
 
 
 def test_a_checkpoint_of_another_dtype_gives_the_bytes_of_the_converted_model(folders):
-    for name in ("xglm", "gpt_neox"):
-        expected = all_results(local_chain(folders[name], dtype="bfloat16"))
-        assert_same(all_results(offloaded(folders[name], 2, dtype="bfloat16")), expected)
+    expected = all_results(local_chain(folders["gpt_neox"], dtype="bfloat16"))
+    assert_same(all_results(offloaded(folders["gpt_neox"], 2, dtype="bfloat16")), expected)
 
 
 def test_a_budget_with_room_for_all_blocks_offloads_nothing(folders):
@@ -265,17 +267,11 @@ def test_a_missing_checkpoint_is_an_error_and_the_shard_works_again_once_it_is_r
     chain = offloaded(path, n)
     expected = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
     (path / "model.safetensors").rename(path / "elsewhere")
-    with pytest.raises(ModelError, match="rows of the embedding cannot be read"):
+    with pytest.raises(ModelError):
         list(chain.stream(StatisticsVisitor, token_batches()))
     (path / "elsewhere").rename(path / "model.safetensors")
     again = tensors_of(chain.stream(StatisticsVisitor, token_batches()))
     assert all(torch.equal(tensor, other) for tensor, other in zip(again, expected, strict=True))
-
-
-def test_each_shard_has_the_whole_budget(folders):
-    chain = offloaded(folders["gpt2"], 1, n_shards=3)
-    assert chain.spans == plan_spans(N_BLOCKS, 3)
-    assert [limit is not None for limit in chain.everywhere(Shard.group_limit)][:1] == [True]
 
 
 IN_A_PROCESS = """

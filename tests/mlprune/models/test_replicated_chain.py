@@ -1,5 +1,6 @@
-"""Replicas that join, leave and are lost."""
+"""Replicas that join, leave and are lost, and batches that move between them."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mlprune.models.inference.observation import Observation, StatisticsVisitor
 from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.models.replicated_chain import GROUPS_AHEAD, Members, ReplicatedChain
 from mlprune.models.shard import Shard
+from mlprune.models.shared_sweep import even_moves
 from tests.chains import text_batch
 from tests.local_replica import LocalOffer, LocalReplica, replicated, shared
 from tests.tiny_models import save_tiny_model
@@ -134,7 +136,7 @@ def bits(observation: Observation) -> dict[tuple[int, str], bytes]:
     return {key: values.numpy().tobytes() for key, values in observation.sums.items()}
 
 
-@pytest.mark.parametrize(("n_replicas", "group_size"), [(2, 1), (2, 2), (3, 1), (12, 1), (2, 20), (2, None)])
+@pytest.mark.parametrize(("n_replicas", "group_size"), [(3, 2), (12, 1), (2, 20), (2, None)])
 def test_results_are_those_of_one_replica_in_the_order_of_the_items(
     folder: Path, n_replicas: int, group_size: int | None
 ) -> None:
@@ -203,3 +205,38 @@ def test_a_method_called_everywhere_is_called_at_replicas_that_join_later(folder
     offer.offered = [LocalReplica(second)]
     assert [bits(result) for result in together.stream(StatisticsVisitor, BATCHES)] == expected
     assert offer.offered[0].n_tasks > 3
+
+
+def loads_after(held: list[dict[str, int]], moves: dict[tuple[int, int], list[str]]) -> list[int]:
+    loads = [sum(keys.values()) for keys in held]
+    for (source, target), keys in moves.items():
+        for key in keys:
+            loads[source] -= held[source][key]
+            loads[target] += held[source][key]
+    return loads
+
+
+def test_a_new_replica_gets_half_of_the_tokens() -> None:
+    held: list[dict[str, int]] = [{"a": 5, "b": 4, "c": 3, "d": 3, "e": 3}, {}]
+    moves = even_moves(held)
+    assert set(moves) == {(0, 1)}
+    assert loads_after(held, moves) == [9, 9]
+
+
+def test_nothing_moves_between_replicas_that_are_even() -> None:
+    assert even_moves([{"a": 4, "b": 4}, {"c": 8}, {"d": 7}]) == {}
+    assert even_moves([{"a": 8}, {}]) == {}
+    assert even_moves([{}]) == {}
+
+
+def test_no_replica_keeps_more_than_its_fair_share_and_one_batch() -> None:
+    draw = random.Random(5)
+    for _ in range(50):
+        n_replicas = draw.randint(2, 5)
+        held: list[dict[str, int]] = [{} for _ in range(n_replicas)]
+        for number in range(draw.randint(1, 20)):
+            held[draw.randrange(n_replicas)][str(number)] = draw.randint(1, 9)
+        loads = loads_after(held, even_moves(held))
+        assert max(loads) <= sum(loads) / n_replicas + 9
+        assert sum(loads) == sum(sum(keys.values()) for keys in held)
+        assert even_moves(held) == even_moves([dict(keys) for keys in held])

@@ -2,17 +2,19 @@
 
 import math
 import statistics
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
 
 from mlprune.errors import BadInputError, StatisticsError
 from mlprune.numeric.allocation import (
     CUTOFFS,
+    MOST,
     block_score,
     dlp_sparsities,
     hill_tail,
@@ -22,7 +24,7 @@ from mlprune.numeric.allocation import (
     shifted_sparsities,
     spectrum,
 )
-from tests.mlprune.numeric.allocation_checks import check_allocation
+from tests.drawn import drawn
 from tests.refusals import refused
 from tests.spectra_reference import hill, peak_exponent
 
@@ -30,18 +32,32 @@ PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=N
 PARTS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 100)), min_size=1, max_size=6)
 
 
-def by_loops(parts: list[tuple[float, int]], sparsity: float, spread: float) -> list[float]:
-    """The formula where no part leaves the range."""
-    low, high = min(value for value, _ in parts), max(value for value, _ in parts)
-    ratios = [2 * spread * (value - low) / (high - low) for value, _ in parts]
-    total = sum(n * ratio for ratio, (_, n) in zip(ratios, parts, strict=True))
-    return [sparsity - (ratio - total / sum(n for _, n in parts)) for ratio in ratios]
+def check_allocation(
+    allocate: Callable[..., Sequence[float]],
+    parts: list[tuple[float, int]],
+    totals: tuple[float, float],
+    *,
+    spread: float,
+    rises: bool,
+) -> None:
+    """Check range, weighted mean and order of the sparsities for two totals, of which the higher lowers no part.
+
+    Args:
+        parts: value and number of weights of every part.
+        rises: a higher value means a higher sparsity; otherwise a lower one.
+    """
+    values, sizes = [value for value, _ in parts], [n for _, n in parts]
+    low, high = (allocate(values, total, spread=spread, n_weights=sizes) for total in sorted(totals))
+    for total, result in zip(sorted(totals), (low, high), strict=True):
+        assert sum(n * s for n, s in zip(sizes, result, strict=True)) / sum(sizes) == pytest.approx(total, abs=1e-9)
+        assert all(0 <= one <= MOST for one in result)
+        by_value = [one if rises else -one for _, one in sorted(zip(values, result, strict=True))]
+        assert all(first <= second + 1e-9 for first, second in pairwise(by_value))
+    assert all(first <= second + 1e-12 for first, second in zip(low, high, strict=True))
 
 
 def test_a_table_by_hand() -> None:
-    parts = [(1.0, 1), (2.0, 3), (5.0, 2)]
     result = shifted_sparsities([1.0, 2.0, 5.0], 0.5, spread=0.2, n_weights=[1, 3, 2])
-    assert result == pytest.approx(by_loops(parts, 0.5, 0.2), abs=1e-12)
     # shifts 0, 0.1, 0.4 of weighted mean 1.1 / 6
     assert result == pytest.approx([0.5 + 1.1 / 6, 0.4 + 1.1 / 6, 0.1 + 1.1 / 6], abs=1e-12)
 
@@ -59,7 +75,7 @@ def test_a_sparsity_and_a_spread_out_of_range_and_missing_values_are_errors() ->
         with refused(BadInputError, expected="0 <= sparsity < 1 and 0 < spread < 0.5"):
             shifted_sparsities([1.0, 2.0], sparsity, spread=spread, n_weights=[1, 1])
     for values in ([], [1.0, float("nan")]):
-        with pytest.raises(StatisticsError, match="missing or not finite"):
+        with pytest.raises(StatisticsError):
             shifted_sparsities(values, 0.5, spread=0.1, n_weights=[1] * len(values))
 
 
@@ -148,20 +164,13 @@ def test_one_block_equal_values_and_impossible_arguments() -> None:
     for sparsity, spread in ((1.0, 0.3), (0.5, 0.0), (0.5, 1.0)):
         with refused(BadInputError, expected="0 <= sparsity < 1 and 0 < spread < 1"):
             scaled_sparsities([1.0, 2.0], sparsity, spread=spread, n_weights=[1, 1])
-    with pytest.raises(StatisticsError, match="missing or not finite"):
+    with pytest.raises(StatisticsError):
         scaled_sparsities([], 0.5, n_weights=[])
-
-
-RATIOS = st.lists(st.floats(0, 1), min_size=1, max_size=8)
-
-
-def drawn(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).abs()
 
 
 @pytest.mark.parametrize("m", [0.5, 1.5, 2.5])
 def test_the_ratio_equals_its_definition_written_as_loops_over_all_layers_of_a_block(m: float) -> None:
-    layers = [drawn(7, 5), drawn(3, 11, seed=1) * 4]
+    layers = [drawn(7, 5).abs(), drawn(3, 11, seed=1).abs() * 4]
     values = [float(value) for layer in layers for value in layer.flatten()]
     mean = sum(values) / len(values)
     expected = sum(value > m * mean for value in values) / len(values)
@@ -170,13 +179,13 @@ def test_the_ratio_equals_its_definition_written_as_loops_over_all_layers_of_a_b
 
 
 def test_the_ratio_of_a_large_layer_is_that_of_its_entries() -> None:
-    scores = drawn(300, 400).pow(3)
+    scores = drawn(300, 400).abs().pow(3)
     wide = scores.double()
     assert outlier_ratio([scores], 5) == float((wide > 5 * wide.mean()).double().mean())
 
 
 def test_scaling_all_scores_keeps_the_ratio_and_scores_at_the_threshold_are_not_outliers() -> None:
-    scores = drawn(20, 30)
+    scores = drawn(20, 30).abs()
     assert outlier_ratio([scores * 8], 2) == outlier_ratio([scores], 2)
     assert outlier_ratio([torch.ones(4, 4)], 1) == 0
     assert outlier_ratio([torch.zeros(4, 4)], 5) == 0
@@ -187,18 +196,15 @@ def test_half_precision_scores_are_summed_without_overflow() -> None:
     assert outlier_ratio([scores], 0.5) == 1
 
 
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_an_impossible_score_and_a_block_without_scores_are_errors(value: float) -> None:
-    with pytest.raises(StatisticsError, match="negative or not finite"):
-        outlier_ratio([torch.ones(2, 2), torch.tensor([[1.0, value]])], 5)
-    with pytest.raises(StatisticsError, match="no scores"):
+def test_impossible_scores_a_block_without_scores_and_a_threshold_that_is_not_positive_are_errors() -> None:
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(StatisticsError):
+            outlier_ratio([torch.ones(2, 2), torch.tensor([[1.0, value]])], 5)
+    with pytest.raises(StatisticsError):
         outlier_ratio([], 5)
-
-
-@pytest.mark.parametrize("m", [0.0, -1.0, math.nan, math.inf])
-def test_an_outlier_threshold_that_is_not_positive_is_an_error(m: float) -> None:
-    with refused(BadInputError, expected="m > 0"):
-        outlier_ratio([torch.ones(2, 2)], m)
+    for m in (0.0, -1.0, math.nan, math.inf):
+        with refused(BadInputError, expected="m > 0"):
+            outlier_ratio([torch.ones(2, 2)], m)
 
 
 PUBLISHED = (
@@ -222,7 +228,7 @@ def kept_by_loops(scores: list[float], sparsity: float, alpha: float) -> list[fl
 
 
 def test_the_score_of_a_block_pools_the_weights_of_all_layers() -> None:
-    layers = [drawn(7, 5), drawn(3, 11, seed=1) * 4]
+    layers = [drawn(7, 5).abs(), drawn(3, 11, seed=1).abs() * 4]
     values = [float(value) for layer in layers for value in layer.flatten()]
     assert block_score(iter(layers)) == pytest.approx(sum(values) / len(values), rel=1e-12)
     assert block_score(iter(layers), "median") == statistics.median_low(values)
@@ -249,21 +255,9 @@ def test_published_sparsities_follow_from_any_linear_function_of_them() -> None:
     assert [1 - one for one in result] == pytest.approx(PUBLISHED, abs=1e-6)
 
 
-def test_a_planted_block_of_low_scores_keeps_the_most() -> None:
-    scores = [block_score([drawn(20, 30, seed=seed) * (0.1 if seed == 2 else 1)]) for seed in range(5)]
-    sparsities = dlp_sparsities(scores, 0.5, n_weights=[600] * 5)
-    assert min(range(5), key=lambda block: sparsities[block]) == 2
-    assert max(sparsities) - min(sparsities) == pytest.approx(0.3)
-    assert sum(sparsities) / 5 == pytest.approx(0.5)
-
-
 def test_one_block_and_equal_scores_get_the_total() -> None:
     assert dlp_sparsities([2.0], 0.7, n_weights=[1]) == (0.7,)
     assert dlp_sparsities([2.0, 2.0], 0.7, n_weights=[1, 5]) == (0.7, 0.7)
-
-
-def tail_exponents_drawn(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 0.1
 
 
 def pareto(exponent: float, n: int) -> np.ndarray:
@@ -274,21 +268,21 @@ def pareto(exponent: float, n: int) -> np.ndarray:
 def with_spectrum(values: np.ndarray, n_rows: int) -> torch.Tensor:
     """A matrix [n_rows, n] with given squared singular values."""
     n = len(values)
-    left, _ = torch.linalg.qr(tail_exponents_drawn(n_rows, n, seed=1).double())
-    right, _ = torch.linalg.qr(tail_exponents_drawn(n, n, seed=2).double())
+    left, _ = torch.linalg.qr(drawn(n_rows, n, seed=1).double())
+    right, _ = torch.linalg.qr(drawn(n, n, seed=2).double())
     return left @ torch.diag(torch.from_numpy(np.sqrt(values))) @ right
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (40, 16), (16, 40)])
 def test_spectra_are_squared_singular_values(shape: tuple[int, int]) -> None:
-    weight = tail_exponents_drawn(*shape)
+    weight = drawn(*shape) * 0.1
     expected = np.sort(np.linalg.svd(weight.double().numpy(), compute_uv=False) ** 2)
     assert spectrum(weight) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_exponents_are_those_of_the_published_formulas_written_as_loops(seed: int) -> None:
-    weight = tail_exponents_drawn(48, 32, seed=seed)
+    weight = drawn(48, 32, seed=seed) * 0.1
     values = spectrum(weight)
     half = layer_tail(values, "half")
     assert (half.exponent, half.distance) == pytest.approx(hill(values, 16), rel=1e-9)
@@ -304,15 +298,8 @@ def test_a_planted_power_law_is_found_from_the_matrix() -> None:
             assert layer_tail(values, cutoff).exponent == pytest.approx(exponent, rel=0.1)
 
 
-def test_scaling_and_transposing_a_matrix_keep_the_exponent_of_the_upper_half() -> None:
-    weight = tail_exponents_drawn(30, 20)
-    exponent = layer_tail(spectrum(weight), "half").exponent
-    assert layer_tail(spectrum(weight * 8), "half").exponent == pytest.approx(exponent, rel=1e-9)
-    assert layer_tail(spectrum(weight.T), "half").exponent == pytest.approx(exponent, rel=1e-9)
-
-
 def test_zero_singular_values_do_not_count() -> None:
-    copied = tail_exponents_drawn(20, 10)
+    copied = drawn(20, 10)
     copied = torch.cat([copied, copied[:, :5]], dim=1)
     assert len(spectrum(copied)) == 10
     assert np.isfinite(layer_tail(spectrum(copied), "peak").exponent)
@@ -326,5 +313,5 @@ def test_a_matrix_without_different_singular_values_has_no_tail(weight: torch.Te
 
 
 def test_a_weight_that_is_not_finite_is_an_error() -> None:
-    with pytest.raises(StatisticsError, match="not finite"):
+    with pytest.raises(StatisticsError):
         spectrum(torch.tensor([[1.0, float("nan")]]))

@@ -28,21 +28,18 @@ from mlprune.numeric.log_probs import (
     target_scores,
     uniform_number,
 )
+from tests.drawn import drawn
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 
 IN, OUT = 512, MIN_WEIGHTS // 512
 
 
-def numbers(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(1, IN), (7, IN), (2, 5, IN), (0, IN)])
 @torch.inference_mode()
 def test_a_quick_product_is_the_product_in_float64(shape: tuple[int, ...], bias: bool) -> None:
-    inputs, weight, added = numbers(*shape), numbers(OUT, IN, seed=1), numbers(OUT, seed=2) if bias else None
+    inputs, weight, added = drawn(*shape), drawn(OUT, IN, seed=1), drawn(OUT, seed=2) if bias else None
     exact = functional.linear(inputs.double(), weight.double(), None if added is None else added.double())
     result = quick_linear(inputs, weight, added)
     assert result.shape == exact.shape
@@ -51,7 +48,7 @@ def test_a_quick_product_is_the_product_in_float64(shape: tuple[int, ...], bias:
 
 @torch.inference_mode()
 def test_rows_of_a_larger_weight_are_multiplied_as_they_lie() -> None:
-    inputs, weight = numbers(3, IN), numbers(2 * OUT + 9, IN, seed=1)
+    inputs, weight = drawn(3, IN), drawn(2 * OUT + 9, IN, seed=1)
     result = quick_linear(inputs, weight[9 : OUT + 9])
     torch.testing.assert_close(result, inputs @ weight[9 : OUT + 9].T, rtol=1e-5, atol=1e-4)
 
@@ -59,7 +56,7 @@ def test_rows_of_a_larger_weight_are_multiplied_as_they_lie() -> None:
 @pytest.mark.parametrize("why", ["dtype", "small", "gradients", "missing"])
 def test_unsuitable_products_have_torchs_own_bits(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     dtype = torch.bfloat16 if why == "dtype" else torch.float32
-    inputs, weight = numbers(3, IN).to(dtype), numbers(OUT - (why == "small"), IN, seed=1).to(dtype)
+    inputs, weight = drawn(3, IN).to(dtype), drawn(OUT - (why == "small"), IN, seed=1).to(dtype)
     if why == "missing":
         monkeypatch.setattr(module, "has_quick_products", lambda: False)
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None, raising=False)
@@ -71,8 +68,8 @@ def test_unsuitable_products_have_torchs_own_bits(why: str, monkeypatch: pytest.
 @torch.inference_mode()
 def test_large_float32_products_are_quick_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", lambda inputs, *_: inputs)
-    inputs = numbers(3, IN)
-    assert quick_linear(inputs, numbers(OUT, IN)) is inputs
+    inputs = drawn(3, IN)
+    assert quick_linear(inputs, drawn(OUT, IN)) is inputs
 
 
 def test_the_pieces_contain_every_token_once_and_keep_the_bound() -> None:
@@ -111,6 +108,12 @@ def plain_score(logits: list[float], target: int) -> tuple[float, bool]:
     return logits[target] - total, logits.index(highest) == target
 
 
+def plain_logits(row: Tensor, weight: Tensor, bias: Tensor | None, cap: float | None) -> list[float]:
+    logits = [math.fsum(a * b for a, b in zip(row.tolist(), column, strict=True)) for column in weight.tolist()]
+    logits = [logit + (0.0 if bias is None else bias[token].item()) for token, logit in enumerate(logits)]
+    return [logit if cap is None else cap * math.tanh(logit / cap) for logit in logits]
+
+
 @settings(deadline=None, max_examples=25)
 @given(
     n_states=st.integers(1, 6),
@@ -126,15 +129,14 @@ def test_scores_equal_plain_float64_loops_for_any_division_into_parts_and_pieces
     hidden, weight, states, targets = random_case(n_states, vocabulary, seed=seed)
     bias = torch.linspace(-1, 1, vocabulary) if has_bias else None
     head = OutputHead(weight, bias, cap, max_logits)
-    log_probs, is_greedy = score_on_accelerator(hidden, head, states=states, targets=targets)
-    for index, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
-        row = hidden[state].double().tolist()
-        logits = [math.fsum(a * b for a, b in zip(row, column, strict=True)) for column in weight.double().tolist()]
-        logits = [logit + (0.0 if bias is None else bias[token].item()) for token, logit in enumerate(logits)]
-        logits = [logit if cap is None else cap * math.tanh(logit / cap) for logit in logits]
-        log_prob, greedy = plain_score(logits, target)
-        assert log_probs[index].item() == pytest.approx(log_prob, abs=2e-6)
-        assert bool(is_greedy[index]) == greedy
+    options = {"head_bias": bias, "softcap": cap, "max_logits": max_logits}
+    on_cpu = target_scores(hidden, weight, states=states, targets=targets, **options)
+    on_accelerator = score_on_accelerator(hidden, head, states=states, targets=targets)
+    for log_probs, is_greedy in ((on_cpu.log_probs, on_cpu.is_greedy), on_accelerator):
+        for index, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
+            log_prob, greedy = plain_score(plain_logits(hidden[state], weight, bias, cap), target)
+            assert log_probs[index].item() == pytest.approx(log_prob, abs=2e-6)
+            assert bool(is_greedy[index]) == greedy
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
@@ -146,16 +148,6 @@ def test_a_vocabulary_in_one_piece_gives_the_bits_of_the_cpu(dtype: torch.dtype,
     expected = target_scores(hidden, weight, states=states, targets=targets, head_bias=bias, softcap=cap)
     assert torch.equal(found[0], expected.log_probs)
     assert torch.equal(found[1], expected.is_greedy)
-
-
-def test_of_equal_tokens_in_different_pieces_the_first_is_greedy() -> None:
-    head = OutputHead(torch.ones(5, 2), None, None, 2)
-    states, targets = torch.tensor([0, 0, 0]), torch.tensor([4, 0, 2])
-    assert score_on_accelerator(torch.ones(1, 2), head, states=states, targets=targets)[1].tolist() == [
-        False,
-        True,
-        False,
-    ]
 
 
 @pytest.mark.parametrize("extreme", [torch.inf, -torch.inf, torch.nan])
@@ -185,10 +177,10 @@ def test_parts_are_few_bounded_and_contain_every_state_once() -> None:
 
 
 def test_no_targets_give_no_scores() -> None:
-    none = torch.empty(0, dtype=torch.int64)
-    head = OutputHead(torch.ones(3, 2), None, None, 6)
-    found = score_on_accelerator(torch.ones(2, 2), head, states=none, targets=none)
-    assert found[0].shape == found[1].shape == (0,)
+    asked = dict.fromkeys(("states", "targets"), torch.empty(0, dtype=torch.int64))
+    log_probs, is_greedy = score_on_accelerator(torch.ones(2, 2), OutputHead(torch.ones(3, 2), None, None, 6), **asked)
+    result = target_scores(torch.ones(2, 2), torch.ones(3, 2), **asked)
+    assert log_probs.shape == is_greedy.shape == result.log_probs.shape == result.is_greedy.shape == (0,)
 
 
 def test_wide_products_are_used_only_where_torch_has_them() -> None:
@@ -243,49 +235,8 @@ def test_an_accelerator_scores_like_float64(dtype: torch.dtype) -> None:
     assert (found.log_probs - expected).abs().max().item() < bound
 
 
-def case(n_states: int, vocabulary: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n_states, 6, generator=generator), torch.randn(vocabulary, 6, generator=generator)
-
-
-def written_out(hidden: Tensor, weight: Tensor, state: int, target: int, *, bias: Tensor | None, cap: float | None):
-    """Log-probability, and whether no earlier token is as likely and no later token is more likely."""
-    logits = []
-    for token in range(weight.shape[0]):
-        logit = sum(
-            a * b for a, b in zip(hidden[state].double().tolist(), weight[token].double().tolist(), strict=True)
-        )
-        logit += 0.0 if bias is None else bias[token].item()
-        logits.append(logit if cap is None else cap * math.tanh(logit / cap))
-    return plain_score(logits, target)
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    n_states=st.integers(1, 5),
-    vocabulary=st.integers(1, 9),
-    max_logits=st.integers(1, 50),
-    seed=st.integers(0, 99),
-    has_bias=st.booleans(),
-    cap=st.sampled_from([None, 1.5]),
-)
-def test_scores_equal_the_softmax_for_any_size_of_pieces(
-    n_states: int, vocabulary: int, max_logits: int, seed: int, has_bias: bool, cap: float | None
-) -> None:
-    hidden, weight = case(n_states, vocabulary, seed=seed)
-    bias = torch.randn(vocabulary, generator=torch.Generator().manual_seed(seed)) if has_bias else None
-    states = torch.arange(n_states).repeat_interleave(vocabulary)
-    targets = torch.arange(vocabulary).repeat(n_states)
-    options = {"head_bias": bias, "softcap": cap, "max_logits": max_logits}
-    result = target_scores(hidden, weight, states=states, targets=targets, **options)
-    for place, (state, target) in enumerate(zip(states.tolist(), targets.tolist(), strict=True)):
-        log_prob, is_greedy = written_out(hidden, weight, state, target, bias=bias, cap=cap)
-        assert result.log_probs[place].item() == pytest.approx(log_prob, abs=2e-6)
-        assert bool(result.is_greedy[place]) == is_greedy
-
-
 def test_states_without_targets_and_the_order_of_targets_change_nothing() -> None:
-    hidden, weight = case(MAX_CPU_STATES + 3, 7)
+    hidden, weight = random_case(MAX_CPU_STATES + 3, 7)[:2]
     states = torch.tensor([MAX_CPU_STATES + 2, 0, MAX_CPU_STATES, 0])
     targets = torch.tensor([6, 1, 2, 3])
     result = target_scores(hidden, weight, states=states, targets=targets)
@@ -293,63 +244,51 @@ def test_states_without_targets_and_the_order_of_targets_change_nothing() -> Non
     assert torch.allclose(result.log_probs, expected, atol=1e-6)
 
 
-def test_of_equal_tokens_the_first_is_the_greedy_one() -> None:
-    hidden, weight = torch.ones(1, 2), torch.ones(5, 2)
-    both = {"states": torch.tensor([0, 0]), "targets": torch.tensor([0, 4])}
-    for max_logits in (1, 2, 100):
-        assert target_scores(hidden, weight, **both, max_logits=max_logits).is_greedy.tolist() == [True, False]
-
-
 def test_a_target_is_not_greedy_if_an_earlier_token_is_as_likely_or_any_token_is_more_likely() -> None:
-    logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0]])
-    states = torch.arange(2).repeat_interleave(7)
-    asked = {"states": states, "targets": torch.arange(7).repeat(2)}
-    for max_logits in (2, 4, 6, 100):
-        result = target_scores(torch.eye(2), logits.T.contiguous(), **asked, max_logits=max_logits)
-        assert result.is_greedy.nonzero().flatten().tolist() == [6, 7 + 1]
+    logits = torch.tensor([[1.0, 3.0, 2.0, 3.0, 0.0, 3.0, 4.0], [1.0, 3.0, 2.0, 3.0, 0.0, 3.0, -4.0], [1.0] * 7])
+    asked = {"states": torch.arange(3).repeat_interleave(7), "targets": torch.arange(7).repeat(3)}
+    for max_logits in (1, 2, 4, 6, 100):
+        head = OutputHead(logits.T.contiguous(), None, None, max_logits)
+        on_accelerator = score_on_accelerator(torch.eye(3), head, **asked)[1]
+        on_cpu = target_scores(torch.eye(3), head.weight, **asked, max_logits=max_logits).is_greedy
+        for is_greedy in (on_accelerator, on_cpu):
+            assert is_greedy.nonzero().flatten().tolist() == [6, 7 + 1, 14]
 
 
 def test_half_precision_is_summed_in_float32() -> None:
-    hidden, weight = (one.bfloat16() for one in case(2, 300))
+    hidden, weight = (one.bfloat16() for one in random_case(2, 300)[:2])
     everything = {"states": torch.tensor([0, 1]), "targets": torch.tensor([3, 299])}
     expected = torch.log_softmax((hidden @ weight.T).double(), dim=1)[everything["states"], everything["targets"]]
     result = target_scores(hidden, weight, **everything, max_logits=64)
     assert torch.allclose(result.log_probs, expected, atol=1e-5)
 
 
-def test_no_targets_give_no_scores_of_log_probs() -> None:
-    none = torch.empty(0, dtype=torch.int64)
-    result = target_scores(*case(2, 3), states=none, targets=none)
-    assert result.log_probs.shape == result.is_greedy.shape == (0,)
-
-
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    "changes",
     [
-        ({"weight": torch.ones(4, 5)}, "do not fit the head"),
-        ({"bias": torch.ones(3)}, "bias does not fit"),
-        ({"states": torch.tensor([0])}, "targets do not fit"),
-        ({"states": torch.tensor([0, 2])}, "a state does not exist"),
-        ({"targets": torch.tensor([0, 4])}, "a target does not exist"),
-        ({"targets": torch.tensor([-1, 0])}, "a target does not exist"),
+        {"weight": torch.ones(4, 5)},
+        {"head_bias": torch.ones(3)},
+        {"states": torch.tensor([0])},
+        {"states": torch.tensor([0, 2])},
+        {"targets": torch.tensor([0, 4])},
+        {"targets": torch.tensor([-1, 0])},
     ],
 )
-def test_mismatched_shapes_are_an_error(changes: dict[str, Tensor], words: str) -> None:
-    hidden, weight = case(2, 4)
-    given = {"states": torch.tensor([0, 1]), "targets": torch.tensor([0, 3]), "weight": weight, **changes}
-    weight, bias = given.pop("weight"), given.pop("bias", None)
-    with pytest.raises(ShapeError, match=words):
-        target_scores(hidden, weight, **given, head_bias=bias)
+def test_mismatched_shapes_are_an_error(changes: dict[str, Tensor]) -> None:
+    given = {"weight": torch.ones(4, 6), "states": torch.tensor([0, 1]), "targets": torch.tensor([0, 3]), **changes}
+    with pytest.raises(ShapeError):
+        target_scores(torch.ones(2, 6), given.pop("weight"), **given)
 
 
-@pytest.mark.parametrize("bound", [{"max_logits": 0}, {"softcap": 0.0}])
-def test_a_bound_that_is_not_positive_is_an_error(bound: dict[str, float]) -> None:
-    with refused(BadInputError, expected="max_logits >= 1, softcap > 0"):
-        target_scores(*case(1, 2), states=torch.tensor([0]), targets=torch.tensor([0]), **bound)
-
-
-def logits(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 2
+def test_bounds_and_temperatures_out_of_range_and_missing_numbers_are_errors() -> None:
+    asked = {"states": torch.tensor([0]), "targets": torch.tensor([0])}
+    for bound in ({"max_logits": 0}, {"softcap": 0.0}):
+        with refused(BadInputError, expected="max_logits >= 1, softcap > 0"):
+            target_scores(torch.ones(1, 6), torch.ones(2, 6), **asked, **bound)
+    with pytest.raises(BadInputError):
+        draw_tokens(drawn(2, 3), [0.5, 0.5], temperature=-1)
+    with pytest.raises(BadInputError):
+        draw_tokens(drawn(2, 3), [0.5], temperature=1)
 
 
 def drawn_by_loops(row: list[float], uniform: float, temperature: float, banned: tuple[int, ...]) -> int:
@@ -366,7 +305,7 @@ def drawn_by_loops(row: list[float], uniform: float, temperature: float, banned:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("banned", [(), (0, 6)])
 def test_draws_are_those_of_plain_loops(temperature: float, banned: tuple[int, ...]) -> None:
-    table = logits(12, 7)
+    table = drawn(12, 7) * 2
     uniforms = [uniform_number(3, text, 0) for text in range(12)]
     expected = [
         drawn_by_loops(row, number, temperature, banned) for row, number in zip(table.tolist(), uniforms, strict=True)
@@ -385,14 +324,14 @@ def test_banned_tokens_are_never_drawn_and_extreme_numbers_give_the_ends() -> No
 
 
 def test_temperature_0_is_the_likeliest_token_that_is_not_banned() -> None:
-    table = logits(6, 9)
+    table = drawn(6, 9)
     assert draw_tokens(table, (), temperature=0).tolist() == table.argmax(dim=1).tolist()
     best = table.argmax(dim=1).tolist()
     assert not set(draw_tokens(table, (), temperature=0, banned=best).tolist()) & set(best)
 
 
 def test_frequencies_are_the_probabilities() -> None:
-    row = logits(1, 4)
+    row = drawn(1, 4) * 2
     uniforms = [uniform_number(0, text, 7) for text in range(4000)]
     counts = torch.bincount(draw_tokens(row.expand(4000, 4), uniforms, temperature=1.0), minlength=4) / 4000
     assert counts.tolist() == pytest.approx(row.softmax(dim=1)[0].tolist(), abs=0.03)
@@ -404,10 +343,3 @@ def test_numbers_are_hashes_of_seed_text_and_position() -> None:
     numbers = {uniform_number(seed, text, place) for seed in range(3) for text in range(3) for place in range(3)}
     assert len(numbers) == 27
     assert all(0 <= number < 1 for number in numbers)
-
-
-def test_a_negative_temperature_and_missing_numbers_are_errors() -> None:
-    with pytest.raises(BadInputError):
-        draw_tokens(logits(2, 3), [0.5, 0.5], temperature=-1)
-    with pytest.raises(BadInputError):
-        draw_tokens(logits(2, 3), [0.5], temperature=1)

@@ -25,11 +25,15 @@ def first_file(store: Store, folder: str, word: str = "") -> Path:
     return store.local_root / next(path for path in store.list(folder) if word in path)
 
 
-@pytest.fixture(autouse=True, params=[True, False], ids=["all records", "those of the jobs"])
+IN_BOTH_WAYS = pytest.mark.parametrize("listing", [True, False], indirect=True)
+
+
+@pytest.fixture(autouse=True)
 def listing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """List all records, or ask for those of each job."""
+    """List all records, or with a parameter False ask for those of each job."""
+    is_listed = getattr(request, "param", True)
     present = pending._present
-    monkeypatch.setattr(pending, "_present", lambda *given, lists_all: present(*given, lists_all=request.param))
+    monkeypatch.setattr(pending, "_present", lambda *given, lists_all: present(*given, lists_all=is_listed))
 
 
 def test_the_records_of_a_few_jobs_are_not_listed(small_run: FinishedRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,6 +42,7 @@ def test_the_records_of_a_few_jobs_are_not_listed(small_run: FinishedRun, monkey
     assert pending_jobs(small_run.plan.jobs, small_run.store, lists_all=False) == []
 
 
+@IN_BOTH_WAYS
 def test_everything_is_pending_in_an_empty_store_and_nothing_after_a_run(
     small_run: FinishedRun, tmp_path: Path
 ) -> None:
@@ -63,6 +68,7 @@ def test_without_repair_a_damaged_store_is_not_changed(small_run: FinishedRun, c
     assert not store.list("quarantine")
 
 
+@IN_BOTH_WAYS
 @pytest.mark.parametrize("how", ["short", "missing"])
 def test_a_damaged_mask_file_makes_its_records_pending_and_keeps_what_was_computed_from_them(
     small_run: FinishedRun, copied_store: Copy, how: str
@@ -106,6 +112,7 @@ def test_lost_files_are_made_again_byte_for_byte(small_run: FinishedRun, copied_
     assert contents(store) == contents(small_run.store)
 
 
+@IN_BOTH_WAYS
 def test_a_record_that_cannot_be_read_is_pending(small_run: FinishedRun, copied_store: Copy) -> None:
     store = copied_store(small_run.store)
     first_file(store, "records/evaluations").write_text("{")
@@ -115,6 +122,7 @@ def test_a_record_that_cannot_be_read_is_pending(small_run: FinishedRun, copied_
     assert contents(store) == contents(small_run.store)
 
 
+@IN_BOTH_WAYS
 def test_a_block_of_a_finished_sweep_is_made_again_if_it_was_set_aside(
     small_run: FinishedRun, copied_store: Copy
 ) -> None:
@@ -133,6 +141,7 @@ def test_a_block_of_a_finished_sweep_is_made_again_if_it_was_set_aside(
     assert results(store) == results(small_run.store)
 
 
+@IN_BOTH_WAYS
 def test_results_of_another_version_of_a_record_are_made_again(small_run: FinishedRun, copied_store: Copy) -> None:
     store = Store(copied_store(small_run.store).uri, quarantine=True)
     file = first_file(store, "records/statistics")
@@ -145,6 +154,7 @@ def test_results_of_another_version_of_a_record_are_made_again(small_run: Finish
     assert contents(store) == contents(small_run.store)
 
 
+@IN_BOTH_WAYS
 def test_variants_that_another_ordering_made_are_not_evaluated_again(
     small_run: FinishedRun, copied_store: Copy
 ) -> None:

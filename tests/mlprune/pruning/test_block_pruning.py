@@ -1,5 +1,7 @@
-"""Refinement of a block with a planted refiner: masks, weights, and what a refiner may not do."""
+"""Inputs, reconstruction and refinement of a block: factors by loops, masks, weights, and what a refiner may not do."""
 
+import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -9,22 +11,22 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import PermanentError, StatisticsError
-from mlprune.methods import AlpsParameters, SparseGptParameters
+from mlprune.methods import AlpsParameters, SparseGptParameters, VarianceParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.alps import alps
 from mlprune.numeric.weights.layer_inputs import LayerInputs
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.pruning.block_inputs import BlockInputs
+from mlprune.pruning.block_inputs import BlockInputs, demonstration_weights, feature_factors
 from mlprune.pruning.block_pruning import PruningMethod, pruned_block, reconstruct_block
 from mlprune.pruning.scoring import PrunedBlock, keep_masks
-from mlprune.pruning.spec import RefinementSpec, ScoreSpec
+from mlprune.pruning.spec import RefinementSpec, ScoreSpec, StatisticsSelection
 from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.refusals import refused
 
 XGLM = FAMILIES["xglm"]
-D_IN, D_OUT = 8, 5
+D_IN, D_OUT = 8, 6
 
 
 def block_weights() -> dict[str, Tensor]:
@@ -109,29 +111,19 @@ def test_a_refiner_that_breaks_its_contract_is_refused_by_name(
 ) -> None:
     plant(monkeypatch)
     monkeypatch.setitem(REFINER_FUNCTIONS, NAME, lambda _inputs, keep, **_: change(keep))  # type: ignore[arg-type]
-    with pytest.raises(PermanentError) as raised:
+    with refused(PermanentError, refiner=NAME):
         pruned(RefinementSpec(NAME), structure=structure)
-    assert raised.value.context["refiner"] == NAME
-
-
-RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN = 6, 8
 
 
 @pytest.fixture
 def weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {
-        layer: torch.randn(RECONSTRUCTION_BLOCK_D_OUT, RECONSTRUCTION_BLOCK_D_IN, generator=generator)
-        for layer in XGLM.layers
-    }
+    return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
 
 
 def products(seed: int = 1, n_tokens: int = 40) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    inputs = {
-        name: torch.randn(n_tokens, RECONSTRUCTION_BLOCK_D_IN, generator=generator).double()
-        for name in XGLM.input_names
-    }
+    inputs = {name: torch.randn(n_tokens, D_IN, generator=generator).double() for name in XGLM.input_names}
     return {name: one.t() @ one for name, one in inputs.items()}
 
 
@@ -156,10 +148,7 @@ def test_every_layer_is_rewritten_with_the_products_of_its_input(
         assert torch.equal(changed[layer], expected.weight)
         assert (changed[layer][~masks[layer]] == 0).all()
         assert not torch.equal(changed[layer][masks[layer]], weight[masks[layer]])
-        assert (levels[layer].n_removed, levels[layer].n_dampings) == (
-            (RECONSTRUCTION_BLOCK_D_OUT * RECONSTRUCTION_BLOCK_D_IN // 2,),
-            0,
-        )
+        assert (levels[layer].n_removed, levels[layer].n_dampings) == ((D_OUT * D_IN // 2,), 0)
 
 
 def test_alps_takes_all_parameters_of_its_score(weights: dict[str, Tensor]) -> None:
@@ -195,11 +184,7 @@ def test_new_weights_have_the_dtype_of_the_old(weights: dict[str, Tensor]) -> No
 
 def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights: dict[str, Tensor]) -> None:
     grams = products()
-    grams["fc1"] = (
-        grams["fc1"]
-        - 60.0 * torch.ones(RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN)
-        + 60.0 * torch.eye(RECONSTRUCTION_BLOCK_D_IN)
-    )
+    grams["fc1"] = grams["fc1"] - 60.0 * torch.ones(D_IN, D_IN) + 60.0 * torch.eye(D_IN)
     assert torch.linalg.eigvalsh(grams["fc1"]).min() < -1
     levels, _ = reconstruct_block(
         layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
@@ -210,10 +195,7 @@ def test_dampings_of_a_hessian_that_is_not_positive_definite_are_counted(weights
 
 
 def test_products_that_cannot_be_are_an_error(weights: dict[str, Tensor]) -> None:
-    grams = {
-        **products(),
-        "fc1": torch.full((RECONSTRUCTION_BLOCK_D_IN, RECONSTRUCTION_BLOCK_D_IN), torch.nan, dtype=torch.float64),
-    }
+    grams = {**products(), "fc1": torch.full((D_IN, D_IN), torch.nan, dtype=torch.float64)}
     with pytest.raises(StatisticsError):
         reconstruct_block(
             layer_inputs(weights, grams), ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,))
@@ -224,3 +206,139 @@ def test_a_layer_without_a_gram_matrix_is_an_error(weights: dict[str, Tensor]) -
     inputs = {layer: LayerInputs(one, None, 2, layer) for layer, one in weights.items()}
     with refused(StatisticsError, layer="self_attn.q_proj", block=2):
         reconstruct_block(inputs, ScoreSpec("sparsegpt", "matrix"), dict.fromkeys(weights, (0.5,)))
+
+
+N, N_FEATURES = 5, 4
+INPUTS = ("self_attn.q_proj", "fc1")
+
+
+def statistics(seed: int, n: int = N) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(n, N_FEATURES, generator=generator) + 0.1 for name in INPUTS}
+
+
+def mean(rows: Tensor, counts: list[int] | None = None) -> list[float]:
+    """Mean square of every feature, demonstration i counted counts[i] times."""
+    times = counts or [1] * len(rows)
+    return [sum(c * row[j].item() for c, row in zip(times, rows, strict=True)) / sum(times) for j in range(N_FEATURES)]
+
+
+def drawn(n: int, seed: int) -> list[int]:
+    """How often each of n demonstrations is drawn by a bootstrap."""
+    draws = [int(hashlib.sha256(f"{seed}:{i}".encode()).hexdigest(), 16) % n for i in range(n)]
+    return [draws.count(index) for index in range(n)]
+
+
+def close(result: Tensor, expected: list[float]) -> bool:
+    assert result.dtype == torch.float32
+    return result.tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_one_set_gives_the_norms_over_all_its_demonstrations() -> None:
+    sums = statistics(0)
+    result = feature_factors([sums], selection=StatisticsSelection())
+    for name in INPUTS:
+        norms, n_silent = result[name]
+        assert close(norms, [math.sqrt(sum(sums[name][n][j].item() for n in range(N))) for j in range(N_FEATURES)])
+        assert n_silent == 0
+
+
+def test_only_the_first_demonstrations_count_if_the_selection_has_a_number() -> None:
+    sums = statistics(0)
+    first = feature_factors([{name: one[:3] for name, one in sums.items()}], selection=StatisticsSelection())
+    result = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=3))
+    assert all(torch.equal(result[name][0], first[name][0]) for name in INPUTS)
+
+
+@pytest.mark.parametrize("first", [None, 4])
+def test_a_bootstrap_counts_demonstrations_as_often_as_they_are_drawn(first: int | None) -> None:
+    sums, n = statistics(0), first or N
+    counts = drawn(n, seed=3) + [0] * (N - n)
+    assert max(counts) > 1
+    result = feature_factors([sums], selection=StatisticsSelection(n_demonstrations=first, resample_seed=3))
+    for name in INPUTS:
+        expected = [math.sqrt(sum(counts[i] * sums[name][i][j].item() for i in range(N))) for j in range(N_FEATURES)]
+        assert close(result[name][0], expected)
+
+
+def test_weights_are_none_if_every_demonstration_counts_once() -> None:
+    assert demonstration_weights(N, StatisticsSelection()) is None
+    assert demonstration_weights(N, StatisticsSelection(n_demonstrations=N)) is None
+    weights = demonstration_weights(N, StatisticsSelection(n_demonstrations=2))
+    assert weights is not None
+    assert weights.tolist() == [1, 1, 0, 0, 0]
+    resampled = demonstration_weights(N, StatisticsSelection(resample_seed=1))
+    assert resampled is not None
+    assert resampled.tolist() == drawn(N, 1)
+
+
+def test_a_set_that_is_smaller_than_asked_is_an_error() -> None:
+    with refused(StatisticsError, expected="samples at most 5", got=6):
+        feature_factors([statistics(0)], selection=StatisticsSelection(n_demonstrations=N + 1))
+
+
+def test_statistics_that_are_not_sums_of_squares_are_an_error() -> None:
+    negative = {name: -one for name, one in statistics(0).items()}
+    for reading, sets in (
+        (StatisticsSelection(), [negative]),
+        (StatisticsSelection(aggregation="mean"), [statistics(1), negative]),
+    ):
+        with refused(StatisticsError, feature=0, got=-0.5962566137313843):
+            feature_factors(sets, selection=reading)
+
+
+SHARES = (0.25, 0.75)
+
+
+@pytest.mark.parametrize(
+    ("how", "shares"),
+    [("mean", ()), ("mean", SHARES), ("max", ()), ("variance", ()), ("pooled", ()), ("pooled", SHARES)],
+)
+def test_several_sets_give_factors_by_the_formula_of_the_aggregation(how: str, shares: tuple[float, ...]) -> None:
+    one, other = statistics(1), statistics(2, n=3)
+    options = {"aggregation_parameters": VarianceParameters(2.0)} if how == "variance" else {}
+    reading = StatisticsSelection(aggregation=how, shares=shares, **options)  # type: ignore[arg-type]
+    result = feature_factors([one, other], selection=reading)
+    p = shares or (0.5, 0.5)
+    for name in INPUTS:
+        squares = list(zip(mean(one[name]), mean(other[name]), strict=True))
+        norms = [(math.sqrt(a), math.sqrt(b)) for a, b in squares]
+        means = [p[0] * a + p[1] * b for a, b in norms]
+        expected = {
+            "mean": means,
+            "max": [max(pair) for pair in norms],
+            "variance": [
+                m + 2.0 * (0.5 * (a - m) ** 2 + 0.5 * (b - m) ** 2) for (a, b), m in zip(norms, means, strict=True)
+            ],
+            "pooled": [math.sqrt(p[0] * a + p[1] * b) for a, b in squares],
+        }
+        assert close(result[name][0], expected[how])
+
+
+@pytest.mark.parametrize("how", [None, "mean", "pooled"])
+def test_contrast_norms_are_made_for_each_set_and_then_aggregated(how: str | None) -> None:
+    sets, code = [statistics(1), statistics(2)][: 2 if how else 1], statistics(3)
+    code["fc1"][:, 2] = 0
+    result = feature_factors(sets, selection=StatisticsSelection(aggregation=how), contrast=code)  # type: ignore[arg-type]
+    for name in INPUTS:
+        against = mean(code[name])
+        targets = [mean(one[name]) for one in sets]
+        if how == "pooled":
+            targets = [[sum(column) / 2 for column in zip(*targets, strict=True)]]
+        norms = [
+            [math.sqrt(t * t / c) if c else math.sqrt(t) for t, c in zip(target, against, strict=True)]
+            for target in targets
+        ]
+        assert close(result[name][0], [sum(column) / len(norms) for column in zip(*norms, strict=True)])
+        assert result[name][1] == (1 if name == "fc1" else 0)
+
+
+def test_a_reading_counts_demonstrations_of_the_contrast_set_too() -> None:
+    target, code = statistics(1), statistics(2)
+    whole = feature_factors(
+        [{name: one[:2] for name, one in target.items()}],
+        selection=StatisticsSelection(),
+        contrast={name: one[:2] for name, one in code.items()},
+    )
+    result = feature_factors([target], selection=StatisticsSelection(n_demonstrations=2), contrast=code)
+    assert all(torch.equal(result[name][0], whole[name][0]) for name in INPUTS)

@@ -1,6 +1,7 @@
-"""Sparsities from losses: formula, total, range and nesting."""
+"""Sparsities of units, blocks and layers: formula, total, range and nesting; specifications as plain values."""
 
 import itertools
+import json
 import math
 from itertools import pairwise
 
@@ -9,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlprune.errors import BadInputError, StatisticsError
-from mlprune.methods import DlpParameters, GivenParameters, OwlParameters
+from mlprune.methods import (
+    DlpParameters,
+    GivenParameters,
+    OwlParameters,
+    RandomParameters,
+    RiaParameters,
+    SparseGptParameters,
+    VarianceParameters,
+)
 from mlprune.numeric.allocation import MOST
 from mlprune.pruning.schedules import (
     BlockValue,
@@ -19,7 +28,7 @@ from mlprune.pruning.schedules import (
     layer_sparsity,
     unit_sparsities,
 )
-from mlprune.pruning.spec import ScheduleSpec, Scope
+from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from tests.refusals import refused
 
 UNITS = st.lists(st.tuples(st.floats(-2, 5), st.integers(1, 1000)), min_size=1, max_size=6)
@@ -136,24 +145,6 @@ def owl(sparsities: tuple[float, ...], ratios: list[float], block: int) -> tuple
     return layer_sparsities(sparsities, position=position, schedule=OWL, scope=Scope())
 
 
-def test_owl_prunes_blocks_with_more_outliers_less_and_keeps_the_mean() -> None:
-    ratios = [0.02, 0.06, 0.04, 0.02]
-    result = [owl((0.5,), ratios, block)[0] for block in range(4)]
-    # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
-    assert result == pytest.approx([0.575, 0.375, 0.475, 0.575], abs=1e-12)
-    assert sum(result) / 4 == pytest.approx(0.5, abs=1e-12)
-
-
-def test_owl_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
-    values = [BlockValue(ratio) for ratio in (0.01, 0.02, 0.03, 0.1)]
-    scope = Scope((2, 3))
-    result = [
-        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=OWL, scope=scope)[0]
-        for block in range(4)
-    ]
-    assert result == pytest.approx([0, 0, 0.6, 0.4])
-
-
 @given(
     ratios=st.lists(st.floats(0, 1), min_size=1, max_size=6),
     sparsities=st.lists(st.floats(0, 0.99), min_size=2, max_size=5).map(sorted),
@@ -167,48 +158,86 @@ def test_owl_sparsities_ascend_with_those_asked_so_that_masks_nest(
         assert all(0 <= one < 1 for one in result)
 
 
-def test_owl_without_ratios_is_an_error_that_names_the_block() -> None:
-    with pytest.raises(StatisticsError) as caught:
-        of(3, "fc1", OWL)
-    assert caught.value.context["block"] == 3
+DLP, ALPHA = ScheduleSpec("dlp", DlpParameters(spread=0.1)), ScheduleSpec("alpha_pruning")
+SOME = Scope((0, 2, 3))
 
 
-def dlp(scores: list[float], *, sizes: list[int], scope: Scope | None = None) -> list[float]:
-    """Sparsity of fc1 in every block at 0.5."""
-    values = [BlockValue(score, size) for score, size in zip(scores, sizes, strict=True)]
-    schedule = ScheduleSpec("dlp", DlpParameters(spread=0.1))
-    return [
-        layer_sparsities(
-            (0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope or Scope()
-        )[0]
-        for block in range(len(scores))
-    ]
-
-
-def test_dlp_weights_the_mean_by_the_sizes_of_blocks() -> None:
-    sparsities = dlp([1.0, 2.0, 3.0], sizes=[1, 1, 2])
-    assert sparsities == pytest.approx([0.375, 0.475, 0.575])
-    assert (sparsities[0] + sparsities[1] + 2 * sparsities[2]) / 4 == pytest.approx(0.5, abs=1e-12)
-
-
-def test_dlp_keeps_the_mean_over_the_blocks_of_the_scope() -> None:
-    sparsities = dlp([1.0, 9.0, 3.0, 2.0], sizes=[1] * 4, scope=Scope((0, 2, 3)))
-    assert sparsities == pytest.approx([0.4, 0.0, 0.6, 0.5])
-
-
-def test_dlp_without_scores_is_an_error_that_names_the_block() -> None:
-    with pytest.raises(StatisticsError) as caught:
-        of(2, "fc1", ScheduleSpec("dlp"))
-    assert caught.value.context["block"] == 2
-
-
-def test_alpha_pruning_prunes_blocks_with_higher_exponents_more() -> None:
-    values = [BlockValue(2.0), BlockValue(9.0), BlockValue(4.0), BlockValue(3.0)]
-    schedule, scope = ScheduleSpec("alpha_pruning"), Scope((0, 2, 3))
-    sparsities = [
-        layer_sparsities((0.5,), position=LayerPosition(block, "fc1", values), schedule=schedule, scope=scope)[0]
-        for block in range(4)
-    ]
-    assert sparsities == pytest.approx([0.35, 0.0, 0.65, 0.5])
+@pytest.mark.parametrize(
+    ("schedule", "values", "scope", "expected"),
+    [
+        # r = 2 * 0.1 * (ratio - 0.02) / 0.04 = 0, 0.2, 0.1, 0, whose mean is 0.075
+        (OWL, [(0.02,), (0.06,), (0.04,), (0.02,)], Scope(), [0.575, 0.375, 0.475, 0.575]),
+        (OWL, [(0.01,), (0.02,), (0.03,), (0.1,)], Scope((2, 3)), [0, 0, 0.6, 0.4]),
+        (DLP, [(1.0, 1), (2.0, 1), (3.0, 2)], Scope(), [0.375, 0.475, 0.575]),
+        (DLP, [(1.0, 1), (9.0, 1), (3.0, 1), (2.0, 1)], SOME, [0.4, 0.0, 0.6, 0.5]),
+        (ALPHA, [(2.0,), (9.0,), (4.0,), (3.0,)], SOME, [0.35, 0.0, 0.65, 0.5]),
+    ],
+)
+def test_schedules_divide_the_total_over_the_blocks_of_the_scope_by_their_values_and_sizes(
+    schedule: ScheduleSpec, values: list[tuple[float, ...]], scope: Scope, expected: list[float]
+) -> None:
+    blocks = [BlockValue(*value) for value in values]
+    positions = [LayerPosition(block, "fc1", blocks) for block in range(len(blocks))]
+    found = [layer_sparsities((0.5,), position=one, schedule=schedule, scope=scope)[0] for one in positions]
+    assert found == pytest.approx(expected, abs=1e-12)
     with refused(StatisticsError, block=2):
         of(2, "fc1", schedule)
+
+
+SPECS = [
+    ScoreSpec("wanda"),
+    ScoreSpec("random", "matrix", removes="highest", rounding="binary", score_parameters=RandomParameters(3)),
+    ScoreSpec("ria", score_parameters=RiaParameters(0.25)),
+    ScoreSpec("sparsegpt", "2:4", score_parameters=SparseGptParameters(0.1)),
+    ScoreSpec("ria", "2:4", permute=True),
+    StatisticsSelection(),
+    StatisticsSelection(
+        "target",
+        n_demonstrations=3,
+        resample_seed=0,
+        aggregation="variance",
+        aggregation_parameters=VarianceParameters(2.0),
+    ),
+    StatisticsSelection(aggregation="pooled", shares=(0.25, 0.75)),
+    ScheduleSpec(),
+    ScheduleSpec("given", GivenParameters(blocks=((0, 0.25), (3, 0.5)), layers=(("fc1", 0.0),))),
+    ScheduleSpec("owl", OwlParameters(spread=0.1)),
+    Scope(),
+    Scope((0, 2), ("fc1", "fc2")),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_a_specification_comes_back_from_the_json_of_its_id(
+    spec: ScoreSpec | StatisticsSelection | ScheduleSpec | Scope,
+) -> None:
+    back = json.loads(json.dumps(spec.parameters))
+    assert type(spec).from_parameters(back) == spec
+
+
+def test_scores_and_selections_ignore_the_other_parameters_of_a_variant() -> None:
+    score, selection = ScoreSpec("ria", score_parameters=RiaParameters(0.7)), StatisticsSelection("source")
+    both = {**score.parameters, **selection.parameters, "sparsity": 0.5}
+    assert (ScoreSpec.from_parameters(both), StatisticsSelection.from_parameters(both)) == (score, selection)
+
+
+def test_defaults_are_not_parameters_of_an_id() -> None:
+    assert ScoreSpec("ria", score_parameters=RiaParameters()).parameters == {"score": "ria"}
+    assert ScoreSpec("random").parameters == {"score": "random"}
+    assert StatisticsSelection(aggregation="variance").parameters == {"aggregation": "variance"}
+    assert ScheduleSpec("owl").parameters == {"kind": "owl"}
+    assert StatisticsSelection().parameters == ScheduleSpec().parameters == Scope().parameters == {}
+
+
+def test_a_method_takes_its_own_parameters_and_no_others() -> None:
+    assert ScoreSpec("ria").score_parameters == RiaParameters()
+    with pytest.raises(TypeError):
+        ScoreSpec("ria", score_parameters=SparseGptParameters())
+
+
+def test_a_scope_includes_what_both_its_parts_include() -> None:
+    scope = Scope((1, 2), ("fc1",))
+    result = {(block, layer) for block in range(4) for layer in ("fc1", "fc2") if scope.includes(block, layer)}
+    assert result == {(1, "fc1"), (2, "fc1")}
+    assert all(Scope().includes(block, "fc2") for block in range(3))
+    assert [Scope((1,)).includes(block, "x") for block in (0, 1)] == [False, True]

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from mlprune.errors import ShapeError, StatisticsError
 from mlprune.methods import REFINERS, GramSwapsParameters, LeastSquaresParameters, RandomParameters, RiaParameters
 from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
+from mlprune.numeric.selection.levels import levels_of
 from mlprune.numeric.selection.permutation import column_order
 from mlprune.numeric.weights.layer_inputs import LayerInputs, layer_error
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS
@@ -134,19 +134,18 @@ def test_the_share_of_a_language_decides_whether_the_feature_that_it_alone_uses_
     assert french_paying > french_alone
 
 
-SCORING_D_IN, SCORING_D_OUT = 8, 5
 SPARSITIES = (0.25, 0.5, 0.8)
 
 
 @pytest.fixture
 def weights() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return {layer: torch.randn(SCORING_D_OUT, SCORING_D_IN, generator=generator) for layer in XGLM.layers}
+    return {layer: torch.randn(D_OUT, D_IN, generator=generator) for layer in XGLM.layers}
 
 
 def factors(seed: int) -> Factors:
     generator = torch.Generator().manual_seed(seed)
-    return {name: (torch.rand(SCORING_D_IN, generator=generator), place) for place, name in enumerate(XGLM.input_names)}
+    return {name: (torch.rand(D_IN, generator=generator), place) for place, name in enumerate(XGLM.input_names)}
 
 
 def levels_by(
@@ -162,62 +161,52 @@ def levels_by(
     return block_levels(weights, score=choice, sparsities=everywhere, block=block, family=XGLM, inputs=inputs)
 
 
-def removed_of(scores: Sequence[float], n: int, *, highest: bool = False) -> set[int]:
-    """Indices of the n lowest (or highest) scores, the lower index first on ties."""
-    sign = -1 if highest else 1
-    return set(sorted(range(len(scores)), key=lambda index: (sign * scores[index], index))[:n])
+SPECS = [
+    ScoreSpec("wanda"),
+    ScoreSpec("contrast"),
+    ScoreSpec("magnitude", "matrix"),
+    ScoreSpec("magnitude", "alpha"),
+    ScoreSpec("wanda", "1:4"),
+    ScoreSpec("ria", score_parameters=RiaParameters(1.0)),
+    ScoreSpec("ria", removes="highest"),
+    ScoreSpec("magnitude", "matrix", removes="highest", rounding="binary"),
+]
 
 
-def removed_in(mask: Tensor) -> list[set[int]]:
-    return [set((~row).nonzero().flatten().tolist()) for row in mask]
-
-
-def wanda(weight: Tensor, norms: Tensor) -> list[list[float]]:
-    return [[abs(w) * norms[j].item() for j, w in enumerate(row)] for row in weight.tolist()]
-
-
-@pytest.mark.parametrize("score", ["wanda", "contrast"])
-def test_the_lowest_products_of_weight_and_factor_are_removed(weights: dict[str, Tensor], score: Any) -> None:
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_levels_are_those_of_the_structure_from_the_scores_of_each_layer(
+    weights: dict[str, Tensor], spec: ScoreSpec
+) -> None:
     known_factors = factors(1)
-    ordered = levels_by(weights, ScoreSpec(score), SPARSITIES, factors=known_factors)
+    sparsities = (0.25,) if spec.structure == "1:4" else (0.25, 0.29, 0.5, 0.8)
+    ordered = levels_by(weights, spec, sparsities, factors=known_factors)
     for layer, weight in weights.items():
         norms, n_silent = known_factors[XGLM.input_of(layer)]
-        for level, n_removed in enumerate((2, 4, 6)):
-            expected = [removed_of(row, n_removed) for row in wanda(weight, norms)]
-            assert removed_in(keep_masks(ordered, level=level)[layer]) == expected
-            assert ordered[layer].n_removed[level] == SCORING_D_OUT * n_removed
-        assert ordered[layer].n_silent_features == n_silent
-        assert ordered[layer].n_dampings is None
+        scores = SCORE_FUNCTIONS[spec.score](LayerInputs(weight, norms, 0, layer), spec.score_parameters)
+        options = {"removes": spec.removes, "rounding": spec.rounding}
+        expected = levels_of(scores, spec.structure, sparsities=sparsities, **options)
+        assert torch.equal(ordered[layer].packed.unpack(), expected)
+        for level, n_removed in enumerate(ordered[layer].n_removed):
+            kept = keep_masks(ordered, level=level)[layer]
+            assert torch.equal(kept, expected > level)
+            assert n_removed == int((~kept).sum())
+        assert (ordered[layer].n_silent_features, ordered[layer].n_dampings) == (n_silent, None)
+
+
+@pytest.mark.parametrize(("rounding", "n_removed"), [("decimal", 29), ("binary", 28)])
+def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: int) -> None:
+    weights = {layer: torch.randn(2, 100, generator=torch.Generator().manual_seed(1)) for layer in XGLM.layers}
+    ordered = levels_by(weights, ScoreSpec("magnitude", rounding=rounding), (0.29,))
+    assert {one.n_removed for one in ordered.values()} == {(2 * n_removed,)}
 
 
 def test_layers_that_read_one_input_use_the_same_factors() -> None:
-    same = torch.randn(SCORING_D_OUT, SCORING_D_IN, generator=torch.Generator().manual_seed(5))
+    same = torch.randn(D_OUT, D_IN, generator=torch.Generator().manual_seed(5))
     ordered = levels_by(dict.fromkeys(XGLM.layers, same), ScoreSpec("wanda"), (0.5,), factors=factors(1))
     levels = {layer: one.packed.unpack() for layer, one in ordered.items()}
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.k_proj"])
     assert torch.equal(levels["self_attn.q_proj"], levels["self_attn.v_proj"])
     assert not torch.equal(levels["self_attn.q_proj"], levels["fc1"])
-
-
-def test_magnitude_reads_nothing_but_the_weights(weights: dict[str, Tensor]) -> None:
-    ordered = levels_by(weights, ScoreSpec("magnitude"), (0.5,))
-    for layer, weight in weights.items():
-        expected = [removed_of([abs(w) for w in row], 4) for row in weight.tolist()]
-        assert removed_in(keep_masks(ordered, level=0)[layer]) == expected
-
-
-@pytest.mark.parametrize("power", [0.5, 1.0])
-def test_ria_adds_the_shares_of_row_and_column_and_takes_a_power_of_the_norm(
-    weights: dict[str, Tensor], power: float
-) -> None:
-    known_factors = factors(2)
-    ordered = levels_by(weights, ScoreSpec("ria", score_parameters=RiaParameters(power)), (0.5,), factors=known_factors)
-    for layer, weight in weights.items():
-        rows = [[abs(w) for w in row] for row in weight.tolist()]
-        columns = [sum(column) for column in zip(*rows, strict=True)]
-        norms = known_factors[XGLM.input_of(layer)][0].tolist()
-        scores = [[(w / columns[j] + w / sum(row)) * norms[j] ** power for j, w in enumerate(row)] for row in rows]
-        assert removed_in(keep_masks(ordered, level=0)[layer]) == [removed_of(row, 4) for row in scores]
 
 
 @pytest.mark.parametrize("score", ["wanda", "ria", "magnitude"])
@@ -255,78 +244,14 @@ def test_random_scores_depend_on_seed_block_and_layer_and_on_nothing_else(weight
     assert not torch.equal(first["fc1"], first["fc2"])
 
 
-@pytest.mark.parametrize("structure", ["row", "matrix", "alpha"])
-def test_masks_of_rising_sparsity_are_nested(weights: dict[str, Tensor], structure: str) -> None:
-    ordered = levels_by(weights, ScoreSpec("magnitude", structure), SPARSITIES)
-    for denser, sparser in pairwise(keep_masks(ordered, level=level) for level in range(len(SPARSITIES))):
-        for layer in weights:
-            assert not (sparser[layer] & ~denser[layer]).any()
-
-
-def test_matrix_compares_all_weights_of_a_layer(weights: dict[str, Tensor]) -> None:
-    ordered = levels_by(weights, ScoreSpec("magnitude", "matrix"), (0.3,))
-    for layer, weight in weights.items():
-        flat = [abs(w) for row in weight.tolist() for w in row]
-        kept = keep_masks(ordered, level=0)[layer].flatten()
-        assert set((~kept).nonzero().flatten().tolist()) == removed_of(flat, 12)
-
-
-def test_alpha_removes_scores_up_to_one_share_of_the_sum_of_each_row(weights: dict[str, Tensor]) -> None:
-    wide = {layer: torch.randn(16, 64, generator=torch.Generator().manual_seed(3)) for layer in weights}
-    ordered = levels_by(wide, ScoreSpec("magnitude", "alpha"), (0.5,))
-    for layer, weight in wide.items():
-        kept = keep_masks(ordered, level=0)[layer]
-        removed = [sorted(abs(w) for w in row) for row in weight.double().tolist()]
-        counts = (~kept).sum(dim=1).tolist()
-        assert sum(counts) == pytest.approx(0.5 * weight.numel(), abs=0.002 * weight.numel())
-        shares = [
-            (sum(row[:n]) / sum(row), sum(row[: n + 1]) / sum(row)) for row, n in zip(removed, counts, strict=True)
-        ]
-        assert max(low for low, _ in shares) <= min(high for _, high in shares)
-        assert len(set(counts)) > 1
-        rows = [removed_of([abs(w) for w in row], n) for row, n in zip(weight.tolist(), counts, strict=True)]
-        assert removed_in(kept) == rows
-
-
-def test_n_of_m_removes_n_in_every_group(weights: dict[str, Tensor]) -> None:
-    ordered = levels_by(weights, ScoreSpec("magnitude", structure="1:4"), (0.25,))
-    for layer, weight in weights.items():
-        for row, kept in zip(weight.tolist(), keep_masks(ordered, level=0)[layer].tolist(), strict=True):
-            for start in range(0, SCORING_D_IN, 4):
-                expected = removed_of([abs(w) for w in row[start : start + 4]], 1)
-                assert {index for index, stays in enumerate(kept[start : start + 4]) if not stays} == expected
-
-
-@pytest.mark.parametrize("structure", ["row", "matrix", "3:4"])
-def test_the_highest_scores_can_be_removed_with_the_lower_index_first_on_ties(structure: str) -> None:
-    weight = torch.tensor([[1.0, -3.0, 3.0, 2.0, 2.0, 3.0, 0.0, -2.0], [5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0, 5.0]])
-    sparsity = 0.75 if structure == "3:4" else 0.5
-    choice = ScoreSpec("magnitude", structure, removes="highest")
-    ordered = levels_by(dict.fromkeys(XGLM.layers, weight), choice, (sparsity,))
-    removed = removed_in(keep_masks(ordered, level=0)["fc1"])
-    expected = {
-        "row": [{1, 2, 3, 5}, {0, 1, 2, 3}],
-        "matrix": [set(), set(range(8))],
-        "3:4": [{1, 2, 3, 4, 5, 7}, {0, 1, 2, 4, 5, 6}],
-    }
-    assert removed == expected[structure]
-
-
-@pytest.mark.parametrize(("rounding", "n_removed"), [("decimal", 29), ("binary", 28)])
-def test_the_rounding_of_the_paper_counts_in_binary(rounding: Any, n_removed: int) -> None:
-    weights = {layer: torch.randn(2, 100, generator=torch.Generator().manual_seed(1)) for layer in XGLM.layers}
-    ordered = levels_by(weights, ScoreSpec("magnitude", rounding=rounding), (0.29,))
-    assert {one.n_removed for one in ordered.values()} == {(2 * n_removed,)}
-
-
 def test_every_layer_can_have_its_own_sparsities_and_sparsity_0_removes_nothing(weights: dict[str, Tensor]) -> None:
     own = {**dict.fromkeys(weights, (0.25, 0.5)), "fc1": (0.0, 0.0), "fc2": (0.0, 0.75)}
     inputs = BlockInputs(factors(1))
     ordered = block_levels(weights, score=ScoreSpec("wanda"), sparsities=own, block=0, family=XGLM, inputs=inputs)
     assert {layer: one.n_removed for layer, one in ordered.items()} == {
-        **dict.fromkeys(weights, (10, 20)),
+        **dict.fromkeys(weights, (32, 64)),
         "fc1": (0, 0),
-        "fc2": (0, 30),
+        "fc2": (0, 96),
     }
     assert list(ordered) == list(weights)
     assert {layer: one.sparsities for layer, one in ordered.items()} == own
@@ -339,7 +264,9 @@ def test_a_mask_is_hashed_row_by_row_eight_weights_to_a_byte(weights: dict[str, 
     for layer, one in ordered.items():
         for level in (0, 1):
             bits = [int(stays) for row in keep_masks(ordered, level=level)[layer].tolist() for stays in row]
-            packed = bytes(sum(bit << place for place, bit in enumerate(bits[at : at + 8])) for at in range(0, 40, 8))
+            packed = bytes(
+                sum(bit << place for place, bit in enumerate(bits[at : at + 8])) for at in range(0, D_OUT * D_IN, 8)
+            )
             assert one.keep_sha256[level] == hashlib.sha256(packed).hexdigest()
     mask = keep_masks(ordered, level=0)["fc1"]
     for same in (mask, mask.t().contiguous().t()):

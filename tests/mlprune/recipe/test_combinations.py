@@ -11,34 +11,17 @@ from mlprune.recipe.combinations import MOST, SECTIONS, axes_of, count_evaluatio
 from mlprune.recipe.demonstrations import ActivationsConfig
 from mlprune.recipe.models import CorpusConfig
 from mlprune.recipe.schedule_and_scope import ScopeConfig
+from tests.refusals import refused
 from tests.valid_recipe import GOOD, changed, with_keys
 from tests.valid_recipe import parse as valid_recipe_parse
 
 
 def test_every_section_is_listed_in_the_order_of_a_recipe_and_inner_ones_follow_their_section() -> None:
-    assert list(SECTIONS) == [
-        "model",
-        "corpus",
-        "demonstrations",
-        "activations",
-        "variants",
-        "schedule",
-        "scope",
-        "neurons",
-        "baselines",
-        "tasks",
-        "data_sets",
-        "evaluations",
-        "questions",
-        "searches",
-        "levels",
-        "method",
-        "budget",
-        "sensitivity",
-        "analyses",
-        "layer_errors",
-        "compute",
-    ]
+    in_order = (
+        "model corpus demonstrations activations variants schedule scope neurons baselines tasks data_sets evaluations"
+    )
+    in_order += " questions searches levels method budget sensitivity analyses layer_errors compute"
+    assert list(SECTIONS) == in_order.split()
 
 
 @pytest.mark.parametrize(
@@ -160,11 +143,9 @@ def test_exclude_works_in_demonstrations_too() -> None:
     ],
 )
 def test_an_invalid_exclude_is_reported_in_one_line_with_its_entry(exclude: Any, parts: list[str]) -> None:
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError, where="recipe", key="variants.2") as caught:
         valid_recipe_parse(changed("variants.2", {**GRID, "exclude": exclude}))
     text = str(caught.value)
-    assert len(text.splitlines()) == 1
-    assert (caught.value.context["where"], caught.value.context["key"]) == ("recipe", "variants.2")
     for part in parts:
         assert part in text
 
@@ -172,9 +153,8 @@ def test_an_invalid_exclude_is_reported_in_one_line_with_its_entry(exclude: Any,
 def test_exclude_is_suggested_in_demonstrations_and_variants() -> None:
     with pytest.raises(RecipeError, match="nearest='exclude'"):
         valid_recipe_parse(with_keys("variants.0", exlude=[{"score": "wanda"}]))
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError, key="evaluations.0.exclude") as caught:
         valid_recipe_parse(with_keys("evaluations.0", exclude=[{"task": "facts"}]))
-    assert caught.value.context["key"] == "evaluations.0.exclude"
     assert "exclude" not in caught.value.context["expected"]
 
 

@@ -41,7 +41,6 @@ def refused(*words: str, kind: str, **changes: Any) -> None:
     with pytest.raises(RecipeError) as caught:
         the_entry(kind, **changes)
     message = str(caught.value)
-    assert "\n" not in message
     for word in ("demonstrations.1", *words):
         assert word in message
 
@@ -148,21 +147,6 @@ def test_raw_activations_are_an_option_with_a_quota() -> None:
     assert result is not None
     assert (result.quota_gib, result.blocks, result.inputs, result.samples) == (0.5, (0, 2), ("fc1",), None)
     assert result.dtype == "float32"
-
-
-@pytest.mark.parametrize(
-    ("value", "complaint"),
-    [
-        ({}, "a key is missing"),
-        ({"quota_gib": 0}, "a number > 0"),
-        ({"quota_gib": 1, "blocks": [-1]}, "a number >= 0"),
-        ({"quota_gib": 1, "samples": 0}, "a number >= 1"),
-        ({"quota_gib": 1, "dtype": "bfloat16"}, "'float32' or 'float16'"),
-        ({"quota_gib": 1, "layers": ["fc1"]}, "unknown key"),
-    ],
-)
-def test_wrong_activations_are_refused(value: dict[str, Any], complaint: str) -> None:
-    refused(complaint, kind="translation", activations=value)
 
 
 def test_a_mixed_set_stores_no_activations() -> None:

@@ -1,12 +1,14 @@
-"""Variants of a recipe: defaults, equivalent forms, and invalid combinations of keys."""
+"""Variants of a recipe: defaults, equivalent forms, schedules, scopes and contradicting keys."""
 
 from typing import Any
 
 import pytest
 
 from mlprune.errors import BadInputError, RecipeError
+from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters
 from mlprune.recipe import VariantConfig
 from tests.recipe_sections import ODD_VALUES
+from tests.refusals import refused
 from tests.valid_recipe import DELETED, GOOD, changed, parse, with_keys
 
 
@@ -57,11 +59,9 @@ def test_entries_with_mappings_and_lists_hash() -> None:
 
 BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.1.sparsitty", 0.5, ["unknown key", "variants.1.sparsitty", "nearest='sparsity'"]),
-    ("variants.0.score", "wandb", ["key='variants.0.score'", "got='wandb'"]),
     ("variants.0.score", DELETED, ["key='variants.0'", "needs a score, or combine and of"]),
     ("variants.0.sparsity", DELETED, ["key='variants.0'", "needs a sparsity"]),
     ("variants.0.sparsity", [0.1, 50], ["key='variants.1.sparsity'", "got=50"]),
-    ("variants.0.sparsity", [[0.1]], ["key='variants.0.sparsity'"]),
     ("variants.0.structure", "4:2", ["0 < N < M", "4:2"]),
     ("variants.0.structure", "4:4", ["0 < N < M"]),
     ("variants.0.structure", "0:4", ["0 < N < M"]),
@@ -74,33 +74,23 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.1.contrast", "cod", ["contrast", "got='cod'", "nearest='code'"]),
     ("variants.1.name", "wanda", ["two entries have the same name", "got='wanda'"]),
     ("variants.2.against", ["wandb"], ["against", "got='wandb'", "nearest='wanda'"]),
-    ("variants.2.against", "wanda", ["key='variants.2.against'"]),
     ("variants.2.seed", 2**63, ["key='variants.2.seed'", "2**63"]),
     ("variants.0.score", "wand", ["nearest='wanda'"]),
-    ("variants.0.score", None, ["needs a score"]),
-    ("variants.0.sparsity", None, ["needs a sparsity"]),
     ("variants.0.name", ["a", {}], ["key='variants.1.name'"]),
     ("variants.0.structure", "2:", ["0 < N < M"]),
     ("variants.0.over", ["mt", "mono"], ["wanda needs demonstrations, or over with several sets, and not both"]),
     ("variants.0.aggregate", "mean", ["over and aggregate go together"]),
-    ("variants.0.power", 0.5, ["power does not apply to score wanda, only to ria"]),
-    ("variants.0.damping", 0.1, ["damping does not apply to score wanda, only to sparsegpt or alps"]),
-    ("variants.0.variance_weight", 1, ["variance_weight does not apply to "]),
     ("variants.0.shares", [1, 2], ["shares are weights for aggregate mean or pooled, got aggregate None"]),
     ("variants.0.combine", "union", ["combine and of go together, got combine alone"]),
     ("variants.0.of", ["random"], ["combine and of go together, got of alone"]),
     ("variants.0.against", ["wanda", "nobody"], ["against", "got='nobody'"]),
-    ("variants.0.schedule", "linear", ["key='variants.0.schedule.kind'", "got='linear'"]),
     ("variants.0.schedule", "given", ["schedule given takes blocks, layers or block_layers"]),
     ("variants.0.schedule", {"kind": "owl", "blocks": {0: 0.5}}, ["no other schedule takes them"]),
     ("variants.0.schedule", {"kind": "uniform", "layers": {"fc1": 0.5}}, ["no other schedule takes them"]),
     ("variants.0.schedule", {"blocks": {}}, ["schedule given takes blocks, layers or block_layers"]),
-    ("variants.0.schedule", {"blocks": {0: 1.0}}, ["variants.0.schedule.blocks.0", "got=1.0"]),
     ("variants.0.schedule", {"block_layers": {"fc1": 0.5}}, ["such as 3.self_attn.q_proj", "got 'fc1'"]),
     ("variants.0.schedule", {"block_layers": {"03.fc1": 0.5}}, ["such as 3.self_attn.q_proj", "got '03.fc1'"]),
-    ("variants.0.schedule", {"kind": "alpha_pruning", "spread": 1}, ["key='variants.0.schedule.spread'", "below 1"]),
     ("variants.0.scope", {"blocks": "6-4"}, ["key='variants.0.scope.blocks'", "the lower first, got '6-4'"]),
-    ("variants.0.scope", {"blocks": "0-99999999999"}, ["key='variants.0.scope.blocks'", "0-99999999999"]),
     ("variants.1.over", ["mt", "mono"], ["contrast needs demonstrations, or over with several sets, and not both"]),
     ("variants.1.score", "wanda", ["score contrast needs contrast, and no other score takes it"]),
     ("variants.2.schedule", "owl", ["schedule owl reads demonstrations, and score random has none"]),
@@ -108,19 +98,14 @@ BAD: list[tuple[str, Any, list[str]]] = [
     ("variants.3.combine", DELETED, ["combine and of go together, got of alone"]),
     ("variants.3.of", DELETED, ["combine and of go together, got combine alone"]),
     ("variants.3.of", [], ["combine and of go together, got combine alone"]),
-    ("variants.3.of", "wanda", ["key='variants.3.of'"]),
     ("variants.3.of", ["wanda", "wonda"], ["of", "got='wonda'", "nearest='wanda'"]),
     ("variants.3.of", ["wanda", "both"], ["of", "got='both'"]),
     ("variants.3.of", ["wanda", "wanda"], ["of names an entry twice"]),
     ("variants.3.score", "wanda", ["combination takes", "not score"]),
-    ("variants.3.sparsity", 0.5, ["combination takes", "not sparsity"]),
-    ("variants.3.power", 0.5, ["combination takes", "not power"]),
     ("variants.4.over", ["mt", "mona"], ["over", "got='mona'", "nearest='mono'"]),
-    ("variants.4.over", "mt", ["key='variants.4.over'"]),
     ("variants.4.over", [], ["wanda needs demonstrations, or over"]),
     ("variants.4.aggregate", DELETED, ["over and aggregate go together"]),
     ("variants.4.aggregate", ["mean", "sum"], ["key='variants.5.aggregate'", "got='sum'"]),
-    ("variants.4.variance_weight", 1, ["variance_weight does not apply to "]),
 ]
 
 
@@ -131,12 +116,10 @@ def test_a_bad_variant_is_refused_in_one_line_with_key_and_value(place: str, val
 
 def assert_one_line(value: dict[str, Any], parts: list[str]) -> None:
     parse(GOOD)
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError, where="recipe") as caught:
         parse(value)
     text = str(caught.value)
     assert isinstance(caught.value, BadInputError)
-    assert len(text.splitlines()) == 1
-    assert caught.value.context["where"] == "recipe"
     assert "key=" in text
     for part in parts:
         assert part in text
@@ -153,9 +136,6 @@ TOGETHER: list[tuple[dict[str, Any], list[str]]] = [
     ({"profile": "paper", "tokens": "target"}, ["paper counts all tokens"]),
     ({"sparsity": 0, "schedule": {"blocks": {0: 0.5}}}, ["sparsity 0 is the dense model"]),
     ({"score": "magnitude", "schedule": "owl"}, ["schedule owl reads demonstrations, and score magnitude"]),
-    ({"score": "ria", "damping": 0.1}, ["damping does not apply to score ria, only to sparsegpt or alps"]),
-    ({"score": "sparsegpt", "penalty": 1}, ["penalty does not apply to score sparsegpt, only to alps"]),
-    ({"score": "sparsegpt", "power": 1}, ["power does not apply to score sparsegpt, only to ria"]),
     ({"score": "sparsegpt", "structure": "alpha"}, ["sparsegpt takes structure matrix or row or N:M, got alpha"]),
     ({"score": "sparsegpt", "removes": "highest"}, ["sparsegpt needs removes: lowest, got highest"]),
     ({"score": "sparsegpt", "samples": 3}, ["score sparsegpt reads products of whole sets: leave samples out"]),
@@ -212,6 +192,39 @@ def complaint(value: dict[str, Any]) -> RecipeError | None:
 
 def test_every_value_of_every_key_gives_a_recipe_or_one_line() -> None:
     for key in sorted({*VariantConfig.model_fields, "exclude"}):
-        wrong = [err for value in ODD_VALUES if (err := complaint(with_keys("variants.0", **{key: value}))) is not None]
+        wrong = [
+            err for value in ODD_VALUES[::4] if (err := complaint(with_keys("variants.0", **{key: value}))) is not None
+        ]
         assert wrong
         assert all(len(str(err).splitlines()) == 1 and {"where", "key"} <= set(err.context) for err in wrong)
+
+
+def test_a_schedule_is_a_name_or_a_mapping_and_blocks_or_layers_imply_given() -> None:
+    assert entry(schedule="owl").schedule == entry(schedule={"kind": "owl"}).schedule
+    assert entry(schedule="owl").schedule.method_parameters == OwlParameters(5.0, 0.08)
+    assert entry(schedule={"kind": "dlp", "spread": 0.1}).schedule.method_parameters == DlpParameters("mean", 0.1)
+    wide = entry(schedule={"kind": "alpha_pruning", "spread": 0.6}).schedule.method_parameters
+    assert wide == AlphaPruningParameters("peak", 0.6)
+    given = entry(schedule={"blocks": {1: 0.6, 0: 0.2}, "layers": {"fc2": 0.1, "fc1": 0.3}}).schedule
+    assert (given.kind, given.blocks, given.layers) == ("given", ((0, 0.2), (1, 0.6)), (("fc1", 0.3), ("fc2", 0.1)))
+
+
+def test_blocks_are_numbers_and_spans() -> None:
+    assert entry(scope={"blocks": [0, "4-6", 9]}).scope.blocks == (0, 4, 5, 6, 9)
+    assert entry(scope={"without_blocks": "2-2"}).scope.without_blocks == (2,)
+    assert entry(scope={"blocks": 3}).scope.blocks == (3,)
+
+
+def test_from_alone_is_schedule_sensitivity_with_its_keys() -> None:
+    schedule = entry(schedule={"from": "where", "by": "layer", "group": "script:Latn"}).schedule
+    assert (schedule.kind, schedule.source, schedule.by, schedule.at) == ("sensitivity", "where", "layer", None)
+    assert (schedule.method_parameters.group, schedule.method_parameters.spread) == ("script:Latn", 0.08)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [{"kind": "sensitivity"}, {"kind": "owl", "from": "where"}, {"group": "all"}, {"from": "w", "group": "?"}],
+)
+def test_keys_of_losses_belong_to_schedule_sensitivity(schedule: dict[str, object]) -> None:
+    with pytest.raises(RecipeError):
+        entry(schedule=schedule)

@@ -39,13 +39,8 @@ def neuron_run(tiny_inputs: Path) -> FinishedRun:
 
 
 def the(run: FinishedRun, **choice: Any) -> NeuronVariant:
-    specs = [one.spec for one in run.named("neurons")]
-    (found,) = [
-        spec
-        for spec in specs
-        if isinstance(spec, NeuronVariant)
-        and all(getattr(spec.selection, name) == value for name, value in choice.items())
-    ]
+    specs = [one.spec for one in run.named("neurons") if isinstance(one.spec, NeuronVariant)]
+    (found,) = [spec for spec in specs if vars(spec.selection).items() >= choice.items()]
     return found
 
 

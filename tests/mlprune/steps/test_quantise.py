@@ -25,7 +25,8 @@ from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant import QuantisedVariant
 from mlprune.steps.variants.variant_rows import require_masks, stored_masks
 from tests.derived_recipe import derived_recipe
-from tests.tiny_models import tiny_tokenizer
+from tests.refusals import refused
+from tests.scored_texts import score_of_text
 from tests.tiny_recipes import COLOURS, FinishedRun, chain_of, fact, reference_model
 
 LAYERS = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "fc1", "fc2")
@@ -57,11 +58,8 @@ def expected_weights(run: FinishedRun, variant: QuantisedVariant) -> dict[tuple[
 def test_a_list_of_bits_makes_a_variant_each_next_to_the_unquantised_parent(derived_run: FinishedRun) -> None:
     specs = [one.spec for one in derived_run.named("wanda-bits")]
     (parent,) = derived_run.named("wanda")
-    assert [spec.quantisation for spec in specs if isinstance(spec, QuantisedVariant)] == [
-        Quantisation(8),
-        Quantisation(4),
-    ]
-    assert all(isinstance(spec, QuantisedVariant) and spec.parent == parent.spec for spec in specs)
+    found = [(spec.quantisation, spec.parent) for spec in specs if isinstance(spec, QuantisedVariant)]
+    assert found == [(Quantisation(8), parent.spec), (Quantisation(4), parent.spec)]
     assert [dict(spec.identity.parameters) for spec in specs] == [{"bits": 8}, {"bits": 4}]
     assert dict(the(derived_run, "magnitude-bits", 4).identity.parameters) == {"bits": 4, "group": 8}
     changed = the(derived_run, "changed-bits", 4).parent
@@ -99,17 +97,10 @@ def test_an_evaluation_is_that_of_the_rounded_weights(derived_run: FinishedRun) 
     job = next(one for one in derived_run.plan.jobs if isinstance(one, EvaluateJob) and one.variant_id == variant.id)
     (spec,) = job.evaluations
     stored = derived_run.store.read_table(derived_run.store.require(*spec.identity.key).artefacts[0])
-    ids = tiny_tokenizer()(fact("fr", int(stored["example_id"][0]))["prompt"].replace("<mask>", COLOURS["fr"][0]))
-
-    def total(one: Any) -> float:
-        tokens = torch.tensor([ids["input_ids"]])
-        with torch.no_grad():
-            scores = one(input_ids=tokens).logits[0, :-1].log_softmax(dim=-1)
-        return float(scores.gather(1, tokens[0, 1:, None]).sum())
-
+    text = fact("fr", int(stored["example_id"][0]))["prompt"].replace("<mask>", COLOURS["fr"][0])
     found = float(stored["log_likelihood"][0])
-    assert found == pytest.approx(total(model), abs=1e-4)
-    assert found != pytest.approx(total(dense), abs=1e-3)
+    assert found == pytest.approx(score_of_text(model, text)[0], abs=1e-4)
+    assert found != pytest.approx(score_of_text(dense, text)[0], abs=1e-3)
 
 
 def test_a_quantised_variant_is_compared_with_its_parent_dense_and_what_its_entry_names(
@@ -177,9 +168,8 @@ def test_verifying_rebuilds_the_masks_of_the_parent(derived_run: FinishedRun) ->
         assert verification.is_equal
         assert verification.variant_id == the(derived_run, name, 4).id
     for name, got in (("changed-bits", "changed weights"), ("dense-bits", "the dense model")):
-        with pytest.raises(BadInputError) as error:
+        with refused(BadInputError, got=got):
             verify_variant(store, store.require("variants", the(derived_run, name, 4).id), model)
-        assert error.value.context["got"] == got
 
 
 @pytest.mark.parametrize(
@@ -199,7 +189,7 @@ def test_a_wrong_entry_is_refused_by_its_key(derived_run: FinishedRun, entry: di
 def test_masks_of_quantised_variants_are_combined_before_they_are_quantised(derived_run: FinishedRun) -> None:
     recipe = derived_recipe()
     recipe["variants"].append({"combine": "union", "of": ["wanda", "magnitude-bits"]})
-    with pytest.raises(RecipeError, match="bits in the combination"):
+    with pytest.raises(RecipeError):
         build_plan(parse_recipe(recipe, folder=derived_run.folder))
 
 
@@ -212,12 +202,8 @@ def test_the_catalog_describes_quantised_variants(derived_run: FinishedRun) -> N
         rows = {row["variant_id"]: row for row in catalog.query("FROM described_variants")}
         costs = run_user_query(catalog, "quantisation_cost").as_dicts()
     found = {name: rows[the(derived_run, name, 4).id] for name in ("wanda-bits", "dense-bits", "union-bits")}
-    assert [row["label"] for row in found.values()] == [
-        "wanda fr-en 0.5, 4 bits",
-        "4 bits",
-        "union of wanda on fr-en and magnitude, 4 bits 0.416",
-    ]
-    assert {row["label"] for row in costs} >= {
-        rows[the(derived_run, "wanda-bits", bits).id]["label"] for bits in (8, 4)
-    }
+    labels = ["wanda fr-en 0.5, 4 bits", "4 bits", "union of wanda on fr-en and magnitude, 4 bits 0.416"]
+    assert [row["label"] for row in found.values()] == labels
+    of_bits = {rows[the(derived_run, "wanda-bits", bits).id]["label"] for bits in (8, 4)}
+    assert {row["label"] for row in costs} >= of_bits
     assert all(row["difference"] is not None for row in costs)

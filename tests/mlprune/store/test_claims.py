@@ -2,8 +2,6 @@
 
 import json
 import logging
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from mlprune.processes.process_identity import this_process
 from mlprune.store import claims as seen_claims
 from mlprune.store.claims import Claims, SeenClaims, claim_path, parse_claim
 from mlprune.store.store import Store
+from tests.ended_processes import ended_process
 from tests.object_store import BUCKET, ObjectStoreServer
 from tests.records import made_up_record
 
@@ -182,12 +181,10 @@ def test_an_unreadable_claim_is_stale_after_the_readers_own_time(local: Store, c
 
 
 def test_the_claim_of_an_ended_process_of_this_machine_is_taken_over_at_once(local: Store) -> None:
-    code = "from mlprune.processes.process_identity import this_process; print(this_process())"
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     ours = Claims(local, "ours")
     write_foreign_claim(local, process=this_process(), stale_after_s=60)
     assert not ours.take(CLAIMS_KEY)
-    write_foreign_claim(local, process=ended, stale_after_s=60)
+    write_foreign_claim(local, process=ended_process(), stale_after_s=60)
     assert ours.take(CLAIMS_KEY)
 
 

@@ -1,8 +1,9 @@
-"""Garbage: exactly the files that no record references are listed and removed, whatever runs meanwhile."""
+"""Garbage of a store, and repair of damage that a command meets."""
 
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from mlprune.errors import StoreError
 from mlprune.store.claims import Claims
 from mlprune.store.compaction import compact
 from mlprune.store.garbage import find_garbage, remove_garbage
+from mlprune.store.records import Artefact, Record
+from mlprune.store.repair import copy_to_quarantine, quarantine_on_damage, remove_equal_copies, scrub
 from mlprune.store.store import Store
 from tests.ended_processes import ended_process, ended_tag
 from tests.records import made_up_record
+from tests.refusals import refused
 
 DAY_S = 24 * 3600
 
@@ -166,3 +170,64 @@ def test_the_next_user_of_claims_removes_those_of_ended_processes(store: Store) 
     store.write_bytes(f"claims/clock/gc-{ended_tag()}-0a", b"x")
     compact(store)
     assert store.list("claims") == ["claims/variants/other.json"]
+
+
+@pytest.fixture
+def quarantining(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", quarantine=True)
+
+
+def write(quarantining: Store, kind: str, *artefacts: Artefact) -> Record:
+    record = made_up_record(kind, artefacts=artefacts)
+    quarantining.write_record(record)
+    return record
+
+
+def test_every_record_that_lists_a_damaged_artefact_is_quarantined(quarantining: Store) -> None:
+    shared = quarantining.write_bytes("masks/shared.bin", b"12")
+    block, masks = write(quarantining, "mask_blocks", shared), write(quarantining, "masks", shared)
+    sound = write(quarantining, "evaluations", quarantining.write_bytes("predictions/sound.bin", b"3"))
+    (Path(quarantining.uri) / shared.path).write_bytes(b"13")
+    with refused(StoreError) as caught, quarantine_on_damage(quarantining):
+        quarantining.read_bytes(shared)
+    assert caught.value.context["path"] == shared.path
+    assert "mlprune run" in caught.value.context["next"]
+    assert [quarantining.read_record(record.kind, record.id) for record in (block, masks)] == [None, None]
+    assert quarantining.read_record(sound.kind, sound.id) == sound
+
+
+def test_a_damaged_record_is_one_line_too(quarantining: Store) -> None:
+    record = write(quarantining, "variants")
+    quarantining.write_bytes(record.path, b"{")
+    with refused(StoreError, record=record.path), quarantine_on_damage(quarantining):
+        quarantining.require(record.kind, record.id)
+    assert not quarantining.has_record(record.kind, record.id)
+
+
+def test_without_damage_nothing_happens(quarantining: Store) -> None:
+    record = write(quarantining, "masks", quarantining.write_bytes("masks/a.bin", b"1"))
+    with quarantine_on_damage(quarantining):
+        assert quarantining.is_intact(record)
+    assert quarantining.list("quarantine") == []
+
+
+def test_a_scrub_quarantines_the_records_with_damage_that_keeps_the_size(quarantining: Store) -> None:
+    damaged = write(quarantining, "masks", quarantining.write_bytes("masks/a.bin", b"1"))
+    sound = write(quarantining, "evaluations", quarantining.write_bytes("predictions/b.bin", b"2"))
+    (Path(quarantining.uri) / "masks/a.bin").write_bytes(b"3")
+    keys = [(record.kind, record.id) for record in (damaged, sound)]
+    assert scrub(quarantining, [*keys, ("masks", "missing")]) == 1
+    assert quarantining.record_names() == keys[1:]
+    assert scrub(quarantining, keys) == 0
+
+
+def test_copies_of_records_that_were_made_again_are_removed_if_they_are_equal(tmp_path: Path) -> None:
+    quarantining = Store(tmp_path / "store", quarantine=True)
+    same, changed, gone = (made_up_record("masks", {"number": number}) for number in range(3))
+    for record in (same, changed, gone):
+        quarantining.write_record(record)
+        copy_to_quarantine(quarantining, record)
+    quarantining.write_record(replace(changed, rows={"orderings": [{"n_bytes": 1}]}))
+    quarantining.delete(gone.path)
+    assert remove_equal_copies(quarantining) == 1
+    assert sorted(path.split("-")[2][:20] for path in quarantining.list("quarantine")) == sorted([changed.id, gone.id])

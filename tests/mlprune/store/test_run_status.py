@@ -11,7 +11,7 @@ import pytest
 from mlprune.errors import StoreError
 from mlprune.steps.job import RecordKey
 from mlprune.store.claims import Claims, claim_path
-from mlprune.store.run_status import RunStatus, remaining_s, store_status
+from mlprune.store.run_status import RunStatus, StatusReader, remaining_s
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
@@ -91,7 +91,7 @@ def set_process(store: Store, process: object, run_id: str = RUN) -> None:
 
 
 def only(store: Store, **options: Any) -> RunStatus:
-    (run,) = store_status(store, **options)
+    (run,) = StatusReader(store).read(**options)
     return run
 
 
@@ -173,13 +173,13 @@ def test_the_newest_runs_come_first_and_runs_with_claims_are_always_included(sto
         begin(store, f"2026010{day}T000000-abc123").end("done")
     with Claims(store, "20260101T000000-abc123") as claims:
         claims.take(("masks", "a"))
-        assert [run.run_id[7] for run in store_status(store, last=2)] == ["4", "3", "1"]
+        assert [run.run_id[7] for run in StatusReader(store).read(last=2)] == ["4", "3", "1"]
 
 
 def test_a_later_round_of_a_run_has_the_name_of_its_recipe(store: Store, run_log: RunLog) -> None:
     run_log.end("failed")
     RunLog(store, f"{RUN}-1").start([NamedJob("a")])
-    assert [(run.run_id, run.recipe) for run in store_status(store)] == [(f"{RUN}-1", "tiny"), (RUN, "tiny")]
+    assert [(run.run_id, run.recipe) for run in StatusReader(store).read()] == [(f"{RUN}-1", "tiny"), (RUN, "tiny")]
 
 
 def test_unreadable_files_are_skipped(store: Store, run_log: RunLog) -> None:
@@ -192,7 +192,7 @@ def test_unreadable_files_are_skipped(store: Store, run_log: RunLog) -> None:
 
 def test_a_store_without_runs_is_bad_input(store: Store) -> None:
     with pytest.raises(StoreError):
-        store_status(store)
+        StatusReader(store).read()
     assert store.local_root is not None
     assert not store.local_root.exists()
 

@@ -1,17 +1,20 @@
-"""Completion in a shell: queries, stores and variants, as bash asks for them."""
+"""Options, places that cannot be used, and start-up."""
 
 import io
+import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 from typer.testing import CliRunner
 
-from mlprune.errors import StoreError
+from mlprune.errors import BadInputError, StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli import options
-from ray_jobs.cli.application import app
+from ray_jobs.cli.application import app, main
 from ray_jobs.cli.options import (
     complete_store,
     echo,
@@ -22,8 +25,10 @@ from ray_jobs.cli.options import (
     show_start,
 )
 from ray_jobs.driver.progress import VisibleConsole
+from tests.read_only import read_only
 from tests.records import made_up_record
-from tests.tiny_recipes import FinishedRun
+from tests.refusals import refused
+from tests.tiny_recipes import FinishedRun, copy_of, small_recipe, write_recipe
 
 
 def completed(line: str) -> list[str]:
@@ -99,9 +104,8 @@ def test_a_store_with_records_is_opened(small_run: FinishedRun) -> None:
 
 
 def test_a_store_without_records_is_bad_input_and_is_not_created(tmp_path: Path) -> None:
-    with pytest.raises(StoreError) as caught:
+    with refused(StoreError, store=str(tmp_path / "nothing")):
         existing_store(str(tmp_path / "nothing"))
-    assert caught.value.context["store"] == str(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
@@ -160,3 +164,129 @@ def test_lines_of_a_run_are_escaped_too() -> None:
     stream = io.StringIO()
     VisibleConsole(file=stream, soft_wrap=True).print("failed: a\x1b[2J\x07\u202e", markup=False)
     assert stream.getvalue() == "failed: a\\x1b[2J\\x07\\u202e\n"
+
+
+def refusal(*arguments: object) -> str:
+    """The message of a command that refuses its input."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert isinstance(result.exception, BadInputError), (result.output, result.exception)
+    return str(result.exception)
+
+
+@pytest.fixture
+def below_a_file(tmp_path: Path) -> Path:
+    """A path below a file."""
+    (tmp_path / "file").write_text("a file")
+    return tmp_path / "file" / "folder"
+
+
+def test_a_store_below_a_file_is_refused_by_every_command(below_a_file: Path, small_run: FinishedRun) -> None:
+    recipe = small_run.recipe_path
+    commands = (("plan", recipe), ("run", recipe, "--address", "none"), ("catalog", "merge", small_run.store.uri))
+    for command in commands:
+        assert "below a file" in refusal(*command, "--store", below_a_file)
+
+
+def test_an_export_below_a_file_is_refused(below_a_file: Path, small_run: FinishedRun, tmp_path: Path) -> None:
+    store = copy_of(small_run.store, tmp_path / "store").uri
+    assert "cannot be written" in refusal("catalog", "export", "--to", below_a_file, "--store", store)
+
+
+def test_a_read_only_store_is_refused_by_commands_that_write_to_it(small_run: FinishedRun, tmp_path: Path) -> None:
+    store = Path(copy_of(small_run.store, tmp_path / "store").uri)
+    recipe = write_recipe(small_run.recipe_path.parent, {**small_recipe(), "name": "another"}, name="another.yaml")
+    (store / "masks" / "unreferenced").write_bytes(b"x")
+    before = sorted(store.rglob("*"))
+    commands = (
+        ("run", recipe, "--address", "none"),
+        ("catalog", "rebuild"),
+        ("rescore", "--rule", "candidate_sum"),
+        ("store", "compact"),
+        ("gc", "--delete", "--min-age-hours", "0"),
+    )
+    with read_only(store):
+        for command in commands:
+            assert "read-only" in refusal(*command, "--store", store), command
+        assert "read-only" in refusal("run", recipe, "--address", "none", "--store", store / "new")
+    assert sorted(store.rglob("*")) == before
+
+
+def test_a_store_whose_name_is_too_long_is_refused(small_run: FinishedRun, tmp_path: Path) -> None:
+    assert "cannot be opened" in refusal("plan", small_run.recipe_path, "--store", tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "address", "named"),
+    [
+        (["--version"], "http://[::1", "HF_ENDPOINT"),
+        (["query", "SELECT '\udcff'"], "https://huggingface.co", "udcff"),
+        (["import", "a" * 300, "out"], "nonsense", "HF_ENDPOINT"),
+    ],
+)
+def test_unusable_arguments_and_hub_addresses_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], address: str, named: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", address)
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
+    monkeypatch.setattr(sys, "argv", ["mlprune", *arguments])
+    with pytest.raises(SystemExit) as raised:
+        main()
+    assert raised.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert named in line
+
+
+ROOT = Path(__file__).parents[3]
+HEAVY = ("torch", "transformers", "ray", "numpy", "pyarrow", "duckdb", "matplotlib", "rich", "jinja2", "yaml", "marimo")
+SCRIPT = """
+import contextlib, io, json, os, sys
+heavy = set(sys.argv[1].split(","))
+loaded = {}
+def note(step):
+    loaded[step] = sorted(heavy & sys.modules.keys())
+import mlprune
+note("import mlprune")
+from ray_jobs.cli import main
+store = sys.argv[2]
+CALLS = (["--help"], ["query", "--list"], ["status", "--store", store], ["methods"], ["complete", "mlprune query be"])
+for arguments in CALLS:
+    sys.argv = ["mlprune", *arguments]
+    if arguments[0] == "complete":
+        os.environ.update(_MLPRUNE_COMPLETE="complete_zsh", _TYPER_COMPLETE_ARGS=arguments[1])
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
+        main()
+    note(" ".join(arguments[:2]))
+assert "best_by_language" in output.getvalue()
+from ray_jobs.cli.application import COMMANDS, load_command
+for command in COMMANDS:
+    load_command(command)
+note("every command")
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """Step -> heavy libraries that are loaded after it, in one process."""
+    command = [sys.executable, "-c", SCRIPT, ",".join(HEAVY), str(tmp_path_factory.mktemp("store"))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=900)
+    found: dict[str, list[str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("step", ["import mlprune", "--help", "query --list", "status --store"])
+def test_help_lists_and_the_status_of_runs_load_no_heavy_library(loaded: dict[str, list[str]], step: str) -> None:
+    assert loaded[step] == []
+
+
+def test_the_list_of_methods_loads_no_tensor_library(loaded: dict[str, list[str]]) -> None:
+    assert not {"torch", "ray", "duckdb", "numpy"} & set(loaded["methods"])
+
+
+def test_a_completion_loads_no_heavy_library(loaded: dict[str, list[str]]) -> None:
+    assert set(loaded["complete mlprune query be"]) <= {"rich"}, "typer formats the summaries with it"
+
+
+def test_the_help_and_the_options_of_every_command_load_no_models_and_no_ray(loaded: dict[str, list[str]]) -> None:
+    assert not {"torch", "transformers", "ray"} & set(loaded["every command"])

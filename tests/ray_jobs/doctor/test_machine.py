@@ -1,11 +1,18 @@
-"""The machine: versions in range, and limits that are too low."""
+"""Findings about machines and clusters."""
 
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
+from ray.exceptions import GetTimeoutError
 
 from ray_jobs.doctor import machine
-from ray_jobs.doctor.findings import Finding, Level
+from ray_jobs.doctor.findings import Finding, Level, is_healthy, missing, ok, to_json, to_text, warning
 from ray_jobs.doctor.machine import (
     TorchBuild,
     address_space_findings,
@@ -20,6 +27,7 @@ from ray_jobs.doctor.machine import (
     memory_finding,
     open_files_finding,
 )
+from ray_jobs.doctor.ray_cluster import examine_ray, local_findings, port_finding, this_versions, version_findings
 from ray_jobs.process.gpus import NvidiaDriver, SeenGpu
 
 REQUIREMENTS = ["numpy>=2.2", "duckdb>=1.4", "lm-eval>=0.4; extra == 'harness'", "pytest>=8; extra == 'dev'"]
@@ -175,3 +183,99 @@ def test_kernels_run_within_a_major_version_and_compiled_code_on_newer_gpus(
 
 def test_this_machine_is_examined() -> None:
     assert examine_gpus()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_equal_versions_are_fine_and_others_are_named_with_node_and_command() -> None:
+    here = this_versions()
+    other = {**here, "torch": "1.0", "python": "3.1"}
+    findings = list(version_findings(here, {"a": here, "b": other, "c": "no answer"}))
+    assert [one.level for one in findings] == [Level.MISSING] * 3 + [Level.OK]
+    assert "node b" in findings[0].text
+    assert f"torch=={here['torch']}" in findings[1].help
+    assert findings[-1].text.startswith("1 of 3")
+
+
+def test_the_port_for_jobs_is_a_warning_if_nothing_listens(port: int) -> None:
+    assert port_finding("127.0.0.1", port).level is Level.OK
+    free = socket.create_server(("127.0.0.1", 0))
+    number = free.getsockname()[1]
+    free.close()
+    assert port_finding("127.0.0.1", number).level is Level.WARNING
+
+
+def test_a_run_on_this_machine_needs_no_cluster() -> None:
+    assert [one.level for one in local_findings({})] == [Level.OK]
+    assert [one.level for one in local_findings({"RAY_ADDRESS": "1.2.3.4:6379"})] == [Level.WARNING]
+    assert all(one.level is Level.OK for one in examine_ray("none"))
+
+
+def test_a_cluster_that_does_not_answer_is_missing() -> None:
+    free = socket.create_server(("127.0.0.1", 0))
+    number = free.getsockname()[1]
+    free.close()
+    finding = examine_ray(f"127.0.0.1:{number}")[-1]
+    assert finding.level is Level.MISSING
+    assert "ray start" in finding.help
+
+
+@pytest.mark.parametrize(("address", "host"), [("auto", "10.0.0.1"), ("ray://head:10001", "head"), ("head:1", "head")])
+def test_the_live_nodes_of_a_cluster_and_the_port_of_its_head_are_examined(
+    monkeypatch: pytest.MonkeyPatch, address: str, host: str
+) -> None:
+    def task(function: Callable[[], object]) -> SimpleNamespace:
+        def options(
+            *, num_cpus: int, num_gpus: int, scheduling_strategy: SimpleNamespace, max_retries: int
+        ) -> SimpleNamespace:
+            assert (num_cpus, num_gpus, max_retries) == (0, 0, 0)
+            return SimpleNamespace(remote=lambda: (scheduling_strategy.node_id, function))
+
+        return SimpleNamespace(options=options)
+
+    def get(reference: tuple[str, Callable[[], object]], *, timeout: float) -> object:
+        if reference[0] == "b" * 56:
+            raise GetTimeoutError("no answer")
+        return reference[1]()
+
+    nodes = [{"NodeID": letter * 56, "NodeManagerHostname": letter, "Alive": letter != "c"} for letter in "abc"]
+    asked: list[str] = []
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "remote", task)
+    monkeypatch.setattr(ray, "get", get)
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(gcs_address="10.0.0.1:6379"))
+    monkeypatch.setattr("ray_jobs.workers.cluster.connected", lambda _: nullcontext())
+    monkeypatch.setattr("ray_jobs.doctor.ray_cluster.connection_problem", lambda name, *_, **__: asked.append(name))
+    findings = examine_ray(address)
+    assert [one.level for one in findings] == [Level.OK, Level.MISSING, Level.OK, Level.OK]
+    assert "node b" in findings[1].text
+    assert findings[2].text.startswith("1 of 2 nodes")
+    assert asked == [host]
+
+
+FINDINGS = [
+    ok("machine", "2 CPUs"),
+    warning("store", "little space", "mlprune gc"),
+    missing("gpu", "no driver", "install"),
+]
+
+
+def test_a_line_has_level_subject_text_and_below_it_the_help() -> None:
+    lines = to_text(FINDINGS).splitlines()
+    assert [line.split()[:2] for line in lines[::2]] == [["ok", "machine"], ["->", "mlprune"], ["->", "install"]]
+    assert lines[1].split() == ["warning", "store", "little", "space"]
+
+
+def test_json_has_one_object_per_finding() -> None:
+    rows = json.loads(to_json(FINDINGS))
+    assert rows[2] == {"subject": "gpu", "level": "missing", "text": "no driver", "help": "install"}
+    assert [row["level"] for row in rows] == ["ok", "warning", "missing"]
+
+
+def test_warnings_are_healthy_and_missing_things_are_not() -> None:
+    assert is_healthy(FINDINGS[:2])
+    assert not is_healthy(FINDINGS)

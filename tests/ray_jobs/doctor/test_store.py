@@ -1,22 +1,24 @@
-"""A store: unreachable, empty, sound, damaged, with leftovers, and with retired files."""
+"""Findings about stores and recipes."""
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from catalog.store import Catalog
+from mlprune.errors import BadInputError
 from mlprune.store.garbage import CLAIM_ALIVE_S
 from mlprune.store.retired import group_of, write_marker
 from mlprune.store.store import Store
 from ray_jobs.doctor import store as examined
 from ray_jobs.doctor.findings import Finding, Level
-from ray_jobs.doctor.store import examine_store
+from ray_jobs.doctor.store import examine_recipe, examine_store
+from tests.ended_processes import ended_process
 from tests.records import made_up_record
+from tests.tiny_recipes import FinishedRun
 
 
 @pytest.fixture
@@ -130,13 +132,7 @@ def test_claims_of_runs_that_have_ended_are_a_warning_and_others_are_named(store
 
 
 def test_a_claim_of_an_ended_process_of_this_machine_is_stale_at_once(store: Store) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-c", "from mlprune.processes.process_identity import this_process; print(this_process())"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    claim(store, "ended", age_s=0, process=ended)
+    claim(store, "ended", age_s=0, process=ended_process())
     assert any("claims/evaluations/ended.json" in one.text for one in problems(store))
 
 
@@ -160,3 +156,65 @@ def test_damage_that_keeps_the_size_is_left_to_the_check_which_is_named(store: S
     store.write("masks/a/block-000.parquet", b"54321")
     assert problems(store) == []
     assert any("check --deep" in one.text for one in examine_store(store.uri))
+
+
+def changed(small_run: FinishedRun, name: str, **changes: object) -> Path:
+    recipe = {**yaml.safe_load(small_run.recipe_path.read_text()), **changes}
+    path = small_run.recipe_path.with_name(f"doctor-{name}.yaml")
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+def findings(path: Path, store: Path) -> list[Finding]:
+    return examine_recipe(path, store_uri=str(store), address="none")
+
+
+def last(path: Path, store: Path) -> tuple[Level, str]:
+    finding = findings(path, store)[-1]
+    return finding.level, finding.text
+
+
+def test_a_recipe_that_can_run_has_its_jobs_memory_and_disk(small_run: FinishedRun, tmp_path: Path) -> None:
+    found = findings(small_run.recipe_path, tmp_path / "store")
+    assert all(finding.level is Level.OK for finding in found)
+    assert any(finding.text.startswith("memory: ") for finding in found)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_finished_recipe_needs_nothing(small_run: FinishedRun) -> None:
+    assert "nothing to do" in findings(small_run.recipe_path, Path(small_run.store.uri))[-1].text
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("key", {"variantes": []}),
+        ("model", {"model": {"path": "no-such-model"}}),
+        ("corpus", {"corpus": {"kind": "parallel_text", "path": "no-such-corpus"}}),
+        ("plugin", {"plugins": ["no-such-plugin.py"]}),
+    ],
+)
+def test_what_a_recipe_lacks_is_named_with_the_help(
+    small_run: FinishedRun, tmp_path: Path, name: str, changes: dict[str, object]
+) -> None:
+    finding = findings(changed(small_run, name, **changes), tmp_path / "store")[-1]
+    assert finding.level is Level.MISSING
+    assert finding.help
+
+
+def test_a_model_to_import_is_a_warning_with_the_option(small_run: FinishedRun, tmp_path: Path) -> None:
+    path = changed(small_run, "import", model={"path": "model", "import": True})
+    level, text = last(path, tmp_path / "store")
+    assert (level, "import" in text) == (Level.WARNING, True)
+
+
+def test_too_little_memory_and_disk_are_missing(
+    small_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BadInputError("not enough", expected="more")
+
+    monkeypatch.setattr(examined, "require_room", refuse)
+    path = changed(small_run, "memory", compute={"batch_tokens": 128, "memory_gib_per_actor": 0.01})
+    found = [finding.level for finding in findings(path, tmp_path / "store")]
+    assert found.count(Level.MISSING) == 2

@@ -29,6 +29,7 @@ from ray_jobs.driver.model_imports import (
 from tests.command_line import Done
 from tests.hub import Hub, folder_files, serving, use_hub, use_hub_in_processes
 from tests.published_models import publish, published_tensors
+from tests.refusals import refused
 from tests.tiny_recipes import copied_inputs, small_recipe, write_recipe
 
 HUB_ID = "facebook/tiny-xglm"
@@ -231,7 +232,6 @@ def test_a_failed_import_is_one_line_with_the_reason(
 ) -> None:
     hub.push(HUB_ID, {"config.json": b"{}", "pytorch_model.bin": b"not a checkpoint"})
     recipe = load_recipe(asking(tiny_inputs, tmp_path))
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError):
         with_imported_models(recipe, store_uri=str(tmp_path / "store"), address="none", is_allowed=True)
-    assert "\n" not in str(caught.value)
     assert list_pending_imports(recipe, store_uri=str(tmp_path / "store"))

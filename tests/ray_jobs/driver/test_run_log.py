@@ -15,7 +15,7 @@ from catalog.store import Catalog
 from mlprune.errors import StoreError
 from mlprune.store.run_log_files import read_run_file
 from mlprune.store.run_log_files import run_files as run_log_run_files
-from mlprune.store.run_status import store_status
+from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import run_log as run_log_module
 from ray_jobs.driver.run_log import RunLog, begin_run, recorded_run
@@ -272,7 +272,7 @@ def test_each_record_is_a_job_of_a_run_of_the_command(store: Store) -> None:
     assert [(job["record_id"], job["status"], job["environment_id"]) for job in jobs] == [
         (record.id, "done", this_environment().id) for record in RECORDS
     ]
-    (status,) = store_status(store)
+    (status,) = StatusReader(store).read()
     assert (status.recipe, status.state, status.steps["rescore"].n_done) == ("rescore", "done", 2)
 
 

@@ -1,8 +1,9 @@
-"""A whole run of a search on the tiny model, in this process."""
+"""Runs of recipes, changed recipes and checks of capacity."""
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,26 @@ import torch
 
 from catalog.check import check
 from catalog.store import Catalog
-from mlprune.errors import BadInputError
+from mlprune.errors import BadInputError, ModelError
 from mlprune.models import metadata_cache
 from mlprune.plan import build_plan, extend_plan
-from mlprune.plan.resources.estimate import Needs
+from mlprune.plan.resources.estimate import Needs, needs_of
+from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
 from mlprune.recipe import load_recipe
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
+from mlprune.steps.questions.asked import declarations
 from mlprune.store.run_log_entries import SearchState
-from mlprune.store.run_status import store_status
+from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
-from ray_jobs.driver.result_lines import result_lines
-from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, run_recipe
+from ray_jobs.driver import capacity_checks
+from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, question_lines, require_room
+from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
+from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
 from ray_jobs.workers import in_process
+from ray_jobs.workers.node_resources import n_cpus
 from tests.catalog.query_answers import answers
 from tests.earlier_versions import to_version_4
 from tests.mlprune.steps.search.played_search import search_recipe, trial_rows, write_more_facts
@@ -119,7 +127,7 @@ def test_the_status_of_a_run_has_the_trials_items_and_best_trial_of_its_searches
 ) -> None:
     _, store = done
     rows = trial_rows(store)
-    (run,) = store_status(store)
+    (run,) = StatusReader(store).read()
     (search,) = run.searches
     best = max(rows, key=lambda row: (-row["violation"], row["objective"], -row["number"]))
     assert search == SearchState(
@@ -158,7 +166,7 @@ def test_a_search_without_a_winner_is_named_at_the_end_of_the_run_in_the_status_
         assert run_recipe(path, store.uri, address="none").exit_code == 0
         assert "sparsities has no winner" in capsys.readouterr().err
     assert len(result_lines(extend_plan(plan_of(path), store), store)) == 1
-    (state,) = store_status(store)[0].searches
+    (state,) = StatusReader(store).read()[0].searches
     assert state.describe().endswith("no winner")
     with Catalog.in_memory(store) as opened:
         (row,) = answers(opened, "search_final")
@@ -211,9 +219,8 @@ def test_a_finished_recipe_loads_neither_ray_nor_the_code_of_its_model(
     assert "loaded: ['torch']" in stderr
 
 
-@pytest.mark.parametrize("command", [["status"], ["query", "failures"]])
-def test_queries_load_none_of_them(command: list[str], store_path: str) -> None:
-    assert "loaded: []" in loaded(*command, "--store", store_path)
+def test_a_query_loads_none_of_them(store_path: str) -> None:
+    assert "loaded: []" in loaded("query", "failures", "--store", store_path)
 
 
 def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
@@ -256,3 +263,173 @@ def test_a_run_plans_no_model_for_the_evaluations_that_it_adopts(
     (needs,) = planned
     assert "evaluate" in {cost.step for cost in needs.costs}
     assert not any(cost.runs_model or cost.flops for cost in needs.costs)
+
+
+@pytest.fixture(scope="module")
+def needs(tiny_inputs: Path) -> Needs:
+    plan = plan_of(write_recipe(tiny_inputs, small_recipe(), name="fitting.yaml"))
+    return needs_of(plan, plan.jobs)
+
+
+def with_compute(needs: Needs, **compute: object) -> Needs:
+    return replace(needs, compute=needs.compute.model_copy(update=compute))
+
+
+def test_this_process_is_one_worker_with_one_shard_regardless_of_the_recipe(needs: Needs) -> None:
+    pool = in_process_pool(with_compute(needs, replicas=5, shards=3))
+    assert (pool.n_workers, pool.n_shards, pool.threads) == (1, 1, n_cpus())
+
+
+def test_this_process_uses_the_memory_of_the_recipe(needs: Needs) -> None:
+    assert in_process_pool(with_compute(needs, memory_gib_per_actor=2.0)).memory_bytes == 2 * GIB
+    with pytest.raises(BadInputError, match="memory_gib_per_actor"):
+        in_process_pool(with_compute(needs, memory_gib_per_actor=0.2))
+
+
+def test_this_process_uses_its_accelerators_unless_the_recipe_says_cpu(
+    needs: Needs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu = replace(needs, model=replace(needs.model, device="cuda"))
+    with pytest.raises(BadInputError, match="device: cpu"):
+        in_process_pool(with_compute(on_gpu, device="cuda"))
+    machine = Node(4.0, 64 * GIB, (Gpu(8 * GIB),) * 2)
+    monkeypatch.setattr(capacity_checks, "local_node", lambda: machine)
+    assert in_process_pool(with_compute(on_gpu, device="cuda")).n_gpus == 2
+    assert in_process_pool(with_compute(needs, device="cpu")).n_gpus == 0
+
+
+def test_a_local_ray_uses_replicas_and_shards_of_the_recipe(needs: Needs) -> None:
+    pool = local_ray_pool(with_compute(needs, replicas=1, shards=2))
+    assert (pool.n_workers, pool.n_shards) == (1, 2)
+
+
+def test_a_run_whose_results_do_not_fit_on_the_disk_is_refused(needs: Needs, tmp_path: Path) -> None:
+    require_room(needs, Store(tmp_path / "store"))
+    huge = replace(needs, costs=(JobCost("observe", disk_bytes=2.0**70),))
+    with pytest.raises(BadInputError, match="free"):
+        require_room(huge, Store(tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_text_of_a_pool_has_replicas_shards_threads_and_gpus(needs: Needs) -> None:
+    two = with_compute(needs, replicas=2, shards=1).pool([Node(4.0, 64 * GIB)])
+    assert format_pool(two).startswith("2 replicas of 1 shard; each actor has 2 threads, 0.")
+    cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, (Gpu(GIB),) * 3)])
+    assert format_pool(cut).startswith("1 replica of 3 shards each; each actor has 1 thread, 0.")
+    assert format_pool(cut).endswith("1 GPU")
+
+
+GAIN: dict[str, Any] = {"name": "helps", "variants": "ordering", "task": "facts", "languages": "outside_english"}
+MARGIN: dict[str, Any] = {
+    "name": "keeps",
+    "variants": "ordering",
+    "task": "facts",
+    "languages": "en",
+    "claim": "noninferior",
+    "margin": 0.01,
+}
+
+
+def lines_of(folder: Path, store: Store, *questions: dict[str, Any]) -> list[str]:
+    path = write_recipe(folder, {**small_recipe(), "questions": list(questions)}, name="asked.yaml")
+    plan = plan_of(path)
+    return question_lines(plan, store, declarations(plan.questions, store))
+
+
+def test_a_recipe_without_questions_has_no_lines(own_inputs: Path, tmp_path: Path) -> None:
+    assert lines_of(own_inputs, Store(str(tmp_path))) == []
+
+
+def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Path, tmp_path: Path) -> None:
+    head, gain, margin, *warnings = lines_of(own_inputs, Store(str(tmp_path)), GAIN, MARGIN)
+    assert head.startswith("questions: 2 declared")
+    assert all(
+        words in gain for words in ("helps: gain in accuracy, outside_english; 2 tests", "gain found with 80 % power")
+    )
+    assert all(words in margin for words in ("within 1.0 points", "2 tests", "testable margin"))
+    warnings = [line for line in warnings if "exploratory family" not in line]
+    assert [line.split(":")[1] for line in warnings] == [
+        " question helps",
+        " questions helps, keeps",
+        " question keeps",
+    ]
+    assert "a margin of 1.0 points needs about" in warnings[2]
+
+
+def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_inputs: Path, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    path = write_recipe(own_inputs, {**small_recipe(), "questions": [MARGIN]}, name="asked.yaml")
+    plan = plan_of(path)
+    for evaluation in (one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations):
+        store.write_record(evaluation.identity.record(rows={"metrics": []}))
+    lines = question_lines(plan, store, declarations(plan.questions, store))
+    warnings = [line for line in lines if "exploratory" in line and line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "2 results existed before" in warnings[0]
+
+
+def test_a_mean_counts_its_comparisons_and_seeds(own_inputs: Path, tmp_path: Path) -> None:
+    _, line, *_ = lines_of(own_inputs, Store(str(tmp_path)), {**MARGIN, "over": "mean"})
+    assert "1 test of the mean of 2 comparisons and 1 seed" in line
+
+
+def test_the_exploratory_family_is_described_with_its_size_and_smallest_p_value(
+    own_inputs: Path, tmp_path: Path
+) -> None:
+    lines = [line for line in lines_of(own_inputs, Store(str(tmp_path)), GAIN) if "exploratory family" in line]
+    assert lines
+    assert all("tests of a metric, smallest p" in line for line in lines if not line.startswith("warning"))
+
+
+def test_without_options_the_recipe_is_unchanged(own_inputs: Path) -> None:
+    path = write_recipe(own_inputs, small_recipe())
+    recipe = load_changed_recipe(path, NO_CHANGES)
+    assert (recipe.name, recipe.model.path) == ("tiny", "model")
+
+
+def test_a_smaller_recipe_on_the_embedded_model_has_a_name_and_ids_of_its_own(own_inputs: Path) -> None:
+    small = small_recipe()
+    small["demonstrations"][0]["max_tokens"] = 512
+    path = write_recipe(own_inputs, small)
+    recipe = load_changed_recipe(path, RecipeChanges(shrink=1, model="demo"))
+    assert recipe.name == "tiny (shrink 1) (model demo)"
+    assert recipe.model.path == str(DEMO_MODEL)
+    assert [entry.max_tokens for entry in recipe.demonstrations] == [256]
+    ids = {key for job in build_plan(recipe).jobs for key in job.makes}
+    small["demonstrations"][0]["max_tokens"] = 48
+    full = build_plan(load_changed_recipe(write_recipe(own_inputs, small), NO_CHANGES))
+    assert not ids & {key for job in full.jobs for key in job.makes}
+
+
+def test_the_path_of_another_model_starts_at_the_working_directory(
+    own_inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_recipe(own_inputs, small_recipe())
+    monkeypatch.chdir(own_inputs)
+    recipe = load_changed_recipe(path, RecipeChanges(model="model"))
+    assert recipe.model.path == str(own_inputs / "model")
+
+
+def test_a_model_that_does_not_exist_is_one_line(own_inputs: Path) -> None:
+    path = write_recipe(own_inputs, small_recipe())
+    with pytest.raises(ModelError, match="nothing"):
+        load_changed_recipe(path, RecipeChanges(model="./nothing"))
+
+
+def test_an_empty_model_is_not_the_working_directory(own_inputs: Path) -> None:
+    path = write_recipe(own_inputs, small_recipe())
+    with pytest.raises(ModelError, match=r"no model is named.*--model"):
+        load_changed_recipe(path, RecipeChanges(model=""))
+
+
+def test_the_text_of_a_recipe_contains_its_base_and_the_options_that_changed_it(own_inputs: Path) -> None:
+    write_recipe(own_inputs, {**small_recipe(), "name": "of the base"}, name="base.yaml")
+    variants = [{"name": "n-m", "score": "magnitude", "structure": "2:4"}]
+    path = write_recipe(own_inputs, {"base": "base.yaml", "name": "own", "variants": variants})
+    text = recipe_text(path, RecipeChanges(shrink=2, model="demo"))
+    assert text.startswith('# run with --shrink 2 --model "demo"\n')
+    (own_inputs / "copy.yaml").write_text(text)
+    assert load_recipe(own_inputs / "copy.yaml") == load_recipe(path)
+    assert (
+        recipe_text({"name": "n", "path": Path("x"), "of": ("a", 1)}, NO_CHANGES) == "name: n\npath: x\nof:\n- a\n- 1\n"
+    )

@@ -34,7 +34,6 @@ from ray_jobs.workers.heartbeats import (
     silent_after_s,
 )
 from ray_jobs.workers.recovery import (
-    FIRST_PAUSE_S,
     MAX_FAILURES,
     MAX_TRACEBACK,
     MAX_WORK,
@@ -48,6 +47,7 @@ from ray_jobs.workers.recovery import (
     is_out_of_memory,
     memory_level,
 )
+from tests.refusals import refused
 from tests.stub_jobs import StubJob
 
 
@@ -317,33 +317,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def test_each_failed_load_doubles_the_pause(clock: Clock) -> None:
-    health = WorkerHealth(1)
-    for pause_s in (FIRST_PAUSE_S, 2 * FIRST_PAUSE_S, 4 * FIRST_PAUSE_S):
-        assert health.failed(0, BUSY)
-        assert health.seconds_to_next() == pause_s
-        assert health.due() == []
-        clock.now += pause_s
-        assert health.due() == [0]
-        assert (health.due(), health.seconds_to_next()) == ([], None)
-
-
-def test_a_worker_with_a_broken_device_is_started_again_at_once(clock: Clock) -> None:
-    health = WorkerHealth(1)
-    assert health.failed(0, BROKEN)
-    assert health.due() == [0]
-
-
-def test_a_worker_that_dies_again_pauses_unless_it_is_the_last_one(clock: Clock) -> None:
-    for n_workers, pauses in ((2, [0.0, FIRST_PAUSE_S, 2 * FIRST_PAUSE_S]), (1, [0.0, 0.0, 0.0])):
-        health = WorkerHealth(n_workers)
-        for pause_s in pauses:
-            assert health.failed(0, LOST)
-            assert health.seconds_to_next() == pause_s
-            clock.now += pause_s
-            assert health.due() == [0]
-
-
 def test_a_worker_that_fails_too_often_in_a_row_is_retired_with_one_line(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -479,9 +452,8 @@ def test_the_time_is_that_of_the_environment(monkeypatch: pytest.MonkeyPatch, te
 @pytest.mark.parametrize("text", ["0", "-1", "soon", "inf", "nan"])
 def test_another_time_is_bad_input(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(SILENT_AFTER_VARIABLE, text)
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, variable=SILENT_AFTER_VARIABLE, got=text):
         silent_after_s()
-    assert (caught.value.context["variable"], caught.value.context["got"]) == (SILENT_AFTER_VARIABLE, text)
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
-"""Belebele: reading comprehension with four answers (Bandarkar et al. 2023, arXiv:2308.16884)."""
+"""Belebele: reading comprehension with four answers (Bandarkar et al. 2023, arXiv:2308.16884).
 
-from collections.abc import Sequence
+Files: `Belebele/fra_Latn.jsonl`, one file per language; a question is the same by its link and number.
+"""
+
+from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.items import (
     ChoiceItem,
@@ -13,9 +17,12 @@ from mlprune.evaluation.tasks.items import (
     stated_name,
     text_of,
 )
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 ANSWER_KEYS = tuple(f"mc_answer{number}" for number in range(1, 5))
+TEXT_KEYS = ("flores_passage", "question", *ANSWER_KEYS)
+KEYS = (*TEXT_KEYS, "correct_answer_num")
 
 
 def belebele_item(example_id: str, row: Row) -> ChoiceItem:
@@ -43,12 +50,23 @@ def _site(link: str) -> str:
         return ""
 
 
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"{layout.LANGUAGE}\.jsonl", splits={}):
+        if set(layout.first_object(tree.file(file.name))) >= {"link", "question_number", *KEYS}:
+            yield file
+
+
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    rows = read_json_lines(tree.file(file.name))
+    return [{**row, "id": f"{row.get('link')}#{row.get('question_number')}"} for row in rows]
+
+
 TASK = Task(
     "belebele",
     CHOICE_METRICS,
-    ("flores_passage", "question", *ANSWER_KEYS, "correct_answer_num"),
+    KEYS,
     belebele_item,
-    texts=("flores_passage", "question", *ANSWER_KEYS),
+    texts=TEXT_KEYS,
     groups=belebele_groups,
     citation="Bandarkar et al. 2023, arXiv:2308.16884",
     dataset=HubSet(
@@ -57,4 +75,5 @@ TASK = Task(
         splits=(("test", "test"),),
         id=("link", "question_number"),
     ),
+    layouts=(layout.TaskLayout("belebele", ("belebele",), "Belebele/fra_Latn.jsonl", _find, _read),),
 )

@@ -19,15 +19,7 @@ from mlprune.evaluation.tasks.items import (
     stated_name,
     text_of,
 )
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    files_named,
-    first_columns,
-    marked_skipped,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 OPTION_KEYS = tuple(f"option_{letter}" for letter in "abcd")
@@ -73,36 +65,36 @@ def include_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     return [ItemGroup(category=stated_name(row, "domain")) for row in rows]
 
 
-def _find(tree: FileTree, pattern: str, *, splits: Mapping[str, str], column: str) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree, pattern: str, *, splits: Mapping[str, str], column: str) -> Iterator[layout.TaskFile]:
     """Yield the files of a data set, which alone has a column in addition to the keys."""
-    for file in files_named(tree, pattern, splits=splits):
-        if {*KEYS, column} <= set(first_columns(tree.file(file.name))):
+    for file in layout.files_named(tree, pattern, splits=splits):
+        if {*KEYS, column} <= set(layout.first_columns(tree.file(file.name))):
             yield file
 
 
 def _complete(rows: Iterable[Row]) -> Sequence[Row]:
     """Return the rows that have a question and all options."""
     complete = (row if all(is_text(row[key]) for key in KEYS[:-1]) else None for row in rows)
-    return marked_skipped(complete, what="an empty question or option")
+    return layout.marked_skipped(complete, what="an empty question or option")
 
 
-def _find_mmlu(tree: FileTree) -> Iterator[TaskFile]:
-    pattern = rf"{LANGUAGE}/(?P<split>dev|test){FILE}"
+def _find_mmlu(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    pattern = rf"{layout.LANGUAGE}/(?P<split>dev|test){FILE}"
     return _find(tree, pattern, splits={"dev": "dev", "test": "test"}, column="sample_id")
 
 
-def _read_mmlu(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read_mmlu(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     rows = read_parquet(tree.file(file.name))
     return _complete({**row, "id": row["sample_id"]} for row in rows)
 
 
-def _find_include(tree: FileTree) -> Iterator[TaskFile]:
+def _find_include(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     pattern = rf"(?P<language>{'|'.join(INCLUDE_TAGS)})/(?P<split>test|validation){FILE}"
     for file in _find(tree, pattern, splits={"test": "test", "validation": "dev"}, column="regional_feature"):
         yield replace(file, language=INCLUDE_TAGS[file.name.split("/")[-2]])
 
 
-def _read_include(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read_include(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read the rows; every language has its own questions, so ids contain the language."""
     rows = enumerate(read_parquet(tree.file(file.name)))
     return _complete(({**row, "id": f"{file.language}:{number}"} for number, row in rows))
@@ -124,7 +116,9 @@ GLOBAL_MMLU = Task(
         id=("sample_id",),
         skips_incomplete=True,
     ),
-    layouts=(TaskLayout("global_mmlu", ("global_mmlu",), "fr/test-00000-of-00001.parquet", _find_mmlu, _read_mmlu),),
+    layouts=(
+        layout.TaskLayout("global_mmlu", ("global_mmlu",), "fr/test-00000-of-00001.parquet", _find_mmlu, _read_mmlu),
+    ),
 )
 INCLUDE = Task(
     "include",
@@ -141,5 +135,7 @@ INCLUDE = Task(
         configs=tuple((tag, name) for name, tag in INCLUDE_TAGS.items()),
         aligned=False,
     ),
-    layouts=(TaskLayout("include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include),),
+    layouts=(
+        layout.TaskLayout("include", ("include",), "French/test-00000-of-00001.parquet", _find_include, _read_include),
+    ),
 )

@@ -22,14 +22,14 @@ from mlprune.evaluation.tasks.items import (
     text_of,
     texts_of,
 )
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import Task
 from mlprune.languages import language_tag
 
 ANSWERS = ("ans0", "ans1", "ans2")
 KEYS = ("context", "question", *ANSWERS, "label", "question_polarity", "answer_info", "additional_metadata")
 SPLITS = {"": "test", "_control": "control"}
-FILE = re.compile(rf"(?:.*/)?(?P<subset>[A-Z][A-Za-z_]*?)(?P<split>|_control)_{LANGUAGE}\.jsonl(?:\.gz|\.zst)?")
+FILE = re.compile(rf"(?:.*/)?(?P<subset>[A-Z][A-Za-z_]*?)(?P<split>|_control)_{layout.LANGUAGE}\.jsonl(?:\.gz|\.zst)?")
 SAME: Mapping[str, str] = {
     **dict.fromkeys(["woman", "girl", "vrouw", "meisje", "kız", "kadın", "chica", "mujer", "maestra"], "F"),
     **dict.fromkeys(["man", "boy", "jongen", "erkek çocuk", "adam", "chico", "hombre", "maestro"], "M"),
@@ -98,7 +98,7 @@ def mbbq_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     ]
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield the first file of each folder, language and split; the others have the other subsets."""
     seen: dict[tuple[str, str, str], None] = {}
     for name in tree.names:
@@ -106,12 +106,12 @@ def _find(tree: FileTree) -> Iterator[TaskFile]:
         if match is None:
             continue
         key = (name.rpartition("/")[0], match["language"], match["split"])
-        if key not in seen and set(first_object(tree.file(name))) >= set(KEYS):
+        if key not in seen and set(layout.first_object(tree.file(name))) >= set(KEYS):
             seen[key] = None
-            yield TaskFile(name, language_tag(match["language"]), SPLITS[match["split"]])
+            yield layout.TaskFile(name, language_tag(match["language"]), SPLITS[match["split"]])
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read all subsets of a language; an id is the subset and `example_id`, which are the same in all languages."""
     first = FILE.fullmatch(file.name)
     assert first is not None, "the file was found by its name"
@@ -134,5 +134,5 @@ TASK = Task(
     texts=("context", "question", *ANSWERS),
     groups=mbbq_groups,
     citation="Neplenbroek et al. 2024, arXiv:2406.07243",
-    layouts=(TaskLayout("mbbq", ("mbbq",), "data/Age_es.jsonl, data/Age_control_es.jsonl", _find, _read),),
+    layouts=(layout.TaskLayout("mbbq", ("mbbq",), "data/Age_es.jsonl, data/Age_control_es.jsonl", _find, _read),),
 )

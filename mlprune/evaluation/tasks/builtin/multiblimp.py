@@ -6,8 +6,8 @@ from dataclasses import replace
 from mlprune.corpus.layouts.text_layout import recipe_tags
 from mlprune.corpus.text_files import read_delimited
 from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, ChoiceItem, Row, text_of
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.layouts.bmlama import candidate_order
-from mlprune.evaluation.tasks.layouts.layout import FileTree, TaskFile, TaskLayout, files_named, first_cells
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 SENTENCES = ("sen", "wrong_sen")
@@ -28,21 +28,21 @@ def multiblimp_item(example_id: str, row: Row) -> ChoiceItem:
     return ChoiceItem(example_id, texts, texts, order.index(0))
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield the file of each language; the three letters of a language become its tag, such as `fas` to `fa`."""
-    files = list(files_named(tree, rf"{CODE}/data\.tsv", splits={}))
+    files = list(layout.files_named(tree, rf"{CODE}/data\.tsv", splits={}))
     tags = recipe_tags([_code(file) for file in files])
     for file in files:
-        header = first_cells(tree.file(file.name)) or [[]]
+        header = layout.first_cells(tree.file(file.name)) or [[]]
         if {*SENTENCES, PHENOMENON} <= set(header[0]):
             yield replace(file, language=tags[_code(file)])
 
 
-def _code(file: TaskFile) -> str:
+def _code(file: layout.TaskFile) -> str:
     return file.name.split("/")[-2]
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table as a writer of CSV leaves it. Pairs made of one sentence are a cluster, named by the first one.
 
     The languages have different sentences, so ids contain the language.
@@ -67,5 +67,5 @@ TASK = Task(
     multiblimp_item,
     ties="shared",
     citation="Jumelet et al. 2025, arXiv:2504.02768",
-    layouts=(TaskLayout("multiblimp", ("multiblimp",), "fra/data.tsv", _find, _read),),
+    layouts=(layout.TaskLayout("multiblimp", ("multiblimp",), "fra/data.tsv", _find, _read),),
 )

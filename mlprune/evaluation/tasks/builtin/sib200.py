@@ -4,15 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, text_of
-from mlprune.evaluation.tasks.layouts.layout import (
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    cells,
-    files_named,
-    first_cells,
-    tab_separated,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 TOPICS: Mapping[str, str] = {
@@ -42,16 +34,16 @@ def sib200_item(example_id: str, row: Row) -> ChoiceItem:
     )
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{CODE}/(?P<split>train|dev|test)\.tsv", splits=SPLITS):
-        if first_cells(tree.file(file.name)) == [HEADER]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"{CODE}/(?P<split>train|dev|test)\.tsv", splits=SPLITS):
+        if layout.first_cells(tree.file(file.name)) == [HEADER]:
             yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table; `index_id`, the number of the sentence in FLORES-200, is its id in all languages."""
-    table = tab_separated(tree.file(file.name))[1:]
-    rows = (cells(values, len(HEADER), line=line) for line, values in enumerate(table, start=2))
+    table = layout.tab_separated(tree.file(file.name))[1:]
+    rows = (layout.cells(values, len(HEADER), line=line) for line, values in enumerate(table, start=2))
     return [{"id": number, "category": topic, "text": text} for number, topic, text in rows]
 
 
@@ -63,5 +55,5 @@ TASK = Task(
     prompt_language="en",
     texts=("text",),
     citation="Adelani et al. 2024, arXiv:2309.07445",
-    layouts=(TaskLayout("sib200", ("sib200",), "data/annotated/fra_Latn/test.tsv", _find, _read),),
+    layouts=(layout.TaskLayout("sib200", ("sib200",), "data/annotated/fra_Latn/test.tsv", _find, _read),),
 )

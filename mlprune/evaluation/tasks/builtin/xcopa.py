@@ -1,12 +1,21 @@
-"""XCOPA: choice of the more plausible cause or effect (Ponti et al. 2020, arXiv:2005.00333)."""
+"""XCOPA: choice of the more plausible cause or effect (Ponti et al. 2020, arXiv:2005.00333).
 
-from collections.abc import Mapping, Sequence
+Files: `data/sw/val.sw.jsonl` and `data/sw/test.sw.jsonl` of its repository. The folder `data-gmt` is
+left out: it has machine translations into English. English itself is COPA, which is not in the repository.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from mlprune.corpus.text_files import read_json_lines
 from mlprune.descriptions import HubSet
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, number_of, text_of
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
+
+TEXT_KEYS = ("premise", "choice1", "choice2")
+KEYS = (*TEXT_KEYS, "question", "label")
 
 
 @dataclass(frozen=True)
@@ -53,15 +62,29 @@ def xcopa_groups(rows: Sequence[Row]) -> Sequence[ItemGroup]:
     return [ItemGroup(category=str(row["question"])) for row in rows]
 
 
+SPLITS = {"train": "train", "val": "dev", "test": "test"}
+
+
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"(?P<split>train|val|test)\.{layout.LANGUAGE}\.jsonl", splits=SPLITS):
+        if "data-gmt" not in file.name.split("/") and set(layout.first_object(tree.file(file.name))) >= {*KEYS, "idx"}:
+            yield file
+
+
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    return [{**row, "id": row.get("idx")} for row in read_json_lines(tree.file(file.name))]
+
+
 TASK = Task(
     "xcopa",
     CHOICE_METRICS,
-    ("premise", "choice1", "choice2", "question", "label"),
+    KEYS,
     xcopa_item,
     prompt_language="en",
-    texts=("premise", "choice1", "choice2"),
+    texts=TEXT_KEYS,
     native=XCOPA_WORDS,
     groups=xcopa_groups,
     citation="Ponti et al. 2020, arXiv:2005.00333",
     dataset=HubSet(name="cambridgeltl/xcopa", files=("{config}/{split}-*.parquet",), id=("idx",)),
+    layouts=(layout.TaskLayout("xcopa", ("xcopa",), "data/sw/val.sw.jsonl, data/sw/test.sw.jsonl", _find, _read),),
 )

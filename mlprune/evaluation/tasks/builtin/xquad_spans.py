@@ -10,15 +10,7 @@ from typing import NamedTuple
 from mlprune.corpus.text_files import read_parquet, read_text
 from mlprune.errors import CorpusError, TaskFileError
 from mlprune.evaluation.tasks.items import CLUSTER, ChoiceItem, Row, choice_item, index_of, text_of, texts_of
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    files_named,
-    first_columns,
-    marked_skipped,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 from mlprune.json_values import JsonValue, as_list, as_object, as_str, parse_json
 
@@ -43,14 +35,14 @@ def xquad_item(example_id: str, row: Row) -> ChoiceItem:
     return choice_item(example_id, candidates, context=f"{context} {question} ", parts=candidates, gold=gold)
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    yield from files_named(tree, rf"xquad\.{LANGUAGE}\.json", splits={})
-    for file in files_named(tree, rf"xquad\.{LANGUAGE}/validation-00000-of-00001\.parquet", splits={}):
-        if set(first_columns(tree.file(file.name))) >= COLUMNS:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    yield from layout.files_named(tree, rf"xquad\.{layout.LANGUAGE}\.json", splits={})
+    for file in layout.files_named(tree, rf"xquad\.{layout.LANGUAGE}/validation-00000-of-00001\.parquet", splits={}):
+        if set(layout.first_columns(tree.file(file.name))) >= COLUMNS:
             yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     path = tree.file(file.name)
     try:
         if path.suffix == ".parquet":
@@ -59,7 +51,7 @@ def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
             questions = list(_of_squad(parse_json(read_text(path))))
     except (KeyError, IndexError, TypeError, ValueError) as err:
         raise CorpusError("a file is not in the format of SQuAD", file=str(path), reason=repr(err)) from err
-    return marked_skipped(_rows(questions), what="a paragraph with one answer")
+    return layout.marked_skipped(_rows(questions), what="a paragraph with one answer")
 
 
 def _of_row(row: Mapping[str, JsonValue]) -> Question:
@@ -110,7 +102,7 @@ TASK = Task(
     answer="answer",
     citation="Artetxe et al. 2019, arXiv:1910.11856",
     layouts=(
-        TaskLayout(
+        layout.TaskLayout(
             "xquad",
             ("xquad_spans",),
             "xquad.es.json, or xquad.es/validation-00000-of-00001.parquet",

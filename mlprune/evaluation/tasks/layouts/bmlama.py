@@ -12,17 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, ItemGroup, Row
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    cells,
-    files_named,
-    first_cells,
-    marked_skipped,
-    tab_separated,
-)
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.languages import ENGLISH
 
 HEADER = ("Prompt", "Ans", "Candidate")
@@ -37,23 +27,23 @@ def candidate_order(example_id: int | str, n: int) -> list[int]:
     return sorted(range(n), key=lambda position: hashlib.sha256(f"{example_id}:{position}".encode()).digest())
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{LANGUAGE}\.tsv", splits={}):
-        header = (first_cells(tree.file(file.name)) or [[]])[0]
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"{layout.LANGUAGE}\.tsv", splits={}):
+        header = (layout.first_cells(tree.file(file.name)) or [[]])[0]
         if len(header) >= len(HEADER) and all(map(str.startswith, header, HEADER)):
             yield file
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
-    table = tab_separated(tree.file(file.name))[1:]
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    table = layout.tab_separated(tree.file(file.name))[1:]
     groups = _groups(tree, file, n_rows=len(table))
     rows = (_row(number, values, group) for number, (values, group) in enumerate(zip(table, groups, strict=True)))
-    return marked_skipped(rows, what="a single candidate")
+    return layout.marked_skipped(rows, what="a single candidate")
 
 
 def _row(number: int, values: Sequence[str], group: ItemGroup) -> Row | None:
     """Return a row of the task `facts`, or None if there is nothing to choose."""
-    prompt, answer, listed = cells(values, len(HEADER), line=number + 2)
+    prompt, answer, listed = layout.cells(values, len(HEADER), line=number + 2)
     candidates = listed.split(SEPARATOR)
     if answer not in candidates:
         message = "the answer is not a candidate"
@@ -65,7 +55,7 @@ def _row(number: int, values: Sequence[str], group: ItemGroup) -> Row | None:
     return {**row, CLUSTER: group.cluster, CATEGORY: group.category}
 
 
-def _groups(tree: FileTree, file: TaskFile, *, n_rows: int) -> Sequence[ItemGroup]:
+def _groups(tree: layout.FileTree, file: layout.TaskFile, *, n_rows: int) -> Sequence[ItemGroup]:
     """Return the groups of the rows as the English file next to a file has them, or the first one without English.
 
     Names of two subjects can be equal in some languages only; read from one file, clusters are equal in all languages.
@@ -73,9 +63,9 @@ def _groups(tree: FileTree, file: TaskFile, *, n_rows: int) -> Sequence[ItemGrou
     folder = file.name.rpartition("/")[0]
     siblings = [other for other in _find(tree) if other.name.rpartition("/")[0] == folder]
     reference = next((other for other in siblings if other.language == ENGLISH), siblings[0])
-    table = tab_separated(tree.file(reference.name))[1:]
+    table = layout.tab_separated(tree.file(reference.name))[1:]
     if len(table) != n_rows:
-        table = tab_separated(tree.file(file.name))[1:]
+        table = layout.tab_separated(tree.file(file.name))[1:]
     first_rows: dict[str, int] = {}
     groups = []
     for number, values in enumerate(table):
@@ -86,4 +76,4 @@ def _groups(tree: FileTree, file: TaskFile, *, n_rows: int) -> Sequence[ItemGrou
     return groups
 
 
-LAYOUT = TaskLayout("bmlama", ("facts",), "fr.tsv with the columns Prompt, Ans, Candidate Ans", _find, _read)
+LAYOUT = layout.TaskLayout("bmlama", ("facts",), "fr.tsv with the columns Prompt, Ans, Candidate Ans", _find, _read)

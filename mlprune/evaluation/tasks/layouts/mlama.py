@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from mlprune.corpus.text_files import read_json_lines
 from mlprune.evaluation.tasks.builtin.facts import MASK
 from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, SKIPPED, Row, is_blank, text_of
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout, files_named, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.json_values import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -22,19 +22,19 @@ KEYS = {"lineid", "sub_label", "obj_label"}
 """Keys of a triple."""
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
-    for file in files_named(tree, rf"{LANGUAGE}/templates\.jsonl", splits={}):
-        if {"relation", "template"} <= set(first_object(tree.file(file.name))) and _relations(tree, file):
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
+    for file in layout.files_named(tree, rf"{layout.LANGUAGE}/templates\.jsonl", splits={}):
+        if {"relation", "template"} <= set(layout.first_object(tree.file(file.name))) and _relations(tree, file):
             yield file
 
 
-def _relations(tree: FileTree, file: TaskFile) -> list[str]:
+def _relations(tree: layout.FileTree, file: layout.TaskFile) -> list[str]:
     """Return the names of the files of triples next to the templates."""
     folder = file.name.rpartition("/")[0]
     return [name for name in tree.names if name.rpartition("/")[0] == folder and name != file.name and ".jsonl" in name]
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     templates = {str(row["relation"]): str(row["template"]) for row in read_json_lines(tree.file(file.name))}
     rows: list[Row] = []
     unusable = []
@@ -64,4 +64,4 @@ def _rows(triples: Sequence[JsonObject], template: str, *, relation: str, object
         yield {**row, CLUSTER: subject, CATEGORY: relation.rpartition(":")[2]}
 
 
-LAYOUT = TaskLayout("mlama", ("facts",), "fr/templates.jsonl and fr/P19.jsonl, ...", _find, _read)
+LAYOUT = layout.TaskLayout("mlama", ("facts",), "fr/templates.jsonl and fr/P19.jsonl, ...", _find, _read)

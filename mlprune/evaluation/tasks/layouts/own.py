@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from mlprune.corpus.text_files import read_rows
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts.layout import LANGUAGE, FileTree, TaskFile, TaskLayout
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_file_stems, language_tag
 from mlprune.vocabulary import SUFFIXES
@@ -19,33 +19,31 @@ def own_names(language: str, split: str) -> list[str]:
     return [f"{stem}.{split}{suffix}" for stem in language_file_stems(language) for suffix in SUFFIXES]
 
 
-def own_file(tree: FileTree, *, language: str, split: str) -> TaskFile | None:
+def own_file(tree: layout.FileTree, *, language: str, split: str) -> layout.TaskFile | None:
     """Return the first of `own_names` that is in a folder itself, if any; a language may have any name."""
     files = {name.rpartition("/")[2]: name for name in tree.names if name.count("/") <= 1}
     name = next((files[name] for name in own_names(language, split) if name in files), None)
-    return None if name is None else TaskFile(name, language, split)
+    return None if name is None else layout.TaskFile(name, language, split)
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield the file of each language, named like one, and split."""
-    pattern = re.compile(rf"(?:[^/]*/)?{LANGUAGE}\.(?P<split>[^/]+?)(?:{'|'.join(map(re.escape, SUFFIXES))})")
+    pattern = re.compile(rf"(?:[^/]*/)?{layout.LANGUAGE}\.(?P<split>[^/]+?)(?:{'|'.join(map(re.escape, SUFFIXES))})")
     matches = [match for match in map(pattern.fullmatch, tree.names) if match is not None]
-    pairs = [(language_tag(match["language"]), match["split"]) for match in matches if _is_language(match["language"])]
+    pairs = [
+        (language_tag(match["language"]), match["split"]) for match in matches if match["language"] not in NOT_LANGUAGES
+    ]
     for language, split in dict.fromkeys(pairs):
         file = own_file(tree, language=language, split=split)
         if file is not None:
             yield file
 
 
-def _is_language(name: str) -> bool:
-    return name not in NOT_LANGUAGES
-
-
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return read_rows(tree.file(file.name))
 
 
-LAYOUT = TaskLayout(
+LAYOUT = layout.TaskLayout(
     "task_files",
     tuple(name for name, task in TASKS.items() if task.to_item is not None),
     "fr.test.jsonl (.jsonl.gz, .jsonl.zst, .parquet)",

@@ -9,18 +9,7 @@ from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
-from mlprune.evaluation.tasks.layouts import (
-    belebele,
-    bmlama,
-    marc,
-    mlama,
-    own,
-    paws_x,
-    xcopa,
-    xnli_archive,
-    xnli_per_language,
-    xstory_cloze,
-)
+from mlprune.evaluation.tasks.layouts import bmlama, mlama, own, xnli_archive, xnli_per_language
 from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, TaskLayout, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
@@ -31,18 +20,12 @@ TASK_LAYOUTS: Mapping[str, TaskLayout] = {
         own.LAYOUT,
         xnli_archive.LAYOUT,
         xnli_per_language.LAYOUT,
-        xcopa.LAYOUT,
-        paws_x.LAYOUT,
-        marc.LAYOUT,
         bmlama.LAYOUT,
         mlama.LAYOUT,
-        xstory_cloze.LAYOUT,
-        belebele.LAYOUT,
         *(layout for task in TASKS.values() for layout in task.layouts),
     )
 }
-"""Layouts by name: the project's own first, then those in which data sets are published; last those of one task, which
-its module declares."""
+"""Layouts by name: the project's own first, then those of `layouts/`; last those that the module of a task declares."""
 
 
 class FoundRows(NamedTuple):

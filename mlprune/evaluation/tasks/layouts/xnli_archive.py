@@ -12,7 +12,7 @@ from pathlib import Path
 from mlprune.corpus.text_files import read_cells, read_json_lines
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import CATEGORY, CLUSTER, Row
-from mlprune.evaluation.tasks.layouts.layout import FileTree, TaskFile, TaskLayout, first_cells, first_object
+from mlprune.evaluation.tasks.layouts import layout
 from mlprune.languages import language_tag
 
 COLUMNS = ("language", "gold_label", "sentence1", "sentence2", "pairID")
@@ -23,29 +23,33 @@ NO_GOLD = "-"
 """Label of pairs whose annotators did not agree, in the style of MultiNLI; they are skipped."""
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     """Yield one entry per language of each file; of a table and JSON lines for one split, the table is read."""
     for split in SPLITS:
         tables, objects = (_named(tree, f"xnli.{split}.{ending}") for ending in ("tsv", "jsonl"))
         for name in tables or objects:
-            yield from (TaskFile(name, language, split) for language in _by_language(tree, name))
+            yield from (layout.TaskFile(name, language, split) for language in _by_language(tree, name))
 
 
-def _named(tree: FileTree, base: str) -> list[str]:
+def _named(tree: layout.FileTree, base: str) -> list[str]:
     names = [name for name in tree.names if name.rpartition("/")[2] in (base, f"{base}.gz", f"{base}.zst")]
     return [name for name in names if _has_columns(tree.file(name))]
 
 
 def _has_columns(path: Path) -> bool:
-    columns = first_object(path) if ".jsonl" in path.name else [cell for row in first_cells(path) for cell in row]
+    columns = (
+        layout.first_object(path)
+        if ".jsonl" in path.name
+        else [cell for row in layout.first_cells(path) for cell in row]
+    )
     return set(COLUMNS) <= set(columns)
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     return _by_language(tree, file.name)[file.language]
 
 
-def _by_language(tree: FileTree, name: str) -> Mapping[str, list[Row]]:
+def _by_language(tree: layout.FileTree, name: str) -> Mapping[str, list[Row]]:
     path = tree.file(name)
     stat = path.stat()
     return _rows_of_languages(path, (stat.st_size, stat.st_mtime_ns))
@@ -81,7 +85,7 @@ def _values(path: Path) -> Iterator[tuple[object, ...]]:
         yield (*(values[place] for place in places), *groups)
 
 
-LAYOUT = TaskLayout(
+LAYOUT = layout.TaskLayout(
     "xnli_archive",
     ("xnli",),
     "xnli.dev.tsv, xnli.test.tsv (or .jsonl): all languages in one file",

@@ -10,24 +10,15 @@ from dataclasses import replace
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.xnli import XNLI_LABELS
 from mlprune.evaluation.tasks.items import CATEGORY, Row
-from mlprune.evaluation.tasks.layouts.layout import (
-    LANGUAGE,
-    FileTree,
-    TaskFile,
-    TaskLayout,
-    files_named,
-    first_cells,
-    marked_skipped,
-    tab_separated,
-)
+from mlprune.evaluation.tasks.layouts import layout
 
 SPLITS = {name: name for name in ("train", "dev", "test")} | dict.fromkeys(("val", "valid", "validation"), "dev")
 SPLIT = rf"(?P<split>{'|'.join(SPLITS)})"
 NAMES = (
-    rf"(?:xnli[._-])?{SPLIT}[._/-]{LANGUAGE}\.tsv",
-    rf"(?:xnli[._-])?{LANGUAGE}[._/-]{SPLIT}\.tsv",
-    rf"multinli\.{SPLIT}\.{LANGUAGE}\.tsv",
-    rf"{LANGUAGE}\.genre\.{SPLIT}\.tsv",
+    rf"(?:xnli[._-])?{SPLIT}[._/-]{layout.LANGUAGE}\.tsv",
+    rf"(?:xnli[._-])?{layout.LANGUAGE}[._/-]{SPLIT}\.tsv",
+    rf"multinli\.{SPLIT}\.{layout.LANGUAGE}\.tsv",
+    rf"{layout.LANGUAGE}\.genre\.{SPLIT}\.tsv",
 )
 """Names of files: `dev-fr.tsv` (XTREME), `xnli.dev.ko.tsv` (KorNLI), `fr.dev.tsv`; of XNLI-MT; of myXNLI."""
 HEADERS = {
@@ -41,10 +32,10 @@ LABELS: Mapping[str, str | None] = {**{name: name for name in XNLI_LABELS}, "con
 """Label in a file -> label of the task, or None for a pair without one, which is skipped."""
 
 
-def _find(tree: FileTree) -> Iterator[TaskFile]:
+def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
     for pattern in NAMES:
-        for file in files_named(tree, pattern, splits=SPLITS):
-            rows = first_cells(tree.file(file.name), 2)
+        for file in layout.files_named(tree, pattern, splits=SPLITS):
+            rows = layout.first_cells(tree.file(file.name), 2)
             languages = [name for name in _languages(rows[0]) if _has_label(rows[1:], name, rows[0])] if rows else []
             for language in languages or ([file.language] if rows and _is_row(rows[0]) else []):
                 yield replace(file, language=language or file.language)
@@ -79,14 +70,14 @@ def _places(header: Sequence[str], language: str) -> dict[str, int]:
     return places if len(places) == len(HEADERS) else {}
 
 
-def _read(tree: FileTree, file: TaskFile) -> Sequence[Row]:
-    table = tab_separated(tree.file(file.name))
+def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
+    table = layout.tab_separated(tree.file(file.name))
     places = _places(table[0], "") or _places(table[0], file.language)
     genre = table[0].index(GENRE) if places and GENRE in table[0] else None
     body = table[1:] if places else table
     places = places or {key: place for place, key in enumerate(HEADERS)}
     rows = (_row(number, values, places, genre=genre) for number, values in enumerate(body))
-    return marked_skipped(rows, what="no label")
+    return layout.marked_skipped(rows, what="no label")
 
 
 def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre: int | None) -> Row | None:
@@ -101,7 +92,7 @@ def _row(number: int, values: Sequence[str], places: Mapping[str, int], *, genre
     return None if label is None else {"id": number, **row, "label": label, **category}
 
 
-LAYOUT = TaskLayout(
+LAYOUT = layout.TaskLayout(
     "xnli_per_language",
     ("xnli",),
     "dev-fr.tsv (XTREME), multinli.train.fr.tsv (XNLI-MT), xnli.dev.ko.tsv (KorNLI), my.genre.dev.tsv (myXNLI)",

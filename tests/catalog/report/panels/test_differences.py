@@ -59,33 +59,10 @@ def test_changes_of_methods_with_other_settings_have_panels_of_their_own() -> No
     assert grid(group.panels[1]).title == f"wanda on translation, dense propagation, {settings}"
 
 
-def of_random(rows: Rows) -> list[dict[str, Any]]:
-    """Comparisons of random pruning at 0.5 with dense in Swahili."""
-    variants = {row["variant_id"]: row for row in rows["variants"]}
-    return [
-        row
-        for row in rows["comparison_results"]
-        if (row["task"], row["split"], row["metric"], row["language"]) == ("facts", "test", "accuracy", "sw")
-        and variants[row["variant_id"]]["score"] == "random"
-        and variants[row["variant_id"]]["sparsity"] == 0.5
-        and variants[row["baseline_id"]]["sparsity"] == 0
-    ]
-
-
 def points_of(catalog: Catalog, language: str, **wanted: Any) -> list[dict[str, Any]]:
     wanted |= {"task": "facts", "language": language, "sparsity": 0.5}
     points = run_report_query(catalog, "difference_by_sparsity").rows
     return [dict(row) for row in points if wanted.items() <= row.items()]
-
-
-def test_a_point_over_several_variants_is_the_mean_of_their_differences_without_an_interval(
-    catalog: Catalog, rows: Rows
-) -> None:
-    differences = [row["difference"] for row in of_random(rows)]
-    (point,) = points_of(catalog, "sw", score="random")
-    assert point["n_variants"] == len(differences) == 2
-    assert point["difference"] == pytest.approx(sum(differences) / 2)
-    assert point["ci_low"] is point["ci_high"] is None
 
 
 def test_the_point_of_a_pair_has_the_interval_of_its_only_variant(catalog: Catalog) -> None:

@@ -104,13 +104,6 @@ def test_labels_of_sets_of_equal_languages_differ_by_seed_or_id() -> None:
     assert {"fr-en aaaa", "fr-en bbbb", "fr-en s7"} == set(grid(group.panels[0]).rows)
 
 
-def test_sets_have_the_same_order_down_and_across_though_none_is_compared_with_itself(catalog: Catalog) -> None:
-    rows = [row for row in run_report_query(catalog, "feature_overlaps").rows if row["set_a"] != row["set_b"]]
-    panels = [grid(panel) for group in feature_heat_maps(rows) for panel in group.panels]
-    assert all(panel.rows == panel.columns for panel in panels)
-    assert not [place for panel in panels for place in panel.values if place[0] == place[1]]
-
-
 def test_further_heat_maps_have_the_shared_largest_features(catalog: Catalog, rows: Rows) -> None:
     statistics = {row["demonstration_set_id"]: row["statistics_id"] for row in rows["statistics"]}
     largest: dict[tuple[str, int], set[int]] = {}

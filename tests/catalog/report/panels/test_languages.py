@@ -38,21 +38,6 @@ def dense(**more: Any) -> dict[str, Any]:
     return point(0.0, 0.0, **{**nothing, "english_ci_low": None, "others_ci_low": None, **more})
 
 
-def test_every_variant_of_the_catalog_is_a_point_beside_the_dense_model(catalog: Catalog) -> None:
-    rows = run_report_query(catalog, "pareto").rows
-    (group,) = pareto_plots(rows)
-    (panel,) = group.panels
-    assert "39 variants" in panel.label
-    assert "tiny dense: 0.800 and 0.500" in panel.label
-    on_front = [row for row in rows if row["is_efficient"]]
-    assert on_front
-    assert all(f"{row['label']} ({row['probability']:.0%})" in panel.label for row in on_front)
-    shown = texts(drawn(panel))
-    pruned = [row for row in on_front if not row["is_dense"]]
-    assert {f"{row['sparsity']:g}, {row['probability']:.0%}" for row in pruned} <= set(shown)
-    assert all(row["english_ci_low"] < row["english_difference"] < row["english_ci_high"] for row in pruned)
-
-
 def segments(panel: Any) -> list[list[tuple[float, float]]]:
     """Lines from one point to another in a panel, without those at dense."""
     axes = Figure().subplots()
@@ -172,7 +157,7 @@ def test_the_heading_says_what_could_have_been_found() -> None:
     rows = [{**CELL, "method": f"wanda {index}", "language": "fr"} for index in range(MAX_METHODS + 1)]
     (group,) = breaking_tables([*rows, {**CELL, "language": "en", "n": 40, "detectable_difference": None}])
     assert group.note.startswith("40 to 150 items. ")
-    assert "A single test finds a true difference of 0.110 with a power of 80 %." in group.note
+    assert "In its family, a true difference of 0.110 is found with a power of 80 %." in group.note
     assert group.note.endswith("Every set is a single draw of demonstrations.")
     assert "at most 318 tests" in group.note
     table = grid(group.panels[0])
@@ -229,7 +214,7 @@ def test_a_star_needs_every_seed_in_one_direction() -> None:
     texts = {table.columns[across]: text for (_, across), text in table.texts.items()}
     assert texts == {"both": "+0.020*", "none": "+0.020", "one": "+0.020"}
     assert group.note.startswith("Of 3 cells 1 are significantly better than dense and 0 significantly worse.")
-    assert group.note.endswith("A single test finds a true difference of 0.100 with a power of 80 %.")
+    assert group.note.endswith("In its family, a true difference of 0.100 is found with a power of 80 %.")
     (alone,) = source_heat_maps([{**SOURCE_LANGUAGES_CELL, "n_variants": 1}])
     assert alone.note.endswith("All are conditional on one draw of demonstrations.")
 

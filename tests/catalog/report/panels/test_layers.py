@@ -14,26 +14,7 @@ from catalog.report.panels.layers import (
 )
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
-from tests.catalog.report.rows import METHOD, Rows, drawn, grid
-
-
-def test_schedules_are_drawn_with_the_values_that_they_read(methods_catalog: Catalog) -> None:
-    parameters = {"variant_id": None, "schedule": None, "with_uniform": False}
-    rows = run_report_query(methods_catalog, "layer_schedule", folder="queries", parameters=parameters).rows
-    assert {row["schedule"] for row in rows} == {"owl", "dlp", "given"}
-    (group,) = schedule_panels(rows)
-    assert [key.label for key in group.legend] == [
-        "wanda fr-en 0.5, dlp schedule",
-        "wanda fr-en 0.5, given schedule, blocks [[0,0.25]]",
-        "wanda fr-en 0.5, owl schedule, spread 0.1",
-    ]
-    assert len(group.panels) == 3
-    assert "from 0.250 to 0.600 of a block, 3 variants" in drawn(group.panels[0])
-    assert "Scores above 5 times the block" in drawn(group.panels[1])
-    assert "from 0.0200 to 0.0600" in drawn(group.panels[1])
-    assert "Mean score of a block: from 1.0000 to 3.0000" in drawn(group.panels[2])
-    (given,) = schedule_panels([row for row in rows if row["schedule"] == "given"])
-    assert len(given.panels) == 1
+from tests.catalog.report.rows import METHOD, Rows, grid
 
 
 def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> None:
@@ -53,28 +34,6 @@ def test_of_many_schedules_as_many_lines_are_drawn_as_there_are_colours() -> Non
 def test_schedules_differ_in_their_marks_too() -> None:
     looks = {(look.marker, look.is_hollow) for look in STYLES}
     assert len(looks) == len(STYLES) == MAX_VARIANTS
-
-
-def test_the_differences_of_profiles_are_drawn_for_each_pair_with_the_values_of_the_query(
-    methods_catalog: Catalog,
-) -> None:
-    rows = run_report_query(
-        methods_catalog, "profile_differences", folder="queries", parameters={"variant_id": None}
-    ).rows
-    (group,) = profile_heat_maps(rows)
-    whole = [row for row in rows if row["block"] is None]
-    assert len(group.panels) == len(whole) == 3
-    shares = sorted(f"{row['share_differing']:.3f}" for row in whole)
-    assert f"over all layers {shares[0]} to {shares[-1]} of the mask entries differ" in group.title
-    assert "for unrelated masks of these sparsities it would be 0.500" in group.title
-    for row, panel in zip(whole, group.panels, strict=True):
-        ids = (row["corrected_id"], row["paper_id"])
-        cells = [one for one in rows if (one["corrected_id"], one["paper_id"]) == ids and one["layer"]]
-        shown = grid(panel)
-        assert f"{row['share_differing']:.3f} of all entries differ" in shown.title
-        assert {(shown.rows[down], shown.columns[across]): value for (down, across), value in shown.values.items()} == {
-            (str(one["block"]), one["layer"]): one["share_differing"] for one in cells
-        }
 
 
 def test_of_many_pairs_an_even_selection_is_drawn() -> None:
@@ -103,16 +62,6 @@ def test_layer_profiles_are_means_over_the_variants_of_a_method_at_its_largest_s
     )
     assert cell["n_variants"] == len(shares)
     assert cell["removed_share"] == pytest.approx(sum(row["share"] for row in shares) / len(shares))
-
-
-def test_the_most_uneven_method_comes_first(methods_catalog: Catalog) -> None:
-    answer_rows = run_report_query(methods_catalog, "layer_profiles").rows
-    (group,) = layer_heat_maps(answer_rows)
-    assert "only blocks 1" in grid(group.panels[0]).title
-    assert [grid(group.panels[0]).texts[place] for place in ((0, 0), (1, 0))] == ["0.00", "0.50"]
-    uneven = {(row["score"], row["settings"]) for row in answer_rows}
-    assert ("magnitude", None) not in uneven
-    assert all(row["unevenness"] >= 0.005 for row in answer_rows)
 
 
 def test_of_many_uneven_methods_the_most_uneven_ones_are_drawn() -> None:

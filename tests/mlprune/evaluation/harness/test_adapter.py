@@ -49,13 +49,17 @@ def requests(kind: str, *arguments: tuple[Any, ...]) -> list[Instance]:
     return [Instance(kind, {}, argument, index, ("task", index, 1)) for index, argument in enumerate(arguments)]
 
 
+def assert_same(answers: list[Any], expected: list[Any], *, tolerance: float = 1e-4) -> None:
+    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=tolerance)
+    assert [is_greedy for _, is_greedy in answers] == [is_greedy for _, is_greedy in expected]
+
+
 def test_continuations_have_the_log_likelihoods_of_the_harness_and_its_greedy_flags(pair: Pair) -> None:
     asked = requests(
         "loglikelihood", *((context, continuation) for context in CONTEXTS for continuation in CONTINUATIONS)
     )
     answers, expected = pair.chain_model.loglikelihood(asked), pair.reference.loglikelihood(asked, disable_tqdm=True)
-    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-4)
-    assert [is_greedy for _, is_greedy in answers] == [is_greedy for _, is_greedy in expected]
+    assert_same(answers, expected)
 
 
 def test_whole_texts_of_any_length_have_the_log_likelihoods_of_the_harness(pair: Pair) -> None:
@@ -85,11 +89,11 @@ def test_answers_do_not_depend_on_batches_or_order(pair: Pair, tmp_path: Path) -
     )
     expected = pair.chain_model.loglikelihood(asked)
     answers = pair.chain_model.loglikelihood(asked[::-1])[::-1]
-    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    assert_same(answers, expected, tolerance=1e-5)
     pair.chain_model._batch_tokens = 40
     answers = pair.chain_model.loglikelihood(asked)
     pair.chain_model._batch_tokens = 300
-    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-5)
+    assert_same(answers, expected, tolerance=1e-5)
 
 
 def test_tokenised_requests_are_answered_and_the_likeliest_tokens_are_greedy(pair: Pair) -> None:
@@ -100,8 +104,7 @@ def test_tokenised_requests_are_answered_and_the_likeliest_tokens_are_greedy(pai
         pair.chain_model._loglikelihood_tokens(asked),
         pair.reference._loglikelihood_tokens(asked, disable_tqdm=True),
     )
-    assert [value for value, _ in answers] == pytest.approx([value for value, _ in expected], abs=1e-4)
-    assert [is_greedy for _, is_greedy in answers] == [is_greedy for _, is_greedy in expected]
+    assert_same(answers, expected)
     assert (answers[0][1], answers[2][1]) == (True, False)
 
 
@@ -118,13 +121,8 @@ def test_a_continuation_that_cannot_be_scored_is_an_error(pair: Pair, continuati
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"do_sample": True, "temperature": 0.7}, "greedy"),
-        ({"num_beams": 4}, "greedy"),
-        ({"max_gen_toks": POSITIONS}, "more new tokens"),
-    ],
+    "options", [{"do_sample": True, "temperature": 0.7}, {"num_beams": 4}, {"max_gen_toks": POSITIONS}]
 )
-def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any], words: str) -> None:
-    with pytest.raises(BadInputError, match=words):
+def test_decoding_that_is_not_greedy_or_has_no_room_is_refused(pair: Pair, options: dict[str, Any]) -> None:
+    with pytest.raises(BadInputError):
         pair.chain_model.generate_until(requests("generate_until", ("a", options)))

@@ -80,19 +80,8 @@ def some_items() -> list[ChoiceItem]:
 
 
 def plain_scores(folder: Path, items: list[ChoiceItem]) -> list[list[float]]:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = tiny_tokenizer()
-    scores: list[list[float]] = []
-    for item in items:
-        scores.append([])
-        for text in item.texts:
-            tokens = torch.tensor([tokenizer(text)["input_ids"]])
-            with torch.no_grad():
-                log_probs = torch.log_softmax(model(input_ids=tokens).logits[0].double(), dim=-1)
-            scores[-1].append(
-                sum(float(log_probs[position, tokens[0, position + 1]]) for position in range(tokens.shape[1] - 1))
-            )
-    return scores
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval(), tiny_tokenizer()
+    return [[sum(plain_log_probs(model, tokenizer(text)["input_ids"])) for text in item.texts] for item in items]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -111,7 +100,7 @@ def test_scores_with_shared_prefixes_equal_those_of_each_text_alone(family: str,
 
 @pytest.mark.parametrize("family", ALL_FAMILY_NAMES)
 def test_a_batch_of_only_the_start_token_is_scored_whatever_the_padding_id(family: str, tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path, family)
+    folder = save_tiny_model(tmp_path, family, blocks=1)
     assert (AutoConfig.from_pretrained(folder).pad_token_id > 3) == (family != "xglm")
     (item,) = items = [choice_item("one", ("a", "b"), context="x", parts=("a", "b"), gold=0)]
     chain, tokenizer = local_chain(folder), tiny_tokenizer()
@@ -191,9 +180,8 @@ def test_a_text_that_does_not_fit_the_model_names_its_example() -> None:
     with refused(TaskFileError, expected="at most 64 tokens", got=65) as caught:
         prepare(tiny_tokenizer(), [fits, long], batch_tokens=10, max_positions=64)
     assert caught.value.context == {"example": "long", "candidate": 1, "expected": "at most 64 tokens", "got": 65}
-    with pytest.raises(TaskFileError) as caught:
+    with refused(TaskFileError, example="short", candidate=0):
         prepare(tiny_tokenizer(), [fits, sentence_item("short", "x")], batch_tokens=10, max_positions=64)
-    assert (caught.value.context["example"], caught.value.context["candidate"]) == ("short", 0)
 
 
 def test_items_with_a_text_longer_than_the_model_can_be_left_out() -> None:

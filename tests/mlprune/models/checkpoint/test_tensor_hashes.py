@@ -71,14 +71,14 @@ def test_hashes_are_read_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[]", '{"tensors": []}', '{"tensors": {"x": {"file": 1}}}', "{"])
 def test_a_list_of_hashes_with_another_content_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / HASHES_FILE).write_text(text)
-    with pytest.raises(ModelError, match=HASHES_FILE):
+    with pytest.raises(ModelError):
         read_hashes(tmp_path)
 
 
 def test_a_file_that_ends_in_the_middle_of_a_tensor_is_refused(tmp_path: Path) -> None:
     file = folder_with(tmp_path) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(ModelError, match=r"model\.safetensors"):
+    with pytest.raises(ModelError):
         tensor_hashes(tmp_path)
 
 
@@ -111,18 +111,14 @@ def test_a_value_that_is_not_finite_is_found_in_every_dtype(tmp_path: Path, dtyp
         "c": torch.zeros(3),
     }
     tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-    save_file(tensors, tmp_path / "model.safetensors")
-    data = (tmp_path / "model.safetensors").read_bytes()
-    assert scan_weights(tmp_path, {"model.safetensors": tensors}) == {
-        "model.safetensors": hashlib.sha256(data).hexdigest()
-    }
+    file = tmp_path / "model.safetensors"
+    save_file(tensors, file)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert scan_weights(tmp_path, {"model.safetensors": tensors}) == {"model.safetensors": digest}
     tensors["b"][299] = value
-    save_file(tensors, tmp_path / "model.safetensors")
-    with refused(ModelError, expected="no NaN and no infinity", tensor="b") as caught:
+    save_file(tensors, file)
+    with refused(ModelError, tensor="b", n_values=1, path=str(file)):
         scan_weights(tmp_path, {"model.safetensors": tensors})
-    context = caught.value.context
-    assert (context["tensor"], context["n_values"]) == ("b", 1)
-    assert context["path"] == str(tmp_path / "model.safetensors")
 
 
 def test_a_tensor_that_the_model_does_not_read_may_have_any_value(tmp_path: Path) -> None:
@@ -154,40 +150,30 @@ def test_a_large_model_says_that_its_weights_are_read(
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "message"),
+    ("name", "change"),
     [
-        ("model.layers.1.fc1.weight", lambda old: old.index_fill(0, torch.tensor(3), math.nan), "not finite"),
-        ("model.embed_tokens.weight", lambda old: old.index_fill(0, torch.tensor(9), math.inf), "not finite"),
-        ("model.embed_tokens.weight", lambda old: old[:100], "does not fit"),
-        ("model.layers.0.fc2.weight", lambda old: old.to(torch.int8), "quantised or an integer"),
-        ("model.layers.0.fc2.weight", lambda old: old.to(torch.float8_e4m3fn), "quantised or an integer"),
+        ("model.layers.1.fc1.weight", lambda old: old.index_fill(0, torch.tensor(3), math.nan)),
+        ("model.embed_tokens.weight", lambda old: old.index_fill(0, torch.tensor(9), math.inf)),
+        ("model.embed_tokens.weight", lambda old: old[:100]),
+        ("model.layers.0.fc2.weight", lambda old: old.to(torch.int8)),
+        ("model.layers.0.fc2.weight", lambda old: old.to(torch.float8_e4m3fn)),
     ],
     ids=["nan", "inf in the embedding", "small embedding", "int8", "float8"],
 )
-def test_an_inspection_names_the_tensor_and_the_file(
-    model: Path, tmp_path: Path, name: str, change: Any, message: str
-) -> None:
+def test_an_inspection_names_the_tensor_and_the_file(model: Path, tmp_path: Path, name: str, change: Any) -> None:
     folder = _changed(model, tmp_path / "changed", **{name: change})
-    with pytest.raises(ModelError, match=message) as caught:
+    with refused(ModelError, tensor=name, path=str(folder / "model.safetensors")):
         inspect_model(folder)
-    assert caught.value.context["tensor"] == name
-    assert caught.value.context["path"] == str(folder / "model.safetensors")
 
 
-def test_a_missing_embedding_is_named_itself(model: Path, tmp_path: Path) -> None:
+def test_a_missing_embedding_and_a_quantised_model_are_refused(model: Path, tmp_path: Path) -> None:
     folder = _changed(model, tmp_path / "changed")
     tensors = load_file(folder / "model.safetensors")
     del tensors["model.embed_tokens.weight"]
     save_file(tensors, folder / "model.safetensors")
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, expected="model.embed_tokens.weight"):
         inspect_model(folder)
-    assert caught.value.context["expected"] == "model.embed_tokens.weight"
-
-
-def test_a_quantised_model_is_refused_with_its_method(model: Path, tmp_path: Path) -> None:
-    folder = _changed(model, tmp_path / "changed")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "quantization_config": {"quant_method": "gptq"}}))
-    with pytest.raises(ModelError) as caught:
+    with refused(ModelError, got="gptq"):
         inspect_model(folder)
-    assert caught.value.context["got"] == "gptq"

@@ -60,7 +60,7 @@ def test_a_truncated_file_is_an_error_and_not_a_crash(file):
     stored = tensor_slice(file, "c")
     file.write_bytes(file.read_bytes()[: stored.begin + 8])
     for dtype in (torch.float64, torch.float32):
-        with pytest.raises(EOFError, match="in the middle"):
+        with pytest.raises(EOFError):
             copy_tensor(file, stored, dtype)
 
 
@@ -75,22 +75,14 @@ def test_a_header_that_cannot_be_read_is_an_error(file, tmp_path):
             tensor_slice(tmp_path / "bad", "a")
 
 
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SHAPE = (5, 7)
 
 
-def write_file(folder, dtype):
-    generator = torch.Generator().manual_seed(0)
-    tensors = {name: torch.randn(4, 6, generator=generator).to(dtype) for name in ("a", "b", "c")}
-    save_file(tensors, folder / "w.safetensors", metadata={"format": "pt"})
-    return folder / "w.safetensors", tensors
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_tensor_gets_the_new_values_rounded_to_its_dtype_and_all_other_bytes_stay(tmp_path, dtype):
-    path, tensors = write_file(tmp_path, dtype)
+    path, tensors = weight_file(tmp_path, dtype)
     before = path.read_bytes()
-    values = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float32).T
+    values = torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float32).T
     values[0, 0] = 0.0
     overwrite_tensor(path, "b", values)
     written = load_file(path)
@@ -98,26 +90,23 @@ def test_a_tensor_gets_the_new_values_rounded_to_its_dtype_and_all_other_bytes_s
     assert all(torch.equal(written[name], tensors[name]) for name in ("a", "c"))
     after = path.read_bytes()
     assert len(after) == len(before)
-    assert sum(old != new for old, new in zip(before, after, strict=True)) <= 24 * dtype.itemsize
+    assert sum(old != new for old, new in zip(before, after, strict=True)) <= 35 * dtype.itemsize
 
 
-def test_values_of_another_shape_are_refused(tmp_path):
-    path, _ = write_file(tmp_path, torch.float32)
-    before = path.read_bytes()
-    with refused(ShapeError, expected=(4, 6), got=(6, 4)):
-        overwrite_tensor(path, "a", torch.zeros(6, 4))
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize(("dtype", "value"), [(torch.float16, 1e5), (torch.float32, float("nan"))])
-def test_values_that_are_not_finite_in_the_stored_dtype_are_refused(tmp_path, dtype, value):
-    path, _ = write_file(tmp_path, dtype)
-    before = path.read_bytes()
-    values = torch.zeros(4, 6)
-    values[2, 3] = value
-    with refused(ModelError, tensor="a", n_values=1):
-        overwrite_tensor(path, "a", values)
-    assert path.read_bytes() == before
+def test_values_and_masks_that_do_not_fit_are_refused_and_leave_the_file_as_it_is(tmp_path):
+    for dtype, value in ((torch.float16, 1e5), (torch.float32, float("nan"))):
+        path, _ = weight_file(tmp_path, dtype)
+        before = path.read_bytes()
+        values = torch.zeros(SHAPE)
+        values[2, 3] = value
+        with refused(ModelError, tensor="a", n_values=1):
+            overwrite_tensor(path, "a", values)
+        with refused(ShapeError, expected=(5, 7), got=(7, 5)):
+            overwrite_tensor(path, "a", torch.zeros(7, 5))
+        for mask in (torch.zeros(7, 5, dtype=torch.bool), torch.zeros(SHAPE)):
+            with refused(ShapeError, expected="bool (5, 7)", tensor="b"):
+                zero_weights(path, "b", mask)
+        assert path.read_bytes() == before
 
 
 def weight_file(folder, dtype):
@@ -162,12 +151,3 @@ def test_a_non_contiguous_mask_is_applied_in_the_order_of_the_tensor(tmp_path):
     removed = removed_weights().T.contiguous().T
     zero_weights(path, "b", removed)
     assert torch.equal(load_file(path)["b"], tensors["b"].masked_fill(removed, 0))
-
-
-@pytest.mark.parametrize("mask", [torch.zeros(7, 5, dtype=torch.bool), torch.zeros(SHAPE)])
-def test_a_mask_of_another_shape_or_type_is_refused(tmp_path, mask):
-    path, _ = weight_file(tmp_path, torch.float32)
-    before = path.read_bytes()
-    with refused(ShapeError, expected="bool (5, 7)", tensor="b"):
-        zero_weights(path, "b", mask)
-    assert path.read_bytes() == before

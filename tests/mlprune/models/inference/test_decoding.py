@@ -57,11 +57,6 @@ PREFIXED_PROMPTS = [[*PREFIX, *prompt[1:], 8] for prompt in DECODING_PROMPTS]
 DECODING_N_NEW = 8
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=4) for name in FAMILY_NAMES}
-
-
 def generated_alone(path, prompts=DECODING_PROMPTS):
     """Tokens that transformers generates greedily for each prompt alone, without a stop token."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
@@ -80,7 +75,7 @@ def generated_alone(path, prompts=DECODING_PROMPTS):
 def test_greedy_decoding_equals_generation_of_each_prompt_alone(folders, name):
     expected = generated_alone(folders[name])
     assert len({tuple(tokens) for tokens in expected}) == len(DECODING_PROMPTS)
-    for n_shards in (1, 2, 3):
+    for n_shards in (1, 3):
         chain = local_chain(folders[name], n_shards=n_shards)
         assert greedy_decode(chain, DECODING_PROMPTS, max_new_tokens=DECODING_N_NEW, stop_id=-1, pad_id=PAD) == expected
 

@@ -1,4 +1,4 @@
-"""Activation statistics against plain hooks on the model."""
+"""Everything that is observed of a model against plain hooks: sums, states, neurons, influence, captured inputs."""
 
 from functools import partial
 from pathlib import Path
@@ -6,26 +6,32 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.corpus.calibration import pad_batch
-from mlprune.errors import StatisticsError
+from mlprune.errors import ModelError, StatisticsError
+from mlprune.models.chain import Chain
+from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
+from mlprune.models.families.checks import check_layers, oriented
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.observation import CaptureVisitor, InfluenceSums, InfluenceVisitor, StatisticsVisitor
-from mlprune.models.local_chain import load_shard, local_chain
+from mlprune.models.inference.decoding import greedy_decode
+from mlprune.models.inference.observation import (
+    ActiveNeuronVisitor,
+    CaptureVisitor,
+    HiddenSumVisitor,
+    InfluenceSums,
+    InfluenceVisitor,
+    StateSums,
+    StatisticsVisitor,
+)
+from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
-from tests.chains import LENGTHS as CHAINS_LENGTHS
-from tests.chains import budget_for, run_visitor, text_batch
+from tests.chains import LENGTHS, text_batch, whole_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, PAD, save_tiny_model
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return {name: save_tiny_model(tmp_path_factory.mktemp(name), name, seed=3) for name in FAMILY_NAMES}
+from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, save_tiny_model, tiny_model
 
 
 def observe(chain, batch):
@@ -62,7 +68,7 @@ def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(f
     observation = observe(local_chain(folders[name]), batch)
     assert set(observation.sums) == {(block, group) for block in range(3) for group in family.input_names}
     assert observation.n_tokens.tolist() == batch.counted.sum(1).tolist()
-    for row, length in enumerate(CHAINS_LENGTHS):
+    for row, length in enumerate(LENGTHS):
         tokens, counted = batch.token_ids[row, :length], batch.counted[row, :length]
         sums, magnitudes = reference_observation(folders[name], family, tokens, counted)
         for (block, layer), expected in sums.items():
@@ -70,15 +76,6 @@ def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(f
             assert observed.dtype == torch.float32
             torch.testing.assert_close(observed.double(), expected, rtol=2e-5, atol=1e-6)
         torch.testing.assert_close(observation.magnitudes[:, row].double(), magnitudes, rtol=2e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_observation_does_not_depend_on_the_number_of_shards(folders, name):
-    observations = [observe(local_chain(folders[name], n_shards=n), text_batch()) for n in (1, 2, 3)]
-    for other in observations[1:]:
-        assert list(other.sums) == list(observations[0].sums)
-        assert all(torch.equal(other.sums[key], observations[0].sums[key]) for key in other.sums)
-        assert torch.equal(other.magnitudes, observations[0].magnitudes)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
@@ -92,19 +89,11 @@ def test_padding_tokens_and_batch_size_do_not_change_statistics(folders, name):
         torch.testing.assert_close(torch.cat([half.sums[key] for half in halves]), sums, rtol=1e-5, atol=1e-6)
 
 
-def broken_model(folder):
-    """A model whose block 1 gives fc2 an infinite input."""
-    tensors = load_file(save_tiny_model(folder) / "model.safetensors")
-    tensors["model.layers.1.fc1.bias"][5] = torch.inf
-    save_file(tensors, folder / "model.safetensors")
-    return folder
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_non_finite_activation_is_an_error_that_names_block_and_input(tmp_path, threads, n_threads):
+def test_a_non_finite_activation_is_an_error_that_names_block_and_input(broken_folder, threads, n_threads):
     threads(n_threads)
     with refused(StatisticsError, block=1, feature=5):
-        list(local_chain(broken_model(tmp_path)).stream(StatisticsVisitor, [text_batch()] * 8))
+        list(local_chain(broken_folder).stream(StatisticsVisitor, [text_batch()] * 8))
 
 
 def counts_of_observing(folder, batch):
@@ -130,16 +119,6 @@ def test_observing_24_blocks_of_an_accelerator_takes_few_operations_and_few_wait
     assert 1 <= waits == more_waits <= 10
 
 
-def test_an_accelerator_observes_a_padded_batch_with_one_wait_to_the_bits_of_the_cpu(folders):
-    expected = observe(local_chain(folders["xglm"]), text_batch())
-    _, waits, observation = counts_of_observing(folders["xglm"], text_batch())
-    assert waits == 1
-    assert list(observation.sums) == list(expected.sums)
-    assert all(torch.equal(sums, expected.sums[key]) for key, sums in observation.sums.items())
-    assert torch.equal(observation.magnitudes, expected.magnitudes)
-    assert torch.equal(observation.n_tokens, expected.n_tokens)
-
-
 def test_large_sums_are_copied_before_the_last_block_to_free_their_memory(folders, monkeypatch):
     expected = counts_of_observing(folders["xglm"], text_batch())[2]
     monkeypatch.setattr("mlprune.numeric.activations.accelerator_statistics.MAX_BYTES", 1)
@@ -148,50 +127,20 @@ def test_large_sums_are_copied_before_the_last_block_to_free_their_memory(folder
     assert all(torch.equal(sums, expected.sums[key]) for key, sums in observation.sums.items())
 
 
-def test_a_non_finite_activation_on_an_accelerator_is_an_error_that_names_block_and_input(tmp_path):
-    folder = broken_model(tmp_path)
-    with pretended_gpus(), refused(StatisticsError, block=1, feature=5):
-        observe(local_chain(folder), text_batch())
-
-
-LENGTHS = (7, 4, 1)
-
-
-def batch():
-    mask = torch.arange(max(LENGTHS)).unsqueeze(0) < torch.tensor(LENGTHS).unsqueeze(1)
-    ids = torch.randint(3, 259, mask.shape, generator=torch.Generator().manual_seed(0))
-    return TokenBatch(torch.where(mask, ids, PAD), mask, mask)
-
-
 def captured(chain, inputs_of_block):
-    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=inputs_of_block), [batch()])).inputs
-
-
-def same(inputs, expected):
-    return list(inputs) == list(expected) and all(
-        torch.equal(a, b) for key in expected for a, b in zip(inputs[key], expected[key], strict=True)
-    )
+    return next(chain.stream(partial(CaptureVisitor, inputs_of_block=inputs_of_block), [whole_batch()])).inputs
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
     chain, names = local_chain(folders[name]), FAMILIES[name].input_names
     inputs = captured(chain, dict.fromkeys(range(3), names))
-    observation = next(chain.stream(StatisticsVisitor, [batch()]))
+    observation = next(chain.stream(StatisticsVisitor, [whole_batch()]))
     assert list(inputs) == [(block, name) for block in range(3) for name in names]
     for key, rows in inputs.items():
-        assert [len(tokens) for tokens in rows] == list(LENGTHS)
+        assert [len(tokens) for tokens in rows] == list(LENGTHS[:3])
         sums = torch.stack([tokens.double().square().sum(dim=0) for tokens in rows])
         torch.testing.assert_close(sums.float(), observation.sums[key], rtol=1e-6, atol=1e-7)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_neither_shards_nor_offloading_change_captured_inputs(folders, name):
-    path, inputs_of_block = folders[name], {0: FAMILIES[name].input_names[:2], 2: FAMILIES[name].input_names[-1:]}
-    expected = captured(local_chain(path), inputs_of_block)
-    assert list(expected) == [(block, name) for block, names in inputs_of_block.items() for name in names]
-    for options in ({"n_shards": 2}, {"n_shards": 3}, {"budget": budget_for(path, 1)}):
-        assert same(captured(local_chain(path, **options), inputs_of_block), expected)
 
 
 def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):
@@ -201,24 +150,6 @@ def test_blocks_after_the_last_chosen_one_do_not_run(folders, monkeypatch):
     monkeypatch.setattr(runner, "step", lambda block, *args: run.append(block) or step(block, *args))
     captured(chain, {1: ("fc1",)})
     assert set(run) == {0, 1}
-
-
-def test_messages_between_shards_can_be_pickled(folders):
-    shards = local_chain(folders["xglm"], n_shards=2).shards
-    results = [
-        run_visitor(shards, CaptureVisitor(batch(), {0: ("fc1",), 2: ("fc2",)}), pickled=pickled)
-        for pickled in (False, True)
-    ]
-    assert same(results[1].inputs, results[0].inputs)
-
-
-def test_a_non_finite_activation_is_an_error_that_names_block_and_input_of_capturing(folders):
-    shard = load_shard(folders["xglm"], range(3), n_blocks=3, dtype="float32")
-    with torch.no_grad():
-        shard.runner.modules[1].fc1.bias.fill_(float("inf"))
-    with pytest.raises(StatisticsError) as caught:
-        run_visitor([shard], CaptureVisitor(batch(), {1: ("fc2",)}))
-    assert (caught.value.context["block"], caught.value.context["input"]) == (1, "fc2")
 
 
 TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
@@ -248,16 +179,149 @@ def influence_by_hooks(path: Path, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
-def test_influence_in_a_padded_batch_is_that_of_each_text_alone(tmp_path: Path, name: str) -> None:
-    folder = save_tiny_model(tmp_path, name, seed=3)
+def test_influence_in_a_padded_batch_is_that_of_each_text_alone(folders: dict[str, Path], name: str) -> None:
+    folder = folders[name]
     (influence,) = local_chain(folder, n_shards=2).stream(InfluenceVisitor, [pad_batch(TEXTS)])
     assert isinstance(influence, InfluenceSums)
     assert influence.n_tokens.tolist() == [6, 3, 1]
     torch.testing.assert_close(influence.sums, influence_by_hooks(folder, name), rtol=1e-4, atol=1e-5)
 
 
-def test_a_state_that_is_not_finite_is_an_error_that_names_its_block(tmp_path: Path) -> None:
-    chain = local_chain(save_tiny_model(tmp_path, "xglm", seed=3))
+N_TOKENS = sum(map(len, TEXTS))
+GENERATOR = torch.Generator().manual_seed(1)
+SHIFTS = {0: torch.randn(HIDDEN, generator=GENERATOR).double(), 2: torch.randn(HIDDEN, generator=GENERATOR).double()}
+
+
+def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
+    (sums,) = chain.stream(HiddenSumVisitor, [batch])
+    assert isinstance(sums, StateSums)
+    return sums
+
+
+def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor, Any]:
+    """[n_blocks, d] sums over the tokens of all texts, each run alone, and the model with its hooks."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
+    blocks = list(model.get_submodule(FAMILIES[name].blocks))
+    sums = torch.zeros(len(blocks), HIDDEN, dtype=torch.float64)
+    for number, block in enumerate(blocks):
+
+        def move(_: Any, __: Any, output: Any, *, number: int = number) -> Any:
+            hidden = output[0] if isinstance(output, tuple) else output
+            moved = hidden + shifts.get(number, 0.0)
+            sums[number] += moved[0].sum(dim=0)
+            return (moved, *output[1:]) if isinstance(output, tuple) else moved
+
+        block.register_forward_hook(move)
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
+    try:
+        with torch.no_grad():
+            for text in TEXTS:
+                model(input_ids=torch.tensor([text]), use_cache=False)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    return sums, model
+
+
+@pytest.mark.parametrize("shifts", [{}, SHIFTS], ids=["plain", "shifted"])
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_hidden_sums_of_a_padded_batch_are_those_of_its_texts_alone(
+    folders: dict[str, Path], name: str, shifts: dict[int, Tensor]
+) -> None:
+    chain = local_chain(folders[name])
+    chain.everywhere(Shard.set_shifts, shifts)
+    hidden_sums = added_up(chain, pad_batch(TEXTS))
+    assert (hidden_sums.n_tokens, hidden_sums.sums.dtype) == (N_TOKENS, torch.float64)
+    torch.testing.assert_close(hidden_sums.sums, reference(folders[name], name, shifts)[0], rtol=2e-5, atol=2e-5)
+
+
+def test_shifts_can_be_removed(folders: dict[str, Path]) -> None:
+    chain = local_chain(folders["xglm"], n_shards=2)
+    before = added_up(chain, pad_batch(TEXTS)).sums
+    chain.everywhere(Shard.set_shifts, SHIFTS)
+    assert not torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
+    chain.everywhere(Shard.set_shifts, None)
+    assert torch.equal(added_up(chain, pad_batch(TEXTS)).sums, before)
+
+
+def test_shifts_also_apply_to_decoding(folders: dict[str, Path]) -> None:
+    chain = local_chain(folders["gpt2"], n_shards=2)
+    chain.everywhere(Shard.set_shifts, SHIFTS)
+    outputs = greedy_decode(chain, TEXTS, max_new_tokens=3, stop_id=0, pad_id=1)
+    _, model = reference(folders["gpt2"], "gpt2", SHIFTS)
+    for text, new in zip(TEXTS, outputs, strict=True):
+        tokens = list(text)
+        for token in new:
+            with torch.no_grad():
+                logits = model(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
+            assert logits[token] >= logits.max() - 1e-3
+            tokens.append(token)
+
+
+def test_only_counted_tokens_are_summed_and_a_non_finite_state_is_an_error_that_names_its_block(
+    folders: dict[str, Path],
+) -> None:
+    chain = local_chain(folders["xglm"])
+    batch = pad_batch(TEXTS, counted=[[1, 1, 0, 0, 0, 0], [0, 0, 0], [1]])
+    assert added_up(chain, batch).n_tokens == 3
     chain.everywhere(Shard.set_shifts, {1: torch.full((HIDDEN,), torch.inf)})
-    with refused(StatisticsError, block=1, row_in_batch=0):
-        list(chain.stream(InfluenceVisitor, [pad_batch(TEXTS)]))
+    with refused(StatisticsError, block=1, feature=0):
+        added_up(chain, batch)
+
+
+def counted(chain):
+    return next(chain.stream(ActiveNeuronVisitor, [whole_batch()]))
+
+
+def positive_inputs(model, family):
+    """Block -> [neurons], tokens at which the input of the activation function is positive, one text at a time.
+
+    Every activation function of a family keeps the sign. Of a gated feed-forward the gate is what counts; where gate
+    and up projection are one layer, it comes first.
+    """
+    layer = family.feed_forward[0][0]
+    read = {}
+    for block, module in enumerate(model.get_submodule(family.blocks)):
+        hook = lambda _, args, block=block: read.update({block: args[0].reshape(-1, args[0].shape[-1])})  # noqa: E731
+        module.get_submodule(layer).register_forward_pre_hook(hook)
+    texts, counts = whole_batch(), {}
+    for row, length in enumerate(LENGTHS[:3]):
+        with torch.inference_mode():
+            model(texts.token_ids[row : row + 1, :length], use_cache=False)
+        for block, inputs in read.items():
+            linear = model.get_submodule(f"{family.blocks}.{block}.{layer}")
+            before = inputs.double() @ oriented(linear.weight, family).T.double()
+            before = before + (0 if linear.bias is None else linear.bias.double())
+            counts[block] = counts.get(block, 0) + (before > 0).sum(dim=0)
+    return counts
+
+
+def weights(path, family, block, layer):
+    return WeightFiles(path, family).read(weight_name(family, block, layer), torch.float32)
+
+
+def layers_of(family):
+    """One layer before the neurons, and the layer after them."""
+    before, after = family.feed_forward
+    return before[-1], after
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, folders):
+    family, path = FAMILIES[name], folders[name]
+    active = counted(local_chain(path))
+    expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
+    assert active.n_tokens == sum(LENGTHS[:3])
+    assert list(active.counts) == list(expected) == [0, 1, 2]
+    for block, counts in active.counts.items():
+        assert counts.dtype == torch.int64
+        assert torch.equal(counts, expected[block][: len(counts)])
+        before, after = (oriented(weights(path, family, block, layer), family) for layer in layers_of(family))
+        assert (before.shape[0] % len(counts), after.shape[1]) == (0, len(counts))
+        assert 0 < int(counts.sum()) < counts.numel() * sum(LENGTHS[:3])
+
+
+def test_a_block_without_the_activation_of_its_record_is_rejected():
+    block = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
+    del block.activation_fn
+    with refused(ModelError, block=0, family="xglm"):
+        check_layers(block, FAMILIES["xglm"], block=0)

@@ -1,6 +1,7 @@
 """A new observation is one visitor class, which works in any chain."""
 
 import pickle
+from contextlib import nullcontext
 from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from itertools import pairwise
@@ -8,6 +9,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from mlprune.errors import StatisticsError
 from mlprune.models.block_ranges import EMBEDDINGS
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.observation import (
@@ -24,7 +26,7 @@ from mlprune.models.messages import Continuations, DecodeStep, ScoringBatch, Tok
 from mlprune.models.placement.budget import GroupLimit
 from tests.chains import budget_for, run_visitor, text_batch
 from tests.pretended_gpus import pretended_gpus
-from tests.tiny_models import save_tiny_model
+from tests.refusals import refused
 
 
 @dataclass
@@ -43,8 +45,8 @@ class LargestState(BatchVisitor[dict[int, float]]):
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return save_tiny_model(tmp_path_factory.mktemp("xglm"), seed=3)
+def path(folders):
+    return folders["xglm"]
 
 
 def largest_by_hooks(path):
@@ -84,7 +86,7 @@ VISITORS = {
     "hidden sums": (HiddenSumVisitor, 1),
     "block influence": (InfluenceVisitor, 1),
     "active neurons": (ActiveNeuronVisitor, 1),
-    "captured inputs": (partial(CaptureVisitor, inputs_of_block={0: ("fc2",), 1: ("self_attn.q_proj",)}), 9),
+    "captured inputs": (partial(CaptureVisitor, inputs_of_block={0: ("self_attn.q_proj",), 1: ("fc2",)}), 9),
 }
 """Visitor and its waits for a GPU: one for all it observes, and one for each captured text."""
 
@@ -100,6 +102,24 @@ def test_visitors_observe_on_accelerators_with_few_waits_to_the_bits_of_the_cpu(
             assert ledger.waits == n_waits, ledger.by_line()
             assert_same(result, expected[name])
             assert_same(run_visitor(shards, operation(text_batch()), pickled=True), expected[name])
+
+
+@pytest.mark.parametrize("name", VISITORS)
+def test_what_is_not_finite_is_an_error_that_names_its_block(broken_folder, name):
+    for place in (nullcontext, pretended_gpus):
+        with place(), refused(StatisticsError, block=1):
+            list(local_chain(broken_folder).stream(VISITORS[name][0], [text_batch()]))
+
+
+def test_neither_shards_nor_offloading_nor_threads_change_a_bit(path, threads):
+    whole = local_chain(path)
+    expected = {name: next(whole.stream(operation, [text_batch()])) for name, (operation, _) in VISITORS.items()}
+    budget = budget_for(path, 1)
+    for n_threads, options in ((1, {"n_shards": 2}), (2, {"n_shards": 3}), (1, {"budget": budget}), (2, {})):
+        threads(n_threads)
+        chain = local_chain(path, **options)
+        for name, (operation, _) in VISITORS.items():
+            assert_same(list(chain.stream(operation, [text_batch()] * 3)), [expected[name]] * 3)
 
 
 def assert_same(value, expected):

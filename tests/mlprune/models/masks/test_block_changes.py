@@ -39,10 +39,7 @@ def test_the_next_block_is_read_while_one_is_used() -> None:
         assert block != 4 or not begun[6].is_set()
         used.append(block)
     assert used == [4, 5, 6]
-
-
-def test_no_blocks_are_read_of_none() -> None:
-    assert list(read_ahead(lambda _: pytest.fail("nothing to read"), [])) == []
+    assert list(read_ahead(read, [])) == []
 
 
 def test_an_error_of_reading_a_block_is_raised() -> None:
@@ -56,38 +53,21 @@ def test_an_error_of_reading_a_block_is_raised() -> None:
         list(changes)
 
 
-def test_weights_are_copied_until_the_room_is_used() -> None:
+def test_weights_of_an_accelerator_are_copied_once_until_the_room_is_used() -> None:
     with pretended_gpus():
-        gpu = torch.device("cuda:0")
+        gpu, cpu = torch.device("cuda:0"), torch.device("cpu")
         weights = [torch.full((4, 4), float(n)).to(gpu) for n in range(3)]
-        copies = DenseCopies({gpu: 2 * 64})
+        copies = DenseCopies({gpu: 2 * 64, cpu: 2**20})
         for n, weight in enumerate(weights):
             copies.keep((n, "fc1"), weight)
-            weight.zero_()
+            copies.keep((n, "fc1"), weight.zero_())
         for n in range(2):
             copy = copies.get((n, "fc1"))
             assert copy is not None
             assert copy.device == gpu
             assert copy.cpu().eq(n).all()
-        assert copies.get((2, "fc1")) is None
-
-
-def test_a_weight_keeps_its_first_copy() -> None:
-    with pretended_gpus():
-        gpu = torch.device("cuda:0")
-        weight = torch.ones(4, 4).to(gpu)
-        copies = DenseCopies({gpu: 2**20})
-        copies.keep((0, "fc1"), weight)
-        copies.keep((0, "fc1"), weight.zero_())
-        copy = copies.get((0, "fc1"))
-        assert copy is not None
-        assert copy.cpu().eq(1).all()
-
-
-def test_weights_in_main_memory_get_no_copy() -> None:
-    copies = DenseCopies({torch.device("cpu"): 2**20})
-    copies.keep((0, "fc1"), torch.ones(4, 4))
-    assert copies.get((0, "fc1")) is None
+        copies.keep((3, "fc1"), torch.ones(4, 4))
+        assert copies.get((2, "fc1")) is copies.get((3, "fc1")) is None
 
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
@@ -235,8 +215,8 @@ def test_a_deleted_scratch_folder_is_an_error():
     kept = MaskSpill()
     kept.write(0, packed({"fc1": torch.ones(2, 2, dtype=torch.bool)}), {})
     kept._file(0).unlink()
-    with pytest.raises(ModelError, match="are gone"):
+    with pytest.raises(ModelError):
         kept.mask_of(0, "fc1")
     kept._folder.cleanup()
-    with pytest.raises(ModelError, match="cannot be written"):
+    with pytest.raises(ModelError):
         kept.write(0, packed({"fc1": torch.ones(2, 2, dtype=torch.bool)}), {})

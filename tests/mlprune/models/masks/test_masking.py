@@ -124,7 +124,7 @@ def test_after_a_damaged_file_the_next_exchange_is_right():
             raise ModelError("a file is damaged")
         return BlockChanges.of({layer: masks[block, layer] for layer in FAMILIES["xglm"].layers})
 
-    with pytest.raises(ModelError, match="is damaged"):
+    with pytest.raises(ModelError):
         masked.exchange(read)
     masked.exchange(lambda block: BlockChanges.of({"fc1": masks[block, "fc1"]}))
     for key, weight in weights_of(blocks, "xglm").items():
@@ -234,25 +234,6 @@ def test_masks_that_are_made_on_a_gpu_return_as_packed_bits():
         expected = described_levels(levels, (0.1, 0.2, 0.3))
         assert torch.equal(described.packed.unpack(), levels)
         assert (described.n_removed, described.keep_sha256) == (expected.n_removed, expected.keep_sha256)
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_new_weights_are_masked_and_are_undone_bit_for_bit(name):
-    blocks, masked, _ = masked_blocks(name)
-    dense = weights_of(blocks, name)
-    first, second, *_ = FAMILIES[name].layers
-    new = {layer: torch.randn(dense[0, layer].shape).double() for layer in (first, second)}
-    masks = random_masks({layer: dense[0, layer] for layer in new}, 3)
-    masked.set_block(0, {second: masks[second]}, new)
-    now = weights_of(blocks, name)
-    assert torch.equal(now[0, first], new[first].float())
-    assert torch.equal(now[0, second], torch.where(masks[second], new[second].float(), 0.0))
-    masked.set_block(0, {first: masks[first]})
-    now = weights_of(blocks, name)
-    assert torch.equal(now[0, first], torch.where(masks[first], dense[0, first], 0.0))
-    assert torch.equal(now[0, second], dense[0, second])
-    masked.set_all({})
-    assert all(torch.equal(weight, dense[key]) for key, weight in weights_of(blocks, name).items())
 
 
 def test_a_mask_or_weight_of_the_wrong_shape_dtype_or_layer_is_an_error_and_changes_nothing():

@@ -1,4 +1,4 @@
-"""Room for weights on accelerators, and the parts that fill it."""
+"""Sizes of models in memory, room for weights on accelerators, and the parts that fill it."""
 
 from dataclasses import replace
 
@@ -6,9 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from mlprune.errors import ModelError
+from mlprune.models.block_ranges import plan_spans
+from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement import placed_modules
 from mlprune.models.placement.budget import (
     ALL_DEVICES,
@@ -31,11 +34,13 @@ from mlprune.models.placement.memory_estimate import (
     PROCESS_BYTES,
     Footprint,
     estimate_working_bytes,
+    footprint,
+    pruning_bytes,
     shard_bytes,
 )
-from mlprune.models.placement.memory_estimate import footprint as memory_estimate_footprint
 from mlprune.models.placement.placed_modules import choose_devices
-from tests.tiny_models import save_tiny_model
+from tests.refusals import refused
+from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module
 
 IDLE = [DeviceMemory(1000, 1000)] * 3
 
@@ -63,7 +68,7 @@ def test_a_smaller_device_share_moves_weights_off_accelerators_even_if_they_had_
     assert budget.weight_rooms(IDLE, weight_bytes=weight_bytes) == expected
 
 
-def footprint(before: int, blocks: tuple[int, ...], tail: int, *, tied: int = 0) -> Footprint:
+def sized(before: int, blocks: tuple[int, ...], tail: int, *, tied: int = 0) -> Footprint:
     return Footprint(
         before, blocks, tail, tied, before, prunable=(1,), widest=1, hidden=1, inputs=1, vocabulary=1, itemsize=1
     )
@@ -97,7 +102,7 @@ def test_the_planner_places_the_same_parts_as_accelerate(
     end = embeddings if is_tied else module(head)
     modules = {"e": embeddings, **{f"{n}": module(size) for n, size in enumerate(blocks)}, "head": nn.Sequential(end)}
     tail = before if is_tied else head
-    sizes = footprint(before, tuple(blocks), tail, tied=tail if is_tied else 0)
+    sizes = sized(before, tuple(blocks), tail, tied=tail if is_tied else 0)
     with pytest.MonkeyPatch.context() as patch:
         devices = choose_devices(modules, accelerators=with_rooms(patch, rooms))
     placed = place_parts(sizes, range(len(blocks)), rooms)
@@ -111,7 +116,7 @@ def test_the_planner_places_the_same_parts_as_accelerate(
 
 
 def test_a_shard_places_only_its_own_parts() -> None:
-    sizes = footprint(50, (10, 10, 10, 10), 50)
+    sizes = sized(50, (10, 10, 10, 10), 50)
     first, last = place_parts(sizes, range(2), [70]), place_parts(sizes, range(2, 4), [25])
     assert first == DevicePlacement(2, has_embeddings=True, n_devices=1, fullest_bytes=70)
     assert last == DevicePlacement(2, n_devices=1, fullest_bytes=20)
@@ -119,13 +124,13 @@ def test_a_shard_places_only_its_own_parts() -> None:
 
 
 def test_a_part_that_does_not_fit_on_one_accelerator_goes_to_the_next() -> None:
-    sizes = footprint(5, (10, 10, 10), 5)
+    sizes = sized(5, (10, 10, 10), 5)
     assert place_parts(sizes, range(3), [18, 0, 25]) == DevicePlacement(3, True, True, 2, fullest_bytes=25)
     assert place_parts(sizes, range(3), [18, 18]) == DevicePlacement(2, True, False, 2, fullest_bytes=15)
 
 
 def test_what_is_left_over_has_no_embeddings_and_no_shared_head() -> None:
-    sizes = footprint(50, (10, 10), 52, tied=50)
+    sizes = sized(50, (10, 10), 52, tied=50)
     left = DevicePlacement(1, has_embeddings=True).left_over(sizes)
     assert (left.before, left.tail, left.tied) == (0, 2, 0)
     assert shard_bytes(left, range(1, 2)) == 12
@@ -194,7 +199,60 @@ def test_all_blocks_are_resident_only_if_nothing_is_offloaded():
         assert n in (plan.n_resident + plan.window, len(span) - 1)
 
 
-def test_the_limit_of_a_model_counts_its_states_and_its_sums(tmp_path):
-    sizes = memory_estimate_footprint(save_tiny_model(tmp_path), "float32")
+def test_the_limit_of_a_model_counts_its_states_and_its_sums(folders):
+    sizes = footprint(folders["xglm"], "float32")
     limit = group_limit(sizes)
     assert limit == GroupLimit(4 * 16 * 4, 4 * 3 * (7 * 16 + 16), 64 * 4, GROUP_BYTES)
+
+
+def bytes_in_memory(path, span, dtype):
+    """Bytes of the parameters of a loaded shard, tied ones once, and of the buffers outside of blocks."""
+    model = load_shard_module(path, span, dtype)
+    n_bytes = sum(p.numel() * p.element_size() for p in model.parameters() if p.device.type != "meta")
+    buffers = [b for name, b in model.named_buffers() if ".layers." not in name and ".h." not in name]
+    return n_bytes + (sum(b.numel() * b.element_size() for b in buffers) if span.start == 0 else 0)
+
+
+@pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
+def test_sizes_are_those_of_the_loaded_shards(folders, name):
+    family = FAMILIES[name]
+    for dtype, shard_numbers in (("float32", (1, 3)), ("bfloat16", (2,))):
+        sizes = footprint(folders[name], dtype)
+        for span in (span for n_shards in shard_numbers for span in plan_spans(3, n_shards)):
+            assert shard_bytes(sizes, span) == bytes_in_memory(folders[name], span, dtype)
+        block = load_shard_module(folders[name], range(1), dtype).get_submodule(family.blocks)[0]
+        weights = [block.get_submodule(layer).weight for layer in family.layers]
+        assert sizes.prunable == tuple(sorted((weight.numel() for weight in weights), reverse=True))
+        assert sizes.block == sum(p.numel() * p.element_size() for p in block.parameters())
+        assert (sizes.vocabulary, sizes.hidden, sizes.itemsize) == (VOCABULARY, HIDDEN, weights[0].element_size())
+        assert sizes.widest == max(size for weight in weights for size in weight.shape)
+        assert sizes.on_demand == VOCABULARY * HIDDEN * sizes.itemsize
+
+
+def test_inputs_counts_the_features_of_the_distinct_inputs(folders):
+    for name in ("xglm", "gpt2"):
+        assert footprint(folders[name], "float32").inputs == 3 * HIDDEN + 4 * HIDDEN
+
+
+def test_a_head_that_is_stored_in_the_checkpoint_is_not_tied(path):
+    assert footprint(path, "float32").tied == VOCABULARY * HIDDEN * 4
+    tensors = load_file(path / "model.safetensors")
+    head = torch.randn_like(tensors["model.embed_tokens.weight"])
+    save_file({**tensors, "lm_head.weight": head}, path / "model.safetensors")
+    assert footprint(path, "float32").tied == 0
+
+
+def test_a_checkpoint_that_lacks_a_tensor_is_an_error(path):
+    tensors = load_file(path / "model.safetensors")
+    del tensors["model.layer_norm.bias"]
+    save_file(tensors, path / "model.safetensors")
+    with refused(ModelError, expected="model.layer_norm.bias"):
+        footprint(path, "float32")
+
+
+def test_pruning_needs_more_memory_with_more_threads_and_states_with_more_tokens():
+    weights = 2 * 2**26 + 2**24
+    assert pruning_bytes(LARGE) == weights * 4 + 2**26 * 6
+    assert pruning_bytes(LARGE, n_threads=2) == weights * 4 + 2**27 * 6
+    assert estimate_working_bytes(LARGE) == GROUP_BYTES + pruning_bytes(LARGE)
+    assert estimate_working_bytes(LARGE, batch_tokens=2**14) == GROUP_BYTES + 2**14 * 2**14 * 16

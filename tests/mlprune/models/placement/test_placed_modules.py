@@ -91,41 +91,6 @@ def test_every_accelerator_of_an_actor_keeps_room_for_the_work(measured, acceler
     assert measured == list(range(n_measured))
 
 
-def test_a_tied_head_is_counted_once_and_is_on_the_accelerator_of_the_embeddings(tmp_path, monkeypatch):
-    path = save_tiny_model(tmp_path, "xglm", blocks=2)
-    sizes, model = footprint(path, "float32"), MetaModel(path, "float32").model
-    assert sizes.tied > 0
-    blocks = {f"model.layers.{block}": model.get_submodule(f"model.layers.{block}") for block in range(2)}
-    ends = {name: model.get_submodule(name) for name in ("model.layer_norm", "lm_head")}
-    modules = {"model.embed_tokens": model.get_submodule("model.embed_tokens"), **blocks, **ends}
-    needed = shard_bytes(sizes, range(2))
-    for room, is_whole in ((needed, True), (needed - sizes.block, False)):
-        free = int(room / 0.9) + 1
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, free))
-        devices = choose_devices(modules, accelerators=ALL_DEVICES)
-        assert devices["model.embed_tokens"] == devices["lm_head"] == torch.device("cuda", 0)
-        assert (CPU not in devices.values()) == is_whole
-
-
-def test_all_inputs_and_buffers_of_a_module_are_moved_to_its_device():
-    class Seen(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = nn.Linear(3, 2, device="meta")
-            self.register_buffer("bias", torch.zeros(2))
-
-        def forward(self, hidden, *, masks, cache):
-            return self.inner(hidden) + self.bias, masks, cache
-
-    module, cache = Seen(), object()
-    move_inputs({"a": module}, {"a": torch.device("meta")})
-    output, masks, same = module(torch.randn(4, 3), masks=(torch.ones(2), None), cache=cache)
-    assert output.device.type == masks[0].device.type == "meta"
-    assert same is cache
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an accelerator")
 def test_small_modules_go_to_the_first_accelerator_whole():
@@ -290,16 +255,6 @@ def test_the_next_block_on_disk_is_read_while_a_resident_block_runs():
     assert parts.has(0)
     assert parts.has(2)
     assert not parts.has(3)
-
-
-def test_with_a_window_of_two_the_block_after_is_read_ahead():
-    placed, parts = parts_of([1, 2, 3], window=2)
-    parts.load(1)
-    parts.wait()
-    assert placed.present == {1, 2}
-    parts.load(3)
-    parts.wait()
-    assert placed.present == {3}
 
 
 @pytest.fixture(scope="module")

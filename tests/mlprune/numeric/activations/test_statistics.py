@@ -1,4 +1,4 @@
-"""Counted tokens on the CPU and on pretended GPUs."""
+"""Statistics of the CPU and of accelerators against plain float64 loops, and without a wait on a pretended GPU."""
 
 import math
 import pickle
@@ -10,6 +10,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
+from mlprune.numeric.activations import accelerator_statistics
+from mlprune.numeric.activations.accelerator_statistics import (
+    MAX_BYTES,
+    HostCopies,
+    check_counts,
+    masked_counts,
+    masked_squares,
+    masked_sums,
+    submit_active_counts,
+    submit_demonstration_sums,
+    submit_hidden_magnitudes,
+    submit_token_sums,
+)
+from mlprune.numeric.activations.neurons import active_counts
 from mlprune.numeric.activations.statistics import (
     CountedTokens,
     RunningTotal,
@@ -23,6 +37,7 @@ from tests.drawn import drawn
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 
+PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
 MASK = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
 VALUES = torch.arange(18.0).reshape(3, 3, 2)
 ROWS = [[[0.0, 1.0], [4.0, 5.0]], [], [[12.0, 13.0], [14.0, 15.0], [16.0, 17.0]]]
@@ -55,9 +70,6 @@ def test_tokens_can_be_pickled_after_their_copies_on_devices_are_dropped() -> No
         assert torch.equal(pickle.loads(pickle.dumps(counted)).mask, MASK)
 
 
-PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
-
-
 def counted(lengths: list[int], seq: int) -> Tensor:
     return torch.arange(seq)[None, :] < torch.tensor(lengths)[:, None]
 
@@ -72,15 +84,10 @@ def looped_sums(inputs: Tensor, token_mask: Tensor) -> list[list[float]]:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_sums_equal_the_formula_written_as_loops(dtype: torch.dtype) -> None:
-    inputs, mask = drawn(3, 7, 5).to(dtype), counted([7, 2, 4], 7)
+    inputs, mask = (drawn(3, 7, 5) * 100).to(dtype), counted([7, 2, 0], 7)
     sums = demonstration_sums(inputs, mask)
     assert sums.dtype == torch.float32
     torch.testing.assert_close(sums.double(), torch.tensor(looped_sums(inputs, mask)).double(), rtol=2e-7, atol=0)
-
-
-def test_half_precision_is_widened_before_squaring() -> None:
-    inputs = torch.full((1, 2, 1), 300.0, dtype=torch.float16)  # 300 ** 2 is beyond float16
-    assert demonstration_sums(inputs, counted([2], 2)).item() == 180_000.0
 
 
 def test_many_small_squares_added_to_a_large_one_are_not_lost() -> None:
@@ -155,10 +162,6 @@ def test_a_mask_that_does_not_fit_is_an_error(function, mask: Tensor) -> None:
         function(drawn(2, 3, 4), mask)
 
 
-def test_a_demonstration_without_counted_tokens_sums_to_zero() -> None:
-    assert demonstration_sums(drawn(1, 3, 4), counted([0], 3)).tolist() == [[0.0] * 4]
-
-
 def test_token_sums_equal_the_formula_written_as_loops() -> None:
     hidden, mask = drawn(3, 5, 4), counted([5, 2, 0], 5)
     sums = token_sums(hidden, mask)
@@ -197,11 +200,6 @@ def test_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
     assert means.tolist() == [total / 9 for total in totals]  # the same additions in the same order: the same bits
 
 
-def test_mean_squares_do_not_change_when_every_demonstration_occurs_twice() -> None:
-    sum_sq = drawn(4, 3).square()
-    torch.testing.assert_close(mean_squares(torch.cat([sum_sq, sum_sq])), mean_squares(sum_sq), rtol=1e-14, atol=0)
-
-
 def test_weighted_norms_and_mean_squares_equal_the_formula_written_as_loops() -> None:
     sum_sq, weights = drawn(6, 4).square(), torch.tensor([0.5, 2.0, 0.0, 1.0, 3.0, 0.25], dtype=torch.float64)
     totals = [sum(float(weights[n]) * float(sum_sq[n, j]) for n in range(6)) for j in range(4)]
@@ -222,35 +220,22 @@ def test_weights_of_one_equal_no_weights_zeros_omit_and_counts_repeat(function) 
 
 
 @pytest.mark.parametrize("function", [feature_norms, mean_squares])
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_an_impossible_weight_is_an_error_that_names_the_demonstration(function, value: float) -> None:
-    with refused(StatisticsError, demonstration=1):
-        function(torch.ones(2, 3), torch.tensor([1.0, value], dtype=torch.float64))
-
-
-@pytest.mark.parametrize("function", [feature_norms, mean_squares])
-def test_weights_that_do_not_fit_or_are_all_zero_are_errors(function) -> None:
+def test_sums_and_weights_that_do_not_fit_or_are_impossible_are_errors_with_their_position(function) -> None:
+    for value in (-1e-3, math.nan, math.inf):
+        sum_sq = torch.ones(3, 4)
+        sum_sq[2, 1] = value
+        with refused(StatisticsError, feature=1, demonstration=2):
+            function(sum_sq)
+        with refused(StatisticsError, demonstration=1):
+            function(torch.ones(2, 3), torch.tensor([1.0, value], dtype=torch.float64))
+    with pytest.raises(StatisticsError):
+        function(torch.ones(0, 4))
+    with refused(ShapeError, expected="[n, in]", got=(4,)):
+        function(torch.ones(4))
     with refused(ShapeError, expected=(2,), got=(3,)):
         function(torch.ones(2, 3), torch.ones(3))
     with refused(StatisticsError, n=2):
         function(torch.ones(2, 3), torch.zeros(2))
-
-
-@pytest.mark.parametrize("function", [feature_norms, mean_squares])
-@pytest.mark.parametrize("value", [-1e-3, math.nan, math.inf])
-def test_impossible_sums_of_squares_are_an_error_with_their_position(function, value: float) -> None:
-    sum_sq = torch.ones(3, 4)
-    sum_sq[2, 1] = value
-    with refused(StatisticsError, feature=1, demonstration=2):
-        function(sum_sq)
-
-
-@pytest.mark.parametrize("function", [feature_norms, mean_squares])
-def test_statistics_without_demonstrations_or_that_are_not_a_matrix_are_errors(function) -> None:
-    with pytest.raises(StatisticsError, match="no demonstration"):
-        function(torch.ones(0, 4))
-    with refused(ShapeError, expected="[n, in]", got=(4,)):
-        function(torch.ones(4))
 
 
 def test_the_number_of_threads_does_not_change_a_bit() -> None:
@@ -290,3 +275,146 @@ def test_a_running_total_with_missing_or_too_many_demonstrations_is_an_error() -
     with refused(StatisticsError, feature=1, got=-1.0) as caught:
         total.add(torch.tensor([[1.0, -1.0, 1.0, 1.0]]))
     assert caught.value.context == {"demonstration": 2, "feature": 1, "got": -1.0}
+
+
+KERNELS = [masked_squares, masked_sums, masked_counts]
+SUBMITTED = [
+    (submit_demonstration_sums, demonstration_sums),
+    (submit_hidden_magnitudes, hidden_magnitudes),
+    (submit_token_sums, token_sums),
+    (submit_active_counts, active_counts),
+]
+
+
+def random_case(n_rows: int, n_tokens: int, *, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Activations with NaN at the tokens that do not count, and the mask of those that do."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(n_rows, n_tokens, generator=generator) < 0.7
+    values = torch.randn(n_rows, n_tokens, 5, generator=generator)
+    return values.masked_fill(~mask[..., None], math.nan), mask
+
+
+def counted_values(values: Tensor, mask: Tensor, *, row: int, feature: int) -> list[float]:
+    return [float(values[row, token, feature]) for token in range(values.shape[1]) if mask[row, token]]
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    n_rows=st.integers(1, 4),
+    n_tokens=st.integers(1, 7),
+    max_entries=st.integers(1, 90),
+    seed=st.integers(0, 99),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+)
+def test_reductions_equal_plain_float64_loops_for_any_division_into_pieces(
+    n_rows: int, n_tokens: int, max_entries: int, seed: int, dtype: torch.dtype
+) -> None:
+    values, mask = random_case(n_rows, n_tokens, seed=seed)
+    values, counted = values.to(dtype), CountedTokens(mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accelerator_statistics, "MAX_ENTRIES", max_entries)
+        squares, sums = masked_squares(values, counted), masked_sums(values, counted)
+    counts = masked_counts(values, counted)
+    for feature in range(5):
+        columns = [counted_values(values, mask, row=row, feature=feature) for row in range(n_rows)]
+        for row, column in enumerate(columns):
+            expected = math.fsum(value**2 for value in column)
+            assert float(squares[row, feature]) == pytest.approx(expected, rel=1e-14, abs=0)
+        every = [value for column in columns for value in column]
+        assert float(sums[feature]) == pytest.approx(math.fsum(every), rel=1e-12, abs=1e-14)
+        assert int(counts[feature]) == sum(value > 0 for value in every)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_mask_that_does_not_fit_is_an_error_of_every_kernel(kernel) -> None:
+    with refused(ShapeError, expected="bool (2, 3)", got="torch.bool (2, 4)"):
+        kernel(torch.ones(2, 3, 4), CountedTokens(torch.ones(2, 4, dtype=torch.bool)))
+
+
+@pytest.mark.parametrize("kernel", [masked_squares, masked_sums])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_counted_value_that_is_not_finite_shows_in_the_result(kernel, value: float) -> None:
+    values, mask = random_case(2, 3)
+    mask[1, 2], values[1, 2] = True, 1.0
+    values[1, 2, 3] = value
+    assert (~kernel(values, CountedTokens(mask)).isfinite()).nonzero()[:, -1].tolist() == [3]
+
+
+def test_counts_of_activations_that_are_not_finite_are_an_error() -> None:
+    values, mask = random_case(2, 3)
+    check_counts(masked_counts(values, CountedTokens(mask)))
+    mask[0, 1] = True
+    values[0, 1, 2] = math.nan
+    with pytest.raises(StatisticsError):
+        check_counts(masked_counts(values, CountedTokens(mask)))
+
+
+@pytest.mark.parametrize(("submit", "on_cpu"), SUBMITTED)
+def test_an_accelerator_gives_the_bits_of_the_cpu_in_few_kernels_without_a_wait(submit, on_cpu) -> None:
+    values, mask = random_case(3, 6)
+    expected = on_cpu(values, mask)
+    assert torch.equal(submit(values, CountedTokens(mask)), expected)
+    with pretended_gpus() as ledger:
+        on_gpu, counted = values.to("cuda:0"), CountedTokens(mask)
+        ledger.clear()
+        submit(on_gpu, counted)
+        result = submit(on_gpu, counted)
+        assert ledger.waits == 0
+        assert ledger.uploads == 1  # the mask, once
+        assert ledger.operations <= 2 * 11
+        assert result.device.type == "cuda"
+        assert torch.equal(result.cpu(), expected)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_gpu_sums_like_the_cpu(dtype: torch.dtype) -> None:
+    values, mask = random_case(8, 700)
+    values = values.to(dtype)
+    for submit, on_cpu in SUBMITTED:
+        found = submit(values.cuda(), CountedTokens(mask)).cpu()
+        torch.testing.assert_close(found, on_cpu(values, mask), rtol=2e-7, atol=1e-10)
+
+
+TENSORS = {
+    "sums": torch.arange(6.0).reshape(2, 3),
+    "on the cpu": torch.ones(2),
+    "wide": torch.arange(4, dtype=torch.float64),
+    "more sums": torch.arange(5.0).reshape(1, 5),
+    "empty": torch.empty(0, 7),
+}
+
+
+def test_tensors_of_one_device_and_dtype_are_copied_with_one_wait_and_keep_their_order() -> None:
+    with pretended_gpus(2) as ledger:
+        copies = HostCopies[str]()
+        for key, tensor in TENSORS.items():
+            device = "cpu" if key == "on the cpu" else "cuda:1" if key == "empty" else "cuda:0"
+            copies.add(key, tensor.to(device))
+        ledger.clear()
+        taken = copies.take()
+        assert ledger.waits == 3  # float32 and float64 of the first GPU, float32 of the second
+        assert copies.take() == {}
+    assert list(taken) == list(TENSORS)
+    assert all(torch.equal(taken[key], tensor) for key, tensor in TENSORS.items())
+
+
+def test_a_copied_tensor_is_pickled_without_its_neighbours() -> None:
+    with pretended_gpus():
+        copies = HostCopies[int]()
+        for key in range(20):
+            copies.add(key, torch.zeros(1000, device="cuda:0"))
+        taken = copies.take()
+    assert len(pickle.dumps(taken[3])) < 2 * taken[3].nbytes
+
+
+def test_only_tensors_on_accelerators_make_copies_large() -> None:
+    with pretended_gpus():
+        copies = HostCopies[int]()
+        copies.add(0, torch.zeros(MAX_BYTES))
+        copies.add(1, torch.zeros(MAX_BYTES // 4 - 1, device="cuda:0"))
+        assert not copies.is_large
+        copies.add(2, torch.zeros(1, device="cuda:0"))
+        assert copies.is_large
+        copies.take()
+        assert not copies.is_large

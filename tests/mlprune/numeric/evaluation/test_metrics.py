@@ -1,6 +1,5 @@
-"""Metrics, compared with plain loops and examples by hand."""
+"""Metrics, choices and Pareto fronts, compared with plain loops and examples by hand."""
 
-import hashlib
 import math
 
 import numpy as np
@@ -9,27 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sacrebleu.metrics import BLEU, CHRF
 
-from mlprune.errors import ShapeError
+from mlprune.errors import PermanentError, ShapeError
+from mlprune.numeric.evaluation import choice
 from mlprune.numeric.evaluation.metrics import (
-    N_BINS,
     bleu,
-    calibration_cells,
-    calibration_error,
     chrf,
     confidence,
     confusion_cells,
     highest,
     label_metric,
     perplexity,
-    shared_credit,
 )
-from tests.plain_metrics import plain_calibration_error, plain_classification, plain_credit
 
 PROPERTY = settings(max_examples=25, deadline=None, derandomize=True, database=None)
-
-
-def keys_of(item: int, n: int) -> list[str]:
-    return [hashlib.sha256(f"{item}:{candidate}".encode()).hexdigest() for candidate in range(n)]
 
 
 def padded(rows: list[list[float]]) -> np.ndarray:
@@ -47,56 +38,10 @@ SCORES = st.lists(st.lists(st.sampled_from([-0.5, -1.0, -3.0]), min_size=1, max_
 
 
 @PROPERTY
-@given(SCORES, st.integers(0, 4))
-def test_credit_is_shared_by_a_top_tie_that_includes_gold(rows: list[list[float]], right: int) -> None:
-    gold = np.array([right % len(row) for row in rows])
-    assert shared_credit(padded(rows), gold).tolist() == [plain_credit(*one) for one in zip(rows, gold, strict=True)]
-
-
-def test_credits_over_all_candidates_add_up_to_one() -> None:
-    for row in ([0.0], [1.0, 1.0], [3.0, 1.0, 3.0, 2.0]):
-        every = shared_credit(np.array([row] * len(row)), np.arange(len(row)))
-        assert every.sum() == pytest.approx(1.0)
-
-
-@PROPERTY
 @given(SCORES)
 def test_confidence_is_the_highest_probability_of_the_softmax(rows: list[list[float]]) -> None:
     expected = [max(math.exp(s) / math.fsum(map(math.exp, row)) for s in row) for row in rows]
     assert confidence(padded(rows)) == pytest.approx(expected, rel=1e-12)
-
-
-@PROPERTY
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=25))
-def test_label_metrics_equal_their_definitions_written_as_loops(pairs: list[tuple[int, int]]) -> None:
-    gold, predictions = [g for g, _ in pairs], [p for _, p in pairs]
-    expected = plain_classification(gold, predictions, 4)
-    sums = confusion_cells(np.array(gold), np.array(predictions), 4).sum(axis=0)
-    for quantity in ("precision", "recall", "f1"):
-        for mean in ("macro", "weighted"):
-            value = label_metric(sums, quantity, weighted=mean == "weighted")
-            assert float(value) == pytest.approx(expected[f"{quantity}_{mean}"], abs=1e-12)
-
-
-def label_metrics(gold: list[int], predictions: list[int], n_labels: int) -> dict[tuple[str, bool], float]:
-    sums = confusion_cells(np.array(gold), np.array(predictions), n_labels).sum(axis=0)
-    quantities = ("precision", "recall", "f1")
-    return {
-        (one, weighted): float(label_metric(sums, one, weighted=weighted))
-        for one in quantities
-        for weighted in (False, True)
-    }
-
-
-def test_labels_that_never_occur_do_not_lower_a_macro_mean() -> None:
-    assert set(label_metrics([0, 0], [0, 0], 3).values()) == {1.0}
-
-
-def test_a_label_only_predicted_counts_as_zero_in_macro_and_nothing_in_weighted() -> None:
-    result = label_metrics([0, 0], [0, 1], 3)
-    assert result["precision", False] == 0.5
-    assert result["precision", True] == 1.0
-    assert result["recall", False] == 0.25
 
 
 def test_many_sums_at_once_give_the_values_of_each() -> None:
@@ -112,22 +57,8 @@ def test_labels_that_are_unpaired_or_unknown_are_an_error(gold: list[int], predi
         confusion_cells(np.array(gold), np.array(predictions), 3)
 
 
-@PROPERTY
-@given(st.lists(st.tuples(st.integers(0, 20), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=30))
-def test_the_calibration_error_equals_its_definition_written_as_loops(pairs: list[tuple[int, float]]) -> None:
-    confidences, credit = [twentieths / 20 for twentieths, _ in pairs], [right for _, right in pairs]
-    cells = calibration_cells(np.array(confidences), np.array(credit))
-    value = calibration_error(cells.sum(axis=0), np.array(len(pairs)))
-    assert float(value) == pytest.approx(plain_calibration_error(confidences, credit, N_BINS), abs=1e-12)
-
-
 def test_perplexity_is_over_tokens_not_over_texts() -> None:
     assert float(perplexity(np.array(-2.0 - 10.0), np.array(1 + 3))) == pytest.approx(math.exp(3.0))
-
-
-def test_perplexity_of_a_uniform_model_is_its_vocabulary() -> None:
-    n_tokens = np.array([4.0, 9.0, 1.0])
-    assert perplexity(-n_tokens * math.log(50), n_tokens) == pytest.approx([50] * 3)
 
 
 def test_perplexity_of_an_impossible_text_is_infinite() -> None:
@@ -157,3 +88,49 @@ def test_chrf_equals_that_of_sacrebleu() -> None:
     expected = [CHRF()._compute_score_from_stats(row).score / 100 for row in sums.tolist()]
     assert chrf(sums.astype(float)) == pytest.approx(expected, rel=1e-12, abs=1e-15)
     assert len({value > 0 for value in expected}) == 2
+
+
+def plain_front(first: list[float], second: list[float]) -> list[bool]:
+    points = list(zip(first, second, strict=True))
+    return [not any(a >= x and b >= y and (a > x or b > y) for a, b in points) for x, y in points]
+
+
+def test_the_front_is_that_of_plain_loops_with_ties_in_one_and_in_both_values() -> None:
+    generator = np.random.default_rng(3)
+    for n_values, n_candidates in ((3, 7), (2, 4), (50, 20), (1, 3)):
+        first, second = generator.integers(0, n_values, (2, 300, n_candidates)) / n_values
+        fronts = choice.pareto_front(first, second)
+        expected = [plain_front(a.tolist(), b.tolist()) for a, b in zip(first, second, strict=True)]
+        assert fronts.tolist() == expected
+    assert fronts.all()
+
+
+def test_a_candidate_keeps_both_if_neither_value_is_below_the_reference() -> None:
+    first, second = np.array([[0.5, 0.5, 0.6, 0.4]]), np.array([[0.2, 0.2, 0.1, 0.9]])
+    assert choice.keeps_both(first, second, reference=0).tolist() == [[True, True, False, False]]
+
+
+def test_of_equally_good_candidates_the_first_is_chosen_in_the_sample_and_in_every_resample() -> None:
+    values = np.array([0.1 + 0.2, 0.3, 0.2])
+    assert (choice.best_candidate(values), choice.n_tied(values)) == (0, 2)
+    assert (choice.best_candidate(values[::-1]), choice.n_tied(values[:1])) == (1, 1)
+    shares = choice.win_shares(np.array([[0.3, 0.1 + 0.2, 0.1], [0.1, 0.5, 0.4], [0.1, 0.5, 0.6], [0.1, 0.7, 0.1]]))
+    assert shares.tolist() == [0.25, 0.5, 0.25]
+
+
+def test_rounding_errors_of_dyadic_values_make_no_difference() -> None:
+    value = 1 / 1024
+    assert choice.n_tied(np.array([value, np.nextafter(value, 0), np.nextafter(value, 1)])) == 3
+
+
+def test_impossible_values_are_refused() -> None:
+    with pytest.raises(ShapeError):
+        choice.best_candidate(np.zeros(0))
+    with pytest.raises(ShapeError):
+        choice.win_shares(np.zeros(3))
+    with pytest.raises(ShapeError):
+        choice.pareto_front(np.zeros((1, 2)), np.zeros((1, 3)))
+    with pytest.raises(ShapeError):
+        choice.keeps_both(np.zeros((1, 2)), np.zeros((1, 3)), reference=0)
+    with pytest.raises(PermanentError):
+        choice.n_tied(np.array([1.0, np.nan]))

@@ -71,17 +71,6 @@ def test_a_matrix_comes_within_a_thousandth_of_the_sparsity_but_its_rows_differ(
     assert len(set(counts.tolist())) > 5
 
 
-def test_the_nearest_alpha_is_used_if_none_is_within_the_tolerance() -> None:
-    scores = np.array([[1, 1, 1, 1]], np.float32)
-    assert alpha_counts(scores, [0.4])[:, 0].tolist() == [2]
-    assert alpha_counts(scores, [0.3])[:, 0].tolist() == [1]
-
-
-def test_scores_of_zero_are_removed_at_any_alpha() -> None:
-    scores = np.array([[0, 0, 0, 5], [1, 2, 3, 4]], np.float32)
-    assert alpha_counts(scores, [0.1]).tolist() == [[3], [0]]
-
-
 def test_sparsity_0_removes_nothing_and_counts_ascend() -> None:
     scores = np.random.default_rng(0).random((5, 40)).astype(np.float32)
     counts = alpha_counts(scores, [0.0, 0.3, 0.3004, 0.3008, 0.9])
@@ -89,23 +78,14 @@ def test_sparsity_0_removes_nothing_and_counts_ascend() -> None:
     assert (np.diff(counts, axis=1) >= 0).all()
 
 
-def test_a_negative_score_is_an_error() -> None:
+def test_alpha_takes_finite_scores_of_a_float32_matrix_that_are_not_negative() -> None:
     with refused(StatisticsError, expected=">= 0", got=-2.0):
         alpha_counts(np.array([[1, -2]], np.float32), [0.5])
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_not_finite_is_an_error(value: float) -> None:
-    with refused(StatisticsError, n_wrong=1):
-        alpha_counts(np.array([[1, value], [1, 2]], np.float32), [0.5])
-
-
-def test_scores_that_are_not_a_float32_matrix_are_an_error() -> None:
+    for value in (np.nan, np.inf, -np.inf):
+        with refused(StatisticsError, n_wrong=1):
+            alpha_counts(np.array([[1, value], [1, 2]], np.float32), [0.5])
     with refused(ShapeError, expected="float32 [out, in]", got="float64 (2, 2)"):
         alpha_counts(np.ones((2, 2)), [0.5])
-
-
-def test_an_empty_matrix_has_counts_of_no_row() -> None:
     assert alpha_counts(np.empty((0, 3), np.float32), [0.5]).shape == (0, 1)
 
 
@@ -145,8 +125,6 @@ def test_the_removed_count_is_the_floor_of_the_written_decimal(thousandths: int,
 def test_a_sparsity_out_of_range_is_an_error(sparsity: float) -> None:
     with refused(BadInputError, expected="0 <= sparsity < 1"):
         n_removed(sparsity, 10)
-    with pytest.raises(BadInputError):
-        row_levels(torch.ones(2, 4), [sparsity])
 
 
 @PROPERTY
@@ -158,42 +136,8 @@ def test_row_masks_equal_a_sort_written_as_loops(scores: Tensor, sparsities: lis
         assert keep_mask(levels, index).tolist() == looped_keep(scores, sparsity)
 
 
-@PROPERTY
-@given(score_matrices(), SPARSITIES)
-def test_every_row_loses_exactly_the_asked_number_and_masks_are_nested(scores: Tensor, sparsities: list[float]) -> None:
-    levels = row_levels(scores, sparsities)
-    n_rows, d_in = scores.shape
-    previous = torch.ones_like(scores, dtype=torch.bool)
-    for index, sparsity in enumerate(sparsities):
-        keep = keep_mask(levels, index)
-        assert (~keep).sum(dim=1).tolist() == [n_removed(sparsity, d_in)] * n_rows
-        assert not (keep & ~previous).any()
-        previous = keep
-    assert removed_counts(levels, len(sparsities)) == [n_rows * n_removed(s, d_in) for s in sparsities]
-
-
-@PROPERTY
-@given(score_matrices(), SPARSITIES, st.lists(st.integers(-20, 20), min_size=4, max_size=4))
-def test_scaling_rows_by_powers_of_two_does_not_change_the_masks(
-    scores: Tensor, sparsities: list[float], exponents: list[int]
-) -> None:
-    scale = torch.tensor([2.0**exponent for exponent in exponents[: scores.shape[0]]])[:, None]
-    assert torch.equal(row_levels(scores * scale, sparsities), row_levels(scores, sparsities))
-
-
-def test_equal_scores_lose_the_lower_columns_first() -> None:
-    assert row_levels(torch.ones(1, 6), [0.34, 0.5]).tolist() == [[0, 0, 1, 2, 2, 2]]
-
-
 def test_zero_and_negative_zero_are_equal_scores() -> None:
     assert row_levels(torch.tensor([[0.0, -0.0, 0.0, -0.0]]), [0.5]).tolist() == [[0, 0, 1, 1]]
-
-
-def test_each_sparsity_alone_gives_the_mask_it_gives_among_others() -> None:
-    scores = torch.rand(5, 40, generator=torch.Generator().manual_seed(0))
-    together = row_levels(scores, [0.1, 0.3, 0.55])
-    for index, sparsity in enumerate([0.1, 0.3, 0.55]):
-        assert torch.equal(keep_mask(row_levels(scores, [sparsity]), 0), keep_mask(together, index))
 
 
 @PROPERTY
@@ -244,12 +188,6 @@ def test_a_matrix_compared_as_a_whole_is_one_long_row(scores: Tensor, sparsities
 def test_narrower_scores_are_compared_exactly(dtype: torch.dtype) -> None:
     scores = torch.rand(6, 50, generator=torch.Generator().manual_seed(0)).to(dtype)
     assert keep_mask(row_levels(scores, [0.5]), 0).tolist() == looped_keep(scores, 0.5)
-
-
-@pytest.mark.parametrize("levels", [row_levels, matrix_levels, alpha_levels])
-def test_scores_wider_than_float32_are_an_error(levels) -> None:
-    with refused(ShapeError, expected="float32", got="torch.float64"):
-        levels(torch.ones(2, 4, dtype=torch.float64), [0.5])
 
 
 def test_the_memory_layout_of_the_scores_does_not_matter() -> None:
@@ -317,34 +255,28 @@ def test_alpha_removes_the_lowest_of_every_row_and_is_nested(scores: Tensor, spa
     assert removed_counts(levels, len(sparsities)) == sorted(removed_counts(levels, len(sparsities)))
 
 
-def test_half_of_a_long_row_of_ties_falls_at_its_start() -> None:
-    levels = row_levels(torch.zeros(2, 5000), [0.5])
-    assert levels[:, :2500].sum() == 0
-    assert (levels[:, 2500:] == 1).all()
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_non_finite_score_is_an_error(value: float) -> None:
-    scores = torch.ones(2, 4)
-    scores[1, 2] = value
-    with refused(StatisticsError, n_wrong=1):
-        row_levels(scores, [0.5])
-    for structure in ("matrix", "alpha", "2:4"):
-        with refused(StatisticsError, n_wrong=1):
-            levels_of(scores, structure, sparsities=(0.5,))
-
-
-def test_scores_that_are_not_a_matrix_are_an_error() -> None:
+def test_scores_patterns_and_sparsities_that_cannot_be_are_errors() -> None:
+    for levels in (row_levels, matrix_levels, alpha_levels):
+        with refused(ShapeError, expected="float32", got="torch.float64"):
+            levels(torch.ones(2, 4, dtype=torch.float64), [0.5])
+    for value in (math.nan, math.inf):
+        scores = torch.ones(2, 4)
+        scores[1, 2] = value
+        for structure in ("row", "matrix", "alpha", "2:4"):
+            with refused(StatisticsError, n_wrong=1):
+                levels_of(scores, structure, sparsities=(0.5,))
     with refused(ShapeError, expected="[out, in]", got=(4,)):
         row_levels(torch.ones(4), [0.5])
     with refused(ShapeError, expected="[out, in]", got=(4,)):
         n_m_levels(torch.ones(4), 2, 4)
-
-
-@pytest.mark.parametrize("sparsities", [[], [0.5, 0.3], [0.1] * 256])
-def test_no_sparsities_too_many_and_descending_ones_are_errors(sparsities: list[float]) -> None:
-    with pytest.raises(BadInputError, match="sparsities"):
-        row_levels(torch.ones(2, 4), sparsities)
+    with refused(ShapeError, expected="a multiple of 4", got=6):
+        n_m_levels(torch.ones(2, 6), 2, 4)
+    for n, m in ((0, 4), (4, 4), (5, 4), (-1, 2)):
+        with refused(BadInputError, expected="0 < n < m"):
+            n_m_levels(torch.ones(2, 8), n, m)
+    for sparsities in ([], [0.5, 0.3], [0.1] * 256, [1.0]):
+        with pytest.raises(BadInputError):
+            row_levels(torch.ones(2, 4), sparsities)
 
 
 @PROPERTY
@@ -367,14 +299,3 @@ def test_n_m_masks_equal_a_sort_within_groups_written_as_loops(
     assert levels.dtype == torch.uint8
     assert levels.tolist() == expected
     assert removed_counts(levels, 1) == [n_rows * n_groups * n]
-
-
-def test_a_row_that_does_not_divide_into_groups_is_an_error() -> None:
-    with refused(ShapeError, expected="a multiple of 4", got=6):
-        n_m_levels(torch.ones(2, 6), 2, 4)
-
-
-@pytest.mark.parametrize(("n", "m"), [(0, 4), (4, 4), (5, 4), (-1, 2)])
-def test_a_pattern_that_removes_nothing_or_everything_is_an_error(n: int, m: int) -> None:
-    with refused(BadInputError, expected="0 < n < m"):
-        n_m_levels(torch.ones(2, 8), n, m)

@@ -69,7 +69,10 @@ def test_equal_systems_have_p_of_one_and_opposite_ones_the_smallest() -> None:
     flips = sign_flips(30, n_flips=999)
     assert swap_test(first, first, f1, flips) == 1.0
     right, wrong = np.array([[1.0, 1.0]] * 30), np.array([[0.0, 1.0]] * 30)
-    assert swap_test(right, wrong, accuracy, flips) == 1 / 1000
+    assert swap_test(right, wrong, accuracy, flips) == pytest.approx(1 / (1000 + 99 * 9999))
+    right[:22] = wrong[:22] = 0.5
+    assert swap_test(right, wrong, accuracy, flips) == pytest.approx(2**-8, rel=0.5)
+    assert swap_test(right[22:], wrong[22:], accuracy, sign_flips(8)) == 1.5 / 256
 
 
 def test_swaps_that_do_not_fit_or_have_no_value_are_errors() -> None:
@@ -157,9 +160,10 @@ def test_p_value_and_interval_never_contradict_each_other() -> None:
             d[2 * seed :] *= seed % 2
             for bound in (1.0, None):
                 result = sign_flip_test(d, m, flips, bound=bound)
-                assert (result.p_value < 0.05) == (not result.interval.low <= 0 <= result.interval.high)
-                assert result.interval.low <= result.difference <= result.interval.high
-                assert result.p_value >= 1 / len(flips)
+                low, high = result.interval.low, result.interval.high
+                assert not low < 0 < high if result.p_value < 0.05 else low <= 0 <= high
+                assert low <= result.difference <= high
+                assert result.p_value >= 2.0**-n_clusters
                 n_significant += result.p_value < 0.05
                 n_few += np.count_nonzero(d) < 6
     assert n_significant > 5

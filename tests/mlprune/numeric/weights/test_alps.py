@@ -9,16 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlprune.errors import BadInputError, ShapeError, StatisticsError
 from mlprune.numeric.weights.alps import alps, conjugate_gradients
 from mlprune.numeric.weights.sparsegpt import sparsegpt
 from tests.drawn import drawn
-from tests.mlprune.numeric.weights.reconstruction_checks import (
-    check_arguments_are_left_as_they_were,
-    check_damping_of_an_indefinite_hessian,
-    check_error_of_a_hessian_that_no_damping_helps,
-)
-from tests.refusals import refused
 
 PROPERTY = settings(max_examples=15, deadline=None, derandomize=True, database=None)
 
@@ -211,29 +204,6 @@ def test_conjugate_gradients_never_raise_the_error_and_end_at_least_squares() ->
         torch.testing.assert_close(fitted[i, kept], solved, rtol=1e-6, atol=1e-8)
 
 
-def test_more_steps_never_raise_the_error_of_a_layer() -> None:
-    inputs = correlated(16)
-    weight, products = drawn(8, 16), inputs.t() @ inputs
-    errors = [
-        error_of(weight, alps(weight, products, sparsity=0.7, gradient_steps=steps).weight, damped(products))
-        for steps in (0, 1, 2, 5, 10)
-    ]
-    assert errors == sorted(errors, reverse=True)
-    assert errors[-1] < errors[0]
-
-
-def test_of_two_features_that_are_copies_one_takes_the_weights_of_both() -> None:
-    inputs = torch.cat([drawn(64, 3).double()] * 2, dim=1)
-    weight = torch.tensor([[1.0, 2.0, 3.0, 0.5, 0.4, 0.3], [0.2, 0.1, 0.4, 2.0, 1.0, 3.0]])
-    products = inputs.t() @ inputs
-    result = alps(weight, products, sparsity=0.5, structure="row", damping=1e-4)
-    assert (result.keep[:, :3] ^ result.keep[:, 3:]).all()
-    torch.testing.assert_close(
-        result.weight[:, :3] + result.weight[:, 3:], weight[:, :3] + weight[:, 3:], rtol=1e-3, atol=0
-    )
-    assert error_of(weight, result.weight, products) < 1e-6 * error_of(weight, 0 * weight, products)
-
-
 def test_uncorrelated_features_give_nearly_the_mask_of_wanda_and_keep_their_weights() -> None:
     norms = torch.linspace(1, 4, 32)
     weight, products = drawn(24, 32), torch.diag(norms.double().square())
@@ -275,50 +245,3 @@ def test_a_share_that_removes_nothing_changes_nothing(structure: str) -> None:
     result = alps(weight, torch.eye(4, dtype=torch.float64), sparsity=0.05, structure=structure)
     assert result.keep.all()
     assert torch.equal(result.weight, weight)
-
-
-def test_the_scale_of_the_products_does_not_count() -> None:
-    inputs = correlated(8)
-    weight, products = drawn(6, 8), inputs.t() @ inputs
-    one, other = (alps(weight, scale * products, sparsity=0.5) for scale in (1, 2**-8))
-    assert torch.equal(one.keep, other.keep)
-    torch.testing.assert_close(one.weight, other.weight, rtol=1e-6, atol=1e-7)
-
-
-def test_an_indefinite_hessian_is_damped_until_it_is_positive_definite() -> None:
-    check_damping_of_an_indefinite_hessian(alps)
-
-
-def test_a_hessian_that_no_damping_helps_is_an_error() -> None:
-    check_error_of_a_hessian_that_no_damping_helps(alps)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_weight_and_products_are_left_as_they_were(dtype: torch.dtype) -> None:
-    check_arguments_are_left_as_they_were(alps, correlated(8), dtype)
-
-
-def test_tensors_that_cannot_be_are_errors() -> None:
-    with refused(ShapeError, expected="[out, in] and [in, in], weight (2, 3)", got=(2, 2)):
-        alps(torch.ones(2, 3), torch.eye(2), sparsity=0.5)
-    with pytest.raises(StatisticsError, match="weight is not finite"):
-        alps(torch.tensor([[1.0, math.nan]]), torch.eye(2), sparsity=0.5)
-    with refused(ShapeError, expected="a multiple of 4", got=6):
-        alps(torch.ones(2, 6), torch.eye(6), sparsity=0.5, structure="2:4")
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"sparsity": 1.0},
-        {"structure": "alpha"},
-        {"structure": "2:4", "sparsity": 0.4},
-        {"damping": 0.0},
-        {"penalty": math.nan},
-        {"max_iterations": 0},
-        {"gradient_steps": -1},
-    ],
-)
-def test_options_out_of_range_are_errors(options) -> None:
-    with pytest.raises(BadInputError):
-        alps(torch.ones(2, 4), torch.eye(4, dtype=torch.float64), **{"sparsity": 0.5, **options})

@@ -22,6 +22,7 @@ from mlprune.steps.evaluate.model_evaluation import tasks_cost
 from mlprune.steps.job import JobCost, SetSize
 from mlprune.steps.observe.dense_pass import COORDINATING_BYTES, statistics_cost
 from mlprune.steps.prune.ordering import ordering_cost
+from tests.refusals import refused
 from tests.tiny_recipes import plan_of, small_recipe, write_recipe
 
 MIB = 2**20
@@ -248,12 +249,11 @@ def line_of(err: BadInputError) -> dict[str, object]:
     ],
 )
 def test_a_refusal_has_a_recipe_line_that_fits(nodes: list[Node], compute: dict[str, object], changed: str) -> None:
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError) as caught:
         pool(nodes, **compute)
     better = line_of(caught.value)
     assert better.get(changed) != compute[changed]
     assert pool(nodes, **better).n_workers >= 1
-    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_model_that_fits_with_no_recipe_line_is_refused_with_the_memory_it_needs() -> None:

@@ -1,15 +1,28 @@
-"""Kinds of accelerators: names of users and of drivers, and stated rates."""
+"""Kinds of accelerators, rates, memory of actors and costs of searches."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from mlprune.errors import BadInputError
-from mlprune.plan.resources.node_capacity import Gpu, Node
+from mlprune.models.placement.memory_estimate import footprint
+from mlprune.plan import Plan
+from mlprune.plan.resources.actor_memory import (
+    costs_of,
+    makespan,
+    most_passes,
+    peak_bytes,
+    peak_device_bytes,
+    peak_host_bytes,
+)
+from mlprune.plan.resources.estimate import Needs, needs_of
+from mlprune.plan.resources.node_capacity import Gpu, Node, Pool
 from mlprune.plan.resources.rates import (
     GPU_KINDS,
+    Rates,
     measure_linear_rate,
     measure_rates,
     measure_read_rate,
@@ -18,7 +31,11 @@ from mlprune.plan.resources.rates import (
     share_of_peak,
     stated_gpu_rates,
 )
-from mlprune.steps.job import ModelRef
+from mlprune.plan.resources.search_costs import RungCost, SearchCost, search_costs
+from mlprune.steps.job import SMALL_JOB_BYTES, JobCost, ModelRef
+from tests.mlprune.steps.job_costs import sizes_of
+from tests.search_recipes import BASE, search_recipe
+from tests.tiny_recipes import plan_of, write_recipe
 
 GIB = 2**30
 
@@ -133,3 +150,143 @@ def test_an_unknown_kind_makes_the_rate_unknown() -> None:
 def test_an_empty_file_has_no_read_rate(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     assert measure_read_rate(tmp_path / "empty") == 0
+
+
+def test_every_job_of_a_plan_has_a_cost_in_the_order_of_the_jobs(method_plan: Plan) -> None:
+    costs = costs_of(method_plan, sizes_of(method_plan), method_plan.jobs)
+    assert [cost.step for cost in costs] == [job.step for job in method_plan.jobs]
+
+
+def test_peak_memory_is_that_of_the_largest_job_which_depends_on_the_threads() -> None:
+    steady, growing = JobCost("a", fixed_bytes=100), JobCost("b", fixed_bytes=40, thread_bytes=40)
+    assert [peak_bytes((steady, growing), n) for n in (1, 2)] == [100, 120]
+    assert peak_bytes((), 1) == SMALL_JOB_BYTES
+
+
+def test_a_job_on_accelerators_needs_main_memory_for_the_rest_and_for_transfers() -> None:
+    runs_model = JobCost(
+        "a",
+        fixed_bytes=100,
+        thread_bytes=40,
+        device_fixed_bytes=60,
+        device_thread_bytes=30,
+        transfer_bytes=5,
+        runs_model=True,
+    )
+    assert (runs_model.memory_bytes(2), runs_model.device_bytes(2), runs_model.host_bytes(2)) == (180, 120, 65)
+    without = JobCost("b", fixed_bytes=10, thread_bytes=10)
+    assert peak_host_bytes((runs_model, without), 3, model_threads=2) == 65
+    assert peak_host_bytes((runs_model, without), 8, model_threads=2) == 90
+    assert peak_bytes((runs_model, without), 8, model_threads=1) == 140
+    assert peak_device_bytes((runs_model, without), 2) == 120
+    assert peak_device_bytes((without,), 2) == 0
+
+
+def test_what_runs_with_the_model_is_on_the_accelerator(method_plan: Plan) -> None:
+    costs = costs_of(method_plan, sizes_of(method_plan), method_plan.jobs)
+    assert {cost.runs_model for cost in costs} == {True, False}
+    for cost in costs:
+        assert (cost.device_bytes(2) > 0) == cost.runs_model
+        assert cost.device_bytes(2) <= cost.memory_bytes(2)
+        assert cost.device_bytes(2) - cost.device_bytes(1) == (cost.thread_bytes if cost.runs_model else 0)
+
+
+def test_workers_share_the_jobs_of_a_step_but_not_a_single_job() -> None:
+    costs = [JobCost("observe", flops=4.0), JobCost("observe", flops=2.0), JobCost("evaluate", flops=3.0, n_passes=7.0)]
+    assert [makespan(costs, n) for n in (1, 2, 3)] == [9.0, 7.0, 7.0]
+    assert most_passes(costs, 1) == 7.0
+    assert makespan([], 2) == 0
+
+
+def test_a_shared_job_is_divided_but_every_worker_reads_all_weights_for_it() -> None:
+    costs = [JobCost("sweep", flops=6.0, n_passes=1.0, is_shared=True), JobCost("sweep", flops=2.0, n_passes=1.0)]
+    assert [makespan(costs, n) for n in (1, 2, 4, 8)] == [8.0, 4.0, 2.0, 2.0]
+    assert [most_passes(costs, n) for n in (1, 2, 8)] == [2.0, 1.0, 1.0]
+
+
+def test_the_jobs_that_workers_share_are_those_of_the_plan_that_say_so(method_plan: Plan) -> None:
+    costs = costs_of(method_plan, sizes_of(method_plan), method_plan.jobs)
+    assert [cost.is_shared for cost in costs] == [job.shares_replicas for job in method_plan.jobs]
+    assert {cost.step for cost in costs if cost.is_shared} == {"observe", "sweep"}
+
+
+RATES = Rates(1e9, 1e8)
+
+
+def planned(folder: Path, **changes: Any) -> Plan:
+    return plan_of(write_recipe(folder, search_recipe(**changes), name="costed.yaml"))
+
+
+def costs_of_searches(plan: Plan) -> tuple[SearchCost, ...]:
+    return search_costs(plan, footprint(Path(plan.model.path), plan.model.dtype))
+
+
+@pytest.fixture(scope="module")
+def plan(tiny_inputs: Path) -> Plan:
+    return planned(tiny_inputs)
+
+
+@pytest.fixture(scope="module")
+def needs(plan: Plan) -> Needs:
+    return needs_of(plan, plan.jobs)
+
+
+def pool_of(needs: Needs, n_workers: int) -> Pool:
+    return replace(needs.pool([Node(2, 2**34)]), n_workers=n_workers)
+
+
+def test_a_rung_counts_trials_and_items(plan: Plan) -> None:
+    (cost,) = costs_of_searches(plan)
+    (rung,) = cost.rungs
+    spec = cost.search.spec
+    assert (rung.n_items, rung.n_trials, cost.n_trials) == (None, 6, 6)
+    assert rung.n_items_scored == 6 * spec.n_scored(None)
+    assert rung.sweeps == ()
+    assert rung.trial.flops > 0
+    assert cost.report is not None
+    assert cost.report.n_trials == 3
+
+
+def test_a_random_search_for_comparison_has_costs_and_no_report(tiny_inputs: Path, plan: Plan) -> None:
+    assert plan.common is not None
+    (search,) = plan.searches
+    rival = replace(search, spec=replace(search.spec, name="r"), is_reported=False)
+    assert [cost.report is None for cost in costs_of_searches(replace(plan, searches=(search, rival)))] == [False, True]
+
+
+def test_masks_with_sequential_propagation_cost_a_pass_each(tiny_inputs: Path) -> None:
+    base = {key: value for key, value in BASE.items() if key != "propagation"}
+    space = {"sparsity": [0.3, 0.6], "propagation": ["dense", "sequential"]}
+    (cost,) = costs_of_searches(planned(tiny_inputs, base=base, levels=None, space=space))
+    assert len(cost.rungs[0].sweeps) == 4
+    assert sorted(sweep.flops > 0 for sweep in cost.rungs[0].sweeps) == [False, False, True, True]
+
+
+def test_entries_with_the_levels_of_the_winner_cost_their_masks_and_evaluations(tiny_inputs: Path, plan: Plan) -> None:
+    schedule = {"schedule": {"kind": "search", "from": "blocks"}}
+    swept = {**BASE, "name": "swept", "propagation": "sequential", **schedule}
+    entries = [swept, {"name": "drawn", "score": "random", "seed": [0, 1], **schedule}]
+    recipe = {**search_recipe(), "variants": entries}
+    (without,), (cost,) = (
+        costs_of_searches(plan),
+        costs_of_searches(plan_of(write_recipe(tiny_inputs, recipe, name="searched.yaml"))),
+    )
+    assert (without.n_searched, without.searched) == (0, None)
+    assert cost.searched is not None
+    assert (cost.n_searched, cost.searched.n_trials, cost.searched.n_dense) == (3, 3, 0)
+    assert cost.searched.trial.flops > cost.rungs[0].trial.flops  # on dev and on test
+    assert sorted(sweep.flops > 0 for sweep in cost.searched.sweeps) == [False, False, True]
+
+
+def test_batches_run_one_after_another_and_their_trials_on_all_workers(needs: Needs) -> None:
+    def seconds(*batches: int, n_workers: int = 1, sweeps: tuple[JobCost, ...] = ()) -> float:
+        rung = RungCost(None, batches, 10, JobCost("evaluate", flops=1e9), sweeps)
+        threads = pool_of(needs, n_workers).threads
+        got = rung.seconds(needs, pool_of(needs, n_workers), RATES)
+        assert got is not None
+        return round(got * threads)
+
+    assert seconds(8, 8, 2) == 1 + 18  # the dense model is evaluated once
+    assert seconds(7, 8, n_workers=8) == 2
+    assert seconds(1, 1, n_workers=8) == 2
+    assert seconds(4, sweeps=(JobCost("sweep", flops=2e9), JobCost("sweep"))) == 5 + 4

@@ -38,14 +38,11 @@ def plan_of(folder: Path, *baselines: dict[str, Any], **sections: Any) -> Plan:
 
 def evaluated(plan: Plan) -> dict[str, list[tuple[str, str]]]:
     """Label -> (model, language) of its evaluations."""
-    jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
-    by_label = {}
-    for job in jobs:
-        model = Path(job.model.path).name
-        by_label[plan.variants[job.variant_id].label] = [
-            (model, evaluation.task.language) for evaluation in job.evaluations
-        ]
-    return by_label
+    return {
+        plan.variants[job.variant_id].label: [(Path(job.model.path).name, one.task.language) for one in job.evaluations]
+        for job in plan.jobs
+        if isinstance(job, EvaluateJob)
+    }
 
 
 def compared(plan: Plan) -> set[tuple[str, str]]:
@@ -109,25 +106,40 @@ def test_the_cost_of_another_model_depends_on_its_size(folder: Path) -> None:
     assert 0 < small.flops < big.flops
 
 
+HALF = {**SMALL, "name": "half", "dtype": "bfloat16"}
+
+
 @pytest.mark.parametrize(
-    ("path", "error", "message"),
+    ("baselines", "languages", "error", "words"),
     [
-        ("large", RecipeError, "larger than the recipe's.*baseline='large'"),
-        ("model", RecipeError, "the recipe's own model"),
-        ("nowhere", ModelError, "nowhere"),
+        ([{"kind": "model", "path": "large"}], LANGUAGES, RecipeError, "baseline='large'"),
+        ([{"kind": "model", "path": "model"}], LANGUAGES, RecipeError, "'model'"),
+        ([{"kind": "model", "path": "nowhere"}], LANGUAGES, ModelError, "nowhere"),
+        ([SMALL, HALF], LANGUAGES, RecipeError, "bfloat16"),
+        ([{**LRP2, "layers": [1, 3]}], LANGUAGES, RecipeError, "expected='0 to 2', got=3"),
+        ([LRP2], ["fr", "sw"], RecipeError, "lrp2"),
+        ([LRP2], ["en", "sw"], RecipeError, "got='fr'"),
+        ([{**LRP2, "split": "validation"}], LANGUAGES, (RecipeError, TaskFileError), "split='validation'"),
+        ([{**TRANSLATE, "shots": 41}], LANGUAGES, RecipeError, "41"),
+        ([{**TRANSLATE, "max_new_tokens": 100_000}], LANGUAGES, TaskFileError, "at most"),
     ],
 )
-def test_a_model_that_cannot_be_a_baseline_is_refused_in_one_line(
-    folder: Path, path: str, error: type[Exception], message: str
+def test_an_impossible_baseline_is_refused_in_one_line(
+    folder: Path, baselines: list[dict[str, Any]], languages: list[str], error: Any, words: str
 ) -> None:
-    with pytest.raises(error, match=message) as caught:
-        plan_of(folder, {"kind": "model", "path": path})
+    def planned_and_sized() -> None:
+        plan = projected(folder, *baselines, languages=languages)
+        needs_of(plan, plan.jobs)
+
+    with pytest.raises(error) as caught:
+        planned_and_sized()
+    assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_one_model_in_two_dtypes_is_refused(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="two dtypes"):
-        plan_of(folder, SMALL, {**SMALL, "name": "half", "dtype": "bfloat16"})
+def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
+    with pytest.raises(RecipeError):
+        plan_of(folder, {**LRP2, "demonstrations": "mt"})
 
 
 def projected(folder: Path, *baselines: dict[str, Any], languages: Any = LANGUAGES, **sections: Any) -> Plan:
@@ -156,9 +168,7 @@ def test_each_pair_is_one_job_for_all_evaluations(folder: Path) -> None:
     jobs = [job for job in plan.jobs if isinstance(job, TrialJob)]
     assert [job.pair for job in jobs] == [(0, 1), (0, 2), (1, 2)]
     for job in jobs:
-        tried = {
-            (evaluation.task.language, evaluation.task.rule, evaluation.task.split) for evaluation in job.evaluations
-        }
+        tried = {(one.task.language, one.task.rule, one.task.split) for one in job.evaluations}
         assert tried == {(language, rule, "dev") for language in ("fr", "sw") for rule in ("mean", "candidate_sum")}
     few = projected(folder, {**LRP2, "layers": [[0, 1], [1, 2]]}, evaluations=[facts])
     assert [job.pair for job in few.jobs if isinstance(job, TrialJob)] == [(0, 1), (1, 2)]
@@ -198,45 +208,18 @@ def test_translation_is_skipped_unless_it_was_asked_for(folder: Path) -> None:
     corpus = {"kind": "parallel_text", "path": "corpus", "leave_out_evaluated": True}
     plan = projected(folder, LRP2, evaluations=[pairs], corpus=corpus)
     assert set(evaluated(plan)) == {"dense"}
-    with pytest.raises(RecipeError, match=r"cannot be evaluated on this task .*'lrp2'"):
+    with pytest.raises(RecipeError):
         projected(folder, LRP2, evaluations=[{**pairs, "variants": ["lrp2"]}], corpus=corpus)
-
-
-@pytest.mark.parametrize(
-    ("change", "languages", "message"),
-    [
-        ({"layers": [1, 3]}, LANGUAGES, r"no such block.*expected='0 to 2', got=3"),
-        ({}, ["fr", "sw"], "needs an English set"),
-        ({}, ["en", "sw"], r"no text in an evaluated language.*got='fr'"),
-        (
-            {"split": "validation"},
-            LANGUAGES,
-            "lrp2 chooses its blocks on a split.*'lrp2', task='facts', .*split='validation', expected=.*no task file",
-        ),
-    ],
-)
-def test_an_impossible_lrp2_is_refused_in_one_line(
-    folder: Path, change: dict[str, Any], languages: list[str], message: str
-) -> None:
-    with pytest.raises((RecipeError, TaskFileError), match=message) as caught:
-        projected(folder, {**LRP2, **change}, languages=languages)
-    assert "\n" not in str(caught.value)
-
-
-def test_lrp2_reads_sets_of_one_language(folder: Path) -> None:
-    with pytest.raises(RecipeError, match="one monolingual set per language"):
-        plan_of(folder, {**LRP2, "demonstrations": "mt"})
 
 
 def test_the_cost_of_a_search_is_that_of_evaluating_every_pair(folder: Path) -> None:
     plan = projected(folder, LRP2)
     costs = needs_of(plan, plan.jobs).costs
-    by_step = {
-        step: [cost.flops for cost in costs if cost.step == step and cost.flops] for step in ("search", "observe")
-    }
-    assert len(by_step["search"]) == 3
-    assert len(set(by_step["search"])) == 1
-    assert by_step["observe"]
+    searched, observed = ([cost.flops for cost in costs if cost.step == step] for step in ("search", "observe"))
+    searched = [flops for flops in searched if flops]
+    assert len(searched) == 3
+    assert len(set(searched)) == 1
+    assert any(observed)
 
 
 def test_a_task_is_translated_once_per_language_for_all_rules(folder: Path) -> None:
@@ -270,22 +253,6 @@ def test_tasks_without_candidates_are_not_asked_in_english(folder: Path) -> None
     perplexity = {"task": "perplexity", "path": "corpus", "languages": ["fr"], "limit": 2}
     plan = plan_of(folder, TRANSLATE, variants=[], evaluations=[perplexity], corpus=corpus)
     assert set(evaluated(plan)) == {"dense"}
-    evaluations = [{**perplexity, "variants": ["translate"]}]
-    with pytest.raises(RecipeError, match="cannot be evaluated on this task"):
-        plan_of(folder, TRANSLATE, variants=[], evaluations=evaluations, corpus=corpus)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"shots": 41}, "too few sentences for the shots"), ({"max_new_tokens": 100_000}, "a prompt is too long")],
-)
-def test_an_impossible_self_translation_is_refused_in_one_line(
-    folder: Path, change: dict[str, Any], message: str
-) -> None:
-    def planned_and_sized() -> None:
-        plan = plan_of(folder, {**TRANSLATE, **change}, variants=[])
-        needs_of(plan, plan.jobs)
-
-    with pytest.raises((RecipeError, TaskFileError), match=message) as caught:
-        planned_and_sized()
-    assert "\n" not in str(caught.value)
+    named = [{**perplexity, "variants": ["translate"]}]
+    with pytest.raises(RecipeError):
+        plan_of(folder, TRANSLATE, variants=[], evaluations=named, corpus=corpus)

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.observe.hidden_states import HiddenMeansJob, mean_states
 from mlprune.steps.variants.planned_variant import PlannedVariant
 from mlprune.store.store import Store
-from tests.tiny_models import tiny_tokenizer
+from tests.scored_texts import score_of_text
 from tests.tiny_recipes import (
     N_FACTS,
     FinishedRun,
@@ -28,6 +29,7 @@ from tests.tiny_recipes import (
     reference_model,
     results,
     run_plan,
+    store_with_sets,
 )
 
 N_DEV = 2 * N_FACTS
@@ -44,14 +46,8 @@ def variant(run: FinishedRun, name: str) -> PlannedVariant:
 
 def evaluations(run: FinishedRun, name: str) -> dict[tuple[str, str], Any]:
     """(language, rule) -> evaluation on facts."""
-    (job,) = (
-        evaluate_job for evaluate_job in jobs_of(run, EvaluateJob) if evaluate_job.variant_id == variant(run, name).id
-    )
-    return {
-        (evaluation.task.language, evaluation.task.rule): evaluation
-        for evaluation in job.evaluations
-        if evaluation.task.task == "facts"
-    }
+    (job,) = (one for one in jobs_of(run, EvaluateJob) if one.variant_id == variant(run, name).id)
+    return {(one.task.language, one.task.rule): one for one in job.evaluations if one.task.task == "facts"}
 
 
 def language_means(run: FinishedRun) -> dict[str, Tensor]:
@@ -70,12 +66,11 @@ def language_means(run: FinishedRun) -> dict[str, Tensor]:
 def block_outputs(model: Any, ids: list[int]) -> Tensor:
     """[n_blocks, tokens, d] float64."""
     states: list[Tensor] = []
-    handles = [
-        block.register_forward_hook(
-            lambda _, __, out: states.append((out[0] if isinstance(out, tuple) else out)[0].double())
-        )
-        for block in model.model.layers
-    ]
+
+    def keep(_: Any, __: Any, out: Any) -> None:
+        states.append((out[0] if isinstance(out, tuple) else out)[0].double())
+
+    handles = [block.register_forward_hook(keep) for block in model.model.layers]
     with torch.no_grad():
         model(input_ids=torch.tensor([list(ids)]))
     for handle in handles:
@@ -85,15 +80,9 @@ def block_outputs(model: Any, ids: list[int]) -> Tensor:
 
 def scores_of(model: Any, language: str, number: int) -> list[float]:
     """Mean log-probability of each candidate's text, scored alone."""
-    item, scores = fact(language, number), []
-    for candidate in item["candidates"]:
-        ids = tiny_tokenizer()(item["prompt"].replace("<mask>", candidate))["input_ids"]
-        with torch.no_grad():
-            log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-        scores.append(
-            sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
-        )
-    return scores
+    item = fact(language, number)
+    scored = [score_of_text(model, item["prompt"].replace("<mask>", candidate)) for candidate in item["candidates"]]
+    return [total / n_tokens for total, n_tokens in scored]
 
 
 def projected_model(run: FinishedRun, means: dict[str, Tensor], language: str, pair: tuple[int, int]) -> Any:
@@ -165,18 +154,12 @@ def test_the_chosen_pair_is_the_best_on_dev(baseline_run: FinishedRun, means: di
     pairs = list(itertools.combinations(range(3), 2))
     assert len(trials) == len(pairs) * 2 * 2
     assert {(row["split"], row["n"], row["metric"]) for row in trials} == {("dev", N_DEV, "accuracy")}
-    for language, rule in itertools.product(("fr", "sw"), ("mean", "candidate_sum")):
-        values = {
-            (row["first_block"], row["second_block"]): row["value"]
-            for row in trials
-            if (row["language"], row["scoring_rule"]) == (language, rule)
-        }
+    for key in itertools.product(("fr", "sw"), ("mean", "candidate_sum")):
+        of_key = [row for row in trials if (row["language"], row["scoring_rule"]) == key]
+        values = {(row["first_block"], row["second_block"]): row["value"] for row in of_key}
         assert set(values) == set(pairs)
-        (choice_row,) = (
-            row
-            for row in baseline_run.rows("lrp2_choices")
-            if (row["language"], row["scoring_rule"]) == (language, rule)
-        )
+        choices = baseline_run.rows("lrp2_choices")
+        (choice_row,) = (row for row in choices if (row["language"], row["scoring_rule"]) == key)
         best = max(pairs, key=lambda pair: (values[pair], [-block for block in pair]))
         assert (choice_row["first_block"], choice_row["second_block"], choice_row["value"]) == (*best, values[best])
         assert (choice_row["n_trials"], choice_row["variant_id"]) == (len(pairs), variant(baseline_run, "lrp2").id)
@@ -190,21 +173,17 @@ def test_a_trial_is_the_accuracy_of_the_plain_model_with_two_hooks_on_dev(
     for number in range(N_FACTS, N_FACTS + N_DEV):
         scores = scores_of(model, "fr", number)
         right += scores.index(max(scores)) == fact("fr", number)["answer"]
-    (row,) = (
-        row
-        for row in baseline_run.rows("lrp2_trials")
-        if (row["language"], row["scoring_rule"]) == ("fr", "mean")
-        and (row["first_block"], row["second_block"]) == (1, 2)
-    )
+    names = ("language", "scoring_rule", "first_block", "second_block")
+    rows = {tuple(row[name] for name in names): row for row in baseline_run.rows("lrp2_trials")}
+    row = rows["fr", "mean", 1, 2]
     assert row["value"] == right / N_DEV
 
 
 def test_test_is_evaluated_with_the_pair_that_dev_chose(baseline_run: FinishedRun, means: dict[str, Tensor]) -> None:
     for language in ("fr", "sw"):
         evaluation = evaluations(baseline_run, "lrp2")[language, "mean"]
-        choice = baseline_run.store.require("lrp2_choices", evaluation.identity.parents["choice"]).rows["lrp2_choices"][
-            0
-        ]
+        record = baseline_run.store.require("lrp2_choices", evaluation.identity.parents["choice"])
+        choice = record.rows["lrp2_choices"][0]
         model = projected_model(baseline_run, means, language, (choice["first_block"], choice["second_block"]))
         scores = predictions_of(baseline_run.store, evaluation).item_scores()
         assert list(scores[0]) == pytest.approx(scores_of(model, language, 0), abs=1e-5)
@@ -221,18 +200,13 @@ def test_the_choice_does_not_depend_on_test(baseline_run: FinishedRun) -> None:
 
 @pytest.mark.parametrize("n_shards", [2, 3])
 def test_a_chain_of_shards_gives_the_same_records(baseline_run: FinishedRun, tmp_path: Path, n_shards: int) -> None:
-    store = Store(tmp_path)
-    job_types = (HiddenMeansJob, TrialJob, ChoiceJob)
     kinds = ("hidden_means", "lrp2_trials", "lrp2_choices")
-    for record in baseline_run.store.records():
-        if record.kind == "demonstration_sets":
-            for artefact in record.artefacts:
-                store.write_bytes(artefact.path, baseline_run.store.read_bytes(artefact), n_rows=artefact.n_rows)
-            store.write_record(record)
+    set_ids = (key for _, key in baseline_run.store.record_names("demonstration_sets"))
+    store = store_with_sets(baseline_run, *set_ids, folder=tmp_path)
     model = baseline_run.plan.model
     chain = functools.cache(lambda: local_chain(Path(model.path), n_shards=n_shards, dtype=model.dtype))
     for job in baseline_run.plan.jobs:
-        if isinstance(job, job_types):
+        if isinstance(job, HiddenMeansJob | TrialJob | ChoiceJob):
             job.run(store, chain)
     expected, sharded = results(baseline_run.store), results(store)
     names = [name for name in expected if name.split("/")[1] in kinds or name.startswith("means/")]
@@ -252,21 +226,10 @@ def test_a_killed_search_resumes_with_the_missing_trials(
         for kind, record_id in job.makes:
             (root / f"records/{kind}/{record_id}.json").unlink()
     (root / "records/{}/{}.json".format(*first.makes[0])).unlink()
-    runs: list[Any] = []
     chain = chain_of(baseline_run.plan)
-
-    class Watched:
-        """The chain, noting what runs through it."""
-
-        n_blocks, spans = chain.n_blocks, chain.spans
-        on_block, everywhere = chain.on_block, chain.everywhere
-
-        def stream(self, operation: Any, items: Any) -> Any:
-            runs.append(operation)
-            return chain.stream(operation, items)
-
-    first.run(store, Watched)
-    assert len(runs) == 1
+    with patch.object(chain, "stream", wraps=chain.stream) as stream:
+        first.run(store, lambda: chain)
+    assert stream.call_count == 1
     run_plan(baseline_run.plan, store)
     assert results(store) == expected
 
@@ -280,19 +243,8 @@ def test_the_model_is_restored_after_a_job_that_fails(
     for kind, record_id in job.makes:
         assert store.local_root is not None
         (store.local_root / f"records/{kind}/{record_id}.json").unlink()
-    asked: list[Any] = []
-
-    class Failing:
-        """A chain that lets nothing through."""
-
-        n_blocks, spans = chain.n_blocks, chain.spans
-
-        def everywhere(self, method: Any, *args: Any) -> Any:
-            asked.append((method, args[0] is None))
-
-        def stream(self, operation: Any, items: Any) -> Any:
-            raise DamagedArtefactError("as if")
-
-    with pytest.raises(DamagedArtefactError):
-        job.run(store, Failing)
+    failing = patch.object(chain, "stream", side_effect=DamagedArtefactError("as if"))
+    with patch.object(chain, "everywhere") as everywhere, failing, pytest.raises(DamagedArtefactError):
+        job.run(store, lambda: chain)
+    asked = [(method, argument is None) for method, argument in (call.args for call in everywhere.call_args_list)]
     assert asked == [(Shard.set_keep_masks, True), (Shard.set_shifts, False), (Shard.set_shifts, True)]

@@ -20,6 +20,7 @@ from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.evaluate.results import predictions_of
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.store.store import Store
+from tests.scored_texts import score_of_text
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, FinishedRun, fact, reference_model, results
 
@@ -70,9 +71,8 @@ def test_right_answers_and_names_stay_and_no_text_of_the_language_is_left(name: 
 def test_a_text_with_a_gap_is_translated_whole_for_every_candidate(name: str, tmp_path: Path) -> None:
     data = data_of(TASKS[name], ROWS[name], tmp_path)
     texts = source_texts(TASKS[name], data)
-    assert [(text.key, text.index, text.text) for text in texts] == [
-        (WHOLE, index, text) for index, text in enumerate(data.items[0].texts)
-    ]
+    expected = [(WHOLE, index, text) for index, text in enumerate(data.items[0].texts)]
+    assert [(text.key, text.index, text.text) for text in texts] == expected
 
 
 def test_the_template_stays_english_around_translated_texts(tmp_path: Path) -> None:
@@ -121,11 +121,8 @@ def table_of(run: FinishedRun, task: str, language: str) -> dict[str, list[Any]]
 
 def evaluation(run: FinishedRun, name: str, task: str, language: str) -> EvaluationSpec:
     variants = run.named(name) or [variant for variant in run.plan.variants.values() if variant.label == name]
-    (job,) = (
-        planned
-        for planned in run.plan.jobs
-        if isinstance(planned, EvaluateJob) and planned.variant_id == variants[0].id
-    )
+    jobs = [job for job in run.plan.jobs if isinstance(job, EvaluateJob)]
+    (job,) = (planned for planned in jobs if planned.variant_id == variants[0].id)
     key = (task, language, "mean")
     return next(spec for spec in job.evaluations if (spec.task.task, spec.task.language, spec.task.rule) == key)
 
@@ -137,11 +134,9 @@ def prompt_of(language: str, text: str) -> str:
     return f"{shown}{format_labelled(language, text, END)}{language_label('en')}:"
 
 
-def scored(model: Any, text: str) -> float:
-    ids = tiny_tokenizer()(text)["input_ids"]
-    with torch.no_grad():
-        log_probs = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(dim=-1)
-    return sum(log_probs[position - 1, ids[position]].item() for position in range(1, len(ids))) / (len(ids) - 1)
+def mean_score(model: Any, text: str) -> float:
+    total, n_tokens = score_of_text(model, text)
+    return total / n_tokens
 
 
 def test_texts_are_translated_greedily_after_the_first_sentences_of_the_corpus(baseline_run: FinishedRun) -> None:
@@ -173,9 +168,8 @@ def test_every_text_of_every_example_has_its_own_row(baseline_run: FinishedRun) 
     assert [described["key"][row] for row in range(4)] == ["text", "options", "options", "options"]
     for name, language in (("facts", "fr"), ("which", "fr")):
         table = table_of(baseline_run, name, language)
-        (row,) = (
-            row for row in baseline_run.rows("self_translations") if (row["task"], row["language"]) == (name, language)
-        )
+        rows_of_task = [row for row in baseline_run.rows("self_translations") if row["task"] == name]
+        (row,) = (row for row in rows_of_task if row["language"] == language)
         assert row["n_texts"] == len(table["text"])
         assert row["n_distinct"] == len(set(table["text"]))
         assert row["n_empty"] == table["translation"].count("")
@@ -188,7 +182,7 @@ def test_the_translations_are_evaluated(baseline_run: FinishedRun) -> None:
     assert texts != table["text"]
     stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "facts", "sw"))
     scores = [score for item in stored.item_scores() for score in item]
-    assert scores == pytest.approx([scored(model, text) for text in texts], abs=1e-5)
+    assert scores == pytest.approx([mean_score(model, text) for text in texts], abs=1e-5)
     plain = predictions_of(baseline_run.store, evaluation(baseline_run, "dense", "facts", "sw"))
     assert (stored.example_ids, stored.candidates) == (plain.example_ids, plain.candidates)
     assert list(stored.gold) == list(plain.gold)
@@ -198,7 +192,7 @@ def test_a_template_is_filled_with_the_translations(baseline_run: FinishedRun) -
     model = reference_model(baseline_run.folder / "model")
     table = table_of(baseline_run, "mood", "fr")
     texts = [translation or text for text, translation in zip(table["text"], table["translation"], strict=True)]
-    expected = [scored(model, f"{text} It is {label}.") for text in texts for label in ("sad", "glad")]
+    expected = [mean_score(model, f"{text} It is {label}.") for text in texts for label in ("sad", "glad")]
     stored = predictions_of(baseline_run.store, evaluation(baseline_run, "translate", "mood", "fr"))
     assert [score for item in stored.item_scores() for score in item] == pytest.approx(expected, abs=1e-5)
 

@@ -49,15 +49,8 @@ def write_candidate(store: Store, variant_id: str, right: Right, *, cluster: Map
 
 def _write_items(store: Store, evaluation: EvaluationSpec, ids: Sequence[str], *, clusters: Sequence[str]) -> None:
     texts = ["the same text" if name.endswith("9") else name for name in ids]
-    columns = {
-        "example_id": list(ids),
-        "candidate_index": [0] * len(ids),
-        "candidate": ["a"] * len(ids),
-        "text": texts,
-        "is_gold": [True] * len(ids),
-        "cluster": list(clusters),
-        "category": [""] * len(ids),
-    }
+    rows = [(name, 0, "a", text, True, cluster, "") for name, text, cluster in zip(ids, texts, clusters, strict=True)]
+    columns = {name: list(values) for name, values in zip(CHOICE_SCHEMA, zip(*rows, strict=True), strict=True)}
     identity = items_identity(evaluation.task, evaluation.identity.contents)
     assert items_key(evaluation) == identity.key
     artefact = store.write_table(f"items/{identity.id}.parquet", columns, CHOICE_SCHEMA)

@@ -9,7 +9,7 @@ import pytest
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import parse_recipe
-from mlprune.steps.choices.choice import Candidate, ChoiceJob
+from mlprune.steps.choices.choice import ChoiceJob
 from mlprune.store.store import Store
 from tests.mlprune.steps.choices.stored_answers import item_ids, job_of, write_candidate
 from tests.tiny_recipes import N_FACTS, copied_inputs, small_recipe, write_facts
@@ -153,10 +153,8 @@ def test_the_front_is_chosen_on_dev_and_reported_on_test(rows: Rows) -> None:
 
 def test_without_a_test_split_a_choice_has_no_test_values(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    candidates: list[Candidate] = [
-        write_candidate(store, name, {"dev": right_answers(name)["dev"]}, cluster={}) for name in ("dense", "a")
-    ]
-    job = job_of(candidates)
+    right = {name: {"dev": right_answers(name)["dev"]} for name in ("dense", "a")}
+    job = job_of([write_candidate(store, name, answers, cluster={}) for name, answers in right.items()])
     job.run(store, lambda: pytest.fail("no model is run"))
     record = store.require(*job.identity.key)
     for row in record.rows["choices"]:
@@ -207,14 +205,10 @@ def test_the_largest_evaluation_of_a_task_counts(inputs: Path) -> None:
     assert {one.task.limit for candidate in job.candidates for one in candidate.dev.values()} == {4}
 
 
-def test_a_variant_that_is_not_evaluated_on_dev_is_no_candidate(inputs: Path) -> None:
+def test_a_variant_that_is_not_evaluated_on_dev_is_no_candidate_and_the_choice_has_another_id(inputs: Path) -> None:
     plan = plan_of(inputs, FACTS, {**FACTS, "split": "dev", "variants": ["sweep"]})
     (job,) = choices(plan)
     names = [{entry.name for entry in plan.variants[one.variant_id].entries} for one in job.candidates]
     assert names[1:] == [{"sweep"}]
-
-
-def test_a_choice_of_more_variants_has_another_id(inputs: Path) -> None:
-    (all_variants,) = choices(plan_of(inputs, FACTS, {**FACTS, "split": "dev"}))
-    (some,) = choices(plan_of(inputs, FACTS, {**FACTS, "split": "dev", "variants": ["sweep"]}))
-    assert all_variants.identity.id != some.identity.id
+    (of_all_variants,) = choices(plan_of(inputs, FACTS, {**FACTS, "split": "dev"}))
+    assert of_all_variants.identity.id != job.identity.id

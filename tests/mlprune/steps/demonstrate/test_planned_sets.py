@@ -18,6 +18,7 @@ from mlprune.steps.inputs import open_inputs
 from mlprune.steps.observe.passes import plan_observation
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.vocabulary import ProfileName, TokenScope
+from tests.refusals import refused
 from tests.tiny_recipes import N_FACTS, small_recipe, tiny_recipe
 
 SIZES = {"shots": 2, "max_tokens": 48, "samples": 4}
@@ -25,20 +26,19 @@ PAIRS = {"kind": "translation", "source": "fr", "target": "en", **SIZES}
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "got"),
     [
-        {**PAIRS, "paired": False},
-        {**PAIRS, "samples": None, "token_budget": 60},
-        {"kind": "text", "path": "a.txt", **SIZES},
+        ({**PAIRS, "paired": False}, "paired: false"),
+        ({**PAIRS, "samples": None, "token_budget": 60}, "token_budget"),
+        ({"kind": "text", "path": "a.txt", **SIZES}, "kind text"),
     ],
 )
-def test_sets_without_a_published_counterpart_are_refused(tmp_path: Path, entry: dict[str, Any]) -> None:
+def test_sets_without_a_published_counterpart_are_refused(tmp_path: Path, entry: dict[str, Any], got: str) -> None:
     sets = [{"name": "published", **PAIRS}, {"name": "own", **entry}]
     recipe = parse_recipe({**small_recipe(), "demonstrations": sets, "variants": []}, folder=tmp_path)
     refuse_without_counterpart(recipe.demonstrations[0])
-    with pytest.raises(RecipeError) as caught:
+    with refused(RecipeError, demonstrations="own", got=got):
         refuse_without_counterpart(recipe.demonstrations[1])
-    assert caught.value.context["demonstrations"] == "own"
 
 
 def test_a_recipe_keeps_what_its_published_variants_read_with_all_parts(tmp_path: Path) -> None:
@@ -52,15 +52,10 @@ def test_a_recipe_keeps_what_its_published_variants_read_with_all_parts(tmp_path
 
 MT: dict[str, Any] = tiny_recipe()["demonstrations"][0]
 CODE: dict[str, Any] = tiny_recipe()["demonstrations"][2]
-FACTS = {
-    "name": "facts",
-    "kind": "task",
-    "task": "facts",
-    "path": "facts",
-    "language": "fr",
-    "split": "test",
-    "max_tokens": 48,
-}
+FACTS = {"name": "facts", "kind": "task", "task": "facts", "path": "facts", "language": "fr", "split": "test"}
+FACTS |= {"max_tokens": 48}
+TEXT = {"name": "text", "kind": "text", "path": "corpus", "max_tokens": 48}
+MIXED = {"name": "mixed", "kind": "mixed", "parts": ["mt"]}
 
 
 def recipe_of(folder: Path, demonstrations: list[dict[str, Any]], **changes: Any) -> Recipe:
@@ -95,48 +90,31 @@ def test_a_multiplied_entry_is_several_sets_of_one_name_with_labels(tiny_inputs:
 
 
 def test_all_options_are_in_the_id(tiny_inputs: Path) -> None:
-    changes: tuple[dict[str, Any], ...] = (
-        {"shots": 3},
-        {"samples": 5},
-        {"max_tokens": 40},
-        {"seed": 1},
-        {"target": "sw"},
-        {"template": "{endonym}: {text}{end}"},
-        {"samples": None, "token_budget": 150},
-        {"paired": False},
-        {"longer": "truncate_left"},
-    )
+    changes: list[dict[str, Any]] = [{"shots": 3}, {"samples": 5}, {"max_tokens": 40}, {"seed": 1}, {"target": "sw"}]
+    changes += [{"template": "{endonym}: {text}{end}"}, {"samples": None, "token_budget": 150}]
+    changes += [{"paired": False}, {"longer": "truncate_left"}]
     entries = [{**MT, "source": "fr", **change, "name": str(n)} for n, change in enumerate(({}, *changes))]
     sets = planned(tiny_inputs, entries)
     assert len({one.id for of_name in sets.values() for one in of_name}) == len(changes) + 1
 
 
-def test_paired_is_the_default_and_sets_without_pairs_have_it_in_their_label(tiny_inputs: Path) -> None:
-    assert the_set(tiny_inputs, paired=True).id == the_set(tiny_inputs).id
-    assert [one.label for one in planned(tiny_inputs, [{**MT, "source": "fr", "paired": [True, False]}])["mt"]] == [
-        "fr-en",
-        "fr-en unpaired",
-    ]
+@pytest.mark.parametrize("same", [{"paired": True}, {"longer": "truncate_right"}, {"source": "fra_Latn"}])
+def test_the_default_of_an_option_and_another_spelling_are_not_in_the_id(
+    tiny_inputs: Path, same: dict[str, Any]
+) -> None:
+    (other,) = planned(tiny_inputs, [{**MT, "source": "fr", **same, "name": "other"}])["other"]
+    assert other.id == the_set(tiny_inputs).id
 
 
-def test_cutting_the_end_of_longer_demonstrations_is_the_default_and_not_in_the_id(tiny_inputs: Path) -> None:
-    assert the_set(tiny_inputs, longer="truncate_right").id == the_set(tiny_inputs).id
+def test_sets_without_pairs_have_it_in_their_label(tiny_inputs: Path) -> None:
+    sets = planned(tiny_inputs, [{**MT, "source": "fr", "paired": [True, False]}])["mt"]
+    assert [one.label for one in sets] == ["fr-en", "fr-en unpaired"]
 
 
 def test_a_longer_demonstration_can_be_refused_while_planning(tiny_inputs: Path) -> None:
-    with pytest.raises(CorpusError) as caught:
+    with refused(CorpusError, demonstrations="mt"):
         the_set(tiny_inputs, longer="refuse", max_tokens=30)
-    assert caught.value.context["demonstrations"] == "mt"
     assert the_set(tiny_inputs, longer="refuse", shots=1, max_tokens=64).spec.longer == "refuse"
-
-
-@pytest.mark.parametrize("change", [{"paired": False, "longer": "skip"}, {"kind": "mixed"}])
-def test_skipping_is_refused_where_it_has_no_meaning(tiny_inputs: Path, change: dict[str, Any]) -> None:
-    entries = [{**MT, **change}]
-    if "kind" in change:
-        entries = [MT, {"name": "mixed", "kind": "mixed", "parts": ["mt"], "longer": "skip"}]
-    with pytest.raises(RecipeError):
-        planned(tiny_inputs, entries)
 
 
 def test_rows_with_a_blank_text_are_skipped_and_named_in_a_task_set(
@@ -152,29 +130,22 @@ def test_rows_with_a_blank_text_are_skipped_and_named_in_a_task_set(
     assert "fr 0" in line
 
 
-def test_the_name_is_not_in_the_id(tiny_inputs: Path) -> None:
-    (other,) = planned(tiny_inputs, [{**MT, "source": "fra_Latn", "name": "other"}])["other"]
-    assert other.id == the_set(tiny_inputs).id
-
-
 def test_a_code_set_has_no_shots_and_no_corpus_in_its_id(own_inputs: Path) -> None:
-    code = CODE
-    (first,) = planned(own_inputs, [code])["code"]
+    (first,) = planned(own_inputs, [CODE])["code"]
     (own_inputs / "corpus" / "fr.txt").write_text("x\n")
-    (second,) = planned(own_inputs, [code], evaluated=frozenset({1}), leave_out=True)["code"]
+    (second,) = planned(own_inputs, [CODE], evaluated=frozenset({1}), leave_out=True)["code"]
     assert first.id == second.id
     assert (first.spec.shots, first.label) == (None, "code")
     for file in (own_inputs / "code").iterdir():
         file.write_text("y = 1\n")
-    (third,) = planned(own_inputs, [code])["code"]
+    (third,) = planned(own_inputs, [CODE])["code"]
     assert third.id != first.id
 
 
 def test_mixed_sets_may_be_parts_of_mixed_sets_in_any_order(tiny_inputs: Path) -> None:
-    code = CODE
     outer = {"name": "outer", "kind": "mixed", "parts": ["inner", "code"]}
     inner = {"name": "inner", "kind": "mixed", "parts": ["mt"], "shares": "equal"}
-    sets = planned(tiny_inputs, [outer, inner, MT, code])
+    sets = planned(tiny_inputs, [outer, inner, MT, CODE])
     assert sets["outer"][0].job.needs == tuple(one.identity.key for one in (*sets["inner"], *sets["code"]))
     assert sets["inner"][0].job.needs == tuple(one.identity.key for one in sets["mt"])
     assert (sets["inner"][0].spec.samples, sets["outer"][0].spec.samples) == (8, 12)
@@ -183,22 +154,14 @@ def test_mixed_sets_may_be_parts_of_mixed_sets_in_any_order(tiny_inputs: Path) -
 
 
 def test_shares_and_seed_of_a_mixed_set_are_in_its_id(tiny_inputs: Path) -> None:
-    mixed = {"name": "mixed", "kind": "mixed", "parts": ["mt"]}
     ids = {
-        planned(tiny_inputs, [MT, {**mixed, **change}])["mixed"][0].id
+        planned(tiny_inputs, [MT, {**MIXED, **change}])["mixed"][0].id
         for change in ({}, {"shares": "equal"}, {"seed": 1})
     }
     assert len(ids) == 3
 
 
-MONO: dict[str, Any] = {
-    "name": "mono",
-    "kind": "monolingual",
-    "language": ["en", "fr", "sw"],
-    "shots": 2,
-    "samples": 10,
-    "max_tokens": 48,
-}
+MONO: dict[str, Any] = {"name": "mono", "kind": "monolingual", "language": ["en", "fr", "sw"], **SIZES, "samples": 10}
 
 
 def mix_of(folder: Path, shares: dict[str, float], *parts: dict[str, Any], samples: int | None = None) -> PlannedSet:
@@ -220,87 +183,73 @@ def test_languages_are_mixed_with_numeric_shares_in_any_unit(tiny_inputs: Path) 
 
 
 @pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ({"en": 1, "fr": 1}, "needs one share"),
-        ({"en": 1, "fr": 1, "sw": 1, "de": 1}, "belongs to no part"),
-        ({"mono": 1}, "belongs to no part, or to several"),
-        ({"en": 1, "fr": 1, "sw": 1, "mono": 1}, "needs one share"),
-    ],
+    "shares",
+    [{"en": 1, "fr": 1}, {"en": 1, "fr": 1, "sw": 1, "de": 1}, {"mono": 1}, {"en": 1, "fr": 1, "sw": 1, "mono": 1}],
 )
-def test_every_part_has_one_share(tiny_inputs: Path, shares: dict[str, float], message: str) -> None:
-    with pytest.raises(RecipeError, match=message) as caught:
+def test_every_part_has_one_share(tiny_inputs: Path, shares: dict[str, float]) -> None:
+    with refused(RecipeError, demonstrations="m"):
         mix_of(tiny_inputs, shares, MONO)
-    assert caught.value.context["demonstrations"] == "m"
-
-
-def test_mixed_sets_that_contain_each_other_are_an_error(tiny_inputs: Path) -> None:
-    circle = [{"name": a, "kind": "mixed", "parts": [b]} for a, b in (("a", "b"), ("b", "a"))]
-    with pytest.raises(RecipeError) as caught:
-        planned(tiny_inputs, [MT, *circle])
-    assert caught.value.context["names"] == ["a", "b"]
 
 
 def test_sentences_under_evaluation_are_refused_or_left_out(tiny_inputs: Path) -> None:
     every_other = frozenset(range(0, 40, 2))
-    with pytest.raises(RecipeError, match="an evaluation uses") as caught:
+    with refused(RecipeError, demonstrations="mt"):
         planned(tiny_inputs, [MT], evaluated=every_other)
-    assert "leave_out_evaluated" in str(caught.value)
     for one in planned(tiny_inputs, [MT], evaluated=every_other, leave_out=True)["mt"]:
         assert set(one.spec.left_out) == every_other
-    with pytest.raises(CorpusError, match="too short"):
+    with pytest.raises(CorpusError):
         planned(tiny_inputs, [MT], evaluated=frozenset(range(33)), leave_out=True)
     others = frozenset(range(40)) - set(ordered_by_hash(0, range(40))[:8])
     assert planned(tiny_inputs, [MT], evaluated=others)["mt"][0].spec.left_out == ()
 
 
-def test_a_missing_language_or_folder_of_a_set_is_found_while_planning(own_inputs: Path) -> None:
-    for change, message in (
-        ({"source": "es"}, "no such language"),
-        ({"samples": 21}, "too short"),
-    ):
-        with pytest.raises(CorpusError, match=message):
-            planned(own_inputs, [{**MT, **change}])
-    for change, message in (({"samples": 7}, "7 Python files"), ({"path": "facts"}, "no code")):
-        with pytest.raises(CorpusError, match=message) as caught:
-            planned(own_inputs, [{**CODE, **change}])
-        assert caught.value.context["demonstrations"] == "code"
-    text = {"name": "text", "kind": "text", "path": "corpus", "max_tokens": 48}
-    for change, message in (
-        ({"samples": 4}, "expected='4 documents"),
-        ({"path": "code"}, "no plain text"),
-        ({"path": "none.txt"}, "cannot be read"),
-    ):
-        with pytest.raises(CorpusError, match=message):
-            planned(own_inputs, [{**text, **change}])
-    for change, error, message in (
-        ({"samples": 5, "shots": 2}, CorpusError, "10 items"),
-        ({"language": "es"}, TaskFileError, "no task file"),
-        ({"split": "dev"}, TaskFileError, "no task file"),
-        ({"path": "corpus"}, RecipeError, "only the built-in corpus"),
-    ):
-        with pytest.raises(error, match=message):
-            planned(own_inputs, [{**FACTS, **change}])
+@pytest.mark.parametrize(
+    ("entry", "error", "words"),
+    [
+        ({**MT, "source": "es"}, CorpusError, "language"),
+        ({**MT, "samples": 21}, CorpusError, "too short"),
+        ({**CODE, "samples": 7}, CorpusError, "7 Python files"),
+        ({**CODE, "path": "facts"}, CorpusError, "code"),
+        ({**TEXT, "samples": 4}, CorpusError, "4 documents"),
+        ({**TEXT, "path": "code"}, CorpusError, "plain text"),
+        ({**TEXT, "path": "none.txt"}, CorpusError, "none.txt"),
+        ({**FACTS, "samples": 5, "shots": 2}, CorpusError, "10 items"),
+        ({**FACTS, "language": "es"}, TaskFileError, "es"),
+        ({**FACTS, "split": "dev"}, TaskFileError, "dev"),
+        ({**FACTS, "path": "corpus"}, RecipeError, "corpus"),
+        ({**MT, "paired": False, "longer": "skip"}, RecipeError, "skip"),
+        ({**MIXED, "longer": "skip"}, RecipeError, "longer"),
+        ({**MIXED, "samples": 9}, RecipeError, "mixed"),
+        ({**MIXED, "samples": 1}, RecipeError, "mixed"),
+        ({**MIXED, "parts": ["circle"]}, RecipeError, "['circle', 'mixed']"),
+    ],
+)
+def test_what_a_set_cannot_be_made_of_is_found_while_planning_in_one_line(
+    tiny_inputs: Path, entry: dict[str, Any], error: type[BadInputError], words: str
+) -> None:
+    others = [MT, {**MIXED, "name": "circle", "parts": ["mixed"]}] if entry["kind"] == "mixed" else []
+    with pytest.raises(error) as caught:
+        planned(tiny_inputs, [*others, entry])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_language_without_a_name_is_found_while_planning(own_inputs: Path) -> None:
     (own_inputs / "corpus" / "qqx.txt").write_text((own_inputs / "corpus" / "fr.txt").read_text())
-    with pytest.raises(CorpusError, match="no name for a language"):
+    with pytest.raises(CorpusError):
         planned(own_inputs, [{**MT, "source": "qqx"}])
     own = planned(own_inputs, [{**MT, "source": "qqx", "template": "{text}{end}"}])
     assert own["mt"][0].spec.source == "qqx"
 
 
 def test_a_wrong_template_is_found_while_planning_and_the_usual_one_is_none(tiny_inputs: Path) -> None:
-    for template, message in (("{text", "cannot be read"), ("{langage}: {text}", "unknown"), ("{end}", "no place")):
-        with pytest.raises(CorpusError, match=message) as caught:
+    for template in ("{text", "{langage}: {text}", "{end}"):
+        with refused(CorpusError, demonstrations="mt"):
             the_set(tiny_inputs, template=template)
-        assert caught.value.context["demonstrations"] == "mt"
     usual = the_set(tiny_inputs, template="{language}: {text}{end}")
     assert (usual.id, usual.spec.template) == (the_set(tiny_inputs).id, None)
-    text = {"name": "text", "kind": "text", "path": "corpus", "samples": 1, "max_tokens": 48}
-    with pytest.raises(CorpusError, match="the set does not have one"):
-        planned(tiny_inputs, [{**text, "template": "{language}: {text}"}])
+    with pytest.raises(CorpusError):
+        planned(tiny_inputs, [{**TEXT, "samples": 1, "template": "{language}: {text}"}])
 
 
 def test_a_token_budget_finds_its_number_of_demonstrations_and_too_little_text(tiny_inputs: Path) -> None:
@@ -308,10 +257,9 @@ def test_a_token_budget_finds_its_number_of_demonstrations_and_too_little_text(t
     budget = {**MT, "source": "fr", "samples": None, "token_budget": 190, "max_tokens": 48}
     (translation,) = planned(tiny_inputs, [budget])["mt"]
     assert (translation.spec.samples, translation.label) == (4, "fr-en 190 tokens")
-    with pytest.raises(CorpusError) as caught:
-        planned(tiny_inputs, [{**mono, "token_budget": 5000}])
     # `French: {n} chats` and E: 16 bytes and a token, one byte more from ten on
-    assert caught.value.context["got"] == f"{10 * 16 + 30 * 17} tokens"
+    with refused(CorpusError, got=f"{10 * 16 + 30 * 17} tokens"):
+        planned(tiny_inputs, [{**mono, "token_budget": 5000}])
     (whole,) = planned(tiny_inputs, [{**mono, "token_budget": 670}])["mono"]
     assert whole.spec.samples == 40
 
@@ -320,7 +268,7 @@ def test_a_budget_counts_no_further_than_the_evaluated_sentences_it_would_show(t
     first, *_, last = ordered_by_hash(0, range(40))
     entry = {**MT, "source": "fr", "samples": None, "token_budget": 48}
     assert planned(tiny_inputs, [entry], evaluated=frozenset({last}))["mt"]
-    with pytest.raises(RecipeError, match="an evaluation uses"):
+    with refused(RecipeError, demonstrations="mt"):
         planned(tiny_inputs, [entry], evaluated=frozenset({first}))
 
 
@@ -340,9 +288,8 @@ def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_i
     with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, [shown], evaluations=[facts_evaluation()])
     assert caught.value.context["got"].startswith("3 evaluated items, the first is line ")
-    with pytest.raises(CorpusError) as short:
+    with refused(CorpusError, got=N_FACTS - 3):
         planned(tiny_inputs, [shown], evaluations=[facts_evaluation()], leave_out=True)
-    assert short.value.context["got"] == N_FACTS - 3
     (left,) = planned(tiny_inputs, [{**shown, "samples": 2}], evaluations=[facts_evaluation()], leave_out=True)["facts"]
     assert set(left.spec.left_out) == evaluated
     assert left.label == "facts fr"
@@ -354,7 +301,7 @@ def test_items_of_the_other_half_count_if_the_halves_are_drawn_in_another_way(
 ) -> None:
     shown = {**FACTS, "path": "corpus", "split": "dev", "shots": 2, "samples": 90}
     evaluation = facts_evaluation(path="corpus", limit=None, split_by=split_by)
-    with pytest.raises(RecipeError, match="an evaluation uses") if is_refused else nullcontext():
+    with refused(RecipeError, demonstrations="facts") if is_refused else nullcontext():
         planned(tiny_inputs, [shown], evaluations=[evaluation], corpus={"kind": "cldr", "lines": 10})
 
 
@@ -368,7 +315,7 @@ def test_items_of_another_task_folder_or_split_do_not_matter(own_inputs: Path, c
 def test_the_same_items_under_another_path_are_items_under_evaluation(own_inputs: Path) -> None:
     archive = shutil.make_archive(str(own_inputs / "archive"), "zip", own_inputs / "facts")
     shown = {**FACTS, "shots": 2, "samples": 4}
-    with pytest.raises(RecipeError, match="contain items that an evaluation uses"):
+    with refused(RecipeError, demonstrations="facts"):
         planned(own_inputs, [shown], evaluations=[facts_evaluation(path=archive)])
 
 
@@ -379,33 +326,24 @@ def test_the_facts_of_the_built_in_corpus_are_items_too(tiny_inputs: Path) -> No
     assert (one.spec.path, one.spec.source, one.spec.samples) == ("", "fr", 2)
     tested = facts_evaluation(path="corpus", languages=["ru"], split="test", limit=None)
     assert planned(tiny_inputs, [shown], corpus=cldr, evaluations=[tested])["facts"][0].id == one.id
-    with pytest.raises(RecipeError, match="contain items that an evaluation uses"):
+    with refused(RecipeError, demonstrations="facts"):
         planned(tiny_inputs, [shown], corpus=cldr, evaluations=[{**tested, "split": "dev"}])
 
 
 def test_several_pairs_in_one_set_are_a_mixed_set_of_a_multiplied_entry(tiny_inputs: Path) -> None:
     pairs = {**MT, "source": None, "target": None, "pair": ["fr-en", "sw-en", "en-fr"]}
-    mixed = {"name": "mixed", "kind": "mixed", "parts": ["mt"]}
     for shares, samples, taken in (
         ("proportional", None, (4, 4, 4)),
         ("proportional", 6, (2, 2, 2)),
         ("equal", 7, (3, 2, 2)),
     ):
-        sets = planned(tiny_inputs, [pairs, {**mixed, "shares": shares, "samples": samples}])
+        sets = planned(tiny_inputs, [pairs, {**MIXED, "shares": shares, "samples": samples}])
         assert [one.label for one in sets["mt"]] == ["fr-en", "sw-en", "en-fr"]
         (one,) = sets["mixed"]
         assert isinstance(one.job, MixJob)
         assert (one.job.taken, one.spec.samples, one.label) == (taken, sum(taken), "mixed")
         assert one.job.parts == tuple(part.id for part in sets["mt"])
         assert one.spec.kinds == ("translation",)
-
-
-def test_more_samples_than_the_parts_have_are_an_error_that_names_the_set(tiny_inputs: Path) -> None:
-    mixed = {"name": "mixed", "kind": "mixed", "parts": ["mt"]}
-    for samples, message in ((9, "too few"), (1, "no demonstration")):
-        with pytest.raises(RecipeError, match=message) as caught:
-            planned(tiny_inputs, [MT, {**mixed, "samples": samples}])
-        assert caught.value.context["demonstrations"] == "mixed"
 
 
 def test_a_set_is_united_once_however_many_names_it_has(tiny_inputs: Path) -> None:
@@ -436,20 +374,13 @@ def test_the_published_code_needs_the_lines_it_skips_and_uses_them_in_file_order
     with pytest.raises(RecipeError) as caught:
         planned(tiny_inputs, [whole], evaluated=frozenset({4, 5}), profile="paper")
     assert caught.value.context["got"].startswith("1 evaluated sentences")
-    with pytest.raises(CorpusError) as short:
+    with refused(CorpusError, expected="44 sentences (9 x 4, 1 skipped after each)"):
         planned(tiny_inputs, [{**whole, "samples": 9}], profile="paper")
-    assert short.value.context["expected"] == "44 sentences (9 x 4, 1 skipped after each)"
 
 
-def test_kinds_and_options_that_the_published_code_lacks_are_refused_for_profile_paper(tiny_inputs: Path) -> None:
-    text = {"name": "text", "kind": "text", "path": "corpus", "samples": 1, "max_tokens": 48}
-    budget = {**MT, "samples": None, "token_budget": 100}
-    unpaired = {**MT, "paired": False}
-    refused = ((text, "kind text"), (FACTS, "kind task"), (budget, "token_budget"), (unpaired, "paired: false"))
-    for entry, what in refused:
-        with pytest.raises(RecipeError) as caught:
-            planned(tiny_inputs, [entry], profile="paper")
-        assert (caught.value.context["got"], caught.value.context["demonstrations"]) == (what, entry["name"])
+def test_planning_with_profile_paper_refuses_what_the_published_code_lacks(tiny_inputs: Path) -> None:
+    with refused(RecipeError, got="kind task", demonstrations="facts"):
+        planned(tiny_inputs, [FACTS], profile="paper")
 
 
 def accepted_scopes(planned_set: PlannedSet) -> tuple[str, ...]:
@@ -465,8 +396,7 @@ def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tin
     recipe = recipe_of(tiny_inputs, tiny_recipe()["demonstrations"])
     inputs = open_inputs(recipe)
     sets = plan_sets(recipe, inputs, evaluated=frozenset())
-    scopes = {name: accepted_scopes(found[0]) for name, found in sets.items()}
-    assert scopes == {
+    assert {name: accepted_scopes(found[0]) for name, found in sets.items()} == {
         "mt": ("all", "source", "target", "last_shot"),
         "mono": ("all", "source", "last_shot"),
         "code": ("all", "last_shot"),
@@ -478,22 +408,7 @@ def test_a_token_scope_that_means_nothing_for_a_set_is_refused_with_its_name(tin
         ("mixed", "target", "code"),
     ):
         for refuse in (check_token_scope, lambda one, scope: plan_observation(recipe, inputs, one, scope)):
-            with pytest.raises(RecipeError, match="no such tokens") as caught:
+            with refused(RecipeError, demonstrations=name, kind=kind, token_scope=scope):
                 refuse(sets[name][0], scope)
-            assert caught.value.context | {"expected": 0} == {
-                "demonstrations": name,
-                "kind": kind,
-                "token_scope": scope,
-                "expected": 0,
-            }
     paper = plan_sets(recipe, inputs, evaluated=frozenset(), profile="paper")["mt"][0]
     assert accepted_scopes(paper) == ("all",)
-    with pytest.raises(RecipeError, match="padding included"):
-        check_token_scope(paper, "source")
-
-
-def test_every_complaint_is_one_line(tiny_inputs: Path) -> None:
-    for entry in ({**MT, "template": "{text"}, {**MT, "samples": 99}, {**FACTS, "samples": 99}):
-        with pytest.raises(BadInputError) as caught:
-            planned(tiny_inputs, [{**entry, "max_tokens": 48}])
-        assert "\n" not in str(caught.value)

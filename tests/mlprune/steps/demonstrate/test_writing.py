@@ -70,7 +70,7 @@ def test_a_sample_is_spread_over_all_texts() -> None:
 def test_a_set_of_unknown_tokens_is_refused_when_it_is_made() -> None:
     tokenizer = _english_tokenizer()
     check_unknown_tokens([tokenizer(SENTENCE)["input_ids"]], tokenizer)
-    with pytest.raises(CorpusError, match="does not know"):
+    with pytest.raises(CorpusError):
         check_unknown_tokens([tokenizer("ab नमस्ते cd")["input_ids"]], tokenizer)
 
 
@@ -126,11 +126,8 @@ def test_a_translation_set_has_the_texts_of_the_method(tiny_run: FinishedRun, so
     lines = order(0, job.spec.left_out)
     for index in range(4):
         chosen = lines[2 * index : 2 * index + 2]
-        shown = [
-            f"{label}: {CORPUS[source].format(n=line)}{END}English: {CORPUS['en'].format(n=line)}{END}"
-            for line in chosen
-        ]
-        assert table["text"][index] == "".join(shown)
+        form = f"{label}: {CORPUS[source]}{END}English: {CORPUS['en']}{END}"
+        assert table["text"][index] == "".join(form.format(n=line) for line in chosen)
         assert table["sentence_ids"][index].tolist() == chosen
     assert table["demonstration"] == [0, 1, 2, 3]
     assert table["kind"] == ["translation"] * 4
@@ -212,22 +209,12 @@ def test_a_code_demonstration_is_one_file_in_hashed_order(tiny_run: FinishedRun)
 def test_the_row_describes_the_set(tiny_run: FinishedRun) -> None:
     rows = {row["demonstration_set_id"]: row for row in tiny_run.rows("demonstration_sets")}
     jobs = jobs_of(tiny_run)
-    table = table_of(tiny_run, jobs["fr-en"])
-    assert rows[jobs["fr-en"].identity.id] == {
-        "demonstration_set_id": jobs["fr-en"].identity.id,
-        "kind": "translation",
-        "source_language": "fr",
-        "target_language": "en",
-        "shots": 2,
-        "samples": 4,
-        "max_tokens": 48,
-        "n_tokens": sum(len(ids) for ids in table["token_ids"]),
-        "seed": 0,
-        "profile": "corrected",
-        "template": None,
-        "token_budget": None,
-        "task": None,
-    }
+    translation = jobs["fr-en"].identity.id
+    languages = {"kind": "translation", "source_language": "fr", "target_language": "en"}
+    sizes = {"shots": 2, "samples": 4, "max_tokens": 48, "seed": 0, "profile": "corrected"}
+    sizes["n_tokens"] = sum(len(ids) for ids in table_of(tiny_run, jobs["fr-en"])["token_ids"])
+    nothing = dict.fromkeys(("template", "token_budget", "task"))
+    assert rows[translation] == {"demonstration_set_id": translation, **languages, **sizes, **nothing}
     mono, code = rows[jobs["fr"].identity.id], rows[jobs["code"].identity.id]
     assert (mono["source_language"], mono["target_language"]) == ("fr", None)
     assert (code["source_language"], code["target_language"], code["shots"]) == (None, None, None)
@@ -319,7 +306,7 @@ def test_a_set_without_pairs_has_the_sentences_and_tokens_of_the_set_with_pairs(
         assert len(set(numbers.tolist())) == 2, "a source and a target that is not its translation"
 
 
-@pytest.mark.parametrize("budget", [150, 220, 221, 350, 470])
+@pytest.mark.parametrize("budget", [150, 221, 470])
 def test_a_set_without_pairs_fills_a_token_budget_with_the_sentences_of_the_set_with_pairs(
     own_inputs: Path, budget: int
 ) -> None:
@@ -376,11 +363,8 @@ def test_a_task_set_shows_items_with_their_right_answer_and_the_end(own_inputs: 
 
 
 def test_the_text_of_a_task_is_its_own_template_and_its_numbers_are_lines_of_the_file(own_inputs: Path) -> None:
-    reviews = [
-        {"id": "x", "text": "so so", "label": 3},
-        {"id": "y", "text": "a b", "label": 5},
-        {"id": "z", "text": "c", "label": 1},
-    ]
+    texts = (("x", "so so", 3), ("y", "a b", 5), ("z", "c", 1))
+    reviews = [{"id": name, "text": text, "label": label} for name, text, label in texts]
     pairs = [{"id": 7, "premise": "P", "hypothesis": "H", "label": "neutral"}]
     (own_inputs / "tasks").mkdir()
     for name, rows in (("fr.dev", reviews), ("en.dev", pairs)):

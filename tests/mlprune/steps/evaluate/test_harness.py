@@ -134,5 +134,5 @@ def test_a_variant_with_an_intervention_is_refused(
     record = store.require("variants", variant_id)
     record.rows["variants"][0]["intervention"] = "lrp2"
     store.write_record(record)
-    with pytest.raises(BadInputError, match="intervention at run time"):
+    with pytest.raises(BadInputError):
         evaluated(method_run, store, tasks, [variant_id])

@@ -15,6 +15,7 @@ from mlprune.store.store import Store
 from tests.catalog.query_answers import answers
 from tests.catalog_data import write_base_and_sets, write_rows
 from tests.lm_eval_output import RESULTS, write_output
+from tests.refusals import refused
 
 
 @pytest.fixture
@@ -24,13 +25,8 @@ def store(tmp_path: Path) -> Store:
 
 def write_variant(store: Store) -> str:
     base_id, _ = write_base_and_sets(store, ())
-    row = {
-        "variant_id": "@id",
-        "base_model_id": base_id,
-        "sparsity": 0.5,
-        "achieved_sparsity": 0.5,
-        "score": "magnitude",
-    }
+    row = {"variant_id": "@id", "base_model_id": base_id, "score": "magnitude"}
+    row |= {"sparsity": 0.5, "achieved_sparsity": 0.5}
     return write_rows(store, "variants", parameters={}, rows={"variants": [row]})
 
 
@@ -83,10 +79,7 @@ def test_imported_numbers_are_in_no_other_table_and_stand_next_to_our_own(store:
     imported(store, tmp_path / "out", variant_id=variant_id)
     with Catalog.in_memory(store) as catalog:
         rows = {(row["task"], row["metric"]): row for row in answers(catalog, "results_from_elsewhere")}
-        assert (
-            catalog.query("SELECT count(*) AS n FROM metrics UNION ALL SELECT count(*) FROM evaluations")
-            == [{"n": 0}] * 2
-        )
+        assert catalog.query("SELECT task FROM metrics UNION ALL SELECT task FROM evaluations") == []
         assert len(catalog.query("FROM harness_results")) == 2
         assert answers(catalog, "results_from_elsewhere", "task=wikitext")[0]["value"] == 23.5
     assert set(rows) == {("xnli_fr", "acc"), ("xnli_fr", "acc_norm"), ("wikitext", "word_perplexity")}
@@ -145,10 +138,10 @@ def test_numbers_and_texts_that_do_not_fit_the_catalog_are_refused(
     assert store.record_names() == []
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1e308, 2**53])
-def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path, value: float) -> None:
-    imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))
-    assert len(store.record_names()) == 1
+def test_what_is_imported_always_fits_the_catalog(store: Store, tmp_path: Path) -> None:
+    for value in (float("nan"), float("inf"), -1e308, 2**53):
+        imported(store, change(tmp_path, results={"xnli_fr": {"acc,none": value, "f1,none": 0.5}}))
+    assert len(store.record_names()) == 4
     assert check(store) == ([], [])
 
 
@@ -157,7 +150,6 @@ def test_a_document_whose_number_does_not_fit_is_named(store: Store, tmp_path: P
     results = write_output(tmp_path / "output")
     (samples,) = results.parent.glob("samples_xnli_fr_*.jsonl")
     samples.write_text(samples.read_text().replace('"doc_id": 3', f'"doc_id": {doc_id}'))
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, line=4):
         imported(store, results)
-    assert caught.value.context["line"] == 4
     assert store.record_names() == []

@@ -22,6 +22,7 @@ from mlprune.steps.tasks.stored_items import items_identity
 from mlprune.steps.variants.variant_rows import stored_masks
 from mlprune.store.store import Store
 from tests.mlprune.steps.job_costs import costs_by_class, sizes_of
+from tests.scored_texts import score_of_text
 from tests.tiny_models import HIDDEN, VOCABULARY, tiny_tokenizer
 from tests.tiny_recipes import (
     CORPUS,
@@ -94,15 +95,6 @@ def metrics_of(run: FinishedRun, spec: EvaluationSpec) -> dict[str, dict[str, An
     return {row["metric"]: row for row in record.rows["metrics"]}
 
 
-def log_likelihood(model: Any, text: str) -> tuple[float, int]:
-    """Sum over all tokens except the first, and their number."""
-    ids = tiny_tokenizer()(text)["input_ids"]
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
-    scores = logits.log_softmax(dim=-1)
-    return sum(scores[position - 1, ids[position]].item() for position in range(1, len(ids))), len(ids) - 1
-
-
 def pruned_model(run: FinishedRun, label: str) -> Any:
     """The transformers model with a variant's weights changed and set to zero."""
     model = reference_model(run.folder / "model")
@@ -140,7 +132,7 @@ def assert_scored_as_alone(run: FinishedRun, label: str) -> None:
     for number in range(N_FACTS):
         item = fact("fr", number)
         for index, candidate in enumerate(item["candidates"]):
-            expected = log_likelihood(model, item["prompt"].replace("<mask>", candidate))
+            expected = score_of_text(model, item["prompt"].replace("<mask>", candidate))
             assert (table["example_id"][row], table["candidate_index"][row]) == (str(number), index)
             assert (table["candidate"][row], table["is_gold"][row]) == (candidate, index == item["answer"])
             assert table["log_likelihood"][row] == pytest.approx(expected[0], abs=1e-4)
@@ -167,7 +159,7 @@ def test_perplexity_is_that_of_the_chosen_lines_of_the_split(tiny_run: FinishedR
     lines = [line for line in range(N_LINES) if split_of(line) == "test"]
     lines = sorted(lines, key=lambda line: hashlib.sha256(f"0:{line}".encode()).hexdigest())[:4]
     model = reference_model(tiny_run.folder / "model")
-    scored = [log_likelihood(model, CORPUS["fr"].format(n=line)) for line in lines]
+    scored = [score_of_text(model, CORPUS["fr"].format(n=line)) for line in lines]
     expected = math.exp(-sum(value for value, _ in scored) / sum(n for _, n in scored))
     row = metrics_of(tiny_run, spec)["perplexity"]
     assert row["value"] == pytest.approx(expected, rel=1e-5)
@@ -199,27 +191,12 @@ def test_translations_are_generated_after_the_prompt(tiny_run: FinishedRun) -> N
 def test_the_row_describes_the_evaluation(tiny_run: FinishedRun) -> None:
     spec = evaluation(tiny_run, "dense", "perplexity", "en")
     (row,) = tiny_run.store.require(*spec.identity.key).rows["evaluations"]
-    assert row == {
-        "evaluation_id": spec.identity.id,
-        "variant_id": job_of(tiny_run, "dense").variant_id,
-        "task": "perplexity",
-        "language": "en",
-        "split": "test",
-        "scoring_rule": "sum",
-        "prompt_language": "en",
-        "example_limit": 4,
-        "n_examples": 4,
-        "prompts": "en",
-        "limit_seed": 0,
-        "n_shots": None,
-        "shot_seed": None,
-        "max_new_tokens": None,
-        "metric_names": None,
-        "subset_n_asked": None,
-        "subset_sha256": None,
-        "protocol_id": spec.task.protocol.id,
-        "items_id": items_identity(spec.task, spec.identity.contents).id,
-    }
+    ids = {"evaluation_id": spec.identity.id, "variant_id": job_of(tiny_run, "dense").variant_id}
+    ids |= {"protocol_id": spec.task.protocol.id, "items_id": items_identity(spec.task, spec.identity.contents).id}
+    task = {"task": "perplexity", "language": "en", "split": "test", "scoring_rule": "sum"}
+    prompts = {"prompts": "en", "prompt_language": "en", "example_limit": 4, "n_examples": 4, "limit_seed": 0}
+    nothing = ("n_shots", "shot_seed", "max_new_tokens", "metric_names", "subset_n_asked", "subset_sha256")
+    assert row == {**ids, **task, **prompts, **dict.fromkeys(nothing)}
 
 
 def test_a_limit_keeps_the_same_items_in_every_language(tiny_run: FinishedRun) -> None:

@@ -19,20 +19,15 @@ from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob, evaluated_lines
 from mlprune.steps.inputs import open_corpus, open_inputs
 from mlprune.steps.rescore.verify import Recheck
-from mlprune.steps.tasks.evaluation import as_run, prepared_task, shot_lines, task_data
+from mlprune.steps.tasks.evaluation import prepared_task, shot_lines, task_data
 from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.store.store import Store
+from tests.refusals import refused
 from tests.tiny_recipes import CORPUS, N_FACTS, N_LINES, run_plan, small_recipe
 
 PERPLEXITY: dict[str, Any] = {"task": "perplexity", "path": "corpus", "languages": ["en"]}
-TRANSLATION: dict[str, Any] = {
-    "task": "translation",
-    "path": "corpus",
-    "pairs": ["fr-en"],
-    "shots": 1,
-    "max_new_tokens": 4,
-    "limit": 3,
-}
+TRANSLATION: dict[str, Any] = {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 3}
+TRANSLATION |= {"shots": 1, "max_new_tokens": 4}
 FACTS: dict[str, Any] = {"task": "facts", "path": "facts", "languages": ["en"]}
 
 
@@ -52,9 +47,7 @@ def needed(folder: Path, *evaluations: dict[str, Any]) -> Needs:
 
 def evaluation_ids(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[str]:
     plan = plan_of(folder, *evaluations, **sections)
-    return [
-        evaluation.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for evaluation in job.evaluations
-    ]
+    return [one.identity.id for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
 
 
 def by_hash(seed: int, lines: list[int]) -> list[int]:
@@ -82,9 +75,8 @@ def test_all_evaluations_of_the_corpus_use_lines_and_facts_use_none(tiny_inputs:
 
 def test_the_same_folder_named_by_its_path_counts_as_the_corpus(tiny_inputs: Path) -> None:
     entry = {**PERPLEXITY, "path": "./corpus/", "limit": 3}
-    assert lines_under_evaluation(tiny_inputs, entry) == lines_under_evaluation(
-        tiny_inputs, {**entry, "path": str(tiny_inputs / "corpus")}
-    )
+    whole = {**entry, "path": str(tiny_inputs / "corpus")}
+    assert lines_under_evaluation(tiny_inputs, entry) == lines_under_evaluation(tiny_inputs, whole)
 
 
 def test_demonstrations_with_evaluated_sentences_are_refused_unless_left_out(
@@ -103,16 +95,10 @@ def test_dense_is_evaluated_on_everything_and_variants_where_they_are_named(tiny
         {"name": "b", "score": "random", "sparsity": 0.5},
     ]
     plan = plan_of(tiny_inputs, FACTS, {**PERPLEXITY, "variants": ["b"]}, variants=entries)
-    jobs = {job.variant_id: job for job in plan.jobs if isinstance(job, EvaluateJob)}
-    tasks = {
-        plan.variants[variant_id].label: [e.task.task for e in job.evaluations] for variant_id, job in jobs.items()
-    }
-    assert tasks == {
-        "dense": ["facts", "perplexity"],
-        "magnitude 0.25 row": ["facts"],
-        "magnitude 0.5 row": ["facts"],
-        "random 0.5 row": ["facts", "perplexity"],
-    }
+    jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
+    tasks = {plan.variants[job.variant_id].label: [one.task.task for one in job.evaluations] for job in jobs}
+    of_both = {"dense": ["facts", "perplexity"], "random 0.5 row": ["facts", "perplexity"]}
+    assert tasks == {**of_both, "magnitude 0.25 row": ["facts"], "magnitude 0.5 row": ["facts"]}
 
 
 def test_equal_evaluations_of_several_entries_are_one(tiny_inputs: Path) -> None:
@@ -146,14 +132,9 @@ def test_content_identifies_a_task_and_folder_and_unused_keys_do_not(own_inputs:
     assert evaluation_ids(own_inputs, {**FACTS, "path": "other"}) != first
 
 
-def test_only_the_built_in_corpus_has_facts(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="only the built-in corpus"):
-        plan_of(tiny_inputs, {**FACTS, "path": "corpus"})
-
-
 def test_a_pair_needs_sentences_for_its_shots(tiny_inputs: Path) -> None:
     whole = {**TRANSLATION, "path": "./corpus", "limit": None}
-    with pytest.raises(RecipeError, match="too few sentences"):
+    with pytest.raises(RecipeError):
         plan_of(tiny_inputs, whole)
     plan_of(tiny_inputs, {**whole, "shots": 0})
 
@@ -162,37 +143,41 @@ XNLI = {"task": "xnli", "path": "xnli", "languages": ["fr"]}
 GOOD_ROW = {"id": 1, "premise": "a", "hypothesis": "b", "label": "neutral"}
 
 
+def write_xnli(folder: Path, language: str, rows: list[dict[str, Any]]) -> None:
+    (folder / "xnli").mkdir(exist_ok=True)
+    (folder / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 @pytest.mark.parametrize(
-    ("row", "parts"),
+    ("row", "context"),
     [
-        ({**GOOD_ROW, "label": "maybe"}, ["wrong label", "line=2", "maybe", "entailment"]),
-        ({**GOOD_ROW, "label": 3}, ["wrong label", "line=2", "got=3"]),
-        ({**GOOD_ROW, "label": True}, ["wrong label", "line=2"]),
-        ({**GOOD_ROW, "premise": 5}, ["empty or missing text", "premise"]),
-        ({**GOOD_ROW, "id": 0}, ["occurs twice", "first=1"]),
-        ({**GOOD_ROW, "id": 1.5}, ["wrong id"]),
-        ({"id": 1, "premise": "a", "label": 0}, ["lacks keys", "hypothesis"]),
-        ({**GOOD_ROW, "premise": "long " * 30}, ["longer than the model's positions", "example='1'"]),
+        ({**GOOD_ROW, "label": "maybe"}, {"line": 2, "got": "maybe"}),
+        ({**GOOD_ROW, "label": 3}, {"line": 2, "got": 3}),
+        ({**GOOD_ROW, "label": True}, {"line": 2}),
+        ({**GOOD_ROW, "premise": 5}, {"key": "premise"}),
+        ({**GOOD_ROW, "id": 0}, {"first": 1}),
+        ({**GOOD_ROW, "id": 1.5}, {"line": 2}),
+        ({"id": 1, "premise": "a", "label": 0}, {"line": 2}),
+        ({**GOOD_ROW, "premise": "long " * 30}, {"example": "1"}),
     ],
 )
-def test_a_wrong_row_of_a_task_file_is_found_while_planning(own_inputs: Path, row: Any, parts: list[str]) -> None:
-    (own_inputs / "xnli").mkdir()
-    rows = [{**GOOD_ROW, "id": 0}, row]
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(TaskFileError) as caught:
+def test_a_wrong_row_of_a_task_file_is_found_while_planning(
+    own_inputs: Path, row: dict[str, Any], context: dict[str, Any]
+) -> None:
+    write_xnli(own_inputs, "fr", [{**GOOD_ROW, "id": 0}, row])
+    with refused(TaskFileError, task="xnli", language="fr", split="test", **context) as caught:
         needed(own_inputs, XNLI)
-    assert len(str(caught.value).splitlines()) == 1
-    for part in (*parts, "task='xnli', language='fr', split='test'", "fr.test.jsonl"):
-        assert part in str(caught.value)
+    assert "fr.test.jsonl" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
     own_inputs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (own_inputs / "xnli").mkdir()
     for language, number in (("fr", 3), ("es", 4)):
-        rows = [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
-        (own_inputs / "xnli" / f"{language}.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write_xnli(
+            own_inputs, language, [GOOD_ROW, {**GOOD_ROW, "id": 2}, {**GOOD_ROW, "id": number, "hypothesis": ""}]
+        )
     plan = plan_of(own_inputs, {**XNLI, "languages": ["fr", "es"]}, {**XNLI, "rule": "pmi"})
     (job, *_) = (job for job in plan.jobs if isinstance(job, EvaluateJob))
     tasks = [evaluation.task for evaluation in job.evaluations if evaluation.task.task == "xnli"]
@@ -202,9 +187,7 @@ def test_rows_with_a_blank_text_are_skipped_and_named_once_for_all_languages(
 
 
 def test_items_longer_than_the_model_can_be_left_out_or_cut_and_the_default_is_not_in_ids(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    rows = [{**GOOD_ROW, "id": n, "premise": "a" * n} for n in (1, 2, 60)]
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_xnli(own_inputs, "fr", [{**GOOD_ROW, "id": n, "premise": "a" * n} for n in (1, 2, 60)])
     assert evaluation_ids(own_inputs, {**XNLI, "longer": "refuse"}) == evaluation_ids(own_inputs, XNLI)
     with pytest.raises(TaskFileError):
         needed(own_inputs, XNLI)
@@ -241,23 +224,28 @@ def test_an_absurd_limit_is_refused_and_a_large_one_costs_no_more_than_the_items
 
 
 @pytest.mark.parametrize(
-    ("entry", "kind", "message"),
+    ("entry", "error", "words"),
     [
-        (XNLI, TaskFileError, "no task file"),
-        ({**FACTS, "languages": ["de"]}, TaskFileError, "no task file"),
-        ({**FACTS, "split": "dev"}, TaskFileError, "no task file"),
-        ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "no such language"),
-        ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "no such language"),
-        ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "prompt is too long"),
-        ({**TRANSLATION, "path": "facts"}, CorpusError, "not parallel text"),
+        ({**XNLI, "languages": ["de"]}, TaskFileError, "de.test.jsonl"),
+        ({**XNLI, "languages": ["it"], "prompt_language": "native"}, TaskFileError, "native"),
+        ({**FACTS, "languages": ["de"]}, TaskFileError, "de.test.jsonl"),
+        ({**FACTS, "split": "dev"}, TaskFileError, "en.dev.jsonl"),
+        ({**FACTS, "path": "corpus"}, RecipeError, "facts"),
+        ({**FACTS, "shots_from": "corpus"}, RecipeError, "shots_from"),
+        ({**PERPLEXITY, "languages": ["de"]}, CorpusError, "de"),
+        ({**TRANSLATION, "pairs": ["fr-de"]}, CorpusError, "de"),
+        ({**TRANSLATION, "max_new_tokens": 60}, TaskFileError, "fr-en"),
+        ({**TRANSLATION, "path": "facts"}, CorpusError, "facts"),
     ],
 )
 def test_missing_inputs_of_an_evaluation_are_found_while_planning(
-    tiny_inputs: Path, entry: dict[str, Any], kind: type[BadInputError], message: str
+    own_inputs: Path, entry: dict[str, Any], error: type[BadInputError], words: str
 ) -> None:
-    with pytest.raises(kind, match=message) as caught:
-        needed(tiny_inputs, entry)
-    assert len(str(caught.value).splitlines()) == 1
+    write_xnli(own_inputs, "it", [GOOD_ROW])
+    with pytest.raises(error) as caught:
+        needed(own_inputs, entry)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list[EvaluateJob]:
@@ -265,26 +253,19 @@ def jobs_of(folder: Path, *evaluations: dict[str, Any], **sections: Any) -> list
 
 
 def test_rules_prompts_and_seeds_of_shots_multiply_out(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    (own_inputs / "xnli" / "fr.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
+    write_xnli(own_inputs, "fr", [GOOD_ROW])
     entry = {**XNLI, "rule": ["mean", "pmi"], "prompt_language": ["en", "native"]}
     (job,) = jobs_of(own_inputs, entry, {**TRANSLATION, "shot_seed": [0, 1]})
     tasks = [evaluation.task for evaluation in job.evaluations]
-    assert [(task.scoring_rule, task.prompt_language, task.prompts) for task in tasks[:4]] == [
-        ("mean", "en", "en"),
-        ("mean", "fr", "native"),
-        ("pmi", "en", "en"),
-        ("pmi", "fr", "native"),
-    ]
+    chosen = [(task.scoring_rule, task.prompt_language, task.prompts) for task in tasks[:4]]
+    assert chosen == [(rule, *prompts) for rule in ("mean", "pmi") for prompts in (("en", "en"), ("fr", "native"))]
     assert [(task.shots, task.shot_seed, task.max_new_tokens) for task in tasks[4:]] == [(1, 0, 4), (1, 1, 4)]
     shots = [shot_lines(evaluation.task) for evaluation in job.evaluations[4:]]
     lines = sorted(set(range(N_LINES)) - {int(item.example_id) for item in task_data(job.evaluations[4].task).items})
     assert shots == [(by_hash(seed, lines)[0],) for seed in (0, 1)]
     assert len({evaluation.identity.id for evaluation in job.evaluations}) == 6
-
-
-def test_naming_the_seed_of_the_entry_for_its_shots_changes_nothing(tiny_inputs: Path) -> None:
-    assert evaluation_ids(tiny_inputs, {**TRANSLATION, "shot_seed": 0}) == evaluation_ids(tiny_inputs, TRANSLATION)
+    seeded = {**TRANSLATION, "shot_seed": 0}
+    assert evaluation_ids(own_inputs, seeded) == evaluation_ids(own_inputs, TRANSLATION), "the seed of the entry"
 
 
 MOOD = {"name": "mood", "template": "{text} is {candidate}", "answer": "label", "labels": ["0", "1"]}
@@ -299,21 +280,14 @@ def test_a_template_task_is_planned_and_its_description_is_in_the_id(own_inputs:
     assert task_data(job.evaluations[0].task).items[2].texts == ("t2 is 0", "t2 is 1")
     first = evaluation_ids(own_inputs, entry, tasks=[MOOD])
     assert evaluation_ids(own_inputs, entry, tasks=[{**MOOD, "words": ["sad", "glad"]}]) != first
-    with pytest.raises(RecipeError, match="template is wrong"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "template": "{text}"}])
-    with pytest.raises(TaskFileError, match="lacks keys"):
+    with pytest.raises(TaskFileError):
         plan_of(own_inputs, entry, tasks=[{**MOOD, "answer": "gold"}])
 
 
-def test_native_prompts_that_do_not_exist_are_found_while_planning(own_inputs: Path) -> None:
-    (own_inputs / "xnli").mkdir()
-    (own_inputs / "xnli" / "it.test.jsonl").write_text(json.dumps(GOOD_ROW) + "\n")
-    with pytest.raises(TaskFileError, match="no native prompts"):
-        plan_of(own_inputs, {**XNLI, "languages": ["it"], "prompt_language": "native"})
-
-
 def tasks_of(folder: Path, *evaluations: dict[str, Any]) -> list[TaskSpec]:
-    (job,) = (job for job in plan_of(folder, *evaluations).jobs if isinstance(job, EvaluateJob))
+    (job,) = jobs_of(folder, *evaluations)
     return [evaluation.task for evaluation in job.evaluations]
 
 
@@ -325,26 +299,14 @@ def test_the_profile_is_left_out_of_the_id_of_a_corrected_evaluation(tiny_inputs
     assert both[1:] == evaluation_ids(tiny_inputs, {**FACTS, "profile": "paper"}) != corrected
 
 
-def test_both_profiles_share_a_run_of_the_model_if_they_have_the_same_examples(tiny_inputs: Path) -> None:
+def test_profile_paper_has_the_published_number_and_order_of_examples(tiny_inputs: Path) -> None:
     corrected, paper = tasks_of(tiny_inputs, {**FACTS, "profile": ["corrected", "paper"]})
     assert (corrected.limit, paper.limit, paper.seed) == (None, 1000, 0)
-    assert as_run(corrected) == as_run(paper)
     assert corrected.protocol.id != paper.protocol.id
-    corrected, paper = tasks_of(tiny_inputs, {**FACTS, "limit": 3, "seed": 5, "profile": ["corrected", "paper"]})
-    assert as_run(corrected) != as_run(paper)
+    _, paper = tasks_of(tiny_inputs, {**FACTS, "limit": 3, "seed": 5, "profile": ["corrected", "paper"]})
     assert (paper.limit, paper.seed) == (3, 0)
     ids = [item.example_id for item in task_data(replace(paper, limit=1000)).items]
-    assert [item.example_id for item in task_data(paper).items] == list(published_examples(ids, 3))
     assert set(task_data(paper).rows) == set(published_examples(ids, 3))
-
-
-def test_translation_in_the_paper_profile_takes_short_sentences_in_the_order_of_the_file(own_inputs: Path) -> None:
-    lines = (own_inputs / "corpus" / "fr.txt").read_text().splitlines()
-    lines[1] = "x" * 100
-    (own_inputs / "corpus" / "fr.txt").write_text("\n".join(lines) + "\n")
-    (task,) = tasks_of(own_inputs, {**TRANSLATION, "shots": 2, "profile": "paper", "shot_seed": [0, 1]})
-    evaluated = {int(item.example_id) for item in task_data(task).items}
-    assert shot_lines(task) == tuple(line for line in range(N_LINES) if line != 1 and line not in evaluated)[:2]
 
 
 def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> None:
@@ -352,23 +314,19 @@ def test_shots_of_a_translation_may_be_from_another_text(own_inputs: Path) -> No
     for language in ("fr", "en"):
         (own_inputs / "other" / f"{language}.txt").write_text("".join(f"{language} {n}\n" for n in range(9)))
     entry = {**TRANSLATION, "path": "other", "limit": None}
-    with pytest.raises(RecipeError, match="too few sentences for the shots"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, entry)
     own = {**entry, "limit": 3}
     ids = [evaluation_ids(own_inputs, {**own, **more})[0] for more in ({}, {"shots_from": "corpus"})]
     assert ids[0] != ids[1]
-    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"}) == evaluation_ids(
-        own_inputs, {**own, "shots_from": "./other"}
-    )
-    assert evaluation_ids(own_inputs, {**own, "shots_from": "other"})[0] == ids[0]
+    for same in ("other", "./other"):
+        assert evaluation_ids(own_inputs, {**own, "shots_from": same})[0] == ids[0]
     (task,) = tasks_of(own_inputs, {**entry, "shots_from": "corpus"})
     (line,) = shot_lines(task)
     assert line == by_hash(0, list(range(N_LINES)))[0]
     prepared = prepared_task(task, open_inputs(parse_recipe(recipe_of(), folder=own_inputs)).model, 128)
     assert isinstance(prepared, PreparedTranslation)
-    shown = "".join(
-        f"French: {CORPUS['fr'].format(n=n)}</s>English: {CORPUS['en'].format(n=n)}</s>" for n in shot_lines(task)
-    )
+    shown = f"French: {CORPUS['fr']}</s>English: {CORPUS['en']}</s>".format(n=line)
     assert prepared.prompts[0] == f"{shown}French: fr 0</s>English:"
     (own_task,) = tasks_of(own_inputs, own)
     assert task.protocol.id != own_task.protocol.id
@@ -384,7 +342,7 @@ def test_shots_of_another_text_are_not_evaluated_sentences(own_inputs: Path) -> 
         (own_inputs / "other" / f"{language}.txt").write_text("\n".join([*lines, f"only here, {language}"]) + "\n")
     entry = {**TRANSLATION, "path": "other", "shots_from": "corpus", "limit": None, "shots": 2}
     assert shot_lines(tasks_of(own_inputs, entry)[0]) == tuple(by_hash(0, [N_LINES - 2, N_LINES - 1]))
-    with pytest.raises(RecipeError, match="too few sentences"):
+    with pytest.raises(RecipeError):
         plan_of(own_inputs, {**entry, "shots": 3})
 
 
@@ -401,20 +359,15 @@ def test_evaluations_of_published_text_use_the_corpus_only_in_the_same_split(own
         recipe = parse_recipe(recipe_of(entry, corpus=corpus), folder=own_inputs)
         used[path, split] = len(evaluated_lines(recipe, open_inputs(recipe)))
     assert list(used.values()) == [5, 5, 0, 0]
-    for bad, message in (({"split": "train"}, "no such split"), ({"path": "corpus", "split": "dev"}, "no splits")):
-        with pytest.raises(CorpusError, match=message):
+    for bad in ({"split": "train"}, {"path": "corpus", "split": "dev"}):
+        with pytest.raises(CorpusError):
             plan_of(own_inputs, PERPLEXITY, corpus={**corpus, **bad})
-
-
-def test_shots_from_is_for_translation_only(tiny_inputs: Path) -> None:
-    with pytest.raises(RecipeError, match="shots_from"):
-        plan_of(tiny_inputs, {**FACTS, "shots_from": "corpus"})
 
 
 def test_rules_and_profiles_that_share_a_run_are_priced_once(tiny_inputs: Path) -> None:
     costs = []
     for more in ({}, {"rule": ["mean", "candidate_sum"]}, {"profile": ["corrected", "paper"]}):
-        (job,) = (job for job in plan_of(tiny_inputs, {**FACTS, **more}).jobs if isinstance(job, EvaluateJob))
+        (job,) = jobs_of(tiny_inputs, {**FACTS, **more})
         costs.append(job.cost(footprint(Path(job.model.path), "float32"), {}))
     assert costs[0].flops == costs[1].flops == costs[2].flops > 0
     assert costs[0].disk_bytes < costs[1].disk_bytes == costs[2].disk_bytes

@@ -105,7 +105,7 @@ def test_a_variant_without_whole_units_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "xglm", blocks=1)
     ((key, removed),) = removed_neurons(tmp_path, "xglm", per_block=(5,))
     removed[0] = False
-    with pytest.raises(BadInputError, match="without --smaller"):
+    with pytest.raises(BadInputError):
         make_smaller(tmp_path, FAMILIES["xglm"], [(key, removed)])
 
 
@@ -118,6 +118,7 @@ class Made:
     def __init__(self, folder, family, *, save=None, recipe=None):
         self.folder, self.model = folder, folder / "model"
         save_tiny_model(self.model, family, dtype=DTYPES[family])
+        (self.model / "LICENSE").write_text("as you like")
         if save is not None:
             save(self.model)
         write_texts(folder)
@@ -196,22 +197,17 @@ def test_an_export_loads_with_transformers_tied_and_as_sparse_as_its_record_says
     assert tokenizer("a</s>")["input_ids"] == tiny_tokenizer()("a</s>")["input_ids"]
 
 
-def test_config_generation_config_tokenizer_and_licence_are_copied_byte_for_byte(tmp_path):
-    one = Made(tmp_path / "m", "xglm", save=lambda model: (model / "LICENSE").write_text("as you like"))
-    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
+@pytest.mark.parametrize("name", FAMILY_NAMES)
+def test_all_files_but_weights_are_copied_byte_for_byte_and_of_the_dense_variant_these_too(made, name, tmp_path):
+    one = made[name]
     names = {path.name for path in one.model.iterdir()}
     assert {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "LICENSE"} <= names
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names | {"README.md", HASHES_FILE}
-    for name in names - {"model.safetensors"}:
-        assert (tmp_path / "out" / name).read_bytes() == (one.model / name).read_bytes()
-
-
-@pytest.mark.parametrize("name", FAMILY_NAMES)
-def test_the_dense_variant_is_exported_as_copies_of_the_base_files(made, name, tmp_path):
-    one = made[name]
-    export_variant(one.store, one.dense, one.model, tmp_path / "out")
-    for path in one.model.iterdir():
-        assert (tmp_path / "out" / path.name).read_bytes() == path.read_bytes()
+    for variant_id, same in ((one.dense, names), (one.pruned[0], names - {"model.safetensors"})):
+        out = tmp_path / variant_id
+        export_variant(one.store, variant_id, one.model, out)
+        assert {path.name for path in out.iterdir()} == names | {"README.md", HASHES_FILE}
+        for copied in same:
+            assert (out / copied).read_bytes() == (one.model / copied).read_bytes()
 
 
 def test_an_export_lists_the_hash_of_every_tensor(made, tmp_path):
@@ -239,7 +235,7 @@ def damaged_copies(model, target):
 def test_an_export_whose_files_differ_from_what_was_computed_is_refused(made, tmp_path, monkeypatch, name, fault):
     one = made["gpt2"]
     monkeypatch.setattr(f"mlprune.steps.export.export.{name}", fault)
-    with pytest.raises(PermanentError, match="exported weights differ"):
+    with pytest.raises(PermanentError):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -251,18 +247,6 @@ def in_several_files(model):
     loaded.save_pretrained(model, max_shard_size="8KB")
 
 
-def test_a_checkpoint_of_several_files_keeps_its_files(tmp_path):
-    one = Made(tmp_path / "m", "bloom", save=in_several_files)
-    files = sorted(path.name for path in one.model.glob("model*"))
-    assert len(files) > 3
-    export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").glob("model*")) == files
-    expected = removed_by(one.store, one.pruned[0])
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    for (block, layer), removed in expected.items():
-        assert torch.equal(model.get_submodule("transformer.h")[block].get_submodule(layer).weight == 0, removed)
-
-
 def without_prefix(model):
     """Name the tensors as GPT-2's checkpoints on the hub do."""
     tensors = load_file(model / "model.safetensors")
@@ -270,14 +254,19 @@ def without_prefix(model):
     save_file(bare, model / "model.safetensors", metadata={"format": "pt"})
 
 
-def test_a_checkpoint_without_the_base_prefix_keeps_its_names(tmp_path):
-    one = Made(tmp_path / "m", "gpt2", save=without_prefix)
+@pytest.mark.parametrize(("name", "save"), [("bloom", in_several_files), ("gpt2", without_prefix)])
+def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_and_names(tmp_path, name, save):
+    one, family = Made(tmp_path / "m", name, save=save), FAMILIES[name]
+    files = sorted(path.name for path in one.model.glob("model*"))
+    assert (len(files) > 3) == (save is in_several_files)
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
-    assert header(tmp_path / "out" / "model.safetensors") == header(one.model / "model.safetensors")
+    assert sorted(path.name for path in (tmp_path / "out").glob("model*")) == files
+    for file in one.model.glob("*.safetensors"):
+        assert header(tmp_path / "out" / file.name) == header(file)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     for (block, layer), removed in removed_by(one.store, one.pruned[0]).items():
-        weight = model.get_submodule("transformer.h")[block].get_submodule(layer).weight
-        assert torch.equal(weight.T == 0, removed)
+        weight = model.get_submodule(family.blocks)[block].get_submodule(layer).weight
+        assert torch.equal((weight.T if family.transposed else weight) == 0, removed)
 
 
 def test_a_model_of_links_as_in_the_hubs_cache_is_exported_as_files(made, tmp_path):
@@ -301,24 +290,17 @@ def test_an_empty_folder_is_filled_and_missing_parents_are_made(made, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "new"]
 
 
-def test_a_folder_with_something_in_it_is_left_alone(made, tmp_path):
+def test_a_folder_with_something_in_it_and_a_place_that_cannot_be_written_are_left_alone(made, tmp_path):
     one = made["gpt2"]
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")
     (tmp_path / "file").write_text("a file")
-    for out in (tmp_path / "out", tmp_path / "file"):
-        with pytest.raises(StoreError, match="an empty folder") as caught:
+    for out in (tmp_path / "out", tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(StoreError) as caught:
             export_variant(one.store, one.pruned[0], one.model, out)
         assert "\n" not in str(caught.value)
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["file", "out", "mine.txt"]
     assert (tmp_path / "file").read_text() == "a file"
-
-
-def test_a_place_that_cannot_be_written_is_one_line(made, tmp_path):
-    one = made["gpt2"]
-    (tmp_path / "file").write_text("a file")
-    with pytest.raises(StoreError, match="cannot be written"):
-        export_variant(one.store, one.pruned[0], one.model, tmp_path / "file" / "out")
 
 
 def test_an_unknown_variant_is_reported_with_the_nearest_and_the_known_ones(made, tmp_path):
@@ -336,16 +318,17 @@ def test_an_unknown_variant_is_reported_with_the_nearest_and_the_known_ones(made
 def test_another_model_than_the_variants_is_refused(made, tmp_path):
     one = made["gpt2"]
     other = save_tiny_model(tmp_path / "other", "gpt2", seed=1, dtype=DTYPES["gpt2"])
-    with pytest.raises(BadInputError, match="another model"):
+    with pytest.raises(BadInputError):
         export_variant(one.store, one.pruned[0], other, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_damaged_mask_file_leaves_nothing_behind(made, tmp_path):
-    one = made["gpt2"]
+@pytest.mark.parametrize("kind", ["masks", "weights"])
+def test_a_damaged_file_of_a_variant_leaves_nothing_behind(updated, tmp_path, kind):
+    one = updated["gpt2"]
     store = one.copy(tmp_path / "store")
-    mask = require_masks(store, one.pruned[0]).masks[0]
-    (tmp_path / "store" / mask.path).write_bytes(b"damaged")
+    damaged = getattr(require_masks(store, one.pruned[0]), kind)[0]
+    (tmp_path / "store" / damaged.path).write_bytes(b"damaged")
     with pytest.raises(DamagedArtefactError):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
@@ -360,29 +343,28 @@ def changed(store, variant_id, change):
     return store
 
 
+def of_variant(**columns):
+    return lambda rows: rows["variants"][0].update(columns)
+
+
 @pytest.mark.parametrize(
-    "change",
+    ("change", "error"),
     [
-        lambda rows: rows["variant_layers"][3].update(n_removed=rows["variant_layers"][3]["n_removed"] + 1),
-        lambda rows: rows["variant_layers"].pop(),
-        lambda rows: rows["variant_layers"].append({**rows["variant_layers"][0], "block": 9}),
+        (lambda rows: rows["variant_layers"][3].update(n_removed=1), PermanentError),
+        (lambda rows: rows["variant_layers"].pop(), PermanentError),
+        (lambda rows: rows["variant_layers"].append({**rows["variant_layers"][0], "block": 9}), PermanentError),
+        (of_variant(weights_changed=True), PermanentError),
+        (of_variant(intervention="lrp2"), BadInputError),
     ],
 )
-def test_an_export_that_is_not_what_the_record_says_is_refused(made, tmp_path, change):
+def test_an_export_that_is_not_what_the_record_says_is_refused(made, tmp_path, change, error):
+    """Also new weights that are not stored, and what a variant does at run time."""
     one = made["gpt2"]
     store = changed(one.copy(tmp_path / "store"), one.pruned[0], change)
-    with pytest.raises(PermanentError, match="record") as caught:
+    with pytest.raises(error) as caught:
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
-    assert caught.type is PermanentError
+    assert caught.type is error
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
-
-
-def test_a_variant_that_does_something_at_run_time_is_refused(made, tmp_path):
-    one = made["gpt2"]
-    more = {"intervention": "lrp2"}
-    store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
-    with pytest.raises(BadInputError, match="cannot be exported"):
-        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
 
 
 def new_weights(store, variant_id):
@@ -446,15 +428,6 @@ def test_the_card_of_changed_weights_says_so_and_that_they_may_be_rounded(update
     assert "SparseGPT" in card
 
 
-def test_changed_weights_that_are_not_stored_are_refused(made, tmp_path):
-    one = made["gpt2"]
-    more = {"weights_changed": True}
-    store = changed(one.copy(tmp_path / "store"), one.pruned[0], lambda rows: rows["variants"][0].update(more))
-    with pytest.raises(PermanentError, match="pruned layers have no new weights"):
-        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["store"]
-
-
 def with_new_weights(store, variant_id, change):
     """Change the first file of a variant's new weights and let the record agree with it."""
     record = require_masks(store, variant_id).record
@@ -467,29 +440,19 @@ def with_new_weights(store, variant_id, change):
     return store
 
 
-def test_new_weights_that_are_not_0_where_the_mask_removes_are_refused(updated, tmp_path):
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda tensors: tensors["fc1"].add_((tensors["fc1"] == 0) * 0.5), PermanentError),
+        (lambda tensors: tensors["fc1"].mul_(1e9), ModelError),
+    ],
+)
+def test_new_weights_where_the_mask_removes_or_too_large_for_the_checkpoint_are_refused(
+    updated, tmp_path, change, error
+):
     one = updated["xglm"]
-    store = with_new_weights(
-        one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].add_((tensors["fc1"] == 0) * 0.5)
-    )
-    with pytest.raises(PermanentError, match="differ from the variant's record"):
-        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["store"]
-
-
-def test_new_weights_too_large_for_the_checkpoint_are_refused(updated, tmp_path):
-    one = updated["xglm"]
-    store = with_new_weights(one.copy(tmp_path / "store"), one.pruned[0], lambda tensors: tensors["fc1"].mul_(1e9))
-    with pytest.raises(ModelError, match="not finite"):
-        export_variant(store, one.pruned[0], one.model, tmp_path / "out")
-
-
-def test_a_damaged_file_of_new_weights_leaves_nothing_behind(updated, tmp_path):
-    one = updated["gpt2"]
-    store = one.copy(tmp_path / "store")
-    weights = require_masks(store, one.pruned[0]).weights[0]
-    (tmp_path / "store" / weights.path).write_bytes(b"damaged")
-    with pytest.raises(DamagedArtefactError):
+    store = with_new_weights(one.copy(tmp_path / "store"), one.pruned[0], change)
+    with pytest.raises(error):
         export_variant(store, one.pruned[0], one.model, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
@@ -501,6 +464,6 @@ def test_an_export_whose_new_weights_were_not_written_as_stored_is_refused(updat
         overwrite_tensor(file, name, values * 1.01)
 
     monkeypatch.setattr("mlprune.steps.export.export.overwrite_tensor", inexact)
-    with pytest.raises(PermanentError, match="differ from the variant's new weights"):
+    with pytest.raises(PermanentError):
         export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

@@ -119,12 +119,8 @@ def test_the_demonstration_sets_stand_there_with_their_roles(made):
 def test_all_metrics_of_the_variant_and_of_no_other_are_listed(made):
     variant_id, _, body = card_of(made, "magnitude")
     section = body.split("## Evaluations")[1].split("##")[0]
-    metrics = [
-        row
-        for record in made[1].records("evaluations")
-        for row in record.rows["metrics"]
-        if row["variant_id"] == variant_id
-    ]
+    rows = [row for record in made[1].records("evaluations") for row in record.rows["metrics"]]
+    metrics = [row for row in rows if row["variant_id"] == variant_id]
     assert {"facts", "perplexity", "translation"} == {row["task"] for row in metrics}
     lines = section.strip().splitlines()[2:]
     assert len(lines) == len(metrics)
@@ -207,10 +203,8 @@ def test_several_sets_stand_there_with_their_weights_and_sentences(methods):
     section = text.split("## Demonstrations of the score")[1].split("##")[0]
     lines = [line.strip("| ").split(" | ") for line in section.strip().splitlines()]
     columns = [dict(zip(lines[0], line, strict=False)) for line in lines[2:]]
-    assert [(one["source language"], one["weight"], one["n sentences"]) for one in columns] == [
-        ("fr", "0.25", "8"),
-        ("sw", "0.75", "8"),
-    ]
+    found = [(one["source language"], one["weight"], one["n sentences"]) for one in columns]
+    assert found == [("fr", "0.25", "8"), ("sw", "0.75", "8")]
 
 
 def test_the_statistics_a_variant_was_made_from_are_listed(methods):
@@ -218,12 +212,8 @@ def test_the_statistics_a_variant_was_made_from_are_listed(methods):
     section = text.split("## Activation statistics")[1].split("##")[0]
     links = methods.store.require("variants", row["variant_id"]).rows["variant_demonstrations"]
     read = {link["demonstration_set_id"] for link in links}
-    wanted = [
-        record.rows["statistics"][0]
-        for record in methods.store.records("statistics")
-        if record.rows["statistics"][0]["demonstration_set_id"] in read
-        and record.rows["statistics"][0]["token_scope"] == "all"
-    ]
+    rows = [record.rows["statistics"][0] for record in methods.store.records("statistics")]
+    wanted = [one for one in rows if one["demonstration_set_id"] in read and one["token_scope"] == "all"]
     for one in wanted:
         assert f"| {one['statistics_id']} | {one['demonstration_set_id']} | dense | all |" in section
     assert len(section.strip().splitlines()) == 2 + len(wanted) == 4
@@ -279,11 +269,8 @@ def test_a_record_that_is_older_than_a_choice_makes_a_card_without_it(made, tmp_
 def test_evaluations_of_the_paper_profile_are_not_on_the_card(profile_run: FinishedRun) -> None:
     (variant,) = profile_run.named("m")
     card = model_card(profile_run.store, profile_run.store.require("variants", variant.id))
-    corrected = [
-        row
-        for record in profile_run.store.records("evaluations")
-        for row in record.rows["metrics"]
-        if row["variant_id"] == variant.id and "profile" not in record.rows["evaluations"][0]
-    ]
+    records = [one for one in profile_run.store.records("evaluations") if "profile" not in one.rows["evaluations"][0]]
+    rows = [row for record in records for row in record.rows["metrics"]]
+    corrected = [row for row in rows if row["variant_id"] == variant.id]
     lines = [line for line in card.splitlines() if line.startswith(("| facts |", "| translation |"))]
     assert len(lines) == len(corrected) > 0

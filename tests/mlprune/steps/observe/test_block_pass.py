@@ -1,21 +1,21 @@
-"""Costs of a dense pass block by block."""
+"""Dense passes block by block: costs, statistics, and scores that read gradients, compared with float64 loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
 
-from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain
+from mlprune.errors import BadInputError, WorkerLostError
 from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
 from mlprune.plan import build_plan, pending_jobs
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.recipe import parse_recipe
 from mlprune.steps.job import SetSize, block_flops
@@ -24,8 +24,11 @@ from mlprune.steps.observe.block_files import read_block_gradients, read_block_p
 from mlprune.steps.observe.block_pass import ObserveBlocksJob, block_pass_cost, read_set_statistics
 from mlprune.steps.observe.dense_pass import statistics_cost
 from mlprune.steps.observe.statistics import ObserveJob
+from mlprune.steps.rescore.verify import verify_variant
 from mlprune.store.store import Store
-from tests.chains import TransportChain
+from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_threads
+from tests.method_reference import INPUT_OF, LAYERS
+from tests.mlprune.models.gradients.gradient_reference import Gradients, root_mean_squares
 from tests.pretended_gpus import pretended_gpus
 from tests.tiny_recipes import (
     FinishedRun,
@@ -198,19 +201,14 @@ def test_the_statistics_are_those_of_the_usual_pass_byte_for_byte(
         assert run.store.read_bytes(artefact) == store.read_bytes(artefact)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
-@pytest.mark.parametrize("n_shards", [1, 3])
+@pytest.mark.parametrize(("n_shards", "n_threads"), [(1, 2), (3, 1)])
 def test_threads_shards_and_masks_left_on_the_chain_change_no_byte(
     block_run: FinishedRun, tmp_path: Path, n_shards: int, n_threads: int
 ) -> None:
     store = with_set_only(block_run, tmp_path / "store")
-    chain = TransportChain(local_chain(Path(block_run.plan.model.path), n_shards=n_shards))
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
-    set_worker_threads(n_threads)
-    try:
+    chain = TransportChain(chain_with_masks(Path(block_run.plan.model.path), n_shards=n_shards))
+    with worker_threads(n_threads):
         block_job(block_run).run(store, lambda: chain)
-    finally:
-        set_worker_threads(1)
     assert_same(store, block_run)
     assert set(chain.tensors) <= {"sweep_release"}
     with pytest.raises(KeyError):
@@ -242,36 +240,18 @@ def test_a_pretended_accelerator_observes_the_bits_of_the_cpu(block_run: Finishe
             assert found.artefacts[block].sha256 == expected.artefacts[block].sha256
 
 
-class StoppedChain:
-    """A chain that raises before, or after, the files of a block are written, and notes what it observes and runs."""
-
-    def __init__(self, inner: Chain, *, stop_at: int | None = None, files_are_written: bool = False) -> None:
-        self._inner, self._stop_at, self._files_are_written = inner, stop_at, files_are_written
-        self.n_blocks, self.spans, self.everywhere = inner.n_blocks, inner.spans, inner.everywhere
-        self.calls: list[tuple[Callable[..., Any], int]] = []
-
-    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if method is Shard.sweep_write and block == self._stop_at:
-            if self._files_are_written:
-                self._inner.on_block(block, method, *args, **kwargs)
-            raise WorkerLostError("killed", block=block)
-        self.calls.append((method, block))
-        return self._inner.on_block(block, method, *args, **kwargs)
-
-    def blocks_of(self, method: Callable[..., Any]) -> list[int]:
-        return [block for called, block in self.calls if called == method]
-
-
 @pytest.mark.parametrize(("stop_at", "files_are_written"), [(0, True), (1, False), (2, True)])
 def test_a_killed_pass_resumes_at_the_block_where_it_stopped(
     block_run: FinishedRun, tmp_path: Path, stop_at: int, files_are_written: bool
 ) -> None:
     store, job = with_set_only(block_run, tmp_path / "store"), block_job(block_run)
-    killed: Any = StoppedChain(chain_of(block_run.plan), stop_at=stop_at, files_are_written=files_are_written)
+    killed = WatchedChain(
+        chain_of(block_run.plan), stop_at=stop_at, method=Shard.sweep_write, files_are_written=files_are_written
+    )
     with pytest.raises(WorkerLostError):
         job.run(store, lambda: killed)
     assert len(store.record_names("observed_blocks")) == stop_at
-    resumed: Any = StoppedChain(chain_of(block_run.plan))
+    resumed = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: resumed)
     assert resumed.blocks_of(Shard.sweep_observe) == list(range(stop_at, 3))
     assert resumed.blocks_of(Shard.sweep_advance) == list(range(stop_at))
@@ -285,7 +265,7 @@ def test_a_block_whose_file_was_damaged_is_observed_again(block_run: FinishedRun
     path.write_bytes(path.read_bytes()[:-8])
     pending = pending_jobs(block_run.plan.jobs, store, repair=True)
     assert job in pending
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [1]
     assert_same(store, block_run)
@@ -295,7 +275,7 @@ def test_a_block_that_was_set_aside_is_observed_again_after_the_pass(block_run: 
     store, job = Store(copied_store(block_run.store).uri, quarantine=True), block_job(block_run)
     store.quarantine(store.require(*job.intermediates[1]))
     assert pending_jobs(block_run.plan.jobs, store, repair=True) == [job]
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     job.run(store, lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [1]
     assert pending_jobs(block_run.plan.jobs, store, repair=True) == []
@@ -303,7 +283,7 @@ def test_a_block_that_was_set_aside_is_observed_again_after_the_pass(block_run: 
 
 
 def test_each_block_runs_forward_once(block_run: FinishedRun, tmp_path: Path) -> None:
-    chain: Any = StoppedChain(chain_of(block_run.plan))
+    chain = WatchedChain(chain_of(block_run.plan))
     block_job(block_run).run(with_set_only(block_run, tmp_path / "store"), lambda: chain)
     assert chain.blocks_of(Shard.sweep_observe) == [0, 1, 2]
     assert chain.blocks_of(Shard.sweep_advance) == []
@@ -328,7 +308,92 @@ def test_regional_gradients_are_observed_in_the_same_pass(block_run: FinishedRun
     assert store.require(*job.makes[2]).artefacts == block_run.store.require(*job.makes[2]).artefacts
     for block in range(3):
         found = read_block_gradients(store, store.require(*gradients.key).artefacts, block)
-        assert {layer: tuple(one.shape) for layer, one in found.items()} == {
-            layer: (64, 16) if layer == "fc1" else (16, 64) if layer == "fc2" else (16, 16) for layer in XGLM.layers
-        }
+        shapes = {**dict.fromkeys(XGLM.layers, (16, 16)), "fc1": (64, 16), "fc2": (16, 64)}
+        assert {layer: tuple(one.shape) for layer, one in found.items()} == shapes
         assert all(bool((one > 0).any()) for one in found.values())
+
+
+Key = tuple[int, str]
+ALPHA = 100.0
+
+
+def gradient_recipe() -> dict[str, Any]:
+    """One set, and the score that reads gradients."""
+    recipe = small_recipe()
+    shared = {"demonstrations": "mt", "sparsity": 0.5}
+    recipe["variants"] = [
+        {"name": "regional", "score": "wanda_plus_plus", **shared, "propagation": ["dense", "sequential"]},
+    ]
+    recipe["evaluations"] = []
+    return recipe
+
+
+@pytest.fixture(scope="module")
+def run(tiny_inputs: Path) -> FinishedRun:
+    return finished_run(tiny_inputs, gradient_recipe(), name="gradients")
+
+
+def texts(run: FinishedRun) -> Sequence[Sequence[int]]:
+    (variant,) = run.named("regional", "dense")
+    record = run.store.require("demonstration_sets", variant.sets[0].id)
+    rows: Sequence[Sequence[int]] = run.store.read_table(record.artefacts[0])["token_ids"]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def in_float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)  # XGLM's code creates a constant in the default dtype
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def root_means(run: FinishedRun, loss_of: Callable[[Any, Tensor, dict[int, Tensor]], Tensor]) -> Gradients:
+    """Root of the mean over texts of the squared gradients of a loss of (model, tokens, block -> its output)."""
+    model = AutoModelForCausalLM.from_pretrained(run.folder / "model", dtype=torch.float64).eval()
+    after: dict[int, Tensor] = {}
+    for block, module in enumerate(model.model.layers):
+        module.register_forward_hook(lambda _, args, output, block=block: after.update({block: output}))
+    tokens = (torch.tensor([list(text)], dtype=torch.int64) for text in texts(run))
+    return root_mean_squares(model, FAMILIES["xglm"], (loss_of(model, one, after) for one in tokens))
+
+
+def kept(scores: Tensor) -> Tensor:
+    """The higher half of every row."""
+    mask = torch.ones(scores.shape, dtype=torch.bool)
+    return mask.scatter_(1, scores.argsort(dim=1, stable=True)[:, : scores.shape[1] // 2], value=False)
+
+
+def test_masks_of_wanda_plus_plus_are_those_of_the_formula_in_float64(run: FinishedRun, in_float64: None) -> None:
+    model = AutoModelForCausalLM.from_pretrained(run.folder / "model", dtype=torch.float64).eval()
+    squares: dict[Key, Tensor] = {}
+    for block, module in enumerate(model.model.layers):
+        for name in dict.fromkeys(INPUT_OF.values()):
+
+            def add(_: Any, args: tuple[Tensor, ...], key: Key = (block, name)) -> None:
+                squares[key] = squares.get(key, 0) + (args[0][0].detach() ** 2).sum(dim=0) / len(texts(run))
+
+            module.get_submodule(name).register_forward_pre_hook(add)
+    for text in texts(run):
+        model(torch.tensor([list(text)], dtype=torch.int64))
+    (variant,) = run.named("regional", "dense")
+    (sequential,) = run.named("regional", "sequential")
+    masks, swept = run.keep_masks(variant.id), run.keep_masks(sequential.id)
+    for block, module in enumerate(model.model.layers):
+        # only the own block's weights: a loss of one block has gradients in the blocks before it, too
+        gradients = root_means(run, lambda _model, tokens, after, block=block: (_model(tokens), after[block].norm())[1])
+        for layer in LAYERS:
+            norms = squares[block, INPUT_OF[layer]].sqrt()
+            weight = module.get_submodule(layer).weight.detach()
+            expected = kept(weight.abs() * (ALPHA * gradients[block, layer] + norms))
+            assert torch.equal(masks[block, layer], expected)
+            if block == 0:
+                assert torch.equal(swept[block, layer], expected)
+    assert any(not torch.equal(masks[key], mask) for key, mask in swept.items())
+
+
+def test_dense_masks_are_rebuilt_from_stored_gradients_and_those_of_a_sweep_are_not(run: FinishedRun) -> None:
+    (variant,) = run.named("regional", "dense")
+    assert verify_variant(run.store, run.store.require("variants", variant.id), run.folder / "model").is_equal
+    (sequential,) = run.named("regional", "sequential")
+    with pytest.raises(BadInputError):
+        verify_variant(run.store, run.store.require("variants", sequential.id), run.folder / "model")

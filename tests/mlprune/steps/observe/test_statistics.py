@@ -15,7 +15,6 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.plan import pending_jobs
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.steps.job import Job, make_identity
 from mlprune.steps.observe import passes
 from mlprune.steps.observe.statistics import SUMS_LAYOUT, CollectPartsJob, ObserveJob, ObservePartJob
@@ -23,6 +22,7 @@ from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.store.parquet import encode_numeric
 from mlprune.store.store import Store
 from mlprune.vocabulary import TokenScope
+from tests.chains import chain_with_masks, worker_threads
 from tests.local_replica import LocalReplica, shared
 from tests.method_reference import counted, demonstrations, squares
 from tests.tiny_recipes import (
@@ -40,8 +40,12 @@ from tests.tiny_recipes import (
 XGLM = FAMILIES["xglm"]
 
 
+def of_kind(run: FinishedRun, kind: type[Job]) -> list[Any]:
+    return [job for job in run.plan.jobs if isinstance(job, kind)]
+
+
 def observe_jobs(run: FinishedRun) -> list[ObserveJob]:
-    return [job for job in run.plan.jobs if isinstance(job, ObserveJob)]
+    return of_kind(run, ObserveJob)
 
 
 def set_table(run: FinishedRun, job: ObserveJob) -> dict[str, list[Any]]:
@@ -58,18 +62,13 @@ def test_statistics_are_the_sums_of_squares_of_each_demonstration_alone(tiny_run
     job = observe_jobs(tiny_run)[position]
     record = tiny_run.store.require(*job.identity.key)
     model = reference_model(tiny_run.folder / "model")
-    expected = [
-        {
-            key: one.double().square().sum(dim=0)
-            for key, one in layer_inputs(model, ids, layers=XGLM.input_names).items()
-        }
-        for ids in set_table(tiny_run, job)["token_ids"]
-    ]
+    texts = set_table(tiny_run, job)["token_ids"]
+    inputs = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in texts]
     for block in range(3):
         found = read_block_statistics(tiny_run.store, record.artefacts, block)
         assert tuple(found) == XGLM.input_names
         for name, rows in found.items():
-            reference = torch.stack([one[block, name] for one in expected])
+            reference = torch.stack([one[block, name].double().square().sum(dim=0) for one in inputs])
             torch.testing.assert_close(rows.double(), reference, rtol=1e-5, atol=1e-6)
 
 
@@ -116,12 +115,9 @@ def test_paper_counts_its_padding(method_run: FinishedRun) -> None:
 
 def test_threads_change_no_byte(method_run: FinishedRun, copied_store: Any) -> None:
     store = copied_store(method_run.store)
-    set_worker_threads(2)
-    try:
+    with worker_threads(2):
         for job in observe_jobs(method_run):
             job.run(store, functools.cache(lambda: chain_of(method_run.plan)))
-    finally:
-        set_worker_threads(1)
     assert contents(store) == contents(method_run.store)
 
 
@@ -160,10 +156,9 @@ def test_the_largest_features_are_in_the_catalog_with_their_rank(tiny_run: Finis
 def test_the_row_counts_demonstrations_and_tokens(tiny_run: FinishedRun) -> None:
     job = observe_jobs(tiny_run)[0]
     (row,) = (one for one in tiny_run.rows("statistics") if one["statistics_id"] == job.identity.id)
-    assert row["n_demonstrations"] == 4
-    assert row["n_tokens"] == sum(len(ids) for ids in set_table(tiny_run, job)["token_ids"])
+    n_tokens = sum(len(ids) for ids in set_table(tiny_run, job)["token_ids"])
+    assert (row["n_demonstrations"], row["n_tokens"], row["token_scope"]) == (4, n_tokens, "all")
     assert (row["propagation"], row["demonstration_set_id"]) == ("dense", job.demonstration_set_id)
-    assert row["token_scope"] == "all"
 
 
 def test_features_of_a_mixed_set_are_called_mixed(tiny_run: FinishedRun) -> None:
@@ -174,8 +169,7 @@ def test_features_of_a_mixed_set_are_called_mixed(tiny_run: FinishedRun) -> None
 def test_earlier_masks_on_the_chain_and_shards_change_no_byte(small_run: FinishedRun, copied_store: Any) -> None:
     (job,) = observe_jobs(small_run)
     store = copied_store(small_run.store)
-    chain = local_chain(Path(small_run.plan.model.path), n_shards=3)
-    chain.everywhere(Shard.set_keep_masks, {(1, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain = chain_with_masks(Path(small_run.plan.model.path), n_shards=3)
     job.run(store, lambda: chain)
     assert store.require(*job.identity.key) == small_run.store.require(*job.identity.key)
 
@@ -204,10 +198,6 @@ def parts_run(tiny_inputs: Path) -> Iterator[FinishedRun]:
         yield finished_run(tiny_inputs, recipe, name="parts")
 
 
-def of_kind(run: FinishedRun, kind: type[Job]) -> list[Any]:
-    return [job for job in run.plan.jobs if isinstance(job, kind)]
-
-
 def test_a_large_set_is_observed_in_parts_and_collected_in_demonstration_order(parts_run: FinishedRun) -> None:
     parts, (collect,) = of_kind(parts_run, ObservePartJob), of_kind(parts_run, CollectPartsJob)
     assert [list(job.demonstrations) for job in parts] == [[0], [1, 2], [3, 4]]
@@ -234,9 +224,8 @@ def test_features_of_a_set_in_parts_are_means_over_the_whole_set(parts_run: Fini
     store = store_with_sets(parts_run, collect.demonstration_set_id, folder=tmp_path)
     whole.run(store, lambda: chain_of(parts_run.plan))
     found, expected = features(parts_run.store, collect), features(store, whole)
-    assert {name: found[name] for name in ("kind", "depth", "feature")} == {
-        name: expected[name] for name in ("kind", "depth", "feature")
-    }
+    for name in ("kind", "depth", "feature"):
+        assert found[name] == expected[name]
     assert found["magnitude"] == pytest.approx(expected["magnitude"], rel=1e-6)
 
 
@@ -306,7 +295,7 @@ def test_a_set_without_counted_tokens_in_any_part_is_an_error(parts_run: Finishe
     empty = store.write_bytes("features/none.part-00000.parquet", data, n_rows=n_rows)
     for one in collect.parts:
         store.write_record(dataclasses.replace(store.require("statistics_parts", one), artefacts=(empty,)))
-    with pytest.raises(CorpusError, match="no demonstration has tokens of this scope"):
+    with pytest.raises(CorpusError):
         collect.run(store, lambda: chain_of(parts_run.plan))
 
 
@@ -315,5 +304,5 @@ def test_a_damaged_file_of_sums_is_noticed(parts_run: FinishedRun, copied_store:
     (collect,) = of_kind(parts_run, CollectPartsJob)
     sums = store.require("statistics_parts", collect.parts[0]).artefacts[-1]
     (store.local_root / sums.path).write_bytes(b"no sums")
-    with pytest.raises(DamagedArtefactError, match="damaged"):
+    with pytest.raises(DamagedArtefactError):
         collect.run(store, lambda: chain_of(parts_run.plan))

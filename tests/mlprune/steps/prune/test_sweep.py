@@ -1,66 +1,35 @@
 """The sequential sweep: compared with a sweep by hand, killed and resumed, with shards and threads."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
-from mlprune.models.chain import Chain, ReplicaOffer
 from mlprune.models.families.records import FAMILIES
-from mlprune.models.inference.visitor import Item, Operation, Result
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
-from tests.chains import TransportChain
+from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_threads
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.pretended_gpus import pretended_gpus
-from tests.tiny_recipes import FinishedRun, chain_of, contents, layer_inputs, method_recipe, reference_model
+from tests.tiny_recipes import (
+    FinishedRun,
+    chain_of,
+    contents,
+    layer_inputs,
+    method_recipe,
+    store_with_sets,
+)
 
 XGLM = FAMILIES["xglm"]
-
-
-class WatchedChain:
-    """A chain that notes its calls, and raises when a block is about to be pruned."""
-
-    def __init__(self, inner: Chain, *, stop_at: int | None = None, files_are_written: bool = False) -> None:
-        self._inner = inner
-        self._stop_at = stop_at
-        self._files_are_written = files_are_written
-        self.n_blocks = inner.n_blocks
-        self.spans = inner.spans
-        self.calls: list[tuple[Callable[..., Any], int]] = []
-
-    def on_block(self, block: int, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if method is Shard.sweep_prune and block == self._stop_at:
-            if self._files_are_written:
-                self._inner.on_block(block, method, *args, **kwargs)
-            raise WorkerLostError("killed", block=block)
-        self.calls.append((method, block))
-        return self._inner.on_block(block, method, *args, **kwargs)
-
-    def stream(self, operation: Operation[Item, Result], items: Iterable[Item]) -> Iterator[Result]:
-        return self._inner.stream(operation, items)
-
-    def everywhere(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
-        return self._inner.everywhere(method, *args, **kwargs)
-
-    @property
-    def others(self) -> ReplicaOffer | None:
-        return self._inner.others
-
-    def blocks_of(self, method: Callable[..., Any]) -> set[int]:
-        return {block for called, block in self.calls if called == method}
 
 
 def sweeps(run: FinishedRun) -> list[SweepJob]:
@@ -74,10 +43,7 @@ def sweep_of(run: FinishedRun, name: str) -> SweepJob:
 
 def with_sets_only(run: FinishedRun, folder: Path) -> Store:
     """A store that contains only the demonstration sets and the values of blocks."""
-    store = Store(folder)
-    for job in run.plan.jobs:
-        if job.step == "demonstrate":
-            job.run(store, None)  # type: ignore[arg-type]
+    store = store_with_sets(run, *(key for _, key in run.store.record_names("demonstration_sets")), folder=folder)
     for kind in ("outliers", "block_values"):
         for record in run.store.records(kind):
             store.write_record(record)
@@ -92,37 +58,6 @@ def assert_same_files(store: Store, undisturbed: Store, job: SweepJob) -> None:
     result = store.require(*job.variant.identity.key)
     assert len(require_masks(store, result.id).masks) == 3
     assert store.is_intact(result)
-
-
-@pytest.mark.parametrize("position", range(7))
-def test_masks_are_those_of_a_sweep_by_hand(tiny_run: FinishedRun, position: int) -> None:
-    job = sweeps(tiny_run)[position]
-    tables = [
-        tiny_run.store.read_table(tiny_run.store.require("demonstration_sets", one).artefacts[0])
-        for one in (*job.variant.set_ids, job.variant.contrast_set_id)
-        if one
-    ]
-    model = reference_model(tiny_run.folder / "model")
-    masks = tiny_run.keep_masks(job.variant.id)
-    for block in range(3):
-        means = []
-        for table in tables:
-            read = [layer_inputs(model, ids, layers=XGLM.input_names) for ids in table["token_ids"]]
-            squares = [{key: one.double().square().sum(dim=0) for key, one in each.items()} for each in read]
-            means.append(
-                {name: torch.stack([s[block, name] for s in squares]).mean(dim=0) for name in XGLM.input_names}
-            )
-        for layer in XGLM.layers:
-            weight = model.model.layers[block].get_submodule(layer).weight
-            s = means[0][XGLM.input_of(layer)]
-            if len(means) == 2:
-                s = s * (s / means[1][XGLM.input_of(layer)])
-            scores = weight.detach().double().abs() * s.sqrt()
-            n_removed = int(job.variant.sparsity * scores.shape[1])
-            removed = torch.zeros_like(scores, dtype=torch.bool)
-            removed.scatter_(1, scores.argsort(dim=1, stable=True)[:, :n_removed], value=True)
-            assert torch.equal(masks[block, layer], ~removed)
-            weight.data[removed] = 0
 
 
 SEQUENTIAL = [str(one["name"]) for one in method_recipe()["variants"] if "sequential" in one.get("propagation", ())]
@@ -181,40 +116,35 @@ def test_sparsegpt_updates_every_block_after_the_updated_blocks_before_it(method
             weight.copy_(weights[key])
 
 
-@pytest.mark.parametrize("name", ["mean", "contrast", "owl", "paper", *SPARSEGPT])
-@pytest.mark.parametrize("stop_at", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "stop_at", "files_are_written"),
+    [
+        ("mean", 1, False),
+        ("contrast", 2, False),
+        ("owl", 1, False),
+        ("paper", 2, False),
+        *((name, stop_at, False) for name, stop_at in zip(SPARSEGPT, (1, 2, 2), strict=True)),
+        *((name, 1, True) for name in ("contrast", "sparsegpt")),
+    ],
+)
 def test_a_killed_sweep_resumes_at_the_block_where_it_stopped(
-    method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int
+    method_run: FinishedRun, tmp_path: Path, name: str, stop_at: int, files_are_written: bool
 ) -> None:
+    """Also if a shard wrote its files and no record names them."""
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
-    killed = WatchedChain(chain_of(method_run.plan), stop_at=stop_at)
+    killed = WatchedChain(chain_of(method_run.plan), stop_at=stop_at, files_are_written=files_are_written)
     with pytest.raises(WorkerLostError):
         job.run(store, lambda: killed)
+    assert any(f"block-00{stop_at}" in path for path in store.list("masks")) == files_are_written
     assert len(store.record_names("mask_blocks")) == stop_at
     assert store.read_record(*job.variant.identity.key) is None
     resumed = WatchedChain(chain_of(method_run.plan))
     job.run(store, lambda: resumed)
-    assert killed.blocks_of(Shard.sweep_observe) == set(range(stop_at + 1))
-    assert resumed.blocks_of(Shard.sweep_observe) == set(range(stop_at, 3))
-    assert resumed.blocks_of(Shard.sweep_advance) == {0, 1}
-    assert_same_files(store, method_run.store, job)
-
-
-@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
-def test_a_sweep_killed_after_a_shard_wrote_its_files_and_before_the_record_makes_the_block_again(
-    method_run: FinishedRun, tmp_path: Path, name: str
-) -> None:
-    job = sweep_of(method_run, name)
-    store = with_sets_only(method_run, tmp_path / "store")
-    killed = WatchedChain(chain_of(method_run.plan), stop_at=1, files_are_written=True)
-    with pytest.raises(WorkerLostError):
-        job.run(store, lambda: killed)
-    assert any("block-001" in path for path in store.list("masks"))
-    assert len(store.record_names("mask_blocks")) == 1
-    resumed = WatchedChain(chain_of(method_run.plan))
-    job.run(store, lambda: resumed)
-    assert resumed.blocks_of(Shard.sweep_prune) == {1, 2}
+    assert set(killed.blocks_of(Shard.sweep_observe)) == set(range(stop_at + 1))
+    for method in (Shard.sweep_observe, Shard.sweep_prune):
+        assert set(resumed.blocks_of(method)) == set(range(stop_at, 3))
+    assert set(resumed.blocks_of(Shard.sweep_advance)) == {0, 1}
     assert_same_files(store, method_run.store, job)
 
 
@@ -228,21 +158,18 @@ def test_a_killed_sweep_leaves_no_states_in_the_shards(small_run: FinishedRun, t
             chain.on_block(block, Shard.sweep_release, ("", 0))
 
 
-@pytest.mark.parametrize("n_shards", [2, 3])
-@pytest.mark.parametrize("name", ["mean", "contrast", "target", "sparsegpt"])
+@pytest.mark.parametrize(("name", "n_shards"), [("mean", 2), ("contrast", 3), ("target", 2), ("sparsegpt", 3)])
 def test_shards_and_masks_left_on_the_chain_change_no_byte(
     method_run: FinishedRun, tmp_path: Path, n_shards: int, name: str
 ) -> None:
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
-    chain = local_chain(Path(method_run.plan.model.path), n_shards=n_shards)
-    chain.everywhere(Shard.set_keep_masks, {(0, "fc1"): torch.zeros(64, 16, dtype=torch.bool)})
+    chain = chain_with_masks(Path(method_run.plan.model.path), n_shards=n_shards)
     job.run(store, lambda: chain)
     assert_same_files(store, method_run.store, job)
 
 
-@pytest.mark.parametrize("n_gpus", [0, 1])
-@pytest.mark.parametrize("name", ["contrast", "sparsegpt"])
+@pytest.mark.parametrize(("name", "n_gpus"), [("contrast", 0), ("sparsegpt", 1)])
 def test_of_a_shard_only_hidden_states_and_descriptions_of_files_are_sent(
     method_run: FinishedRun, tmp_path: Path, name: str, n_gpus: int
 ) -> None:
@@ -269,11 +196,8 @@ def _check_what_a_shard_sends(method_run: FinishedRun, store: Store, name: str) 
 def test_threads_change_no_byte(method_run: FinishedRun, tmp_path: Path, name: str) -> None:
     job = sweep_of(method_run, name)
     store = with_sets_only(method_run, tmp_path / "store")
-    set_worker_threads(2)
-    try:
+    with worker_threads(2):
         job.run(store, lambda: chain_of(method_run.plan))
-    finally:
-        set_worker_threads(1)
     assert_same_files(store, method_run.store, job)
 
 
@@ -303,7 +227,7 @@ def test_a_block_whose_files_were_damaged_without_changing_size_is_made_again(
     store.quarantine(variant)
     chain = WatchedChain(chain_of(method_run.plan))
     job.run(store, functools.cache(lambda: chain))
-    assert chain.blocks_of(Shard.sweep_observe) == {1}
+    assert set(chain.blocks_of(Shard.sweep_observe)) == {1}
     assert_same_files(store, method_run.store, job)
 
 
@@ -323,11 +247,6 @@ def test_the_statistics_of_a_sweep_are_stored_in_its_ordering(method_run: Finish
 def test_the_last_block_is_not_run_again_once_it_is_pruned(method_run: FinishedRun, tmp_path: Path) -> None:
     chain = WatchedChain(chain_of(method_run.plan))
     sweep_of(method_run, "mean").run(with_sets_only(method_run, tmp_path / "store"), lambda: chain)
-    passes = [call for call in chain.calls if call[0] in (Shard.sweep_observe, Shard.sweep_advance)]
-    assert passes == [
-        (Shard.sweep_observe, 0),
-        (Shard.sweep_advance, 0),
-        (Shard.sweep_observe, 1),
-        (Shard.sweep_advance, 1),
-        (Shard.sweep_observe, 2),
-    ]
+    methods = (Shard.sweep_observe, Shard.sweep_advance)
+    passes = [call for call in chain.calls if call[0] in methods]
+    assert passes == [(method, block) for block in range(3) for method in methods][:-1]

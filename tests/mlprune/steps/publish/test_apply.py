@@ -3,8 +3,8 @@
 import ast
 import json
 import os
+import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,22 +20,14 @@ from mlprune.errors import BadInputError, MlpruneError, ModelError, PermanentErr
 from mlprune.steps.publish import apply as applying
 from mlprune.steps.publish import apply_published as loader
 from mlprune.steps.publish.apply import apply_published
+from tests.imported_files import without_packages
 from tests.mlprune.steps.publish.publications import publish, weights_of
+from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun
 
-ALONE = """
-import runpy, sys
-
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"ray", "duckdb", "transformers", "mlprune", "catalog", "ray_jobs"}:
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Refuse())
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
-"""
 LAYER = "model.layers.1.fc1.weight"
-Tensors = dict[str, Tensor]
+BIAS, EMBEDDING = "model.layer_norm.bias", "model.embed_tokens.weight"
+Change = Callable[[dict[str, Tensor]], object]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +37,7 @@ def published(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) 
     return folder
 
 
-def changed_copy(folder: Path, target: Path, change: Callable[[Tensors], None], *, file: str) -> Path:
+def changed_copy(folder: Path, target: Path, change: Change, *, file: str) -> Path:
     """A copy of a folder in which the tensors of a file are changed."""
     shutil.copytree(folder, target)
     tensors = load_file(folder / file)
@@ -54,44 +46,25 @@ def changed_copy(folder: Path, target: Path, change: Callable[[Tensors], None], 
     return target
 
 
-def add_to(name: str) -> Callable[[Tensors], None]:
-    def change(tensors: Tensors) -> None:
-        tensors[name] = tensors[name] + 1
-
-    return change
-
-
-def rename(tensors: Tensors) -> None:
-    tensors["other"] = tensors.pop(LAYER)
-
-
-def widen(tensors: Tensors) -> None:
-    tensors[LAYER] = tensors[LAYER].double()
-
-
-def reshape(tensors: Tensors) -> None:
-    tensors[LAYER] = tensors[LAYER].flatten()
-
-
 @pytest.mark.parametrize(
     ("change", "name"),
     [
-        (add_to(LAYER), LAYER),
-        (add_to("model.layer_norm.bias"), "model.layer_norm.bias"),
-        (add_to("model.embed_tokens.weight"), "model.embed_tokens.weight"),
-        (widen, LAYER),
-        (reshape, LAYER),
+        (lambda tensors: tensors[LAYER].add_(1), LAYER),
+        (lambda tensors: tensors[BIAS].add_(1), BIAS),
+        (lambda tensors: tensors[EMBEDDING].add_(1), EMBEDDING),
+        (lambda tensors: tensors.update({LAYER: tensors[LAYER].double()}), LAYER),
+        (lambda tensors: tensors.update({LAYER: tensors[LAYER].flatten()}), LAYER),
         (lambda tensors: tensors.pop(LAYER), LAYER),
-        (rename, "other"),
+        (lambda tensors: tensors.update(other=tensors.pop(LAYER)), "other"),
     ],
 )
 def test_another_base_model_is_refused_by_the_name_of_the_tensor(
-    small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Tensors], None], name: str
+    small_run: FinishedRun, published: Path, tmp_path: Path, change: Change, name: str
 ) -> None:
     base = changed_copy(small_run.folder / "model", tmp_path / "base", change, file="model.safetensors")
-    with pytest.raises(BadInputError, match=f"another base model.* {name}"):
+    with pytest.raises(BadInputError, match=name):
         apply_published(str(base), published, tmp_path / "out")
-    with pytest.raises(ValueError, match=f"another base model.* {name}"):
+    with pytest.raises(ValueError, match=name):
         loader.write(base, tmp_path / "out", published)
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
@@ -103,7 +76,7 @@ def test_another_config_or_tokenizer_is_refused(
     shutil.copytree(small_run.folder / "model", tmp_path / "base")
     value = json.loads((tmp_path / "base" / name).read_text())
     (tmp_path / "base" / name).write_text(json.dumps({**value, "other": 1}))
-    with pytest.raises(BadInputError, match=f"another base model.*{name}"):
+    with pytest.raises(BadInputError, match=name):
         apply_published(str(tmp_path / "base"), published, tmp_path / "out")
     (tmp_path / "base" / name).unlink()
     with pytest.raises(BadInputError, match=name):
@@ -111,42 +84,32 @@ def test_another_config_or_tokenizer_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["base"]
 
 
-def flip(tensors: Tensors) -> None:
-    tensors[LAYER][0] ^= 1
-
-
-def shorten(tensors: Tensors) -> None:
-    tensors[LAYER] = tensors[LAYER][:-1]
-
-
-@pytest.mark.parametrize("change", [flip, shorten, lambda tensors: tensors.pop(LAYER)])
-def test_damaged_masks_are_refused(
-    small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Tensors], None]
-) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors: tensors[LAYER][:1].bitwise_xor_(1),
+        lambda tensors: tensors.update({LAYER: tensors[LAYER][:-1]}),
+        lambda tensors: tensors.pop(LAYER),
+        lambda tensors: tensors.update({name: torch.tensor(1, dtype=torch.uint8) for name in tensors}),
+    ],
+)
+def test_damaged_masks_are_refused(small_run: FinishedRun, published: Path, tmp_path: Path, change: Change) -> None:
     damaged = changed_copy(published, tmp_path / "damaged", change, file="masks.safetensors")
-    with pytest.raises(BadInputError, match="cannot be applied") as caught:
+    with pytest.raises(BadInputError) as caught:
         apply_published(str(small_run.folder / "model"), damaged, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
 
 
-def set_format(manifest: Any) -> None:
-    manifest["format"] = "mlprune-published/2"
-
-
-def leave_the_folder(manifest: Any) -> None:
-    manifest["base_model"]["files"]["../secret"] = "0" * 64
-
-
-def drop_tensors(manifest: Any) -> None:
-    del manifest["tensors"]
-
-
-def number(manifest: Any) -> None:
-    manifest["tensors"][LAYER] = 3
-
-
-@pytest.mark.parametrize("change", [set_format, leave_the_folder, drop_tensors, number])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda manifest: manifest.update(format="mlprune-published/2"),
+        lambda manifest: manifest["base_model"]["files"].update({"../secret": "0" * 64}),
+        lambda manifest: manifest.pop("tensors"),
+        lambda manifest: manifest["tensors"].update({LAYER: 3}),
+    ],
+)
 def test_a_manifest_with_another_content_is_refused(
     small_run: FinishedRun, published: Path, tmp_path: Path, change: Callable[[Any], None]
 ) -> None:
@@ -198,7 +161,7 @@ def test_a_file_that_was_not_written_as_computed_is_noticed(
         (out / "model.safetensors").write_bytes(data)
 
     monkeypatch.setattr(applying, "write", write)
-    with pytest.raises(PermanentError, match="published hash"):
+    with pytest.raises(PermanentError):
         apply_published(str(small_run.folder / "model"), published, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
@@ -215,13 +178,13 @@ def test_the_tensors_load_into_a_model_without_a_folder_for_it(small_run: Finish
 
 
 def test_the_published_loader_runs_without_mlprune_ray_duckdb_and_transformers(
-    small_run: FinishedRun, published: Path, tmp_path: Path
+    small_run: FinishedRun, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = small_run.folder / "model"
-    script = published / "apply_published.py"
-    command = [sys.executable, "-I", "-c", ALONE, str(script), str(base), str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    script = str(published / "apply_published.py")
+    monkeypatch.setattr(sys, "argv", [script, str(base), str(tmp_path / "out")])
+    with without_packages({"ray", "duckdb", "transformers", "mlprune", "catalog", "ray_jobs"}):
+        runpy.run_path(script, run_name="__main__")
     apply_published(str(base), published, tmp_path / "applied")
     assert weights_of(tmp_path / "out") == weights_of(tmp_path / "applied")
     others = {path.name for path in (tmp_path / "applied").iterdir()} - {"tensor_hashes.json"}
@@ -237,17 +200,25 @@ def test_the_loader_is_short_and_imports_torch_and_safetensors_only() -> None:
     assert len(source.splitlines()) < 80
 
 
-@pytest.mark.parametrize("name", ["published.json", "README.md", "masks.safetensors", "changed.safetensors"])
-@pytest.mark.parametrize("kind", ["pipe", "folder", "link"])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("published.json", "pipe"),
+        ("README.md", "folder"),
+        ("masks.safetensors", "link"),
+        ("changed.safetensors", "pipe"),
+        ("published.json", "folder"),
+        ("README.md", "link"),
+    ],
+)
 def test_what_is_no_file_of_the_published_folder_is_named(
     small_run: FinishedRun, published: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
     folder, out = tmp_path / "copy", tmp_path / "out"
     shutil.copytree(published, folder)
     replace(folder / name, kind)
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, path=str(folder / name)):
         apply_published(str(small_run.folder / "model"), folder, out)
-    assert caught.value.context["path"] == str(folder / name)
     assert not out.exists()
 
 
@@ -256,9 +227,8 @@ def test_a_pipe_in_the_base_model_is_named(small_run: FinishedRun, published: Pa
     base, out = tmp_path / "base", tmp_path / "out"
     shutil.copytree(small_run.folder / "model", base)
     replace(base / name, "pipe")
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, path=str(base / name)):
         apply_published(str(base), published, out)
-    assert caught.value.context["path"] == str(base / name)
     assert not out.exists()
 
 
@@ -271,14 +241,3 @@ def replace(path: Path, kind: str) -> None:
         path.mkdir()
     else:
         path.symlink_to("/etc/hostname")
-
-
-def test_a_mask_without_dimensions_is_refused(small_run: FinishedRun, published: Path, tmp_path: Path) -> None:
-    def flatten(tensors: Tensors) -> None:
-        for name in tensors:
-            tensors[name] = torch.tensor(1, dtype=torch.uint8)
-
-    folder = changed_copy(published, tmp_path / "copy", flatten, file="masks.safetensors")
-    with pytest.raises(BadInputError):
-        apply_published(str(small_run.folder / "model"), folder, tmp_path / "out")
-    assert not (tmp_path / "out").exists()

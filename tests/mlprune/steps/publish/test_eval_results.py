@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
@@ -12,23 +11,10 @@ COMMITS = {"facebook/xnli": "a" * 40, "facebook/belebele": "b" * 40}
 
 
 def row(task: str, language: str, **more: object) -> dict[str, Any]:
-    return {
-        "task": task,
-        "language": language,
-        "split": "test",
-        "metric": "accuracy",
-        "value": 0.4412345678901234,
-        "ci_low": 0.41,
-        "ci_high": 0.47,
-        "chance": 1 / 3,
-        "n": 5010,
-        "scoring_rule": "mean",
-        "prompt_language": "en",
-        "example_limit": None,
-        "protocol": None,
-        "evaluated_at": "2026-11-26T18:00:00",
-        **more,
-    }
+    keys = {"task": task, "language": language, "split": "test", "metric": "accuracy", "scoring_rule": "mean"}
+    value = {"value": 0.4412345678901234, "ci_low": 0.41, "ci_high": 0.47, "chance": 1 / 3, "n": 5010}
+    prompts = {"prompt_language": "en", "example_limit": None, "protocol": None}
+    return {**keys, **value, **prompts, "evaluated_at": "2026-11-26T18:00:00", **more}
 
 
 def test_the_library_of_the_hub_reads_the_entries() -> None:
@@ -49,18 +35,8 @@ def test_the_library_of_the_hub_reads_the_entries() -> None:
     assert belebele.task_id == "fra_Latn"
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"split": "dev"},
-        {"metric": "f1_macro"},
-        {"example_limit": 100},
-        {"protocol": "native prompts"},
-        {"task": "facts"},
-        {"task": "xcopa"},
-        {"task": "of a recipe"},
-    ],
-    ids=str,
-)
-def test_other_values_are_not_those_of_a_benchmark(changes: dict[str, object]) -> None:
-    assert eval_results([{**row("xnli", "fr"), **changes}], COMMITS) == {}
+def test_other_values_are_not_those_of_a_benchmark() -> None:
+    changes: list[dict[str, object]] = [{"task": task} for task in ("facts", "xcopa", "of a recipe")]
+    changes += [{"split": "dev"}, {"metric": "f1_macro"}, {"example_limit": 100}, {"protocol": "native prompts"}]
+    for change in changes:
+        assert eval_results([{**row("xnli", "fr"), **change}], COMMITS) == {}, change

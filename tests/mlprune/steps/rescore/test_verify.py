@@ -11,7 +11,6 @@ import pytest
 
 from mlprune.errors import BadInputError, DamagedArtefactError, StoreError
 from mlprune.numeric.masks.packing import pack_levels, unpack_levels
-from mlprune.processes.parallel import set_worker_threads
 from mlprune.pruning.mask_files import SCHEMA as MASK_SCHEMA
 from mlprune.steps.export.model_card import model_card
 from mlprune.steps.observe.statistics_files import SCHEMA as STATISTICS_SCHEMA
@@ -19,7 +18,9 @@ from mlprune.steps.rescore.verify import RECHECKED_KINDS, Recheck, has_masks_to_
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.store.records import Artefact, Record
 from mlprune.store.store import Store
+from tests.chains import worker_threads
 from tests.mlprune.steps.sensitivity.planted import planted_recipe
+from tests.refusals import refused
 from tests.tiny_models import save_tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
@@ -75,12 +76,9 @@ def test_a_mask_of_permuted_inputs_is_rebuilt_and_is_n_of_m_in_the_permuted_orde
 
 def test_threads_change_no_fingerprint(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("owl", "dense")
-    set_worker_threads(2)
-    try:
+    with worker_threads(2):
         record = method_run.store.require("variants", variant.id)
         assert verify_variant(method_run.store, record, method_run.folder / "model").is_equal
-    finally:
-        set_worker_threads(1)
 
 
 def with_other_artefact(store: Store, record: Record, old: Artefact, new: Artefact) -> Record:
@@ -98,26 +96,19 @@ def altered_statistics(store: Store, record: Record) -> Record:
     return with_other_artefact(store, record, old, store.write_table(old.path, columns, STATISTICS_SCHEMA))
 
 
-def test_other_statistics_give_another_fingerprint_in_dense_propagation(
-    method_run: FinishedRun, copied_store: CopyOf
+@pytest.mark.parametrize("propagation", ["dense", "sequential"])
+def test_other_statistics_give_another_fingerprint(
+    method_run: FinishedRun, copied_store: CopyOf, propagation: str
 ) -> None:
     store = copied_store(method_run.store)
-    (variant,) = method_run.named("ria", "dense")
+    (variant,) = method_run.named("ria", propagation)
     record = store.require("variants", variant.id)
     ordering = require_masks(store, record.id).record
-    altered_statistics(store, store.require("statistics", ordering.parents["statistics"][0]))
+    is_dense = propagation == "dense"
+    altered_statistics(store, store.require("statistics", ordering.parents["statistics"][0]) if is_dense else ordering)
     result = verify_variant(store, record, method_run.folder / "model")
     assert not result.is_equal
     assert result.expected == record.rows["variants"][0]["mask_sha256"] != result.rebuilt
-
-
-def test_other_statistics_give_another_fingerprint_in_sequential_propagation(
-    method_run: FinishedRun, copied_store: CopyOf
-) -> None:
-    store = copied_store(method_run.store)
-    (variant,) = method_run.named("ria", "sequential")
-    altered_statistics(store, require_masks(store, variant.id).record)
-    assert not verify_variant(store, store.require("variants", variant.id), method_run.folder / "model").is_equal
 
 
 def test_another_mask_of_a_parent_gives_a_combination_another_fingerprint(
@@ -145,7 +136,7 @@ def test_a_damaged_statistics_file_is_an_error(method_run: FinishedRun, copied_s
     data[len(data) // 2] ^= 1
     (store.local_root / path).write_bytes(bytes(data))
     assert hashlib.sha256(bytes(data)).hexdigest() != artefact.sha256
-    with pytest.raises(DamagedArtefactError, match="damaged"):
+    with pytest.raises(DamagedArtefactError):
         verify_variant(store, record, method_run.folder / "model")
 
 
@@ -153,17 +144,15 @@ def test_a_damaged_statistics_file_is_an_error(method_run: FinishedRun, copied_s
 def test_variants_that_are_not_only_masks_are_refused(method_run: FinishedRun, name: str, got: str) -> None:
     variant = method_run.labelled("dense") if name == "dense" else method_run.named(name)[0]
     record = method_run.store.require("variants", variant.id)
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, got=got):
         verify_variant(method_run.store, record, method_run.folder / "model")
-    assert caught.value.context["got"] == got
 
 
 def test_a_folder_with_another_model_is_refused(method_run: FinishedRun, tmp_path: Path) -> None:
     other = save_tiny_model(tmp_path / "other", seed=1)
     (variant,) = method_run.named("ria", "dense")
-    with pytest.raises(BadInputError) as caught:
+    with refused(BadInputError, expected=method_run.plan.model.base_model_id):
         verify_variant(method_run.store, method_run.store.require("variants", variant.id), other)
-    assert caught.value.context["expected"] == method_run.plan.model.base_model_id
 
 
 def no_model(base_model_id: str) -> Path:
@@ -210,8 +199,12 @@ def recheck_of(run: FinishedRun, store: Store) -> Recheck:
 
 
 def test_everything_that_runs_wrote_follows_from_its_inputs(run: FinishedRun) -> None:
+    """Of the many comparisons, every third one."""
     recheck = recheck_of(run, run.store)
-    assert {record.path: found for record in run.store.records() if (found := recheck.contradictions(record))} == {}
+    comparisons = list(run.store.records("comparisons"))
+    others = [record for record in run.store.records() if record.kind != "comparisons"]
+    checked = [*comparisons[::3], *others]
+    assert {record.path: found for record in checked if (found := recheck.contradictions(record))} == {}
 
 
 def change_a_number(rows: Any) -> bool:

@@ -1,5 +1,6 @@
-"""The shortest entry with given levels."""
+"""The shortest entry with given levels, and the batches that a search is expected to ask for."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import pytest
 from mlprune.errors import RecipeError
 from mlprune.json_values import JsonValue
 from mlprune.recipe import VariantConfig, parse_recipe
+from mlprune.search.method import ItemBudget, VariantBudget
+from mlprune.search.methods.halving import HalvingParameters
 from mlprune.search.space import Point
 from mlprune.steps.prune.requested_variants import plan_variants
+from mlprune.steps.search.batches import forecast_batches
 from mlprune.steps.search.from_recipe import search_specs
-from mlprune.steps.search.spec import level_keys, trial_entry, with_schedule
+from mlprune.steps.search.spec import SearchSpec, level_keys, trial_entry, with_schedule
 from tests.mlprune.steps.search.test_from_recipe import opened, spec_of
 from tests.search_recipes import BASE, search_recipe
 
@@ -92,8 +96,32 @@ def test_the_sparsity_of_a_point_is_compared_under_other_schedules(tiny_inputs: 
 
 def test_a_schedule_that_a_score_cannot_have_is_refused(tiny_inputs: Path) -> None:
     spec = spec_of(tiny_inputs, base={"score": "magnitude"}, compare=["uniform"])
-    with pytest.raises(RecipeError, match="not a variant"):
-        with_schedule(spec, (1, 1, 1), "owl")
-    with pytest.raises(RecipeError, match="not a variant"):
-        with_schedule(spec, (1, 1, 1), "dlp")
+    for kind in ("owl", "dlp"):
+        with pytest.raises(RecipeError):
+            with_schedule(spec, (1, 1, 1), kind)
     assert with_schedule(spec, (1, 1, 1), "alpha_pruning").schedule.kind == "alpha_pruning"
+
+
+@pytest.fixture(scope="module")
+def spec(tiny_inputs: Path) -> SearchSpec:
+    """A random search over 27 points."""
+    return spec_of(tiny_inputs, levels={"values": [0.25, 0.5, 0.75]})
+
+
+def test_a_method_without_rungs_asks_for_full_batches_until_its_budget_or_space_ends(spec: SearchSpec) -> None:
+    def sizes(changed: SearchSpec) -> list[int]:
+        return [batch.n_trials for batch in forecast_batches(changed)]
+
+    assert sizes(replace(spec, budget=VariantBudget(18))) == [8, 8, 2]
+    assert sizes(replace(spec, budget=VariantBudget(16))) == [8, 8]
+    assert sizes(replace(spec, budget=VariantBudget(99))) == [8, 8, 8, 3]
+    assert sizes(replace(spec, budget=None, method="exhaustive", batch=20)) == [20, 7]
+    assert sizes(replace(spec, budget=ItemBudget(3 * spec.n_scored(None) + 1))) == [3]
+
+
+def test_halving_asks_for_a_quarter_at_every_rung(spec: SearchSpec) -> None:
+    parameters = HalvingParameters(eta=4)
+    halving = replace(
+        spec, method="halving", method_parameters=parameters, rungs=(2, 4, None), budget=VariantBudget(16)
+    )
+    assert forecast_batches(halving) == ((0, 16), (1, 4), (2, 1))

@@ -1,6 +1,6 @@
-"""Values of objectives over stored answers, compared with plain loops over items, resamples and sign vectors."""
+"""Values of objectives and the optimism of a winner over stored answers, compared with plain loops."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from statistics import fmean
 
@@ -11,6 +11,7 @@ from mlprune.languages import ENGLISH as LANGUAGES_ENGLISH
 from mlprune.numeric.statistics.bootstrap import bca_interval, cluster_resamples
 from mlprune.search.objective import Group, Measure
 from mlprune.search.objective_parser import parse_constraint, parse_objective
+from mlprune.steps.search.final import optimism_columns
 from mlprune.steps.search.measured_sums import MeasuredSums, read_measured_sums
 from mlprune.steps.search.values import BatchValues, linear_weights
 from mlprune.store.store import Store
@@ -69,15 +70,10 @@ def right_answers(candidate: int) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def sums(tmp_path_factory: pytest.TempPathFactory) -> MeasuredSums:
     store = Store(tmp_path_factory.mktemp("answers"))
-    written = [
-        write_candidate(
-            store,
-            name,
-            {"dev": {language: values.tolist() for language, values in right_answers(index).items()}},
-            cluster=CLUSTER,
-        )
-        for index, name in enumerate(CANDIDATES)
-    ]
+    written = []
+    for index, name in enumerate(CANDIDATES):
+        right = {"dev": {language: values.tolist() for language, values in right_answers(index).items()}}
+        written.append(write_candidate(store, name, right, cluster=CLUSTER))
     return read_measured_sums(store, [tuple(one.dev.values()) for one in written], [("facts", "accuracy")])
 
 
@@ -175,3 +171,64 @@ def test_an_objective_without_measures_has_no_interval_and_prefers_what_keeps_le
     assert batch.interval(1) is None
     (p_value,) = batch.p_worse([1], 3)
     assert p_value < 0.01
+
+
+SIZES = {"dev": 20, "test": 30}
+KEPT_SHARES = np.array([1.0, 0.5])
+OBJECTIVE = "fr - 0.1 * kept"
+
+
+def answers_of_split(split: str, candidate: int) -> np.ndarray:
+    share = {"dev": (0.5, 0.7), "test": (0.5, 0.55)}[split][candidate]
+    return (np.random.default_rng(2 * SIZES[split] + candidate).random(SIZES[split]) < share).astype(float)
+
+
+def gains(split: str, weights: np.ndarray) -> float:
+    """The winner's gain over dense with a weight for each item."""
+    means = [float((answers_of_split(split, candidate) * weights).sum() / weights.sum()) for candidate in (0, 1)]
+    return means[1] - means[0] + 0.1 * (KEPT_SHARES[0] - KEPT_SHARES[1])
+
+
+def left_out(split: str) -> Iterator[float]:
+    for item in range(SIZES[split]):
+        yield gains(split, np.arange(SIZES[split]) != item)
+
+
+@pytest.fixture(scope="module")
+def of_splits(tmp_path_factory: pytest.TempPathFactory) -> dict[str, BatchValues]:
+    store = Store(tmp_path_factory.mktemp("answers"))
+    written = []
+    for index, name in enumerate(("dense", "winner")):
+        right = {split: {"fr": answers_of_split(split, index).tolist()} for split in SIZES}
+        written.append(write_candidate(store, name, right, cluster={}))
+    objective = parse_objective(OBJECTIVE)
+    measured = dict.fromkeys(objective.measures, ("facts", "accuracy"))
+    evaluations = {"dev": [one.dev for one in written], "test": [one.test for one in written]}
+    others = [tuple(one.dev.values()) for one in written]  # further evaluations of the task do not count
+    found = {}
+    for split, of_split in evaluations.items():
+        read = [(*one.values(), *more) for one, more in zip(of_split, others, strict=True)]
+        sums = read_measured_sums(store, read, measured.values())
+        found[split] = BatchValues(objective, 1.0, measured, sums, KEPT_SHARES)
+    return found
+
+
+def test_optimism_and_its_interval_are_those_of_independent_resamples_of_both_splits(
+    of_splits: dict[str, BatchValues],
+) -> None:
+    found = optimism_columns(of_splits["dev"], of_splits["test"])
+    dev, test = (gains(split, np.ones(SIZES[split])) for split in SIZES)
+    resampled = {
+        split: np.array([gains(split, counts) for counts in cluster_resamples(SIZES[split])]) for split in SIZES
+    }
+    without = {split: np.array(list(left_out(split))) for split in SIZES}
+    jackknife = [dev - test + without["dev"] - without["dev"].mean()]
+    jackknife.append(dev - test - without["test"] + without["test"].mean())
+    expected = bca_interval(resampled["dev"] - np.roll(resampled["test"], 1), dev - test, np.concatenate(jackknife))
+    assert found["optimism"] == pytest.approx(dev - test)
+    assert (found["optimism_ci_low"], found["optimism_ci_high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_without_a_winner_or_another_split_there_is_no_optimism(of_splits: dict[str, BatchValues]) -> None:
+    empty = dict.fromkeys(("optimism", "optimism_ci_low", "optimism_ci_high"))
+    assert optimism_columns(None, of_splits["test"]) == optimism_columns(of_splits["dev"], None) == empty

@@ -30,15 +30,7 @@ def planted_recipe() -> dict[str, Any]:
     wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense"}
     mt, mono = recipe["demonstrations"][:2]
     recipe["demonstrations"] = [{**mt, "source": "fr"}, mono]
-    recipe["sensitivity"] = [
-        {
-            "name": "where",
-            "base": wanda,
-            "sparsity": 0.75,
-            "split": "test",
-            "influence": "mono",
-        }
-    ]
+    recipe["sensitivity"] = [{"name": "where", "base": wanda, "sparsity": 0.75, "split": "test", "influence": "mono"}]
     schedule = {"from": "where", "spread": 0.125, "group": "all", "task": "perplexity"}
     recipe["variants"] = [{"name": "by-need", **wanda, "sparsity": 0.5, "schedule": schedule}]
     recipe["evaluations"] = [

@@ -1,4 +1,4 @@
-"""Sensitivity analyses of a tiny model with a harmless block, from the recipe to the records."""
+"""Sensitivity analyses of a tiny model with a harmless block, from the recipe to the records, and their units."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,12 @@ import pytest
 
 from mlprune.errors import RecipeError
 from mlprune.plan import build_plan, pending_jobs
+from mlprune.pruning.spec import Scope
 from mlprune.recipe import parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.prune.composed import ComposeVariantJob
 from mlprune.steps.rescore.verify import verify_variant
-from mlprune.steps.sensitivity.losses import SensitivityJob
+from mlprune.steps.sensitivity.losses import SensitivityJob, Unit, units_of
 from tests.mlprune.steps.sensitivity.planted import HARMLESS, planted_recipe, write_planted_inputs
 from tests.tiny_recipes import FinishedRun, finished_run
 
@@ -103,10 +104,8 @@ def test_a_schedule_gives_the_harmless_block_the_highest_sparsity_and_keeps_the_
 def test_probes_have_the_ids_of_entries_written_by_hand_and_one_ordering(run: FinishedRun) -> None:
     by_hand = planted_recipe()
     del by_hand["sensitivity"]
-    by_hand["variants"] = [
-        {"name": "b", "score": "wanda", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.75}
-        | {"scope": {"blocks": [0]}}
-    ]
+    wanda = {"score": "wanda", "demonstrations": "mt", "propagation": "dense", "sparsity": 0.75}
+    by_hand["variants"] = [{"name": "b", **wanda, "scope": {"blocks": [0]}}]
     plan = build_plan(parse_recipe(by_hand, folder=run.folder))
     (variant,) = (one for one in plan.variants.values() if not one.is_dense)
     assert losses_of(run, metric="accuracy", group_kind="all")["0"]["variant_id"] == variant.id
@@ -129,12 +128,8 @@ def test_every_kind_of_unit_sparsity_and_task_is_one_analysis_with_a_name(tiny_i
     recipe["sensitivity"][0] |= {"by": ["block_layer", "layer"], "sparsity": [0.5, 0.75], "tasks": ["facts"]}
     plan = build_plan(parse_recipe(recipe, folder=tiny_inputs))
     jobs = [job for job in plan.jobs if isinstance(job, SensitivityJob)]
-    assert [(job.kind, job.sparsity, len(job.probes)) for job in jobs] == [
-        ("block_layer", 0.5, 18),
-        ("block_layer", 0.75, 18),
-        ("layer", 0.5, 6),
-        ("layer", 0.75, 6),
-    ]
+    analyses = [(kind, sparsity, n) for kind, n in (("block_layer", 18), ("layer", 6)) for sparsity in (0.5, 0.75)]
+    assert [(job.kind, job.sparsity, len(job.probes)) for job in jobs] == analyses
     assert {job.dense[0].task.task for job in jobs} == {"facts"}
     assert {name.id for name in plan.names if (name.kind, name.name) == ("sensitivity", "where")} == {
         job.identity.id for job in jobs
@@ -164,3 +159,20 @@ def test_masks_of_the_schedule_can_be_rebuilt_and_keep_the_losses(run: FinishedR
     (ordering,) = (one for one in run.store.records("masks") if one.optional_parent("losses"))
     assert ordering.parent("losses") == losses
     assert losses in {name.id for name in run.plan.names if name.kind == "sensitivity"}
+
+
+LAYERS = ("q", "fc1")
+
+
+def test_units_cover_every_layer_of_the_scope_once() -> None:
+    for scope in (Scope(), Scope((0, 2)), Scope((), ("fc1",)), Scope((1,), ("q",))):
+        inside = [(block, layer) for block in range(3) for layer in LAYERS if scope.includes(block, layer)]
+        for kind in ("block", "layer", "block_layer"):
+            units = units_of(kind, scope, n_blocks=3, layers=LAYERS)
+            assert len({unit.name for unit in units}) == len(units)
+            assert [sum(unit.includes(*place) for unit in units) for place in inside] == [1] * len(inside)
+
+
+def test_a_unit_is_named_after_its_block_its_layer_or_both() -> None:
+    assert [unit.name for unit in (Unit(3), Unit(layer="fc1"), Unit(3, "fc1"))] == ["3", "fc1", "3.fc1"]
+    assert Unit(3, "fc1").columns == {"unit": "3.fc1", "block": 3, "layer": "fc1"}

@@ -1,4 +1,4 @@
-"""Ids of stored items: equal for everything that is scored on the same items."""
+"""Items of a task: ids of stored items, tasks that share a run of the model, and the items that profile paper keeps."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,50 +6,40 @@ from typing import Any, NoReturn
 
 import pytest
 
-from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem, sentence_item
+from mlprune.evaluation.tasks.items import ChoiceItem, TranslationItem, published_examples, sentence_item
 from mlprune.plan import pending_jobs
+from mlprune.recipe import CorpusConfig
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.rescore import Change, Selection, rescore
+from mlprune.steps.tasks.evaluation import (
+    PUBLISHED_SHOT_LENGTH,
+    as_run,
+    item_contents,
+    shot_contents,
+    shot_lines,
+    task_data,
+)
 from mlprune.steps.tasks.stored_items import CHOICE_SCHEMA, PAIR_SCHEMA, Guessing, ItemsJob, guessing, items_identity
-from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec
+from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec, in_profile
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.earlier_versions import to_version_4
+from tests.published_text import TEXT_WRITERS, writer
 from tests.tiny_recipes import COLOURS, CORPUS, N_FACTS, FinishedRun, copy_of, fact
 
 XNLI = TaskSpec("xnli", "fr", "test", 5, 1, folder="xnli")
 CONTENTS = {"items": "aa", "groups": "bb"}
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"rule": "pmi"},
-        {"metrics": ("ece",)},
-        {"subset": ExampleSubset.of(["1"])},
-        {"folder": "elsewhere"},
-        {"longer": "skip"},
-        {"shots": 3, "shot_seed": 2, "max_new_tokens": 9, "other_shots": True},
-    ],
-)
-def test_scoring_does_not_change_the_items(change: dict[str, Any]) -> None:
-    assert items_identity(replace(XNLI, **change), {**CONTENTS, "shots": "cc"}) == items_identity(XNLI, CONTENTS)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"language": "en"},
-        {"split": "dev"},
-        {"limit": 6},
-        {"seed": 2},
-        {"prompts": "native"},
-        {"profile": "paper"},
-        {"is_corpus_half": True},
-    ],
-)
-def test_a_choice_of_items_or_prompts_does(change: dict[str, Any]) -> None:
-    assert items_identity(replace(XNLI, **change), CONTENTS) != items_identity(XNLI, CONTENTS)
+def test_a_choice_of_items_or_prompts_changes_the_items_and_scoring_does_not() -> None:
+    choices: list[dict[str, Any]] = [{"language": "en"}, {"split": "dev"}, {"limit": 6}, {"seed": 2}]
+    for change in (*choices, {"prompts": "native"}, {"profile": "paper"}, {"is_corpus_half": True}):
+        assert items_identity(replace(XNLI, **change), CONTENTS) != items_identity(XNLI, CONTENTS), change
+    scoring: list[dict[str, Any]] = [{"rule": "pmi"}, {"metrics": ("ece",)}, {"subset": ExampleSubset.of(["1"])}]
+    shots = {"shots": 3, "shot_seed": 2, "max_new_tokens": 9, "other_shots": True}
+    for change in (*scoring, {"folder": "elsewhere"}, {"longer": "skip"}, shots):
+        same = items_identity(replace(XNLI, **change), {**CONTENTS, "shots": "cc"})
+        assert same == items_identity(XNLI, CONTENTS), change
 
 
 def test_contents_and_their_clusters_do_and_a_seed_without_a_limit_does_not() -> None:
@@ -136,10 +126,8 @@ def test_every_evaluation_refers_to_its_items(name: str, request: pytest.Fixture
     assert {row["items_id"] for row in of_evaluations} == set(tasks)
     for row in of_evaluations:
         items = tasks[row["items_id"]]
-        assert [row[key] for key in ("task", "language", "split")] == [
-            items[key] for key in ("task", "language", "split")
-        ]
-        assert row["n_examples"] == items["n"]
+        names = ("task", "language", "split")
+        assert [row[key] for key in (*names, "n_examples")] == [items[key] for key in (*names, "n")]
     jobs = [job for job in run.plan.jobs if isinstance(job, ItemsJob)]
     assert {job.identity.id for job in jobs} == set(tasks)
     assert len(jobs) == len(tasks)
@@ -157,11 +145,9 @@ def test_a_rescored_part_refers_to_the_items_it_was_chosen_from(small_run: Finis
 def test_missing_items_are_stored_before_the_first_evaluation(small_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
     to_version_4(store)
-    items = {record.path: store.read_file(record.path) for record in store.records("task_items")}
-    files = {
-        record.artefacts[0].path: store.read_file(record.artefacts[0].path) for record in store.records("task_items")
-    }
-    for path in (*items, *files):
+    records = list(store.records("task_items"))
+    files = {path: store.read_file(path) for one in records for path in (one.path, one.artefacts[0].path)}
+    for path in files:
         store.delete(path)
     job = next(job for job in small_run.plan.jobs if isinstance(job, EvaluateJob))
     written: list[str] = []
@@ -170,8 +156,81 @@ def test_missing_items_are_stored_before_the_first_evaluation(small_run: Finishe
         job.run(store, no_chain)
     assert written == ["task_items", "task_items", "evaluations", "evaluations"]
     pending = [one for one in pending_jobs(small_run.plan.jobs, store) if isinstance(one, ItemsJob)]
-    assert len(pending) == len(items)
+    assert len(pending) == len(records)
     for one in pending:
         one.run(store, no_chain)
-    assert {path: store.read_file(path) for path in items} == items
     assert {path: store.read_file(path) for path in files} == files
+
+
+def facts(folder: Path) -> TaskSpec:
+    return TaskSpec("facts", "en", "test", folder=str(folder / "facts"))
+
+
+def test_tasks_that_differ_in_rule_metrics_and_subset_share_a_run(tiny_inputs: Path) -> None:
+    task = facts(tiny_inputs)
+    assert as_run(replace(task, rule="pmi", metrics=("ece",), subset=ExampleSubset.of(["1"]))) == task
+    assert as_run(replace(task, limit=3)) != task
+    assert task_data(replace(task, rule="pmi")) is task_data(task)
+
+
+def test_both_profiles_share_a_run_if_they_have_the_same_examples(tiny_inputs: Path) -> None:
+    task = facts(tiny_inputs)
+    assert as_run(in_profile(task, "paper")) == as_run(task)
+    few = replace(task, limit=3, seed=5)
+    paper = in_profile(few, "paper")
+    assert as_run(few) != as_run(paper)
+    ids = [item.example_id for item in task_data(task).items]
+    assert [item.example_id for item in task_data(paper).items] == list(published_examples(ids, 3))
+
+
+def test_sentences_of_one_page_are_a_cluster_in_every_language_and_pair(tmp_path: Path) -> None:
+    TEXT_WRITERS["FLORES"](writer(tmp_path))
+    corpus = CorpusConfig(kind="parallel_text", path=str(tmp_path), split="dev")
+    for task, language in (("perplexity", "fr"), ("perplexity", "zh"), ("translation", "fr-en")):
+        spec = TaskSpec(task, language, "dev", corpus=corpus, shots=1)
+        items = task_data(spec).items
+        assert [(item.cluster, item.category) for item in items] == [(url, "wikinews") for url in "uuv"]
+        assert set(item_contents(spec)) == {"items", "groups"}
+    plain = replace(spec, corpus=CorpusConfig(kind="cldr", lines=5), language="fr-en")
+    assert [item.cluster for item in task_data(plain).items] == [""] * 5
+    assert set(item_contents(plain)) == {"items"}
+
+
+N_LINES = 6
+
+
+def text(folder: Path, name: str) -> CorpusConfig:
+    """A text whose third French sentence is long."""
+    (folder / name).mkdir()
+    for language in ("fr", "en"):
+        lines = [f"{name} {language} {line}" for line in range(N_LINES)]
+        lines[2] += "x" * PUBLISHED_SHOT_LENGTH if language == "fr" else ""
+        (folder / name / f"{language}.txt").write_text("\n".join(lines) + "\n")
+    return CorpusConfig(kind="parallel_text", path=str(folder / name))
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> TaskSpec:
+    return TaskSpec("translation", "fr-en", "test", limit=1, corpus=text(tmp_path, "own"), shots=N_LINES)
+
+
+def test_all_lines_but_the_evaluated_one_are_shots_in_an_order_that_follows_the_seed(task: TaskSpec) -> None:
+    orders = [shot_lines(TaskSpec(**{**vars(task), "shot_seed": seed})) for seed in range(4)]
+    assert {len(order) for order in orders} == {N_LINES - 1}
+    assert len({frozenset(order) for order in orders}) == 1
+    assert len(set(orders)) > 1
+
+
+def test_profile_paper_keeps_the_order_of_the_file_and_skips_long_sentences(task: TaskSpec) -> None:
+    lines = shot_lines(in_profile(task, "paper"))
+    assert list(lines) == sorted(lines)
+    assert 2 not in lines
+
+
+def test_lines_of_another_text_are_in_the_id_and_leave_out_evaluated_sentences(task: TaskSpec, tmp_path: Path) -> None:
+    other = TaskSpec(**{**vars(task), "other_shots": True, "shot_corpus": text(tmp_path, "other")})
+    assert len(shot_lines(other)) == N_LINES
+    assert shot_contents(task) == {}
+    assert set(shot_contents(other)) == {"shots"}
+    same = TaskSpec(**{**vars(task), "other_shots": True, "shot_corpus": task.corpus})
+    assert set(shot_lines(same)) == set(shot_lines(task))

@@ -18,6 +18,7 @@ from mlprune.recipe import Recipe, parse_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.tasks.task_spec import ExampleSubset, TaskSpec, task_source, task_spec
 from tests.hub import Hub, json_lines, serving, use_hub
+from tests.refusals import refused
 from tests.tiny_recipes import tiny_recipe
 
 OWN = {"name": "some/nli", "files": "{config}.{split}.jsonl", "splits": {"test": "test", "dev": "test"}}
@@ -89,7 +90,7 @@ def task_set(**changes: Any) -> dict[str, Any]:
 
 def test_demonstrations_of_a_hub_contain_no_evaluated_item(hub: Hub, tiny_inputs: Path) -> None:
     corpus = {**tiny_recipe()["corpus"], "leave_out_evaluated": False}
-    with pytest.raises(RecipeError, match="items that an evaluation uses"):
+    with refused(RecipeError, demonstrations="shown"):
         build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=11)], corpus=corpus))
     plan = build_plan(recipe_of(tiny_inputs, demonstrations=[task_set(samples=10)]))
     assert [row for row in plan.record.rows["names"] if row["name"] == "shown"]
@@ -139,13 +140,9 @@ def test_paths_are_not_in_the_parameters_and_choices_are() -> None:
 
 def test_parameters_at_their_defaults_are_not_part_of_an_id() -> None:
     assert XNLI.parameters == {"task": "xnli", "language": "fr", "split": "test"}
-    assert replace(XNLI, task="mood", template=MOOD).parameters["template"] == {
-        "name": "mood",
-        "template": "{text} {candidate}",
-        "answer": "label",
-        "labels": ["0", "1"],
-        "words": ["bad", "good"],
-    }
+    labels = {"labels": ["0", "1"], "words": ["bad", "good"]}
+    expected = {"name": "mood", "template": "{text} {candidate}", "answer": "label", **labels}
+    assert replace(XNLI, task="mood", template=MOOD).parameters["template"] == expected
 
 
 def test_keys_of_clusters_and_categories_are_neither_in_ids_nor_in_protocols() -> None:
@@ -156,32 +153,19 @@ def test_keys_of_clusters_and_categories_are_neither_in_ids_nor_in_protocols() -
     assert grouped.definition.cluster_key == "page"
 
 
-def test_a_record_made_before_an_optional_parameter_existed_can_be_loaded() -> None:
-    assert task_spec({"task": "xnli", "language": "fr", "split": "test"}) == replace(XNLI, folder="")
-
-
 def test_evaluations_that_differ_in_language_split_rule_and_number_of_items_have_one_protocol() -> None:
     for change in ({"language": "de"}, {"split": "dev"}, {"rule": "pmi"}, {"limit": 9}, {"seed": 3}, {"folder": "x"}):
         assert replace(XNLI, **change).protocol.id == XNLI.protocol.id  # type: ignore[arg-type]
 
 
 def test_every_other_choice_changes_the_protocol() -> None:
-    changed = [
-        replace(XNLI, task="xcopa"),
-        replace(XNLI, prompts="native"),
-        replace(XNLI, limit=9, seed=3),
-        replace(XNLI, metrics=("ece",)),
-        replace(XNLI, subset=SUBSET),
-        replace(XNLI, task="mood", template=MOOD),
-        replace(XNLI, task="mood", template=MOOD.model_copy(update={"words": ("sad", "glad")})),
-        TRANSLATION,
-        replace(TRANSLATION, shots=1),
-        replace(TRANSLATION, shot_seed=1),
-        replace(TRANSLATION, max_new_tokens=8),
-        replace(TRANSLATION, split_by="clusters"),
-        replace(TRANSLATION, longer="skip"),
-        replace(TRANSLATION, longer="truncate_left"),
-    ]
+    of_xnli: list[dict[str, Any]] = [{"task": "xcopa"}, {"prompts": "native"}, {"limit": 9, "seed": 3}]
+    of_xnli += [{"metrics": ("ece",)}, {"subset": SUBSET}, {"task": "mood", "template": MOOD}]
+    of_xnli += [{"task": "mood", "template": MOOD.model_copy(update={"words": ("sad", "glad")})}]
+    of_translation: list[dict[str, Any]] = [{}, {"shots": 1}, {"shot_seed": 1}, {"max_new_tokens": 8}]
+    of_translation += [{"split_by": "clusters"}, {"longer": "skip"}, {"longer": "truncate_left"}]
+    changed = [replace(XNLI, **change) for change in of_xnli]
+    changed += [replace(TRANSLATION, **change) for change in of_translation]
     assert len({spec.protocol.id for spec in [XNLI, *changed]}) == len(changed) + 1
 
 
@@ -189,16 +173,9 @@ def test_the_columns_of_a_protocol_are_null_for_what_it_does_not_have() -> None:
     empty = dict.fromkeys(("n_shots", "shot_seed", "max_new_tokens", "metric_names", "subset_n_asked", "subset_sha256"))
     assert XNLI.protocol.columns == {"prompts": "en", "limit_seed": 0, **empty}
     columns = replace(TRANSLATION, shot_seed=2, metrics=("bleu",), subset=SUBSET).protocol.columns
-    assert columns == {
-        "prompts": "en",
-        "limit_seed": 1,
-        "n_shots": 4,
-        "shot_seed": 2,
-        "max_new_tokens": 64,
-        "metric_names": ["bleu"],
-        "subset_n_asked": 3,
-        "subset_sha256": hashlib.sha256(b"0\n1\n4").hexdigest(),
-    }
+    prompts = {"prompts": "en", "limit_seed": 1, "n_shots": 4, "shot_seed": 2, "max_new_tokens": 64}
+    subset = {"subset_n_asked": 3, "subset_sha256": hashlib.sha256(b"0\n1\n4").hexdigest()}
+    assert columns == {**prompts, "metric_names": ["bleu"], **subset}
 
 
 def test_rules_and_prompt_languages_are_those_of_the_task() -> None:
@@ -207,5 +184,5 @@ def test_rules_and_prompt_languages_are_those_of_the_task() -> None:
     assert (native.scoring_rule, native.prompt_language) == ("pmi", "fr")
     assert (TRANSLATION.scoring_rule, replace(TRANSLATION, language="fr-en").target_language) == ("greedy", "en")
     assert replace(XNLI, task="perplexity").scoring_rule == "sum"
-    with pytest.raises(TaskFileError, match="no native prompts"):
+    with pytest.raises(TaskFileError):
         _ = replace(XNLI, prompts="native", language="it").localized_task

@@ -1,4 +1,4 @@
-"""Catalog rows of variants."""
+"""Catalog rows of variants, and variants rebuilt from records."""
 
 import hashlib
 from dataclasses import replace
@@ -16,8 +16,8 @@ from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
 from mlprune.pruning.spec import RefinementSpec
 from mlprune.recipe import parse_recipe
-from mlprune.steps.variants.scored_variant import scored_parameters, scored_variant
-from mlprune.steps.variants.variant import DenseVariant, variant_row
+from mlprune.steps.variants.scored_variant import ScoredVariant, scored_parameters, scored_variant
+from mlprune.steps.variants.variant import DenseVariant, agreeing_columns, variant_row
 from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.steps.variants.variant_text import settings_words
 from mlprune.store.store import Store
@@ -53,32 +53,19 @@ def test_only_sparsegpt_counts_dampings(method_run: FinishedRun) -> None:
 
 
 def test_columns_that_a_score_does_not_use_are_null(tiny_run: FinishedRun) -> None:
-    nothing = {
-        "demonstration_set_id": None,
-        "contrast_set_id": None,
-        "propagation": None,
-        "token_scope": None,
-        "aggregation": None,
-        "n_demonstrations": None,
-        "resample_seed": None,
-        "combination": None,
-    }
+    of_sets = ("demonstration_set_id", "contrast_set_id", "propagation", "token_scope", "aggregation")
+    nothing = dict.fromkeys((*of_sets, "n_demonstrations", "resample_seed", "combination"))
     dense = tiny_run.row("variants", tiny_run.labelled("dense").id)
-    also = dict.fromkeys(
-        ("score", "structure", "score_parameters", "removes", "schedule", "scope", "profile", "mask_sha256", "seed")
-    )
+    of_scores = ("score", "structure", "score_parameters", "removes", "schedule", "scope", "profile")
+    also = dict.fromkeys((*of_scores, "mask_sha256", "seed"))
     expected = {**nothing, **also, "sparsity": 0.0, "achieved_sparsity": 0.0, "weights_changed": False}
     assert {key: dense[key] for key in expected} == expected
     for label, seed in (("magnitude 0.5 row", None), ("random 0.5 row", 0), ("random 0.5 row seed 1", 1)):
         row = tiny_run.row("variants", tiny_run.labelled(label).id)
         assert {key: row[key] for key in nothing} == nothing
         assert (row["seed"], row["structure"], row["score"]) == (seed, "row", label.split(maxsplit=1)[0])
-        assert (row["removes"], row["schedule"], row["scope"], row["profile"]) == (
-            "lowest",
-            "uniform",
-            None,
-            "corrected",
-        )
+        defaults = {"removes": "lowest", "schedule": "uniform", "scope": None, "profile": "corrected"}
+        assert {key: row[key] for key in defaults} == defaults
 
 
 @pytest.mark.parametrize(
@@ -221,12 +208,9 @@ def test_variants_of_one_ordering_share_its_files_and_are_nested(method_run: Fin
 def test_artefacts_are_in_the_order_of_blocks(method_run: FinishedRun) -> None:
     (variant,) = method_run.named("sparsegpt")
     stored = require_masks(method_run.store, variant.id)
-    assert [one.path for one in stored.masks] == [
-        f"masks/{stored.record.id}/block-{block:03d}.parquet" for block in range(3)
-    ]
-    assert [one.path for one in stored.weights] == [
-        f"weights/{variant.id}/block-{block:03d}.safetensors" for block in range(3)
-    ]
+    masks, weights = f"masks/{stored.record.id}", f"weights/{variant.id}"
+    assert [one.path for one in stored.masks] == [f"{masks}/block-00{block}.parquet" for block in range(3)]
+    assert [one.path for one in stored.weights] == [f"{weights}/block-00{block}.safetensors" for block in range(3)]
     assert len(artefacts_below(stored.record, "statistics/")) == 3
     assert len(stored.record.artefacts) == 9
 
@@ -244,16 +228,11 @@ def test_an_ordering_has_its_number_of_levels_and_bytes(method_run: FinishedRun)
 
 def test_the_order_of_two_recipes_changes_no_record(method_run: FinishedRun, tmp_path: Path) -> None:
     entry = {"name": "magnitude", "score": "magnitude"}
-    plans = [
-        build_plan(
-            parse_recipe(
-                {**method_recipe(), "variants": [{**entry, "sparsity": sparsity}], "evaluations": []},
-                folder=method_run.folder,
-            )
-        )
-        for sparsity in ([0.3, 0.5], [0.3])
-    ]
-    stores = []
+    plans, stores = [], []
+    for sparsity in ([0.3, 0.5], [0.3]):
+        recipe = {**method_recipe(), "variants": [{**entry, "sparsity": sparsity}], "evaluations": []}
+        plans.append(build_plan(parse_recipe(recipe, folder=method_run.folder)))
+
     for number, order in enumerate((plans, plans[::-1])):
         store = Store(tmp_path / str(number))
         for plan in order:
@@ -273,3 +252,20 @@ def test_a_variant_without_masks_or_without_an_ordering_is_an_error(method_run: 
         require_masks(store, variant.id)
     store.write_record(require_masks(method_run.store, variant.id).record)
     assert require_masks(store, variant.id).levels == (0, 0, 0)
+
+
+def test_a_variant_is_built_again_from_its_record_and_absent_parameters_have_their_defaults(
+    method_run: FinishedRun,
+) -> None:
+    for planned in method_run.plan.variants.values():
+        spec = planned.spec
+        if isinstance(spec, ScoredVariant):
+            record = method_run.store.require("variants", spec.id)
+            assert scored_variant(spec.identity, spec.model, record.parameters, record.parents) == spec
+            assert "profile" not in record.parameters or spec.profile != "corrected"
+            assert "device" not in record.parameters
+
+
+def test_columns_with_different_values_are_null() -> None:
+    rows = [{"score": score, "scope": {"blocks": [1]}, "seed": 0} for score in ("ria", "wanda")]
+    assert agreeing_columns(rows, ("score", "scope")) == {"score": None, "scope": {"blocks": [1]}}

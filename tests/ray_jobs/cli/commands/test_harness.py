@@ -40,10 +40,7 @@ def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) 
 
 
 def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_them(
-    here: Callable[..., Done],
-    small_run: FinishedRun,
-    tasks: Path,
-    tmp_path: Path,
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path, tmp_path: Path
 ) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
     done = here("harness", "dense", "ordering", "sweep", *arguments(store, small_run, tasks, limit=3))
@@ -82,12 +79,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
-    here: Callable[..., Done],
-    small_run: FinishedRun,
-    tasks: Path,
-    variant: str,
-    changes: dict[str, object],
-    words: str,
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path, variant: str, changes: dict[str, object], words: str
 ) -> None:
     before = small_run.store.list("")
     done = here("harness", variant, *arguments(small_run.store, small_run, tasks, **changes))
@@ -154,10 +146,7 @@ def test_a_variant_runs_in_its_own_dtype_and_the_dense_one_in_that_of_the_others
 
 
 def test_a_folder_with_another_model_is_refused(
-    here: Callable[..., Done],
-    small_run: FinishedRun,
-    tasks: Path,
-    own_inputs: Path,
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path, own_inputs: Path
 ) -> None:
     config = own_inputs / "model" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "dropout": 0.3}), encoding="utf-8")
@@ -167,10 +156,7 @@ def test_a_folder_with_another_model_is_refused(
 
 
 def test_without_the_harness_the_error_names_the_package_to_install(
-    here: Callable[..., Done],
-    small_run: FinishedRun,
-    tasks: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    here: Callable[..., Done], small_run: FinishedRun, tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(harness, "find_spec", lambda _: None)
     done = here("harness", "dense", *arguments(small_run.store, small_run, tasks))

@@ -1,0 +1,170 @@
+"""Pages of the documentation: links, commands, constants and tables agree with the repository."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.pages.command_reference import commands
+from mlprune.evaluation.inference import estimates
+from mlprune.numeric.evaluation import choice, metrics
+from mlprune.numeric.statistics import cluster_score, power, proportions, sign_flips, variance_components
+from mlprune.numeric.statistics.bootstrap import N_RESAMPLES, cluster_resamples
+from mlprune.search.registry import SEARCH_METHODS
+from mlprune.steps.questions import answers
+from tests.docs.pages import FENCE, ROOT, anchors, blocks, links, pages
+
+PAGES = pages()
+_NAMED = re.compile(r"(?<![\w/.{-])(?:infra|tests|ray_jobs|mlprune|catalog)/[\w/.*-]+")
+"""Paths that start with a folder of the repository."""
+
+
+def test_there_are_pages_with_links() -> None:
+    assert ROOT / "README.md" in PAGES
+    assert len(links(ROOT / "docs" / "README.md")) > 10
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_on_a_page_lead_to_files_and_headings(page: Path) -> None:
+    wrong = []
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        if "://" in path or path.startswith("mailto:"):
+            continue
+        target = page.parent / path if path else page
+        exists = target.exists() and (not anchor or (target.suffix == ".md" and anchor in anchors(target)))
+        wrong += [] if exists else [link]
+    assert not wrong
+
+
+def test_a_repeated_heading_has_two_anchors(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `b` & [c](d.md)\n\n## Twice\n\n## Twice\n\n```\n# no heading\n```\n")
+    assert anchors(page) == {"a-b--c", "twice", "twice-1"}
+
+
+def test_links_in_code_are_ignored(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("[yes](a.md#b) `[no](c.md)` [`code`](d.md)\n\n```\n[no](e.md)\n```\n")
+    assert links(page) == ["a.md#b", "d.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_repository_files_named_on_a_page_exist(page: Path) -> None:
+    named = _NAMED.findall(page.read_text(encoding="utf-8"))
+    missing = [name for name in named if not any(ROOT.glob(name.rstrip("/.")))]
+    assert not missing
+
+
+def test_every_page_of_the_documentation_is_listed_on_the_entry_page() -> None:
+    entry = ROOT / "docs" / "README.md"
+    listed = {(entry.parent / link.partition("#")[0]).resolve() for link in links(entry)}
+    assert [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != entry and page not in listed] == []
+
+
+COMMANDS = dict(commands())
+GROUPS = {name.partition(" ")[0] for name in COMMANDS if " " in name}
+_CALL = re.compile(r"(?:^|\$\()[ ]*mlprune +([a-z][\w-]*)\s*([a-z][\w-]*)?(.*)$", re.MULTILINE)
+
+
+def calls_on(page: Path) -> list[tuple[str, list[str]]]:
+    """Return (command, options) of every call of the command line on a page, in blocks and in inline code."""
+    prose = FENCE.sub("", page.read_text("utf-8"))
+    code = [block.text for block in blocks(page)] + re.findall(r"`([^`]+)`", prose)
+    calls = [call for text in code for call in _CALL.findall(text)]
+    return [
+        (
+            f"{first} {second}" if first in GROUPS else first,
+            re.findall(r"(?<![\w-])--[a-z][\w-]*", rest.partition(" #")[0]),
+        )
+        for first, second, rest in calls
+    ]
+
+
+def test_pages_mention_most_commands() -> None:
+    calls = {command for page in pages() for command, _ in calls_on(page)}
+    assert len(calls & set(COMMANDS)) > 0.8 * len(COMMANDS)
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_options_on_a_page_exist(page: Path) -> None:
+    wrong = []
+    for command, options in calls_on(page):
+        known = (
+            {option for parameter in COMMANDS[command].params for option in parameter.opts}
+            if command in COMMANDS
+            else set()
+        )
+        wrong += [command] if command not in COMMANDS else []
+        wrong += [f"{command} {option}" for option in options if option not in known | {"--help"}]
+    assert not wrong
+
+
+TABLE = re.compile(r"^\| constant \| value \|\n\|---\|---\|\n((?:\|.*\|\n)+)", re.MULTILINE)
+
+
+def default(function: Callable[..., object], parameter: str) -> float:
+    return float(inspect.signature(function).parameters[parameter].default)
+
+
+def most_clusters_with_all_signs() -> int:
+    return max(n for n in range(1, 16) if len(sign_flips.sign_flips(n)) == 2**n)
+
+
+CONSTANTS: dict[str, tuple[float, ...]] = {
+    "random sign vectors": (sign_flips.N_FLIPS, len(estimates.flips_of(20)) - 1),
+    "clusters up to which all sign vectors are used": (most_clusters_with_all_signs(),),
+    "resamples of clusters": (N_RESAMPLES, len(estimates.resamples_of(2))),
+    "seed of sign vectors and of resamples of clusters": (
+        estimates.SEED,
+        default(sign_flips.sign_flips, "seed"),
+        default(cluster_resamples, "seed"),
+    ),
+    "seed of resamples of seeds": (default(variance_components.two_way_resamples, "seed"),),
+    "coverage of an interval": (estimates.LEVEL, 1 - answers.ALPHA),
+    "level of a test": (answers.ALPHA, default(power.detectable_difference, "alpha")),
+    "power of a detectable difference": (
+        default(power.detectable_difference, "power"),
+        default(power.detectable_difference_of_items, "power"),
+    ),
+    "share by which equal sums may differ": (sign_flips.TOLERANCE,),
+    "changed clusters from which sign flips are used alone": (cluster_score.FEW_CHANGED_CLUSTERS,),
+    "right or wrong items up to which Wilson's end is a Poisson end": (proportions.N_POISSON_ENDS,),
+    "weight of an item in a design effect": (proportions.SHRINKAGE,),
+    "bins of confidence": (metrics.N_BINS,),
+    "seeds from which the interval is a bootstrap": (variance_components.ENOUGH_SEEDS,),
+    "binary digits after the point of values among which is chosen": (-math.log2(choice.TIED),),
+}
+"""Name on the page -> values in the code."""
+
+
+def test_constants_on_the_page_are_those_of_the_code() -> None:
+    table = TABLE.search((ROOT / "docs/definitions.md").read_text("utf-8"))
+    assert table is not None
+    rows = [row.strip("| ").split(" | ") for row in table[1].splitlines()]
+    stated = {name: float(value) for name, value in rows}
+    assert stated == {name: values[0] for name, values in CONSTANTS.items()}
+    assert {name: values for name, values in CONSTANTS.items() if len(set(values)) > 1} == {}
+
+
+ROWS = [
+    [cell.strip() for cell in line.strip("|").split("|")]
+    for line in re.findall(r"^\| `(?!method).*\|$", (ROOT / "docs/search.md").read_text("utf-8"), re.MULTILINE)
+]
+
+
+def test_the_table_has_all_methods_in_the_order_of_the_registry() -> None:
+    assert [row[0].strip("`") for row in ROWS] == list(SEARCH_METHODS)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row[0]).strip("`"))
+def test_a_row_states_rungs_and_the_source_of_the_registry(row: list[str]) -> None:
+    method = SEARCH_METHODS[row[0].strip("`")]
+    required = {False: "no", True: "yes" if method.asks_whole_rungs else "optional"}
+    assert row[2] == required[method.uses_rungs]
+    identifiers = re.findall(r"\d{4}\.\d{5}|NIPS \d{4}", method.citation or "")
+    assert all(identifier in row[3] for identifier in identifiers)
+    assert bool(identifiers) == bool(row[3])

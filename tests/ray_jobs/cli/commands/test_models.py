@@ -1,0 +1,289 @@
+"""Commands on models and data: import, publish, results and data check."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from rich.cells import cell_len
+from typer.testing import CliRunner
+
+from catalog.store import Catalog
+from mlprune.errors import CorpusError
+from mlprune.models.checkpoint.tensor_hashes import read_hashes
+from mlprune.store.store import Store
+from ray_jobs.cli.application import app
+from ray_jobs.cli.commands.check_data import describe_data
+from ray_jobs.cli.options import WIDTH
+from tests.command_line import Done
+from tests.forked_runs import mlprune
+from tests.lm_eval_output import write_output
+from tests.published_models import publish, published_tensors
+from tests.published_text import TEXT_WRITERS, writer
+from tests.refusals import refused
+from tests.tiny_models import save_tiny_model
+from tests.tiny_recipes import FinishedRun, copied_inputs, copy_of, small_recipe, write_recipe
+
+
+class Calls:
+    """An object whose pickle calls a function."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch ran",)
+
+
+def test_import_and_run_lead_from_a_published_folder_to_a_variant(tiny_inputs: Path, tmp_path: Path) -> None:
+    folder = copied_inputs(tiny_inputs, tmp_path / "inputs")
+    tensors = published_tensors(folder / "model", "xglm", has_buffers=True, has_head=True)
+    publish(
+        folder / "published", folder / "model", {name: tensor.half() for name, tensor in tensors.items()}, n_files=2
+    )
+    (folder / "model" / "model.safetensors").unlink()
+    recipe = write_recipe(folder, {**small_recipe(), "model": {"path": "./imported"}})
+
+    imported = mlprune("import", "./published", "./imported", cwd=folder)
+    assert imported.returncode == 0, imported.stderr
+    assert "100 %" in imported.stderr
+    assert "peak memory" in imported.stdout
+    assert "model.embed_positions.weights" in imported.stdout
+    assert f"model: {{path: {folder / 'imported'}}}" in imported.stdout
+    again = mlprune("import", "./published", "./imported", cwd=folder)
+    assert (again.returncode, again.stdout.splitlines()[0]) == (0, "already imported: imported")
+
+    run = mlprune("run", recipe, "--store", tmp_path / "store", "--address", "none")
+    assert run.returncode == 0, run.stderr
+    with Catalog.open(Store(str(tmp_path / "store"))) as catalog:
+        (row,) = catalog.query("SELECT imported_from, imported_revision, import_sources FROM base_models")
+    assert (row["imported_from"], row["imported_revision"]) == ("published", None)
+    assert "pytorch_model-00002-of-00002.bin" in str(row["import_sources"])
+
+
+def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: Path, tmp_path: Path) -> None:
+    tensors = published_tensors(tiny_inputs / "model", "xglm")
+    publish(tmp_path / "source", tiny_inputs / "model", tensors, n_files=3)
+    torch.save({"model.layer_norm.weight": Calls()}, tmp_path / "source" / "pytorch_model-00003-of-00003.bin")
+    done = mlprune("import", "source", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "os.system" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    assert not list(tmp_path.rglob("ran"))
+
+
+def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
+    for arguments in (("./nowhere", "out"), (tmp_path / "nowhere", "out"), ("./nowhere", "out", "--dtype", "int8")):
+        done = mlprune("import", *arguments, cwd=tmp_path)
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
+def test_a_hub_that_cannot_be_reached_is_found_before_libraries_are_imported(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from ray_jobs.cli.application import app\n"
+        "try:\n    app(['import', 'some/model', 'out'], standalone_mode=False)\n"
+        "except Exception as err:\n    print(type(err).__name__, 'torch' in sys.modules)\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "HubError False\n"
+
+
+Here = Callable[..., Done]
+ENVIRONMENT = {"environment_id": "e" * 20, "mlprune": "0.2.0", "code_sha256": "c0de", "git_commit": "c0ffee"}
+JOB = {"run_id": "run-1", "job_id": "job-0", "step": "prune", "status": "done", "attempt": 1, "host": "node"}
+STARTED = "2026-11-26T18:00:00"
+
+
+@pytest.fixture(scope="module")
+def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store of the small recipe, with the files of a run that made one variant and the evaluations."""
+    store = copy_of(small_run.store, tmp_path_factory.mktemp("publish") / "store")
+    makes = [["variants", small_run.named("sweep")[0].id]]
+    makes += [["evaluations", record.id] for record in store.records("evaluations")]
+    run = {"run_id": "run-1", "command": "run", "started_at": STARTED, "recipe": "small"}
+    store.write_run_file("run-1", "run", {**run, "recipe_yaml": "name: small\n"})
+    packages = {"packages": {"torch": "2.10"}, "is_modified": False, "python": "CPython 3.11"}
+    store.write_run_file("run-1", f"environment-{'e' * 20}", {**ENVIRONMENT, **packages})
+    job = {**JOB, "makes": makes, "environment_id": "e" * 20, "started_at": STARTED, "elapsed_s": 1.0}
+    store.write_run_file("run-1", "job-0", job)
+    return store
+
+
+def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
+    model, variant_id = small_run.folder / "model", small_run.named("sweep")[0].id
+    options = ("--store", store.uri, "--model", model)
+    published = here("publish", "sweep", "--to", tmp_path / "shared", *options)
+    assert published.code == 0, published.err
+    assert published.out == f"{tmp_path / 'shared'}\n"
+    assert "of the base model's weights" in published.err
+    applied = here("apply", model, tmp_path / "shared", tmp_path / "pruned")
+    assert (applied.code, applied.out) == (0, f"{tmp_path / 'pruned'}\n"), applied.err
+    assert here("export", variant_id, tmp_path / "exported", *options).code == 0
+    assert read_hashes(tmp_path / "pruned") == read_hashes(tmp_path / "exported")
+
+
+def test_metrics_environment_and_recipe_come_from_the_store(
+    here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
+) -> None:
+    variant_id = small_run.named("sweep")[0].id
+    here("publish", "sweep", "--to", tmp_path / "shared", "--store", store.uri, "--model", small_run.folder / "model")
+    metrics = json.loads((tmp_path / "shared" / "metrics.json").read_text())
+    rows = [row for row in small_run.rows("metrics") if row["variant_id"] == variant_id]
+    columns = ("evaluation_id", "metric", "value", "ci_low", "ci_high", "n", "chance")
+    assert sorted([row[name] for name in columns] for row in metrics["metrics"]) == sorted(
+        [row[name] for name in columns] for row in rows
+    )
+    dense = {
+        (row["language"], row["metric"]): row["value"]
+        for row in small_run.rows("metrics")
+        if small_run.plan.variants[row["variant_id"]].is_dense
+    }
+    accuracies = [row for row in metrics["metrics"] if row["metric"] == "accuracy"]
+    assert all(row["chance"] is not None and row["evaluated_at"].startswith(STARTED) for row in accuracies)
+    assert all(row["dense_value"] == dense[row["language"], "accuracy"] for row in accuracies)
+    (environment,) = json.loads((tmp_path / "shared" / "environment.json").read_text())
+    assert environment["git_commit"] == "c0ffee"
+    assert environment["packages"] == ["torch==2.10"]
+    assert environment["made"] == [f"variants/{variant_id}"]
+    assert yaml.safe_load((tmp_path / "shared" / "recipe.yaml").read_text()) == {"name": "small"}
+
+
+def test_several_variants_are_named_in_an_index(
+    here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
+) -> None:
+    options = ("--store", store.uri, "--model", small_run.folder / "model")
+    done = here("publish", "ordering", "sweep", "--to", tmp_path / "shared", *options)
+    assert done.code == 0, done.err
+    ids = [variant.id for name in ("ordering", "sweep") for variant in small_run.named(name)]
+    index = json.loads((tmp_path / "shared" / "index.json").read_text())
+    assert [entry["variant_id"] for entry in index["variants"]] == ids
+    assert len(done.err.splitlines()) == len(ids) == 3
+    with Catalog.open(store) as catalog:
+        labels = dict(catalog.select("SELECT variant_id, label FROM described_variants").rows)
+    assert [entry["label"] for entry in index["variants"]] == [labels[variant_id] for variant_id in ids]
+    for variant_id, is_known in zip(ids, (False, False, True), strict=True):
+        folder = tmp_path / "shared" / variant_id
+        assert (folder / "recipe.yaml").exists() == is_known, "no run file mentions the other variants"
+        assert bool(json.loads((folder / "environment.json").read_text())) == is_known
+
+
+def test_bad_input_is_one_line_and_nothing_is_written(
+    here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
+) -> None:
+    model = small_run.folder / "model"
+    options = ("--store", store.uri, "--model", model)
+    other = save_tiny_model(tmp_path / "other", seed=1)
+    assert here("publish", "sweep", "--to", tmp_path / "shared", *options).code == 0
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    before = sorted(path for path in tmp_path.iterdir())
+    calls = {
+        "unknown variant": ("publish", "unnamed", "--to", tmp_path / "out", *options),
+        "no changes": ("publish", "dense", "--to", tmp_path / "out", *options),
+        "another model": ("publish", "sweep", "--to", tmp_path / "out", "--store", store.uri, "--model", other),
+        "empty folder": ("publish", "sweep", "--to", tmp_path / "full", *options),
+        "another base model": ("apply", other, tmp_path / "shared", tmp_path / "out"),
+        "published.json": ("apply", model, tmp_path / "nowhere", tmp_path / "out"),
+        "an empty folder": ("apply", model, tmp_path / "shared", tmp_path / "full"),
+    }
+    for words, call in calls.items():
+        done = here(*call)
+        assert (done.code, done.out, len(done.err.splitlines())) == (2, "", 1), done.err
+        assert words in done.err
+    assert sorted(path for path in tmp_path.iterdir()) == before
+
+
+Run = Callable[..., Done]
+
+
+def test_results_leave_a_store_and_results_of_others_come_in(
+    queried_store: Store, copied_store: Callable[[Store], Store], tmp_path: Path, here: Run
+) -> None:
+    store = copied_store(queried_store)
+    done = here(
+        "results", "export", "dense", "--format", "every_eval_ever", "--to", tmp_path / "out", "--store", store.uri
+    )
+    assert (done.code, done.err) == (0, "")
+    assert "2 files" in done.out
+    assert len(list((tmp_path / "out").rglob("*.json"))) == 1
+    write_output(tmp_path / "elsewhere")
+    for known in (False, True):
+        done = here("results", "import", tmp_path / "elsewhere", "--variant", "sweep", "--store", store.uri)
+        assert done.code == 0
+        assert "xnli_fr: acc,none 0.625, acc_norm,none 0.5; 8 samples" in done.out
+        assert ("known already" in done.out) == known
+    answered = here("query", "results_from_elsewhere", "--store", store.uri, "--format", "csv")
+    assert len(answered.out.splitlines()) == 4
+
+
+def test_bad_input_is_one_line(queried_store: Store, tmp_path: Path, here: Run) -> None:
+    out = ("--to", tmp_path / "out", "--store", queried_store.uri)
+    for arguments in (
+        ("export", "--format", "csv", *out),
+        ("export", "nobody", "--format", "hub", *out),
+        ("export", "--format", "hub", *out),
+        ("export", "--format", "every_eval_ever", "--relationship", "friend", *out),
+        ("import", tmp_path / "missing.json", "--store", queried_store.uri),
+        ("import", tmp_path, "--variant", "nobody", "--store", queried_store.uri),
+    ):
+        done = here("results", *arguments)
+        assert (done.code, len(done.err.splitlines())) == (2, 1), arguments
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_fits_into_80_cells_and_shows_language_split_n_and_first(tmp_path: Path) -> None:
+    write = writer(tmp_path)
+    for code, text in (("eng_Latn", "word " * 40), ("zho_Hans", "词" * 100)):
+        write(f"dev/{code}.dev", f"{text}\n{text}\n".encode())
+    text, n_problems = describe_data(tmp_path)
+    lines = text.splitlines()
+    assert n_problems == 0
+    assert lines[1].split() == ["language", "code", "split", "n", "first"]
+    assert lines[2].split()[:5] == ["en", "eng_Latn", "dev", "2", "word"]
+    assert all(cell_len(line) <= WIDTH for line in lines[:-1])
+    assert lines[2].endswith("…")
+    assert lines[3].endswith("…")
+    assert lines[-1].startswith("recipe: corpus:")
+
+
+def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").touch()
+    with refused(CorpusError, got=["notes.md"], page="docs/data.md"):
+        describe_data(tmp_path)
+    with pytest.raises(CorpusError, match="unknown task"):
+        describe_data(tmp_path, task="xnly")
+
+
+def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("data/notes.md", "notes")
+    with pytest.raises(CorpusError) as caught:
+        describe_data(tmp_path / "x.zip")
+    context = caught.value.context
+    assert context["got"] == ["x.zip/data/notes.md"]
+    assert "unzip x.zip" in str(context["next"])
+
+
+def test_a_task_decides_what_is_looked_for(tmp_path: Path) -> None:
+    TEXT_WRITERS["plain folder"](writer(tmp_path))
+    assert describe_data(tmp_path, task="perplexity")[1] == 0
+    with pytest.raises(CorpusError, match="no layout is recognised"):
+        describe_data(tmp_path, task="xnli")
+
+
+def test_problems_give_exit_code_1(tmp_path: Path) -> None:
+    writer(tmp_path)("fr.txt", b"un\n\n")
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "problem: fr.txt: 1 of 2 sentences are empty" in result.output
+    assert "recipe:" not in result.output
+    writer(tmp_path)("fr.txt", b"un\ndeux\n")
+    assert CliRunner().invoke(app, ["data", "check", str(tmp_path)]).exit_code == 0

@@ -1,0 +1,231 @@
+"""Commands that answer questions: query, tables, report, figures and rescore."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from typer.testing import CliRunner, Result
+
+from catalog.store import Catalog
+from mlprune.errors import BadInputError, QueryError
+from mlprune.store.store import Store
+from ray_jobs.cli.application import app
+from tests.tiny_recipes import FinishedRun, copy_of
+
+
+@pytest.fixture(scope="module")
+def store_path(queried_store: Store) -> str:
+    return queried_store.uri
+
+
+def query(*arguments: str, columns: str = "80") -> str:
+    done = CliRunner().invoke(app, ["query", *arguments], env={"COLUMNS": columns})
+    assert done.exit_code == 0, done.stderr
+    return done.stdout
+
+
+def test_a_table_fits_the_width_and_wide_and_digits_change_it(store_path: str) -> None:
+    options = ("values_by_variant", "--store", store_path)
+    narrow = query(*options, columns="60").splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert "ids are shortened" in " ".join(narrow)
+    wide = query(*options, "--wide", "--digits", "5").splitlines()
+    rows = json.loads(query(*options, "--format", "json"))
+    assert len(wide) == len(rows) + 4
+    assert rows[0]["variant_id"] in wide[2]
+    assert f"{rows[0]['value']:.5f}" in wide[2]
+
+
+def test_a_short_id_is_accepted_as_a_parameter(store_path: str) -> None:
+    (row,) = json.loads(
+        query("SELECT max(variant_id) AS id FROM variant_layers", "--store", store_path, "--format", "json")
+    )
+    assert "n_removed" in query("layer_sparsity", "--store", store_path, "--param", f"variant_id={row['id'][:8]}")
+
+
+def test_an_empty_answer_is_a_sentence_or_an_empty_array(store_path: str) -> None:
+    nothing = ("SELECT 1 AS a WHERE false", "--store", store_path)
+    assert query(*nothing) == "No rows; the columns are a\n"
+    assert query(*nothing, "--format", "json") == "[]\n"
+    assert query(*nothing, "--format", "csv") == "a\n"
+    assert query("values_by_variant", "--store", store_path, "--param", "task=nope").startswith(
+        "No rows for task=nope; "
+    )
+
+
+ENDLESS = "SELECT sum(a.range * b.range) FROM range(1000000) a, range(10000000) b"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_query_at_once_with_one_line(store_path: str, number: signal.Signals, code: int) -> None:
+    command = (
+        "import sys; from catalog.store import connections; from ray_jobs.cli.application import main\n"
+        "run = connections.run_query\n"
+        f"connections.run_query = lambda c, sql, *a, **k: (sql == {ENDLESS!r} and print('ready', flush=True), "
+        "run(c, sql, *a, **k))[1]\n"
+        f"sys.argv = ['mlprune', 'query', {ENDLESS!r}, '--store', {store_path!r}]; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            usage = psutil.Process(process.pid).cpu_times
+            before = usage().user
+            while usage().user < before + 0.3:
+                time.sleep(0.01)
+            process.send_signal(number)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert (process.returncode, out, err.count("\n")) == (code, "", 1)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_report_writes_a_page_and_prints_its_path(store_path: str, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    result = invoke("report", "--store", store_path, "--out", str(out))
+    assert (result.exit_code, result.stdout) == (0, f"{out}\n")
+    assert out.read_text("utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_figures_writes_the_selected_figures_and_prints_their_paths(store_path: str, tmp_path: Path) -> None:
+    options = ("--figure", "change", "--format", "svg", "--score", "wanda", "--width", "5")
+    result = invoke("figures", "--store", store_path, "--out", str(tmp_path), *options)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path / 'change.svg'}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["change.csv", "change.sql", "change.svg"]
+
+
+def test_a_misspelt_figure_is_bad_input(store_path: str, tmp_path: Path) -> None:
+    result = invoke("figures", "--store", store_path, "--out", str(tmp_path), "--figure", "pareot")
+    assert isinstance(result.exception, BadInputError)
+    assert "nearest='pareto'" in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["missing/output", "file/output", "file/below/output"])
+@pytest.mark.parametrize(
+    "command",
+    [("report",), ("figures",), ("tables", "--like", "paper"), ("notebook", "--no-open")],
+    ids=lambda command: command[0],
+)
+def test_an_output_without_its_folder_is_refused_before_the_catalog_is_read(
+    command: tuple[str, ...], name: str, store_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr(Catalog, "fold", lambda _: pytest.fail("the catalog is read"))
+    result = invoke(*command, "--store", store_path, "--out", str(tmp_path / name))
+    assert isinstance(result.exception, BadInputError)
+    assert result.exception.context["path"] == str(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_output_of_another_kind_is_refused(store_path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for command, out in (("report", tmp_path), ("figures", tmp_path / "file")):
+        assert isinstance(invoke(command, "--store", store_path, "--out", str(out)).exception, BadInputError)
+
+
+OWN = """
+tables:
+  - {name: facts, task: facts, metric: accuracy, choose_on: null, rows: [{label: dense, dense: true}]}
+"""
+
+
+def invoke_tables(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["tables", *arguments])
+
+
+def test_own_tables_are_printed_or_written(store_path: str, tmp_path: Path) -> None:
+    spec = tmp_path / "own.yaml"
+    spec.write_text(OWN)
+    printed = invoke_tables("--store", store_path, "--spec", str(spec))
+    assert printed.exit_code == 0
+    assert "| model | method | sparsity |" in printed.stdout
+    written = invoke_tables(
+        "--store", store_path, "--spec", str(spec), "--out", str(tmp_path / "out"), "--format", "csv"
+    )
+    paths = [Path(line) for line in written.stdout.splitlines()]
+    assert [path.name for path in paths] == ["facts.csv", "facts-intervals.csv"]
+    assert all(path.is_file() for path in paths)
+
+
+def test_a_store_without_values_for_any_table_is_bad_input(store_path: str) -> None:
+    result = invoke_tables("--store", store_path, "--like", "paper")
+    assert isinstance(result.exception, QueryError)
+    assert "accuracy of xnli (test)" in str(result.exception)
+
+
+def test_tables_are_specified_in_one_way(store_path: str, tmp_path: Path) -> None:
+    for options in ((), ("--like", "paper", "--spec", str(tmp_path / "x.yaml"))):
+        result = invoke_tables("--store", store_path, *options)
+        assert isinstance(result.exception, BadInputError)
+        assert "--like paper" in str(result.exception)
+    result = invoke_tables("--store", store_path, "--like", "paper", "--format", "word")
+    assert isinstance(result.exception, BadInputError)
+
+
+@pytest.fixture(scope="module")
+def rescored_path(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return copy_of(small_run.store, tmp_path_factory.mktemp("rescoring") / "store").uri
+
+
+def test_rescore_prints_the_evaluations_and_the_catalog_has_them(rescored_path: str) -> None:
+    result = invoke("rescore", "--store", rescored_path, "--rule", "candidate_mean", "--language", "fr")
+    assert result.exit_code == 0
+    ids = result.stdout.split()
+    assert len(ids) == 4
+    assert "4 evaluations, 4 of them new; 3 new comparisons" in result.stderr
+    sql = "SELECT evaluation_id, scoring_rule FROM evaluations WHERE scoring_rule <> 'mean' ORDER BY ALL"
+    rows = json.loads(invoke("query", sql, "--store", rescored_path, "--format", "json").stdout)
+    assert [row["evaluation_id"] for row in rows] == ids
+
+
+def test_ranks_are_one_row_per_variant(rescored_path: str) -> None:
+    result = invoke("ranks", "--store", rescored_path, "--task", "facts", "--format", "json")
+    rows = json.loads(result.stdout)
+    assert len(rows) == 4
+    assert sum(row["average_rank"] for row in rows) == pytest.approx(10)
+    assert {row["n_data_sets"] for row in rows} == {2}
+    assert "view aggregates" in result.stderr
+
+
+def test_example_ids_are_read_from_a_file(rescored_path: str, tmp_path: Path) -> None:
+    ids = tmp_path / "ids.txt"
+    ids.write_text("1\n\n 2 \n")
+    result = invoke("rescore", "--store", rescored_path, "--examples", str(ids), "--metric", "accuracy")
+    sql = f"SELECT n_examples FROM evaluations WHERE evaluation_id = '{result.stdout.split()[0]}'"
+    assert json.loads(invoke("query", sql, "--store", rescored_path, "--format", "json").stdout) == [{"n_examples": 2}]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rule", "max"], "scoring rule"),
+        (["--from-rule", "max"], "scoring rule"),
+        ([], "nothing to compute"),
+        (["--examples", "absent.txt"], "absent.txt"),
+        (["--generated", "--rule", "mean"], "does not apply to generated texts"),
+        (["--generated", "--metric", "line_pass_rate"], "no generated texts are stored"),
+    ],
+)
+def test_wrong_options_are_bad_input(rescored_path: str, arguments: list[str], message: str) -> None:
+    result = invoke("rescore", "--store", rescored_path, *arguments)
+    assert isinstance(result.exception, BadInputError)
+    assert message in str(result.exception)
+
+
+def test_an_empty_file_of_example_ids_is_bad_input(rescored_path: str, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("\n")
+    result = invoke("rescore", "--store", rescored_path, "--examples", str(tmp_path / "ids.txt"))
+    assert "one id per line" in str(result.exception)
