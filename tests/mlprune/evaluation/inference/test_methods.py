@@ -19,7 +19,7 @@ from mlprune.evaluation.inference.estimates import (
     resamples_of,
 )
 from mlprune.evaluation.inference.language_sums import language_groups, language_sums
-from mlprune.evaluation.inference.methods import INFERENCE, compare, measure
+from mlprune.evaluation.inference.methods import INFERENCE, compare, decided_by_test, measure
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
@@ -252,6 +252,41 @@ def test_the_interval_of_a_calibrated_model_reaches_lower_than_that_of_the_resam
     assert value.interval.low < value.value / 2
 
 
+@pytest.mark.parametrize(
+    ("p_value", "expected"),
+    [
+        (0.01, ((0.0, 0.3), (0.0, 0.2))),
+        (0.07, ((-0.1, 0.3), (0.0, 0.2))),
+        (0.5, ((-0.1, 0.3), (-0.05, 0.2))),
+    ],
+)
+def test_the_test_of_0_decides_whether_0_is_inside(p_value: float, expected: tuple[tuple[float, float], ...]) -> None:
+    intervals = (Interval(-0.1, 0.3), Interval(-0.05, 0.2))
+    got = decided_by_test(intervals, 0.1, p_value=p_value)
+    assert tuple((one.low, one.high) for one in got) == expected
+    mirrored = decided_by_test((intervals[0].mirrored, intervals[1].mirrored), -0.1, p_value=p_value)
+    assert tuple((-one.high, -one.low) for one in mirrored) == expected
+    above = decided_by_test((Interval(0.1, 0.3), Interval(0.15, 0.25)), 0.2, p_value=p_value)
+    assert [one.low for one in above] == [0.1 if p_value < 0.05 else 0.0, 0.15 if p_value < 0.1 else 0.0]
+
+
+def test_the_difference_of_calibration_errors_covers_the_true_one_and_agrees_with_its_test() -> None:
+    """One model is calibrated; the other one is right in 10 points fewer of its answers than it says."""
+    rng, n_covered, n = np.random.default_rng(5), 0, 100
+    for _ in range(40):
+        confidences = rng.uniform(0.55, 1.0, n)
+        odds = np.log(confidences / (1 - confidences))
+        both = []
+        for bias in (0.1, 0.0):
+            right = rng.uniform(size=n) < confidences - bias
+            scores = np.stack([np.where(right, 0.0, -odds), np.where(right, -odds, 0.0)], axis=1)
+            both.append(with_scores(scores.tolist(), [0] * n))
+        result = compare((ECE,), *both)["ece"]
+        assert not result.interval_contradicts_p
+        n_covered += result.interval.contains(0.1)
+    assert n_covered >= 36
+
+
 def test_a_difference_combines_the_intervals_of_both_sides() -> None:
     first, second = drawn(3), drawn(4)
     got, back = compare((ECE,), first, second)["ece"], compare((ECE,), second, first)["ece"]
@@ -312,8 +347,6 @@ CASES: Mapping[str, tuple[str, Callable[[np.random.Generator, int], Both]]] = {
     "bleu": ("bleu", sentences),
     "chrf": ("chrf", sentences),
 }
-EXACT = ("tango", "sign_flip", "minima")
-"""Tests whose intervals invert them."""
 
 
 def check(result: Difference | Aggregate) -> None:
@@ -322,7 +355,7 @@ def check(result: Difference | Aggregate) -> None:
     assert wide.low <= narrow.low <= narrow.high <= wide.high, result
     if result.method != "debiased":  # an interval of the error without its bias, see `CalibrationInference`
         assert narrow.low - 1e-9 <= result.difference <= narrow.high + 1e-9, result
-    if result.test in EXACT and result.method == result.test:
+    if result.method == result.test or result.test == "randomization":
         assert not contradicts(wide, result.p_value), result
         assert (result.p_value < 0.1) != narrow.contains(0.0) or 0.0 in (narrow.low, narrow.high), result
 
