@@ -21,7 +21,7 @@ from mlprune.steps.job import Job, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.questions.asked import declarations
-from mlprune.steps.tasks.evaluation import as_run, prepared_task
+from mlprune.steps.tasks.evaluation import as_run, prepared_task, task_data
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs, search_lines, sensitivity_lines
@@ -33,6 +33,8 @@ from ray_jobs.workers.node_resources import local_node
 
 MAX_LISTED = 5
 """Most items that one line names."""
+ENOUGH_TEXTS = 100
+"""Texts from which intervals of perplexity cover about as often as stated, unless changes are very skewed."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ def described_plan(
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
+        *_few_texts_lines(plan.jobs),
         *processor_lines(processors),
         *question_lines(plan, store, declarations(plan.questions, store)),
         *_needs_lines(plan, needs, nodes),
@@ -232,6 +235,18 @@ def _warnings(recipe: Recipe) -> list[str]:
         f"warning: the halves dev and test of {task} share clusters, so a choice on dev has seen parts of test; "
         "split_by: clusters separates them"
         for task in _tasks_with_shared_clusters(recipe)
+    ]
+
+
+def _few_texts_lines(jobs: Sequence[Job]) -> list[str]:
+    """Return a warning if perplexity is measured on too few texts for the stated coverage of its intervals."""
+    tasks = {as_run(one.task) for job in jobs if isinstance(job, EvaluateJob) for one in job.evaluations}
+    sizes = sorted(len(task_data(task).items) for task in tasks if task.definition.reads == "sentences")
+    if not sizes or sizes[0] >= ENOUGH_TEXTS:
+        return []
+    return [
+        f"warning: perplexity on {sizes[0]} items; below {ENOUGH_TEXTS}, 95 % intervals of a loss that few items cause "
+        "cover only 86 to 93 % and end too low (docs/definitions.md, Perplexity)"
     ]
 
 

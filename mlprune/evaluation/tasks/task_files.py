@@ -384,8 +384,8 @@ def _other_items(read: Mapping[str, TaskData]) -> tuple[list[str], bool]:
     for place, data in read.items():
         language, split = place.split(" ", 1)
         items = (item for item in data.items if isinstance(item, ChoiceItem))
-        answers = {item.example_id: (len(item.candidates), item.gold) for item in items}
-        by_split.setdefault(split, {})[language] = answers
+        of_items = {item.example_id: (len(item.candidates), item.gold) for item in items}
+        by_split.setdefault(split, {})[language] = of_items
     lines, aligned = [], True
     for split, of_languages in by_split.items():
         reference = ENGLISH if ENGLISH in of_languages else max(of_languages, key=lambda name: len(of_languages[name]))
