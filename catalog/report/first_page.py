@@ -195,7 +195,8 @@ def _curve_title(rows: Sequence[Row]) -> str:
         return ""
     first, n_methods = rows[0], len(grouped(rows, *METHOD))
     omitted = f"; {MAX_METHODS} of {n_methods} methods" if n_methods > MAX_METHODS else ""
-    return f"{first['base_model']} · {first['task']}, {first['metric']} on {first['split']} by sparsity{omitted}"
+    metric = f"{first['metric']}{' / dense' if first['scale'] == LOG_RATIO else ''}"
+    return f"{first['base_model']} · {first['task']}, {metric} on {first['split']} by sparsity{omitted}"
 
 
 def _panel(lines: Sequence[Line]) -> Panel:
@@ -234,9 +235,10 @@ def _draw(axes: Axes, *, lines: Sequence[Line]) -> None:
             )
     for language, name in (("en", "English"), ("outside_english", "outside English")):
         dense = [row["dense_value"] for rows, _ in lines for row in rows if row["language"] == language]
-        if dense:
+        if dense and lines[0][0][0]["scale"] != LOG_RATIO:  # both ratios begin at 1
             axes.text(0.0, dense[0], name, fontsize=8.5, color=INK, va="bottom", weight="bold")
-    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    if lines[0][0][0]["scale"] != LOG_RATIO:
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_xlim(left=0.0)
 
 
@@ -270,10 +272,11 @@ def _changes(rows: Sequence[Row]) -> str:
     others = [row for row in rows if row["score"] != "random"]
     parts = []
     if others:
-        ends = [points(end(row["difference"] for row in others)) for end in (min, max)]
+        ends = [points(end(row["difference"] for row in others), others[0]["scale"]) for end in (min, max)]
         name = method_label(others[0]) if len(others) == 1 else f"{len(others)} methods"
-        parts.append(f"{' to '.join(dict.fromkeys(ends))} points with {name}")
-    parts.extend(f"{points(row['difference'])} with random" for row in rows if row["score"] == "random")
+        unit = "" if others[0]["scale"] == LOG_RATIO else " points"
+        parts.append(f"{' to '.join(dict.fromkeys(ends))}{unit} with {name}")
+    parts.extend(f"{points(row['difference'], row['scale'])} with random" for row in rows if row["score"] == "random")
     return f"at {rows[0]['sparsity']:.0%} by {' and '.join(parts)}"
 
 

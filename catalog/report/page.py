@@ -221,7 +221,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     script = page_script()
     overview, answers = (run_report_query(catalog, name) for name in ("overview", "answered_questions"))
     models = run_report_query(catalog, "base_models").rows
-    rendered = _render_all(catalog, (*FIGURES, *EXAMPLES, *TABLES)) if models else []
+    rendered = _render_all(catalog, (*FIGURES, *EXAMPLES, *TABLES))
     return environment.get_template(_TEMPLATE).render(
         title=title,
         script=Markup(script),  # noqa: S704 - a file of this package

@@ -87,7 +87,7 @@ def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Ca
 
 def english(score: str, sparsity: float, difference: float) -> dict[str, Any]:
     row: dict[str, Any] = {"language": "en", "score": score, "set_kind": None, "propagation": None, "structure": None}
-    return row | {"settings": None, "sparsity": sparsity, "difference": difference}
+    return row | {"settings": None, "sparsity": sparsity, "difference": difference, "scale": "difference"}
 
 
 def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others() -> None:
