@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.visible_text import visible
@@ -14,8 +16,24 @@ MAX_FAILURES = 50
 """Failures that the page lists; it states the number of all."""
 
 
-def run_content(run: RunStatus) -> JsonObject:
-    """Return what the page shows of a run, without the estimate of the remaining time, which changes all the time."""
+_ID = re.compile(r"\b[0-9a-f]{20}\b")
+
+
+def with_labels(text: str, labels: Mapping[str, str]) -> str:
+    """Return a text with labels instead of ids; ids of other things are shortened.
+
+    Args:
+        labels: id of a variant -> label.
+    """
+    return _ID.sub(lambda match: labels.get(match[0], match[0][:6]), text)
+
+
+def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
+    """Return what the page shows of a run, without the estimate of the remaining time, which changes all the time.
+
+    Args:
+        labels: id of a variant -> label.
+    """
     return {
         "id": visible(run.run_id),
         "name": visible(run.recipe),
@@ -31,7 +49,7 @@ def run_content(run: RunStatus) -> JsonObject:
         "failures": [visible(failure) for failure in run.failures[:MAX_FAILURES]],
         "n_failures": len(run.failures),
         "searches": [visible(search.describe()) for search in run.searches],
-        "working_on": [visible(record) for record in run.working_on],
+        "working_on": [visible(with_labels(work, labels)) for work in run.working_on],
         "n_retried": run.n_retried,
     }
 
