@@ -14,7 +14,7 @@ tests AS (
         q.*, a.question_id IS NOT NULL AS is_tested, a.is_supported, a.n_variants, a.n_items, a.difference, a.scale,
         a.ci_low, a.ci_high, a.ci90_low, a.ci90_high, coalesce(a.p_max_t, a.p_holm, a.p_value) AS p_corrected,
         a.variant_id, v.label, v.sparsity,
-        CASE WHEN q.metric = 'perplexity' THEN -1 ELSE 1 END AS direction,
+        CASE WHEN q.metric IN (SELECT metric FROM metrics WHERE NOT higher_is_better) THEN -1 ELSE 1 END AS direction,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id,
         count(a.question_id) OVER (PARTITION BY q.question_id) AS n_answers
     FROM questions AS q
@@ -82,5 +82,5 @@ JOIN counted AS c ON c.question_id = j.question_id
 LEFT JOIN base_models AS m ON m.base_model_id = j.base_model_id
 WHERE j.place = 1
 ORDER BY
-    base_model, j.base_model_id, j.is_primary DESC, j.is_declared DESC, j.task, j.recipe, j.claim <> 'gain', j.claim DESC, j.name,
-    j.group_kind DESC, j.group_name, j.question_id;
+    base_model, j.base_model_id, j.is_primary DESC, j.is_declared DESC, j.task, j.recipe, j.claim <> 'gain', j.claim DESC,
+    j.name, j.group_kind DESC, j.group_name, j.question_id;

@@ -232,7 +232,10 @@ def test_an_answer_of_page_one_opens_its_evidence_and_all_parts_can_be_opened_an
 ) -> None:
     tab = chromium.open((folder / "report.html").as_uri())
     opened = "[...document.querySelectorAll('details.fold[open]')].map(one => one.parentElement.id)"
-    waited = "new Promise(done => setTimeout(done, 200))"
+    waited = (
+        "new Promise(done => { const timer = setInterval(() => { if (document.querySelector('details.fold[open]')) "
+        "{ clearInterval(timer); done(); } }, 20); })"
+    )
     for _ in range(2):  # the second click leads to the same place
         tab.click("#first .reply a")
         tab.call("Runtime.evaluate", expression=waited, awaitPromise=True)
