@@ -295,3 +295,25 @@ def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog,
     }
     declared = answers(catalog, "answers_to_questions", "only_declared=true")
     assert {row["title"] for row in declared} == {"together", "late"}
+
+
+def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_families(
+    catalog: Catalog, rows: Rows
+) -> None:
+    found = answers(catalog, "protocol")
+    assert {row["part"] for row in found} == {"evaluation", "question", "family", "choice", "seeds", "not known"}
+    questions = {row["subject"]: row for row in found if row["part"] == "question"}
+    declared = {row["name"]: row for row in rows["questions"] if row["is_declared"]}
+    assert set(questions) == set(declared)
+    assert {name for name, row in questions.items() if row["status"] == "primary"} == {
+        name for name, row in declared.items() if row["is_primary"]
+    }
+    for row in questions.values():
+        assert row["level"] == (None if row["n_family"] is None else pytest.approx(0.05 / row["n_family"]))
+    assert sum(row["detail"].startswith("single languages") for row in found) == len(
+        {(row["task"], row["metric"]) for row in rows["comparison_results"] if row["split"] == "test"}
+    )
+    of_accuracy = next(row for row in found if row["subject"] == "facts test accuracy" and "single" in row["detail"])
+    sizes = {values.n_family for key, values in exploratory(rows).items() if "accuracy" in key}
+    assert of_accuracy["n_family"] == max(sizes)
+    assert 0 < of_accuracy["smallest_p"] < of_accuracy["level"]
