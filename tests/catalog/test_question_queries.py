@@ -317,3 +317,30 @@ def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_fami
     sizes = {values.n_family for key, values in exploratory(rows).items() if "accuracy" in key}
     assert of_accuracy["n_family"] == max(sizes)
     assert 0 < of_accuracy["smallest_p"] < of_accuracy["level"]
+
+
+def test_means_of_changes_are_over_seeds_and_never_over_baselines_or_groups(catalog: Catalog, rows: Rows) -> None:
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+    expected: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for row in rows["aggregate_results"]:
+        variant, baseline = variants[row["variant_id"]], variants[row["baseline_id"]]
+        if variant["score"] == "random" and (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy"):
+            assert baseline["sparsity"] == 0
+            expected[variant["sparsity"], row["group_kind"], row["group_name"]].append(row["difference"])
+    found = {
+        (row["sparsity"], row["group_kind"], row["group_name"]): row
+        for row in catalog.query("FROM mean_changes('facts') WHERE method = 'random' AND group_kind <> 'language'")
+    }
+    assert found.keys() == expected.keys()
+    for key, row in found.items():
+        assert (row["baseline"], row["n_comparisons"]) == ("dense", len(expected[key]))
+        assert row["difference"] == pytest.approx(statistics.fmean(expected[key]))
+        assert (row["lowest"], row["highest"]) == (min(expected[key]), max(expected[key]))
+    assert max(map(len, expected.values())) > 1
+    sizes = "SELECT sum(n_comparisons) AS n FROM mean_changes('facts', of_split := 'dev')"
+    n_rows = sum(
+        (row["task"], row["split"], row["metric"]) == ("facts", "dev", "accuracy")
+        for table in ("comparison_results", "aggregate_results")
+        for row in rows[table]
+    )
+    assert [row["n"] for row in catalog.query(sizes)] == [n_rows]
