@@ -124,7 +124,7 @@ COMMANDS: Mapping[str, CommandSource] = {
     "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
     "gc": CommandSource("store:gc", "List, or delete, files that no record references."),
     "catalog rebuild": CommandSource("catalog:rebuild", "Rebuild the catalog file from the records."),
-    "catalog check": CommandSource("catalog:check", "Verify every record, artefact, key and view."),
+    "catalog check": CommandSource("catalog:check", "Verify every record, artefact, key, view and value."),
     "catalog merge": CommandSource("catalog:merge", "Copy all records and artefacts of another store, verifying them."),
     "catalog export": CommandSource(
         "catalog:export", "Write the catalog's tables and views as files, with the id of their snapshot."
