@@ -204,8 +204,8 @@ class Answer:
     result: QueryResult
     notes: tuple[str, ...]
     """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
-    is_named: bool = False
-    """Whether the columns are those of a named query, and not chosen by the user."""
+    first: tuple[str, ...] = ()
+    """Columns of most interest."""
 
 
 @dataclass(frozen=True)
@@ -271,7 +271,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     ready = _prepared(catalog, query, values, given=given, may_follow_store=not is_file)
     result = catalog.select(query.sql, query.bound(ready.values), tables=ready.tables)
     notes = ready.notes if result.rows else (*ready.notes, ready.no_rows(catalog))
-    return Answer(result, notes, is_named=not is_file)
+    return Answer(result, notes, first=query.first)
 
 
 def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, ParameterValue]) -> ArrowAnswer:

@@ -14,6 +14,8 @@ from mlprune.errors import QueryError, unknown
 from mlprune.given_files import read_given_text
 
 SQL_FOLDER = Path(__file__).parent / "sql"
+DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
+"""Beginnings of the lines of an opening comment that do not describe the rows."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SqlFile:
     @property
     def description(self) -> str:
         """The meaning of one row: the opening comment on one line, without its name, parameters and dependencies."""
-        lines = [line for line in self.comment if not line.startswith(("$", "reads ", "depends on "))]
+        lines = [line for line in self.comment if not line.startswith(DECLARATIONS)]
         return re.sub(r"^[\w.]+: ", "", " ".join(lines))
 
     @property
@@ -260,6 +262,10 @@ class NamedQuery:
     parameters: tuple[Parameter, ...]
     sql: str
     reads: tuple[ArtefactTable, ...] = ()
+    topic: str = ""
+    """Name in `TOPICS`; empty for a user's file."""
+    first: tuple[str, ...] = ()
+    """Columns of most interest, which a table shows before the others."""
 
     def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
         """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
@@ -321,4 +327,7 @@ def parse_query(name: str, text: str) -> NamedQuery:
             key, kind, default = match.groups()
             parameters.append(Parameter(key, kind, parse_default(default), required=default is None))
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
-    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
+    topic = next((line.removeprefix("topic: ") for line in file.comment if line.startswith("topic: ")), "")
+    lists = (line.removeprefix("first: ") for line in file.comment if line.startswith("first: "))
+    first = tuple(name for line in lists for name in line.split(", "))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads, topic, first)

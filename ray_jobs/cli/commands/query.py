@@ -22,14 +22,16 @@ def query(
         typer.Option(help="Query parameter, name=value; repeatable. Of an id, a unique beginning is enough."),
     ] = None,
     format_: options.FormatOption = "table",
+    rows: options.RowsOption = options.MOST_ROWS,
     wide: options.WideOption = False,
+    vertical: options.VerticalOption = False,
     digits: options.DigitsOption = None,
     list_: Annotated[bool, typer.Option("--list", help="List the built-in queries.")] = False,
 ) -> None:
     """Query the catalog with SQL or with a built-in query.
 
-    A table fits the terminal: columns that are the same in every row or empty are listed above it, ids are shortened,
-    and rows that are too wide become blocks of lines.
+    A table fits the terminal: it has at most 20 rows and the columns for which there is room, and its last lines name
+    the rest. Columns that are the same in every row are listed above it; ids are shortened.
 
     \b
     Examples:
@@ -48,8 +50,9 @@ def query(
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         answer = answer_user_query(catalog, sql_or_name, param or [])
+        layout = options.layout_of(wide=wide, vertical=vertical)
         text = options.format_result(
-            catalog, answer.result, format_name=format_, may_omit=answer.is_named, is_wide=wide, digits=digits
+            catalog, answer.result, format_name=format_, layout=layout, first=answer.first, rows=rows, digits=digits
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:

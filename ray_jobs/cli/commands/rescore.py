@@ -112,7 +112,9 @@ def ranks(
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        options.echo(options.format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
+        layout = options.layout_of(wide=wide)
+        text = options.format_result(catalog, result, format_name=format_, layout=layout, rows="all", digits=digits)
+        options.echo(text)
     options.echo(NOTE, err=True)
 
 

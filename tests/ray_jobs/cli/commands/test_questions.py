@@ -34,12 +34,22 @@ def test_a_table_fits_the_width_and_wide_and_digits_change_it(store_path: str) -
     options = ("values_by_variant", "--store", store_path)
     narrow = query(*options, columns="60").splitlines()
     assert max(map(len, narrow)) <= 60
-    assert "ids are shortened" in " ".join(narrow)
-    wide = query(*options, "--wide", "--digits", "5").splitlines()
     rows = json.loads(query(*options, "--format", "json"))
-    assert len(wide) == len(rows) + 4
+    assert "variant_id" in " ".join(narrow).partition("not shown: ")[2]
+    assert f"3 of {len(rows)} rows (--rows all)" in query(*options, "--rows", "3")
+    wide = query(*options, "--wide", "--digits", "5", "--rows", "all").splitlines()
+    assert len(wide) == len(rows) + 3
+    vertical = query(*options, "--vertical", "--rows", "1").splitlines()
+    assert any(line.split() == ["variant_id", rows[0]["variant_id"]] for line in vertical)
     assert rows[0]["variant_id"] in wide[2]
     assert f"{rows[0]['value']:.5f}" in wide[2]
+
+
+@pytest.mark.parametrize("rows", ["0", "-1", "few", ""])
+def test_a_wrong_number_of_rows_is_bad_input(store_path: str, rows: str) -> None:
+    done = CliRunner().invoke(app, ["query", "SELECT 1 AS a", "--store", store_path, "--rows", rows])
+    assert isinstance(done.exception, BadInputError)
+    assert "--rows" in str(done.exception)
 
 
 def test_a_short_id_is_accepted_as_a_parameter(store_path: str) -> None:
