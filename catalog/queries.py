@@ -258,7 +258,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
             `Catalog.select`.
     """
     if not text.strip():
-        raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
+        raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --topics")
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
         no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)

@@ -282,6 +282,33 @@ class NamedQuery:
         """The first sentence of the description."""
         return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
 
+    @property
+    def meaning(self) -> str:
+        """What a row says, without what there is one row for."""
+        return self.summary.partition(": ")[2] or self.summary
+
+
+TOPICS: Mapping[str, str] = {
+    "answers": "Answers: questions, choices and significant changes",
+    "values": "Values by language and sparsity",
+    "english": "English, transfer and consistency between languages",
+    "methods": "Methods, demonstrations and seeds",
+    "masks": "Masks and layers",
+    "model": "Inside the model: features, neurons, influence and sensitivity",
+    "search": "Search",
+    "origin": "Runs, costs, items and where a number comes from",
+}
+"""Topic of a named query -> title."""
+FIRST_QUESTIONS: Mapping[str, str] = {
+    "answers_to_questions": "the questions of the recipe and their answers",
+    "best_by_language": "the best variant of each language, chosen on dev, reported on test",
+    "sparsity_curve_by_language": "accuracy by language and sparsity",
+    "english_cost": "what English pays",
+    "methods_compared": "methods ranked by perplexity in each language",
+    "failures": "what failed, with task and cause",
+}
+"""Named query -> question; those to begin with."""
+
 
 def list_queries() -> list[NamedQuery]:
     """Return all named queries, sorted by name."""
@@ -296,7 +323,7 @@ def find_query(name: str) -> NamedQuery:
     """
     texts = {file.name: file.text for file in sql_files("queries")}
     if name not in texts:
-        listing = "mlprune query --list, or store.queries in Python"
+        listing = "mlprune query --topics, or store.queries in Python"
         raise unknown("query", name, texts, error=QueryError, n_nearest=3, listing=listing)
     return parse_query(name, texts[name])
 

@@ -308,3 +308,9 @@ def format_text(text: str) -> str:
 def format_report(text: str) -> str:
     """Fold the lines of a report if they go to a terminal; programs get one line per fact, of any length."""
     return format_text(text) if sys.stdout.isatty() else visible(text)
+
+
+def cut_line(line: str) -> str:
+    """Cut a line that is wider than the terminal; programs get whole lines."""
+    width = screen_width()
+    return f"{line[: width - 1]}…" if sys.stdout.isatty() and len(line) > width else line

@@ -3,6 +3,7 @@
 -- languages that rank their right candidates like these two, agreement_both_wrong the share of equal answers where both
 -- are wrong. Without a variant the rows are the dense model's. p_corrected corrects p_value over the n_family pairs of
 -- languages of the variant.
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL

@@ -1,6 +1,8 @@
 -- rank_consistency_to_english: one row per variant and language: RankC with English with its interval and chance level,
 -- and its change from dense with interval and test. excess is the agreement beyond what the accuracies of the two
 -- languages explain. p_corrected corrects p_value over the n_family rows of the base model, rule and protocol.
+-- topic: english
+-- first: label, language, value, p_corrected, change
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

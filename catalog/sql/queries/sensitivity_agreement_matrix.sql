@@ -1,5 +1,6 @@
 -- sensitivity_agreement_matrix: one row per analysis and pair of languages: Spearman's correlation of their losses over
 -- the units, and, without the effect of sampling error on the ranks, the corrected one with its interval.
+-- topic: model
 -- $by VARCHAR = 'block'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

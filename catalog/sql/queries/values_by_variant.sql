@@ -1,5 +1,6 @@
 -- values_by_variant: one row per base model, variant and language: a metric under one scoring rule and protocol. If
 -- there are evaluations of several sizes, the largest one is used.
+-- topic: values
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

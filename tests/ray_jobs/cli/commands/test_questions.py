@@ -12,6 +12,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, QueryError
 from mlprune.store.store import Store
@@ -43,6 +44,21 @@ def test_a_table_fits_the_width_and_wide_and_digits_change_it(store_path: str) -
     assert any(line.split() == ["variant_id", rows[0]["variant_id"]] for line in vertical)
     assert rows[0]["variant_id"] in wide[2]
     assert f"{rows[0]['value']:.5f}" in wide[2]
+
+
+def test_without_a_question_the_first_ones_are_shown(tmp_path: Path) -> None:
+    lines = query("--store", str(tmp_path)).splitlines()
+    assert [line.split()[0] for line in lines[1:7]] == list(FIRST_QUESTIONS)
+    assert len(lines) == 8
+    assert str(tmp_path) in lines[0]
+    assert "--topics" in lines[-1]
+
+
+def test_topics_list_every_query_once() -> None:
+    lines = query("--topics").splitlines()
+    assert query("--list").splitlines() == lines
+    assert [line for line in lines if not line.startswith(" ")] == list(TOPICS.values())
+    assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == [one.name for one in list_queries()]
 
 
 @pytest.mark.parametrize("rows", ["0", "-1", "few", ""])
