@@ -581,7 +581,7 @@ def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics
             ids = (evaluation[language, split] for language in pair)
             keys |= dict(zip(("evaluation_id", "reference_evaluation_id"), ids, strict=True))
             numbers = {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "chance": 0.3}
-            numbers |= {"corrected": (value - 0.3) / 0.7, "permutation_baseline": 0.4, "excess": value - 0.4}
+            numbers |= {"corrected": (value - 0.3) / 0.7, "expected": 0.4, "above_expected": value - 0.4}
             row = {**keys, "n_items": N_ITEMS, "n_skipped": 1, "n_clusters": N_ITEMS, **numbers}
             if variant.score:
                 row |= {"baseline_id": dense.id, "difference": value - dense_value}

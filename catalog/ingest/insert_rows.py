@@ -214,12 +214,13 @@ def refresh(connection: Connection, *, changed: Set[str], ids: Set[str]) -> None
             if tables & changed:
                 connection.execute(statement("materialized", name, folded=FOLDED, **parts))
         connection.unregister(FOLDED)
-        _fill_powers(connection)
+        _fill_powers(connection, parts)
         write_state(connection, _STATE, "current")
 
 
-def _fill_powers(connection: Connection) -> None:
-    """Add what families of tests can find, for the sizes of families and numbers of items that are new."""
+def _fill_powers(connection: Connection, parts: Mapping[str, str]) -> None:
+    """Compute what families of tests can find, for the sizes of families and numbers of items that are new."""
+    connection.execute(statement("fold", "forget_powers", **parts))
     rows = [
         {
             "n_family": n_family,
@@ -234,7 +235,7 @@ def _fill_powers(connection: Connection) -> None:
             if n_items
             else None,
         }
-        for n_family, n_items, n_changed in connection.execute(statement("fold", "missing_powers")).fetchall()
+        for n_family, n_items, n_changed in connection.execute(statement("fold", "missing_powers", **parts)).fetchall()
     ]
     if rows:
         insert_rows(connection, declared_tables()["test_powers"], rows)

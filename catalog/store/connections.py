@@ -293,6 +293,20 @@ def _reading_statement(sql: str, values: Mapping[str, Value]) -> str:
     return str(statements[0].query)
 
 
+def require_expression(text: str) -> None:
+    """Check that a text is one SQL expression, such as `sparsity > 0.3`, so that it can be a part of a statement.
+
+    Raises:
+        QueryError: it is not.
+    """
+    try:
+        duckdb.SQLExpression(text)
+    except duckdb.Error as err:
+        raise QueryError(
+            "a condition is not one SQL expression", expected="such as sparsity > 0.3", got=text, reason=one_line(err)
+        ) from err
+
+
 def is_locked(err: BaseException) -> bool:
     """Whether another process has the file open."""
     return isinstance(err, duckdb.Error) and bool(_LOCKED.search(str(err)))

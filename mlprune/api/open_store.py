@@ -1,16 +1,17 @@
 """An open store: the public object for reading results, variants, masks, models and files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from mlprune.api import stored_files
+from mlprune.api.choice import Choice, Texts
 from mlprune.api.named_queries import NamedQueries
-from mlprune.api.reading import VARIANT_COLUMNS, CatalogReader
+from mlprune.api.reading import METRICS_ORDER, VARIANT_COLUMNS, CatalogReader
 from mlprune.api.relation import Relation, Row, Value, facts_html
-from mlprune.errors import BadInputError, StoreError
+from mlprune.errors import BadInputError, QueryError, StoreError
 from mlprune.store.store import Store
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("label", "names", "score", "sparsity", "achieved_sparsity", "structure", "propagation", "demonstration_label")
 """Columns that a notebook shows."""
+EVALUATIONS_ORDER = "task, split, language, label, evaluation_id"
 
 
 @dataclass(frozen=True)
@@ -40,17 +42,35 @@ class Variant:
         """The label, different for every variant of the store."""
         return str(self.row["label"])
 
-    def metrics(self, **filters: Value) -> Relation:
+    def metrics(self, **choice: Any) -> Relation:
         """Return its values of metrics; see `OpenStore.metrics`."""
-        return self.store.metrics(variant_id=self.id, **filters)
+        return self.store.metrics(variant_id=self.id, **choice)
 
-    def layers(self, **filters: Value) -> Relation:
+    def layers(self, **choice: Any) -> Relation:
         """Return its pruned layers; see `OpenStore.layers`."""
-        return self.store.layers(variant_id=self.id, **filters)
+        return self.store.layers(variant_id=self.id, **choice)
 
-    def load(self, *, dtype: str | None = None, device: "str | torch.device | None" = None) -> "PreTrainedModel":
+    def evaluations(self, **choice: Any) -> Relation:
+        """Return its evaluations; see `OpenStore.evaluations`."""
+        return self.store.evaluations(variant_id=self.id, **choice)
+
+    def predictions(self, **filters: Value) -> Relation:
+        """Return its predictions in the one evaluation that filters select; see `OpenStore.predictions`."""
+        return self.store.predictions(None, variant_id=self.id, **filters)
+
+    def load(
+        self,
+        *,
+        dtype: str | None = None,
+        device: "str | torch.device | None" = None,
+        model: str | Path | None = None,
+    ) -> "PreTrainedModel":
         """Load it as a transformers model; see `OpenStore.load`."""
-        return self.store.load(self, dtype=dtype, device=device)
+        return self.store.load(self, dtype=dtype, device=device, model=model)
+
+    def tokenizer(self, *, model: str | Path | None = None) -> "PreTrainedTokenizerBase":
+        """Load the tokenizer of its base model; see `OpenStore.tokenizer`."""
+        return self.store.tokenizer(self, model=model)
 
     def mask(self, block: int, layer: str) -> "torch.Tensor":
         """Return the keep mask of a layer; see `OpenStore.mask`."""
@@ -103,43 +123,104 @@ class OpenStore:
 
     # Relations
 
-    def variants(self, **filters: Value) -> Relation:
+    def variants(
+        self,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
         """Return one row per variant, by sparsity.
 
         Args:
+            where: conditions in SQL that all hold, such as `["sparsity > 0.3", "label LIKE 'wanda%'"]`.
+            parameters: a value for each `$name` in the conditions.
+            order_by: columns to sort by, such as `"sparsity DESC"`; rows that they leave equal keep the usual order.
+                `()` leaves the order open, which is faster for millions of rows.
+            limit: most rows.
             filters: column -> value, or list of values; None is NULL. `variant` takes names.
         Raises:
-            QueryError: there is no such column, or a text occurs in no row of it.
+            QueryError: there is no such column, a value has the wrong type, a text occurs in no row of its column, or
+                DuckDB refuses a condition.
         """
-        return self._reader.rows("variants", filters, order="base_model_id, sparsity, label")
+        choice = Choice(filters, where, parameters, order_by, limit)
+        return self._reader.rows("variants", choice, order="base_model_id, sparsity, label, variant_id")
 
-    def metrics(self, **filters: Value) -> Relation:
+    def metrics(
+        self,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
         """Return one row per value of a metric, with its 95 % interval and the dense model's value; see `variants`.
 
-        Evaluations that a larger or later one replaces are left out, and so is the profile `paper`. The order of the
-        rows is not defined.
+        Evaluations that a larger or later one replaces are left out, and so is the profile `paper`. The order is
+        that of `variants`, then task, split, language and metric.
         """
-        return self._reader.rows("metrics", filters, late=VARIANT_COLUMNS)
+        choice = Choice(filters, where, parameters, order_by, limit)
+        return self._reader.rows("metrics", choice, order=METRICS_ORDER, late=VARIANT_COLUMNS)
 
-    def evaluations(self, **filters: Value) -> Relation:
-        """Return one row per evaluation, with its id for `predictions`; see `variants` for the filters."""
-        return self._reader.rows("evaluations", filters, order="task, split, language, label, evaluation_id")
+    def evaluations(
+        self,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
+        """Return one row per evaluation, with its id for `predictions`; see `variants` for the arguments."""
+        choice = Choice(filters, where, parameters, order_by, limit)
+        return self._reader.rows("evaluations", choice, order=EVALUATIONS_ORDER)
 
-    def layers(self, **filters: Value) -> Relation:
-        """Return one row per variant and pruned layer, with the density of its mask; see `variants` for the filters."""
-        return self._reader.rows("layers", filters, order="label, variant_id, block, layer")
+    def layers(
+        self,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
+        """Return one row per variant and pruned layer, with its mask's density; see `variants` for the arguments."""
+        choice = Choice(filters, where, parameters, order_by, limit)
+        return self._reader.rows("layers", choice, order="label, variant_id, block, layer")
 
-    def sets(self, **filters: Value) -> Relation:
-        """Return one row per demonstration set; see `variants` for the filters."""
-        return self._reader.rows("sets", filters, order="label, demonstration_set_id")
+    def sets(
+        self,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
+        """Return one row per demonstration set; see `variants` for the arguments."""
+        choice = Choice(filters, where, parameters, order_by, limit)
+        return self._reader.rows("sets", choice, order="label, demonstration_set_id")
 
-    def table(self, name: str, **filters: Value) -> Relation:
-        """Return the rows of a table or view of the catalog; see `variants` for the filters.
+    def table(
+        self,
+        name: str,
+        /,
+        *,
+        where: Texts = (),
+        parameters: Mapping[str, Value] | None = None,
+        order_by: Texts | None = None,
+        limit: int | None = None,
+        **filters: Value,
+    ) -> Relation:
+        """Return the rows of a table or view of the catalog, by its columns in order; see `variants`.
 
         Raises:
-            QueryError: there is no such table, view or column, or a text occurs in no row of the column.
+            QueryError: there is no such table or view, or as for `variants`.
         """
-        return self._reader.table(name, filters)
+        return self._reader.table(name, Choice(filters, where, parameters, order_by, limit))
 
     def query(self, name: str, /, **parameters: Value) -> Relation:
         """Run a named query; `store.queries` lists them. If `variant_id` is a parameter, it may be any name.
@@ -149,16 +230,23 @@ class OpenStore:
         """
         return self._reader.named(name, parameters)
 
-    def sql(self, text: str, parameters: Mapping[str, Value] | None = None) -> Relation:
+    def sql(
+        self, text: str, parameters: Mapping[str, Value] | Sequence[Value] | None = None, **values: Value
+    ) -> Relation:
         """Run one SQL statement that only reads the catalog.
 
         Args:
-            text: the statement, with `$name` for each parameter.
-            parameters: a value for each `$name`.
+            text: the statement, with `$name` for each parameter, or `?`.
+            parameters: a value for each `$name`, or a list with one for each `?`.
+            values: further values for `$name`.
         Raises:
             QueryError: DuckDB refuses the statement, it does not only read, or a parameter is missing or unknown.
         """
-        return self._reader.sql(text, parameters)
+        if isinstance(parameters, Sequence) and not isinstance(parameters, str):
+            parameters = {str(number): value for number, value in enumerate(parameters, start=1)}
+        if not isinstance(parameters, Mapping | None):
+            raise QueryError("parameters have the wrong type", expected='{"name": value} or [value]', got=parameters)
+        return self._reader.sql(text, {**(parameters or {}), **values})
 
     # Variants
 
@@ -172,7 +260,11 @@ class OpenStore:
 
     def __iter__(self) -> Iterator[str]:
         """Yield the labels of the variants, by sparsity."""
-        return iter(self._ipython_key_completions_())
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        """Return the number of variants."""
+        return len(self.variants())
 
     def __contains__(self, name: object) -> bool:
         """Whether a variant, or several, are named so."""
@@ -181,8 +273,20 @@ class OpenStore:
         except StoreError:
             return False
 
-    def _ipython_key_completions_(self) -> list[str]:
+    def keys(self) -> list[str]:
+        """Return the labels of the variants, by sparsity."""
         return [str(label) for label in self.variants()["label"]]
+
+    def values(self) -> list[Variant]:
+        """Return the variants, by sparsity."""
+        return [Variant(self, str(one)) for one in self.variants()["variant_id"]]
+
+    def items(self) -> list[tuple[str, Variant]]:
+        """Return the labels and the variants, by sparsity."""
+        return list(zip(self.keys(), self.values(), strict=True))
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.keys()
 
     def load(
         self,
@@ -249,7 +353,7 @@ class OpenStore:
         if not filters:
             expected = "the id of an evaluation, or filters such as variant, task, language and split"
             raise BadInputError("no evaluation is named", expected=expected)
-        found = self.evaluations(**filters)
+        found = self._reader.rows("evaluations", Choice(filters), order=EVALUATIONS_ORDER)
         if len(found) != 1:
             columns = ("label", "task", "language", "split", "scoring_rule", "evaluation_id")
             got = [" ".join(str(row[column]) for column in columns) for _, row in zip(range(5), found, strict=False)]
@@ -281,12 +385,12 @@ class OpenStore:
     # Views
 
     def __repr__(self) -> str:
-        row = self._reader.rows("content", {}).row()
+        row = self._reader.rows("content", Choice()).row()
         counts = [f"{value} {name.removeprefix('n_')}" for name, value in row.items() if name.startswith("n_")]
         return f"<mlprune store {self.uri}: {', '.join(counts)}>"
 
     def _repr_html_(self) -> str:
-        row = self._reader.rows("content", {}).row()
+        row = self._reader.rows("content", Choice()).row()
         return facts_html(
             f"mlprune store {self.uri}", [(name.removeprefix("n_"), value) for name, value in row.items()]
         )

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
 
+from mlprune.api.choice import Choice, Values, listed, require_types, unknown_column
 from mlprune.api.relation import LateColumns, Relation, Value
 from mlprune.errors import QueryError, StoreError, unknown
 
@@ -75,6 +76,8 @@ class Late(NamedTuple):
 
 VARIANT_COLUMNS = Late("variant_columns", "variant_number")
 """Texts of variants, for statements with the number of the variant."""
+METRICS_ORDER = "variant_number, task, split, language, metric, scoring_rule, evaluation_id"
+"""Order of `metrics`: a number first, which is fast to compare."""
 
 
 class CatalogReader:
@@ -147,23 +150,23 @@ class CatalogReader:
 
         return self.use(answered)
 
-    def rows(self, file: str, filters: Mapping[str, Value], *, order: str = "", late: Late | None = None) -> Relation:
-        """Return the rows of a statement in the folder `api`, that agree with all filters.
+    def rows(self, file: str, choice: Choice, *, order: str = "", late: Late | None = None) -> Relation:
+        """Return the rows of a statement in the folder `api` that a caller chooses.
 
         Args:
-            filters: column -> value, list of values, or None for NULL; `variant` is an id, name or label.
+            choice: `variant` is a filter by id, name or label.
             order: columns to sort by.
             late: columns that are looked up in the result of another statement.
         Raises:
-            QueryError: there is no such column, or a text occurs in no row of it.
+            QueryError: the choice is wrong, or a text of a filter occurs in no row.
         """
         from catalog.sql_files import statement  # noqa: PLC0415
 
         rows = statement("api", file).rstrip().removesuffix(";")
-        return self.use(lambda _: self._filtered(rows, filters, order=order, late=late))
+        return self.use(lambda _: self._chosen(rows, choice, order=order, late=late))
 
-    def table(self, name: str, filters: Mapping[str, Value]) -> Relation:
-        """Return the rows of a table or view of the catalog; see `rows`.
+    def table(self, name: str, choice: Choice) -> Relation:
+        """Return the rows of a table or view of the catalog, in the order of its columns; see `rows`.
 
         Raises:
             QueryError: there is no such table or view.
@@ -172,30 +175,31 @@ class CatalogReader:
 
         if name not in relations():
             raise unknown_relation(name)
-        return self.use(lambda _: self._filtered(f"FROM {name}", filters))
+        return self.use(lambda _: self._chosen(f"FROM {name}", choice))
 
-    def _filtered(
-        self, rows: str, filters: Mapping[str, Value], *, order: str = "", late: Late | None = None
-    ) -> Relation:
-        hidden = late.key if late else None
-        found = self.sql(f"FROM (\n{rows}\n) LIMIT 0").columns if filters or late else ()
-        columns = tuple(name for name in found if name != hidden)
-        given, filters = filters, self._by_id(filters, columns)
+    def _chosen(self, rows: str, choice: Choice, *, order: str = "", late: Late | None = None) -> Relation:
+        """Run a statement with what a caller chooses.
+
+        Args:
+            order: columns to sort by; all columns if empty.
+        """
+        schema = self.sql(f"FROM (\n{rows}\n) LIMIT 0").arrow().schema
+        columns = tuple(name for name in schema.names if late is None or name != late.key)
+        filters = self._by_id(choice.filters, columns)
         for name in filters:
             if name not in columns:
-                known = [*columns, VARIANT] if VARIANT_ID in columns else columns
-                listing = "the result's .columns"
-                raise unknown("column", name, known, error=QueryError, n_nearest=3, listing=listing)
-        where, parameters = _conditions(filters)
-        by = f"\nORDER BY {order}" if order else ""
-        rest = f"\nFROM (\n{rows}\n){where}{by}"
+                raise unknown_column(name, [*columns, VARIANT] if VARIANT_ID in columns else columns)
+        require_types(filters, schema)
+        order = order or ", ".join(f'"{name}"' for name in columns)
+        clauses, parameters = choice.clauses(filters, columns, default_order=order)
+        rest = f"\nFROM (\n{rows}\n){clauses}"
         relation = (
             self.sql(f"SELECT *{rest}", parameters)
             if late is None
             else self._with_late(rest, parameters, columns, late)
         )
-        lists = {name: value for name, value in given.items() if isinstance(value, list | tuple) and len(value) > 1}
-        self._require_known(rows, {name: lists[name] for name in lists if name in filters} if relation else filters)
+        lists = {name: values for name, values in filters.items() if len(values) > 1 and name in choice.filters}
+        self._require_known(rows, lists if relation else filters)
         return relation
 
     def _with_late(self, rest: str, parameters: Mapping[str, Value], columns: tuple[str, ...], late: Late) -> Relation:
@@ -207,16 +211,16 @@ class CatalogReader:
         sql = f"SELECT * EXCLUDE ({late.key}){rest}"
         return Relation(table, sql=sql, parameters=parameters, late=LateColumns(late.key, values, columns))
 
-    def _by_id(self, filters: Mapping[str, Value], columns: Sequence[str]) -> dict[str, Value]:
-        """Replace the filter `variant` by one of ids."""
-        if VARIANT not in filters or VARIANT in columns or VARIANT_ID not in columns:
-            return dict(filters)
-        given = filters[VARIANT]
-        names = given if isinstance(given, list | tuple) else [given]
-        ids = [one for name in names for one in self.ids("variant", name)]
-        return {name: value for name, value in filters.items() if name != VARIANT} | {VARIANT_ID: ids}
+    def _by_id(self, filters: Mapping[str, Value], columns: Sequence[str]) -> dict[str, list[Value]]:
+        """Return the values of each filter, with the filter `variant` replaced by one of ids."""
+        values = {name: listed(value) for name, value in filters.items()}
+        if VARIANT in values and VARIANT not in columns and VARIANT_ID in columns:
+            named = {one: None for name in values.pop(VARIANT) for one in self.ids("variant", name)}
+            given = values.get(VARIANT_ID)
+            values[VARIANT_ID] = [one for one in named if given is None or one in given]
+        return values
 
-    def _require_known(self, rows: str, filters: Mapping[str, Value]) -> None:
+    def _require_known(self, rows: str, filters: Values) -> None:
         """Check that the texts of filters occur: those of lists, and all of them after nothing was found.
 
         Raises:
@@ -224,8 +228,8 @@ class CatalogReader:
         """
         from catalog.sql_files import statement  # noqa: PLC0415
 
-        for name, value in filters.items():
-            texts = [text for text in (value if isinstance(value, list | tuple) else [value]) if isinstance(text, str)]
+        for name, values in filters.items():
+            texts = [value for value in values if isinstance(value, str)]
             if texts:
                 known = self.sql(statement("api", "distinct_values", column=f'"{name}"', rows=rows))["value"]
                 for text in texts:
@@ -257,20 +261,6 @@ class CatalogReader:
 
         rows = self.sql(statement("api", "named_ids"), {"kind": kind, "beginning": beginning})
         return [StoredName(str(row["name"]), str(row["id"])) for row in rows]
-
-
-def _conditions(filters: Mapping[str, Value]) -> tuple[str, dict[str, Value]]:
-    """Return the WHERE clause of filters by columns, and the values of its parameters."""
-    conditions: list[str] = []
-    parameters: dict[str, Value] = {}
-    for name, value in filters.items():
-        values = list(value) if isinstance(value, list | tuple) else [value]
-        names = {f"{name}_{number}": one for number, one in enumerate(values) if one is not None}
-        parameters.update(names)
-        alternatives = [f'"{name}" IN ({", ".join(f"${key}" for key in names)})'] if names else []
-        alternatives += [f'"{name}" IS NULL'] if None in values else []
-        conditions.append(f"({' OR '.join(alternatives) or 'false'})")
-    return f"\nWHERE {' AND '.join(conditions)}" if conditions else "", parameters
 
 
 def _plain(values: Mapping[str, Value]) -> "dict[str, ParameterValue]":

@@ -8,12 +8,12 @@ a frame. Instead it returns the number of the variant, and the texts are taken f
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from importlib.util import find_spec
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from mlprune.errors import BadInputError, QueryError, repeated, unknown
 
@@ -26,21 +26,32 @@ MAX_TEXT = 200
 """Characters of a value that a notebook shows."""
 DIGITS = 4
 """Significant digits of a number."""
+PADDING = "padding:0 0.5em"
+"""Style of a cell; some notebooks set no space between columns."""
 
 
 def table_html(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, n_rows: int, notes: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    n_rows: int,
+    notes: Sequence[str] = (),
+    more: Sequence[str] = (),
 ) -> str:
-    """Return a table, the number of its rows, and notes.
+    """Return a table, the number of its rows, the names of further columns, and notes.
 
     Args:
-        rows: the rows that are shown.
+        rows: the rows that are shown; without any, the columns have no header.
         n_rows: number of all rows.
+        more: columns that are not shown.
     """
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(f'<th style="{PADDING}">{escape(column)}</th>' for column in columns) if rows else ""
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     shown = f"{len(rows)} of {n_rows:,} rows" if len(rows) < n_rows else f"{n_rows:,} row{'s' if n_rows != 1 else ''}"
     lines = "".join(f"<p>{escape(_visible(note))}</p>" for note in (shown, *notes))
+    if more:
+        summary = f"{len(more)}{' more' if rows else ''} column{'s' if len(more) != 1 else ''}"
+        lines += f"<details><summary>{summary}</summary>{escape(_visible(', '.join(more)))}</details>"
     return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{lines}</div>"
 
 
@@ -54,14 +65,14 @@ def facts_html(title: str, facts: Sequence[tuple[str, object]]) -> str:
 
 def _cell(value: object) -> str:
     if value is None:
-        return "<td></td>"
+        return f'<td style="{PADDING}"></td>'
     if isinstance(value, float):
-        return f'<td style="text-align:right">{value:.{DIGITS}g}</td>'
+        return f'<td style="{PADDING};text-align:right">{value:.{DIGITS}g}</td>'
     if isinstance(value, int) and not isinstance(value, bool):
-        return f'<td style="text-align:right">{value}</td>'
+        return f'<td style="{PADDING};text-align:right">{value}</td>'
     text = str(value)
     shown = text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
-    return f"<td>{escape(_visible(shown))}</td>"
+    return f'<td style="{PADDING}">{escape(_visible(shown))}</td>'
 
 
 def _visible(text: str) -> str:
@@ -123,6 +134,8 @@ Row: TypeAlias = dict[str, Value]
 
 SHOWN_ROWS = 20
 """Rows that a terminal or a notebook shows of a relation."""
+SHOWN_COLUMNS = 10
+"""Columns that a notebook shows of a relation."""
 DEFAULT_WIDTH = 120
 """Cells of a line outside a terminal."""
 
@@ -130,7 +143,8 @@ DEFAULT_WIDTH = 120
 class Relation:
     """The rows of a query. They do not change if the store does; ask the store again for newer ones.
 
-    A relation is a sequence of rows: `len(relation)`, `for row in relation`, and `relation["value"]` for a column.
+    A relation is a sequence of rows: `len(relation)`, `for row in relation`, `relation[0]`, `relation[:5]`; and a table
+    of columns: `relation["value"]`, `relation[["label", "value"]]`.
 
     Args:
         table: the rows.
@@ -154,7 +168,7 @@ class Relation:
         self.columns: tuple[str, ...] = tuple(table.column_names) if late is None else late.order
         """Names of the columns."""
         self.sql = sql
-        """The statement that the rows come from."""
+        """The statement that the rows come from; that of the whole, if these are a part of its rows or columns."""
         self.parameters: Mapping[str, Value] = dict(parameters or {})
         """Values of the parameters of the statement."""
         self.notes = tuple(notes)
@@ -173,13 +187,20 @@ class Relation:
         return self._table if self._late is None else self._late.in_arrow(self._table)
 
     def df(self) -> "pd.DataFrame":
-        """Return the rows as a `pandas.DataFrame`.
+        """Return the rows as a `pandas.DataFrame`. Integers with missing values have the type `Int64`, not float.
 
         Raises:
             BadInputError: pandas is not installed.
         """
         _require("pandas")
-        return self._whole.to_pandas()
+        import pandas  # noqa: PLC0415 - optional
+        import pyarrow as pa  # noqa: PLC0415 - loaded by the catalog
+
+        frame = self._whole.to_pandas()
+        for field in self._whole.schema:
+            if pa.types.is_signed_integer(field.type) and self._whole[field.name].null_count:
+                frame[field.name] = pandas.array(self._whole[field.name].to_pylist(), dtype="Int64")
+        return frame
 
     def pl(self) -> "pl.DataFrame":
         """Return the rows as a `polars.DataFrame`.
@@ -194,9 +215,21 @@ class Relation:
             return self._late.in_polars(self._table)
         return polars.DataFrame(polars.from_arrow(self._table))
 
+    to_pandas = df
+    to_polars = pl
+
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """Give the rows to another library, such as `polars.DataFrame(relation)`."""
         return self._whole.__arrow_c_stream__(requested_schema)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of rows and columns."""
+        return len(self), len(self.columns)
+
+    def head(self, n: int = 5) -> "Relation":
+        """Return the first rows."""
+        return self[:n]
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -208,18 +241,53 @@ class Relation:
         for batch in self._whole.to_batches():
             yield from batch.to_pylist()
 
-    def __getitem__(self, column: str) -> list[Value]:
-        """Return the values of a column.
+    @overload
+    def __getitem__(self, key: str) -> list[Value]: ...
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice | list[str] | tuple[str, ...]) -> "Relation": ...
+    def __getitem__(self, key: str | int | slice | list[str] | tuple[str, ...]) -> "list[Value] | Row | Relation":
+        """Return the values of a column, a row, or a relation of a slice of the rows or of a list of columns.
 
         Raises:
-            QueryError: there is no such column.
+            QueryError: there is no such column or row.
         """
-        if column not in self.columns:
-            listing = "relation.columns"
-            raise unknown("column", column, self.columns, error=QueryError, n_nearest=3, listing=listing)
-        found = self._table[column] if self._late is None else self._late.column(self._table, column)
-        values: list[Value] = found.to_pylist()
+        if isinstance(key, str):
+            return self._column(key)
+        if isinstance(key, list | tuple):
+            return self._with_columns(tuple(key))
+        try:
+            numbers = range(len(self))[key]
+        except (TypeError, ValueError, IndexError) as err:
+            expected = f"a column, a list of columns, a slice, or a row before {len(self)}"
+            raise QueryError("the relation has no such part", expected=expected, got=key) from err
+        if isinstance(numbers, int):
+            return next(iter(self[numbers : numbers + 1]))
+        rows = self._table.slice(numbers.start, len(numbers)) if numbers.step == 1 else self._table.take(list(numbers))
+        return self._part(rows, self._late)
+
+    def _column(self, name: str) -> list[Value]:
+        self._require_column(name)
+        column = self._table[name] if self._late is None else self._late.column(self._table, name)
+        values: list[Value] = column.to_pylist()
         return values
+
+    def _with_columns(self, names: tuple[str, ...]) -> "Relation":
+        for name in names:
+            self._require_column(name)
+        if self._late is None:
+            return self._part(self._table.select(names), None)
+        own = [name for name in names if name not in self._late.values.column_names]
+        return self._part(self._table.select([*own, self._late.key]), replace(self._late, order=names))
+
+    def _part(self, table: "pa.Table", late: LateColumns | None) -> "Relation":
+        return Relation(table, sql=self.sql, parameters=self.parameters, notes=self.notes, late=late)
+
+    def _require_column(self, name: str) -> None:
+        if name not in self.columns:
+            listing = "relation.columns"
+            raise unknown("column", name, self.columns, error=QueryError, n_nearest=3, listing=listing)
 
     def row(self) -> Row:
         """Return the only row.
@@ -250,9 +318,11 @@ class Relation:
         return "\n".join((preview(result, width=width, n_rows=len(self)), *self.notes))
 
     def _repr_html_(self) -> str:
-        return table_html(
-            self.columns, [list(row.values()) for row in self._first_rows], n_rows=len(self), notes=self.notes
-        )
+        known = [name for name in self.columns if any(row[name] is not None for row in self._first_rows)]
+        shown = known[:SHOWN_COLUMNS]
+        rows = [[row[name] for name in shown] for row in self._first_rows]
+        more = [name for name in self.columns if name not in shown]
+        return table_html(shown, rows, n_rows=len(self), notes=self.notes, more=more)
 
 
 def _require(library: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlprune.api.choice import Choice
 from mlprune.api.relation import Relation
 from mlprune.errors import BadInputError, StoreError, unknown
 
@@ -47,7 +48,9 @@ def statistics(
     from mlprune.steps.observe.statistics_files import read_block_statistics  # noqa: PLC0415 - loads torch
 
     rows = [
-        row for row in reader.table("statistics", {"demonstration_set_id": set_id}) if row["propagation"] == "dense"
+        row
+        for row in reader.table("statistics", Choice({"demonstration_set_id": set_id}))
+        if row["propagation"] == "dense"
     ]
     scopes = {str(row["token_scope"]): str(row["statistics_id"]) for row in rows}
     if tokens is None and len(rows) == 1:

@@ -4,6 +4,7 @@ The package can be called, as the function `mlprune.plan` of the Python interfac
 """
 
 import importlib
+import inspect
 import sys
 from types import ModuleType
 
@@ -19,6 +20,17 @@ class _CallablePackage(ModuleType):
     def __call__(self, *args: object, **kwargs: object) -> object:
         """Describe what a recipe would run; see `mlprune.api.plan`."""
         return importlib.import_module("mlprune.api").plan(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The parameters of the function, for `inspect.signature` and completion."""
+        return inspect.signature(importlib.import_module("mlprune.api").plan)
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        """The description of the package, then that of the function, for `help`."""
+        function = importlib.import_module("mlprune.api").plan
+        return f"{self.__dict__['__doc__']}\nplan{self.__signature__}\n\n{inspect.getdoc(function)}"
 
 
 sys.modules[__name__].__class__ = _CallablePackage

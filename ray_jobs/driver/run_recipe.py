@@ -23,7 +23,7 @@ from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
 from mlprune.steps.variants.variant_text import find_variants
-from mlprune.store.claims import Claims
+from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.records import Record
 from mlprune.store.repair import remove_equal_copies, scrub
@@ -202,6 +202,7 @@ def run_recipe(
     allow_import: bool = False,
     scrubs: bool = False,
     remake: Remake = NO_REMAKE,
+    stale_after_s: float = STALE_AFTER_S,
 ) -> RunSummary:
     """Run a recipe. Running it again continues with the pending jobs; two runs at once share the jobs.
 
@@ -211,6 +212,7 @@ def run_recipe(
         allow_import: import the models that the recipe asks to import.
         scrubs: read all artefacts of this recipe first, and make the damaged ones again.
         remake: which retired files to make again; its variants are given by id or name.
+        stale_after_s: how long other runs in this store respect our claims if we die on another machine.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit; nothing is written.
         StoreError: an object store stopped answering; finished jobs are kept. Or the run needs retired files that it
@@ -221,7 +223,7 @@ def run_recipe(
         recipe = load_changed_recipe(source, changes)
         recipe = with_imported_models(recipe, store_uri=store_uri, address=address, is_allowed=allow_import)
         with machines(address, recipe.compute.node_labels) as available:
-            options = _Options(recipe_text(source, changes), address, scrubs, remake)
+            options = _Options(recipe_text(source, changes), address, scrubs, remake, stale_after_s)
             return _run_recipe(recipe, store_uri, available=available, options=options)
     except TransientError as err:
         context = {**err.context, "next": "run the same command again to resume"}
@@ -249,6 +251,7 @@ class _Options(NamedTuple):
     address: str
     scrubs: bool
     remake: Remake
+    stale_after_s: float
 
 
 def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options: _Options) -> RunSummary:
@@ -290,7 +293,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             recipe_yaml=options.recipe_yaml,
             models={model.base_model_id: model.path for model in plan.models},
         )
-        with Claims(store, run_id) as claims:
+        with Claims(store, run_id, stale_after_s=options.stale_after_s) as claims:
             claims.take(("runs", run_id))  # from now on, no file of the store is retired
             jobs = growing.pending(repair=True)
             metrics = open_metrics(address, run_id, recipe=plan.recipe.name, pool=pool)

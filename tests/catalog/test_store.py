@@ -16,7 +16,7 @@ import pyarrow.fs as pafs
 import pytest
 
 from catalog.ingest.fold import FoldResult, update_schema
-from catalog.store import LOCK_TIMEOUT_S, Catalog, rebuild
+from catalog.store import LOCK_TIMEOUT_S, Catalog, database_file, rebuild
 from catalog.store.database_file import FILE_NAME
 from mlprune.errors import QueryError, StoreError
 from mlprune.store.record_kinds import table_of
@@ -283,7 +283,7 @@ def test_a_rebuild_on_a_full_disk_is_one_line_and_keeps_the_old_file(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(sys.modules["catalog.store.catalog"], "update_connection", fail)
+    monkeypatch.setattr(database_file, "update_connection", fail)
     with pytest.raises(StoreError) as caught:
         rebuild(few)
     assert caught.value.context["path"] == str(few.local_root / FILE_NAME)

@@ -1,18 +1,5 @@
 -- missing_powers: one row per size of a family, number of items and of changed items that `test_powers` lacks
-WITH families AS (
-    SELECT DISTINCT n_family, 0 AS n_items, 0 AS n_changed FROM comparison_families WHERE n_family > 0
-    UNION
-    SELECT DISTINCT n_family, 0, 0 FROM aggregate_families WHERE n_family > 0
-    UNION
-    SELECT DISTINCT f.n_family, c.n, c.n_gained + c.n_lost
-    FROM comparison_families AS f
-    JOIN comparison_results AS c
-        ON c.evaluation_id = f.evaluation_id
-        AND c.baseline_evaluation_id = f.baseline_evaluation_id
-        AND c.metric = f.metric
-    WHERE f.n_family > 0 AND c.test = 'tango' AND c.n > 0 AND c.n_gained + c.n_lost IS NOT NULL
-)
 SELECT n_family, n_items, n_changed
-FROM families
+FROM ({needed_powers})
 ANTI JOIN test_powers USING (n_family, n_items, n_changed)
 ORDER BY ALL;

@@ -25,7 +25,15 @@ LEFT JOIN comparison_families AS f
     AND f.split = c.split
 LEFT JOIN test_powers AS w ON w.n_family = f.n_family AND w.n_items = 0 AND w.n_changed = 0
 LEFT JOIN test_powers AS i
-    ON i.n_family = f.n_family AND i.n_items = c.n AND i.n_changed = c.n_gained + c.n_lost AND c.test = 'tango'
+    ON i.n_family = f.n_family AND i.n_items = c.n AND c.test = 'tango'
+    AND i.n_changed = least(
+        c.n,
+        CASE
+            WHEN c.n_gained + c.n_lost < 100 THEN c.n_gained + c.n_lost
+            WHEN c.n_gained + c.n_lost < 1000 THEN (c.n_gained + c.n_lost + 9) // 10 * 10
+            ELSE (c.n_gained + c.n_lost + 99) // 100 * 100
+        END
+    )
 LEFT JOIN variant_draws AS d ON d.variant_id = c.variant_id;
 -- smallest_significant: smallest difference that can pass the first step of Holm's correction, if all changed items change in one direction, one in each cluster; NULL outside families, unless items have credit, or if all are too few
 -- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 %, given the share of changed items or the standard error, at least smallest_significant; NULL outside families

@@ -1,7 +1,8 @@
 """Write a notebook about a store: a marimo program, or a Jupyter document.
 
 The cells of both are in `cells.txt`. A cell is shared, or only for one of the two: marimo has controls, and Jupyter has
-variables to edit. The cells use the public interface alone.
+variables to edit. The code of helpers is hidden; marimo, which runs cells in any order, has it at the end. The cells
+use the public interface alone.
 """
 
 import html
@@ -21,7 +22,7 @@ CELLS = Path(__file__).parent / "cells.txt"
 FILE_NAMES: Mapping[NotebookKind, str] = {"marimo": "mlprune-notebook.py", "jupyter": "mlprune-notebook.ipynb"}
 """Kind -> name of the file by default."""
 _CELL = re.compile(r"^# %%(?: \[(?P<kind>\w+)\])?\n", re.MULTILINE)
-"""First line of a cell: nothing for both notebooks, else `markdown`, or the only notebook that has the cell."""
+"""First line of a cell: nothing, `markdown` or `helpers` for both notebooks, or the only notebook that has the cell."""
 _STORE, _STORE_TEXT = "{store}", "{store_text}"
 """Places for the store in the cells: as a literal of Python, and as Markdown."""
 
@@ -33,6 +34,8 @@ class Cell:
     text: str
     is_text: bool
     """Whether it is Markdown, and not Python."""
+    is_helper: bool
+    """Whether it is code that a reader does not need to see."""
 
 
 def write_notebook(store: str, path: Path, kind: NotebookKind) -> None:
@@ -54,7 +57,7 @@ def write_notebook(store: str, path: Path, kind: NotebookKind) -> None:
 
 def marimo_text(store: str) -> str:
     """Return the notebook as a marimo program; marimo itself finds out which cells use which."""
-    cells = "\n\n".join(map(_marimo_cell, _cells(store, "marimo")))
+    cells = "\n\n".join(map(_marimo_cell, sorted(_cells(store, "marimo"), key=lambda cell: cell.is_helper)))
     return (
         f'import marimo\n\napp = marimo.App(width="medium")\n\n\n{cells}\n\nif __name__ == "__main__":\n    app.run()\n'
     )
@@ -66,7 +69,7 @@ def jupyter_text(store: str) -> str:
         {
             "cell_type": "markdown" if cell.is_text else "code",
             "id": f"cell-{number}",
-            "metadata": {},
+            "metadata": {"jupyter": {"source_hidden": True}} if cell.is_helper else {},
             "source": cell.text.splitlines(keepends=True),
             **({} if cell.is_text else {"execution_count": None, "outputs": []}),
         }
@@ -87,10 +90,11 @@ def _cells(store: str, kind: NotebookKind) -> Iterator[Cell]:
     starts = list(_CELL.finditer(text))
     ends = [*(match.start() for match in starts[1:]), len(text)]
     for match, end in zip(starts, ends, strict=True):
-        if match["kind"] in (None, "markdown", kind):
+        if match["kind"] in (None, "markdown", "helpers", kind):
             is_text = match["kind"] == "markdown"
             place, value = (_STORE_TEXT, _as_markdown(store)) if is_text else (_STORE, repr(store))
-            yield Cell(text[match.end() : end].strip("\n").replace(place, value), is_text=is_text)
+            code = text[match.end() : end].strip("\n").replace(place, value)
+            yield Cell(code, is_text=is_text, is_helper=match["kind"] == "helpers")
 
 
 def _as_markdown(store: str) -> str:
@@ -98,5 +102,6 @@ def _as_markdown(store: str) -> str:
 
 
 def _marimo_cell(cell: Cell) -> str:
-    code = f"mo.md({cell.text!r})" if cell.is_text else cell.text
-    return f"@app.cell\ndef _():\n{textwrap.indent(code, '    ')}\n    return\n"
+    code = f'mo.md(r"""\n{cell.text}\n""")' if cell.is_text else cell.text
+    options = "(hide_code=True)" if cell.is_text or cell.is_helper else ""
+    return f"@app.cell{options}\ndef _():\n{textwrap.indent(code, '    ')}\n    return\n"

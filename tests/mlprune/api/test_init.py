@@ -1,5 +1,8 @@
 """The functions of the package and relations."""
 
+import inspect
+import pydoc
+import re
 import subprocess
 import sys
 import types
@@ -11,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 import mlprune
+import mlprune.api
 import mlprune.plan
 from mlprune.api import RecipePlan
 from mlprune.api import relation as late_columns
 from mlprune.api.reading import Kind, StoredName, found_ids
-from mlprune.api.relation import SHOWN_ROWS, LateColumns, Relation
+from mlprune.api.relation import SHOWN_COLUMNS, SHOWN_ROWS, LateColumns, Relation
 from mlprune.errors import BadInputError, JobsFailedError, QueryError, RecipeError, StoreError
 from mlprune.plan.pending import NO_REMAKE, Remake
 from mlprune.store.store import Store
@@ -53,8 +57,12 @@ def test_the_package_plan_can_be_called_and_stays_a_package(tiny_inputs: Path, t
     assert isinstance(mlprune.plan, types.ModuleType)
     assert callable(mlprune.plan.build_plan)
     assert {"open", "plan", "run"} <= set(dir(mlprune))
+    stub = (ROOT / "mlprune" / "__init__.pyi").read_text("utf-8")
+    assert set(re.findall(r"import (\w+) as \1\b", stub)) == {"open", "plan", "run"}
     with pytest.raises(AttributeError, match="opem"):
         mlprune.opem  # noqa: B018
+    assert inspect.signature(mlprune.plan) == inspect.signature(mlprune.api.plan)
+    assert "allow_many:" in pydoc.render_doc(mlprune.plan)
     recipe = write_recipe(tiny_inputs, small_recipe(), name="small.yaml")
     planned = mlprune.plan(recipe, store=tmp_path / "store", cluster="1x(4 CPU, 16 GiB)")
     assert isinstance(planned, RecipePlan)
@@ -228,6 +236,44 @@ def test_names_of_columns_are_unique_and_known(relation: Relation) -> None:
         relation["labl"]
 
 
+@pytest.mark.parametrize("late", [None, LATE])
+def test_parts_of_a_relation_are_those_of_its_rows_and_columns(late: LateColumns | None) -> None:
+    table = TABLE if late else pa.Table.from_pylist(ROWS)
+    relation = Relation(table, sql="SELECT 1", parameters={"x": 1}, notes=["a note"], late=late)
+    assert relation.shape == (4, 3)
+    assert (relation[0], relation[-1]) == (ROWS[0], ROWS[-1])
+    for key in (slice(2), slice(1, 3), slice(-2, None), slice(None, None, -2), slice(9, None)):
+        part = relation[key]
+        assert list(part) == ROWS[key]
+        assert part["label"] == [row["label"] for row in ROWS[key]]
+        assert (part.sql, part.parameters, part.notes) == ("SELECT 1", {"x": 1}, ("a note",))
+    assert list(relation.head()) == ROWS
+    assert list(relation.head(1)) == ROWS[:1]
+    for names in (["value", "label"], ["method"], ["value"]):
+        part = relation[names]
+        assert part.columns == tuple(names)
+        assert list(part) == [{name: row[name] for name in names} for row in ROWS]
+        assert part.pl().columns == part.to_pandas().columns.tolist() == names
+    assert relation[["label", "value"]].to_polars().rows() == [(row["label"], row["value"]) for row in ROWS]
+
+
+@pytest.mark.parametrize("key", [4, -5, 1.5, None, ["n", "labl"], ["n", "n"], slice("a", None), slice(0, 3, 0), {"n"}])
+def test_other_parts_are_refused(relation: Relation, key: Any) -> None:
+    with pytest.raises(QueryError):
+        relation[key]
+
+
+def test_integers_with_missing_values_stay_integers_in_pandas() -> None:
+    columns = {
+        "seed": pa.array([1, None, 3], pa.int64()),
+        "n": pa.array([1, 2, 3], pa.int32()),
+        "value": [0.5, None, 1],
+    }
+    frame = Relation(pa.table(columns), sql="").df()
+    assert [str(kind) for kind in frame.dtypes] == ["Int64", "int32", "float64"]
+    assert frame["seed"].sum() == 4
+
+
 def test_views_escape_texts_and_show_the_first_rows(relation: Relation) -> None:
     html = relation._repr_html_()
     assert "&lt;b&gt;" in html
@@ -235,6 +281,11 @@ def test_views_escape_texts_and_show_the_first_rows(relation: Relation) -> None:
     assert "\x1b" not in html + repr(relation)
     assert "a note" in html
     assert "a note" in repr(relation)
+    wide = Relation(pa.table({f"column_{n:02d}": ["x"] for n in range(31)} | {"empty": [None]}), sql="")._repr_html_()
+    assert (wide.count("<th "), wide.count("<td ")) == (SHOWN_COLUMNS, SHOWN_COLUMNS)
+    assert "22 more columns" in wide
+    assert "column_30, empty" in wide
+    assert "<th " not in relation[:0]._repr_html_()
     many = Relation(pa.table({"n": range(100)}), sql="")
     assert many._repr_html_().count("<tr>") == SHOWN_ROWS + 1
     assert f"{SHOWN_ROWS} of 100 rows" in repr(many)

@@ -229,7 +229,7 @@ def test_queries_are_functions_with_signatures_and_notes(opened: OpenStore) -> N
     with pytest.raises(AttributeError, match="best_by_language"):
         opened.queries.best_by_langage  # noqa: B018
     assert "best_by_language" in repr(opened.queries)
-    assert "<td>best_by_language</td>" in opened.queries._repr_html_()
+    assert ">best_by_language</td>" in opened.queries._repr_html_()
 
 
 def test_an_open_store_follows_a_run_and_never_locks_its_catalog(filled_folder: Path, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_marimo_shows_figures_tables_examples_and_their_sql(store: Path, variabl
     views = {name: variables[name]._repr_html_() for name in VIEWS}
     assert all(views[name].startswith('<img alt="figure" src="data:image/png') for name in ("curves", "heat_map"))
     assert all("<summary>SQL</summary>" in views[name] and "SELECT" in views[name] for name in VIEWS[:4])
-    assert variables["task"] == "facts"
+    assert (variables["task"], variables["split"]) == ("facts", "test")
     chosen = {"metric": variables["metric"], "split": variables["split"], "scoring_rule": variables["rule"]}
     expected = mlprune.open(store).metrics(task="facts", **chosen, method=variables["methods"])
     assert len(variables["methods"]) == 8
@@ -97,6 +97,18 @@ def test_jupyter_shows_the_same(store: Path, variables: Mapping[str, Any]) -> No
     assert (document["nbformat"], document["nbformat_minor"]) == (4, 5)
     ids = [cell["id"] for cell in document["cells"]]
     assert len(set(ids)) == len(ids)
+
+
+def test_the_code_of_helpers_is_hidden_and_last_in_marimo() -> None:
+    texts = marimo_text("runs").split("@app.cell")[1:]
+    kinds = ["text" if "mo.md(" in text else "helper" if "(hide_code=True)" in text else "code" for text in texts]
+    assert kinds == sorted(kinds, key="helper".__eq__)
+    assert all("(hide_code=True)" in text and "\\n" not in text for text in texts if "mo.md(" in text)
+    shown = [text.splitlines() for text, kind in zip(texts, kinds, strict=True) if kind == "code"]
+    assert not any(line.startswith("    def ") for lines in shown for line in lines)
+    for cell in json.loads(jupyter_text("runs"))["cells"]:
+        if any(line.startswith("def ") for line in cell["source"]):
+            assert cell["metadata"]["jupyter"]["source_hidden"]
 
 
 def test_a_notebook_follows_a_store_that_a_run_writes_to(store: Path, tmp_path: Path) -> None:
