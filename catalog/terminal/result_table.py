@@ -163,7 +163,8 @@ def _fitting(columns: Sequence[ShownColumn], width: int, *, first: Sequence[str]
         is_said = has_label and column.name in STATED_BY_LABEL
         return 1 + is_said + 2 * (column.kind in (Kind.ID, Kind.DIGEST)), place
 
-    kept, room = set(), width + GAP
+    kept: set[int] = set()
+    room = width + GAP
     for place in sorted(range(len(columns)), key=preference):
         needed = _least_width(columns[place]) + GAP
         if needed <= room or not kept:

@@ -85,14 +85,14 @@ RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 VariantArgument = Annotated[
     str,
     typer.Argument(
-        help="Variant id, a name that a recipe gives it, or a unique beginning of one of these.",
+        help="Label of a variant, a name that a recipe gives it, its id, or a unique beginning of one of these.",
         autocompletion=complete_variant,
     ),
 ]
 VariantsArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Variant ids, names that a recipe gives them, or unique beginnings of these.",
+        help="Labels of variants, names that a recipe gives them, ids, or unique beginnings of these.",
         autocompletion=complete_variant,
     ),
 ]

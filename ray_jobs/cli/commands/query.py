@@ -20,7 +20,7 @@ def query(
     store: options.StoreOption = "./demo-store",
     param: Annotated[
         list[str] | None,
-        typer.Option(help="Query parameter, name=value; repeatable. Of an id, a unique beginning is enough."),
+        typer.Option(help="Query parameter, name=value; repeatable. A variant_id may be a label, an id its beginning."),
     ] = None,
     format_: options.FormatOption = "table",
     rows: options.RowsOption = options.MOST_ROWS,

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
 from catalog.store import Catalog
-from mlprune.errors import BadInputError, QueryError
+from mlprune.errors import BadInputError, QueryError, StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from tests.tiny_recipes import FinishedRun, copy_of
@@ -215,6 +215,14 @@ def test_rescore_prints_the_evaluations_and_the_catalog_has_them(rescored_path: 
     sql = "SELECT evaluation_id, scoring_rule FROM evaluations WHERE scoring_rule <> 'mean' ORDER BY ALL"
     rows = json.loads(invoke("query", sql, "--store", rescored_path, "--format", "json").stdout)
     assert [row["evaluation_id"] for row in rows] == ids
+
+
+def test_one_variant_is_rescored_by_its_label(rescored_path: str) -> None:
+    options = ("--store", rescored_path, "--rule", "candidate_sum", "--language", "fr")
+    assert len(invoke("rescore", *options, "--variant", "dense").stdout.split()) == 1
+    refused = invoke("rescore", *options, "--variant", "ordering")
+    assert isinstance(refused.exception, StoreError)
+    assert "several variants" in str(refused.exception)
 
 
 def test_ranks_are_one_row_per_variant(rescored_path: str) -> None:
