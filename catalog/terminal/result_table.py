@@ -9,7 +9,7 @@ left out of a wide table, of a vertical one, and of the other formats.
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from rich.box import SIMPLE_HEAD
@@ -73,13 +73,13 @@ def to_table(result: QueryResult, options: TableOptions) -> str:
     n_rows = n_all if options.n_rows is None else min(options.n_rows, n_all)
     note = counted(n_all, "row") if n_rows == n_all else f"{n_rows} of {n_all:,} rows (--rows all)"
     id_length = options.id_length if options.layout == "fitting" else None
-    columns = _columns(result, digits=options.digits, id_length=id_length)
+    first_rows = QueryResult(result.columns, result.rows[:n_rows])
+    columns = _columns(first_rows, digits=options.digits, id_length=id_length)
     if options.layout != "fitting":
-        first_rows = _first_rows(columns, n_rows)
-        lines = _row_table(first_rows, None) if options.layout == "wide" else _vertical(first_rows, width)
+        lines = _row_table(columns, None) if options.layout == "wide" else _vertical(columns, width)
         return "\n".join([*lines, note])
-    same, varying = _split(columns)
-    kept = _fitting(_first_rows(varying, n_rows), width, first=options.first)
+    same, varying = _split(columns, result)
+    kept = _fitting(varying, width, first=options.first)
     n_same = _n_fitting([_stated(column) for column in same], width)
     caption = ["; ".join(_stated(column) for column in same[:n_same])] if n_same else []
     lines = [*caption, *_row_table(kept, width)]
@@ -139,14 +139,23 @@ def _columns(result: QueryResult, *, digits: int | None, id_length: int | None) 
     return shown_columns(named, digits=digits, id_length=id_length)
 
 
-def _first_rows(columns: Sequence[ShownColumn], n_rows: int) -> list[ShownColumn]:
-    return [replace(column, cells=column.cells[:n_rows]) for column in columns]
+def _split(columns: Sequence[ShownColumn], result: QueryResult) -> tuple[list[ShownColumn], list[ShownColumn]]:
+    """Separate the columns that are the same in every row, unless there is one row, and leave out the empty ones.
 
+    Args:
+        columns: of the rows that are shown.
+        result: all rows.
+    """
+    places = {name: place for place, name in enumerate(result.columns)}
 
-def _split(columns: Sequence[ShownColumn]) -> tuple[list[ShownColumn], list[ShownColumn]]:
-    """Separate the columns that are the same in every row, unless there is one row, and leave out the empty ones."""
+    def is_same(column: ShownColumn) -> bool:
+        place = places.get(column.name)
+        if not column.is_constant or place is None:
+            return False
+        return all(row[place] == result.rows[0][place] for row in result.rows)
+
     filled = [column for column in columns if not column.is_empty] or list(columns[:1])
-    same = [column for column in filled if column.is_constant] if len(columns[0].cells) > 1 else []
+    same = [column for column in filled if is_same(column)] if len(result.rows) > 1 else []
     if len(same) == len(filled):
         same = same[1:]
     return same, [column for column in filled if column not in same]

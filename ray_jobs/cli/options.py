@@ -281,14 +281,16 @@ def format_result(
 
     if rows != "all" and not (rows.isdecimal() and int(rows) > 0):
         raise BadInputError("a wrong number of rows", option="--rows", expected="a number from 1, or all", got=rows)
+    n_rows = None if rows == "all" else int(rows)
     shows_short_ids = format_name == "table" and layout == "fitting"
+    first_rows = QueryResult(result.columns, result.rows[:n_rows])
     options = TableOptions(
         screen_width(),
         layout=layout,
         first=first,
-        n_rows=None if rows == "all" else int(rows),
+        n_rows=n_rows,
         digits=digits,
-        id_length=short_id_length(catalog, result) if shows_short_ids else SHORT_ID,
+        id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,
     )
     return render(result, format_name, options=options)
 

@@ -29,10 +29,11 @@ def query(
     digits: options.DigitsOption = None,
     topics: Annotated[bool, typer.Option("--topics", "--list", help="List the built-in queries by topic.")] = False,
 ) -> None:
-    """Query the catalog with SQL or with a built-in query; without one, show the first questions.
+    """Query the catalog with SQL or with a built-in query.
 
-    A table fits the terminal: it has at most 20 rows and the columns for which there is room, and its last lines name
-    the rest. Columns that are the same in every row are listed above it; ids are shortened.
+    Without one, six questions to begin with are shown. A table fits the terminal: it has at most 20 rows and the
+    columns for which there is room, and its last lines name the rest. Columns that are the same in every row are listed
+    above it; ids are shortened.
 
     \b
     Examples:
