@@ -2,6 +2,7 @@
 -- the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot know. level
 -- is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with most clusters
 -- can reach: with smallest_p >= level nothing can be rejected. Of several families, the one with most tests is shown.
+-- topic: origin
 WITH single_tests AS (
     SELECT
         'single languages' AS tested, concat_ws(' ', task, split, metric) AS measure, family, is_primary, n_family, p_value, p_corrected, test, n AS n_items, n_clusters

@@ -3,6 +3,7 @@
 -- unrelated and every item kept the ranks of its right one, above_expected the agreement about wrong candidates,
 -- agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the dense model's.
 -- p_corrected corrects p_value over the n_family pairs of languages of the variant.
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL

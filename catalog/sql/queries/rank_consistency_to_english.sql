@@ -2,6 +2,8 @@
 -- and its change from dense with interval and test. above_expected is the agreement about the wrong candidates: beyond what
 -- the ranks of the right candidates explain, item by item. p_corrected corrects p_value over the n_family rows of the base
 -- model, rule and protocol.
+-- topic: english
+-- first: label, language, value, p_corrected, change
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

@@ -1,6 +1,7 @@
 -- sensitivity_agreement_matrix: one row per analysis and pair of languages: Spearman's correlation of their losses over
 -- the units, and, without the effect of sampling error on the ranks, the corrected one with its interval. With fewer than
 -- ten units both mostly show what their model assumes, and are NULL.
+-- topic: model
 -- $by VARCHAR = 'block'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

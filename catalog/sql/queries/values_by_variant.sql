@@ -1,6 +1,7 @@
 -- values_by_variant: one row per base model, variant and language: a metric under one scoring rule and protocol. If
 -- there are evaluations of several sizes, the largest one is used. Without a protocol it is the default one, on halves
 -- that are split by clusters if there are any.
+-- topic: values
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -23,9 +23,9 @@ def export(
 
     Example: mlprune export 0f3a... exported/ --store runs/
     """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - these load torch
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
-    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
     variant_id = find_variant(opened, variant_id)
