@@ -27,7 +27,14 @@ from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
-from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, question_lines, require_room
+from ray_jobs.driver.capacity_checks import (
+    MAX_QUESTION_CELLS,
+    format_pool,
+    in_process_pool,
+    local_ray_pool,
+    question_lines,
+    require_room,
+)
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
 from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
@@ -330,10 +337,10 @@ MARGIN: dict[str, Any] = {
 }
 
 
-def lines_of(folder: Path, store: Store, *questions: dict[str, Any]) -> list[str]:
+def lines_of(folder: Path, store: Store, *questions: dict[str, Any], is_detailed: bool = True) -> list[str]:
     path = write_recipe(folder, {**small_recipe(), "questions": list(questions)}, name="asked.yaml")
     plan = plan_of(path)
-    return question_lines(plan, store, declarations(plan.questions, store))
+    return question_lines(plan, store, declarations(plan.questions, store), is_detailed=is_detailed)
 
 
 def test_a_recipe_without_questions_has_no_lines(own_inputs: Path, tmp_path: Path) -> None:
@@ -356,16 +363,28 @@ def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Pat
     assert "a margin of 1.0 points needs about" in warnings[2]
 
 
+def test_without_details_a_question_is_one_line_that_says_what_it_can_find(own_inputs: Path, tmp_path: Path) -> None:
+    long_name = {**GAIN, "name": "x" * 200}
+    head, *lines = lines_of(own_inputs, Store(str(tmp_path)), GAIN, MARGIN, long_name, is_detailed=False)
+    assert "mlprune plan --power" in head
+    assert [line.partition(":")[0] for line in lines[:2]] == ["  helps", "  keeps"]
+    assert "or more" in lines[0] or "cannot decide" in lines[0]
+    assert "cannot decide: needs a margin above" in lines[1]
+    assert max(map(len, lines)) <= MAX_QUESTION_CELLS
+
+
 def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_inputs: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     path = write_recipe(own_inputs, {**small_recipe(), "questions": [MARGIN]}, name="asked.yaml")
     plan = plan_of(path)
     for evaluation in (one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations):
         store.write_record(evaluation.identity.record(rows={"metrics": []}))
-    lines = question_lines(plan, store, declarations(plan.questions, store))
+    after = declarations(plan.questions, store)
+    lines = question_lines(plan, store, after, is_detailed=True)
     warnings = [line for line in lines if "exploratory" in line and line.startswith("warning")]
     assert len(warnings) == 1
     assert "2 results existed before" in warnings[0]
+    assert question_lines(plan, store, after)[1].endswith("; exploratory: results existed")
 
 
 def test_a_mean_counts_its_comparisons_and_seeds(own_inputs: Path, tmp_path: Path) -> None:
