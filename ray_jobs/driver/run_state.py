@@ -248,6 +248,8 @@ class RunSummary:
     """Commands that show the results."""
     problem: str | None = None
     """Why the run ended before all jobs were tried; None if all were."""
+    recipe: str = ""
+    """Name of the recipe."""
 
     @property
     def did_nothing(self) -> bool:
@@ -255,7 +257,7 @@ class RunSummary:
         return self.n_done + self.n_failed + self.n_skipped == 0
 
 
-def summarise(result: RunResult, commands: tuple[str, ...]) -> RunSummary:
+def summarise(result: RunResult, commands: tuple[str, ...], *, recipe: str = "") -> RunSummary:
     """Return the summary of a run.
 
     Args:
@@ -269,6 +271,7 @@ def summarise(result: RunResult, commands: tuple[str, ...]) -> RunSummary:
         result.n_elsewhere,
         next_commands=commands if result.is_complete else (),
         problem=result.problem,
+        recipe=recipe,
     )
 
 
