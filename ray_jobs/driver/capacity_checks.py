@@ -120,7 +120,7 @@ def _short_line(power: Power, *, is_late: bool) -> str:
 def _short_power(power: Power) -> str:
     """Say what a question can find, or why it cannot decide."""
     if power.weakness is not None:
-        return f"cannot decide: {power.weakness}"
+        return power.weakness
     if power.question.criterion.margin is None:
         return "power unknown" if power.detectable is None else f"finds {power.amount(power.detectable)} or more"
     return "power unknown" if power.testable_margin is None else f"can show {power.amount(power.testable_margin)}"

@@ -84,11 +84,11 @@ class Power:
         criterion, n_tests = self.question.criterion, self.question.n_tests
         if criterion.margin is not None:
             is_small = self.testable_margin is not None and criterion.margin <= self.testable_margin
-            return f"needs a margin above {self.amount(self.testable_margin or 0.0)}" if is_small else None
+            return f"can only show {self.amount(self.testable_margin or 0.0)}" if is_small else None
         if n_tests * self.smallest_p >= ALPHA:
-            return f"smallest corrected p {min(1.0, n_tests * self.smallest_p):.2g}"
+            return f"cannot decide, smallest corrected p {min(1.0, n_tests * self.smallest_p):.2g}"
         if self.headroom is not None and self.headroom < (self.smallest_significant or 0.0):
-            return f"the baseline is {self.amount(self.headroom)} below the best value"
+            return f"cannot decide, the baseline is {self.amount(self.headroom)} below the best value"
         return None
 
     def warnings(self) -> Iterator[str]:
