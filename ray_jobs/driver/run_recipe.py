@@ -275,7 +275,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
     needs = needs_of(plan, expected, adopted=adopted_evaluations(expected, store))
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
-        console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
+        console.print(f"pool: {format_pool(pool)}; {plan.model.device}, {plan.model.dtype}")
         for line in question_lines(plan, store, declared):
             console.print(line, markup=False)
         store.write_record(record)

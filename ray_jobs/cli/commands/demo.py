@@ -43,8 +43,8 @@ def demo(
 
 def run_demo(store_uri: str, *, address: str, is_full: bool = False) -> int:
     """Run a built-in recipe, write the report and print the answers; returns the exit code of the run."""
-    size = "the full recipe, about four minutes" if is_full else "about 75 seconds"
-    echo(f"Demo: a multilingual model of two million parameters, pruned and evaluated; {size} on two cores", err=True)
+    time = "four minutes" if is_full else "75 s"
+    echo(f"Demo: a multilingual model of two million parameters, about {time} on two cores", err=True)
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - loads torch
 
     summary = run_recipe(FULL_RECIPE if is_full else RECIPE, store_uri, address=address)
