@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from catalog.report import claims
-from catalog.results import Row, visible
+from catalog.results import Row, Value, visible
 from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.counted import counted
@@ -22,21 +22,22 @@ DEFAULT_SPARSITY = 0.4
 """Sparsity at which the price in English is stated: the nearest one of the table."""
 
 
-def closing_lines(catalog: Catalog, recipe: str, *, width: int) -> list[str]:
+def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], width: int) -> list[str]:
     """Return the answers to the declared questions of a recipe, and its curve; empty if it has neither.
 
     Args:
         recipe: name of the recipe.
+        variants: ids of its variants.
         width: cells of a line; sentences are folded, the table is not.
     """
-    answers = _rows(catalog, "answers", recipe)
+    answers = _rows(catalog, "answers", {"recipe": recipe})
     questions = [list(rows) for _, rows in groupby(answers, key=lambda row: row["question_id"])]
     splits = " and ".join(sorted({str(row["split"]) for row in answers}))
     head = f"Answers ({splits} split, 95 % intervals, p corrected over the tests of the recipe)"
     lines = [head] if questions else []
     for number, rows in enumerate(questions, 1):
         lines += _folded(answer_line(rows), width=width, label=f"  {number}  ")
-    curve = _rows(catalog, "curve", recipe)
+    curve = _rows(catalog, "curve", {"recipe": recipe, "variants": list(variants)})
     chances = {row["chance"] for row in answers if row["chance"] is not None and row["over"] == "each"}
     table = curve_lines(curve, width=width, chance=min(chances) if len(chances) == 1 else None) if curve else []
     return [*lines, *([""] if lines and table else []), *table]
@@ -50,8 +51,8 @@ def _folded(text: str, *, width: int, label: str = "") -> list[str]:
     )
 
 
-def _rows(catalog: Catalog, name: str, recipe: str) -> Sequence[Row]:
-    return catalog.select(statement("closing", name), {"recipe": recipe}).as_dicts()
+def _rows(catalog: Catalog, name: str, parameters: Mapping[str, Value]) -> Sequence[Row]:
+    return catalog.select(statement("closing", name), parameters).as_dicts()
 
 
 def answer_line(rows: Sequence[Row]) -> str:

@@ -269,7 +269,7 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             growing.remove_markers()
         fold(store, publish=True)
         _print_warnings(console, growing.plan, store)
-        return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri), recipe=plan.recipe.name)
+        return _named(RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri)), growing.plan)
     store.require_writable()
     expected = [*pending, *expected_jobs(plan, pending)]
     needs = needs_of(plan, expected, adopted=adopted_evaluations(expected, store))
@@ -298,10 +298,14 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
-    summary = summarise(result, next_commands(plan.recipe, store_uri), recipe=plan.recipe.name)
+    summary = _named(summarise(result, next_commands(plan.recipe, store_uri)), growing.plan)
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     _print_warnings(console, growing.plan, store)
     return summary
+
+
+def _named(summary: RunSummary, plan: Plan) -> RunSummary:
+    return replace(summary, recipe=plan.recipe.name, variants=tuple(plan.variants))
 
 
 def _print_warnings(console: Console, plan: Plan, store: Store) -> None:

@@ -250,6 +250,8 @@ class RunSummary:
     """Why the run ended before all jobs were tried; None if all were."""
     recipe: str = ""
     """Name of the recipe."""
+    variants: tuple[str, ...] = ()
+    """Ids of its variants."""
 
     @property
     def did_nothing(self) -> bool:
@@ -257,7 +259,7 @@ class RunSummary:
         return self.n_done + self.n_failed + self.n_skipped == 0
 
 
-def summarise(result: RunResult, commands: tuple[str, ...], *, recipe: str = "") -> RunSummary:
+def summarise(result: RunResult, commands: tuple[str, ...]) -> RunSummary:
     """Return the summary of a run.
 
     Args:
@@ -271,7 +273,6 @@ def summarise(result: RunResult, commands: tuple[str, ...], *, recipe: str = "")
         result.n_elsewhere,
         next_commands=commands if result.is_complete else (),
         problem=result.problem,
-        recipe=recipe,
     )
 
 

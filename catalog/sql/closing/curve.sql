@@ -1,8 +1,9 @@
--- curve: one row per method and sparsity of a recipe's variants: the mean over the languages other than English and the
--- value in English on test, with their differences from dense. The task and metric are those of a declared question, else
--- accuracy of the first task. is_changed and english_is_changed say whether a difference is significant: p_corrected is
+-- curve: one row per method and sparsity of some variants: the mean over the languages other than English and the
+-- value in English on test, with their differences from dense. The task and metric are those of a declared question of the recipe,
+-- else accuracy of the first task. is_changed and english_is_changed say whether a difference is significant: p_corrected is
 -- below 5 %, or the interval over several seeds excludes 0.
 -- $recipe VARCHAR
+-- $variants VARCHAR[]
 WITH own AS (
     SELECT
         d.*,
@@ -13,9 +14,7 @@ WITH own AS (
         ) AS is_asked
     FROM method_differences AS d
     WHERE d.metric IN ('accuracy', 'chrf') AND d.split = 'test' AND d.sparsity > 0
-        AND list_has_any(
-            d.variant_ids, (SELECT list(n.id) FROM names AS n WHERE n.recipe = $recipe AND n.kind = 'variant')
-        )
+        AND list_has_any(d.variant_ids, $variants)
 )
 SELECT
     o.task, o.metric, o.method, o.sparsity, o.value, o.dense_value, o.difference, o.is_changed, o.n_variants,

@@ -54,7 +54,7 @@ def run_demo(store_uri: str, *, address: str, is_full: bool = False) -> int:
         if not (summary.did_nothing and report.exists()):
             catalog.fold()
             write_report(catalog, report)
-        lines = closing_lines(catalog, summary.recipe, width=screen_width())
+        lines = closing_lines(catalog, summary.recipe, variants=summary.variants, width=screen_width())
     echo("\n".join(["", *lines, ""]))
     echo(f"Look: {_shown(report)}")
     for label, command in TRY_NEXT:

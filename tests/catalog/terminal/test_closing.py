@@ -94,7 +94,7 @@ def test_methods_beyond_the_first_are_counted() -> None:
 @pytest.mark.parametrize("width", [40, 80])
 def test_a_run_closes_with_its_answers_and_its_curve(small_run: FinishedRun, width: int) -> None:
     with Catalog.open(small_run.store) as catalog:
-        lines = closing_lines(catalog, "tiny", width=width)
-        assert closing_lines(catalog, "another", width=width) == []
-    assert any("outside English" in line for line in lines)
+        lines = closing_lines(catalog, "tiny", variants=list(small_run.plan.variants), width=width)
+        assert closing_lines(catalog, "another", variants=(), width=width) == []
+    assert any(line.startswith("Outside English") for line in lines)
     assert len(lines) <= 20
