@@ -4,6 +4,7 @@ Every sentence and every mark follows from a test in the catalog.
 """
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
@@ -15,9 +16,9 @@ from mlprune.counted import counted
 from mlprune.vocabulary import LOG_RATIO
 
 MAX_METHODS = 6
-"""Most methods in the table: those with most sparsities, then those with the best value."""
+"""Most methods in the table: the best one of each score, then the next ones."""
 MAX_SPARSITIES = 5
-"""Most sparsities in the table."""
+"""Most sparsities in the table: those with most methods."""
 DEFAULT_SPARSITY = 0.4
 """Sparsity at which the price in English is stated: the nearest one of the table."""
 
@@ -122,17 +123,18 @@ def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None)
         width: cells of a line of the sentences.
         chance: accuracy of guessing, if it is known.
     """
-    sparsities = sorted({row["sparsity"] for row in rows})[:MAX_SPARSITIES]
+    counts = Counter(row["sparsity"] for row in rows)
+    sparsities = sorted(sorted(counts, key=lambda sparsity: (-counts[sparsity], sparsity))[:MAX_SPARSITIES])
     price = min(sparsities, key=lambda sparsity: (abs(sparsity - DEFAULT_SPARSITY), sparsity))
     methods = {
         name: {row["sparsity"]: row for row in own} for name, own in groupby(rows, key=lambda row: row["method"])
     }
-    best = sorted(methods, key=lambda name: (-len(methods[name]), -max(row["value"] for row in methods[name].values())))
+    shown = _shown_methods(methods)
     first = rows[0]
     heads = [f"{100 * sparsity:g} % " for sparsity in (0.0, *sparsities)] + [f"English {100 * price:g} % "]
     dense = _value(first["dense_value"])
     table = [[f"{str(first['metric']).capitalize()} outside English", *heads]]
-    for name in best[:MAX_METHODS]:
+    for name in shown:
         row = methods[name].get(price)
         english = _value(row["english_value"], is_changed=row["english_is_changed"]) if row else "-"
         cells = [_cell(methods[name].get(sparsity)) for sparsity in sparsities]
@@ -140,9 +142,22 @@ def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None)
     english = first["english_dense_value"]
     notes = [str(first["task"]), *([f"chance {chance:.2f}"] if chance is not None else [])]
     notes += ["* significant against dense" + (f" (English {english:.2f})" if english is not None else "")]
-    notes += [f"{counted(len(best) - MAX_METHODS, 'more method')}"] if len(best) > MAX_METHODS else []
+    notes += [counted(len(methods) - len(shown), "more method")] if len(methods) > len(shown) else []
     sentences = [line for text in _sentences(rows, price) for line in _folded(text, width=width)]
     return [*sentences, *map(visible, _aligned(table)), *_folded("; ".join(notes), width=width, label="  ")]
+
+
+def _shown_methods(methods: Mapping[str, Mapping[float, Row]]) -> list[str]:
+    """Return the names of at most `MAX_METHODS` methods, those with most sparsities and the best value first."""
+    best = sorted(methods, key=lambda name: (-len(methods[name]), -max(row["value"] for row in methods[name].values())))
+    ranks: Counter[str] = Counter()
+    order = []
+    for name in best:
+        score = str(next(iter(methods[name].values()))["score"])
+        order.append((ranks[score], name))
+        ranks[score] += 1
+    chosen = {name for _, name in sorted(order, key=lambda item: item[0])[:MAX_METHODS]}
+    return [name for name in best if name in chosen]
 
 
 def _named_method(name: str, points: Mapping[float, Row]) -> str:

@@ -17,7 +17,7 @@ WITH own AS (
         AND list_has_any(d.variant_ids, $variants)
 )
 SELECT
-    o.task, o.metric, o.method, o.sparsity, o.value, o.dense_value, o.difference, o.is_changed, o.n_variants,
+    o.task, o.metric, o.method, o.score, o.sparsity, o.value, o.dense_value, o.difference, o.is_changed, o.n_variants,
     e.value AS english_value, e.dense_value AS english_dense_value, e.difference AS english_difference,
     coalesce(e.is_changed, false) AS english_is_changed
 FROM own AS o

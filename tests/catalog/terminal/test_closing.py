@@ -14,6 +14,7 @@ def point(method: str, sparsity: float, difference: float, *, english: float, **
         "task": "facts",
         "metric": "accuracy",
         "method": method,
+        "score": method.split(maxsplit=1)[0],
         "sparsity": sparsity,
         "dense_value": 0.5,
         "value": 0.5 + difference,
@@ -82,6 +83,13 @@ def test_the_table_marks_significant_differences_and_counts_them() -> None:
 def test_the_price_in_english_is_that_of_the_significant_losses() -> None:
     rows = [point(name, 0.4, -0.1, english=loss) for name, loss in (("a", -0.01), ("b", -0.06), ("c", -0.2))]
     assert "English at 40 %: 2 of 3 methods lose significantly (6.0 to 20.0 points)." in curve_lines(rows, width=80)
+
+
+def test_the_table_has_a_method_of_each_score() -> None:
+    rows = [point(f"wanda {n}", 0.4, -0.01, english=0.0) for n in range(9)] + [point("random", 0.4, -0.3, english=0.0)]
+    lines = curve_lines(rows, width=80)
+    assert sum(line.startswith("  wanda") for line in lines) == 5
+    assert any(line.startswith("  random") for line in lines)
 
 
 def test_methods_beyond_the_first_are_counted() -> None:
