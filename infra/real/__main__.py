@@ -68,7 +68,7 @@ def declared_answers(store_uri: str) -> str:
     with Catalog.open(Store(store_uri)) as catalog:
         catalog.fold()
         answer = answer_user_query(catalog, "answers_to_questions", ["only_declared=true"])
-    return render(answer.result, "table", options=TableOptions(width=140, may_omit=True))
+    return render(answer.result, "table", options=TableOptions(width=140))
 
 
 def read_results(recipe: Path, store_uri: str) -> list[Evaluation]:

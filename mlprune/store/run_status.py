@@ -19,6 +19,8 @@ from mlprune.store.store import Store
 
 SHORT_STEP = "compare"
 """Step with very short jobs; an estimate does not need a finished one."""
+SHORT_JOB_S = 0.2
+"""Seconds that a job of this step is expected to take until one has finished."""
 
 
 def remaining_s(
@@ -37,7 +39,8 @@ def remaining_s(
     if not n_left or not all(done.get(step) for step in n_left if step != SHORT_STEP):
         return None
     spent_s = sum(spent.values())
-    left_s = sum(n * spent.get(step, 0.0) / max(1, done.get(step, 0)) for step, n in n_left.items())
+    means_s = {step: spent.get(step, 0.0) / done[step] if done.get(step) else SHORT_JOB_S for step in n_left}
+    left_s = sum(n * means_s[step] for step, n in n_left.items())
     return left_s / spent_s * elapsed_s if spent_s else None
 
 

@@ -24,11 +24,10 @@ from typer.core import TyperCommand, TyperGroup
 from catalog.results import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
-from ray_jobs.cli.options import echo
+from ray_jobs.cli.options import PROGRAM, echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2
-PROGRAM = "mlprune"
 CommandLineError: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )

@@ -4,6 +4,7 @@ A completion runs at every press of Tab, so it loads no catalog and no model, an
 """
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from catalog.store import Catalog
     from catalog.terminal.result_table import Layout
 
+PROGRAM = "mlprune"
+"""Name of the program on the command line."""
 MAX_RECIPES = 50
 """Most recipes of a store whose names are read: the first ones in the order of their ids."""
 
@@ -180,6 +183,14 @@ def show_start(text: str) -> None:
     """Show on a terminal that a command works, before it imports libraries for seconds."""
     if sys.stderr.isatty():
         echo(f"{text} ...", err=True)
+
+
+def called_program() -> str:
+    """Return how the user can call this program: its name if the search path finds it, else the path that was used."""
+    called, found = Path(sys.argv[0]), shutil.which(PROGRAM)
+    if called.name != PROGRAM or (found is not None and Path(found).samefile(called)):
+        return PROGRAM
+    return shlex.quote(str(called))
 
 
 def is_path(source: str) -> bool:

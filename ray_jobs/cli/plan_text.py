@@ -57,6 +57,7 @@ def described_plan(
     allow_import: bool = False,
     nodes: Sequence[Node] = (),
     address: str = "local",
+    has_power: bool = False,
 ) -> DescribedPlan:
     """Describe what a recipe would run and what it needs. Writes nothing but imported models.
 
@@ -65,6 +66,7 @@ def described_plan(
         allow_import: import the models that the recipe asks to import; otherwise those imports are described.
         nodes: described machines; empty for those at the address.
         address: `local` for this machine, or the address of a cluster.
+        has_power: all about the power of each question.
     Raises:
         BadInputError: the recipe cannot be run, or does not fit on the machines, or the cluster cannot be reached.
     """
@@ -95,7 +97,7 @@ def described_plan(
         *_warnings(plan.recipe),
         *_few_texts_lines(plan.jobs),
         *processor_lines(processors),
-        *question_lines(plan, store, declarations(plan.questions, store)),
+        *question_lines(plan, store, declarations(plan.questions, store), is_detailed=has_power),
         *_needs_lines(plan, needs, nodes),
     ]
     n_total, n_pending = (Counter(job.step for job in jobs) for jobs in (plan.jobs, pending))

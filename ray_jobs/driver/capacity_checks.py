@@ -77,23 +77,53 @@ def format_pool(pool: Pool) -> str:
     return f"{counted(pool.n_workers, 'replica')} of {shards}; each actor has {actor}"
 
 
-def question_lines(plan: Plan, store: Store, after: Mapping[str, DeclaredAfter]) -> list[str]:
-    """Describe each declared question in a line, then warn; nothing for a recipe without declared questions.
+MAX_QUESTION_CELLS = 100
+"""Longest line about a question, without details."""
+
+
+def question_lines(
+    plan: Plan, store: Store, after: Mapping[str, DeclaredAfter], *, is_detailed: bool = False
+) -> list[str]:
+    """Describe each declared question in a line; nothing for a recipe without declared questions.
 
     Args:
         after: of `declarations` in the store.
+        is_detailed: longer lines, with all warnings and the sizes of the exploratory families.
     """
     declared = [question for question in plan.questions if question.config is not None]
     if not declared:
         return []
     powers = [power_of(question, store) for question in declared]
     n_before = {name: sum(each.n for each in results.values()) for name, results in after.items()}
-    return [
-        f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default",
-        *(f"  {describe_question(power)}" for power in powers),
-        *_warnings(powers, n_before),
-        *_family_lines(plan),
-    ]
+    head = f"questions: {len(declared)} declared, {len(plan.questions) - len(declared)} exploratory by default"
+    if not is_detailed:
+        lines = (_short_line(power, is_late=n_before[power.question.id] > 0) for power in powers)
+        weak = (line for line in _family_lines(plan) if line.startswith("warning"))
+        return [f"{head}; mlprune plan --power has details", *lines, *weak]
+    described = (f"  {describe_question(power)}" for power in powers)
+    return [head, *described, *_warnings(powers, n_before), *_family_lines(plan)]
+
+
+def _short_line(power: Power, *, is_late: bool) -> str:
+    """Say what a question can find in a line of at most `MAX_QUESTION_CELLS`; a long name is cut."""
+    question, criterion = power.question, power.question.criterion
+    margin = "" if criterion.margin is None else f" within {power.amount(criterion.margin)}"
+    n_tests = question.n_tests if criterion.over == "each" else 1
+    text = f"{criterion.claim}{margin}, {criterion.group.text}, {counted(n_tests, 'test')}: {_short_power(power)}"
+    if is_late:
+        text += "; exploratory: results existed"
+    room = max(1, MAX_QUESTION_CELLS - len(text) - 4)
+    name = question.name if len(question.name) <= room else f"{question.name[: room - 1]}…"
+    return f"  {name}: {text}"
+
+
+def _short_power(power: Power) -> str:
+    """Say what a question can find, or why it cannot decide."""
+    if power.weakness is not None:
+        return power.weakness
+    if power.question.criterion.margin is None:
+        return "power unknown" if power.detectable is None else f"finds {power.amount(power.detectable)} or more"
+    return "power unknown" if power.testable_margin is None else f"can show {power.amount(power.testable_margin)}"
 
 
 def _family_lines(plan: Plan) -> Iterator[str]:

@@ -1,6 +1,7 @@
-"""Progress on stderr: bars in a terminal and in a Jupyter notebook with ipywidgets, plain lines otherwise."""
+"""Progress on stderr: one line in place on a terminal and in a Jupyter notebook with ipywidgets, lines otherwise."""
 
 import sys
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,12 +18,14 @@ from mlprune.store.run_status import remaining_s
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 
-LOG_INTERVAL_S = 5.0
-"""Shortest time between two lines."""
+LOG_INTERVAL_S = 15.0
+"""Time between two lines while jobs finish."""
+MAX_LOG_INTERVAL_S = 60.0
+"""Longest time between two lines; jobs of large models take long."""
+REFRESHES_PER_S = 2.0
+"""How often the line on a terminal is drawn again."""
 MAX_FAILURES = 20
 """Failed jobs that are listed one by one."""
-SPEED_PERIOD_S = 3600.0
-"""Time over which the bars average the speed of a step; single jobs may take long."""
 
 
 class VisibleConsole(Console):
@@ -34,7 +37,7 @@ class VisibleConsole(Console):
 
 
 class Progress:
-    """Shows the progress of a run. Use it as a context manager.
+    """Shows the progress of a run: one line in place, or a line from time to time. Use it as a context manager.
 
     Args:
         jobs: the jobs of the run.
@@ -45,52 +48,48 @@ class Progress:
         self._done: Counter[str] = Counter()
         self._spent: dict[str, float] = defaultdict(float)
         self._n_failed = 0
+        self._share = 0.0
+        """Largest share of the run that was shown, by time."""
         self._started = self._printed_at = time.monotonic()
+        self._n_printed = -1
+        """Finished jobs when the last line was printed."""
         self._console = VisibleConsole(stderr=True)
-        self._bars: bars.Progress | None = None
+        self._ended = threading.Event()
+        self._bar: bars.Progress | None = None
         if sys.stderr.isatty() or _has_widgets(self._console):
-            self._bars = bars.Progress(
-                bars.TextColumn("{task.description:12}"),
+            self._bar = bars.Progress(
                 bars.BarColumn(),
-                bars.MofNCompleteColumn(),
-                bars.TimeElapsedColumn(),
-                bars.TimeRemainingColumn(),
+                bars.TextColumn("{task.percentage:>3.0f} %  {task.description}", markup=False),
                 console=self._console,
-                speed_estimate_period=SPEED_PERIOD_S,
+                auto_refresh=False,
+                transient=True,
             )
-            self._tasks = {step: self._bars.add_task(step, total=n) for step, n in self._total.items()}
+            self._task = self._bar.add_task(self._state(), total=1.0)
 
     def __enter__(self) -> "Progress":
-        if self._bars:
-            self._bars.start()
+        if self._bar:
+            self._bar.start()
+        threading.Thread(target=self._show_regularly, name="progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars:
-            self._bars.stop()
+        self._ended.set()
+        if self._bar:
+            self._draw()
+            self._bar.stop()
         else:
-            self._print_counts()
+            self._print_state()
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Count further jobs of the run."""
-        added = Counter(job.step for job in jobs)
-        self._total.update(added)
-        if self._bars:
-            for step, total in self._total.items():
-                if step not in self._tasks:
-                    self._tasks[step] = self._bars.add_task(step, total=total)
-                self._bars.update(self._tasks[step], total=total)
+        self._total.update(job.step for job in jobs)
 
     def done(self, job: Job, outcome: Outcome) -> None:
         """Count a job that is done."""
         self._done[job.step] += 1
         self._spent[job.step] += outcome.elapsed_s
-        if self._bars:
-            self._bars.advance(self._tasks[job.step])
-        elif time.monotonic() - self._printed_at > LOG_INTERVAL_S:
-            self._print_counts()
 
     def failed(self, job: Job, failure: Failure) -> None:
         """Print a job that has failed; after `MAX_FAILURES` only that there are more."""
@@ -101,16 +100,50 @@ class Progress:
             self._print("failed: more jobs; to list all of them, run: mlprune query failures")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, soft_wrap=True)
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _print_counts(self) -> None:
-        """Print one line with the counts of all steps."""
-        self._printed_at = time.monotonic()
-        steps = ", ".join(f"{step} {self._done[step]}/{n}" for step, n in self._total.items())
-        elapsed_s = self._printed_at - self._started
-        left_s = remaining_s(self._total, self._done, self._spent, elapsed_s=elapsed_s)
-        left = f", about {left_s:.0f} s left" if left_s is not None else ""
-        self._console.print(f"{elapsed_s:6.0f} s  {steps}{left}", markup=False, highlight=False, soft_wrap=True)
+    def _show_regularly(self) -> None:
+        """Draw the line again, or print one when it is time to, until the run ends."""
+        while not self._ended.wait(1 / REFRESHES_PER_S):
+            if self._bar:
+                self._draw()
+                continue
+            silent_s = time.monotonic() - self._printed_at
+            is_new = self._done.total() != self._n_printed
+            if silent_s >= (LOG_INTERVAL_S if is_new else MAX_LOG_INTERVAL_S):
+                self._print_state()
+
+    def _draw(self) -> None:
+        if self._bar:
+            state = self._state()
+            self._bar.update(self._task, completed=self._share, description=state, refresh=True)
+
+    def _print_state(self) -> None:
+        self._printed_at, self._n_printed = time.monotonic(), self._done.total()
+        state = self._state()
+        self._print(f"{100 * self._share:3.0f} %  {state}")
+
+    def _state(self) -> str:
+        """Return the steps that have begun and not ended, or the number of jobs, with the times; updates the share."""
+        total, done = self._total.copy(), self._done.copy()  # the driver adds jobs from another thread
+        elapsed_s = time.monotonic() - self._started
+        left_s = remaining_s(total, done, dict(self._spent), elapsed_s=elapsed_s)
+        if left_s is not None:
+            self._share = max(self._share, elapsed_s / max(elapsed_s + left_s, 1e-9))
+        elif total == done:
+            self._share = 1.0
+        waiting = [step for step, n in total.items() if done[step] < n]
+        begun = [step for step in waiting if done[step]] or waiting[:1]
+        steps = ", ".join(f"{step} {done[step]}/{total[step]}" for step in begun)
+        left = f", about {_clock(left_s)} left" if left_s is not None else ""
+        return f"{steps or f'{done.total()}/{total.total()} jobs'}, {_clock(elapsed_s)}{left}"
+
+
+def _clock(seconds: float) -> str:
+    """Format a time as minutes and seconds, or hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _has_widgets(console: Console) -> bool:

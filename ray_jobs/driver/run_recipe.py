@@ -1,7 +1,6 @@
 """Run a recipe, from its file to the exit code, with a plan that grows with the results of searches."""
 
 import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -273,13 +272,13 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             growing.remove_markers()
         fold(store, publish=True)
         _print_warnings(console, growing.plan, store)
-        return RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri))
+        return _named(RunSummary(DONE, 0, 0, 0, next_commands=next_commands(plan.recipe, store_uri)), growing.plan)
     store.require_writable()
     expected = [*pending, *expected_jobs(plan, pending)]
     needs = needs_of(plan, expected, adopted=adopted_evaluations(expected, store))
     require_room(needs, store)
     with open_workers(plan, store, address, needs=needs, cluster_nodes=available.node_list) as (workers, pool):
-        console.print(f"pool: {format_pool(pool)}; the model runs on {plan.model.device} in {plan.model.dtype}")
+        console.print(f"pool: {format_pool(pool)}; {plan.model.device}, {plan.model.dtype}")
         for line in question_lines(plan, store, declared):
             console.print(line, markup=False)
         store.write_record(record)
@@ -302,10 +301,14 @@ def _run_recipe(recipe: Recipe, store_uri: str, *, available: Machines, options:
             growing.remove_markers()
     compact_if_many(store)
     fold(store, publish=True)
-    summary = summarise(result, next_commands(plan.recipe, store_uri))
+    summary = _named(summarise(result, next_commands(plan.recipe, store_uri)), growing.plan)
     console.print(format_summary(summary, store_uri=store_uri), markup=False)  # errors have square brackets
     _print_warnings(console, growing.plan, store)
     return summary
+
+
+def _named(summary: RunSummary, plan: Plan) -> RunSummary:
+    return replace(summary, recipe=plan.recipe.name, variants=tuple(plan.variants))
 
 
 def _print_warnings(console: Console, plan: Plan, store: Store) -> None:
@@ -342,8 +345,7 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
     result, n_done = RunResult(0, (), 0), 0
     workers, claims, metrics, console = services
     for number in range(MAX_ROUNDS):
-        steps = ", ".join(f"{n} {step}" for step, n in Counter(job.step for job in jobs).items())
-        console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do ({steps})")
+        console.print(f"run {run_id}: {len(jobs)} of {len(growing.plan.jobs)} jobs to do")
         n_copies = n_quarantined(store)
         if n_copies:
             fold(store)  # a record that is made again with the same bytes is then read again

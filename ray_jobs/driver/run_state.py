@@ -248,6 +248,10 @@ class RunSummary:
     """Commands that show the results."""
     problem: str | None = None
     """Why the run ended before all jobs were tried; None if all were."""
+    recipe: str = ""
+    """Name of the recipe."""
+    variants: tuple[str, ...] = ()
+    """Ids of its variants."""
 
     @property
     def did_nothing(self) -> bool:

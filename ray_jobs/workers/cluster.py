@@ -70,7 +70,8 @@ def connected(address: str, settings: LocalRay = DEFAULTS) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address == "local":
         protect_token()
-    options: dict[str, object] = {"log_to_driver": False, "logging_level": "warning", "configure_logging": True}
+    level = "error" if address == "local" else "warning"  # a local Ray warns of its own authentication in every run
+    options: dict[str, object] = {"log_to_driver": False, "logging_level": level, "configure_logging": True}
     try:
         with preserve_signal_handlers():
             ray.init(**(_local_options(settings) if address == "local" else {"address": address}), **options)

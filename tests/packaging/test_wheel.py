@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TRAVELLING = (
+    "mlprune/demo/full.yaml",
     "mlprune/demo/recipe.yaml",
     "mlprune/demo/xglm-cldr-2m/model.safetensors",
     "mlprune/demo/xglm-cldr-2m/tokenizer.json",

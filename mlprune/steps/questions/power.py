@@ -78,6 +78,19 @@ class Power:
         """The smallest p-value that a test of the question can reach."""
         return smallest_p_value(self.question.criterion, self.n_clusters)
 
+    @property
+    def weakness(self) -> str | None:
+        """Why no result can support the claim, in a few words; None if one can."""
+        criterion, n_tests = self.question.criterion, self.question.n_tests
+        if criterion.margin is not None:
+            is_small = self.testable_margin is not None and criterion.margin <= self.testable_margin
+            return f"can only show {self.amount(self.testable_margin or 0.0)}" if is_small else None
+        if n_tests * self.smallest_p >= ALPHA:
+            return f"cannot decide, smallest corrected p {min(1.0, n_tests * self.smallest_p):.2g}"
+        if self.headroom is not None and self.headroom < (self.smallest_significant or 0.0):
+            return f"cannot decide, the baseline is {self.amount(self.headroom)} below the best value"
+        return None
+
     def warnings(self) -> Iterator[str]:
         """Yield what the question cannot answer, one line each."""
         n_tests = self.question.n_tests

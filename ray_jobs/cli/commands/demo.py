@@ -1,85 +1,68 @@
-"""`mlprune demo`: run the built-in example, and print its results and commands to try."""
+"""`mlprune demo`: run the built-in example, and print its answers, the report and commands to try."""
 
-from collections.abc import Sequence
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import mlprune.demo
-from catalog.queries import run_user_query
 from catalog.report import write_report
-from catalog.results import QueryResult
 from catalog.store import Catalog
-from catalog.terminal import TableOptions, to_table
+from catalog.terminal.closing import closing_lines
 from mlprune.store.store import Store
-from ray_jobs.cli.options import StoreOption, echo, format_text, screen_width
+from ray_jobs.cli.options import StoreOption, called_program, echo, screen_width
 
-RECIPE = Path(mlprune.demo.__file__).parent / "recipe.yaml"
-
-QUESTIONS = {
-    "best_by_language": (
-        "Best candidate per language, dense or pruned: chosen on the dev half of the facts, reported on the test half",
-        (
-            *("language", "label", "win_share", "test_value"),
-            *("difference", "difference_ci_low", "difference_ci_high", "english_difference"),
-        ),
-    ),
-    "english_cost": (
-        "Change in English on the test half at sparsity 0.4, with 95 % intervals",
-        ("score", "propagation", "demonstration_label", "value", "difference", "ci_low", "ci_high", "p_corrected"),
-    ),
-    "demonstrations_compared": (
-        "Translation demonstrations compared with monolingual ones: mean outside English, with 95 % intervals",
-        ("label", "baseline_label", "difference", "ci_low", "ci_high", "p_value", "p_corrected", "n_family"),
-    ),
-}
-"""Built-in query -> title of its table, and the columns shown."""
-
-PARAMETERS = {"english_cost": ("sparsity=0.4",), "demonstrations_compared": ("opponent=monolingual",)}
-"""Built-in query -> its parameters."""
+RECIPES = Path(mlprune.demo.__file__).parent
+RECIPE, FULL_RECIPE = RECIPES / "recipe.yaml", RECIPES / "full.yaml"
 
 TRY_NEXT = (
-    "mlprune query sparsity_curve_by_language --store {store}",
-    "mlprune query rank_consistency_to_english --store {store}",
-    "mlprune query \"SELECT * FROM lineage WHERE task = 'facts' LIMIT 5\" --store {store} --format json",
+    ("Ask: ", "{program} query --store {store}"),
+    ("     ", "{program} query best_by_language --store {store}"),
 )
+"""Label and command of each closing line; a command prints at most 20 lines."""
 
 
 def demo(
     *,
     store: StoreOption = "./demo-store",
     address: Annotated[str, typer.Option(help="Where to run: local, auto, ray://... or none.")] = "local",
+    full: Annotated[
+        bool, typer.Option("--full", help="More sources, sparsities, methods and items; about four minutes.")
+    ] = False,
 ) -> None:
-    """Run the built-in example from recipe to report. It takes about five minutes and needs no download.
+    """Run the built-in example from recipe to report. It takes about 75 seconds on two cores and needs no download.
 
-    Example: mlprune demo --store ./demo-store
+    \b
+    Examples:
+      mlprune demo --store ./demo-store
+      mlprune demo --full --store ./full-store
     """
-    raise typer.Exit(run_demo(store, address=address))
+    raise typer.Exit(run_demo(store, address=address, is_full=full))
 
 
-def run_demo(store_uri: str, *, address: str) -> int:
-    """Run the built-in recipe, write the report and print the results; returns the exit code of the run."""
+def run_demo(store_uri: str, *, address: str, is_full: bool = False) -> int:
+    """Run a built-in recipe, write the report and print the answers; returns the exit code of the run."""
+    time = "four minutes" if is_full else "75 s"
+    echo(f"Demo: a multilingual model of two million parameters, about {time} on two cores", err=True)
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415 - loads torch
 
-    summary = run_recipe(RECIPE, store_uri, address=address)
+    summary = run_recipe(FULL_RECIPE if is_full else RECIPE, store_uri, address=address)
     store = Store(store_uri)
     report = (store.local_root or Path()) / "report.html"
     with Catalog.open(store) as catalog:
         if not (summary.did_nothing and report.exists()):
             catalog.fold()
             write_report(catalog, report)
-        for name, (question, columns) in QUESTIONS.items():
-            result = run_user_query(catalog, name, PARAMETERS.get(name, ()))
-            echo(f"{format_text(question)}\n\n{_table(result, columns)}\n")
-    if store.local_root is not None:
-        echo(f"catalog: {store.local_root / 'catalog.duckdb'}")
-    echo(f"report:  {report.absolute()}")
-    echo("\n".join(["try:", *(f"  {command.format(store=store_uri)}" for command in TRY_NEXT)]))
+        lines = closing_lines(catalog, summary.recipe, variants=summary.variants, width=screen_width())
+    echo("\n".join(["", *lines, ""]))
+    echo(f"Look: {_shown(report)}")
+    for label, command in TRY_NEXT:
+        echo(f"{label} {command.format(program=called_program(), store=shlex.quote(store_uri))}")
     return summary.exit_code
 
 
-def _table(result: QueryResult, columns: Sequence[str]) -> str:
-    """Format some columns of a query's rows."""
-    rows = tuple(tuple(row[name] for name in columns) for row in result.as_dicts())
-    return to_table(QueryResult(tuple(columns), rows), TableOptions(screen_width()))
+def _shown(path: Path) -> str:
+    """Return a path as the user would type it: relative to the working directory if it is inside."""
+    absolute = path.absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

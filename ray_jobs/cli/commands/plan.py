@@ -35,6 +35,9 @@ def plan(
     address: Annotated[
         str, typer.Option(help="local plans for this machine; auto or ray://... for the nodes of a running cluster.")
     ] = "local",
+    power: Annotated[
+        bool, typer.Option("--power", help="All about what each question can find with its items, and the warnings.")
+    ] = False,
 ) -> None:
     """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
 
@@ -56,7 +59,9 @@ def plan(
 
     changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
     nodes = () if cluster is None else parse_cluster(cluster)
-    described = described_plan(recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address)
+    described = described_plan(
+        recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address, has_power=power
+    )
     options.echo(options.format_report(described.text))
 
 

@@ -1,5 +1,6 @@
 """`mlprune run`: run a recipe."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -55,6 +56,21 @@ def run(
     summary = run_recipe(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted
     )
+    if summary.next_commands:
+        show_answers(store, summary.recipe, summary.variants)
     for position, command in enumerate(summary.next_commands):
-        options.echo(f"{'next: ' if position == 0 else '      '}{command}", err=True)
+        line = command.replace(options.PROGRAM, options.called_program(), 1)
+        options.echo(f"{'next: ' if position == 0 else '      '}{line}", err=True)
     raise typer.Exit(summary.exit_code)
+
+
+def show_answers(store_uri: str, recipe: str, variants: Sequence[str]) -> None:
+    """Print the answers to the declared questions of a recipe, and the curve of its variants."""
+    from catalog.store import Catalog  # noqa: PLC0415 - loads DuckDB
+    from catalog.terminal.closing import closing_lines  # noqa: PLC0415
+    from mlprune.store.store import Store  # noqa: PLC0415
+
+    with Catalog.open(Store(store_uri)) as catalog:
+        lines = closing_lines(catalog, recipe, variants=variants, width=options.screen_width())
+    if lines:
+        options.echo("\n".join(["", *lines, ""]))

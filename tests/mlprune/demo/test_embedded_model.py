@@ -13,7 +13,9 @@ from mlprune.models.local_chain import LocalChain, local_chain
 from mlprune.plan import Plan, build_plan
 from mlprune.recipe import load_recipe
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.questions.power import power_of
 from mlprune.steps.variants.scored_variant import ScoredVariant
+from mlprune.store.store import Store
 
 DEMO = Path(mlprune.demo.__file__).parent
 FOLDER = DEMO / "xglm-cldr-2m"
@@ -27,6 +29,11 @@ def chain() -> LocalChain:
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     return build_plan(load_recipe(DEMO / "recipe.yaml"))
+
+
+@pytest.fixture(scope="module")
+def full_plan() -> Plan:
+    return build_plan(load_recipe(DEMO / "full.yaml"))
 
 
 def test_the_weights_are_small_enough_to_travel() -> None:
@@ -59,20 +66,47 @@ def test_it_translates_dates_it_never_read(chain: LocalChain) -> None:
     assert dates == 1.0
 
 
-def test_the_demo_is_the_main_job(plan: Plan) -> None:
+def test_the_demo_shows_the_main_job_at_three_sparsities_with_three_random_seeds(plan: Plan) -> None:
     specs = [variant.spec for variant in plan.variants.values()]
+    chosen = [spec for spec in specs if isinstance(spec, ScoredVariant)]
+    assert 20 <= len(chosen) <= 35
+    assert {spec.sparsity for spec in chosen} == {0.2, 0.4, 0.6}
+    assert {spec.score.score for spec in chosen} == {"wanda", "contrast", "magnitude", "random"}
+    assert {spec.score.seed for spec in chosen if spec.score.score == "random"} == {0, 1, 2}
+
+
+def test_its_halves_of_the_facts_share_no_territory(plan: Plan) -> None:
+    facts = {
+        one.task
+        for job in plan.jobs
+        if isinstance(job, EvaluateJob)
+        for one in job.evaluations
+        if one.task.task == "facts"
+    }
+    assert {task.split_by for task in facts} == {"clusters"}
+    assert {task.split for task in facts} == {"dev", "test"}
+
+
+def test_its_questions_can_be_decided_with_its_items(plan: Plan, tmp_path: Path) -> None:
+    powers = [power_of(one, Store(str(tmp_path))) for one in plan.questions if one.config is not None]
+    assert {power.question.criterion.claim for power in powers} == {"gain", "noninferior", "equivalent"}
+    assert [power.weakness for power in powers] == [None] * len(powers)
+
+
+def test_the_full_demo_is_the_main_job(full_plan: Plan) -> None:
+    specs = [variant.spec for variant in full_plan.variants.values()]
     chosen = [spec for spec in specs if isinstance(spec, ScoredVariant)]
     assert len(chosen) >= 40
     assert len({spec.sparsity for spec in chosen}) >= 5
     assert {spec.score.score for spec in chosen} == {"wanda", "contrast", "magnitude", "random"}
     assert {spec.propagation for spec in chosen} == {"dense", "sequential", None}
-    sets = [one.spec for variant in plan.variants.values() for one in variant.sets]
+    sets = [one.spec for variant in full_plan.variants.values() for one in variant.sets]
     assert len({(one.source, one.target) for one in sets if one.kind == "translation"}) >= 3
 
 
-def test_every_variant_of_the_demo_is_asked_200_facts_in_six_languages(plan: Plan) -> None:
-    jobs = [job for job in plan.jobs if isinstance(job, EvaluateJob)]
-    assert len(jobs) == len(plan.variants)
+def test_every_variant_of_the_full_demo_is_asked_200_facts_in_six_languages(full_plan: Plan) -> None:
+    jobs = [job for job in full_plan.jobs if isinstance(job, EvaluateJob)]
+    assert len(jobs) == len(full_plan.variants)
     for job in jobs:
         facts = [one.task for one in job.evaluations if one.task.task == "facts"]
         languages = {one.language for one in facts}

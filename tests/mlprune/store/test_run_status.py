@@ -11,7 +11,7 @@ import pytest
 from mlprune.errors import StoreError
 from mlprune.steps.job import RecordKey
 from mlprune.store.claims import Claims, claim_path
-from mlprune.store.run_status import RunStatus, StatusReader, remaining_s
+from mlprune.store.run_status import SHORT_JOB_S, RunStatus, StatusReader, remaining_s
 from mlprune.store.store import Store
 from ray_jobs.cli.application import main
 from ray_jobs.driver.run_log import RunEnd, RunLog
@@ -33,9 +33,8 @@ def test_each_step_is_weighted_by_the_time_of_its_finished_jobs() -> None:
 def test_there_is_no_estimate_until_each_step_has_finished_a_job_or_if_no_job_is_left() -> None:
     assert remaining_s({"observe": 2, "evaluate": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
     assert remaining_s({"observe": 1}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) is None
-    assert remaining_s({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0) == pytest.approx(
-        2
-    )
+    left_s = remaining_s({"observe": 2, "compare": 9}, {"observe": 1}, {"observe": 4.0}, elapsed_s=2.0)
+    assert left_s == pytest.approx(2 + 9 * SHORT_JOB_S / 2)
 
 
 RUN = "20260101T000000-abc123"

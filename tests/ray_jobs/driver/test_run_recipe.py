@@ -19,15 +19,13 @@ from mlprune.plan import build_plan, extend_plan
 from mlprune.plan.resources.estimate import Needs, needs_of
 from mlprune.plan.resources.node_capacity import GIB, Gpu, Node
 from mlprune.recipe import load_recipe
-from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.job import JobCost
 from mlprune.steps.prune.sweep import SweepJob
-from mlprune.steps.questions.declarations import declarations
 from mlprune.store.run_log_entries import SearchState
 from mlprune.store.run_status import StatusReader
 from mlprune.store.store import Store
 from ray_jobs.driver import capacity_checks
-from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, question_lines, require_room
+from ray_jobs.driver.capacity_checks import format_pool, in_process_pool, local_ray_pool, require_room
 from ray_jobs.driver.changed_recipe import DEMO_MODEL, NO_CHANGES, RecipeChanges, load_changed_recipe, recipe_text
 from ray_jobs.driver.run_recipe import GrowingPlan, expected_jobs, result_lines, run_recipe
 from ray_jobs.driver.run_state import RunSummary
@@ -317,68 +315,6 @@ def test_the_text_of_a_pool_has_replicas_shards_threads_and_gpus(needs: Needs) -
     cut = with_compute(needs, replicas=1, shards=3).pool([Node(3.0, 64 * GIB, (Gpu(GIB),) * 3)])
     assert format_pool(cut).startswith("1 replica of 3 shards each; each actor has 1 thread, 0.")
     assert format_pool(cut).endswith("1 GPU")
-
-
-GAIN: dict[str, Any] = {"name": "helps", "variants": "ordering", "task": "facts", "languages": "outside_english"}
-MARGIN: dict[str, Any] = {
-    "name": "keeps",
-    "variants": "ordering",
-    "task": "facts",
-    "languages": "en",
-    "claim": "noninferior",
-    "margin": 0.01,
-}
-
-
-def lines_of(folder: Path, store: Store, *questions: dict[str, Any]) -> list[str]:
-    path = write_recipe(folder, {**small_recipe(), "questions": list(questions)}, name="asked.yaml")
-    plan = plan_of(path)
-    return question_lines(plan, store, declarations(plan.questions, store))
-
-
-def test_a_recipe_without_questions_has_no_lines(own_inputs: Path, tmp_path: Path) -> None:
-    assert lines_of(own_inputs, Store(str(tmp_path))) == []
-
-
-def test_each_declared_question_has_a_line_and_then_its_warnings(own_inputs: Path, tmp_path: Path) -> None:
-    head, gain, margin, *warnings = lines_of(own_inputs, Store(str(tmp_path)), GAIN, MARGIN)
-    assert head.startswith("questions: 2 declared")
-    assert all(
-        words in gain for words in ("helps: gain in accuracy, outside_english; 2 tests", "gain found with 80 % power")
-    )
-    assert all(words in margin for words in ("within 1.0 points", "2 tests", "testable margin"))
-    warnings = [line for line in warnings if "exploratory family" not in line]
-    assert [line.split(":")[1] for line in warnings] == [
-        " question helps",
-        " questions helps, keeps",
-        " question keeps",
-    ]
-    assert "a margin of 1.0 points needs about" in warnings[2]
-
-
-def test_a_question_that_comes_after_its_results_is_reported_as_exploratory(own_inputs: Path, tmp_path: Path) -> None:
-    store = Store(str(tmp_path))
-    path = write_recipe(own_inputs, {**small_recipe(), "questions": [MARGIN]}, name="asked.yaml")
-    plan = plan_of(path)
-    for evaluation in (one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations):
-        store.write_record(evaluation.identity.record(rows={"metrics": []}))
-    lines = question_lines(plan, store, declarations(plan.questions, store))
-    warnings = [line for line in lines if "exploratory" in line and line.startswith("warning")]
-    assert len(warnings) == 1
-    assert "2 results existed before" in warnings[0]
-
-
-def test_a_mean_counts_its_comparisons_and_seeds(own_inputs: Path, tmp_path: Path) -> None:
-    _, line, *_ = lines_of(own_inputs, Store(str(tmp_path)), {**MARGIN, "over": "mean"})
-    assert "1 test of the mean of 2 comparisons and 1 seed" in line
-
-
-def test_the_exploratory_family_is_described_with_its_size_and_smallest_p_value(
-    own_inputs: Path, tmp_path: Path
-) -> None:
-    lines = [line for line in lines_of(own_inputs, Store(str(tmp_path)), GAIN) if "exploratory family" in line]
-    assert lines
-    assert all("tests of a metric, smallest p" in line for line in lines if not line.startswith("warning"))
 
 
 def test_without_options_the_recipe_is_unchanged(own_inputs: Path) -> None:

@@ -221,11 +221,12 @@ class TerminalReader:
         return b"".join(self._seen).decode()
 
 
-def test_a_terminal_shows_a_bar_per_step_with_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_one_line_in_place_with_the_share_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = os.openpty()
     reader = TerminalReader(ours)
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setattr(progress_module, "REFRESHES_PER_S", 20.0)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "100")
         with Progress(JOBS) as progress:
@@ -235,28 +236,53 @@ def test_a_terminal_shows_a_bar_per_step_with_the_time_left(monkeypatch: pytest.
             time.sleep(0.3)
     shown = reader.seen()
     os.close(ours)
-    assert "evaluate" in shown
-    assert "3/4" in shown
-    assert len(re.findall(r"\d:\d\d:\d\d", shown.rpartition("3/4")[2])) == 2  # elapsed and remaining time
+    last = shown.rpartition("evaluate 3/4")
+    assert re.search(r"[1-9]\d %  $", last[0])
+    assert re.match(r", \d:\d\d, about \d:\d\d left", last[2])
     assert "\x1b[" in shown
+    assert shown.count("\n") == 1  # the line is drawn again in place
 
 
 def test_a_log_has_plain_lines_with_the_time_left(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(progress_module, "LOG_INTERVAL_S", 0.0)
+    monkeypatch.setattr(progress_module, "REFRESHES_PER_S", 20.0)
     with Progress(JOBS) as progress:
         for job in JOBS[:2]:
             progress.done(job, outcome(job))
+            time.sleep(0.3)
         progress.failed(JOBS[2], Failure("ValueError", "broken [at] x", is_transient=False, is_damage=False))
         progress.done(JOBS[3], outcome(JOBS[3]))
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()
-    assert lines[0].endswith("  evaluate 1/4, about 0 s left")
+    assert re.fullmatch(r" *\d+ %  evaluate 1/4, 0:00, about 0:0\d left", lines[0])
     assert "failed: evaluate c: broken [at] x" in lines
-    assert "  evaluate 3/4, about " in lines[-1]
+    assert "evaluate 3/4, " in lines[-1]
     assert "\x1b" not in err
+
+
+def test_a_log_has_a_line_every_interval_while_jobs_finish_and_few_while_none_does(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress_module, "LOG_INTERVAL_S", 0.2)
+    monkeypatch.setattr(progress_module, "MAX_LOG_INTERVAL_S", 30.0)
+    monkeypatch.setattr(progress_module, "REFRESHES_PER_S", 20.0)
+    with Progress(JOBS) as progress:
+        progress.done(JOBS[0], outcome(JOBS[0]))
+        time.sleep(1.5)
+        assert capsys.readouterr().err.count("\n") == 1
+        progress.done(JOBS[1], outcome(JOBS[1]))
+        time.sleep(1.5)
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_finished_run_is_100_percent(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress(JOBS) as progress:
+        for job in JOBS:
+            progress.done(job, outcome(job))
+    assert capsys.readouterr().err == "100 %  4/4 jobs, 0:00\n"
 
 
 def test_a_short_run_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -283,4 +309,4 @@ def test_a_notebook_has_bars_if_it_can_update_them(
     monkeypatch.setattr(progress_module, "find_spec", lambda _: object() if has_widgets else None)
     monkeypatch.setattr("rich.console._is_jupyter", lambda: is_jupyter)
     shown = Progress([])
-    assert (shown._bars is not None) == (is_jupyter and has_widgets)
+    assert (shown._bar is not None) == (is_jupyter and has_widgets)

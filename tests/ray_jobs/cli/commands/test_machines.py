@@ -22,10 +22,11 @@ from mlprune.store.store import Store
 from ray_jobs.cli import plan_text
 from ray_jobs.cli.application import app
 from ray_jobs.cli.commands import demo, notebook
-from ray_jobs.cli.commands.demo import QUESTIONS, TRY_NEXT, run_demo
+from ray_jobs.cli.commands.demo import run_demo
 from ray_jobs.cli.commands.plan import plan, require_hub_for_import
 from ray_jobs.cli.commands.run import run
 from ray_jobs.cli.commands.serve import serve
+from ray_jobs.cli.options import called_program
 from ray_jobs.driver.workplace import Machines
 from ray_jobs.process.signals import GracefulShutdown
 from tests.hub import use_hub
@@ -127,22 +128,44 @@ def test_a_recipe_with_a_folder_needs_no_hub(own_inputs: Path, monkeypatch: pyte
     require_hub_for_import(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
-def test_the_demo_prints_a_table_per_question_the_paths_and_commands_to_try(
-    small_run: FinishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("is_full", [False, True])
+def test_the_demo_ends_with_answers_the_report_and_two_commands(
+    small_run: FinishedRun,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    is_full: bool,
 ) -> None:
-    store = copy_of(small_run.store, tmp_path / "store")
-    monkeypatch.setattr(demo, "RECIPE", small_run.recipe_path)
-    assert run_demo(store.uri, address="none") == 0
-    output = capsys.readouterr().out
-    for title, columns in QUESTIONS.values():
-        assert title in " ".join(output.split())
-        assert columns[0] in output
-    tables = output.partition("catalog: ")[0]
-    assert max(map(len, tables.splitlines())) <= 80
-    assert str(tmp_path / "store" / "catalog.duckdb") in output
-    assert str(tmp_path / "store" / "report.html") in output
+    copy_of(small_run.store, tmp_path / "store")
+    monkeypatch.setattr(demo, "FULL_RECIPE" if is_full else "RECIPE", small_run.recipe_path)
+    monkeypatch.setattr(demo, "RECIPE" if is_full else "FULL_RECIPE", tmp_path / "missing.yaml")
+    monkeypatch.setattr(sys, "argv", [".venv/bin/mlprune", "demo"])
+    monkeypatch.chdir(tmp_path)
+    assert run_demo("store", address="none", is_full=is_full) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) + len(err.splitlines()) <= 30
+    assert any("Outside English" in line for line in lines)
+    assert lines[-3:] == [
+        "Look: store/report.html",
+        "Ask:  .venv/bin/mlprune query --store store",
+        "      .venv/bin/mlprune query best_by_language --store store",
+    ]
     assert (tmp_path / "store" / "report.html").exists()
-    assert all(command.format(store=store.uri) in output for command in TRY_NEXT)
+
+
+def test_a_program_on_the_search_path_is_called_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "mlprune"
+    program.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert called_program() == str(program)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called_program() == "mlprune"
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    assert called_program() == "mlprune"
 
 
 def test_it_prints_the_address_and_ends_quietly(

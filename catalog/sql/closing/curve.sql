@@ -1,0 +1,33 @@
+-- curve: one row per method and sparsity of some variants: the mean over the languages other than English and the
+-- value in English on test, with their differences from dense. The task and metric are those of a declared question of the recipe,
+-- else accuracy of the first task. is_changed and english_is_changed say whether a difference is significant: p_corrected is
+-- below 5 %, or the interval over several seeds excludes 0.
+-- $recipe VARCHAR
+-- $variants VARCHAR[]
+WITH own AS (
+    SELECT
+        d.*,
+        coalesce(d.p_corrected < 0.05, d.n_variants > 1 AND (d.ci_low > 0 OR d.ci_high < 0), false) AS is_changed,
+        EXISTS (
+            FROM questions AS q
+            WHERE q.recipe = $recipe AND q.is_declared AND q.task = d.task AND q.metric = d.metric
+        ) AS is_asked
+    FROM method_differences AS d
+    WHERE d.metric IN ('accuracy', 'chrf') AND d.split = 'test' AND d.sparsity > 0
+        AND list_has_any(d.variant_ids, $variants)
+)
+SELECT
+    o.task, o.metric, o.method, o.score, o.sparsity, o.value, o.dense_value, o.difference, o.is_changed, o.n_variants,
+    e.value AS english_value, e.dense_value AS english_dense_value, e.difference AS english_difference,
+    coalesce(e.is_changed, false) AS english_is_changed
+FROM own AS o
+LEFT JOIN own AS e
+    ON e.group_kind = 'language' AND e.group_name = 'en' AND e.variant_ids = o.variant_ids AND e.task = o.task
+    AND e.metric = o.metric AND e.protocol_id = o.protocol_id
+    AND e.scoring_rule IS NOT DISTINCT FROM o.scoring_rule AND e.example_limit IS NOT DISTINCT FROM o.example_limit
+WHERE o.group_kind = 'outside_english'
+QUALIFY dense_rank() OVER (
+    ORDER BY
+        NOT o.is_asked, o.metric, o.task, o.base_model_id, o.scoring_rule, o.protocol_id, o.example_limit DESC NULLS FIRST
+) = 1
+ORDER BY o.method, o.method_id, o.sparsity, o.variant_ids;

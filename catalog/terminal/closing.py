@@ -1,0 +1,198 @@
+"""Closing lines of a run: the answers to the declared questions as sentences, and a small table of the curve.
+
+Every sentence and every mark follows from a test in the catalog.
+"""
+
+import textwrap
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from catalog.report import claims
+from catalog.results import Row, Value, visible
+from catalog.sql_files import statement
+from catalog.store import Catalog
+from mlprune.counted import counted
+from mlprune.vocabulary import LOG_RATIO
+
+MAX_METHODS = 6
+"""Most methods in the table: the best one of each score, then the next ones."""
+MAX_SPARSITIES = 5
+"""Most sparsities in the table: those with most methods."""
+DEFAULT_SPARSITY = 0.4
+"""Sparsity at which the price in English is stated: the nearest one of the table."""
+
+
+def closing_lines(catalog: Catalog, recipe: str, *, variants: Sequence[str], width: int) -> list[str]:
+    """Return the answers to the declared questions of a recipe, and its curve; empty if it has neither.
+
+    Args:
+        recipe: name of the recipe.
+        variants: ids of its variants.
+        width: cells of a line; sentences are folded, the table is not.
+    """
+    answers = _rows(catalog, "answers", {"recipe": recipe})
+    questions = [list(rows) for _, rows in groupby(answers, key=lambda row: row["question_id"])]
+    splits = " and ".join(sorted({str(row["split"]) for row in answers}))
+    head = f"Answers ({splits} split, 95 % intervals, p corrected over the tests of the recipe)"
+    lines = [head] if questions else []
+    for number, rows in enumerate(questions, 1):
+        lines += _folded(answer_line(rows), width=width, label=f"  {number}  ")
+    curve = _rows(catalog, "curve", {"recipe": recipe, "variants": list(variants)})
+    chances = {row["chance"] for row in answers if row["chance"] is not None and row["over"] == "each"}
+    table = curve_lines(curve, width=width, chance=min(chances) if len(chances) == 1 else None) if curve else []
+    return [*lines, *([""] if lines and table else []), *table]
+
+
+def _folded(text: str, *, width: int, label: str = "") -> list[str]:
+    """Fold a text; further lines are indented."""
+    indent = " " * max(len(label), 2)
+    return textwrap.wrap(
+        visible(text), max(width, 20), initial_indent=label, subsequent_indent=indent, break_on_hyphens=False
+    )
+
+
+def _rows(catalog: Catalog, name: str, parameters: Mapping[str, Value]) -> Sequence[Row]:
+    return catalog.select(statement("closing", name), parameters).as_dicts()
+
+
+def answer_line(rows: Sequence[Row]) -> str:
+    """Return the answer to a question: its name, the verdict and the evidence.
+
+    Args:
+        rows: of `closing/answers.sql`, all of one question.
+    """
+    return f"{rows[0]['name']}: {verdict_of(rows)}; {_EVIDENCE[str(rows[0]['claim'])](rows)}"
+
+
+def verdict_of(rows: Sequence[Row]) -> str:
+    """Return the answer to a question in a few words, such as `yes for 3 of 4` or `no evidence`."""
+    if all(row.get("verdict") == "cannot be asked" for row in rows):
+        return f"cannot be asked, {rows[0]['verdict_reason']}"
+    prefix = "" if rows[0]["is_primary"] else "exploratory, "
+    n_shown = sum(bool(row["is_supported"]) for row in rows)
+    if n_shown:
+        return f"{prefix}yes" if n_shown == len(rows) else f"{prefix}yes for {n_shown} of {len(rows)}"
+    if rows[0]["claim"] == "gain" and all(map(claims.is_worse, rows)):
+        return f"{prefix}no, significantly worse"
+    return f"{prefix}no evidence"
+
+
+def _points(row: Row, columns: str = "ci") -> str:
+    """Return the difference in points, with an interval, such as `+0.4 points (-1.1 to +1.9)`."""
+    difference, scale = row["difference"], row["scale"]
+    if scale == LOG_RATIO:
+        return claims.change(difference, scale) + claims.change_interval(row, columns)
+    ends = (row[f"{columns}_low"], row[f"{columns}_high"])
+    interval = "" if None in ends else f" ({100 * ends[0]:+.1f} to {100 * ends[1]:+.1f})"
+    return f"{100 * difference:+.1f} points{interval}"
+
+
+def _gain(rows: Sequence[Row]) -> str:
+    best = claims.best_of(rows)
+    p_value, _ = claims.corrected_p(best)
+    return f"{'best ' if len(rows) > 1 else ''}{_points(best)}, {claims.p_text(p_value)}"
+
+
+def _noninferior(rows: Sequence[Row]) -> str:
+    shown = [row for row in rows if row["is_supported"]]
+    bounds = [max(0.0, value) for row in shown or rows if (value := claims.loss_bound(row)) is not None]
+    margin = claims.margin_text(rows[0])
+    if not bounds:
+        return "the loss has no bound"
+    if not shown:
+        return f"a loss of {margin} is not excluded, smallest bound {claims.bound(min(bounds), rows[0]['scale'])}"
+    return f"loss at most {claims.bound(max(bounds), rows[0]['scale'])}, margin {margin.removesuffix(' points')}"
+
+
+def _equivalent(rows: Sequence[Row]) -> str:
+    largest = max(rows, key=lambda row: abs(row["difference"]))
+    margin = claims.margin_text(largest).removesuffix(" points")
+    return f"{'largest ' if len(rows) > 1 else ''}{_points(largest, 'ci90')}, margin {margin}"
+
+
+_EVIDENCE = {"gain": _gain, "noninferior": _noninferior, "equivalent": _equivalent}
+"""Claim -> sentence with its evidence."""
+
+
+def curve_lines(rows: Sequence[Row], *, width: int, chance: float | None = None) -> list[str]:
+    """Return sentences about the variants outside English and in English, and the table of the curve.
+
+    Args:
+        rows: of `closing/curve.sql`.
+        width: cells of a line of the sentences.
+        chance: accuracy of guessing, if it is known.
+    """
+    counts = Counter(row["sparsity"] for row in rows)
+    sparsities = sorted(sorted(counts, key=lambda sparsity: (-counts[sparsity], sparsity))[:MAX_SPARSITIES])
+    price = min(sparsities, key=lambda sparsity: (abs(sparsity - DEFAULT_SPARSITY), sparsity))
+    methods = {
+        name: {row["sparsity"]: row for row in own} for name, own in groupby(rows, key=lambda row: row["method"])
+    }
+    shown = _shown_methods(methods)
+    first = rows[0]
+    heads = [f"{100 * sparsity:g} % " for sparsity in (0.0, *sparsities)] + [f"English {100 * price:g} % "]
+    dense = _value(first["dense_value"])
+    table = [[f"{str(first['metric']).capitalize()} outside English", *heads]]
+    for name in shown:
+        row = methods[name].get(price)
+        english = _value(row["english_value"], is_changed=row["english_is_changed"]) if row else "-"
+        cells = [_cell(methods[name].get(sparsity)) for sparsity in sparsities]
+        table.append([f"  {_named_method(name, methods[name])}", dense, *cells, english])
+    english = first["english_dense_value"]
+    notes = [str(first["task"]), *([f"chance {chance:.2f}"] if chance is not None else [])]
+    notes += ["* significant against dense" + (f" (English {english:.2f})" if english is not None else "")]
+    notes += [counted(len(methods) - len(shown), "more method")] if len(methods) > len(shown) else []
+    sentences = [line for text in _sentences(rows, price) for line in _folded(text, width=width)]
+    return [*sentences, *map(visible, _aligned(table)), *_folded("; ".join(notes), width=width, label="  ")]
+
+
+def _shown_methods(methods: Mapping[str, Mapping[float, Row]]) -> list[str]:
+    """Return the names of at most `MAX_METHODS` methods, those with most sparsities and the best value first."""
+    best = sorted(methods, key=lambda name: (-len(methods[name]), -max(row["value"] for row in methods[name].values())))
+    ranks: Counter[str] = Counter()
+    order = []
+    for name in best:
+        score = str(next(iter(methods[name].values()))["score"])
+        order.append((ranks[score], name))
+        ranks[score] += 1
+    chosen = {name for _, name in sorted(order, key=lambda item: item[0])[:MAX_METHODS]}
+    return [name for name in best if name in chosen]
+
+
+def _named_method(name: str, points: Mapping[float, Row]) -> str:
+    n_seeds = max(row["n_variants"] for row in points.values())
+    return visible(name if n_seeds == 1 else f"{name} ({n_seeds} seeds)")
+
+
+def _cell(row: Row | None) -> str:
+    return "-" if row is None else _value(row["value"], is_changed=row["is_changed"])
+
+
+def _value(value: float | None, *, is_changed: bool = False) -> str:
+    return "-" if value is None else f"{value:.2f}{'*' if is_changed else ' '}"
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a table: the first column to the left, the others to the right."""
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    cells = ([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])] for line in table)
+    return ["  ".join(line).rstrip() for line in cells]
+
+
+def _sentences(rows: Sequence[Row], price: float) -> list[str]:
+    """Return how many settings differ significantly from dense, outside English and in English at one sparsity."""
+    better, worse = (sum(row["is_changed"] and sign * row["difference"] > 0 for row in rows) for sign in (1, -1))
+    settings = counted(len(rows), "setting")
+    verb = "is" if better < 2 else "are"
+    text = f"Outside English {better or 'none'} of {settings} {verb} significantly better, {worse or 'none'} worse."
+    priced = [row for row in rows if row["sparsity"] == price and row["english_difference"] is not None]
+    losses = [-100 * row["english_difference"] for row in priced if row["english_is_changed"]]
+    losses = sorted(loss for loss in losses if loss > 0)
+    if not priced:
+        return [text]
+    methods = counted(len(priced), "method")
+    verb = "loses" if len(losses) < 2 else "lose"
+    english = f"English at {100 * price:g} %: {len(losses) or 'none'} of {methods} {verb} significantly"
+    span = f" ({losses[0]:.1f} to {losses[-1]:.1f} points)" if losses else ""
+    return [text, f"{english}{span}."]

@@ -1,0 +1,108 @@
+from typing import Any
+
+import pytest
+
+from catalog.store import Catalog
+from catalog.terminal.closing import answer_line, closing_lines, curve_lines, verdict_of
+from tests.catalog.report.answer_rows import answered, family
+from tests.tiny_recipes import FinishedRun
+
+
+def point(method: str, sparsity: float, difference: float, *, english: float, **more: Any) -> dict[str, Any]:
+    """A row of the curve; differences of 5 points and more are significant."""
+    return {
+        "task": "facts",
+        "metric": "accuracy",
+        "method": method,
+        "score": method.split(maxsplit=1)[0],
+        "sparsity": sparsity,
+        "dense_value": 0.5,
+        "value": 0.5 + difference,
+        "difference": difference,
+        "is_changed": abs(difference) >= 0.05,
+        "n_variants": 1,
+        "english_value": 1 + english,
+        "english_dense_value": 1.0,
+        "english_difference": english,
+        "english_is_changed": abs(english) >= 0.05,
+        **more,
+    }
+
+
+CURVE = [
+    point("random", 0.2, -0.3, english=-0.5, n_variants=3),
+    point("wanda fr-en", 0.2, 0.0, english=0.0),
+    point("wanda fr-en", 0.4, -0.06, english=-0.01),
+]
+
+
+def test_a_gain_that_no_test_shows_is_no_evidence_and_one_that_all_refute_is_no() -> None:
+    open_, worse = answered(0.01, p_value=0.4), answered(-0.04, p_value=0.001)
+    assert answer_line([open_]) == "helps: no evidence; +1.0 points (+0.0 to +3.0), p = 0.400"
+    assert verdict_of(family(open_, worse)) == "no evidence"
+    assert verdict_of(family(worse, worse)) == "no, significantly worse"
+
+
+def test_supported_claims_are_counted_and_an_exploratory_answer_says_so() -> None:
+    shown, open_ = answered(0.03, p_value=0.01), answered(0.01)
+    assert verdict_of([shown]) == "yes"
+    assert verdict_of(family(shown, open_)) == "yes for 1 of 2"
+    assert verdict_of([answered(0.01, is_primary=False)]) == "exploratory, no evidence"
+
+
+def test_a_question_that_cannot_be_asked_gives_its_reason() -> None:
+    reason = {"verdict": "cannot be asked", "verdict_reason": "dense is at chance"}
+    assert verdict_of([answered(0.01, **reason)] * 2) == "cannot be asked, dense is at chance"
+    assert verdict_of([answered(0.01, **reason), answered(0.02)]) == "no evidence"
+
+
+def test_a_loss_has_its_bound_and_an_equivalence_its_90_percent_interval() -> None:
+    kept = answered(-0.01, claim="noninferior", margin=0.08, is_supported=True)
+    assert answer_line([kept]) == "helps: yes; loss at most 1.8 points, margin 8.0"
+    lost = answered(-0.01, claim="noninferior", margin=0.01, is_supported=False)
+    assert answer_line([lost, kept | {"is_supported": False}]).startswith(
+        "helps: no evidence; a loss of 1.0 points is not excluded"
+    )
+    equal = answered(-0.01, claim="equivalent", margin=0.04, is_supported=True)
+    assert answer_line([equal]) == "helps: yes; -1.0 points (-1.8 to +0.8), margin 4.0"
+
+
+def test_the_table_marks_significant_differences_and_counts_them() -> None:
+    lines = curve_lines(CURVE, width=80, chance=0.17)
+    assert lines[0] == "Outside English none of 3 settings is significantly better, 2 worse."
+    assert lines[1] == "English at 40 %: none of 1 method loses significantly."
+    assert [line.split() for line in lines[2:5]] == [
+        ["Accuracy", "outside", "English", "0", "%", "20", "%", "40", "%", "English", "40", "%"],
+        ["wanda", "fr-en", "0.50", "0.50", "0.44*", "0.99"],
+        ["random", "(3", "seeds)", "0.50", "0.20*", "-", "-"],
+    ]
+    assert "chance 0.17" in lines[5]
+    assert "English 1.00" in lines[5]
+
+
+def test_the_price_in_english_is_that_of_the_significant_losses() -> None:
+    rows = [point(name, 0.4, -0.1, english=loss) for name, loss in (("a", -0.01), ("b", -0.06), ("c", -0.2))]
+    assert "English at 40 %: 2 of 3 methods lose significantly (6.0 to 20.0 points)." in curve_lines(rows, width=80)
+
+
+def test_the_table_has_a_method_of_each_score() -> None:
+    rows = [point(f"wanda {n}", 0.4, -0.01, english=0.0) for n in range(9)] + [point("random", 0.4, -0.3, english=0.0)]
+    lines = curve_lines(rows, width=80)
+    assert sum(line.startswith("  wanda") for line in lines) == 5
+    assert any(line.startswith("  random") for line in lines)
+
+
+def test_methods_beyond_the_first_are_counted() -> None:
+    rows = [point(f"method {n}", 0.4, -0.1, english=0.0) for n in range(9)]
+    lines = curve_lines(rows, width=80)
+    assert sum(line.startswith("  method") for line in lines) == 6
+    assert "3 more methods" in lines[-1]
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_run_closes_with_its_answers_and_its_curve(small_run: FinishedRun, width: int) -> None:
+    with Catalog.open(small_run.store) as catalog:
+        lines = closing_lines(catalog, "tiny", variants=list(small_run.plan.variants), width=width)
+        assert closing_lines(catalog, "another", variants=(), width=width) == []
+    assert any(line.startswith("Outside English") for line in lines)
+    assert len(lines) <= 20
