@@ -139,7 +139,14 @@ def answer_of(rows: Sequence[Row]) -> Answer:
         return _not_asked(rows)
     answer, sentence, tone = _CLAIMS[str(rows[0]["claim"])](asked)
     n_left_out = len(rows) - len(asked)
-    return answer, sentence + (f" Of {n_left_out} more it cannot be asked." if n_left_out else ""), tone
+    left_out = f" Of {n_left_out} more it cannot be asked." if n_left_out else ""
+    return answer, sentence + left_out + _other_differences(rows[0]), tone
+
+
+def _other_differences(row: Row) -> str:
+    """Return a sentence about the aspects that the question ignores; empty without any."""
+    aspects = row["differs_in"]
+    return f" The compared variants also differ in {aspects}: the difference may be due to it." if aspects else ""
 
 
 def _not_asked(rows: Sequence[Row]) -> Answer:

@@ -29,7 +29,7 @@ HASHES = {
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
     6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
-    8: "e3b2f3ef0a7247ceafc110e8b009ebe30b6685dce1f63ab4f72c8120ad1416e1",
+    8: "7bd42879b744029b06524daa796004e6b9c54a1ced3deab264de92263a57aee5",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

@@ -13,6 +13,7 @@ def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[st
         "earlier_evaluation_id": None,
         "variants": "translation",
         "against": "dense",
+        "differs_in": "",
     }
     row |= {"task": "facts", "split": "test", "metric": "accuracy", "group_kind": "outside_english", "group_name": ""}
     row |= {"claim": "gain", "margin": None, "over": "each", "scale": "difference", "n_family": 1, "n_variants": 1}

@@ -219,6 +219,11 @@ def test_without_equivalence_no_difference_is_claimed_either_unless_its_test_fin
     assert answer_of(family(unclear, equivalent(0.0)))[0] == "1 of 2"
 
 
+def test_an_answer_names_what_else_differs() -> None:
+    _, sentence, _ = answer_of([answered(0.03, p_value=0.01, against="english", differs_in="language, seed")])
+    assert "also differ in language, seed" in sentence
+
+
 def test_a_question_without_room_is_grey_and_says_why() -> None:
     unasked = {"verdict": "cannot be asked", "verdict_reason": "dense is at chance", "is_supported": False}
     answer, sentence, tone = answer_of([noninferior(0.0, **unasked)])
