@@ -34,9 +34,9 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     dense = next(iter(baseline_run.plan.variants))
     small = [row for row in found if row["base_model"] == "small"]
     assert {row["baseline_id"] for row in small} == {dense}
-    sql = "SELECT p_value FROM comparisons WHERE family = $family"
+    sql = "SELECT p_value FROM comparisons WHERE test_family = $family"
     for row in found:
-        family = [other["p_value"] for other in catalog.query(sql, {"family": row["family"]})]
+        family = [other["p_value"] for other in catalog.query(sql, {"family": row["test_family"]})]
         expected = corrected(family)[family.index(row["p_value"])]
         assert (row["n_family"], row["p_corrected"]) == (len(family), pytest.approx(expected.p_corrected))
 

@@ -2,11 +2,11 @@
 -- difference over the group, with the family of tests that it belongs to and p-values that are corrected over the family.
 -- Baselines are the dense model and the variants that recipes name: for the dense model alone see differences_to_dense.
 -- If several recipes compare the same variant, the row with most languages is shown. Families grow with later recipes. On
--- dev of a task that also has a split test, variants are chosen: there p_value and family are NULL.
+-- dev of a task that also has a split test, variants are chosen: there p_value and test_family are NULL.
 CREATE OR REPLACE VIEW aggregates AS
 SELECT
-    a.* REPLACE (CASE WHEN f.family IS NOT NULL THEN a.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
+    a.* REPLACE (CASE WHEN f.test_family IS NOT NULL THEN a.p_value END AS p_value),
+    f.test_family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     CASE
         WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
         WHEN a.test = 'minima'

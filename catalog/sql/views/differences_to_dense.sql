@@ -8,7 +8,7 @@ WITH differences AS (
         'language' AS group_kind, c.language AS group_name, c.language AS languages,
         c.dense_value, b.chance, b.limit_reached AS dense_limit,
         c.difference, c.scale, c.ci_low, c.ci_high, c.standard_error,
-        c.p_value, c.interval_contradicts_p, c.p_corrected, c.family, c.n_family, c.is_primary,
+        c.p_value, c.interval_contradicts_p, c.p_corrected, c.test_family, c.n_family, c.is_primary,
         c.n AS n_items, c.n_clusters, c.n_gained, c.n_lost, c.smallest_significant, c.detectable_difference,
         c.conditional_on_one_draw
     FROM comparisons_to_dense AS c
@@ -23,7 +23,7 @@ WITH differences AS (
         a.variant_id, a.baseline_id, a.task, a.split, a.metric, a.scoring_rule, a.example_limit, a.protocol_id,
         a.group_kind, a.group_name, a.languages, a.baseline_value AS dense_value,
         a.difference, a.scale, a.ci_low, a.ci_high, a.standard_error,
-        a.p_value, a.interval_contradicts_p, a.p_corrected, a.family, a.n_family, a.is_primary,
+        a.p_value, a.interval_contradicts_p, a.p_corrected, a.test_family, a.n_family, a.is_primary,
         a.n_items, a.n_clusters, a.detectable_difference, a.conditional_on_one_draw
     FROM aggregates AS a
     JOIN variants AS v ON v.variant_id = a.variant_id

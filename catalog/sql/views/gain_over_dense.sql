@@ -32,7 +32,7 @@ SELECT
     c.interval_contradicts_p,
     c.p_corrected,
     c.q_bh,
-    c.family,
+    c.test_family,
     c.n_family,
     c.is_primary,
     c.n_gained,

@@ -38,7 +38,7 @@ SELECT
     CASE WHEN m.n_variants = 1 THEN m.own.p_value END AS p_value,
     CASE WHEN m.n_variants = 1 THEN m.own.interval_contradicts_p END AS interval_contradicts_p,
     CASE WHEN m.n_variants = 1 THEN m.own.p_corrected END AS p_corrected,
-    CASE WHEN m.n_variants = 1 THEN m.own.family END AS family,
+    CASE WHEN m.n_variants = 1 THEN m.own.test_family END AS test_family,
     CASE WHEN m.n_variants = 1 THEN m.own.n_family END AS n_family,
     CASE WHEN m.n_variants = 1 THEN m.own.is_primary END AS is_primary,
     CASE WHEN m.n_variants = 1 THEN m.own.n_gained END AS n_gained,
