@@ -1,4 +1,4 @@
-"""Verdicts of answers: what cannot be asked of models at chance or at the best value, and what the claims show."""
+"""Verdicts of answers: what cannot be asked of models at chance or at the best value; and their power."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,8 +7,14 @@ import duckdb
 import pytest
 
 from catalog.ingest.fold import update_schema
-from catalog.ingest.insert_rows import insert_rows
+from catalog.ingest.insert_rows import insert_rows, refresh_all
 from catalog.ingest.table_files import declared_tables
+from mlprune.numeric.statistics.power import (
+    detectable_beyond,
+    detectable_difference,
+    detectable_difference_of_items,
+    fewest_changed,
+)
 
 TASK = {"task": "facts", "split": "test", "metric": "accuracy"}
 CHANCE, HIGH, BEST = (0.25, "floor"), (0.6, None), (1.0, "ceiling")
@@ -142,3 +148,43 @@ def test_an_exploratory_question_that_cannot_be_asked_says_so(connection: duckdb
     assert ask(connection, "noninferior", dense=sides, pruned=sides, **exploratory)[0] == "cannot be asked"
     connection.execute("UPDATE metrics SET limit_reached = NULL")
     assert connection.execute("SELECT verdict, is_supported FROM answers").fetchall() == [("exploratory", False)]
+
+
+def test_the_power_of_an_answer_is_that_of_its_family(connection: duckdb.DuckDBPyConnection) -> None:
+    """Two primary questions of one test each: the level is 0.025."""
+    sides: dict[str, Value] = {"fr": HIGH}
+    ask(connection, "gain", dense=sides, pruned=sides, group=("language", "fr"))
+    other = {
+        **TASK,
+        "question_id": "p",
+        "name": "p",
+        "criterion_id": "p",
+        "is_primary": True,
+        "recipe": "r",
+        "claim": "gain",
+    }
+    pair = {"question_id": "p", "variant_id": "w", "baseline_id": "d"}
+    for table, row in (("questions", other), ("question_variants", pair)):
+        insert_rows(connection, declared_tables()[table], [row])
+    sql = "SELECT n_family, smallest_significant, detectable_difference FROM answers"
+    connection.execute(
+        "UPDATE comparison_results SET n = 150, n_gained = 9, n_lost = 4, n_clusters = 50, test = 'tango'"
+    )
+    connection.execute(
+        "UPDATE answer_results SET n_items = 150, n_languages = 1, n_clusters = 50, standard_error = 0.03"
+    )
+    connection.execute("UPDATE answer_results SET test = 'tango'")
+    refresh_all(connection)
+    ((n_family, smallest, detectable),) = connection.execute(sql).fetchall()
+    assert n_family == 2
+    assert smallest == fewest_changed(n_tests=2, test="tango") / 150
+    assert detectable == detectable_difference_of_items(150, 13 / 150, n_tests=2, test="tango")
+    connection.execute("UPDATE answer_results SET test = 'sign_flip'")
+    ((_, smallest, detectable),) = connection.execute(sql).fetchall()
+    assert smallest == fewest_changed(n_tests=2, test="mcnemar_mid_p") / 150
+    assert detectable == pytest.approx(detectable_difference(0.03, n_tests=2), rel=1e-5)
+    connection.execute("UPDATE answer_results SET test = 'minima', ci_low = -0.08, ci_high = 0.14, difference = 0.01")
+    ((_, smallest, detectable),) = connection.execute(sql).fetchall()
+    assert (smallest, detectable) == (None, pytest.approx(detectable_beyond(0.13, 0.03, n_tests=2), rel=1e-5))
+    connection.execute("UPDATE questions SET is_primary = false")
+    assert connection.execute(sql).fetchall() == [(None, None, None)]
