@@ -5,7 +5,7 @@
 SELECT g.label, g.language, g.dense_minus_english, g.minus_english, g.minus_english_change, e.difference AS english_change,
     e.ci_low AS english_low, e.ci_high AS english_high, c.difference AS language_change, c.ci_low, c.ci_high
 FROM language_gap AS g
-JOIN comparisons_to_dense AS c ON c.evaluation_id = g.evaluation_id AND c.metric = g.metric
-JOIN comparisons_to_dense AS e ON e.evaluation_id = g.english_evaluation_id AND e.metric = g.metric
+JOIN against_dense AS c ON c.evaluation_id = g.evaluation_id AND c.metric = g.metric
+JOIN against_dense AS e ON e.evaluation_id = g.english_evaluation_id AND e.metric = g.metric
 WHERE g.task = 'facts' AND g.split = 'test' AND g.metric = 'accuracy' AND g.label = 'wanda sw-en 0.5'
 ORDER BY g.dense_minus_english DESC;

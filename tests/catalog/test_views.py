@@ -276,3 +276,18 @@ def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
             assert opened.query(f"SELECT 1 FROM {view} {where}", {"id": variant}) == []
         sql = f"SELECT value FROM sparsity_curve {where.replace('variant_id', 'score')} ORDER BY sparsity"
         assert [row["value"] for row in opened.query(sql, {"id": "magnitude"})] == [0.9, 0.9]
+
+
+def test_every_comparison_is_against_dense_or_against_others(catalog: Catalog) -> None:
+    names = ("paired_differences", "against_dense", "against_others")
+    counts = {name: catalog.query(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in names}
+    assert counts["against_others"] > 0
+    (rest,) = catalog.query("SELECT count(*) AS n FROM paired_differences WHERE profile <> 'corrected'")
+    assert counts["against_dense"] + counts["against_others"] + rest["n"] == counts["paired_differences"]
+    (compared,) = catalog.query(
+        "SELECT count(*) AS n FROM comparisons ANTI JOIN outdone_evaluations USING (evaluation_id)"
+    )
+    (grouped,) = catalog.query("SELECT count(*) AS n FROM aggregates")
+    assert compared["n"] + grouped["n"] == counts["paired_differences"]
+    for row in catalog.query("SELECT * FROM against_dense WHERE gain IS NOT NULL"):
+        assert row["gain"] == (row["difference"] if row["higher_is_better"] else -row["difference"])

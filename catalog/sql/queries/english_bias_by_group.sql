@@ -8,8 +8,8 @@
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
 WITH english AS (
-    SELECT *, dense_value + difference AS value
-    FROM comparisons_to_dense
+    SELECT *
+    FROM against_dense
     WHERE task = $task AND metric = $metric AND split = $split AND language = 'en' AND scale = 'difference'
 )
 SELECT

@@ -48,7 +48,7 @@ JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AN
 JOIN base_models AS m ON m.base_model_id = v.base_model_id
 JOIN variant_draws AS d ON d.variant_id = a.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
-LEFT JOIN differences_to_dense AS e
+LEFT JOIN against_dense AS e
     ON e.variant_id = a.variant_id AND e.task = a.task AND e.split = a.split AND e.metric = a.metric
     AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
     AND e.protocol_id IS NOT DISTINCT FROM a.protocol_id AND e.group_kind = 'language' AND e.group_name = 'en'

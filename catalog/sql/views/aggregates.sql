@@ -1,6 +1,6 @@
 -- aggregates: one row per variant, baseline, task, split, metric, way of evaluating and group of languages: the
 -- difference over the group, with the family of tests that it belongs to and p-values that are corrected over the family.
--- Baselines are the dense model and the variants that recipes name: for the dense model alone see differences_to_dense.
+-- Baselines are the dense model and the variants that recipes name: for the dense model alone see against_dense.
 -- If several recipes compare the same variant, the row with most languages is shown. Families grow with later recipes. On
 -- dev of a task that also has a split test, variants are chosen: there p_value and test_family are NULL.
 CREATE OR REPLACE VIEW aggregates AS

@@ -1,6 +1,6 @@
 -- comparisons: one row per metric and pair of evaluations of the same examples: a variant compared with a baseline, with
 -- the family of tests that the comparison belongs to and p-values that are corrected over the family. Baselines are the
--- dense model and the variants that recipes name: for the dense model alone see comparisons_to_dense. Families grow with
+-- dense model and the variants that recipes name: for the dense model alone see against_dense. Families grow with
 -- later recipes. On dev of a task that also has a split test, variants are chosen: there p_value and test_family are NULL. So
 -- they are for an evaluation that a larger one of the same variant replaces.
 CREATE OR REPLACE VIEW comparisons AS

@@ -43,9 +43,9 @@ JOIN measured AS en
     AND en.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND en.example_limit IS NOT DISTINCT FROM m.example_limit
     AND en.protocol_id = m.protocol_id
-LEFT JOIN comparisons_to_dense AS c
+LEFT JOIN against_dense AS c
     ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.scale = 'difference'
-LEFT JOIN comparisons_to_dense AS ce
+LEFT JOIN against_dense AS ce
     ON ce.evaluation_id = en.evaluation_id AND ce.metric = m.metric AND ce.scale = 'difference'
 LEFT JOIN aggregates AS a
     ON a.variant_id = m.variant_id
