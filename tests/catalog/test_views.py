@@ -289,5 +289,12 @@ def test_every_comparison_is_against_dense_or_against_others(catalog: Catalog) -
     )
     (grouped,) = catalog.query("SELECT count(*) AS n FROM aggregates")
     assert compared["n"] + grouped["n"] == counts["paired_differences"]
+    names = "source_language, propagation"
+    columns = {row["variant_id"]: row for row in catalog.query(f"SELECT variant_id, {names} FROM described_variants")}
+    for row in catalog.query("SELECT * FROM against_others"):
+        one, other = columns[row["variant_id"]], columns[row["baseline_id"]]
+        for aspect, column in {"language": "source_language", "propagation": "propagation"}.items():
+            differs = None not in (one[column], other[column]) and one[column] != other[column]
+            assert (aspect in row["differs_in"].split(", ")) is differs
     for row in catalog.query("SELECT * FROM against_dense WHERE gain IS NOT NULL"):
         assert row["gain"] == (row["difference"] if row["higher_is_better"] else -row["difference"])

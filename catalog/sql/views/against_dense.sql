@@ -3,7 +3,7 @@
 -- out; so is profile paper, which paired_differences has. Choose a metric, a split and a group_kind before you average rows.
 CREATE OR REPLACE VIEW against_dense AS
 SELECT
-    * EXCLUDE (is_against_dense, baseline_label, baseline_value, baseline_chance, baseline_limit),
+    * EXCLUDE (is_against_dense, baseline_label, differs_in, baseline_value, baseline_chance, baseline_limit),
     baseline_value AS dense_value,
     baseline_chance AS chance,
     baseline_limit AS dense_limit

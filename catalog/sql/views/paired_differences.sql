@@ -22,6 +22,15 @@ directions AS (
 )
 SELECT
     v.base_model_id, v.label, v.method, v.sparsity, b.label AS baseline_label,
+    concat_ws(
+        ', ',
+        CASE WHEN v.bits IS DISTINCT FROM b.bits THEN 'quantisation' END,
+        CASE WHEN v.sparsity <> b.sparsity THEN 'sparsity' END,
+        CASE WHEN v.structure <> b.structure THEN 'structure' END,
+        CASE WHEN v.propagation <> b.propagation THEN 'propagation' END,
+        CASE WHEN v.source_language <> b.source_language THEN 'language' END,
+        CASE WHEN v.set_kind IS NOT NULL AND b.set_kind IS NOT NULL AND v.seed <> b.seed THEN 'seed' END
+    ) AS differs_in,
     b.is_dense AND b.base_model_id = v.base_model_id AS is_against_dense,
     d.*,
     CASE WHEN r.higher_is_better THEN d.difference ELSE -d.difference END AS gain,
@@ -33,6 +42,7 @@ JOIN variant_descriptions AS b ON b.variant_id = d.baseline_id
 LEFT JOIN directions AS r ON r.metric = d.metric;
 -- is_against_dense: whether the baseline is the dense model of the variant
 -- baseline_label: the baseline as text
+-- differs_in: aspects that both have and in which they differ, besides the method: quantisation, sparsity, structure, propagation, language or seed of one demonstration set; empty for none
 -- group_kind: language, or the kind of group as in aggregate_results
 -- group_name: the language, or the name of the group as in aggregate_results
 -- languages: languages of the group, sorted, with blanks between them
