@@ -37,6 +37,8 @@ READABLE_SUFFIXES = (*SUFFIXES, *DELIMITED_SUFFIXES)
 DtypeName = Literal["float32", "bfloat16", "float16"]
 ClaimName = Literal["gain", "noninferior", "equivalent"]
 OverName = Literal["each", "mean"]
+AspectName = Literal["sparsity", "structure", "quantisation", "propagation", "language", "seed"]
+"""Aspects in which compared variants agree unless a recipe ignores them: language and seed are those of the sets."""
 GroupKind = Literal["language", "outside_english", "all", "script", "resource_class", "worst", "gap"]
 """Kind of a group of languages: one language, a mean over several, the lowest one, or their mean minus English."""
 UnitName = Literal["block", "layer", "block_layer"]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mlprune.descriptions import HubSet, TemplateTask
 from mlprune.methods import AGGREGATIONS, REFINERS, SCHEDULES, SCORES, STRUCTURES, Method
 from mlprune.recipe import (
+    AgainstConfig,
     BaselineConfig,
     ComputeConfig,
     DemonstrationConfig,
@@ -254,6 +255,7 @@ PLAIN: Mapping[type[Model], Mapping[str, Any]] = {
     TemplateTask: {"name": "mood", "template": "{text} {candidate}", "answer": "label", "labels": ["bad", "good"]},
     HubSet: {"name": "some/nli", "files": "{config}/{split}-*.parquet"},
     QuestionConfig: {"name": "q", "variants": "wanda", "task": "facts", "languages": "all"},
+    AgainstConfig: {"name": "x"},
     SearchConfig: SEARCH,
     LevelsConfig: {"values": [0.25, 0.5, 0.75], "total": 0.5},
     BudgetConfig: {"variants": 6},

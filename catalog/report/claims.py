@@ -120,6 +120,8 @@ def question_text(row: Row) -> str:
 
 
 ALPHA = 0.05
+CANNOT_BE_ASKED = "cannot be asked"
+"""Verdict of an answer without room for a loss, a difference or a gain."""
 NEGLIGIBLE = 0.0005
 """Detectable differences up to this size come from variants without any change and are not reported."""
 Answer = tuple[str, str, str]
@@ -132,7 +134,33 @@ def answer_of(rows: Sequence[Row]) -> Answer:
     Args:
         rows: of `answered_questions.sql`, all of one question.
     """
-    return _CLAIMS[str(rows[0]["claim"])](rows)
+    asked = [row for row in rows if row["verdict"] != CANNOT_BE_ASKED]
+    if not asked:
+        return _not_asked(rows)
+    answer, sentence, tone = _CLAIMS[str(rows[0]["claim"])](asked)
+    n_left_out = len(rows) - len(asked)
+    left_out = f" Of {n_left_out} more it cannot be asked." if n_left_out else ""
+    return answer, sentence + left_out + _other_differences(rows[0]), tone
+
+
+def _other_differences(row: Row) -> str:
+    """Return a sentence about the aspects that the question ignores; empty without any."""
+    aspects = row["differs_in"]
+    return f" The compared variants also differ in {aspects}: the difference may be due to it." if aspects else ""
+
+
+def _not_asked(rows: Sequence[Row]) -> Answer:
+    """Return why a question has no answer: there is no room for what it asks about."""
+    first, reasons = rows[0], sorted({str(row["verdict_reason"]) for row in rows})
+    sentence = f"{' and '.join(reasons)} {group_text(first)}: {_NO_ROOM[str(first['claim'])]}."
+    return CANNOT_BE_ASKED, sentence[0].upper() + sentence[1:], "soft"
+
+
+_NO_ROOM = {
+    "gain": "no gain can be measured",
+    "noninferior": "what guesses has nothing to lose",
+    "equivalent": "two models that guess differ in nothing",
+}
 
 
 def _gain(rows: Sequence[Row]) -> Answer:

@@ -143,7 +143,7 @@ MAX_TABLE_ROWS = 200
 _NUMERIC = re.compile(r"<?[+−-]?\d+(\.\d+)?([eE][+-]?\d+)?")
 _EMPTY = {"", "–"}
 _WITHOUT_TRAILING_ZEROS = ("sparsity", "elapsed_s", "peak_memory_gib")
-_CHANGES = ("difference", "chrf_change", "exact_match_change", "english_difference", "gap_change")
+_CHANGES = ("difference", "chrf_change", "exact_match_change", "english_difference", "minus_english_change")
 """Columns whose numbers are shown with their sign."""
 
 

@@ -19,7 +19,7 @@ class Finding:
     answer: str
     sentence: str
     tone: str = "open"
-    """Colour of the answer: `good` for a supported claim, `bad` for a significant loss, else `open`."""
+    """Colour of the answer: `good` if supported, `bad` for a significant loss, `soft` if it cannot be asked."""
     kind: str = ""
     """Text above the question: its name, and whether it is primary or exploratory."""
     evidence: tuple[str, ...] = ()
@@ -268,7 +268,7 @@ def _answer_row(row: Row) -> TableRow:
         p_value(row["p_value"]),
         p_value(row["p_corrected"]),
         p_value(row["p_margin_corrected"]),
-        "yes" if row["is_supported"] else "no",
+        str(row["verdict"]),
     )
     facets = {"model": row["base_model"], "score": row["intervention"] or row["score"]}
     facets["pair"] = row["demonstration_label"]

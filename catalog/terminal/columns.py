@@ -47,7 +47,7 @@ class Kind(Enum):
 
 
 P_WORDS = frozenset({"p", "q"})
-DIFFERENCE_WORDS = frozenset({"difference", "change", "gain", "gap", "bias", "optimism", "against", "more"})
+DIFFERENCE_WORDS = frozenset({"difference", "change", "gain", "gap", "bias", "optimism", "against", "more", "minus"})
 UNSIGNED_WORDS = frozenset({"detectable", "critical", "smallest", "standard", "deviation", "error"})
 SETTING_WORDS = frozenset({"sparsity", "share", "alpha", "level", "margin", "weight", "budget"})
 DECIMALS_OF_UNITS: Mapping[str, int] = {"s": 1, "gib": 2}

@@ -5,9 +5,10 @@ SELECT v.score, v.propagation, v.set_kind, v.sparsity, count(*) AS comparisons,
     count(*) FILTER (WHERE c.p_corrected < 0.05 AND c.change = 'loss') AS losses,
     string_agg(DISTINCT c.language, ' ' ORDER BY c.language) FILTER (WHERE c.p_corrected < 0.05 AND c.change = 'loss')
         AS languages
-FROM changes_to_dense AS c
+FROM against_dense AS c
 JOIN described_variants AS v ON v.variant_id = c.variant_id
-WHERE c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy'
+WHERE c.task = 'facts' AND c.split = 'test' AND c.metric = 'accuracy' AND c.group_kind = 'language'
+    AND c.p_value IS NOT NULL
 GROUP BY ALL
 HAVING losses > 0
 ORDER BY v.score, v.propagation, v.set_kind, v.sparsity;

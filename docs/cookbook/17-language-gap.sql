@@ -1,10 +1,11 @@
 -- How large is the gap between each language and English, and why does pruning change it?
--- `gap_change` is the change in English minus the change in the language: a gap also becomes smaller where English loses.
+-- `minus_english` is the value minus that of English, and its change that of the language minus that of English: a gap
+-- also becomes smaller where English loses.
 -- Named query: `english_bias`.
-SELECT g.label, g.language, g.dense_gap, g.gap, g.gap_change, e.difference AS english_change,
+SELECT g.label, g.language, g.dense_minus_english, g.minus_english, g.minus_english_change, e.difference AS english_change,
     e.ci_low AS english_low, e.ci_high AS english_high, c.difference AS language_change, c.ci_low, c.ci_high
 FROM language_gap AS g
-JOIN comparisons_to_dense AS c ON c.evaluation_id = g.evaluation_id AND c.metric = g.metric
-JOIN comparisons_to_dense AS e ON e.evaluation_id = g.english_evaluation_id AND e.metric = g.metric
+JOIN against_dense AS c ON c.evaluation_id = g.evaluation_id AND c.metric = g.metric
+JOIN against_dense AS e ON e.evaluation_id = g.english_evaluation_id AND e.metric = g.metric
 WHERE g.task = 'facts' AND g.split = 'test' AND g.metric = 'accuracy' AND g.label = 'wanda sw-en 0.5'
-ORDER BY g.dense_gap;
+ORDER BY g.dense_minus_english DESC;

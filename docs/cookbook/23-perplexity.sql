@@ -2,9 +2,9 @@
 -- Perplexity relative to the dense model (1 is unchanged) with its 95 % interval, and the change of accuracy on facts of
 -- the same variant and language. Named query: `perplexity_by_language`.
 SELECT v.label, p.language, exp(p.difference) AS ratio, exp(p.ci_low) AS ratio_low, exp(p.ci_high) AS ratio_high,
-    p.p_corrected, p.n, f.difference AS accuracy_change, f.p_corrected AS accuracy_p_corrected
-FROM comparisons_to_dense AS p
-JOIN comparisons_to_dense AS f
+    p.p_corrected, p.n_items AS n, f.difference AS accuracy_change, f.p_corrected AS accuracy_p_corrected
+FROM against_dense AS p
+JOIN against_dense AS f
     ON f.variant_id = p.variant_id AND f.language = p.language
     AND f.task = 'facts' AND f.split = 'test' AND f.metric = 'accuracy'
 JOIN described_variants AS v ON v.variant_id = p.variant_id

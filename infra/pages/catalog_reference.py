@@ -26,6 +26,15 @@ refers to, which `mlprune catalog check` verifies.
 PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()
 """Table that queries read in addition to the catalog: the predictions of a task with candidates."""
 
+HELPERS = frozenset(
+    (
+        *("aggregate_families", "aggregate_results", "answer_results", "comparison_families", "comparison_results"),
+        *("dense_values", "fold_state", "foreign_keys", "outdone_evaluations", "schema_objects", "schema_version"),
+        *("test_powers", "aggregates", "answer_limits", "comparisons", "paired_differences"),
+    )
+)
+"""Tables and views that others show in full, or that are about the catalog file; the page has them last."""
+
 Row = Mapping[str, Any]
 
 
@@ -37,13 +46,16 @@ def catalog_reference() -> str:
         calls = {f"{file.name}('{_argument(file)}')": file for file in macros().values()}
         calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
         with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
-    tables = {name: relations["table", name] for name in declared_tables()}
-    views = {name: rows for (kind, name), rows in relations.items() if kind == "view"}
+    last = HELPERS | {file.name for file in sql_files("earlier_names")}
+    tables = {name: relations["table", name] for name in declared_tables() if name not in last}
+    views = {name: rows for (kind, name), rows in relations.items() if kind == "view" and name not in last}
+    helpers = {name: (kind, rows) for (kind, name), rows in relations.items() if name in last}
     parts = [
         OPENING.strip(),
         f"**[Tables](#tables)**: {_links(tables)}",
         f"**[Views](#views)**: {_links(views)}",
         f"**[Queries](#queries)**: {_links((query.name for query, _ in queries), taken=[*tables, *views])}",
+        f"**[Helpers and earlier names](#helpers-and-earlier-names)**: {_links(sorted(helpers))}",
         "## Tables",
         *itertools.chain.from_iterable(_table(name, rows) for name, rows in tables.items()),
         "## Views",
@@ -52,6 +64,11 @@ def catalog_reference() -> str:
         *itertools.chain.from_iterable(_macro(*described) for described in with_argument),
         "## Queries",
         *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
+        "## Helpers and earlier names",
+        *itertools.chain.from_iterable(
+            _table(name, rows) if kind == "table" else _view(name, rows)
+            for name, (kind, rows) in sorted(helpers.items())
+        ),
     ]
     return page("Catalog reference", parts, source="the `.sql` files in `catalog/sql/`")
 

@@ -5,7 +5,7 @@ Relative paths start at the recipe's folder. Only `steps`, `plan`, `demo` and `r
 
 from mlprune.languages import pair_languages
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
-from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, wants_import
+from mlprune.recipe.base import DENSE_LABEL, IMPORT_KEY, AgainstConfig, wants_import
 from mlprune.recipe.changes import shrink, with_model
 from mlprune.recipe.combinations import expand_entry
 from mlprune.recipe.demonstrations import DemonstrationConfig
@@ -25,6 +25,7 @@ __all__ = [
     "AUTO_BATCH_TOKENS",
     "DENSE_LABEL",
     "IMPORT_KEY",
+    "AgainstConfig",
     "AnalysesConfig",
     "AskedLanguages",
     "BaseModelConfig",

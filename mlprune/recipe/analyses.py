@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mlprune.descriptions import NeuronSelection
-from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, EntryName, Seed, with_import_key
+from mlprune.recipe.base import IMPORT_KEY, MEANING, MOST_ITEMS, AgainstConfig, EntryName, Seed, with_import_key
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_tuple, distinct_values
 from mlprune.vocabulary import DtypeName, NeuronActionName, ProfileName
@@ -154,7 +154,7 @@ class BaselineFields(Model):
     """self_translate: sentence pairs in the prompt."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """self_translate: most tokens that are generated for a text."""
-    against: tuple[str, ...] = ()
+    against: tuple[AgainstConfig, ...] = ()
     """Names of other entries to compare with, in addition to dense."""
 
     @model_validator(mode="after")

@@ -1,12 +1,14 @@
 """Names, seeds and registered names in a recipe, and the key `import` of its models."""
 
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
-from pydantic import AfterValidator, Field, create_model
+from pydantic import AfterValidator, Field, create_model, model_validator
 
 from mlprune.strict_model import Model, unknown_name
+from mlprune.vocabulary import AspectName
 
 MOST_ITEMS = 1_000_000_000
 """Largest limit of items, far above the items of any task: a larger number is a mistake."""
@@ -34,6 +36,25 @@ def _check_not_dense(name: str) -> str:
 Name = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 EntryName = Annotated[Name, AfterValidator(_check_not_dense)]
 """Name of an entry that makes variants."""
+
+
+class AgainstConfig(Model):
+    """An entry to compare with. `against: mono` is short for `against: {name: mono}`."""
+
+    name: str
+    """Name of the entry."""
+    ignore: tuple[AspectName, ...] = ()
+    """Aspects in which the compared variants may differ; `language` and `seed` are those of their demonstrations."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_word(cls, value: object) -> object:
+        return value if isinstance(value, dict | cls) else {"name": value}
+
+
+def names_of(entries: Iterable[AgainstConfig]) -> list[str]:
+    """Return the names of entries to compare with."""
+    return [entry.name for entry in entries]
 
 
 SEED_BITS = 63

@@ -10,7 +10,7 @@ from mlprune.descriptions import HubSet, TemplateTask
 from mlprune.errors import repeated
 from mlprune.methods.plugins import PluginKind
 from mlprune.recipe.analyses import AnalysesConfig, BaselineConfig
-from mlprune.recipe.base import Name, Seed, with_import_key
+from mlprune.recipe.base import Name, Seed, names_of, with_import_key
 from mlprune.recipe.demonstrations import DemonstrationConfig
 from mlprune.recipe.evaluations import DescribedTask, EvaluationConfig
 from mlprune.recipe.options import refuse_keys_of_others
@@ -201,17 +201,17 @@ class Recipe(Model):
             _require_known(f"{where}.contrast", filter(None, [variant.contrast]), sets)
             _require_known(f"{where}.over", variant.over, sets)
             _require_known(f"{where}.neurons.sets", variant.neurons.sets if variant.neurons else (), sets)
-            _require_known(f"{where}.against", variant.against, evaluated)
+            _require_known(f"{where}.against", names_of(variant.against), evaluated)
             _require_known(f"{where}.of", variant.of, entries - {variant.name})
         for index, baseline in enumerate(self.baselines):
             where = f"baselines.{index}"
             _require_known(f"{where}.demonstrations", filter(None, [baseline.demonstrations]), sets)
-            _require_known(f"{where}.against", baseline.against, evaluated - {baseline.name})
+            _require_known(f"{where}.against", names_of(baseline.against), evaluated - {baseline.name})
         for index, evaluation in enumerate(self.evaluations):
             _require_known(f"evaluations.{index}.variants", evaluation.variants, evaluated)
         check_questions(self.questions, self.evaluations, entries=evaluated)
         errors = self.analyses.layer_errors
-        compared = (name for entry in self.baselines for name in entry.against)
+        compared = (name for entry in self.baselines for name in names_of(entry.against))
         read = (*compared, *self.analyses.neuron_variants, *(errors.variants if errors else ()))
         check_searched_schedules(self.variants, self.searches, self.questions, names=read)
         check_searches(self.searches, self.evaluations, sets=self.demonstrations, entries=evaluated)
@@ -312,8 +312,8 @@ def check_searched_schedules(
         if None not in (entry.sparsity, levels.total) and entry.sparsity != levels.total:
             raise ValueError(f"{where}: search {source} has total {levels.total}, got sparsity {entry.sparsity}")
     late = {entry.name for entry in searched_entries(variants) if entry.name}
-    asked = (name for question in questions for name in (question.variants, question.against))
-    read = (name for entry in variants for name in (*entry.of, *entry.against))
+    asked = (name for question in questions for name in (question.variants, question.against.name))
+    read = (name for entry in variants for name in (*entry.of, *names_of(entry.against)))
     for name in (*read, *asked, *names):
         if name in late:
             raise ValueError(f"{name} has the schedule of a search, and only evaluations can name it")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mlprune.errors import repeated
 from mlprune.languages import language_tag, pair_languages
-from mlprune.recipe.base import DENSE_LABEL, Name
+from mlprune.recipe.base import DENSE_LABEL, AgainstConfig, Name
 from mlprune.recipe.evaluations import EvaluationConfig, TaskName
 from mlprune.strict_model import Model, unknown_name
 from mlprune.vocabulary import ClaimName, GroupKind, OverName, computable_metrics
@@ -72,9 +72,9 @@ class QuestionConfig(Model):
     """Name of the question, unique among the questions."""
     variants: str
     """Name of the entry of variants or baselines that the question is about."""
-    against: str = DENSE_LABEL
+    against: AgainstConfig = AgainstConfig(name=DENSE_LABEL)
     """`dense`, or the name of another entry. A variant is compared with each comparable variant of that entry, as with
-    the key `against` of variants."""
+    the key `against` of variants; `{name: english, ignore: [language]}` leaves out an aspect."""
     task: TaskName
     """A task of the recipe's evaluations. Of several evaluations on one split, the first one counts, with its first
     rule, profile, prompt language and seed of shots."""
@@ -135,10 +135,12 @@ def check_questions(
         raise ValueError(f"two questions have the same name: {name!r}")
     for index, question in enumerate(questions):
         where = f"questions.{index}"
-        for key, name in (("variants", question.variants), ("against", question.against)):
+        for key, name in (("variants", question.variants), ("against", question.against.name)):
             known = sorted(set(entries) - {question.variants if key == "against" else DENSE_LABEL})
             if name not in known and (key, name) != ("against", DENSE_LABEL):
                 raise unknown_name(f"name in {key}", name, known, key=f"{where}.{key}")
+        if question.against.name == DENSE_LABEL and question.against.ignore:
+            raise ValueError(f"{where}.against: ignore does not apply to {DENSE_LABEL}, which differs in everything")
         _check_evaluated(question, evaluations, where=where)
 
 
@@ -152,7 +154,7 @@ def _check_evaluated(question: QuestionConfig, evaluations: Sequence[EvaluationC
         splits = sorted({evaluation.split for evaluation in of_task})
         what = f"split of the evaluations of task {question.task}"
         raise unknown_name(what, question.split, splits, key=f"{where}.split")
-    for name in (question.variants, question.against):
+    for name in (question.variants, question.against.name):
         if name != DENSE_LABEL and not any(_evaluates(evaluation, name) for evaluation in on_split):
             raise ValueError(
                 f"{where}: no evaluation of task {question.task} on split {question.split} includes the entry {name!r}"

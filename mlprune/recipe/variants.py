@@ -12,7 +12,7 @@ from mlprune.methods import AGGREGATIONS, REFINERS, SCORES, Parameters, Score, S
 from mlprune.methods.plugins import REFINER_METHODS, SCORE_METHODS, STRUCTURE_METHODS, PluginParameters, PluginSource
 from mlprune.recipe import options
 from mlprune.recipe.analyses import NeuronsConfig
-from mlprune.recipe.base import EntryName, RegisteredName, Seed
+from mlprune.recipe.base import AgainstConfig, EntryName, RegisteredName, Seed
 from mlprune.recipe.schedule_and_scope import ScheduleConfig, ScopeConfig, Sparsity
 from mlprune.strict_model import Model
 from mlprune.vocabulary import CombinationName, ProfileName, PropagationName, RemovesName, TokenScope
@@ -270,9 +270,10 @@ class VariantFields(Model):
     `quantisation_group` only."""
     of: tuple[str, ...] = ()
     """Names of the entries that are combined."""
-    against: tuple[str, ...] = ()
+    against: tuple[AgainstConfig, ...] = ()
     """Names of other entries to compare with, in addition to dense. Variants are compared if they agree in sparsity and
-    structure and, if both read demonstrations, in propagation, source language and seed."""
+    structure and, if both read demonstrations, in propagation, source language and seed, each unless
+    `{name: mono, ignore: [language]}` leaves it out."""
 
     @property
     def reads_statistics(self) -> bool:

@@ -48,7 +48,7 @@ INSERT INTO comparison_results BY NAME SELECT id_of('comparison', e.n || e.task 
     d.variant_id AS baseline_id, e.evaluation_id, d.evaluation_id AS baseline_evaluation_id, e.task, e.language, e.split,
     e.metrics[1] AS metric, noise(e.evaluation_id) * 0.2 - 0.1 AS difference, difference - 0.04 AS ci_low,
     difference + 0.04 AS ci_high, power(noise(e.evaluation_id || 'p'), 5) AS p_value, 'tango' AS test,
-    'difference' AS scale, 1000 AS n, 1000 AS n_clusters, 0.05 AS detectable_difference,
+    'difference' AS scale, 1000 AS n, 1000 AS n_clusters,
     e.rule AS scoring_rule, e.task AS protocol_id, 'corrected' AS profile
     FROM e JOIN e AS d ON d.n = 0 AND d.c = e.c WHERE e.n > 0;
 INSERT INTO aggregate_results BY NAME SELECT comparison_id, variant_id, baseline_id, task, split, metric,

@@ -34,9 +34,9 @@ def test_a_pruned_model_is_compared_item_by_item_with_a_smaller_dense_one(
     dense = next(iter(baseline_run.plan.variants))
     small = [row for row in found if row["base_model"] == "small"]
     assert {row["baseline_id"] for row in small} == {dense}
-    sql = "SELECT p_value FROM comparisons WHERE family = $family"
+    sql = "SELECT p_value FROM comparisons WHERE test_family = $family"
     for row in found:
-        family = [other["p_value"] for other in catalog.query(sql, {"family": row["family"]})]
+        family = [other["p_value"] for other in catalog.query(sql, {"family": row["test_family"]})]
         expected = corrected(family)[family.index(row["p_value"])]
         assert (row["n_family"], row["p_corrected"]) == (len(family), pytest.approx(expected.p_corrected))
 
@@ -55,9 +55,9 @@ def test_dense_is_the_dense_variant_of_the_same_model(catalog: Catalog, baseline
 
 def test_a_baseline_model_has_a_gap_to_english(catalog: Catalog, baseline_run: FinishedRun) -> None:
     (small,) = baseline_run.named("small")
-    gaps = answers(catalog, f"SELECT language, gap_change FROM language_gap WHERE variant_id = '{small.id}'")
+    gaps = answers(catalog, f"SELECT language, minus_english_change FROM language_gap WHERE variant_id = '{small.id}'")
     assert {row["language"] for row in gaps} == {"fr", "sw"}
-    assert {row["gap_change"] for row in gaps} == {0}
+    assert {row["minus_english_change"] for row in gaps} == {0}
 
 
 def test_a_run_time_baseline_is_neither_a_dense_nor_a_pruned_variant(

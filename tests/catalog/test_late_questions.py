@@ -54,6 +54,9 @@ def test_a_question_that_is_declared_after_looking_changes_no_family(
         assert comparisons(catalog) == before
         (question,) = catalog.query("FROM described_questions WHERE is_declared")
         (answer,) = catalog.query("FROM answers WHERE question_id = $id", {"id": question["question_id"]})
+        wanted = "metric = 'accuracy' AND task = 'facts' AND language = 'sw'"
+        sql = f"FROM metrics WHERE variant_id = $id AND {wanted}"
+        (dense,) = catalog.query(sql, {"id": answer["baseline_id"]})
     assert (question["is_primary"], question["declared_after"]) == (False, 1)
     assert question["earlier_evaluation_id"] in question["status"]
     key = {"evaluation_id": question["earlier_evaluation_id"], "metric": "accuracy"}
@@ -61,6 +64,7 @@ def test_a_question_that_is_declared_after_looking_changes_no_family(
     assert (looked["language"], looked["variant_id"]) == ("sw", answer["variant_id"])
     assert (answer["p_corrected"], answer["is_supported"]) == (looked["p_corrected"], False)
     assert answer["p_margin_corrected"] is None
+    assert answer["verdict"] == ("cannot be asked" if claim and dense["limit_reached"] == "floor" else "exploratory")
     assert looked["n_family"] == 9
 
 

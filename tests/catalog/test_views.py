@@ -170,7 +170,7 @@ def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Cat
     pruned = [row for row in found if row["variant_id"] != dense]
     assert len(pruned) > len(LANGUAGES)
     for row in pruned:
-        assert row["gap_change"] == pytest.approx(row["english_change"] - row["language_change"])
+        assert row["minus_english_change"] == pytest.approx(row["language_change"] - row["english_change"])
         language, english = (
             compared[row[key], "accuracy", dense] for key in ("evaluation_id", "english_evaluation_id")
         )
@@ -179,9 +179,12 @@ def test_the_change_of_a_gap_is_split_into_english_and_the_language(catalog: Cat
             english["ci_high"],
         )
         gap = gaps[row["variant_id"], row["language"]]
-        assert row["gap_change"] == pytest.approx(-gap["difference"])
-        assert (row["gap_change_ci_low"], row["gap_change_ci_high"]) == (-gap["ci_high"], -gap["ci_low"])
-        assert row["gap_change_p_value"] == gap["p_value"]
+        assert row["minus_english_change"] == pytest.approx(gap["difference"])
+        assert (row["minus_english_change_ci_low"], row["minus_english_change_ci_high"]) == (
+            gap["ci_low"],
+            gap["ci_high"],
+        )
+        assert row["minus_english_change_p_value"] == gap["p_value"]
 
 
 def test_lineage_leads_from_a_number_to_its_file_and_statistics(catalog: Catalog, filled: Store, rows: Rows) -> None:
@@ -273,3 +276,25 @@ def test_evaluations_that_others_replace_are_left_out(store: Store) -> None:
             assert opened.query(f"SELECT 1 FROM {view} {where}", {"id": variant}) == []
         sql = f"SELECT value FROM sparsity_curve {where.replace('variant_id', 'score')} ORDER BY sparsity"
         assert [row["value"] for row in opened.query(sql, {"id": "magnitude"})] == [0.9, 0.9]
+
+
+def test_every_comparison_is_against_dense_or_against_others(catalog: Catalog) -> None:
+    names = ("paired_differences", "against_dense", "against_others")
+    counts = {name: catalog.query(f"SELECT count(*) AS n FROM {name}")[0]["n"] for name in names}
+    assert counts["against_others"] > 0
+    (rest,) = catalog.query("SELECT count(*) AS n FROM paired_differences WHERE profile <> 'corrected'")
+    assert counts["against_dense"] + counts["against_others"] + rest["n"] == counts["paired_differences"]
+    (compared,) = catalog.query(
+        "SELECT count(*) AS n FROM comparisons ANTI JOIN outdone_evaluations USING (evaluation_id)"
+    )
+    (grouped,) = catalog.query("SELECT count(*) AS n FROM aggregates")
+    assert compared["n"] + grouped["n"] == counts["paired_differences"]
+    names = "source_language, propagation"
+    columns = {row["variant_id"]: row for row in catalog.query(f"SELECT variant_id, {names} FROM described_variants")}
+    for row in catalog.query("SELECT * FROM against_others"):
+        one, other = columns[row["variant_id"]], columns[row["baseline_id"]]
+        for aspect, column in {"language": "source_language", "propagation": "propagation"}.items():
+            differs = None not in (one[column], other[column]) and one[column] != other[column]
+            assert (aspect in row["differs_in"].split(", ")) is differs
+    for row in catalog.query("SELECT * FROM against_dense WHERE gain IS NOT NULL"):
+        assert row["gain"] == (row["difference"] if row["higher_is_better"] else -row["difference"])

@@ -22,7 +22,7 @@ folded_measures AS (
     SELECT task, split, metric
     FROM aggregate_families
     SEMI JOIN tested_tasks USING (task)
-    WHERE split = 'dev' AND family IS NOT NULL
+    WHERE split = 'dev' AND test_family IS NOT NULL
 ),
 primary_measures AS (
     SELECT DISTINCT task, split, metric FROM questions WHERE is_primary
@@ -71,7 +71,7 @@ members AS (
         AND q.p_value = a.p_value AND a.profile = 'corrected'
 )
 SELECT
-    comparison_id, metric, group_kind, group_name, task, split, is_largest, family, question_id, is_primary,
+    comparison_id, metric, group_kind, group_name, task, split, is_largest, test_family, question_id, is_primary,
     n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT

@@ -22,12 +22,12 @@ folded_measures AS (
     SELECT task, split, metric
     FROM comparison_families
     SEMI JOIN outdone_evaluations USING (evaluation_id)
-    WHERE family IS NOT NULL
+    WHERE test_family IS NOT NULL
     UNION
     SELECT task, split, metric
     FROM comparison_families
     SEMI JOIN tested_tasks USING (task)
-    WHERE split = 'dev' AND family IS NOT NULL
+    WHERE split = 'dev' AND test_family IS NOT NULL
 ),
 primary_measures AS (
     SELECT DISTINCT task, split, metric FROM questions WHERE is_primary
@@ -75,7 +75,7 @@ members AS (
         AND c.profile = 'corrected'
 )
 SELECT
-    evaluation_id, baseline_evaluation_id, metric, task, split, family, question_id, is_primary, n_family, p_corrected, q_bh
+    evaluation_id, baseline_evaluation_id, metric, task, split, test_family, question_id, is_primary, n_family, p_corrected, q_bh
 FROM ({families})
 EXCEPT
 SELECT * FROM comparison_families;

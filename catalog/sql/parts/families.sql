@@ -13,7 +13,7 @@ WITH named AS (
                 nullif(profile, 'corrected'), 'against', CASE WHEN is_against_dense THEN 'dense' ELSE 'others' END,
                 '#' || left(md5(conditions), 8)
             )
-        END AS family,
+        END AS test_family,
         CASE WHEN is_test THEN question.question_id END AS question_id,
         CASE WHEN is_test THEN question IS NOT NULL END AS is_primary
     FROM members
@@ -25,16 +25,16 @@ ranked AS (
         rank() OVER by_p AS place,
         p_value / nullif(count(p_value) OVER by_p, 0) * count(p_value) OVER of_family AS expected
     FROM named
-    WINDOW of_family AS (PARTITION BY family), by_p AS (PARTITION BY family ORDER BY p_value NULLS LAST)
+    WINDOW of_family AS (PARTITION BY test_family), by_p AS (PARTITION BY test_family ORDER BY p_value NULLS LAST)
 )
 SELECT
     * EXCLUDE (question),
-    CASE WHEN family IS NOT NULL THEN coalesce(question.n_family, n_tests) END AS n_family,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN coalesce(
+    CASE WHEN test_family IS NOT NULL THEN coalesce(question.n_family, n_tests) END AS n_family,
+    CASE WHEN test_family IS NOT NULL AND p_value IS NOT NULL THEN coalesce(
         question.p_corrected,
-        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY family ORDER BY p_value NULLS LAST))
+        least(1, max((n_tests - place + 1) * p_value) OVER (PARTITION BY test_family ORDER BY p_value NULLS LAST))
     ) END AS p_corrected,
-    CASE WHEN family IS NOT NULL AND p_value IS NOT NULL THEN
-        least(1, min(expected) OVER (PARTITION BY family ORDER BY p_value DESC NULLS LAST))
+    CASE WHEN test_family IS NOT NULL AND p_value IS NOT NULL THEN
+        least(1, min(expected) OVER (PARTITION BY test_family ORDER BY p_value DESC NULLS LAST))
     END AS q_bh
 FROM ranked

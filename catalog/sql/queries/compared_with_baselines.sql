@@ -10,7 +10,7 @@ SELECT
     v.label, b.label AS baseline_label, c.language, c.difference, c.ci_low, c.ci_high, c.p_value, c.p_corrected, c.n_family,
     c.n_gained, c.n_lost, c.n, c.n_clusters, c.detectable_difference, m.value, n.value AS baseline_value, v.sparsity, v.intervention, v.settings,
     b.intervention AS baseline_intervention, b.settings AS baseline_settings,
-    ours.source AS base_model, theirs.source AS baseline_base_model, c.family, c.scale, c.conditional_on_one_draw,
+    ours.source AS base_model, theirs.source AS baseline_base_model, c.test_family, c.scale, c.conditional_on_one_draw,
     m.scoring_rule, m.example_limit, q.protocol, c.variant_id, c.baseline_id, c.evaluation_id, c.baseline_evaluation_id
 FROM comparisons AS c
 ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = c.evaluation_id

@@ -66,7 +66,7 @@ SELECT
     c.opponent, c.label, c.baseline_label, c.sparsity, c.propagation, c.settings,
     c.difference, c.ci_low, c.ci_high, c.p_value, c.p_corrected, c.n_family, c.detectable_difference,
     c.value, c.baseline_value, c.languages, c.n_items, c.n_clusters, c.source_language, c.target_language,
-    c.conditional_on_one_draw, c.is_primary, c.family, c.scale, c.scoring_rule, c.example_limit, q.protocol,
+    c.conditional_on_one_draw, c.is_primary, c.test_family, c.scale, c.scoring_rule, c.example_limit, q.protocol,
     c.variant_id, c.baseline_id, c.base_model_id
 FROM compared AS c
 LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id

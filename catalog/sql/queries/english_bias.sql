@@ -1,7 +1,6 @@
--- english_bias: one row per variant: the gap between English and its other languages, on average and at worst, and the
--- change of the gap from dense (below 0: smaller). The change is split: mean_gap_change = english_change -
--- others_change, because a gap also becomes smaller where English loses. The ratio is the mean of the other languages
--- divided by English.
+-- english_bias: one row per variant: its other languages minus English, on average and at worst (below 0: English is ahead),
+-- and the change from dense. The change is split: minus_english_change = others_change - english_change, because a gap
+-- also becomes smaller where English loses. The ratio is the mean of the other languages divided by English.
 -- topic: english
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
@@ -35,16 +34,16 @@ to_dense AS (
 SELECT
     b.label, b.sparsity, b.n_languages, b.english_value, b.others_value,
     b.others_value / nullif(b.english_value, 0) AS ratio_to_english,
-    b.english_value - b.others_value AS mean_gap,
-    b.loss - (b.english_dense_value - b.english_value) AS mean_gap_change,
-    -g.ci_high AS mean_gap_change_ci_low,
-    -g.ci_low AS mean_gap_change_ci_high,
+    b.others_value - b.english_value AS minus_english,
+    (b.english_dense_value - b.english_value) - b.loss AS minus_english_change,
+    g.ci_low AS minus_english_change_ci_low,
+    g.ci_high AS minus_english_change_ci_high,
     b.english_value - b.english_dense_value AS english_change,
     b.english_change_ci_low, b.english_change_ci_high,
     -b.loss AS others_change,
     o.ci_low AS others_change_ci_low,
     o.ci_high AS others_change_ci_high,
-    b.english_value - b.worst_value AS largest_gap,
+    b.worst_value - b.english_value AS worst_minus_english,
     b.worst_language, b.worst_value, b.scoring_rule, b.example_limit, q.protocol, b.variant_id, b.base_model_id
 FROM biases AS b
 LEFT JOIN protocols AS q ON q.protocol_id = b.protocol_id
@@ -57,4 +56,4 @@ LEFT JOIN to_dense AS g
     AND g.n_languages = b.n_languages + 1
     AND g.scoring_rule = b.scoring_rule AND g.protocol_id = b.protocol_id
     AND g.example_limit IS NOT DISTINCT FROM b.example_limit
-ORDER BY b.base_model_id, b.sparsity, mean_gap, b.variant_id;
+ORDER BY b.base_model_id, b.sparsity, minus_english DESC, b.variant_id;

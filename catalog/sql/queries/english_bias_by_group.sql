@@ -1,24 +1,24 @@
 -- english_bias_by_group: one row per variant and group of languages: the mean value in the group, its paired difference
 -- from dense with interval and test, and its gap to English. Groups are scripts, or the resource classes of Joshi et al.
--- 2020 (0 the fewest resources, 5 the most); English is in none. mean_gap_change is english_difference - difference: a
--- gap also becomes smaller where English loses.
--- topic: english
+-- 2020 (0 the fewest resources, 5 the most); English is in none. minus_english is the value minus that of English, and
+-- minus_english_change = difference - english_difference: a gap also becomes smaller where English loses.
 -- $by VARCHAR = 'script'
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
 WITH english AS (
-    SELECT *, dense_value + difference AS value
-    FROM comparisons_to_dense
+    SELECT *
+    FROM against_dense
     WHERE task = $task AND metric = $metric AND split = $split AND language = 'en' AND scale = 'difference'
 )
 SELECT
     v.label, v.sparsity, a.group_name AS language_group, a.n_languages, a.languages, a.value,
     a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.detectable_difference, a.n_items, a.n_clusters,
-    e.value - a.value AS mean_gap,
-    e.dense_value - a.baseline_value AS dense_mean_gap,
-    e.difference - a.difference AS mean_gap_change,
+    a.value - e.value AS minus_english,
+    a.baseline_value - e.dense_value AS dense_minus_english,
+    a.difference - e.difference AS minus_english_change,
     e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
     a.conditional_on_one_draw, a.scale, a.scoring_rule, a.example_limit, q.protocol, a.variant_id, v.base_model_id
 FROM aggregates AS a

@@ -35,7 +35,7 @@ SELECT
     exp(c.ci_low) AS ratio_ci_low, exp(c.ci_high) AS ratio_ci_high, c.p_value, c.p_corrected, c.n_family, r.ratio_to_best,
     e.layer_error, k.prune_cpu_s, k.prune_memory_gib, r.n, r.variant_id, r.evaluation_id, r.base_model_id
 FROM ranked AS r
-LEFT JOIN comparisons_to_dense AS c
+LEFT JOIN against_dense AS c
     ON c.evaluation_id = r.evaluation_id AND c.metric = r.metric AND c.scale = 'log_ratio'
 LEFT JOIN errors AS e ON e.variant_id = r.variant_id
 LEFT JOIN costs AS k ON k.variant_id = r.variant_id

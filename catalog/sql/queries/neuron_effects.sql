@@ -9,14 +9,13 @@
 -- $of_language VARCHAR = NULL
 WITH effects AS (
     SELECT
-        c.*, d.label, d.sparsity, v.base_model_id, q.protocol,
+        c.*, q.protocol,
         v.neurons->>'action' AS action, v.neurons->>'of' AS of_language,
         [v.neurons->>'share', v.neurons->>'quantile'] AS thresholds
-    FROM comparisons_to_dense AS c
+    FROM against_dense AS c
     JOIN variants AS v ON v.variant_id = c.variant_id
-    JOIN described_variants AS d ON d.variant_id = c.variant_id
     LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
-    WHERE c.profile = 'corrected' AND c.task = $task AND c.metric = $metric AND c.split = $split
+    WHERE c.group_kind = 'language' AND c.task = $task AND c.metric = $metric AND c.split = $split
         AND v.neurons IS NOT NULL
         AND ($of_language::VARCHAR IS NULL OR v.neurons->>'of' = $of_language::VARCHAR)
 ),
@@ -31,7 +30,7 @@ controls AS (
 SELECT
     e.label, e.action, e.of_language, e.language, e.language = e.of_language AS is_own, e.difference, e.ci_low,
     e.ci_high, e.p_value, e.p_corrected, e.n_family, k.control_difference, e.difference - k.control_difference AS excess,
-    k.n_controls, e.dense_value, e.n, e.n_clusters, e.scale, e.sparsity, e.scoring_rule, e.protocol, e.base_model_id, e.variant_id,
+    k.n_controls, e.dense_value, e.n_items AS n, e.n_clusters, e.scale, e.sparsity, e.scoring_rule, e.protocol, e.base_model_id, e.variant_id,
     e.evaluation_id
 FROM effects AS e
 LEFT JOIN controls AS k

@@ -5,11 +5,12 @@
 -- topic: origin
 WITH single_tests AS (
     SELECT
-        'single languages' AS tested, concat_ws(' ', task, split, metric) AS measure, family, is_primary, n_family, p_value, p_corrected, test, n AS n_items, n_clusters
+        'single languages' AS tested, concat_ws(' ', task, split, metric) AS measure, test_family AS family, is_primary, n_family,
+        p_value, p_corrected, test, n AS n_items, n_clusters
     FROM comparisons
     UNION ALL BY NAME
     SELECT
-        'groups of languages' AS tested, concat_ws(' ', task, split, metric) AS measure, family, is_primary, n_family,
+        'groups of languages' AS tested, concat_ws(' ', task, split, metric) AS measure, test_family AS family, is_primary, n_family,
         p_value, p_corrected, test, n_items, n_clusters
     FROM aggregates
     UNION ALL BY NAME

@@ -12,24 +12,25 @@
 -- $change VARCHAR = NULL
 WITH tested AS (
     SELECT *
-    FROM changes_to_dense
-    WHERE task = $task AND metric = $metric AND split = $split AND coalesce(profile, 'corrected') = 'corrected'
+    FROM against_dense
+    WHERE task = $task AND metric = $metric AND split = $split AND group_kind = 'language'
+        AND p_value IS NOT NULL
         AND change IS NOT NULL AND ($change::VARCHAR IS NULL OR change = $change::VARCHAR)
 ),
 shown AS (
     SELECT *
     FROM tested
     QUALIFY p_corrected <= $alpha OR (
-        coalesce(min(p_corrected) OVER (PARTITION BY family), 1) > $alpha
-        AND row_number() OVER (PARTITION BY family ORDER BY p_value, evaluation_id, baseline_evaluation_id) = 1
+        coalesce(min(p_corrected) OVER (PARTITION BY test_family), 1) > $alpha
+        AND row_number() OVER (PARTITION BY test_family ORDER BY p_value, evaluation_id, baseline_evaluation_id) = 1
     )
 )
 SELECT
     CASE WHEN a.p_corrected <= $alpha THEN a.change ELSE 'none significant' END AS change,
-    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_gained, a.n_lost, a.n, a.n_clusters,
+    a.language, v.label, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_gained, a.n_lost, a.n_items AS n, a.n_clusters,
     a.smallest_significant, a.detectable_difference, m.value, a.dense_value,
     v.score, v.sparsity, v.propagation, v.set_kind, v.source_language, v.target_language, v.settings,
-    a.scale, a.conditional_on_one_draw, a.is_primary, a.family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
+    a.scale, a.conditional_on_one_draw, a.is_primary, a.test_family, a.n_family, a.variant_id, a.evaluation_id, v.base_model_id
 FROM shown AS a
 JOIN described_variants AS v ON v.variant_id = a.variant_id
 JOIN metrics AS m ON m.evaluation_id = a.evaluation_id AND m.metric = a.metric

@@ -22,7 +22,7 @@ WITH compared AS (
         coalesce(v.score, v.combination) AS score, v.intervention, v.set_kind, v.propagation, v.structure,
         v.settings, v.sparsity, v.demonstration_label,
         d.variant_id, d.difference, d.p_corrected, d.n_family
-    FROM differences_to_dense AS d
+    FROM against_dense AS d
     LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id
     JOIN described_variants AS v ON v.variant_id = d.variant_id
     JOIN base_models AS b ON b.base_model_id = d.base_model_id

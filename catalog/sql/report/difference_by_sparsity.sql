@@ -20,7 +20,7 @@ WITH points AS (
         coalesce(v.score, v.combination) AS score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         v.demonstration_label, d.variant_id, d.difference, d.scale, d.ci_low, d.ci_high, d.dense_value, d.chance,
         d.dense_limit
-    FROM differences_to_dense AS d
+    FROM against_dense AS d
     JOIN described_variants AS v ON v.variant_id = d.variant_id
     JOIN base_models AS b ON b.base_model_id = d.base_model_id
     LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id

@@ -1,6 +1,6 @@
 -- first_answers: one row per question with its verdict; page one shows the declared questions, or the exploratory ones of
 -- a store without any. verdict is yes if at least one test supports the claim (n_supported of n_tests), no if all tests show
--- the opposite, cannot be asked if there is no test (reason says why), else not shown. The estimate is that of the test
+-- the opposite, cannot be asked if there is no test or none can be asked (reason says why), else not shown. The estimate is that of the test
 -- with the largest gain; of a supported claim about a margin, that of the supported test with the smallest gain. The
 -- sparsities are those of the supported tests.
 WITH asked AS (
@@ -11,7 +11,7 @@ WITH asked AS (
 ),
 tests AS (
     SELECT
-        q.*, a.question_id IS NOT NULL AS is_tested, a.is_supported, a.n_variants, a.n_items, a.difference, a.scale,
+        q.*, a.question_id IS NOT NULL AS is_tested, a.is_supported, a.verdict AS verdict_of_test, a.verdict_reason, a.n_variants, a.n_items, a.difference, a.scale,
         a.ci_low, a.ci_high, a.ci90_low, a.ci90_high, a.p_corrected,
         a.variant_id, v.label, v.sparsity,
         CASE WHEN q.metric IN (SELECT metric FROM metrics WHERE NOT higher_is_better) THEN -1 ELSE 1 END AS direction,
@@ -58,6 +58,8 @@ counted AS (
     SELECT
         question_id,
         count(*) FILTER (is_tested) AS n_tests,
+        count(*) FILTER (verdict_of_test = 'cannot be asked') AS n_not_askable,
+        min(verdict_reason) AS reason,
         count(*) FILTER (is_supported) AS n_supported,
         count(*) FILTER (is_refuted) AS n_refuted,
         min(sparsity) FILTER (is_supported) AS lowest_sparsity,
@@ -69,12 +71,15 @@ SELECT
     m.source AS base_model, j.base_model_id, j.question_id, j.recipe, j.name, j.is_declared, j.is_primary,
     j.claim, j.over, j.variants, j.against, j.group_kind, j.group_name, j.task, j.split, j.metric, j.margin,
     CASE
-        WHEN c.n_tests = 0 THEN 'cannot be asked'
+        WHEN c.n_tests = c.n_not_askable THEN 'cannot be asked'
         WHEN c.n_supported > 0 THEN 'yes'
         WHEN c.n_refuted = c.n_tests THEN 'no'
         ELSE 'not shown'
     END AS verdict,
-    CASE WHEN c.n_tests = 0 THEN 'No test of it is in the store.' END AS reason,
+    CASE
+        WHEN c.n_tests = 0 THEN 'No test of it is in the store.'
+        WHEN c.n_tests = c.n_not_askable THEN c.reason
+    END AS reason,
     c.n_tests, c.n_supported, c.n_refuted, c.lowest_sparsity, c.highest_sparsity,
     j.label, j.n_variants, j.n_items, j.difference, j.scale, j.ci_low, j.ci_high, j.p_corrected
 FROM judged AS j

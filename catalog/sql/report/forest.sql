@@ -22,7 +22,7 @@ SELECT
     v.demonstration_label, v.seed, v.sparsity, v.label,
     d.difference, d.scale, d.ci_low, d.ci_high, d.p_value, d.p_corrected, d.n_family, m.margin, d.dense_value, d.chance,
     d.variant_id
-FROM differences_to_dense AS d
+FROM against_dense AS d
 JOIN described_variants AS v ON v.variant_id = d.variant_id
 JOIN base_models AS b ON b.base_model_id = d.base_model_id
 LEFT JOIN protocols AS q ON q.protocol_id = d.protocol_id

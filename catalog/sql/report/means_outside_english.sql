@@ -2,16 +2,16 @@
 -- model's, and their paired difference with its interval and tests (p_corrected over the n_family tests of the
 -- family). The split is test, or dev for a task that was evaluated only on
 -- dev. draws says whether intervals are conditional on one draw of demonstrations.
--- gap_change = english_difference - difference is the change of the gap between English and the mean of the others;
--- its interval and test are those of the group gap, whose difference has the opposite sign.
+-- minus_english_change = difference - english_difference is the change of the mean of the others minus English; its
+-- interval and test are those of the group gap.
 -- title: Accuracy outside English and the gap to English
 -- anchor: outside-english
 -- explanation: One row per variant: its mean accuracy over the languages other than English, dense in the same
 -- languages, and the paired difference with a 95 % interval over clusters of items. p is corrected over the tests
 -- of the family. Detectable is the true difference that a
 -- single test finds with a power of 80 %. One draw: the interval is conditional on one draw of demonstrations. The
--- change of the gap is the change in English minus the change outside: above 0, the gap to English is larger. A loss in
--- English also makes it negative. Its interval takes the same items in all languages, and its p is corrected by Holm's
+-- change minus English is the change outside minus the change in English: below 0, English is further ahead. A loss in
+-- English also makes it larger. Its interval takes the same items in all languages, and its p is corrected by Holm's
 -- method.
 -- empty: The store has no test of a variant outside English. An entry under evaluations with split: test and languages
 -- in addition to en fills this table.
@@ -25,8 +25,8 @@
 -- column n_family: tests
 -- column detectable_difference: detectable
 -- column english_difference: change in English (95 %) [english_ci_low, english_ci_high]
--- column gap_change: change of the gap (95 %) [gap_change_ci_low, gap_change_ci_high]
--- column gap_change_p_corrected: p, corrected (gap)
+-- column minus_english_change: change minus English (95 %) [minus_english_change_ci_low, minus_english_change_ci_high]
+-- column minus_english_change_p_corrected: p, corrected (minus English)
 -- column draws: draws
 SELECT
     m.source AS base_model, v.base_model_id, a.task, a.split, concat_ws(', ', a.scoring_rule, q.protocol) AS scoring_rule,
@@ -39,15 +39,16 @@ SELECT
         WHEN d.n_draws > 1 THEN d.n_draws || ' draws'
     END AS draws,
     e.difference AS english_difference, e.ci_low AS english_ci_low, e.ci_high AS english_ci_high,
-    e.difference - a.difference AS gap_change, -g.ci_high AS gap_change_ci_low, -g.ci_low AS gap_change_ci_high,
-    g.p_corrected AS gap_change_p_corrected, a.variant_id
+    a.difference - e.difference AS minus_english_change,
+    g.ci_low AS minus_english_change_ci_low, g.ci_high AS minus_english_change_ci_high,
+    g.p_corrected AS minus_english_change_p_corrected, a.variant_id
 FROM aggregates AS a
 JOIN variant_descriptions AS v ON v.variant_id = a.variant_id
 JOIN variant_descriptions AS b ON b.variant_id = a.baseline_id AND b.is_dense AND b.base_model_id = v.base_model_id
 JOIN base_models AS m ON m.base_model_id = v.base_model_id
 JOIN variant_draws AS d ON d.variant_id = a.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = a.protocol_id
-LEFT JOIN differences_to_dense AS e
+LEFT JOIN against_dense AS e
     ON e.variant_id = a.variant_id AND e.task = a.task AND e.split = a.split AND e.metric = a.metric
     AND e.scoring_rule IS NOT DISTINCT FROM a.scoring_rule AND e.example_limit IS NOT DISTINCT FROM a.example_limit
     AND e.protocol_id IS NOT DISTINCT FROM a.protocol_id AND e.group_kind = 'language' AND e.group_name = 'en'

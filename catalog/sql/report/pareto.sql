@@ -46,7 +46,7 @@ FROM balance AS p
 JOIN variant_descriptions AS v ON v.variant_id = p.variant_id
 LEFT JOIN protocols AS q ON q.protocol_id = p.protocol_id
 JOIN base_models AS b ON b.base_model_id = p.base_model_id
-LEFT JOIN comparisons_to_dense AS e ON e.evaluation_id = p.english_evaluation_id AND e.metric = 'accuracy'
+LEFT JOIN against_dense AS e ON e.evaluation_id = p.english_evaluation_id AND e.metric = 'accuracy'
 LEFT JOIN others AS o
     ON o.variant_id = p.variant_id AND o.task = p.task AND o.n_languages = p.n_others
     AND o.scoring_rule = p.scoring_rule AND o.protocol_id = p.protocol_id

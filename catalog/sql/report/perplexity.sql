@@ -19,8 +19,8 @@
 -- column n_family: tests
 WITH ratios AS (
     SELECT evaluation_id, exp(difference) AS ratio, exp(ci_low) AS low, exp(ci_high) AS high, p_value, p_corrected, n_family
-    FROM comparisons_to_dense
-    WHERE metric = 'perplexity' AND scale = 'log_ratio'
+    FROM against_dense
+    WHERE group_kind = 'language' AND metric = 'perplexity' AND scale = 'log_ratio'
     QUALIFY row_number() OVER (PARTITION BY evaluation_id ORDER BY baseline_evaluation_id) = 1
 )
 SELECT

@@ -15,13 +15,13 @@ WITH compared AS (
         concat_ws(', ', e.scoring_rule, q.protocol) AS scoring_rule, e.example_limit,
         v.score, v.set_kind, v.propagation, v.structure, v.settings, v.sparsity,
         v.demonstration_label, v.source_language, v.target_language, c.language,
-        c.variant_id, c.difference, c.ci_low, c.ci_high, c.p_corrected, c.n_family, c.n, c.detectable_difference
-    FROM comparisons_to_dense AS c
+        c.variant_id, c.difference, c.ci_low, c.ci_high, c.p_corrected, c.n_family, c.n_items AS n, c.detectable_difference
+    FROM against_dense AS c
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN base_models AS m ON m.base_model_id = v.base_model_id
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
     LEFT JOIN protocols AS q ON q.protocol_id = e.protocol_id
-    WHERE c.profile = 'corrected' AND c.metric = 'accuracy' AND c.difference IS NOT NULL
+    WHERE c.group_kind = 'language' AND c.metric = 'accuracy' AND c.difference IS NOT NULL
         AND v.source_language IS NOT NULL
     QUALIFY c.split = max(c.split) OVER (PARTITION BY v.base_model_id, c.task)
 )

@@ -19,8 +19,8 @@
 -- column exact_match_p_corrected: p, corrected
 WITH changes AS (
     SELECT evaluation_id, metric, difference, ci_low, ci_high, p_corrected
-    FROM comparisons_to_dense
-    WHERE task = 'translation' AND metric IN ('chrf', 'exact_match')
+    FROM against_dense
+    WHERE group_kind = 'language' AND task = 'translation' AND metric IN ('chrf', 'exact_match')
     QUALIFY row_number() OVER (PARTITION BY evaluation_id, metric ORDER BY baseline_evaluation_id) = 1
 )
 SELECT

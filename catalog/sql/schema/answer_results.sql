@@ -21,8 +21,6 @@ CREATE OR REPLACE TABLE answer_results (
     test VARCHAR,                     -- method of p_value
     margin DOUBLE,                    -- margin of the claim; NULL for a gain
     p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
-    smallest_significant DOUBLE,      -- smallest difference that can pass the first test of Holm's correction in this family, if all changes go in one direction; NULL unless items are right or wrong, and for the mean
-    detectable_difference DOUBLE,     -- true difference that is found with a power of 80 % in this family, given the standard error; NULL if nothing changed
     chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one
     conditional_on_one_draw BOOLEAN,  -- whether the answer holds for one draw of demonstrations or of random scores only
     PRIMARY KEY (question_id, comparison_id)

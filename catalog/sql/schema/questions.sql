@@ -8,6 +8,7 @@ CREATE OR REPLACE TABLE questions (
     name VARCHAR,         -- name of the question in the recipe; empty if it is not declared
     variants VARCHAR,     -- entry of the recipe with the variants; empty for all
     against VARCHAR,      -- entry of the recipe with the baselines; dense for the dense model
+    differs_in VARCHAR,   -- in what else a variant may differ from its baseline and does, such as language, seed; empty for nothing
     task VARCHAR,         -- the task
     split VARCHAR,        -- the split
     metric VARCHAR,       -- the metric

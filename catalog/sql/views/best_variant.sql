@@ -89,7 +89,7 @@ LEFT JOIN metrics AS t
     AND t.metric = c.metric
     AND t.task = c.task
     AND t.split = 'test'
-LEFT JOIN comparisons_to_dense AS e
+LEFT JOIN against_dense AS e
     ON e.variant_id = c.variant_id
     AND e.baseline_id = c.baseline_id
     AND e.task = c.task

@@ -14,12 +14,12 @@ WITH levels AS (
         avg(c.difference ORDER BY c.variant_id) AS difference,
         max(c.p_corrected) AS p_corrected,
         max(c.detectable_difference) AS detectable_difference,
-        max(c.n) AS n,
+        max(c.n_items) AS n,
         max(c.n_family) AS n_family
-    FROM changes_to_dense AS c
+    FROM against_dense AS c
     JOIN variant_descriptions AS v ON v.variant_id = c.variant_id
     JOIN evaluations AS e ON e.evaluation_id = c.evaluation_id
-    WHERE c.profile = 'corrected' AND v.sparsity > 0
+    WHERE c.group_kind = 'language' AND c.p_value IS NOT NULL AND v.sparsity > 0
     GROUP BY ALL
 ),
 marked AS (

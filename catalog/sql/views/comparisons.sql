@@ -1,12 +1,12 @@
 -- comparisons: one row per metric and pair of evaluations of the same examples: a variant compared with a baseline, with
 -- the family of tests that the comparison belongs to and p-values that are corrected over the family. Baselines are the
--- dense model and the variants that recipes name: for the dense model alone see comparisons_to_dense. Families grow with
--- later recipes. On dev of a task that also has a split test, variants are chosen: there p_value and family are NULL. So
+-- dense model and the variants that recipes name: for the dense model alone see against_dense. Families grow with
+-- later recipes. On dev of a task that also has a split test, variants are chosen: there p_value and test_family are NULL. So
 -- they are for an evaluation that a larger one of the same variant replaces.
 CREATE OR REPLACE VIEW comparisons AS
 SELECT
-    c.* REPLACE (CASE WHEN f.family IS NOT NULL THEN c.p_value END AS p_value),
-    f.family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
+    c.* REPLACE (CASE WHEN f.test_family IS NOT NULL THEN c.p_value END AS p_value),
+    f.test_family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     CASE
         WHEN c.test = 'tango' AND w.fewest_items <= c.n THEN w.fewest_items / c.n
         WHEN c.test = 'sign_flip' AND c.n_gained IS NOT NULL AND w.fewest_clusters <= c.n_clusters

@@ -1,7 +1,7 @@
--- language_gap: one row per evaluation and metric in a language other than English: how far English is ahead of the
--- language. gap = English value - value. gap_change = gap - gap of the dense model; below 0, the language is closer to
--- English than in the dense model. It has two parts, gap_change = english_change - language_change: a gap also becomes
--- smaller where English loses. Differences of perplexity are plain differences here; intervals are for differences.
+-- language_gap: one row per evaluation and metric in a language other than English: the language minus English,
+-- below 0 if English is ahead; the group gap of aggregates has the same sign. minus_english_change is the change from the
+-- dense model; above 0, the language is closer to English, or further ahead. It has two parts, language_change -
+-- english_change: a gap also becomes smaller where English loses. Differences of perplexity are plain differences here; intervals are for differences.
 CREATE OR REPLACE VIEW language_gap AS
 SELECT
     m.base_model_id,
@@ -19,12 +19,12 @@ SELECT
     m.dense_value,
     en.value AS english_value,
     en.dense_value AS english_dense_value,
-    en.value - m.value AS gap,
-    en.dense_value - m.dense_value AS dense_gap,
-    (en.value - m.value) - (en.dense_value - m.dense_value) AS gap_change,
-    -a.ci_high AS gap_change_ci_low,
-    -a.ci_low AS gap_change_ci_high,
-    a.p_value AS gap_change_p_value,
+    m.value - en.value AS minus_english,
+    m.dense_value - en.dense_value AS dense_minus_english,
+    (m.value - en.value) - (m.dense_value - en.dense_value) AS minus_english_change,
+    a.ci_low AS minus_english_change_ci_low,
+    a.ci_high AS minus_english_change_ci_high,
+    a.p_value AS minus_english_change_p_value,
     en.value - en.dense_value AS english_change,
     ce.ci_low AS english_change_ci_low,
     ce.ci_high AS english_change_ci_high,
@@ -43,9 +43,9 @@ JOIN measured AS en
     AND en.scoring_rule IS NOT DISTINCT FROM m.scoring_rule
     AND en.example_limit IS NOT DISTINCT FROM m.example_limit
     AND en.protocol_id = m.protocol_id
-LEFT JOIN comparisons_to_dense AS c
+LEFT JOIN against_dense AS c
     ON c.evaluation_id = m.evaluation_id AND c.metric = m.metric AND c.scale = 'difference'
-LEFT JOIN comparisons_to_dense AS ce
+LEFT JOIN against_dense AS ce
     ON ce.evaluation_id = en.evaluation_id AND ce.metric = m.metric AND ce.scale = 'difference'
 LEFT JOIN aggregates AS a
     ON a.variant_id = m.variant_id
@@ -63,16 +63,16 @@ WHERE m.language <> 'en';
 -- english_value: the variant's value in English
 -- dense_value: the dense model's value in the language
 -- english_dense_value: the dense model's value in English
--- gap: English value minus value: how far English is ahead
--- dense_gap: gap of the dense model
--- gap_change: gap minus dense_gap; below 0, the language is closer to English than in the dense model
--- gap_change_ci_low: lower end of the 95 % interval of gap_change, over clusters that both languages share
--- gap_change_ci_high: upper end of the 95 % interval of gap_change
--- gap_change_p_value: two-sided p-value of gap_change, without correction
--- english_change: English's part of gap_change: the variant's value in English minus the dense model's
+-- minus_english: value minus English value; below 0 if English is ahead
+-- dense_minus_english: minus_english of the dense model
+-- minus_english_change: minus_english minus dense_minus_english: the difference of the group gap in aggregates
+-- minus_english_change_ci_low: lower end of the 95 % interval of minus_english_change, over clusters that both languages share
+-- minus_english_change_ci_high: upper end of the 95 % interval of minus_english_change
+-- minus_english_change_p_value: two-sided p-value of minus_english_change, without correction
+-- english_change: English's part of minus_english_change, which is subtracted: the variant's value in English minus the dense model's
 -- english_change_ci_low: lower end of the 95 % interval of english_change
 -- english_change_ci_high: upper end of the 95 % interval of english_change
--- language_change: the language's part, which is subtracted: the variant's value minus the dense model's
+-- language_change: the language's part: the variant's value minus the dense model's
 -- language_change_ci_low: lower end of the 95 % interval of language_change
 -- language_change_ci_high: upper end of the 95 % interval of language_change
 -- english_evaluation_id: evaluation in English

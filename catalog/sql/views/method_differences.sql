@@ -3,7 +3,16 @@
 -- single variant is its comparison. That of several is taken from seed_components, with an interval for other seeds too;
 -- if they have none, it is their mean, without interval or test. English is a group of kind language.
 CREATE OR REPLACE VIEW method_differences AS
-WITH methods AS (
+WITH differences AS (
+    SELECT
+        variant_id, baseline_id, task, split, metric, scoring_rule, example_limit, protocol_id, group_kind, group_name,
+        languages, dense_value, difference, scale, ci_low, ci_high, standard_error, p_value, interval_contradicts_p,
+        p_corrected, test_family, n_family, is_primary, n_items, n_clusters, n_gained, n_lost, smallest_significant,
+        detectable_difference, conditional_on_one_draw
+    FROM against_dense
+    WHERE difference IS NOT NULL
+),
+methods AS (
     SELECT
         v.base_model_id, v.method_id, v.method, v.score, v.structure, v.propagation, v.set_kind, v.source_language,
         v.target_language, v.demonstration_label, v.settings, v.intervention, v.shots, v.samples, v.sets_made_of, v.sparsity,
@@ -15,9 +24,8 @@ WITH methods AS (
         avg(d.difference ORDER BY d.variant_id) AS mean_difference,
         min(d.difference) AS least,
         max(d.difference) AS greatest
-    FROM differences_to_dense AS d
+    FROM differences AS d
     JOIN variant_descriptions AS v ON v.variant_id = d.variant_id
-    WHERE d.difference IS NOT NULL
     GROUP BY ALL
 ),
 of_seeds AS (
@@ -38,7 +46,7 @@ SELECT
     CASE WHEN m.n_variants = 1 THEN m.own.p_value END AS p_value,
     CASE WHEN m.n_variants = 1 THEN m.own.interval_contradicts_p END AS interval_contradicts_p,
     CASE WHEN m.n_variants = 1 THEN m.own.p_corrected END AS p_corrected,
-    CASE WHEN m.n_variants = 1 THEN m.own.family END AS family,
+    CASE WHEN m.n_variants = 1 THEN m.own.test_family END AS test_family,
     CASE WHEN m.n_variants = 1 THEN m.own.n_family END AS n_family,
     CASE WHEN m.n_variants = 1 THEN m.own.is_primary END AS is_primary,
     CASE WHEN m.n_variants = 1 THEN m.own.n_gained END AS n_gained,

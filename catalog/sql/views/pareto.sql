@@ -45,7 +45,7 @@ SELECT
     p.choice_id
 FROM shown AS p
 JOIN variant_descriptions AS v ON v.variant_id = p.variant_id
-LEFT JOIN comparisons_to_dense AS e
+LEFT JOIN against_dense AS e
     ON e.variant_id = p.variant_id
     AND e.baseline_id = p.baseline_id
     AND e.task = p.task

@@ -15,7 +15,6 @@ from mlprune.json_values import JsonValue
 from mlprune.numeric.evaluation.metrics import guess_credit
 from mlprune.numeric.statistics.bootstrap import cluster_resamples
 from mlprune.numeric.statistics.clusters import Array, Interval, cluster_codes, cluster_sums
-from mlprune.numeric.statistics.power import detectable_beyond, detectable_difference
 from mlprune.numeric.statistics.proportions import chance_p_value
 from mlprune.numeric.statistics.sign_flips import sign_flips
 
@@ -232,26 +231,6 @@ def contradicts(interval: Interval, p_value: float) -> bool:
     if p_value < SIGNIFICANCE:
         return interval.low < 0 < interval.high or interval.low == interval.high == 0
     return not interval.contains(0.0)
-
-
-def detectable(
-    difference: float, interval: Interval, *, standard_error: float | None, test: str, n_tests: int = 1
-) -> float | None:
-    """Return the true difference that a family of tests finds with a power of 80 %.
-
-    That of the worst language follows from its interval, which is wider than a normal one with the same error.
-
-    Args:
-        interval: of 95 %.
-        test: a `TestName`.
-    Returns: None if the error is 0 or unknown: without changes, it says little about what could have been found.
-    """
-    if not standard_error:
-        return None
-    if test != "minima":
-        return detectable_difference(standard_error, n_tests=n_tests)
-    reach = interval.reach_from(difference)
-    return finite(detectable_beyond(reach, standard_error, n_tests=n_tests))
 
 
 def finite(value: float) -> float | None:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from mlprune.errors import RecipeError
 from mlprune.json_values import as_int
+from mlprune.recipe import AgainstConfig
 from mlprune.steps.compare.differences import CompareJob, compare_job
 from mlprune.steps.compare.overlaps import (
     MOST_OVERLAPS,
@@ -43,7 +44,7 @@ def comparison_jobs(
     profiles: Sequence[ProfileName] = ("corrected",),
     most_overlaps: int = MOST_OVERLAPS,
     mask_pairs: MaskPairs = "all",
-    asked: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    asked: Mapping[str, Sequence[AgainstConfig]] = MappingProxyType({}),
 ) -> list[Job]:
     """Plan all jobs of the step.
 
@@ -53,7 +54,7 @@ def comparison_jobs(
         profiles: profiles of the feature overlaps; `paper` has a share of its own.
         most_overlaps: largest number of pairs of variants whose masks are compared.
         mask_pairs: which pairs these are; see `AnalysesConfig`.
-        asked: name of an entry -> names of the entries that questions compare it with.
+        asked: name of an entry -> the entries that questions compare it with.
     """
     families = {variant: families_of(evaluations[variant]) for variant in variants}
     return [
@@ -71,7 +72,9 @@ def comparison_jobs(
     ]
 
 
-def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]]:
+def _compared(
+    variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequence[AgainstConfig]]
+) -> Iterator[tuple[str, str]]:
     """Yield (variant, baseline): every variant with dense, and with the comparable variants that its entries name.
 
     A quantised variant is also compared with its parent, and one without the neurons of a language with its controls.
@@ -89,10 +92,11 @@ def _compared(variants: Mapping[str, PlannedVariant], asked: Mapping[str, Sequen
     pairs |= dict.fromkeys(control_pairs(variant.spec for variant in others))
     for variant in others:
         _refuse_itself(variant, named)
-        names = [name for entry in variant.entries for name in (*entry.against, *asked.get(entry.name or "", ()))]
-        baselines = {key: baseline for name in names for key, baseline in named[name].items()}
-        comparable = (baseline for baseline in baselines.values() if variant.is_comparable_with(baseline))
-        pairs |= {(variant.id, baseline.id): None for baseline in comparable}
+        for entry in variant.entries:
+            for against in (*entry.against, *asked.get(entry.name or "", ())):
+                for baseline in named[against.name].values():
+                    if variant.is_comparable_with(baseline, ignore=against.ignore):
+                        pairs[variant.id, baseline.id] = None
     yield from pairs
 
 
@@ -103,11 +107,11 @@ def _refuse_itself(variant: PlannedVariant, named: Mapping[str, Mapping[str, Pla
         RecipeError: it does.
     """
     for entry in variant.entries:
-        for name in entry.against:
-            if set(named.get(name, ())) == {variant.id}:
+        for against in entry.against:
+            if set(named.get(against.name, ())) == {variant.id}:
                 message = "a variant is compared with itself"
                 expected = "the name of another entry, or no key against: every variant is compared with dense"
-                raise RecipeError(message, entry=entry.name, key="against", expected=expected, got=name)
+                raise RecipeError(message, entry=entry.name, key="against", expected=expected, got=against.name)
 
 
 def _compare(variant: str, baseline: str, families: AllFamilies) -> Iterator[CompareJob]:

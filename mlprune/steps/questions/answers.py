@@ -1,6 +1,5 @@
 """Answers to questions from the records of comparisons: jobs and catalog rows. They run no model."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
@@ -11,7 +10,6 @@ from mlprune.evaluation.inference.estimates import finite, flips_of, interval_co
 from mlprune.json_values import JsonValue, as_float
 from mlprune.numeric.statistics.bootstrap import NOISE
 from mlprune.numeric.statistics.clusters import ratio_estimate
-from mlprune.numeric.statistics.power import PairedTest, detectable_difference, fewest_changed
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate, crossed_estimate
 from mlprune.steps.compare.differences import CompareJob
@@ -34,8 +32,6 @@ from mlprune.store.store import Store
 ALPHA = 0.05
 BINARY = ("accuracy", "exact_match")
 """Metrics of which an item has the value 0 or 1."""
-MID_P: PairedTest = "mcnemar_mid_p"
-"""Test of the smallest significant difference: sign flips of independent items of equal size are McNemar's mid-p."""
 CROSSED, STUDENT = "crossed_t", "student"
 """Tests and intervals of a mean over seeds and clusters, and from standard errors alone."""
 Row = dict[str, JsonValue]
@@ -67,11 +63,12 @@ def answer_rows(question_id: str, criterion: Criterion, compared: Sequence[Compa
     error of the items is the mean of the standard errors, which is never too small.
 
     P-values are not corrected: the questions of a recipe share one family, which the catalog knows (`question_tests`).
+    So does the power of the tests, which depends on its size.
     """
     if criterion.over == "mean":
         rows = [_row_of_mean(criterion, compared)]
     else:
-        rows = [_row_of_one(part, criterion, n_tests=len(compared)) for part in compared]
+        rows = [_row_of_one(part, criterion) for part in compared]
     return [
         {
             "question_id": question_id,
@@ -89,20 +86,19 @@ _OF_COMPARISON = (
 """Columns that an answer has from its comparison."""
 
 
-def _row_of_one(part: Compared, criterion: Criterion, *, n_tests: int) -> Row:
-    row, n_items = part.evidence.row, part.evidence.n_items
+def _row_of_one(part: Compared, criterion: Criterion) -> Row:
+    row = part.evidence.row
     return {
         "comparison_id": part.comparison_id,
         "variant_id": part.variant_id,
         "baseline_id": part.baseline_id,
         "n_variants": 1,
         "n_languages": part.n_languages,
-        "n_items": n_items,
+        "n_items": part.evidence.n_items,
         "n_clusters": part.evidence.n_clusters,
         "n_seeds": int(part.seed is not None),
         **{name: row[name] for name in _OF_COMPARISON},
         "p_margin": _p_margin(estimate_of(part.evidence), criterion),
-        **_power_columns(criterion, part.evidence, n=n_items * part.n_languages, n_tests=n_tests),
         "chance": part.chance,
         "conditional_on_one_draw": part.seed is not None,
     }
@@ -135,8 +131,6 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         "test": test,
         **interval_columns("ci90", narrow),
         "p_margin": _p_margin(estimate, criterion),
-        "smallest_significant": None,
-        "detectable_difference": detectable_difference(error) if 0 < error < math.inf else None,
         "chance": sum(chances) / len(chances) if chances else None,
         "conditional_on_one_draw": len(seeds) == 1,
     }
@@ -181,20 +175,6 @@ def _p_margin(estimate: Estimate, criterion: Criterion) -> float | None:
     if criterion.claim == "gain" or criterion.margin is None:
         return None
     return margin_p_value(estimate, criterion.claim, criterion.margin, sign=criterion.sign)
-
-
-def _power_columns(criterion: Criterion, evidence: Evidence, *, n: int, n_tests: int) -> Row:
-    """Return what the first step of Holm's correction over the family of tests could have found.
-
-    Args:
-        n: items of all languages.
-    """
-    smallest, detectable = None, evidence.detectable_difference(n_tests)
-    if criterion.metric in BINARY and criterion.group_kind != "worst":
-        fewest = fewest_changed(n_tests=n_tests, test=MID_P if evidence.counts is None else "tango")
-        smallest = fewest / n if fewest <= evidence.n_clusters else None
-    known = [value for value in (smallest, detectable) if value is not None]
-    return {"smallest_significant": smallest, "detectable_difference": max(known) if detectable else None}
 
 
 class AnsweringComparison(NamedTuple):

@@ -2,13 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlprune.errors import RecipeError
 from mlprune.evaluation.inference.aggregates import AGGREGATED
 from mlprune.evaluation.inference.language_sums import language_groups
 from mlprune.languages import ENGLISH
-from mlprune.recipe import DENSE_LABEL, AskedLanguages, QuestionConfig, Recipe
+from mlprune.recipe import DENSE_LABEL, AgainstConfig, AskedLanguages, QuestionConfig, Recipe
 from mlprune.steps.compare.differences import CompareJob, main_language
 from mlprune.steps.evaluate.model_evaluation import task_specs
 from mlprune.steps.inputs import Inputs
@@ -16,7 +16,9 @@ from mlprune.steps.job import Identity, Job, make_identity
 from mlprune.steps.questions.evidence import Criterion
 from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec
+from mlprune.steps.variants.neuron_variant import control_pairs
 from mlprune.steps.variants.planned_variant import PlannedVariant
+from mlprune.vocabulary import AspectName
 
 TEST = "test"
 Variants = Mapping[str, PlannedVariant]
@@ -36,6 +38,8 @@ class PlannedQuestion:
     """Seed of the demonstrations, or of the random score, of each comparison's variant."""
     config: QuestionConfig | None = None
     """Its entry in the recipe; None for an exploratory question that the recipe does not declare."""
+    differs_in: tuple[AspectName, ...] = ()
+    """Ignored aspects in which a variant differs from its baseline, sorted."""
     n_left_out: int = 0
     """Number of comparisons that are left out because they lack a language of the group."""
 
@@ -127,23 +131,27 @@ def _declared(
         raise RecipeError(message, question=config.name, expected=metrics, got=metric)
     named = {
         name: {variant.id for variant in variants.values() if name in {entry.name for entry in variant.entries}}
-        for name in (config.variants, config.against)
+        for name in (config.variants, config.against.name)
     }
     named.setdefault(DENSE_LABEL, set()).update(variant.id for variant in variants.values() if variant.is_dense)
     comparisons = [
         job
         for job in families.get(family, ())
-        if job.variant_id in named[config.variants] and job.baseline_id in named[config.against]
+        if job.variant_id in named[config.variants]
+        and job.baseline_id in named[config.against.name]
+        and _is_asked(config, variants[job.variant_id], variants[job.baseline_id])
     ]
     if not comparisons:
         message = "a question has no pair of comparable variants that are evaluated on its task"
         expected = (
-            "equal sparsity and structure and, if both read demonstrations, propagation, source language and seed"
+            "equal sparsity and structure and, if both read demonstrations, propagation, source language and seed, or "
+            "against: {name: ..., ignore: [language]}"
         )
-        got = f"{config.variants} against {config.against}"
+        got = f"{config.variants} against {config.against.name}"
         raise RecipeError(message, question=config.name, expected=expected, got=got)
     criterion = Criterion(metric, *config.group, config.claim, config.margin, config.over)
     question = _question(criterion, comparisons, variants=variants, config=config)
+    question = replace(question, differs_in=_differing(question, variants))
     if not question.languages:
         evaluated = sorted({language for job in comparisons for language in languages_of(job)})
         raise RecipeError(
@@ -152,9 +160,23 @@ def _declared(
     return question
 
 
+def _is_asked(config: QuestionConfig, variant: PlannedVariant, baseline: PlannedVariant) -> bool:
+    """Whether two variants of its entries are compared: another question may ignore more."""
+    if baseline.is_dense or variant.is_comparable_with(baseline, ignore=config.against.ignore):
+        return True
+    return bool(set(control_pairs([variant.spec, baseline.spec])))
+
+
+def _differing(question: PlannedQuestion, variants: Variants) -> tuple[AspectName, ...]:
+    """Return the ignored aspects in which a pair of variants differs."""
+    ignored = set(question.config.against.ignore) if question.config else set()
+    pairs = ((variants[one], variants[other]) for one, other in question.pairs) if ignored else ()
+    return tuple(sorted({name for one, other in pairs for name in one.differing_aspects(other)} & ignored))
+
+
 def _family(recipe: Recipe, inputs: Inputs, config: QuestionConfig) -> TaskSpec:
     """Return the task of the first evaluation that includes the entries of a question."""
-    names = {config.variants, config.against} - {DENSE_LABEL}
+    names = {config.variants, config.against.name} - {DENSE_LABEL}
     for entry in recipe.evaluations:
         is_asked = (entry.task, entry.split) == (config.task, config.split)
         if is_asked and (not entry.variants or names <= set(entry.variants)):
@@ -228,10 +250,10 @@ def evaluations_of(question: PlannedQuestion, comparison: CompareJob) -> list[Ev
     return [evaluation for evaluation, _ in comparison.pairs if evaluation.task.language in question.languages]
 
 
-def asked_baselines(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """Return name of an entry -> names of the entries that questions compare it with, other than dense."""
-    asked: dict[str, tuple[str, ...]] = {}
+def asked_baselines(recipe: Recipe) -> dict[str, tuple[AgainstConfig, ...]]:
+    """Return name of an entry -> the entries that questions compare it with, other than dense."""
+    asked: dict[str, tuple[AgainstConfig, ...]] = {}
     for config in recipe.questions:
-        if config.against != DENSE_LABEL:
+        if config.against.name != DENSE_LABEL:
             asked[config.variants] = (*asked.get(config.variants, ()), config.against)
     return asked

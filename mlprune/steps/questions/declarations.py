@@ -184,8 +184,9 @@ def declaration_parameters(
             yield [question.id]
         else:
             results = [declared.get(question.id, {}).get(pair, NO_RESULTS) for pair in question.pairs]
+            against = [config.against.name, *config.against.ignore] if config.against.ignore else config.against.name
             numbers: list[JsonValue] = [each.n if each.evaluation_id is None else list(each) for each in results]
-            yield [question.id, config.name, config.variants, config.against, config.primary, numbers]
+            yield [question.id, config.name, config.variants, against, config.primary, numbers]
 
 
 def question_rows(
@@ -220,7 +221,8 @@ def question_rows(
                 "recipe": recipe,
                 "name": question.name,
                 "variants": config.variants if config else "",
-                "against": config.against if config else "dense",
+                "against": config.against.name if config else "dense",
+                "differs_in": ", ".join(question.differs_in),
                 "task": question.family.task,
                 "split": question.family.split,
                 "metric": question.criterion.metric,

@@ -9,13 +9,12 @@ import numpy as np
 from scipy import special
 
 from mlprune.errors import StoreError
-from mlprune.evaluation.inference.estimates import detectable, flips_of
+from mlprune.evaluation.inference.estimates import flips_of
 from mlprune.hashing import digest, without_defaults
-from mlprune.json_values import JsonValue, as_float, as_int, as_str
+from mlprune.json_values import JsonValue, as_float, as_int
 from mlprune.numeric.statistics.cluster_score import is_sparse, sparse_interval
 from mlprune.numeric.statistics.clusters import Array, Interval, shared_cluster_codes
 from mlprune.numeric.statistics.paired_proportions import equivalence_interval, noninferiority_p_value
-from mlprune.numeric.statistics.power import detectable_difference_of_items
 from mlprune.numeric.statistics.sign_flips import sign_flip_test
 from mlprune.numeric.statistics.variance_components import CrossedEstimate
 from mlprune.recipe import AskedLanguages
@@ -125,18 +124,6 @@ class Evidence:
             return self.interval("ci").reach_from(self.difference) / ONE_SIDED
         error = self.row["standard_error"]
         return math.inf if error is None else as_float(error)
-
-    def detectable_difference(self, n_tests: int) -> float | None:
-        """Return what a family of tests finds with a power of 80 %; None if nothing varied, or nothing is known.
-
-        With counts of items it is exact, otherwise from the standard error.
-        """
-        if self.counts is not None:
-            n_gained, n_lost, n = self.counts
-            return detectable_difference_of_items(n, (n_gained + n_lost) / n, n_tests=n_tests, test="tango")
-        error = None if self.row["standard_error"] is None else as_float(self.row["standard_error"])
-        test = as_str(self.row["test"])
-        return detectable(self.difference, self.interval("ci"), standard_error=error, test=test, n_tests=n_tests)
 
     @property
     def n_items(self) -> int:

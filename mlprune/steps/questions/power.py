@@ -11,6 +11,7 @@ from mlprune.evaluation.inference.minima import SHARE_OF_EXCLUSION
 from mlprune.json_values import as_float
 from mlprune.numeric.statistics.clusters import SMALLEST_P_VALUE
 from mlprune.numeric.statistics.power import (
+    PairedTest,
     detectable_difference,
     detectable_difference_of_items,
     fewest_changed,
@@ -20,7 +21,7 @@ from mlprune.numeric.statistics.power import (
 )
 from mlprune.numeric.statistics.sign_flips import N_DRAWS, N_FLIPS
 from mlprune.steps.compare.differences import CompareJob
-from mlprune.steps.questions.answers import ALPHA, BINARY, MID_P
+from mlprune.steps.questions.answers import ALPHA, BINARY
 from mlprune.steps.questions.asked import PlannedQuestion, evaluations_of
 from mlprune.steps.questions.evidence import Criterion, find_row
 from mlprune.steps.tasks.evaluation import EvaluationSpec, task_data
@@ -31,6 +32,8 @@ CHANGED_SHARE = 0.2
 """Share of the answers that is assumed to change, in either direction, before there are results."""
 LARGE_GAIN = 0.05
 """Smallest significant gain from which on a question is called too weak."""
+MID_P: PairedTest = "mcnemar_mid_p"
+"""Test of the smallest significant difference: sign flips of independent items of equal size are McNemar's mid-p."""
 MOST_EXACT_ITEMS = 20_000
 """Number of items up to which the power is exact; above, it is that of a normal distribution."""
 

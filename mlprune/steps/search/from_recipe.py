@@ -323,7 +323,7 @@ def plan_searched(
         return None
     winner = trial_entry(search.spec, best.point)
     entries = [with_levels(entry, winner) for entry in waiting]
-    against = {name for entry in entries for name in entry.against}
+    against = {against.name for entry in entries for against in entry.against}
     compared = [entry for entry in common.recipe.variants if entry.name in against]
     evaluations = evaluations_of_searched(given, [*entries, *compared])
     derived = derive_recipe(common.recipe, [*entries, *compared], evaluations)

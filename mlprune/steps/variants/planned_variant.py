@@ -1,6 +1,6 @@
 """A planned variant: the sets it reads, the entries that ask for it, and its parents."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -12,6 +12,7 @@ from mlprune.steps.tasks.task_spec import TaskSpec
 from mlprune.steps.variants.neuron_variant import SeedSource
 from mlprune.steps.variants.variant import VariantSpec, variant_row
 from mlprune.steps.variants.variant_text import variant_label
+from mlprune.vocabulary import AspectName
 
 
 class Baseline(Protocol):
@@ -86,8 +87,12 @@ class PlannedVariant:
         """The parent of a quantised variant; any other variant itself."""
         return self.parents[0] if self.spec.rounding else self
 
-    def is_comparable_with(self, other: "PlannedVariant") -> bool:
-        """Whether a comparison of two variants is meaningful.
+    def is_comparable_with(self, other: "PlannedVariant", *, ignore: Collection[AspectName] = ()) -> bool:
+        """Whether two variants agree in every aspect of `differing_aspects` that is not ignored."""
+        return self.id != other.id and not self.differing_aspects(other) - set(ignore)
+
+    def differing_aspects(self, other: "PlannedVariant") -> Set[AspectName]:
+        """Return the aspects in which two variants have to agree for a comparison of one cause, and do not.
 
         They have to agree in sparsity and structure and, if both read demonstration sets, in propagation, source
         language and seed of the sets. A combination has the values that its parents share, and agrees with everything
@@ -101,16 +106,24 @@ class PlannedVariant:
             a.rounding and a.rounding == b.rounding and any(spec.unquantised.removes_nothing for spec in (a, b))
         )
         if self.baseline or other.baseline or has_same_masks or is_quantised_dense:
-            return self.id != other.id
-        if a.rounding != b.rounding or (a.sparsity, a.structure) != (b.sparsity, b.structure):
-            return False
-        if self.unquantised is not self:
-            return self.unquantised.is_comparable_with(other.unquantised)
-        if not self._reads_sets or not other._reads_sets:
-            return True
-        origins = ((a.propagation, b.propagation), (self.language, other.language), (self.seed, other.seed))
-        is_combination = bool(self.parents or other.parents)
-        return all(first == second or (is_combination and None in (first, second)) for first, second in origins)
+            return frozenset()
+        pairs: dict[AspectName, tuple[object, object]] = {
+            "quantisation": (a.rounding, b.rounding),
+            "sparsity": (a.sparsity, b.sparsity),
+            "structure": (a.structure, b.structure),
+        }
+        if a.rounding:
+            inner = self.unquantised.differing_aspects(other.unquantised)
+            return inner | {name for name, (first, second) in pairs.items() if first != second}
+        if self._reads_sets and other._reads_sets:
+            origins: dict[AspectName, tuple[object, object]] = {
+                "propagation": (a.propagation, b.propagation),
+                "language": (self.language, other.language),
+                "seed": (self.seed, other.seed),
+            }
+            is_combination = bool(self.parents or other.parents)
+            pairs |= {name: pair for name, pair in origins.items() if not (is_combination and None in pair)}
+        return {name for name, (first, second) in pairs.items() if first != second}
 
     @property
     def _reads_sets(self) -> bool:

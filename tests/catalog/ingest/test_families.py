@@ -58,8 +58,8 @@ def compare(
 
 
 def families(connection: duckdb.DuckDBPyConnection) -> dict[str, tuple[Any, ...]]:
-    """Evaluation id -> family, n_family, p_value, p_corrected and q_bh."""
-    sql = "SELECT evaluation_id, family, n_family, p_value, p_corrected, q_bh, is_primary FROM comparisons"
+    """Evaluation id -> test_family, n_family, p_value, p_corrected and q_bh."""
+    sql = "SELECT evaluation_id, test_family, n_family, p_value, p_corrected, q_bh, is_primary FROM comparisons"
     return {row[0]: row[1:] for row in connection.execute(sql).fetchall()}
 
 
@@ -130,7 +130,7 @@ def test_the_families_of_a_store_follow_from_its_records(catalog: Catalog, rows:
         assert row["q_bh"] == pytest.approx(expected[key].q_bh)
     on_dev = catalog.query("FROM comparisons WHERE split = 'dev'")
     assert on_dev
-    assert all(row["p_value"] is None and row["family"] is None for row in on_dev)
+    assert all(row["p_value"] is None and row["test_family"] is None for row in on_dev)
 
 
 def test_aggregates_are_corrected_over_the_variants_within_a_group(catalog: Catalog, rows: dict[str, Any]) -> None:

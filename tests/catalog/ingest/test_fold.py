@@ -219,5 +219,5 @@ def test_the_meaning_of_a_view_column_is_that_of_the_view_or_of_its_table(
 ) -> None:
     sql = "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = $name"
     gap, metrics = (dict(commented.execute(sql, {"name": name}).fetchall()) for name in ("language_gap", "metrics"))
-    assert gap["gap"] == "English value minus value: how far English is ahead"
+    assert gap["minus_english"] == "value minus English value; below 0 if English is ahead"
     assert gap["value"] == metrics["value"]

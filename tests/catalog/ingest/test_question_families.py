@@ -146,7 +146,7 @@ def test_the_languages_of_a_mean_are_tested_after_it(connection: duckdb.DuckDBPy
     ask(connection, "q", [0.01], variants=["v"], group_kind="outside_english", group_name="")
     refresh_all(connection)
     expected = gated(0.01, list(singles.values()))
-    sql = "SELECT language, family, n_family, p_corrected, is_primary FROM comparisons ORDER BY language"
+    sql = "SELECT language, test_family, n_family, p_corrected, is_primary FROM comparisons ORDER BY language"
     rows = connection.execute(sql).fetchall()
     assert [(row[0], row[1], row[2], row[4]) for row in rows] == [(name, "q #q", 3, True) for name in singles]
     assert [row[3] for row in rows] == pytest.approx(expected[1:])

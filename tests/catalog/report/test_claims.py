@@ -217,3 +217,18 @@ def test_without_equivalence_no_difference_is_claimed_either_unless_its_test_fin
     assert "Nor is a difference shown." in sentence
     assert "The difference is significant (p = 0.010)" in answer_of([{**unclear, "p_corrected": 0.01}])[1]
     assert answer_of(family(unclear, equivalent(0.0)))[0] == "1 of 2"
+
+
+def test_an_answer_names_what_else_differs() -> None:
+    _, sentence, _ = answer_of([answered(0.03, p_value=0.01, against="english", differs_in="language, seed")])
+    assert "also differ in language, seed" in sentence
+
+
+def test_a_question_without_room_is_grey_and_says_why() -> None:
+    unasked = {"verdict": "cannot be asked", "verdict_reason": "dense is at chance", "is_supported": False}
+    answer, sentence, tone = answer_of([noninferior(0.0, **unasked)])
+    assert (answer, tone) == ("cannot be asked", "soft")
+    assert sentence.startswith("Dense is at chance in English")
+    answer, sentence, _ = answer_of([noninferior(0.0, **unasked), noninferior(0.0), noninferior(0.01)])
+    assert answer == "2 of 2"
+    assert sentence.endswith("Of 1 more it cannot be asked.")

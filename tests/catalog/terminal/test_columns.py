@@ -30,7 +30,7 @@ SHA256 = "0123456789abcdef" * 4
         ("value", (0.5, None), Kind.NUMBER),
         ("value", (Decimal("0.5"), 1), Kind.NUMBER),
         ("english_difference", (0.5,), Kind.DIFFERENCE),
-        ("mean_gap_change", (0.5,), Kind.DIFFERENCE),
+        ("minus_english_change", (0.5,), Kind.DIFFERENCE),
         ("n_differing", (2,), Kind.COUNT),
         ("detectable_difference", (0.5,), Kind.NUMBER),
         ("change", ("gain", "loss"), Kind.TEXT),

@@ -220,6 +220,7 @@ def test_variants_and_evaluations_may_name_a_baseline_and_no_variant_may_have_it
     variant: dict[str, Any] = {"name": "m", "score": "magnitude", "sparsity": 0.5, "against": ["small"]}
     evaluation = {"task": "xnli", "path": "xnli", "languages": ["en"], "variants": ["small"]}
     result = parsed_baselines(SMALL, variants=[variant], evaluations=[evaluation])
-    assert result.evaluations[0].variants == result.variants[0].against == ("small",)
+    assert result.evaluations[0].variants == ("small",)
+    assert [against.name for against in result.variants[0].against] == ["small"]
     with pytest.raises(RecipeError, match="the same name as another entry"):
         parsed_baselines(SMALL, variants=[{**variant, "name": "small", "against": []}])

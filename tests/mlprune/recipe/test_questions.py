@@ -46,7 +46,7 @@ def question(**changes: Any) -> QuestionConfig:
 
 def test_a_question_needs_only_its_variants_task_and_languages() -> None:
     result = question()
-    assert (result.against, result.claim, result.over, result.split) == ("dense", "gain", "each", "test")
+    assert (result.against.name, result.claim, result.over, result.split) == ("dense", "gain", "each", "test")
     assert (result.metric, result.margin, result.primary) == (None, None, True)
 
 
@@ -100,6 +100,9 @@ def test_a_question_may_be_about_any_evaluated_entry(changes: dict[str, Any]) ->
         ([{**QUESTION_CHECKS_GAIN, "variants": "dense"}], ["questions.0.variants"]),
         ([{**QUESTION_CHECKS_GAIN, "against": "randm"}], ["questions.0.against", "nearest='random'"]),
         ([{**QUESTION_CHECKS_GAIN, "against": "wanda"}], ["questions.0.against"]),
+        ([{**QUESTION_CHECKS_GAIN, "against": {"name": "randm"}}], ["questions.0.against", "nearest='random'"]),
+        ([{**QUESTION_CHECKS_GAIN, "against": {"name": "random", "ignore": ["seeds"]}}], ["questions.0.against"]),
+        ([{**QUESTION_CHECKS_GAIN, "against": {"name": "dense", "ignore": ["seed"]}}], ["questions.0.against"]),
         ([{**QUESTION_CHECKS_GAIN, "task": "xnli"}], ["questions.0.task", "facts"]),
         ([{**QUESTION_CHECKS_GAIN, "split": "dev"}], ["questions.0.split", "test"]),
         ([{**QUESTION_CHECKS_GAIN, "languages": "sw"}], ["questions.0.languages", "fr"]),

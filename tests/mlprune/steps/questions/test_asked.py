@@ -53,6 +53,30 @@ def test_a_question_compares_comparable_variants_that_nothing_else_compares(tiny
     assert declared.pairs[0] not in plan_of(tiny_inputs).questions[0].pairs
 
 
+def test_an_ignored_aspect_is_named_and_changes_no_other_question(tiny_inputs: Path) -> None:
+    strict = {**QUESTION, "against": "wanda-mono"}
+    ignoring = {**strict, "name": "other", "against": {"name": "wanda-mono", "ignore": ["language", "propagation"]}}
+    alone = plan_of(tiny_inputs, strict).questions[0]
+    first, second = plan_of(tiny_inputs, strict, ignoring).questions[:2]
+    assert (first.id, first.pairs, first.differs_in) == (alone.id, alone.pairs, ())
+    assert set(first.pairs) < set(second.pairs)
+    assert second.differs_in == ("language", "propagation")
+    plan = plan_of(tiny_inputs, ignoring)
+    assert any("sw-en" in variant and "wanda fr " in baseline for variant, baseline in labels(plan, second))
+    assert all(plan.variants[one].spec.sparsity == plan.variants[other].spec.sparsity for one, other in second.pairs)
+
+
+def test_variants_name_what_a_comparison_ignores(tiny_inputs: Path) -> None:
+    mono = {"name": "mono", "score": "wanda", "demonstrations": "mono", "sparsity": 0.5}
+    numbers = []
+    for ignore in ([], ["sparsity"]):
+        against = [{"name": "mono", "ignore": ignore}]
+        other = {**mono, "name": "other", "sparsity": 0.25, "against": against}
+        comparisons = plan_of(tiny_inputs, variants=[mono, other]).jobs
+        numbers.append(sum(key[0] == "comparisons" for job in comparisons for key in job.makes))
+    assert numbers == [2, 3]
+
+
 def test_names_and_flags_of_a_question_are_not_part_of_its_id(tiny_inputs: Path) -> None:
     renamed = {**QUESTION, "name": "other", "primary": False}
     ids = [plan_of(tiny_inputs, question).questions[0].id for question in (QUESTION, renamed)]
