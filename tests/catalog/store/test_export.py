@@ -139,7 +139,7 @@ def test_an_export_that_is_interrupted_leaves_no_folder_and_is_repeated(
 
 def test_the_command_says_how_much_it_wrote(filled: Store, tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
-    arguments = ["catalog", "export", "--store", filled.uri, "--to", folder, "--only", "metrics", "--format", "arrow"]
+    arguments = ["export", "--store", filled.uri, "--out", folder, "--only", "metrics", "--as", "arrow"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0
     assert done.stdout.startswith("1 files, ")
