@@ -178,7 +178,7 @@ def written_at(store: Store) -> dict[str, int]:
     return {path: (root(store) / path).stat().st_mtime_ns for path in results(store)}
 
 
-@pytest.mark.parametrize("command", ["run --scrub", "catalog check --repair"])
+@pytest.mark.parametrize("command", ["run --scrub", "check store --repair"])
 def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     small_run: FinishedRun, store: Store, here: Here, command: str
 ) -> None:

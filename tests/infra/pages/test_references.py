@@ -65,7 +65,7 @@ def command_page() -> str:
 
 def test_commands_of_groups_are_listed_with_their_full_names() -> None:
     names = [name for name, _ in commands()]
-    assert {"demo", "run", "catalog check", "store compact"} <= set(names)
+    assert {"demo", "run", "check store", "store compact"} <= set(names)
     assert "catalog" not in names
 
 
