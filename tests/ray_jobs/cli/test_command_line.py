@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from mlprune.errors import BadInputError
@@ -14,7 +15,7 @@ from ray_jobs.cli.command_table import COMMANDS, GROUPS, OLD_NAMES
 from tests.command_line import Done
 from tests.ray_jobs.cli.test_options import completed
 from tests.refusals import refused
-from tests.tiny_recipes import FinishedRun
+from tests.tiny_recipes import FinishedRun, small_recipe, write_recipe
 
 MOST_COMMANDS = 15
 
@@ -213,3 +214,27 @@ def test_the_completion_is_installed(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert here("completion", "bash", "--install").code == 0
     assert "mlprune" in (tmp_path / ".bashrc").read_text("utf-8")
+
+
+def test_a_setting_is_part_of_the_recipe_and_of_its_ids(own_inputs: Path, here: Callable[..., Done]) -> None:
+    path, store = write_recipe(own_inputs, small_recipe()), own_inputs / "store"
+    changed = {**small_recipe(), "evaluations": [{**entry, "limit": 3} for entry in small_recipe()["evaluations"]]}
+    n_evaluations = len(changed["evaluations"])
+    settings = [word for place in range(n_evaluations) for word in ("--set", f"evaluations.{place}.limit=3")]
+    assert here("run", path, "--store", store, "--address", "none", *settings).code == 0
+    written = write_recipe(own_inputs, changed, name="written.yaml")
+    assert "nothing to do" in here("run", written, "--store", store, "--address", "none").err
+    assert "nothing to do" not in here("plan", path, "--store", store).out
+    (run, *_) = sorted(store.glob("runs/*/run.json"))
+    assert yaml.safe_load(json.loads(run.read_text("utf-8"))["recipe_yaml"])["evaluations"][0]["limit"] == 3
+
+
+@pytest.mark.parametrize(
+    "setting", ["evaluations.9.limit=3", "evaluations.0.limt=3", "evaluations.0.limit=many", "limit", "nmae=x"]
+)
+def test_a_wrong_setting_is_one_line(setting: str, own_inputs: Path, here: Callable[..., Done]) -> None:
+    path, store = write_recipe(own_inputs, small_recipe()), own_inputs / "store"
+    for command in (("plan", path), ("run", path, "--address", "none")):
+        done = here(*command, "--store", store, "--set", setting)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert not store.exists()
