@@ -23,9 +23,9 @@ from typer.completion import completion_init
 from catalog.results import visible
 from mlprune import __version__
 from mlprune.errors import BadInputError
-from ray_jobs.cli.command_line import PROGRAM, CommandGroup
+from ray_jobs.cli.command_line import CommandGroup
 from ray_jobs.cli.command_table import GROUPS
-from ray_jobs.cli.options import echo
+from ray_jobs.cli.options import PROGRAM, echo
 from ray_jobs.process.signals import GracefulShutdown
 
 BAD_INPUT = 2

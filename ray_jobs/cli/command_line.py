@@ -12,10 +12,9 @@ from typer.core import TyperCommand, TyperGroup
 
 from mlprune.errors import BadInputError, unknown
 from ray_jobs.cli.command_table import COMMANDS, FORM_OPTIONS, OLD_NAMES, WITH_OLD_OUT, Form
-from ray_jobs.cli.options import echo
+from ray_jobs.cli.options import PROGRAM, echo
 from ray_jobs.process.verbosity import set_verbosity
 
-PROGRAM = "mlprune"
 SQL_COMMENT = re.compile(r"--(?![\w-]+=)[^\n]*\s")
 """The beginning of SQL that opens with a comment; an option has no white space, except in a value after `=`."""
 

@@ -22,6 +22,8 @@ from ray_jobs.process.verbosity import is_quiet
 if TYPE_CHECKING:
     from catalog.store import Catalog
 
+PROGRAM = "mlprune"
+"""Name of the program on the command line."""
 MAX_RECIPES = 50
 """Most recipes of a store whose names are read: the first ones in the order of their ids."""
 

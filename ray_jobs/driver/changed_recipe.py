@@ -56,6 +56,8 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
         allowed_plugins=changes.allowed_plugins,
         allow_many=changes.allow_many,
     )
+    if changes.settings:
+        recipe = recipe.model_copy(update={"name": f"{recipe.name} ({', '.join(changes.settings)})"})
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)
     if changes.model is not None:

@@ -8,10 +8,10 @@ import typer
 from typer.completion import get_completion_script, install
 
 from mlprune.errors import BadInputError, unknown
-from ray_jobs.cli.options import echo
+from ray_jobs.cli.options import PROGRAM, echo
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
-PROGRAM, VARIABLE = "mlprune", "_MLPRUNE_COMPLETE"
+VARIABLE = "_MLPRUNE_COMPLETE"
 
 
 def completion(

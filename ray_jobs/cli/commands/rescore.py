@@ -30,7 +30,7 @@ def rescore(
     examples: Annotated[
         Path | None, typer.Option(help="File with the ids of the examples to use, one per line.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Only evaluations of this task.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only evaluations of this task; repeatable.")] = None,
     language: Annotated[str | None, typer.Option(help="Only evaluations in this language or language pair.")] = None,
     split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
     variant: Annotated[str | None, typer.Option(help="Only evaluations of the variant with this id.")] = None,

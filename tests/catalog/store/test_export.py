@@ -86,7 +86,7 @@ def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (section,) = re.findall(r"\n## Export and other tools\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
-    (command,) = re.findall(r"```\nmlprune (catalog export .*)\n```", section)
+    (command,) = re.findall(r"```\nmlprune (export --as .*)\n```", section)
     (tmp_path / "runs").symlink_to(filled.uri)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, command.split()).exit_code == 0

@@ -278,7 +278,7 @@ def test_the_help_of_every_command_has_an_example(command: str) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_summary_of_a_command_is_the_beginning_of_its_help(command: str) -> None:
     summary, text = COMMANDS[command].summary, " ".join((load_command(command).help or "").split())
-    assert text.startswith(summary)
+    assert text.startswith(summary.removesuffix("."))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Query interrupted"), StoreError("the file is in use"), SystemExit(3)])
