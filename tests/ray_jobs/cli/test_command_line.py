@@ -227,10 +227,10 @@ def test_a_setting_is_part_of_the_recipe_and_of_its_ids(own_inputs: Path, here: 
     written = write_recipe(own_inputs, changed, name="written.yaml")
     assert here("run", written, "--store", store, "--address", "none").code == 0
     assert Store(store).record_names("evaluations") == made
-    (name,) = {str(one.rows["recipes"][0]["name"]) for one in Store(store).records("recipes")} - {changed["name"]}
-    assert "evaluations.0.limit=3" in name
-    (run, *_) = sorted(store.glob("runs/*/run.json"))
-    assert yaml.safe_load(json.loads(run.read_text("utf-8"))["recipe_yaml"])["evaluations"][0]["limit"] == 3
+    runs = [json.loads(path.read_text("utf-8")) for path in sorted(store.glob("runs/*/run.json"))]
+    assert [run["recipe"] == changed["name"] for run in runs] == [False, True]
+    assert "evaluations.0.limit=3" in runs[0]["recipe"]
+    assert yaml.safe_load(runs[0]["recipe_yaml"])["evaluations"][0]["limit"] == 3
 
 
 @pytest.mark.parametrize(
