@@ -36,14 +36,15 @@ class Command(TyperCommand):
     def _with_out(self, args: list[str]) -> list[str]:
         """Write `--out` before the output if it is the last of too many arguments, as in the version before."""
         arguments = [parameter for parameter in self.params if parameter.param_type_name == "argument"]
-        places = list(self._places(args))
+        places = self._places(args)
         has_out = any(arg.partition("=")[0] == "--out" for arg in args)
         if has_out or any(one.nargs != 1 for one in arguments) or len(places) != len(arguments) + 1:
             return args
-        _show_old_name(f"{self.name} {' '.join('.' * len(arguments))} OUT", f"{self.name} --out OUT")
+        words = " ".join([str(self.name), *(str(one.metavar) for one in arguments)])
+        _show_old_name(f"{words} OUT", f"{words} --out OUT")
         return [*args[: places[-1]], *args[places[-1] + 1 :], f"--out={args[places[-1]]}"]
 
-    def _places(self, args: Sequence[str]) -> "list[int]":
+    def _places(self, args: Sequence[str]) -> list[int]:
         """Return the positions of words that are neither options nor their values."""
         with_value = {name for one in self.params if not getattr(one, "is_flag", False) for name in one.opts}
         is_value = [i > 0 and args[i - 1] in with_value and args[i - 1].startswith("-") for i in range(len(args))]
@@ -54,11 +55,11 @@ class Command(TyperCommand):
         super().format_options(ctx, formatter)
         known = {tuple(parameter.opts) for parameter in self.params}
         words_of: dict[str, list[str]] = {}
-        for words, form in self.forms.items():
-            words_of.setdefault(form.function, []).append(words)
+        for one, form in self.forms.items():
+            words_of.setdefault(form.function, []).append(one)
         for words in words_of.values():
-            form = load_function(str(self.name), self.forms[words[0]])
-            more = [parameter.get_help_record(ctx) for parameter in form.params if tuple(parameter.opts) not in known]
+            loaded = load_function(str(self.name), self.forms[words[0]])
+            more = [parameter.get_help_record(ctx) for parameter in loaded.params if tuple(parameter.opts) not in known]
             rows = [row for row in more if row is not None]
             if rows:
                 with formatter.section(f"With {', '.join(words)}"):
@@ -89,9 +90,10 @@ def load_function(name: str, form: Form) -> Command:
     command.params = [parameter for parameter in command.params if parameter.name not in form.chosen]
     if form.chosen:
         command.callback = partial(cast("Any", command.callback), **form.chosen)
-    command.params += _hidden_from_function(_built(name, _shared_options).params)
-    for parameter in command.params:
-        parameter.display_type = partial(_type_of_one, parameter.display_type)
+    command.params += _without_value(_built(name, _shared_options).params)
+    for parameter in cast("list[Any]", command.params):
+        if hasattr(parameter, "display_type"):  # earlier versions of typer have no such lists
+            parameter.display_type = partial(_type_of_one, parameter.display_type)
         if parameter.param_type_name == "argument":
             parameter.metavar = parameter.metavar or str(parameter.name).removesuffix("_id").upper()
     return command
@@ -108,7 +110,7 @@ def _type_of_one(display_type: Callable[[Any], str], ctx: Any) -> str:
     return re.sub(r"<(?:list\[)?(\w+)\]?(?: range)?>", lambda match: f"<{match[1].lower()}>", display_type(ctx))
 
 
-def _hidden_from_function(parameters: list[Any]) -> list[Any]:
+def _without_value(parameters: list[Any]) -> list[Any]:
     """Make options that only have an effect when they are parsed."""
     for parameter in parameters:
         parameter.expose_value = False
@@ -147,7 +149,7 @@ def _form_options(forms: Mapping[str, Form]) -> list[Any]:
 
     declared.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
     declared.__annotations__ = {one.name: one.annotation for one in parameters}
-    return _hidden_from_function(_built("form", declared).params)
+    return _without_value(_built("form", declared).params)
 
 
 def _form_option(option: str, values: Sequence[str]) -> inspect.Parameter:
@@ -254,12 +256,11 @@ def present_arguments(arguments: Sequence[str], *, shows: bool = True) -> list[s
         is_old = command != old or others != list(arguments[n_words:])
         words = [*command.split(), *others]
         given = {argument.partition("=")[0] for argument in words}
-        if default and default.split()[0] not in given:
-            words += default.split()
+        added = default.split() if default.partition(" ")[0] not in given else []
         if shows and is_old:
             changed = [option for option in options if option in arguments]
-            _show_old_name(" ".join([old, *changed]), " ".join([command, *(options[one] for one in changed)]))
-        return words
+            _show_old_name(" ".join([old, *changed]), " ".join([command, *added, *(options[one] for one in changed)]))
+        return [*words, *added]
     return list(arguments)
 
 

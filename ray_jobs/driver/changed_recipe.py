@@ -48,11 +48,11 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
     """
     if changes.model is not None and not changes.model.strip():
         raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
-    is_file = isinstance(source, Path)
+    folder, where = (source.parent, str(source)) if isinstance(source, Path) else (Path.cwd(), "recipe")
     recipe = parse_recipe(
         _content(source, changes),
-        folder=source.parent if is_file else Path.cwd(),
-        where=str(source) if is_file else "recipe",
+        folder=folder,
+        where=where,
         allowed_plugins=changes.allowed_plugins,
         allow_many=changes.allow_many,
     )

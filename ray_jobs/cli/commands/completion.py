@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from typer.completion import get_completion_script, install
+from typer.completion import get_completion_script, install  # type: ignore[attr-defined]  # typer has no public names
 
 from mlprune.errors import BadInputError, unknown
 from ray_jobs.cli.options import PROGRAM, echo
