@@ -176,7 +176,8 @@ def _damages_of_fold(store: Store, names: Sequence[RecordKey], *, next_step: str
         folded = {(str(row[0]), str(row[1])) for row in catalog.select(statement("fold", "folded_records")).rows}
         yield from _unfolded_records(store, names, folded)
         yield from _dangling_keys(catalog)
-        yield from _view_damages(catalog)
+        broken_views = list(_view_damages(catalog))
+        yield from broken_views or _contradictions(catalog)
         actual = catalog.fingerprints()
     with Catalog.in_memory(_Listed(store, folded)) as fresh:
         expected = fresh.fingerprints()
@@ -225,6 +226,23 @@ def _view_damages(catalog: Catalog) -> Iterator[Damage]:
             catalog.select(statement("fold", "count_view", view=view))
         except errors.QueryError as err:
             yield Damage("the view cannot be queried", view, got=str(err))
+
+
+def _contradictions(catalog: Catalog) -> Iterator[Damage]:
+    """Find stored values that contradict each other: p-values, intervals, power, labels, differences and answers."""
+    for row in catalog.query(statement("fold", "contradictions")):
+        got = f"{counted(row['n_rows'], 'row')}, such as {row['example']}"
+        yield Damage(f"values contradict each other: {row['problem']}", row["location"], "no such row", got)
+
+
+def marked_contradictions(store: Store) -> Iterator[str]:
+    """Yield a note if intervals that do not invert their test disagree with it, as their rows say."""
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        ((n_comparisons, n_aggregates),) = catalog.select(statement("fold", "marked_contradictions")).rows
+    if n_comparisons or n_aggregates:
+        rows = f"{counted(n_comparisons, 'comparison')} and {counted(n_aggregates, 'group')} of languages"
+        yield f"interval and p-value disagree in {rows}, and interval_contradicts_p says so; the p-value decides"
 
 
 MOST_NAMED = 5

@@ -19,6 +19,7 @@ from catalog.sql_files import (
 )
 from catalog.store import Catalog
 from catalog.store.item_answers import ArrowTable
+from catalog.stored_names import found_id, lookup_in
 from catalog.terminal import SHORT_ID
 from catalog.terminal.result_table import render
 from mlprune.counted import counted
@@ -33,6 +34,7 @@ ID_COLUMNS: Mapping[str, tuple[str, str]] = {
     "protocol_id": ("metrics", "protocol_id"),
 }
 """Parameter -> table and column with the ids that it may have."""
+VARIANT_ID = "variant_id"
 MIN_BEGINNING = 4
 """Fewest digits that stand for an id."""
 MAX_LISTED = 5
@@ -42,14 +44,21 @@ _ID = re.compile(r"[0-9a-f]{20}")
 
 
 def complete_ids(catalog: Catalog, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
-    """Replace the beginning of exactly one id by that id; other values are kept.
+    """Replace the beginning of exactly one id by that id, and a label or name of a variant by its id.
+
+    Other values are kept.
 
     Raises:
         QueryError: several ids begin so.
+        StoreError: several variants have the name.
     """
     completed = dict(values)
+    if isinstance(name := values.get(VARIANT_ID), str):
+        lookup = lookup_in(catalog, "variant")
+        if any(stored.name == name for stored in lookup(name)):
+            completed[VARIANT_ID] = found_id("variant", name, lookup)
     for name in ID_COLUMNS.keys() & values.keys():
-        beginning = values[name]
+        beginning = completed[name]
         if not isinstance(beginning, str) or len(beginning) < MIN_BEGINNING:
             continue
         table, column = ID_COLUMNS[name]
@@ -204,8 +213,8 @@ class Answer:
     result: QueryResult
     notes: tuple[str, ...]
     """Lines for the user: defaults that follow from the store, and last the reason for an empty result."""
-    is_named: bool = False
-    """Whether the columns are those of a named query, and not chosen by the user."""
+    first: tuple[str, ...] = ()
+    """Columns of most interest."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +267,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
             `Catalog.select`.
     """
     if not text.strip():
-        raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --list")
+        raise QueryError("the query is empty", expected="SQL, a .sql file, or a name from mlprune query --topics")
     if is_sql(text):
         result = catalog.select(text, parse_parameters(pairs))
         no_rows = () if result.rows else (f"No rows; the columns are {', '.join(result.columns)}",)
@@ -271,7 +280,7 @@ def answer_user_query(catalog: Catalog, text: str, pairs: Sequence[str] = ()) ->
     ready = _prepared(catalog, query, values, given=given, may_follow_store=not is_file)
     result = catalog.select(query.sql, query.bound(ready.values), tables=ready.tables)
     notes = ready.notes if result.rows else (*ready.notes, ready.no_rows(catalog))
-    return Answer(result, notes, is_named=not is_file)
+    return Answer(result, notes, first=query.first)
 
 
 def answer_named_query(catalog: Catalog, name: str, values: Mapping[str, ParameterValue]) -> ArrowAnswer:

@@ -14,6 +14,8 @@ from mlprune.errors import QueryError, unknown
 from mlprune.given_files import read_given_text
 
 SQL_FOLDER = Path(__file__).parent / "sql"
+DECLARATIONS = ("$", "reads ", "depends on ", "topic: ", "first: ")
+"""Beginnings of the lines of an opening comment that do not describe the rows."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SqlFile:
     @property
     def description(self) -> str:
         """The meaning of one row: the opening comment on one line, without its name, parameters and dependencies."""
-        lines = [line for line in self.comment if not line.startswith(("$", "reads ", "depends on "))]
+        lines = [line for line in self.comment if not line.startswith(DECLARATIONS)]
         return re.sub(r"^[\w.]+: ", "", " ".join(lines))
 
     @property
@@ -260,6 +262,10 @@ class NamedQuery:
     parameters: tuple[Parameter, ...]
     sql: str
     reads: tuple[ArtefactTable, ...] = ()
+    topic: str = ""
+    """Name in `TOPICS`; empty for a user's file."""
+    first: tuple[str, ...] = ()
+    """Columns of most interest, which a table shows before the others."""
 
     def bound(self, values: Mapping[str, ParameterValue]) -> dict[str, ParameterValue]:
         """Return the values of the parameters in the statement; the others only choose the artefact tables to read."""
@@ -276,6 +282,33 @@ class NamedQuery:
         """The first sentence of the description."""
         return re.split(r"\. (?=[A-Za-z])", self.description)[0].removesuffix(".")
 
+    @property
+    def meaning(self) -> str:
+        """What a row says, without what there is one row for."""
+        return self.summary.partition(": ")[2] or self.summary
+
+
+TOPICS: Mapping[str, str] = {
+    "answers": "Answers: questions, choices and significant changes",
+    "values": "Values by language and sparsity",
+    "english": "English, transfer and consistency between languages",
+    "methods": "Methods, demonstrations and seeds",
+    "masks": "Masks and layers",
+    "model": "Inside the model: features, neurons, influence and sensitivity",
+    "search": "Search",
+    "origin": "Runs, costs, items and where a number comes from",
+}
+"""Topic of a named query -> title."""
+FIRST_QUESTIONS: Mapping[str, str] = {
+    "answers_to_questions": "the questions of the recipe and their answers",
+    "best_by_language": "the best variant of each language, chosen on dev, reported on test",
+    "sparsity_curve_by_language": "accuracy by language and sparsity",
+    "english_cost": "what English pays",
+    "methods_compared": "methods ranked by perplexity in each language",
+    "failures": "what failed, with task and cause",
+}
+"""Named query -> question; those to begin with."""
+
 
 def list_queries() -> list[NamedQuery]:
     """Return all named queries, sorted by name."""
@@ -290,7 +323,7 @@ def find_query(name: str) -> NamedQuery:
     """
     texts = {file.name: file.text for file in sql_files("queries")}
     if name not in texts:
-        listing = "mlprune query --list, or store.queries in Python"
+        listing = "mlprune query --topics, or store.queries in Python"
         raise unknown("query", name, texts, error=QueryError, n_nearest=3, listing=listing)
     return parse_query(name, texts[name])
 
@@ -321,4 +354,7 @@ def parse_query(name: str, text: str) -> NamedQuery:
             key, kind, default = match.groups()
             parameters.append(Parameter(key, kind, parse_default(default), required=default is None))
     reads = tuple(ArtefactTable(*match.groups()) for line in file.comment if (match := _READS.match(line)))
-    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads)
+    topic = next((line.removeprefix("topic: ") for line in file.comment if line.startswith("topic: ")), "")
+    lists = (line.removeprefix("first: ") for line in file.comment if line.startswith("first: "))
+    first = tuple(name for line in lists for name in line.split(", "))
+    return NamedQuery(file.name, file.description, tuple(parameters), file.text, reads, topic, first)

@@ -421,6 +421,10 @@ def _comparison(
     write_rows(store, "comparisons", parameters={"n_resamples": 1000}, parents=parents, rows=rows)
 
 
+REACH = math.log(40) / (2 * N_ITEMS)
+"""Difference with the p-value 0.05."""
+
+
 def _p_value(difference: float) -> float:
     """A p-value that falls with the size of the difference."""
     return min(1.0, 2 * math.exp(-2 * N_ITEMS * abs(difference)))
@@ -451,15 +455,17 @@ def _groups(languages: Sequence[str]) -> list[tuple[str, str, Sequence[str]]]:
 def _aggregate(pairs: list[tuple[dict[str, Any], dict[str, Any]]], kind: str, name: str) -> dict[str, Any]:
     """The mean, or the lowest, of the values and differences of some languages."""
     rows = [_compared(*pair) for pair in pairs]
-    pooled = min if kind == "worst" else statistics.fmean
-    difference = pooled([row["difference"] for row in rows])
+    is_ratio = rows[0]["scale"] == "log_ratio"
+    pooled = min if kind == "worst" else statistics.geometric_mean if is_ratio else statistics.fmean
+    value, baseline_value = (pooled([pair[side]["value"] for pair in pairs]) for side in (0, 1))
+    difference = math.log(value / baseline_value) if is_ratio else value - baseline_value
     kept = ("comparison_id", "variant_id", "baseline_id", "task", "split", "metric", "scoring_rule", "protocol_id")
     languages = sorted(row["language"] for row in rows)
     group = {"group_kind": kind, "group_name": name, "languages": " ".join(languages), "n_languages": len(languages)}
-    values = {"difference": difference, "scale": "difference", "p_value": _p_value(difference), "n_items": N_ITEMS}
+    values = {"difference": difference, "scale": rows[0]["scale"], "p_value": _p_value(difference), "n_items": N_ITEMS}
     values["test"] = "sign_flip"
-    values |= {"ci_low": difference - 0.03, "ci_high": difference + 0.03, "profile": "corrected"}
-    values["value"], values["baseline_value"] = (pooled([pair[side]["value"] for pair in pairs]) for side in (0, 1))
+    values |= {"ci_low": difference - REACH, "ci_high": difference + REACH, "profile": "corrected"}
+    values |= {"value": value, "baseline_value": baseline_value}
     return {**{key: rows[0][key] for key in kept}, **group, **values}
 
 
@@ -563,10 +569,13 @@ def _gaps(pairs: list[Pair]) -> list[dict[str, Any]]:
     others = [pair for pair in pairs if pair[0]["language"] != "en"] if english else []
     gaps = []
     for name, members in {"": others, **{pair[0]["language"]: [pair] for pair in others}}.items() if others else ():
-        differences = [ours["value"] - theirs["value"] for ours, theirs in members]
-        difference = statistics.fmean(differences) - (english[0][0]["value"] - english[0][1]["value"])
-        interval = {"ci_low": difference - 0.05, "ci_high": difference + 0.05}
-        gaps.append(_aggregate([*members, *english], "gap", name) | {"difference": difference, **interval})
+        value, baseline_value = (
+            statistics.fmean(pair[side]["value"] for pair in members) - english[0][side]["value"] for side in (0, 1)
+        )
+        difference = value - baseline_value
+        numbers = {"value": value, "baseline_value": baseline_value, "difference": difference, "scale": "difference"}
+        numbers |= {"ci_low": difference - REACH, "ci_high": difference + REACH, "p_value": _p_value(difference)}
+        gaps.append(_aggregate([*members, *english], "gap", name) | numbers)
     return gaps
 
 
@@ -581,7 +590,7 @@ def _rank_consistency(store: Store, variant: Variant, *, dense: Variant, metrics
             ids = (evaluation[language, split] for language in pair)
             keys |= dict(zip(("evaluation_id", "reference_evaluation_id"), ids, strict=True))
             numbers = {"value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "chance": 0.3}
-            numbers |= {"corrected": (value - 0.3) / 0.7, "permutation_baseline": 0.4, "excess": value - 0.4}
+            numbers |= {"corrected": (value - 0.3) / 0.7, "expected": 0.4, "above_expected": value - 0.4}
             row = {**keys, "n_items": N_ITEMS, "n_skipped": 1, "n_clusters": N_ITEMS, **numbers}
             if variant.score:
                 row |= {"baseline_id": dense.id, "difference": value - dense_value}
@@ -735,7 +744,7 @@ def _sensitivity(store: Store, variants: list[Variant]) -> None:
         for language, loss in ((name, 0.4 * _unit("loss", name, block)) for name in LANGUAGES)
     ]
     agreement = [
-        {**analysis, "language": first, "other_language": second, "n_units": N_BLOCKS, "n_clusters": N_ITEMS}
+        {**analysis, "language": first, "other_language": second, "n_units": 9 + (first == "en"), "n_clusters": N_ITEMS}
         | {"rank_correlation": 0.5, "corrected": 0.6, "ci_low": -0.2, "ci_high": 0.9}
         for first in sorted(LANGUAGES)
         for second in sorted(LANGUAGES)
@@ -785,9 +794,9 @@ def _aggregates(record: Record) -> dict[str, Any]:
     row = next(row for row in rows if (row["metric"], row["group_kind"]) == ("accuracy", "outside_english"))
     difference, p_value = row["difference"], row["p_value"]
     more = {"n_variants": 1, "n_languages": row["n_languages"], "n_clusters": N_ITEMS, "chance": 1 / 3}
-    more |= {"ci_low": difference - 0.04, "ci_high": difference + 0.04}
+    more |= {"ci_low": difference - REACH, "ci_high": difference + REACH}
     more |= {"ci90_low": difference - 0.03, "ci90_high": difference + 0.03, "p_margin": p_value}
-    more |= {"smallest_significant": 0.1, "detectable_difference": 0.06, "conditional_on_one_draw": True}
+    more |= {"smallest_significant": 0.02, "detectable_difference": 0.06, "conditional_on_one_draw": True}
     return {name: row[name] for name in wanted} | more
 
 

@@ -223,7 +223,7 @@ SECTIONS: Mapping[str, Section] = {
             task: {"path": "x", **({"pairs": ["fr-en"]} if task == "translation" else {"languages": ["fr"]})}
             for task in TASK_TRAITS
         },
-        common=("task", "path", "split", "split_by", "limit", "longer", "seed", "profile", "variants"),
+        common=("task", "path", "split", "split_by", "aligned", "limit", "longer", "seed", "profile", "variants"),
         values={"languages": ["fr"], "pairs": ["fr-en"]},
     ),
     "neurons": Section(

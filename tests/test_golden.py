@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from infra.pages.frozen import thawed
 from mlprune.numeric.weights.scores import SCORE_FUNCTIONS, wanda_scores
@@ -179,3 +180,10 @@ def _with_numbers(value: Contract, change: Callable[[float], float]) -> Contract
         for column, (count, *numbers) in entry[1].items():
             entry[1][column] = [count, *(change(number) for number in numbers)]
     return found
+
+
+@pytest.mark.parametrize("recipe", RUNS)
+def test_no_value_of_a_tiny_recipe_contradicts_another_one(recipe: str, request: pytest.FixtureRequest) -> None:
+    with Catalog.open(request.getfixturevalue(RUNS[recipe]).store) as catalog:
+        catalog.fold()
+        assert catalog.select(statement("fold", "contradictions")).rows == ()

@@ -314,5 +314,5 @@ def evenly_spaced(values: Sequence[Item], limit: int) -> list[Item]:
 
 
 def omission_note(n_shown: int, n_all: int, things: str) -> str:
-    """Return a note for a heading if only some of the things are drawn; empty if all are."""
-    return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn, all of them in the data"
+    """Return a note for a heading if only some of the things are drawn, whose data are all below; empty if all are."""
+    return "" if n_shown == n_all else f", {n_shown} of {n_all} {things} drawn"

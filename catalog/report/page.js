@@ -7,6 +7,7 @@ function startFilters(main) {
   const FILTERS = ["model", "task", "score", "pair"];
   const ended = new AbortController();
   const bar = main.querySelector("#filters");
+  if (bar === null) return () => {};  // the page of an empty store
   const boxes = [...bar.querySelectorAll("input")];
   const sections = [...main.querySelectorAll("section")];
   const marked = new Map(sections.map((section) => [section, [...section.querySelectorAll("*")].filter(isMarked)]));
@@ -55,8 +56,9 @@ function startFilters(main) {
     const unused = FILTERS.filter(
       (name) => chosen.get(name).length > 0 && elements.length > 0 && !elements.some((element) => name in element.dataset),
     );
-    const things = [...section.querySelectorAll("figure, tbody > tr, .finding")].filter((element) => !element.closest("details"));
+    const things = [...section.querySelectorAll("figure, tbody > tr, .finding")].filter((element) => !element.closest(".origin, .examples"));
     const note = section.querySelector(".note");
+    if (note === null) return;
     if (things.length > 0 && !things.some(isShown)) note.textContent = "Nothing matches the filters.";
     else if (unused.length > 0) note.textContent = `Not filtered by ${unused.join(" or ")}.`;
     else note.textContent = "";
@@ -82,6 +84,23 @@ function startFilters(main) {
     requestAnimationFrame(() => setTimeout(() => document.body.classList.remove("busy")));
   }
 
+  /** Open the folded parts around the target of a link, which a browser does not do for a part that holds its target. */
+  function openTarget() {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target === null || !main.contains(target)) return;
+    const inside = target.matches("section, .finding") ? target.querySelector("details.fold") : null;
+    if (inside !== null && target.querySelectorAll("details.fold").length === 1) inside.open = true;
+    for (let part = target; part !== null; part = part.parentElement) if (part.tagName === "DETAILS") part.open = true;
+    target.scrollIntoView();
+  }
+
+  const folds = [...main.querySelectorAll("details.fold")];
+  const unfold = bar.querySelector(".unfold");
+
+  function nameUnfold() {
+    unfold.textContent = folds.every((part) => part.open) ? "Close all parts" : "Open all parts";
+  }
+
   function on(target, kind, listener) {
     target.addEventListener(kind, listener, { signal: ended.signal });
   }
@@ -90,6 +109,15 @@ function startFilters(main) {
   on(bar.querySelector("button"), "click", () => {
     for (const box of boxes) box.checked = false;
     filterAtOnce();
+  });
+  on(unfold, "click", () => {
+    const isOpen = !folds.every((part) => part.open);
+    for (const part of folds) part.open = isOpen;
+    nameUnfold();
+  });
+  on(window, "hashchange", openTarget);
+  on(main, "click", (event) => {
+    if (event.target.closest("a")?.getAttribute("href") === location.hash && location.hash !== "") openTarget();
   });
   on(document, "click", (event) => {
     for (const facet of bar.querySelectorAll("details[open]")) if (!facet.contains(event.target)) facet.open = false;
@@ -107,6 +135,8 @@ function startFilters(main) {
   });
   for (const box of boxes) box.checked = false;
   bar.hidden = false;
+  nameUnfold();
+  if (location.hash !== "") openTarget();
   return () => ended.abort();
 }
 

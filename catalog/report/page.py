@@ -13,10 +13,12 @@ from markupsafe import Markup
 
 from catalog.report.exhibits import Grid, Group, grouped, page_script, style_sheet
 from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhibit
+from catalog.report.first_page import first_page
 from catalog.report.labels import FILTERS, Facets, attributes, facets_of, number, p_value
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
 from catalog.report.summary import ANSWER_COLUMNS, COLUMNS, TableRow, headlines
 from catalog.report.svg import to_svg
+from catalog.report.topics import topics_of
 from catalog.results import Row, visible
 from catalog.store import Catalog
 from mlprune.atomic import remove_left_over, write_atomically
@@ -173,6 +175,16 @@ class RenderedExhibit:
     table: list[TableRow]
     """Rows of a table, at most `MAX_TABLE_ROWS`; empty for a figure."""
 
+    @property
+    def anchor(self) -> str:
+        """Id of the exhibit in the page."""
+        return self.exhibit.anchor
+
+    @property
+    def has_content(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.groups or self.table)
+
 
 def write_report(catalog: Catalog, out: Path, *, title: str = TITLE) -> Path:
     """Write the report of a catalog as one HTML file that needs no network; equal catalogs give equal files.
@@ -210,6 +222,7 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
     script = page_script()
     overview, answers = (run_report_query(catalog, name) for name in ("overview", "answered_questions"))
     models = run_report_query(catalog, "base_models").rows
+    rendered = _render_all(catalog, (*FIGURES, *EXAMPLES, *TABLES))
     return environment.get_template(_TEMPLATE).render(
         title=title,
         script=Markup(script),  # noqa: S704 - a file of this package
@@ -225,8 +238,9 @@ def render_page(catalog: Catalog, *, title: str = TITLE) -> str:
         answer_columns=ANSWER_COLUMNS,
         answers_source=answers,
         methods=methods_of(catalog),
-        figures=_render_all(catalog, (*FIGURES, *EXAMPLES)),
-        tables=_render_all(catalog, TABLES),
+        first=first_page(catalog),
+        topics=topics_of([one for one in rendered if one.has_content]),
+        without_data=[one for one in rendered if not one.has_content],
         max_rows=MAX_DATA_ROWS,
         max_file_rows=MAX_FILE_ROWS,
         max_lines=MAX_TABLE_ROWS,

@@ -27,6 +27,17 @@ class Finding:
     limits: tuple[str, ...] = ()
     """Sentences that limit the answer."""
     facets: Facets = field(default_factory=dict)
+    anchor: str = ""
+    """Id in the page."""
+    answers: tuple["TableRow", ...] = ()
+    """One row per test, at most `MAX_ANSWERS`; the columns are `ANSWER_COLUMNS`."""
+    n_answers: int = 0
+    """Number of all tests."""
+
+
+def question_anchor(row: Row) -> str:
+    """Return the id of the evidence of a question."""
+    return f"question-{row['question_id']}"
 
 
 def shown_questions(rows: Sequence[Row]) -> list[list[Row]]:
@@ -62,6 +73,9 @@ def answer_card(rows: Sequence[Row], *, n_models: int) -> Finding:
         evidence=_evidence(rows),
         limits=_limits(rows, n_models=n_models),
         facets={"model": str(first["base_model"])} if first["base_model"] is not None else {},
+        anchor=question_anchor(first),
+        answers=tuple(_answer_row(row) for row in _shown_answers(rows)),
+        n_answers=len(rows),
     )
 
 
@@ -174,7 +188,6 @@ def _change(row: Row, column: str, *, ends: str) -> str:
 
 
 ANSWER_COLUMNS: tuple[str, ...] = (
-    "question",
     "variant",
     "difference (95% interval)",
     "loss at most",
@@ -194,10 +207,6 @@ class Headline:
 
     title: str
     findings: tuple[Finding, ...]
-    answers: tuple[TableRow, ...]
-    """One row per test of the findings, at most `MAX_ANSWERS` per question; the columns are `ANSWER_COLUMNS`."""
-    n_answers: int
-    """Number of all tests."""
     table: tuple[TableRow, ...]
     """One row per language with its best variant; the columns are those of `best_variants`."""
     sources: tuple[Source, ...]
@@ -233,8 +242,6 @@ def _headline(
     return Headline(
         title=task,
         findings=tuple(answer_card(answers, n_models=len(models)) for answers in questions),
-        answers=tuple(_answer_row(row) for answers in questions for row in _shown_answers(answers)),
-        n_answers=sum(map(len, questions)),
         table=best_variants_table(best.rows, models) if has_accuracy else (),
         sources=(best,) if has_accuracy else (),
     )
@@ -255,7 +262,6 @@ def _shown_answers(answers: Sequence[Row]) -> list[Row]:
 def _answer_row(row: Row) -> TableRow:
     loss = claims.loss_bound(row)
     cells = (
-        str(row["name"] or claims.group_text(row)),
         str(row["label"] or f"mean of {row['n_variants']} variants"),
         claims.change(row["difference"], row["scale"]) + claims.change_interval(row),
         "–" if loss is None else claims.bound(max(0.0, loss), row["scale"]),

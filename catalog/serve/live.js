@@ -33,8 +33,8 @@
       title: element("h3"), state: element("span"), bar: element("progress", { max: 1, value: 0 }), counts: element("p"), advice: element("p"),
       steps: element("tbody"), notes: element("ul"), failures: element("ul"), failed: element("summary"),
     };
-    const head = element("tr", {}, ...["step", "jobs", "done", "failed"].map((name) => element("th", { scope: "col", textContent: name })));
-    const steps = element("details", {}, element("summary", { textContent: "Steps" }), element("table", {}, element("thead", {}, head), parts.steps));
+    const head = element("tr", {}, ...["step", "jobs", "done", "left", "failed"].map((name) => element("th", { scope: "col", textContent: name })));
+    const steps = element("details", { open: true }, element("summary", { textContent: "Steps" }), element("table", {}, element("thead", {}, head), parts.steps));
     parts.failureList = element("details", { open: true }, parts.failed, parts.failures);
     parts.box = element("div", { className: "run" }, parts.title, parts.counts, parts.bar, parts.advice, parts.notes, parts.failureList, steps);
     parts.box.dataset.run = id;
@@ -67,7 +67,7 @@
     card.failed.textContent = `Failures: ${run.n_failures}${run.n_failures > run.failures.length ? `, the first ${run.failures.length} are listed` : ""}`;
     card.failures.replaceChildren(...run.failures.map((text) => element("li", { textContent: text })));
     card.steps.replaceChildren(...run.steps.map((step) => {
-      const cells = [step.n_jobs, step.n_done, step.n_failed].map((n) => element("td", { className: "n", textContent: n.toLocaleString("en") }));
+      const cells = [step.n_jobs, step.n_done, Math.max(0, step.n_jobs - step.n_done - step.n_failed), step.n_failed].map((n) => element("td", { className: "n", textContent: n.toLocaleString("en") }));
       return element("tr", {}, element("td", { textContent: step.name }), ...cells);
     }));
     return card.box;
@@ -78,7 +78,7 @@
     for (const id of cards.keys()) if (!shown.has(id)) cards.delete(id);
     const boxes = runs.map((run) => drawRun(run, estimates[run.id]));
     const list = find("run-list");
-    if (boxes.length === 0) boxes.push(element("p", { className: "empty", textContent: "No run has written to this store yet. This page shows a run as soon as it starts." }));
+    if (boxes.length === 0) boxes.push(element("p", { className: "empty", textContent: "No run has written to this store yet. Start one in another terminal: mlprune run RECIPE.yaml with this store under store in the recipe. This page shows it as soon as it starts." }));
     if (boxes.length !== list.children.length || boxes.some((box, place) => list.children[place] !== box)) list.replaceChildren(...boxes);
   }
 
@@ -105,6 +105,47 @@
       element("p", { className: "reading", textContent: `${best.note}; dense ${best.dense}` }),
       table(["variant", "dev", "change from dense"], best.rows.map((row) => [row.label, row.value, row.change]), best.title),
     ]));
+  }
+
+  const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#8a8f98"];
+  const MARKS = ["M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0", "M-4-4h8v8h-8z", "M0-5L5 4H-5z", "M0-5L5 0L0 5L-5 0z", "M0 5L5-4H-5z", "M-4-4L4 4M4-4L-4 4"];
+
+  function shape(tag, attributes, text = "") {
+    const made = document.createElementNS(find("shape").namespaceURI, tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.textContent = text;
+    return made;
+  }
+
+  /** Draw the results so far: one line per method, from the dense model on the left. */
+  function drawCurve(curve) {
+    const box = find("curve");
+    if (!curve) return box.replaceChildren();
+    const text = JSON.stringify(curve);
+    if (box.dataset.drawn === text) return;
+    box.dataset.drawn = text;
+    const points = curve.lines.flatMap((line) => line.points);
+    const values = [...points.map((point) => point[1]), ...(curve.dense === null ? [] : [curve.dense])];
+    const right = Math.max(0.1, ...points.map((point) => point[0])), low = Math.min(...values), high = Math.max(...values), room = (high - low || 0.1) * 0.08;
+    const x = (value) => 54 + (570 * value) / right, y = (value) => 14 + (220 * (high + room - value)) / (high - low + 2 * room || 0.1);
+    const svg = shape("svg", { viewBox: "0 0 640 270", role: "img", "aria-label": `${curve.title}: ${points.length} points of ${curve.lines.length} methods` });
+    for (const value of [low, (low + high) / 2, high]) {
+      svg.append(shape("path", { d: `M54 ${y(value)}H624`, class: "rule" }), shape("text", { x: 48, y: y(value) + 4, "text-anchor": "end" }, value.toFixed(3)));
+    }
+    for (const share of [0, 0.5, 1]) svg.append(shape("text", { x: x(share * right), y: 254, "text-anchor": "middle" }, (share * right).toFixed(2)));
+    svg.append(shape("text", { x: 339, y: 268, "text-anchor": "middle" }, "sparsity"));
+    const legend = element("ul", { className: "legend" });
+    curve.lines.forEach((line, place) => {
+      const colour = COLOURS[place], mark = { d: MARKS[place], fill: place === 5 ? "none" : colour, stroke: colour, "stroke-width": 1.5 };
+      const all = curve.dense === null ? line.points : [[0, curve.dense], ...line.points];
+      svg.append(shape("polyline", { points: all.map((point) => `${x(point[0])},${y(point[1])}`).join(" "), fill: "none", stroke: colour, "stroke-width": 2 }));
+      svg.append(...line.points.map((point) => shape("path", { ...mark, transform: `translate(${x(point[0])} ${y(point[1])})` })));
+      const swatch = shape("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" });
+      swatch.append(shape("path", mark));
+      legend.append(element("li", {}, swatch, line.label));
+    });
+    const dense = curve.dense === null ? "" : `; dense ${curve.dense.toFixed(3)}`;
+    box.replaceChildren(element("h3", { textContent: curve.title }), element("p", { className: "reading", textContent: `${curve.note}, so far${dense}` }), svg, legend);
   }
 
   function drawCounts(catalog) {
@@ -147,10 +188,9 @@
     const made = new DOMParser().parseFromString(text, "text/html");
     const report = document.getElementById("report"), reading = readingState(report);
     made.querySelectorAll("noscript, script").forEach((one) => one.remove());
-    const contents = made.querySelector("nav");
-    contents.setAttribute("aria-label", "Contents of the report");
+    made.querySelector("nav")?.setAttribute("aria-label", "Contents of the report");
     state.endFilters();
-    report.replaceChildren(contents, ...made.querySelector("main").children);
+    report.replaceChildren(...made.querySelectorAll("header .failed"), ...made.querySelector("main").children);
     state.endFilters = startFilters(report);
     state.report = answer.headers.get("ETag").replaceAll('"', "");
     restoreReading(report, reading);
@@ -173,6 +213,7 @@
     find("store").textContent = news.store;
     if (news.runs) drawRuns(news.runs, news.estimates.runs ?? {});
     if (news.best) drawBest(news.best);
+    drawCurve(news.curve);
     drawCounts(news.catalog);
     for (const part of ["runs", "catalog", "report"]) find(`${part}-error`).textContent = news[`${part}_error`] ?? "";
     const active = (news.runs ?? []).filter((run) => run.state === "running");

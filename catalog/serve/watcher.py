@@ -12,7 +12,8 @@ import gzip
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ from time import monotonic
 from typing import TypeVar
 
 from catalog.report.exhibits import grouped
-from catalog.report.labels import METRIC_LABELS, number
+from catalog.report.labels import METRIC_LABELS, method_label, number
+from catalog.report.panels.differences import METHOD
 from catalog.report.query_results import run_report_query
 from catalog.results import Row, visible
 from catalog.serve.report_child import RenderReport
@@ -40,8 +42,24 @@ MAX_FAILURES = 50
 """Failures that the page lists; it states the number of all."""
 
 
-def run_content(run: RunStatus) -> JsonObject:
-    """Return what the page shows of a run, without the estimate of the remaining time, which changes all the time."""
+_ID = re.compile(r"\b[0-9a-f]{20}\b")
+
+
+def with_labels(text: str, labels: Mapping[str, str]) -> str:
+    """Return a text with labels instead of ids; ids of other things are shortened.
+
+    Args:
+        labels: id of a variant -> label.
+    """
+    return _ID.sub(lambda match: labels.get(match[0], match[0][:6]), text)
+
+
+def run_content(run: RunStatus, labels: Mapping[str, str]) -> JsonObject:
+    """Return what the page shows of a run, without the estimate of the remaining time, which changes all the time.
+
+    Args:
+        labels: id of a variant -> label.
+    """
     return {
         "id": visible(run.run_id),
         "name": visible(run.recipe),
@@ -57,7 +75,7 @@ def run_content(run: RunStatus) -> JsonObject:
         "failures": [visible(failure) for failure in run.failures[:MAX_FAILURES]],
         "n_failures": len(run.failures),
         "searches": [visible(search.describe()) for search in run.searches],
-        "working_on": [visible(record) for record in run.working_on],
+        "working_on": [visible(with_labels(work, labels)) for work in run.working_on],
         "n_retried": run.n_retried,
     }
 
@@ -169,6 +187,40 @@ def _change(row: Row) -> str:
     return number(row["value"] - row["dense_value"], signed=True)
 
 
+def curve_content(rows: Sequence[Row]) -> JsonValue:
+    """Return the curve of the results so far; None without a result.
+
+    Args:
+        rows: result of `live_curve.sql`.
+    """
+    if not rows:
+        return None
+    first = rows[0]
+    lines: list[JsonValue] = []
+    for _, members in grouped([row for row in rows if not row["is_dense"]], *METHOD):
+        points: list[JsonValue] = [[row["sparsity"], row["value"]] for row in members]
+        lines.append({"label": visible(method_label(members[0])), "points": points})
+    dense = next((row["value"] for row in rows if row["is_dense"]), None)
+    title = f"{first['base_model']} · {first['task']}, {METRIC_LABELS[first['metric']]}, {first['split']} split"
+    note = f"mean over {counted(first['n_languages'], 'language')}" + (
+        " other than English" if first["is_outside"] else ""
+    )
+    return {"title": visible(title), "note": note, "dense": dense, "lines": lines[:MAX_LINES]}
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What the page shows of the catalog."""
+
+    snapshot: str
+    counts: JsonValue
+    labels: dict[str, str]
+    best: JsonValue
+    curve: JsonValue
+
+
+MAX_LINES = 6
+"""Maximum number of methods in the curve."""
 N_RUNS = 5
 """Newest runs that the page shows, in addition to all active ones."""
 
@@ -246,6 +298,8 @@ class Watcher:
         self._stopped = Event()
         self._snapshot = ""
         """Of the catalog."""
+        self._labels: dict[str, str] = {}
+        """Id of a variant -> label."""
         self._rendered = ""
         """Snapshot of the catalog from which the report was rendered."""
         self.report: ReportPage | None = None
@@ -298,7 +352,7 @@ class Watcher:
 
     async def _update_runs(self) -> bool:
         runs = await self._in_thread(self._read_runs)
-        content: list[JsonValue] = [run_content(run) for run in runs]
+        content: list[JsonValue] = [run_content(run, self._labels) for run in runs]
         estimates: dict[str, JsonValue] = {
             visible(run.run_id): run.remaining_s for run in runs if run.remaining_s is not None
         }
@@ -310,17 +364,21 @@ class Watcher:
             await self._state.put("catalog", {"is_ready": False})
         if not await self._in_thread(self._catalog.refresh) and self._snapshot:
             return True
-        snapshot, overview, best = await self._in_thread(self._read_results)
-        self._snapshot = snapshot
-        await self._state.put("best", best)
-        await self._state.put("catalog", {"is_ready": True, "snapshot": snapshot, "overview": overview})
+        results = await self._in_thread(self._read_results)
+        self._snapshot, self._labels = results.snapshot, results.labels
+        await self._state.put("best", results.best)
+        await self._state.put("curve", results.curve)
+        await self._state.put("catalog", {"is_ready": True, "snapshot": results.snapshot, "overview": results.counts})
         return True
 
-    def _read_results(self) -> tuple[str, JsonValue, JsonValue]:
-        def read(catalog: Catalog) -> tuple[str, JsonValue, JsonValue]:
+    def _read_results(self) -> "_Results":
+        def read(catalog: Catalog) -> _Results:
             (overview,) = run_report_query(catalog, "overview").rows
             counts = {name: int(overview[name]) for name in ("n_models", "n_variants", "n_evaluations", "n_failures")}
-            return catalog.snapshot_id(), counts, best_tables(run_report_query(catalog, "best_on_dev").rows)
+            labels = {row["variant_id"]: row["label"] for row in run_report_query(catalog, "live_labels").rows}
+            best = best_tables(run_report_query(catalog, "best_on_dev").rows)
+            curve = curve_content(run_report_query(catalog, "live_curve").rows)
+            return _Results(catalog.snapshot_id(), counts, labels, best, curve)
 
         return self._catalog.use(read, wait_s=CATALOG_WAIT_S)
 

@@ -88,7 +88,7 @@ READABLE_FROM = "v1.4.0"
 open the files too, with the versions that they have."""
 
 LIST_COLUMNS = (
-    "mlprune query --list names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "
+    "mlprune query --topics names the built-in queries; SELECT table_name, column_name FROM duckdb_columns() WHERE NOT "
     "internal lists all tables and columns, which docs/reference/catalog.md describes"
 )
 """What to do about an unknown table or column."""

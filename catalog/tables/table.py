@@ -201,7 +201,7 @@ def value_caption(table: Table) -> str:
     if table.macro_columns:
         parts.append(f"macro: the mean over {', '.join(table.macro_columns)}.")
     direction = "highest" if is_higher_better(spec.metric) else "lowest"
-    parts.append(f"Bold: the {direction} value of a column and model.")
+    parts.append(f"Bold: the {direction} value of a column and model, not tested against the next one.")
     parts.append(_marks(table))
     if any(row.variant.row["intervention"] == "lrp2" for row in table.rows) and "en" in table.columns:
         parts.append("LRP2 leaves English unchanged: that cell is the dense model's.")

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, auto
+from functools import cached_property
+
+from rich.cells import cell_len
 
 from catalog.results import QueryResult, Value, json_value, plain_text, visible
 from mlprune.vocabulary import LOG_RATIO
@@ -194,15 +197,15 @@ class ShownColumn:
     """One text per row; numbers are padded to the same width."""
     values: tuple[Value, ...]
     """What was formatted, to compare rows: per row a value, or a value with the ends of its interval."""
-    interval_width: int = 0
-    """Characters of `(low to high)` in the cells of a value with an interval, else 0."""
 
-    def narrow(self, row: int) -> str:
-        """Return the text of a row with the interval below the value."""
-        text = self.cells[row]
-        if not self.interval_width:
-            return text
-        return f"{text[: -self.interval_width].rstrip()}\n{text[-self.interval_width :]}".removesuffix("\n")
+    def line(self, row: int) -> str:
+        """Return the text of a row without line breaks."""
+        return " ".join(self.cells[row].splitlines())
+
+    @cached_property
+    def width(self) -> int:
+        """Cells of the widest text."""
+        return max((cell_len(self.line(row)) for row in range(len(self.cells))), default=0)
 
     def compact(self, row: int) -> str:
         """Return the text of a row without the padding."""
@@ -314,7 +317,7 @@ def _with_interval(
     parts = [*(numbers.texts(column, decimals=decimals) for column in own), [f"{text:{width}}" for text in brackets]]
     cells = tuple(" ".join(texts) for texts in zip(*parts, strict=True))
     rows = tuple(zip(*own, lows, highs, strict=True))
-    return ShownColumn(name or interval.name, numbers.kind, cells, rows, interval_width=width if own else 0)
+    return ShownColumn(name or interval.name, numbers.kind, cells, rows)
 
 
 def _cells(name: str, column: Sequence[Value], *, numbers: _Numbers, id_length: int | None) -> Sequence[str]:

@@ -34,7 +34,7 @@ def catalog_reference() -> str:
     with tempfile.TemporaryDirectory() as folder, Catalog.in_memory(Store(folder)) as catalog:
         relations = _relations(catalog)
         queries = [(query, _columns(catalog, query)) for query in list_queries()]
-        calls = {f"{file.name}('ID')": file for file in macros().values()}
+        calls = {f"{file.name}('{_argument(file)}')": file for file in macros().values()}
         calls |= {f"{file.name}('TASK')": file for file in sql_files("answers") if file.name == MACRO}
         with_argument = [(call, file, catalog.select(f"FROM {call}").columns) for call, file in calls.items()]
     tables = {name: relations["table", name] for name in declared_tables()}
@@ -54,6 +54,11 @@ def catalog_reference() -> str:
         *itertools.chain.from_iterable(_query(query, columns) for query, columns in queries),
     ]
     return page("Catalog reference", parts, source="the `.sql` files in `catalog/sql/`")
+
+
+def _argument(file: SqlFile) -> str:
+    """Return what the first argument of a table macro is: `ID` for `of_id`."""
+    return file.statement.partition("(of_")[2].split(",")[0].split(")")[0].upper()
 
 
 def _relations(catalog: Catalog) -> dict[tuple[str, str], list[Row]]:

@@ -1,7 +1,8 @@
-"""Frozen stores for the documentation: archives with the records, run files and demonstrations of finished runs.
+"""Frozen stores for the documentation: archives of finished runs without masks and statistics.
 
-A catalog needs nothing else, so an unpacked store answers every query like the original. Of the predictions and items
-it has those that the cookbook reads. Export, verify and further runs need other artefacts and are not possible.
+They have the records, run files, demonstrations, items and predictions. So an unpacked store answers every query like
+the original, and each metric and comparison can be computed again from its definition. Export, verify and further runs
+need other artefacts and are not possible.
 """
 
 import io
@@ -12,22 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 
-from catalog.store import Catalog
 from mlprune.store.store import Store
 
 FOLDER = Path(__file__).parents[2] / "docs" / "stores"
-PREFIXES = ("records/", "runs/", "demonstrations/")
-READ_BY_COOKBOOK = """
-    SELECT DISTINCT f.path
-    FROM evaluations AS e
-    JOIN described_variants AS v ON v.variant_id = e.variant_id
-    JOIN artefacts AS f ON f.id IN (e.evaluation_id, e.items_id)
-    ANTI JOIN outdone_evaluations AS o ON o.evaluation_id = e.evaluation_id
-    WHERE e.task = 'facts' AND e.split = 'test' AND e.language IN ('en', 'sw') AND e.profile = 'corrected'
-        AND (v.is_dense OR v.label = 'wanda sw-en 0.4')
-    ORDER BY f.path
-"""
-"""Files that calls of `item_answers` in the cookbook read."""
+PREFIXES = ("records/", "runs/", "demonstrations/", "items/", "predictions/")
 
 
 def archive_of(name: str) -> Path:
@@ -38,9 +27,6 @@ def archive_of(name: str) -> Path:
 def freeze(store: Path, archive: Path) -> None:
     """Archive these files of a store in a fixed order. Paths of models are reduced to their names."""
     paths = [path for prefix in PREFIXES for path in sorted((store / prefix).rglob("*")) if path.is_file()]
-    with Catalog.in_memory(Store(store)) as catalog:
-        read = [store / str(row["path"]) for row in catalog.query(READ_BY_COOKBOOK)]
-    paths += [path for path in read if path.is_file()]
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(archive, "w:xz", preset=9) as packed:
         for path in paths:

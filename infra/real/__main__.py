@@ -6,7 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from catalog.queries import answer_user_query, render
 from catalog.store import Catalog
+from catalog.terminal.result_table import TableOptions
 from infra.real.comparisons import compare_arms
 from infra.real.evaluations import Evaluation, read_evaluations
 from infra.real.model import import_gemma
@@ -48,16 +50,25 @@ def main() -> int:
 
 
 def print_answers(recipe: Path, store_uri: str) -> None:
-    """Print the values and comparisons of a recipe, and write them as CSV files."""
+    """Print the answers to a recipe's questions, its values and comparisons, and write the latter two as CSV files."""
     evaluations = read_results(recipe, store_uri)
     values, comparisons = list(mean_values(evaluations)), compare_arms(evaluations)
     console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(declared_answers(store_uri), markup=False, soft_wrap=True, highlight=False)
     for task in dict.fromkeys(each.task for each in values):
         console.print(values_table(values, task))
     console.print(comparisons_table(comparisons))
     folder = Store(store_uri).local_root or Path()
     for path in write_tables(folder, values, comparisons, name=recipe.stem):
         console.print(f"written: {path}", markup=False, soft_wrap=True, highlight=False)
+
+
+def declared_answers(store_uri: str) -> str:
+    """Return a table of the answers to the declared questions of a store."""
+    with Catalog.open(Store(store_uri)) as catalog:
+        catalog.fold()
+        answer = answer_user_query(catalog, "answers_to_questions", ["only_declared=true"])
+    return render(answer.result, "table", options=TableOptions(width=140, may_omit=True))
 
 
 def read_results(recipe: Path, store_uri: str) -> list[Evaluation]:

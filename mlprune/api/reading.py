@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from mlprune.api.choice import Choice, Values, listed, require_types, unknown_column
 from mlprune.api.relation import LateColumns, Relation, Value
@@ -11,52 +11,8 @@ from mlprune.errors import QueryError, StoreError, unknown
 if TYPE_CHECKING:
     from catalog.sql_files import ParameterValue
     from catalog.store import Catalog
+    from catalog.stored_names import Kind
     from mlprune.store.store import Store
-
-Kind: TypeAlias = Literal["variant", "demonstration_set"]
-MAX_LISTED = 10
-"""Names that an error lists."""
-MIN_BEGINNING = 4
-"""Fewest characters that stand for a longer name."""
-
-
-class StoredName(NamedTuple):
-    """A name of a variant or set: labels first, then names in recipes, then ids."""
-
-    name: str
-    id: str
-
-
-Lookup: TypeAlias = Callable[[Kind, str], Sequence[StoredName]]
-"""Returns the names of a kind that begin with a text."""
-
-
-def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
-    """Return the ids with a name, each once. If nothing has exactly this name, it may be the beginning of one.
-
-    Raises:
-        StoreError: nothing is named so, or several names begin so.
-    """
-    stored = lookup(kind, name)
-    exact = [one.id for one in stored if one.name == name]
-    if exact:
-        return list(dict.fromkeys(exact))
-    ids = list(dict.fromkeys(one.id for one in stored))
-    if len(ids) == 1 and len(name) >= MIN_BEGINNING:
-        return ids
-    if ids and name:
-        names = list(dict.fromkeys(one.name for one in stored))
-        more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
-        expected = f"one of {', '.join(names[:MAX_LISTED])}{more}"
-        raise StoreError(f"several names of {words_of(kind)}s begin with this", got=name, expected=expected)
-    known = list(dict.fromkeys(one.name for one in lookup(kind, "")))
-    raise unknown(words_of(kind), name, known, error=StoreError, n_nearest=3)
-
-
-def words_of(kind: Kind) -> str:
-    """Return the name of a kind in messages, in the singular."""
-    return kind.replace("_", " ")
-
 
 Answer = TypeVar("Answer")
 
@@ -236,31 +192,30 @@ class CatalogReader:
                     if text not in known:
                         raise unknown(name, text, map(str, known), error=QueryError)
 
-    def ids(self, kind: Kind, name: Value) -> list[str]:
+    def ids(self, kind: "Kind", name: Value) -> list[str]:
         """Return the ids of the variants or sets with a name; see `found_ids`."""
-        given = getattr(name, "id", name)
-        if not isinstance(given, str):
-            raise StoreError(f"a {words_of(kind)} is named by a text", expected="an id, a name or a label", got=given)
-        return found_ids(kind, given, self._stored_names)
+        from catalog.stored_names import found_ids, lookup_in  # noqa: PLC0415
 
-    def one_id(self, kind: Kind, name: Value) -> str:
-        """Return the id of the one variant or set with a name.
+        return self.use(lambda catalog: found_ids(kind, _named(kind, name), lookup_in(catalog, kind)))
 
-        Raises:
-            StoreError: there is none, or there are several.
-        """
-        ids = self.ids(kind, name)
-        if len(ids) > 1:
-            first_names = {stored.id: stored.name for stored in reversed(self._stored_names(kind, ""))}
-            expected = f"one of {', '.join(first_names[one] for one in ids)}"
-            raise StoreError(f"several {words_of(kind)}s have this name", got=name, expected=expected)
-        return ids[0]
+    def one_id(self, kind: "Kind", name: Value) -> str:
+        """Return the id of the one variant or set with a name; see `found_id`."""
+        from catalog.stored_names import found_id, lookup_in  # noqa: PLC0415
 
-    def _stored_names(self, kind: Kind, beginning: str) -> list[StoredName]:
-        from catalog.sql_files import statement  # noqa: PLC0415
+        return self.use(lambda catalog: found_id(kind, _named(kind, name), lookup_in(catalog, kind)))
 
-        rows = self.sql(statement("api", "named_ids"), {"kind": kind, "beginning": beginning})
-        return [StoredName(str(row["name"]), str(row["id"])) for row in rows]
+
+def _named(kind: "Kind", name: Value) -> str:
+    """Return the id of a variant, or a name as it is.
+
+    Raises:
+        StoreError: the name is not a text.
+    """
+    given = getattr(name, "id", name)
+    if not isinstance(given, str):
+        what = kind.replace("_", " ")
+        raise StoreError(f"a {what} is named by a text", expected="an id, a name or a label", got=given)
+    return given
 
 
 def _plain(values: Mapping[str, Value]) -> "dict[str, ParameterValue]":

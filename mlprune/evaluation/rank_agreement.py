@@ -15,6 +15,7 @@ import numpy as np
 
 from mlprune.evaluation.inference.estimates import flips_of, resamples_of
 from mlprune.evaluation.scoring.predictions import Predictions
+from mlprune.evaluation.tasks.items import MOST_OTHER_ANSWERS
 from mlprune.numeric.evaluation.metrics import Array
 from mlprune.numeric.evaluation.rank_correlation import (
     Indices,
@@ -70,12 +71,12 @@ class LanguageRankings:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Agreement of two languages on the items that both have with as many candidates."""
+    """Agreement of two languages on the items that both have with the same right candidate of as many."""
 
     first: LanguageRankings
     second: LanguageRankings
     n_skipped: int
-    """Number of common items that are left out because their numbers of candidates differ."""
+    """Number of common ids that are left out because the right candidates or the numbers of candidates differ."""
     values: Array
     """[items] RankC."""
 
@@ -83,6 +84,12 @@ class Agreement:
     def chances(self) -> Array:
         """[items] RankC of unrelated rankings."""
         return chance_consistency(self.first.rankings.sizes)
+
+    @property
+    def expected(self) -> Array:
+        """[items] RankC if the wrong candidates of the two languages were unrelated."""
+        first, second = (side.rankings.of(side.gold) for side in (self.first, self.second))
+        return expected_consistency(first, second, self.first.rankings.sizes)
 
     @property
     def both_wrong(self) -> Array:
@@ -97,14 +104,21 @@ class Agreement:
 
 
 def agreement(first: LanguageRankings, second: LanguageRankings) -> Agreement:
-    """Compare two languages on their common items, in the order of the first."""
+    """Compare two languages on their common items, in the order of the first.
+
+    The same id with another right candidate is another item. If that is so for more than 5 % of the common ids, they
+    are numbers of different items, such as rows of files of which some were left out, and no item is common.
+    """
     rows = {name: row for row, name in enumerate(second.example_ids)}
     common = [(row, rows[name]) for row, name in enumerate(first.example_ids) if name in rows]
-    sizes = (first.rankings.sizes, second.rankings.sizes)
-    kept = [(a, b) for a, b in common if sizes[0][a] == sizes[1][b]]
-    pairs = np.array(kept, dtype=np.int64).reshape(-1, 2)
-    one, other = first.take(pairs[:, 0]), second.take(pairs[:, 1])
-    return Agreement(one, other, len(common) - len(kept), item_consistency(one.rankings, other.rankings))
+    a, b = np.array(common, dtype=np.int64).reshape(-1, 2).T
+    is_as_long = first.rankings.sizes[a] == second.rankings.sizes[b]
+    is_same_answer = first.gold[a] == second.gold[b]
+    n_other = np.count_nonzero(is_as_long & ~is_same_answer)
+    is_kept = is_as_long & is_same_answer & (n_other <= MOST_OTHER_ANSWERS * len(common))
+    one, other = first.take(a[is_kept]), second.take(b[is_kept])
+    n_skipped = len(common) - len(one.example_ids)
+    return Agreement(one, other, n_skipped, item_consistency(one.rankings, other.rankings))
 
 
 @lru_cache(maxsize=4)
@@ -138,8 +152,8 @@ class RankConsistency:
     corrected: Estimate | None
     """(value - chance) / (1 - chance); None if every item has one candidate."""
     expected: float
-    """Mean RankC of unrelated languages whose right candidates have the observed ranks."""
-    excess: Estimate
+    """Mean RankC if the wrong candidates were unrelated and the right ones had the observed ranks on each item."""
+    above_expected: Estimate
     """value - expected."""
 
 
@@ -173,63 +187,27 @@ def measure_ranks(agreement: Agreement) -> RankConsistency:
 
     Intervals are BCa over 1,999 resamples of the clusters (seed 0). Each resample computes the chance level and the
     expected value again. If all resamples are equal, `boundary_interval` is used: in [0, 1] for RankC and in [-1, 1]
-    for the corrected value and the excess.
+    for the corrected value and the difference to the expected one.
     """
     codes = cluster_codes(agreement.first.clusters)
-    ones = np.ones_like(agreement.values)
-    sums = cluster_sums(np.stack([agreement.values, agreement.chances, ones], axis=1), codes)
-    counts = resamples_of(len(sums))
+    columns = (agreement.values, agreement.chances, agreement.expected, np.ones_like(agreement.values))
+    sums = cluster_sums(np.stack(columns, axis=1), codes)
+    counts, sizes = resamples_of(len(sums)), sums[:, -1]
+    totals = (sums.sum(axis=0), resampled_sums(counts, sums), leave_one_out_sums(sums))
     with np.errstate(invalid="ignore", divide="ignore"):
-        replicated = _Replicates(sums.sum(axis=0), resampled_sums(counts, sums), leave_one_out_sums(sums))
-        values, chances, n_items = (_Replicates(*(part[..., k] for part in replicated.parts)) for k in range(3))
-        value, chance, expected = (
-            _Replicates(*(a / n for a, n in zip(total.parts, n_items.parts, strict=True)))
-            for total in (values, chances, _expected_sums(agreement, codes))
-        )
+        means = [total[..., :-1] / total[..., -1:] for total in totals]
+        value, chance, expected = (_Replicates(*(mean[..., k] for mean in means)) for k in range(3))
         pairs = zip(value.parts, chance.parts, strict=True)
         corrected = _Replicates(*(corrected_consistency(v, c) for v, c in pairs))
-        excess = _Replicates(*(v - e for v, e in zip(value.parts, expected.parts, strict=True)))
-    sizes = sums[:, 2]
+        above_expected = _Replicates(*(v - e for v, e in zip(value.parts, expected.parts, strict=True)))
     return RankConsistency(
         n_clusters=len(sums),
         value=value.estimate(sizes),
         chance=float(chance.sample),
         corrected=None if np.isnan(corrected.sample) else corrected.estimate(sizes, least=-1.0),
         expected=float(expected.sample),
-        excess=excess.estimate(sizes, least=-1.0),
+        above_expected=above_expected.estimate(sizes, least=-1.0),
     )
-
-
-def _expected_sums(agreement: Agreement, codes: Indices) -> _Replicates:
-    """Return the expected RankC times the number of items, separately for each number of candidates."""
-    sizes, n_clusters = agreement.first.rankings.sizes, int(codes.max()) + 1
-    counts = resamples_of(n_clusters)
-    total = _Replicates(np.zeros(()), np.zeros(len(counts)), np.zeros(n_clusters))
-    for size in np.unique(sizes).tolist():
-        items = np.flatnonzero(sizes == size)
-        clusters, local = np.unique(codes[items], return_inverse=True)
-        columns = [_in_top(side, items, size) for side in (agreement.first, agreement.second)]
-        sums = cluster_sums(np.concatenate([np.ones((len(items), 1)), *columns], axis=1), local)
-        sample = _expected_sum(sums.sum(axis=0))
-        jackknife = np.full(n_clusters, sample)
-        jackknife[clusters] = _expected_sum(leave_one_out_sums(sums))
-        resampled = _expected_sum(resampled_sums(counts[:, clusters], sums))
-        parts = zip(total.parts, (sample, resampled, jackknife), strict=True)
-        total = _Replicates(*(np.asarray(before + added) for before, added in parts))
-    return total
-
-
-def _in_top(side: LanguageRankings, items: Indices, size: int) -> Array:
-    """[items, size] 1 where the right candidate is among the first 1, 2, ..., size."""
-    ranks = side.rankings.of(side.gold)[items]
-    return (ranks[:, None] <= np.arange(size)).astype(np.float64)
-
-
-def _expected_sum(sums: Array) -> Array:
-    """[...] from [..., 1 + 2 n]: the number of items, and how many right candidates are in top j of a and of b."""
-    n_items, n = sums[..., 0], (sums.shape[-1] - 1) // 2
-    shares = sums[..., 1:] / np.maximum(n_items, 1.0)[..., None]
-    return np.asarray(n_items * expected_consistency(shares[..., :n], shares[..., n:]))
 
 
 def compare_ranks(pairs: Sequence[tuple[Agreement, Agreement]]) -> tuple[SignFlipResult | None, ...]:

@@ -69,6 +69,9 @@ class EvaluationConfig(Model):
     split_by: HalvesName = "items"
     """corpus: dev and test are halves of the items, or halves of the `clusters`, so that they share no cluster: no
     territory of the built-in facts, and no document of a parallel text that states its documents."""
+    aligned: bool = True
+    """Task files: whether the same id is the same example in all languages; if not, ids begin with the language, and
+    items of different languages are never paired."""
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS)] | None = None
     """Number of items to keep, the same items in every language; all of the split if left out."""
     seed: Seed = 0
@@ -123,6 +126,10 @@ class EvaluationConfig(Model):
             raise ValueError(f"the corpus has the splits dev and test, got {self.split!r}")
         if self.path != "corpus" and self.split_by != "items":
             raise ValueError(f"split_by applies to path corpus, whose halves are drawn, got path {self.path!r}")
+        reads_text = self.path == "corpus" or self.task in READ_PARALLEL_TEXT
+        if not self.aligned and (reads_text or self.path.startswith(HUB)):
+            remedy = "parallel text is aligned" if reads_text else "data_sets have a key aligned"
+            raise ValueError(f"aligned applies to task files; {remedy}, got path {self.path!r}")
         if self.path.startswith(HUB) and self.task in READ_PARALLEL_TEXT:
             raise ValueError(f"task {self.task} reads parallel text from a folder, got {self.path!r}")
         for pair in self.pairs:

@@ -132,6 +132,8 @@ class Claims:
         self._lock = threading.Lock()
         self._held: dict[Key, float] = {}
         """Claims of this run -> when each was last written."""
+        self._works: dict[Key, str] = {}
+        """Claims of this run -> what they are for."""
         self._released: dict[Key, None] = {}
         """Claims that the thread is going to remove."""
         self._seen_claims = SeenClaims(stale_after_s)
@@ -158,12 +160,16 @@ class Claims:
         self._best_effort(self._remove_released)
         self._best_effort(self._remove_orphans)
 
-    def take(self, key: Key) -> bool:
+    def take(self, key: Key, *, work: str = "") -> bool:
         """Claim a record; return False if another run has claimed it.
 
         Taking a record that this run already holds succeeds.
+
+        Args:
+            work: what the claim is for, as text for people who follow the run.
         """
         with self._lock:
+            self._works[key] = work
             if not self._is_on or key in self._held:
                 return True
             if key in self._released:
@@ -184,6 +190,7 @@ class Claims:
     def release(self, key: Key) -> None:
         """Release a claim, after its record was written or its job has failed. The thread removes the file later."""
         with self._lock:
+            self._works.pop(key, None)
             if self._held.pop(key, None) is not None:
                 self._released[key] = None
         self._wake.set()
@@ -193,7 +200,7 @@ class Claims:
         return self._seen_claims.owner_of(key)
 
     def _take(self, key: Key) -> bool:
-        path, data = claim_path(*key), self._new_claim()
+        path, data = claim_path(*key), self._new_claim(key)
         if not self.may_have_peers:
             self._store.write_bytes(path, data)
             return True
@@ -207,7 +214,7 @@ class Claims:
         self._store.write_bytes(path, data)
         return self._owns(path)
 
-    def _new_claim(self) -> bytes:
+    def _new_claim(self, key: Key) -> bytes:
         """Return the content of a claim. It differs at every call, so that other runs notice a renewal."""
         with self._lock:
             self._n_written += 1
@@ -217,6 +224,7 @@ class Claims:
                 "stale_after_s": self._stale_after_s,
                 "renewed_at": timestamp(),
                 "n": self._n_written,
+                "work": self._works.get(key, ""),
             }
         return (json.dumps(claim) + "\n").encode()
 
@@ -255,7 +263,7 @@ class Claims:
             path = claim_path(*key)
             if time.monotonic() - self._held.get(key, time.monotonic()) < after_s:
                 continue
-            data = self._new_claim()
+            data = self._new_claim(key)
             with self._lock:
                 if key not in self._held:
                     continue

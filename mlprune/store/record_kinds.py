@@ -176,10 +176,10 @@ RECORD_KINDS: Mapping[str, RecordKind] = {
         shown_since=5,
     ),
     "rank_consistency": RecordKind(
-        5,
+        6,
         "variant and task whose rankings of candidates are compared between languages",
         tables={"rank_consistency": None},
-        shown_since=4,
+        shown_since=6,
     ),
     "answers": RecordKind(
         2,

@@ -174,6 +174,8 @@ class ClaimEntry:
     """Kind and id of the record, separated by a slash."""
     renewed_at: datetime | None
     stale_after_s: float
+    work: str = ""
+    """What the claim is for; empty in claims of earlier versions."""
 
     @property
     def is_of_work(self) -> bool:
@@ -185,7 +187,7 @@ class ClaimEntry:
         """Parse the path and the content of the file."""
         record = path.removeprefix("claims/").removesuffix(".json")
         renewed_at, stale_after_s = _time(value.get("renewed_at")), _entry_number(value.get("stale_after_s"))
-        return cls(_text(value, "owner"), record, renewed_at, stale_after_s)
+        return cls(_text(value, "owner"), record, renewed_at, stale_after_s, _text(value, "work"))
 
 
 def _text(value: JsonObject, name: str) -> str:

@@ -87,7 +87,7 @@ class RunStatus:
     workers: Mapping[str, int]
     """Host and worker -> attempts it has finished."""
     working_on: tuple[str, ...] = ()
-    """Kind and id of each record the run has claimed."""
+    """What the run does with each record it has claimed; of an earlier version, kind and id of the record."""
     n_retried: int = 0
     """Attempts that failed and were repeated."""
     searches: tuple[SearchState, ...] = ()
@@ -111,6 +111,10 @@ class RunStatus:
         n_done = {name: step.n_done for name, step in self.steps.items()}
         spent_s = {name: step.spent_s for name, step in self.steps.items()}
         return remaining_s(n_jobs, n_done, spent_s, elapsed_s=self.elapsed_s)
+
+
+def _works(claims: Sequence[ClaimEntry]) -> tuple[str, ...]:
+    return tuple(sorted(claim.work or claim.record for claim in claims if claim.is_of_work))
 
 
 class StatusReader:
@@ -183,7 +187,7 @@ def _status(
         steps=_steps(log),
         failures=tuple(f"{failure.step} {failure.record_id}: {failure.message}" for failure in log.failures),
         workers=dict(log.n_attempts),
-        working_on=tuple(sorted(claim.record for claim in claims if claim.is_of_work)) if state == "running" else (),
+        working_on=_works(claims) if state == "running" else (),
         n_retried=log.n_retried,
         searches=log.searches,
     )

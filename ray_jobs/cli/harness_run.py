@@ -6,13 +6,13 @@ from functools import cache, partial
 from pathlib import Path
 
 from catalog.store import Catalog
+from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError
 from mlprune.evaluation.harness.task_requests import HarnessTask, load_tasks
 from mlprune.recipe import ComputeConfig
 from mlprune.steps.evaluate.harness import Evaluated, HarnessOptions, run_harness
 from mlprune.steps.inputs import find_base_model, require_base_model
 from mlprune.steps.job import ChainLoader, ModelRef
-from mlprune.steps.variants.variant_text import find_variants
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName

@@ -21,6 +21,7 @@ from ray_jobs.process.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from catalog.store import Catalog
+    from catalog.terminal.result_table import Layout
 
 PROGRAM = "mlprune"
 """Name of the program on the command line."""
@@ -87,14 +88,14 @@ RecipeArgument = Annotated[Path, typer.Argument(help="Recipe file (YAML).")]
 VariantArgument = Annotated[
     str,
     typer.Argument(
-        help="Variant id, a name that a recipe gives it, or a unique beginning of one of these.",
+        help="Label of a variant, a name that a recipe gives it, its id, or a unique beginning of one of these.",
         autocompletion=complete_variant,
     ),
 ]
 VariantsArgument = Annotated[
     list[str],
     typer.Argument(
-        help="Variant ids, names that a recipe gives them, or unique beginnings of these.",
+        help="Labels of variants, names that a recipe gives them, ids, or unique beginnings of these.",
         autocompletion=complete_variant,
     ),
 ]
@@ -173,8 +174,16 @@ FormatOption = Annotated[
         "--format", help="Output format: table, json or csv. A table is for people; the others are complete and exact."
     ),
 ]
+RowsOption = Annotated[
+    str, typer.Option("--rows", metavar="N", help="In a table: most rows that are shown, a number or all.")
+]
+MOST_ROWS = "20"
+"""Default of `RowsOption`."""
 WideOption = Annotated[
-    bool, typer.Option("--wide", help="In a table: one line per row, with all columns and whole ids.")
+    bool, typer.Option("--wide", help="In a table: all columns on lines of any length, and whole ids.")
+]
+VerticalOption = Annotated[
+    bool, typer.Option("--vertical", help="In a table: one line per value, with all columns and whole ids.")
 ]
 DigitsOption = Annotated[
     int | None,
@@ -268,25 +277,43 @@ def format_result(
     result: QueryResult,
     *,
     format_name: str,
-    may_omit: bool = True,
-    is_wide: bool = False,
+    layout: "Layout" = "fitting",
+    first: tuple[str, ...] = (),
+    rows: str = MOST_ROWS,
     digits: int | None = None,
 ) -> str:
     """Format a result as `table`, `json` or `csv`; a table fits the terminal unless it is wide.
 
     Args:
-        may_omit: whether columns may be left out of rows that do not fit.
+        first: columns of most interest.
+        rows: most rows of a table: a number, or `all`.
     Raises:
         QueryError: there is no such format.
+        BadInputError: `rows` is neither a number nor `all`.
     """
     from catalog.queries import short_id_length  # noqa: PLC0415 - loads DuckDB
     from catalog.terminal import SHORT_ID, TableOptions  # noqa: PLC0415
     from catalog.terminal.result_table import render  # noqa: PLC0415
 
-    shows_short_ids = format_name == "table" and not is_wide
-    id_length = short_id_length(catalog, result) if shows_short_ids else SHORT_ID
-    options = TableOptions(screen_width(), is_wide=is_wide, may_omit=may_omit, digits=digits, id_length=id_length)
+    if rows != "all" and not (rows.isdecimal() and int(rows) > 0):
+        raise BadInputError("a wrong number of rows", option="--rows", expected="a number from 1, or all", got=rows)
+    n_rows = None if rows == "all" else int(rows)
+    shows_short_ids = format_name == "table" and layout == "fitting"
+    first_rows = QueryResult(result.columns, result.rows[:n_rows])
+    options = TableOptions(
+        screen_width(),
+        layout=layout,
+        first=first,
+        n_rows=n_rows,
+        digits=digits,
+        id_length=short_id_length(catalog, first_rows) if shows_short_ids else SHORT_ID,
+    )
     return render(result, format_name, options=options)
+
+
+def layout_of(*, wide: bool, vertical: bool = False) -> "Layout":
+    """Return the layout of a table that two options choose; `--vertical` wins."""
+    return "vertical" if vertical else "wide" if wide else "fitting"
 
 
 def format_text(text: str) -> str:
@@ -299,3 +326,9 @@ def format_text(text: str) -> str:
 def format_report(text: str) -> str:
     """Fold the lines of a report if they go to a terminal; programs get one line per fact, of any length."""
     return format_text(text) if sys.stdout.isatty() else visible(text)
+
+
+def cut_line(line: str) -> str:
+    """Cut a line that is wider than the terminal; programs get whole lines."""
+    width = screen_width()
+    return f"{line[: width - 1]}…" if sys.stdout.isatty() and len(line) > width else line

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlprune.counted import counted
+from mlprune.evaluation.tasks.task_files import CORPUS
 from mlprune.hub import format_size
+from mlprune.languages import pair_languages
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.pending import RetiredFiles, find_retired
 from mlprune.plan.resources.estimate import Needs, adopted_evaluations, needs_of
 from mlprune.plan.resources.node_capacity import GIB, Node
 from mlprune.plan.resources.search_costs import search_costs, sensitivity_costs
-from mlprune.recipe import Recipe
+from mlprune.recipe import EvaluationConfig, Recipe
 from mlprune.steps.demonstrate.writing import DemonstrateJob
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import corpus_ref, open_corpus
@@ -19,7 +21,7 @@ from mlprune.steps.job import Job, block_flops
 from mlprune.steps.observe.activations import ActivationsJob
 from mlprune.steps.observe.block_pass import ObserveBlocksJob
 from mlprune.steps.questions.declarations import declarations
-from mlprune.steps.tasks.evaluation import as_run, prepared_task
+from mlprune.steps.tasks.evaluation import as_run, prepared_task, task_data
 from mlprune.store.retired import remake_command
 from mlprune.store.store import Store
 from ray_jobs.cli.needs_text import describe_needs, search_lines, sensitivity_lines
@@ -31,6 +33,8 @@ from ray_jobs.workers.node_resources import local_node
 
 MAX_LISTED = 5
 """Most items that one line names."""
+ENOUGH_TEXTS = 100
+"""Texts from which intervals of perplexity cover about as often as stated, unless changes are very skewed."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def described_plan(
         _device_line(plan, needs.batch_tokens),
         *_corpus_lines(plan.recipe),
         *_warnings(plan.recipe),
+        *_few_texts_lines(plan.jobs),
         *processor_lines(processors),
         *question_lines(plan, store, declarations(plan.questions, store)),
         *_needs_lines(plan, needs, nodes),
@@ -218,7 +223,7 @@ def _corpus_lines(recipe: Recipe) -> list[str]:
 
 
 def _warnings(recipe: Recipe) -> list[str]:
-    """One line per score that ignores keys of its entries."""
+    """One line per score that ignores keys of its entries, and per task whose halves share clusters."""
     ignored: dict[str, set[str]] = {}
     for entry in recipe.variants:
         if entry.score is not None and entry.ignored_keys:
@@ -226,7 +231,42 @@ def _warnings(recipe: Recipe) -> list[str]:
     return [
         f"warning: score {score} reads no statistics and ignores {', '.join(sorted(keys))}"
         for score, keys in ignored.items()
+    ] + [
+        f"warning: the halves dev and test of {task} share clusters, so a choice on dev has seen parts of test; "
+        "split_by: clusters separates them"
+        for task in _tasks_with_shared_clusters(recipe)
     ]
+
+
+def _few_texts_lines(jobs: Sequence[Job]) -> list[str]:
+    """Return a warning if perplexity is measured on too few texts for the stated coverage of its intervals."""
+    tasks = {as_run(one.task) for job in jobs if isinstance(job, EvaluateJob) for one in job.evaluations}
+    sizes = sorted(len(task_data(task).items) for task in tasks if task.definition.reads == "sentences")
+    if not sizes or sizes[0] >= ENOUGH_TEXTS:
+        return []
+    return [
+        f"warning: perplexity on {sizes[0]} items; below {ENOUGH_TEXTS}, 95 % intervals of a loss that few items cause "
+        "cover only 86 to 93 % and end too low (docs/definitions.md, Perplexity)"
+    ]
+
+
+def _tasks_with_shared_clusters(recipe: Recipe) -> list[str]:
+    """Return the tasks with both halves of a corpus that has clusters, if a half is drawn from the items."""
+    entries: dict[str, list[EvaluationConfig]] = {}
+    for entry in recipe.evaluations:
+        if entry.path == CORPUS and (entry.task == "facts" or _has_documents(recipe, entry)):
+            entries.setdefault(entry.task, []).append(entry)
+    return [
+        task
+        for task, of_task in entries.items()
+        if len({entry.split for entry in of_task}) > 1 and any(entry.split_by == "items" for entry in of_task)
+    ]
+
+
+def _has_documents(recipe: Recipe, entry: EvaluationConfig) -> bool:
+    """Whether the recipe's corpus states the documents of its sentences."""
+    language = (*entry.languages, *(pair_languages(pair)[0] for pair in entry.pairs))[0]
+    return bool(open_corpus(corpus_ref(recipe)).documents(language))
 
 
 def processor_lines(processors: Mapping[str, int]) -> list[str]:

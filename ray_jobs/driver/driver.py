@@ -202,7 +202,7 @@ class Driver:
     def _is_claimed_elsewhere(self, state: RunState, job: Job) -> bool:
         """Return whether another run has claimed the job and not done it; if no run has, claim it."""
         key = job.makes[-1]
-        if self._claims is None or self._claims.take(key):
+        if self._claims is None or self._claims.take(key, work=_claim_text(job)):
             return False
         return key not in state.claimed_elsewhere or not self._is_done_elsewhere(state, job)
 
@@ -294,3 +294,9 @@ class Driver:
             n_skipped=result.n_skipped,
             n_elsewhere=result.n_elsewhere,
         )
+
+
+def _claim_text(job: Job) -> str:
+    """Return what a job does, in at most 160 characters: the end, which names the variant, is kept."""
+    text = f"{job.step} {job.work}"
+    return text if len(text) <= 160 else f"{text[:97]} … {text[-60:]}"

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from catalog.stored_names import find_variants
 from mlprune.errors import BadInputError, StoreError, TransientError
 from mlprune.plan import Plan, build_plan, extend_plan, pending_jobs
 from mlprune.plan.pending import NO_REMAKE, Remake, RetiredFiles, pending_work, remove_outdated_markers
@@ -22,7 +23,6 @@ from mlprune.steps.search.batch_result import SIGN, BatchResultJob, feasible_win
 from mlprune.steps.search.batches import PlannedSearch, forecast_batches
 from mlprune.steps.search.from_recipe import searched_jobs
 from mlprune.steps.search.spec import SearchSpec, orderings_of
-from mlprune.steps.variants.variant_text import find_variants
 from mlprune.store.claims import STALE_AFTER_S, Claims
 from mlprune.store.compaction import compact_if_many
 from mlprune.store.records import Record

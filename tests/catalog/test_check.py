@@ -1,6 +1,6 @@
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from catalog.check import check
+from catalog.check import check, marked_contradictions
 from catalog.store import Catalog
 from mlprune.store.compaction import compact
 from mlprune.store.records import Record
@@ -200,3 +200,64 @@ def test_a_parent_that_the_first_fold_did_not_list_is_no_dangling_key(
 
     monkeypatch.setattr(Store, "record_ids", without_models)
     assert check(store) == ([], [])
+
+
+def changed(table: str, wanted: Mapping[str, Any], values: Mapping[str, Any]) -> Callable[[Store], None]:
+    """Return a function that changes the first row of a table with the wanted values, in the row's record."""
+
+    def change(store: Store) -> None:
+        for record in store.records():
+            rows = record.rows.get(table, ())
+            for number, row in enumerate(rows):
+                if all(row.get(name) == value for name, value in wanted.items()):
+                    rows = [*rows[:number], {**row, **values}, *rows[number + 1 :]]
+                    edit(store, record, rows={**record.rows, table: rows})
+                    return
+
+    return change
+
+
+ON_TEST = {"task": "facts", "split": "test", "metric": "accuracy"}
+ANY_SIGN = {"difference": -0.3, "p_value": 0.001, "ci_low": -0.4, "ci_high": -0.2}
+
+
+@pytest.mark.parametrize(
+    ("table", "wanted", "values", "problem"),
+    [
+        ("comparison_results", ON_TEST, {**ANY_SIGN, "ci_high": 0.2}, "p_value and the interval disagree about 0"),
+        ("comparison_results", ON_TEST, {**ANY_SIGN, "p_value": 0.2}, "p_value and the interval disagree about 0"),
+        ("comparison_results", ON_TEST, {"interval": "tango", "ci_low": 0.8, "ci_high": 0.9}, "outside its interval"),
+        ("comparison_results", ON_TEST, {"interval": "bca", "interval_contradicts_p": True}, "interval_contradicts_p"),
+        ("comparison_results", ON_TEST, {"ci90_low": -0.9, "ci90_high": 0.9}, "the 90 % interval is not inside"),
+        ("comparison_results", ON_TEST, {**ANY_SIGN, "p_value": -0.1}, "not a probability"),
+        ("comparison_results", ON_TEST, {"n_gained": 9, "n_lost": 8, "difference": 0.3}, "gained and lost items"),
+        ("comparison_results", ON_TEST, {"n": 39}, "the difference is not that of the two values"),
+        (
+            "comparison_results",
+            ON_TEST,
+            {"n_gained": 1, "n_lost": 0, "difference": 0.025, "p_value": 1e-9, "ci_low": 0.01, "ci_high": 0.04},
+            "significant at the first step is below smallest_significant",
+        ),
+        ("aggregate_results", ON_TEST, {"value": 0.9}, "the difference is not that of the two values"),
+        ("answers", {"margin": None}, {"difference": 0.9, "p_value": 0.9}, "the answer differs from its comparison"),
+        ("metrics", ON_TEST, {"p_chance": 0.5}, "limit_reached is not what p_chance says"),
+        ("metrics", ON_TEST, {"interval": "wilson", "ci_low": 0.9}, "the value is outside its interval"),
+    ],
+)
+def test_values_that_contradict_each_other_are_damage_and_counted(
+    store: Store, table: str, wanted: dict[str, Any], values: dict[str, Any], problem: str
+) -> None:
+    changed(table, wanted, values)(store)
+    (root(store) / "catalog.duckdb").unlink()
+    found = [str(damage) for damage in check(Store(store.uri))[0]]
+    assert any(problem in text and "such as" in text for text in found), found
+
+
+def test_intervals_that_do_not_invert_their_test_may_disagree_with_it_if_they_say_so(store: Store) -> None:
+    values = {**ANY_SIGN, "ci_high": 0.2, "interval": "bca", "interval_contradicts_p": True}
+    (root(store) / "catalog.duckdb").unlink()
+    changed("comparison_results", ON_TEST, values)(store)
+    found = [damage.problem for damage in check(Store(store.uri))[0]]
+    assert not [problem for problem in found if "disagree" in problem or "interval_contradicts_p" in problem]
+    (note,) = marked_contradictions(Store(store.uri))
+    assert "1 comparison and 0 groups" in note

@@ -12,7 +12,7 @@ import pytest
 
 from catalog.queries import answer_user_query, complete_ids, is_sql, run_user_query, short_id_length, store_defaults
 from catalog.results import QueryResult
-from catalog.sql_files import find_query, list_queries, named_query, parse_parameters
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, find_query, list_queries, named_query, parse_parameters
 from catalog.store import Catalog
 from mlprune.errors import QueryError
 from mlprune.numeric.statistics.power import (
@@ -187,6 +187,19 @@ def test_every_query_describes_a_row_and_declares_its_parameters() -> None:
         body = "\n".join(line for line in query.sql.splitlines() if not line.startswith("--"))
         used = set(re.findall(r"\$(\w+)", body))
         assert used | {one.parameter for one in query.reads} == {one.name for one in query.parameters}, query.name
+
+
+def test_every_query_has_a_topic_and_names_columns_that_it_has(methods_catalog: Catalog) -> None:
+    queries = list_queries()
+    assert {query.topic for query in queries} == set(TOPICS)
+    for query in (query for query in queries if query.first):
+        values = {parameter.name: parameter.default for parameter in query.parameters}
+        assert set(query.first) <= set(methods_catalog.select(query.sql, query.bound(values)).columns), query.name
+
+
+def test_the_first_questions_need_no_parameter() -> None:
+    for name in FIRST_QUESTIONS:
+        assert not any(parameter.required for parameter in find_query(name).parameters)
 
 
 @pytest.fixture(scope="module")
@@ -481,7 +494,7 @@ def test_the_summary_of_a_query_is_one_sentence() -> None:
 
 
 def test_an_empty_question_is_an_error_with_the_possible_questions(catalog: Catalog) -> None:
-    with pytest.raises(QueryError, match="mlprune query --list"):
+    with pytest.raises(QueryError, match="mlprune query --topics"):
         run_user_query(catalog, " ")
 
 

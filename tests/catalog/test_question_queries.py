@@ -295,3 +295,52 @@ def test_answers_name_their_question_and_why_it_is_exploratory(catalog: Catalog,
     }
     declared = answers(catalog, "answers_to_questions", "only_declared=true")
     assert {row["title"] for row in declared} == {"together", "late"}
+
+
+def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_families(
+    catalog: Catalog, rows: Rows
+) -> None:
+    found = answers(catalog, "protocol")
+    assert {row["part"] for row in found} == {"evaluation", "question", "family", "choice", "seeds", "not known"}
+    questions = {row["subject"]: row for row in found if row["part"] == "question"}
+    declared = {row["name"]: row for row in rows["questions"] if row["is_declared"]}
+    assert set(questions) == set(declared)
+    assert {name for name, row in questions.items() if row["status"] == "primary"} == {
+        name for name, row in declared.items() if row["is_primary"]
+    }
+    for row in questions.values():
+        assert row["level"] == (None if row["n_family"] is None else pytest.approx(0.05 / row["n_family"]))
+    assert sum(row["detail"].startswith("single languages") for row in found) == len(
+        {(row["task"], row["metric"]) for row in rows["comparison_results"] if row["split"] == "test"}
+    )
+    of_accuracy = next(row for row in found if row["subject"] == "facts test accuracy" and "single" in row["detail"])
+    sizes = {values.n_family for key, values in exploratory(rows).items() if "accuracy" in key}
+    assert of_accuracy["n_family"] == max(sizes)
+    assert 0 < of_accuracy["smallest_p"] < of_accuracy["level"]
+
+
+def test_means_of_changes_are_over_seeds_and_never_over_baselines_or_groups(catalog: Catalog, rows: Rows) -> None:
+    variants = {row["variant_id"]: row for row in rows["variants"]}
+    expected: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for row in rows["aggregate_results"]:
+        variant, baseline = variants[row["variant_id"]], variants[row["baseline_id"]]
+        if variant["score"] == "random" and (row["task"], row["split"], row["metric"]) == ("facts", "test", "accuracy"):
+            assert baseline["sparsity"] == 0
+            expected[variant["sparsity"], row["group_kind"], row["group_name"]].append(row["difference"])
+    found = {
+        (row["sparsity"], row["group_kind"], row["group_name"]): row
+        for row in catalog.query("FROM mean_changes('facts') WHERE method = 'random' AND group_kind <> 'language'")
+    }
+    assert found.keys() == expected.keys()
+    for key, row in found.items():
+        assert (row["baseline"], row["n_comparisons"]) == ("dense", len(expected[key]))
+        assert row["difference"] == pytest.approx(statistics.fmean(expected[key]))
+        assert (row["lowest"], row["highest"]) == (min(expected[key]), max(expected[key]))
+    assert max(map(len, expected.values())) > 1
+    sizes = "SELECT sum(n_comparisons) AS n FROM mean_changes('facts', of_split := 'dev')"
+    n_rows = sum(
+        (row["task"], row["split"], row["metric"]) == ("facts", "dev", "accuracy")
+        for table in ("comparison_results", "aggregate_results")
+        for row in rows[table]
+    )
+    assert [row["n"] for row in catalog.query(sizes)] == [n_rows]

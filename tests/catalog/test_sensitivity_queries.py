@@ -45,10 +45,11 @@ def test_a_pair_needs_what_one_or_both_languages_need(catalog: Catalog, rows: Ro
         assert row["second_loss"] == losses[second, row["block"]]["loss"]
 
 
-def test_agreement_has_one_row_per_pair(catalog: Catalog, rows: Rows) -> None:
+def test_agreement_has_one_row_per_pair_and_no_correction_below_ten_units(catalog: Catalog, rows: Rows) -> None:
     found = answers(catalog, "sensitivity_agreement_matrix")
     assert len(found) == len(rows["sensitivity_agreement"]) == len(LANGUAGES) * (len(LANGUAGES) - 1) // 2
-    assert {(row["rank_correlation"], row["corrected"], row["ci_low"]) for row in found} == {(0.5, 0.6, -0.2)}
+    shown = {(row["n_units"], row["rank_correlation"], row["corrected"], row["ci_low"]) for row in found}
+    assert shown == {(9, 0.5, None, None), (10, 0.5, 0.6, -0.2)}
 
 
 def test_influence_is_paired_with_the_loss_of_its_language_and_correlated_by_ranks(

@@ -125,6 +125,9 @@ def most_clusters_with_all_signs() -> int:
 
 CONSTANTS: dict[str, tuple[float, ...]] = {
     "random sign vectors": (sign_flips.N_FLIPS, len(estimates.flips_of(20)) - 1),
+    "p below which a sign-flip p is that of all sign vectors": (sign_flips.RESOLVED,),
+    "draws of 9999 exchanges, at most": (sign_flips.N_DRAWS,),
+    "exchanges as extreme as the observed one after which no more are drawn": (sign_flips.ENOUGH_EXTREME,),
     "clusters up to which all sign vectors are used": (most_clusters_with_all_signs(),),
     "resamples of clusters": (N_RESAMPLES, len(estimates.resamples_of(2))),
     "seed of sign vectors and of resamples of clusters": (

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
+from matplotlib.ticker import MaxNLocator
 
 from catalog.report import exhibits, labels
 from catalog.report.svg import INK, QUIET, heat, interval_row, start, start_rows
@@ -102,15 +103,26 @@ def difference_label(row: Row) -> str:
     return f"{metric} / dense" if row["scale"] == LOG_RATIO else f"{metric} − dense"
 
 
+MAX_LOG_RATIO = 20.0
+"""Largest logarithm of a ratio at a tick."""
+
+
 def format_ratios(row: Row, axes: Axes, *, which: str) -> None:
-    """Show the ticks of an axis of logarithms as ratios.
+    """Show round ratios at the ticks of an axis of logarithms whose limits are set.
 
     Args:
         which: `x` or `y`.
     """
-    if row["scale"] == LOG_RATIO:
-        axis = axes.xaxis if which == "x" else axes.yaxis
-        axis.set_major_formatter(lambda value, _: f"{math.exp(value):.3g}")
+    if row["scale"] != LOG_RATIO:
+        return
+    low, high = (math.exp(min(end, MAX_LOG_RATIO)) for end in (axes.get_xlim() if which == "x" else axes.get_ylim()))
+    if high > 8 * low:
+        ratios = [digit * 10.0**power for power in range(-6, 10) for digit in (1, 2, 5)]
+    else:
+        ratios = list(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(low, high))
+    shown = [ratio for ratio in ratios if ratio > 0 and low <= ratio <= high]
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_ticks([math.log(ratio) for ratio in shown], [f"{ratio:.3g}" for ratio in shown])
 
 
 _METHOD = ("score", "intervention", "set_kind", "propagation", "structure", "settings", "demonstration_label")

@@ -16,8 +16,10 @@ from catalog.results import Row
 MAX_PANELS, MAX_VARIANTS = 6, 18
 """Maximum number of sparsities and of variants in a panel, chosen at even distances."""
 ALPHA = 0.05
-_STEP, _GAP, _LABELS = 0.085, 0.12, 0.9
-"""Height of a variant and of the space between two languages, and width of the names of demonstrations, in inches."""
+_STEP, _GAP = 0.1, 0.12
+"""Height of a variant and of the space between two languages, in inches."""
+_LETTERS = 6.8
+"""Size of the letters of the names of demonstrations, in points."""
 _MARGIN_COLOUR = "#cfe8dd"
 
 
@@ -68,7 +70,8 @@ def _forest(rows: Sequence[Row], *, n_all: int, styles: differences.SeriesStyles
         f"Differences of {METRIC_LABELS[rows[0]['metric']]} from dense at {title}, {len(variants)} variants in "
         f"{len(names)} rows; {_best_text(rows)}"
     )
-    size = Size(4.7, height + 0.79, left=1.05, right=_LABELS, top=0.34, bottom=0.45)
+    width = 0.25 + 0.0085 * _LETTERS * max(len(_variant_name(row)) for row in rows)
+    size = Size(3.9 + width, height + 0.79, left=1.05, right=width, top=0.34, bottom=0.45)
     return Panel(label=label, size=size, draw=partial(_draw, rows=rows, names=names, title=title, styles=styles))
 
 
@@ -128,10 +131,14 @@ def _draw_variant(
         ]
         if drawn:
             _draw_marks(axes, drawn, style, heights=heights, alpha=1.0 if is_significant else 0.42, gid=gid)
-    parts = [first["demonstration_label"], f"seed {first['seed']}" if first["seed"] else None]
-    if any(parts):
-        at, name = (1.02, min(heights.values())), " ".join(str(part) for part in parts if part)
-        axes.text(*at, name, fontsize=5.5, color=QUIET, va="center", transform=axes.get_yaxis_transform(), gid=gid)
+    if name := _variant_name(first):
+        at = (1.02, min(heights.values()))
+        axes.text(*at, name, fontsize=_LETTERS, color=QUIET, va="center", transform=axes.get_yaxis_transform(), gid=gid)
+
+
+def _variant_name(row: Row) -> str:
+    parts = (row["demonstration_label"], f"seed {row['seed']}" if row["seed"] else None)
+    return " ".join(str(part) for part in parts if part)
 
 
 def _draw_marks(

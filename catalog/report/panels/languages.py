@@ -60,7 +60,7 @@ def _plot(rows: Sequence[Row], *, dense: Sequence[Row], styles: Styles) -> exhib
     others = [language for language in str(rows[0]["languages"]).split() if language != "en"]
     title = f"others: {' '.join(others)}{exhibits.omission_note(len(drawn), len(rows), 'variants')}"
     draw = partial(_draw, rows=drawn, dense=dense, title=title, styles=styles)
-    return exhibits.Panel(label=label, size=exhibits.Size(5.6, 4.2, left=0.7, bottom=0.5), draw=draw)
+    return exhibits.Panel(label=label, size=exhibits.Size(5.8, 4.2, left=0.7, right=0.35, bottom=0.5), draw=draw)
 
 
 def _drawn(rows: Sequence[Row]) -> list[Row]:

@@ -2,6 +2,7 @@
 -- right answers, with the Wilson interval of independent items (n_clusters below n: they are not, and it is too narrow),
 -- and how many the variant gained and lost in comparison with the dense model. Without a variant, the rows are those of
 -- the dense model.
+-- topic: values
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $language VARCHAR = NULL

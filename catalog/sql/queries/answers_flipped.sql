@@ -1,6 +1,7 @@
 -- answers_flipped: one row per language and item that a variant answers right and the dense model wrong, or the reverse:
 -- the examples that pruning gained and lost. change is gained or lost. margin is the score of the right candidate minus
 -- the best other one.
+-- topic: origin
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $language VARCHAR = NULL

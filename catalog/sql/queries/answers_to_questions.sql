@@ -1,5 +1,7 @@
 -- answers_to_questions: one row per answer: a variant, or the mean of all variants, compared with its baseline. Primary
 -- questions come first. A claim that is not supported is not refuted: read the interval, and what could have been found.
+-- topic: answers
+-- first: label, claim, is_supported, difference, p_corrected, title
 -- $only_declared BOOLEAN = false
 SELECT
     q.title, q.status, q.claim, a.is_supported, v.label, b.label AS baseline_label, q.task, q.metric, q.languages,

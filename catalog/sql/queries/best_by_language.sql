@@ -1,6 +1,8 @@
 -- best_by_language: one row per base model, language and scoring rule: the candidate chosen on dev, and its test accuracy
 -- in comparison with dense. The dense model is a candidate. win_share is how often the candidate is chosen when dev is
 -- resampled. The scoring rule is followed by the protocol if that is not the default.
+-- topic: answers
+-- first: language, label, difference, p_corrected, dense_value, win_share
 -- $task VARCHAR = 'facts'
 SELECT
     language, label, difference, difference_ci_low, difference_ci_high, p_value, p_corrected,

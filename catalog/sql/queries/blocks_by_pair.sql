@@ -5,6 +5,7 @@
 -- removed weights to those of the other pairs (n_pairs of them), jaccard_by_chance the value for unrelated masks of
 -- these sizes, and least_alike the most different pair. Pairs are compared if their variants differ in nothing but the
 -- languages of a set.
+-- topic: masks
 -- $sparsity DOUBLE = NULL
 -- $score VARCHAR = NULL
 -- $kind VARCHAR = NULL

@@ -2,6 +2,8 @@
 -- its value on test, and the optimism of dev. Criteria are the languages, outside_english (the mean of the others) and
 -- worst (the worst language). The dense model is a candidate, and the choice is over sparsity, score and scope together.
 -- optimism is the gain over dense on dev minus that on test: never report a gain on dev, nor the best of test.
+-- topic: answers
+-- first: criterion, label, difference, p_corrected, dense_value
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 SELECT

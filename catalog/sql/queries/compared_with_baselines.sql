@@ -1,6 +1,8 @@
 -- compared_with_baselines: one row per language, scoring rule, protocol, variant and baseline. A baseline is another
 -- dense base model, or a run-time method. The difference is the variant minus the baseline. p_corrected is corrected over the
 -- family of the comparison.
+-- topic: answers
+-- first: label, baseline_label, language, difference, p_corrected
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

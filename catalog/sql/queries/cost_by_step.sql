@@ -1,5 +1,6 @@
 -- cost_by_step: one row per run and step: number of attempts at jobs by status, seconds, CPU seconds and
 -- memory.
+-- topic: origin
 -- $run_id VARCHAR = NULL
 SELECT
     run_id, step,

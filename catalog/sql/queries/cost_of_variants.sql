@@ -3,6 +3,7 @@
 -- variant itself, shared_s its equal share of the ordering, and evaluate_s the time of its evaluations; prune_cpu_s are
 -- the CPU seconds of own_s and shared_s, evaluate_cpu_s those of evaluate_s. Observing and demonstrations serve all
 -- variants and are not included: see cost_by_step.
+-- topic: origin
 -- $run_id VARCHAR = NULL
 WITH costs AS (
     SELECT

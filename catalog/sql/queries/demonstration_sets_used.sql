@@ -1,4 +1,5 @@
 -- demonstration_sets_used: one row per demonstration set: its parameters, and the number of variants that read it.
+-- topic: methods
 SELECT
     n.set_name, d.kind, d.source_language, d.target_language, d.shots, d.samples, d.max_tokens, d.n_tokens, d.seed,
     d.profile, d.template, d.token_budget, d.task, d.paired,

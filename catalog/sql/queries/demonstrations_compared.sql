@@ -4,6 +4,8 @@
 -- Demonstrations are also read in the same way (tokens, number, bootstrap, budget). Differences are means over the
 -- languages, with interval, and p_corrected is corrected over the family. For one test of the mean over all pairs,
 -- declare a question with over: mean (see answers_to_questions).
+-- topic: methods
+-- first: label, baseline_label, difference, p_corrected
 -- $task VARCHAR = 'facts'
 -- $score VARCHAR = 'wanda'
 -- $opponent VARCHAR = NULL

@@ -2,6 +2,7 @@
 -- change of the gap from dense (below 0: smaller). The change is split: mean_gap_change = english_change -
 -- others_change, because a gap also becomes smaller where English loses. The ratio is the mean of the other languages
 -- divided by English.
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

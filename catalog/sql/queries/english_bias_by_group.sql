@@ -2,6 +2,7 @@
 -- from dense with interval and test, and its gap to English. Groups are scripts, or the resource classes of Joshi et al.
 -- 2020 (0 the fewest resources, 5 the most); English is in none. mean_gap_change is english_difference - difference: a
 -- gap also becomes smaller where English loses.
+-- topic: english
 -- $by VARCHAR = 'script'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

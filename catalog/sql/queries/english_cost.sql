@@ -2,6 +2,8 @@
 -- Variants of a row differ in nothing but seeds, and estimate says what ci_low and ci_high are for: one draw of
 -- demonstrations, or other seeds too. A mean without test has no interval. With no loss found, English can still lose up
 -- to -ci_low.
+-- topic: english
+-- first: score, demonstration_label, sparsity, difference, p_corrected, dense_value
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $sparsity DOUBLE = NULL

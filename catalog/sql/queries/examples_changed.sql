@@ -1,6 +1,7 @@
 -- examples_changed: one row per example whose choice differs between two evaluations of the same task and language,
 -- such as a variant's and the dense model's. It answers which examples pruning gained and lost. change is gained, lost,
 -- or other (wrong in both). Choices with equal scores are separated by a bar, and count as wrong.
+-- topic: origin
 -- $evaluation_id VARCHAR
 -- $baseline_evaluation_id VARCHAR
 -- reads predictions from predictions of $evaluation_id

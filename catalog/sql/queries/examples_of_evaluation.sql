@@ -1,5 +1,6 @@
 -- examples_of_evaluation: one row per example of an evaluation with candidates: the right candidate, the chosen one
 -- (several, separated by a bar, if their scores are equal), the rank of the right one, and its log-likelihood.
+-- topic: origin
 -- $evaluation_id VARCHAR
 -- reads predictions from predictions of $evaluation_id
 SELECT

@@ -1,5 +1,7 @@
 -- failures: one row per job that failed permanently, the latest failure first, with what it worked on (task, language,
 -- split and items of an evaluation) and the end of its traceback.
+-- topic: origin
+-- first: step, message, work
 -- $run_id VARCHAR = NULL
 SELECT step, error, message, work, attempts, failed_at, record_kind, record_id, job_id, run_id, traceback
 FROM failures

@@ -1,5 +1,7 @@
 -- feature_overlap_by_depth: one row per base model, pair of demonstration sets, share and depth: the fraction of the
 -- first set's large features that are small in the second.
+-- topic: model
+-- first: source_language_a, source_language_b, depth, value
 -- $share DOUBLE = NULL
 -- $profile VARCHAR = 'corrected'
 SELECT

@@ -1,6 +1,8 @@
 -- gain_over_dense_by_sparsity: one row per method, sparsity and group: the paired difference from dense outside English,
 -- in the worst language and in English, each with its interval and test. Variants of a row differ in nothing but seeds.
 -- worst is the variant's lowest value minus the dense model's lowest. See english_cost for estimate.
+-- topic: values
+-- first: score, demonstration_label, sparsity, language_group, difference, p_corrected
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,6 +1,7 @@
 -- influence_and_sensitivity: one row per language, block and demonstration set of the language: how much the block turns
 -- the hidden states (influence), and what the language loses if only this block is pruned, both with intervals.
 -- rank_correlation is Spearman's over the blocks, without an interval.
+-- topic: model
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'dev'

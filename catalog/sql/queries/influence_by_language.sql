@@ -1,5 +1,6 @@
 -- influence_by_language: one row per demonstration set of one language and block: how much the block of the dense model
 -- turns the hidden states of the set's tokens, with its interval over demonstrations.
+-- topic: model
 -- $language VARCHAR = NULL
 SELECT
     d.source_language AS language, i.block, i.influence, i.ci_low, i.ci_high, i.n_demonstrations, i.n_tokens,

@@ -7,6 +7,7 @@
 -- exceeds the quantile. neurons lists them, the lowest entropy first. For a variant whose removals were counted: the
 -- fraction of the weights into these neurons (removed_before) and out of them (removed_after) that its masks remove,
 -- and the same for all neurons of the block (block_removed_before, block_removed_after).
+-- topic: model
 -- $share DOUBLE = 0.01
 -- $quantile DOUBLE = 0.95
 -- $kind VARCHAR = NULL

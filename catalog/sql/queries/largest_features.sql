@@ -1,5 +1,6 @@
 -- largest_features: one row per base model, demonstration set, token scope, depth and rank: the largest hidden
 -- features.
+-- topic: model
 -- $depth INTEGER = NULL
 -- $top INTEGER = 20
 SELECT

@@ -3,6 +3,7 @@
 -- dense model, divided by the squared output. mean_error and median_error are over layers; worst_block and worst_layer
 -- have worst_error. Rank 1 has the largest mean error; ratio_to_least divides it by the smallest mean error of the
 -- variant.
+-- topic: masks
 -- $kind VARCHAR = NULL
 -- $language VARCHAR = NULL
 -- $variant_id VARCHAR = NULL

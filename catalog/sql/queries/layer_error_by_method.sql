@@ -3,6 +3,7 @@
 -- given) of the squared change of the output, divided by the squared output, on the tokens of the set in the dense model.
 -- Rank 1 has the smallest mean error among variants of equal base model, sparsity and structure; ratio_to_best divides
 -- by it. n_best: layers in which no other of these variants has a smaller error.
+-- topic: masks
 -- $sparsity DOUBLE = NULL
 -- $layer VARCHAR = NULL
 -- $set_id VARCHAR = NULL

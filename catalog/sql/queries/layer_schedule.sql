@@ -1,6 +1,7 @@
 -- layer_schedule: one row per pruned variant and block: the fraction of the block's weights that is removed, and for
 -- schedules that read values of blocks the block's value: its outlier ratio for owl, otherwise block_value. A variant
 -- that was made from several records of values has a row for each.
+-- topic: masks
 -- $variant_id VARCHAR = NULL
 -- $schedule VARCHAR = NULL
 -- $with_uniform BOOLEAN = true

@@ -1,4 +1,5 @@
 -- layer_sparsity: one row per variant, block and layer: the fraction of the layer's weights that is removed.
+-- topic: masks
 -- $variant_id VARCHAR = NULL
 SELECT
     v.label, l.block, l.layer, l.n_weights, l.n_removed,

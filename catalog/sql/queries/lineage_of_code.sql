@@ -2,6 +2,7 @@
 -- SHA-256 of the code that made it, the interpreter, the main libraries, the processor, and the run.
 -- packages_of_environment lists all packages of an environment. The columns are NULL if no run file mentions the
 -- record.
+-- topic: origin
 -- $evaluation_id VARCHAR
 WITH libraries AS (
     SELECT environment_id,

@@ -2,6 +2,7 @@
 -- predictions, masks, statistics, and demonstrations with their sentences (columns text, sentence_ids), with their
 -- SHA-256, and where and when the record was made. step_version is the version of the step's code. lineage_of_code has
 -- the code, the libraries and the machine, lineage_of_sentences the sentences.
+-- topic: origin
 -- $evaluation_id VARCHAR
 WITH ancestors AS MATERIALIZED (SELECT * FROM origins($evaluation_id)),
 named AS (SELECT id, min(name) AS name FROM names SEMI JOIN ancestors USING (id) GROUP BY id)

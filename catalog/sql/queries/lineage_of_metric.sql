@@ -1,5 +1,6 @@
 -- lineage_of_metric: one row per metric of an evaluation: everything that it was made from, down to the predictions'
 -- file, and the run, commit and environment that made it (for its ancestors see lineage_of_code).
+-- topic: origin
 -- $evaluation_id VARCHAR
 WITH of_evaluation AS (
     SELECT variant_id FROM evaluations WHERE evaluation_id = $evaluation_id

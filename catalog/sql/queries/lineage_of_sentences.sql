@@ -1,6 +1,7 @@
 -- lineage_of_sentences: one row per demonstration that the masks of an evaluated variant were made with: its text and
 -- the indices of its sentences in the corpus. The sets are those that statistics and contrast were observed on; the
 -- parts of a mixed set are included too.
+-- topic: origin
 -- $evaluation_id VARCHAR
 WITH named AS (SELECT id, min(name) AS name FROM names WHERE kind = 'demonstration_set' GROUP BY id)
 SELECT

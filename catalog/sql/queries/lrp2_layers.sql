@@ -1,6 +1,7 @@
 -- lrp2_layers: one row per pair of blocks that LRP2 was tried with, language, scoring rule and protocol: the value of
 -- the pair on the development split, and whether it was chosen. The chosen pair also has its value on test and the
 -- dense model's.
+-- topic: model
 -- $task VARCHAR = 'facts'
 WITH tested AS (
     SELECT m.*, p.parent_id AS choice_id

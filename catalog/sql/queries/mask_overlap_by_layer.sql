@@ -2,6 +2,7 @@
 -- and settings: the mean similarity (Jaccard of the removed weights) of variants' masks in the layer, and the value that
 -- unrelated masks of these sizes have on average. differs_in lists the attributes in which the two variants of a pair
 -- differ, sets for the demonstration sets; set_kinds are the two kinds of sets, settings the common text or the two texts.
+-- topic: masks
 -- $sparsity DOUBLE = NULL
 SELECT
     p.score, p.structure, p.propagation, p.sparsity, p.differs_in, p.set_kinds, p.settings, o.block, o.layer,

@@ -1,6 +1,7 @@
 -- mask_overlap_of_pairs: one row per pair of demonstration sets, block and way of pruning: how similar the weights are
 -- that are removed with the two language pairs (or languages). Variants are compared if nothing but their sets differs.
 -- The means are over the pairs of variants and the block's layers. n_pairs counts pairs of variants.
+-- topic: masks
 -- $sparsity DOUBLE = NULL
 -- $kind VARCHAR = NULL
 WITH of_kind AS (

@@ -2,6 +2,7 @@
 -- demonstrations (resample_seed), the number of demonstrations (n_demonstrations), or the tokens that count
 -- (token_scope). first and second are the two values of the attribute. The means (Jaccard of removed weights) are over
 -- the pairs and the block's layers. Pairs that a recipe excludes from analyses.mask_overlaps are missing.
+-- topic: masks
 -- $differs_in VARCHAR = NULL
 -- $sparsity DOUBLE = NULL
 WITH pairs AS (

@@ -4,6 +4,7 @@
 -- methods differ is a question for a test: see variants_compared. p_corrected tests the difference from dense.
 -- layer_error is the mean over the layers, in all sets over which layer errors were computed. prune_cpu_s does not
 -- include what is observed once for all methods.
+-- topic: methods
 -- $split VARCHAR = 'test'
 WITH errors AS (
     SELECT variant_id, avg(error::DECIMAL(28, 15)) AS layer_error -- decimals add up to the same in any order

@@ -2,6 +2,7 @@
 -- difference to the dense model, next to the mean of the controls that lack as many random neurons in every block. excess
 -- is the difference minus that mean, is_own marks the language whose neurons the variant lacks (action remove) or keeps
 -- (action only). scale says if differences are logarithms of ratios. Controls exist for action remove.
+-- topic: model
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,4 +1,5 @@
 -- packages_of_environment: one row per package that was installed where jobs ran, as pip writes it
+-- topic: origin
 -- $environment_id VARCHAR
 SELECT package || '==' || version AS requirement
 FROM environment_packages

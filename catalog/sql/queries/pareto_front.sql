@@ -2,6 +2,8 @@
 -- on test, with their change from dense. A variant is efficient if on dev no variant evaluated in the same languages is
 -- at least as good in both and better in one; the dense model can be one. probability is the share of resamples of dev
 -- in which the variant is efficient.
+-- topic: answers
+-- first: label, others_value, english_difference
 -- $task VARCHAR = 'facts'
 -- $with_beaten BOOLEAN = false
 SELECT

@@ -1,5 +1,6 @@
 -- perplexity_by_language: one row per variant and language: perplexity on held-out text, and its ratio to dense with the
 -- 95 % interval and the test of the paired log-likelihoods. Below 1, the variant predicts the text better.
+-- topic: values
 -- $split VARCHAR = 'test'
 SELECT
     m.language, m.label, m.sparsity, m.value AS perplexity, m.ci_low, m.ci_high, m.dense_value AS dense_perplexity,

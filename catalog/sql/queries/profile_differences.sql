@@ -8,6 +8,7 @@
 -- variant, task, language (for rank_consistency also reference_language), split and metric that was evaluated in both
 -- profiles: both values with their intervals, paper minus corrected
 -- (the difference has no test: the profiles may differ in their examples), and the number of examples of each.
+-- topic: methods
 -- $variant_id VARCHAR = NULL
 WITH pairs AS (
     SELECT

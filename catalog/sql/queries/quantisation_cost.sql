@@ -2,6 +2,7 @@
 -- the language. The difference is the quantised variant minus the same masks with unrounded weights, on the same
 -- examples; scale says if it is a logarithm of a ratio. Rank 1 has the largest loss among the languages of the variant.
 -- p_corrected is corrected over the family of the comparison.
+-- topic: methods
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,7 +1,8 @@
 -- rank_consistency_bias: one row per variant and language: RankC with English and the mean RankC with the other
 -- languages. RankC is symmetric; bias above 0 means that the language agrees with English more than with the others.
 -- bias_change is the difference from dense. chance is the RankC of unrelated rankings, and english_low to english_high
--- the interval of with_english. The bias follows the accuracies too: compare excess of the table rank_consistency.
+-- the interval of with_english. The bias follows the accuracies too: compare above_expected of rank_consistency_matrix.
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'

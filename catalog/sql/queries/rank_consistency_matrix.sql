@@ -1,8 +1,9 @@
 -- rank_consistency_matrix: one row per variant and pair of languages: RankC with its interval and chance level, its
--- change from dense with interval and test, and what explains it: permutation_baseline is the RankC of unrelated
--- languages that rank their right candidates like these two, agreement_both_wrong the share of equal answers where both
--- are wrong. Without a variant the rows are the dense model's. p_corrected corrects p_value over the n_family pairs of
--- languages of the variant.
+-- change from dense with interval and test, and what explains it: expected is the RankC if the wrong candidates were
+-- unrelated and every item kept the ranks of its right one, above_expected the agreement about wrong candidates,
+-- agreement_both_wrong the share of equal answers where both are wrong. Without a variant the rows are the dense model's.
+-- p_corrected corrects p_value over the n_family pairs of languages of the variant.
+-- topic: english
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $variant_id VARCHAR = NULL
@@ -25,7 +26,7 @@ SELECT
         PARTITION BY p.variant_id, p.scoring_rule, p.example_limit, p.protocol_id
         ORDER BY p.p_rank ROWS UNBOUNDED PRECEDING
     ) END AS p_corrected,
-    p.n_family, p.permutation_baseline, p.excess, p.excess_ci_low, p.excess_ci_high,
+    p.n_family, p.expected, p.above_expected, p.above_expected_ci_low, p.above_expected_ci_high,
     p.n_both_wrong, p.agreement_both_wrong, p.chance_both_wrong, p.n_items, p.n_skipped, p.n_clusters,
     p.scoring_rule, p.example_limit, q.protocol, p.variant_id, p.base_model_id
 FROM pairs AS p

@@ -1,6 +1,9 @@
 -- rank_consistency_to_english: one row per variant and language: RankC with English with its interval and chance level,
--- and its change from dense with interval and test. excess is the agreement beyond what the accuracies of the two
--- languages explain. p_corrected corrects p_value over the n_family rows of the base model, rule and protocol.
+-- and its change from dense with interval and test. above_expected is the agreement about the wrong candidates: beyond what
+-- the ranks of the right candidates explain, item by item. p_corrected corrects p_value over the n_family rows of the base
+-- model, rule and protocol.
+-- topic: english
+-- first: label, language, value, p_corrected, change
 -- $task VARCHAR = 'facts'
 -- $split VARCHAR = 'test'
 -- $scoring_rule VARCHAR = 'mean'
@@ -23,8 +26,8 @@ SELECT
         PARTITION BY c.base_model_id, c.scoring_rule, c.example_limit, c.protocol_id
         ORDER BY c.p_rank ROWS UNBOUNDED PRECEDING
     ) END AS p_corrected,
-    c.n_family, c.excess, c.excess_ci_low, c.excess_ci_high, c.n_items, c.n_skipped, c.n_clusters, c.scoring_rule,
-    q.protocol, c.variant_id, c.base_model_id
+    c.n_family, c.above_expected, c.above_expected_ci_low, c.above_expected_ci_high, c.n_items, c.n_skipped,
+    c.n_clusters, c.scoring_rule, q.protocol, c.variant_id, c.base_model_id
 FROM consistency AS c
 LEFT JOIN protocols AS q ON q.protocol_id = c.protocol_id
 ORDER BY c.base_model_id, c.language, c.sparsity, c.label, c.variant_id;

@@ -2,6 +2,7 @@
 -- swaps. mean_before and mean_after are the mean errors of the layers' outputs on the tokens of the set, relative to the
 -- squared outputs; mean_change is the mean over layers of error_after / error_before - 1, negative if the set gains.
 -- Rank 1 gains least. n_worse layers have a larger error than before.
+-- topic: methods
 -- $language VARCHAR = NULL
 -- $variant_id VARCHAR = NULL
 WITH changes AS (

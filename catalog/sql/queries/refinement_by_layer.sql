@@ -1,5 +1,6 @@
 -- refinement_by_layer: one row per refined variant, layer and demonstration set: the error of the layer's output on the
 -- tokens of the set before and after its mask was refined, and the swaps. change is error_after / error_before - 1.
+-- topic: methods
 -- $variant_id VARCHAR = NULL
 SELECT
     v.label, w.refiner, v.sparsity, r.block, r.layer, d.label AS demonstrations, r.error_before, r.error_after,

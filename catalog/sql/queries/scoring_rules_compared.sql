@@ -1,5 +1,6 @@
 -- scoring_rules_compared: one row per variant, language and scoring rule: a metric under the rule, and its difference
 -- from the value under rule mean on the same examples, without a test. A larger evaluation replaces smaller ones.
+-- topic: methods
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,5 +1,6 @@
 -- search_evaluation_saved: one row per report of a finished search: items x languages that were scored for its trials,
 -- those that all its variants would have needed on all items, and the share that was saved.
+-- topic: search
 SELECT
     n.name, s.method, s.n_trials, s.n_variants, s.n_items, s.n_items_if_all_were_scored,
     1 - s.n_items / nullif(s.n_items_if_all_were_scored, 0) AS saved_share,

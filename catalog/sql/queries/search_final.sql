@@ -3,6 +3,8 @@
 -- recipe's question (tested_difference, p_value two-sided) is about the first measure of the objective; p_corrected corrects
 -- it over the comparators of the search, and verdict follows from it. optimism is the gain over dense on dev minus that
 -- on the split of the report.
+-- topic: search
+-- first: name, role, label, difference, p_corrected, verdict
 -- $search VARCHAR = NULL
 WITH directions AS (
     SELECT metric, bool_and(higher_is_better) AS higher_is_better FROM metrics GROUP BY metric

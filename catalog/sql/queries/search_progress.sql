@@ -1,5 +1,6 @@
 -- search_progress: one row per search and batch, in the order in which they ran: trials and scored items so far, and the
 -- best trial so far among those that were evaluated on as many items. Batches are added while a search runs.
+-- topic: search
 -- $search VARCHAR = NULL
 WITH batches AS (
     SELECT

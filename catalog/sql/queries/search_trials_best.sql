@@ -1,6 +1,7 @@
 -- search_trials_best: one row per search and variant that it tried, the best first: its last trial, on the most items.
 -- Variants on more items come first, then those that miss the constraints by less. Values on dev chose among the trials,
 -- so the best one is on average too good: search_final has the values on the split of the report.
+-- topic: search
 -- $search VARCHAR = NULL
 -- $with_stopped BOOLEAN = true
 WITH last_trials AS (

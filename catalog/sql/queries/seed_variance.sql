@@ -3,6 +3,8 @@
 -- deviation over seeds with its interval, and the share of the seed in the variance of the difference of one seed.
 -- seed_of is what the seed draws. Of several recipes the one with most seeds is shown. Methods with one seed have no row:
 -- their intervals are conditional on one draw.
+-- topic: methods
+-- first: sparsity, group_name, difference, seed_share, sd_seed
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

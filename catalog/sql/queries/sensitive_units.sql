@@ -2,6 +2,7 @@
 -- block): what is lost if only this unit is pruned, with its interval. The unit with the largest loss has rank 1. A loss
 -- is positive if pruning is worse than dense; for perplexity it is the logarithm of the ratio. p_max_t corrects p_value
 -- over the units; is_needed: the loss is above 0 with p_max_t < 0.05.
+-- topic: model
 -- $by VARCHAR = 'block'
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

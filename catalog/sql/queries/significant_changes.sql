@@ -3,6 +3,8 @@
 -- a significant change has one row, none significant: the change with its smallest p-value. The family could have
 -- found smallest_significant if all changed items change in one direction, and detectable_difference in 80 % of
 -- experiments.
+-- topic: answers
+-- first: change, language, label, difference, p_corrected
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

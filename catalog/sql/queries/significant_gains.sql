@@ -1,6 +1,7 @@
 -- significant_gains: one row per variant and language that is significantly better than dense, the largest gain first:
 -- the gains of significant_changes. A family without a significant gain has one row, with is_significant false: the gain
 -- with its smallest p-value, and what the family could have found.
+-- topic: answers
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,5 +1,7 @@
 -- sparsity_curve_by_language: one row per point of a curve: a language's value at one sparsity, dense at sparsity 0, and
 -- its difference from dense with the interval of english_cost. Points over several seeds have no interval of the value.
+-- topic: values
+-- first: language, score, demonstration_label, sparsity, value, p_corrected, difference
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -1,5 +1,6 @@
 -- translation_quality: one row per variant, language pair and metric (bleu, chrf, exact_match), with the dense model's
 -- value, and the paired difference with its interval and test.
+-- topic: values
 -- $split VARCHAR = 'test'
 SELECT
     m.language AS pair, m.metric, m.label, m.value, m.ci_low, m.ci_high, m.dense_value,

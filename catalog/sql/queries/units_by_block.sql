@@ -1,4 +1,5 @@
 -- units_by_block: one row per variant that removes whole heads and neurons, and block: how many of each it removes.
+-- topic: masks
 -- $variant_id VARCHAR = NULL
 SELECT
     v.label, u.block,

@@ -2,6 +2,7 @@
 -- lose if only this unit is pruned, with the intervals. needed_by is both, one of the languages, or neither: a language
 -- needs a unit if its loss is above 0 with p_max_t < 0.05, corrected over the units. For a pair of translation, such as
 -- fr-en, ask sensitive_units with language=fr-en.
+-- topic: model
 -- $first VARCHAR = 'en'
 -- $second VARCHAR = 'fr'
 -- $by VARCHAR = 'block'

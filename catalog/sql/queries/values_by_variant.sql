@@ -1,5 +1,7 @@
 -- values_by_variant: one row per base model, variant and language: a metric under one scoring rule and protocol. If
--- there are evaluations of several sizes, the largest one is used.
+-- there are evaluations of several sizes, the largest one is used. Without a protocol it is the default one, on halves
+-- that are split by clusters if there are any.
+-- topic: values
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'
@@ -20,6 +22,9 @@ WHERE m.task = $task AND m.metric = $metric AND m.split = $split
     END
     AND CASE
         WHEN $protocol_id::VARCHAR IS NOT NULL THEN m.protocol_id = $protocol_id::VARCHAR
-        ELSE q.protocol IS NOT DISTINCT FROM CASE WHEN $profile = 'paper' THEN 'paper profile' END
+        ELSE coalesce(q.protocol, '')
+            = concat_ws(', ', CASE WHEN $profile = 'paper' THEN 'paper profile' END, 'split by ' || q.split_by)
     END
+QUALIFY $protocol_id::VARCHAR IS NOT NULL
+    OR dense_rank() OVER (PARTITION BY v.base_model_id ORDER BY q.split_by NULLS LAST) = 1
 ORDER BY v.base_model_id, v.sparsity, m.variant_id, m.language;

@@ -1,5 +1,6 @@
 -- variant_family: one row per combination of variants and parent: what was combined, how, and the fraction of weights
 -- that the combination and each parent remove.
+-- topic: methods
 -- $variant_id VARCHAR = NULL
 SELECT
     v.label, v.combination, v.achieved_sparsity, p.role,

@@ -2,6 +2,8 @@
 -- paired difference with its 95 % interval and its test, corrected over the family of the comparison. For perplexity,
 -- ratio is the variant's value divided by the baseline's, with its interval: below 1 the variant is better. The dense model
 -- and other baselines are left out: see significant_changes and compared_with_baselines.
+-- topic: answers
+-- first: language, label, baseline_label, difference, p_corrected
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'
 -- $split VARCHAR = 'test'

@@ -5,7 +5,8 @@
 -- anchor: perplexity
 -- explanation: Perplexity on held-out text with its 95 % interval; lower is better. The ratio to dense has the interval
 -- of the paired comparison; 1 is as good as dense. p is corrected by Holm's method over the family of the comparison.
--- Compare values of the same language only.
+-- Compare values of the same language only. With fewer than 100 items, the interval understates a loss that few items
+-- cause.
 -- empty: No perplexity was evaluated. An entry under evaluations with task: perplexity fills this table.
 -- column language: language
 -- column split: split

@@ -7,7 +7,8 @@
 -- explanation: RankC compares how a language and English rank the candidates of the same items; 1 means equal rankings,
 -- the dashed line is the RankC of unrelated rankings. Lines are 95 % intervals. The second panel has the paired
 -- difference to dense on the same items. Grey is the dense model, blue the variant that was best for the language on
--- dev; without blue, the dense model was. RankC rises with accuracy: languages that answer well agree.
+-- dev; without blue, the dense model was. RankC rises with accuracy: languages that answer well, or find
+-- the same items hard, agree.
 -- empty: The store has no rank consistency with English. An entry under evaluations whose items have the same ids in
 -- English and other languages, such as task: facts with languages: [en, fr], fills this figure.
 WITH shown AS (
@@ -18,7 +19,8 @@ WITH shown AS (
 SELECT
     b.source AS base_model, v.base_model_id, r.task, r.split, r.language, v.is_dense,
     r.value AS rank_consistency, r.ci_low, r.ci_high, r.chance, r.n_items, r.n_skipped,
-    r.difference, r.difference_ci_low, r.difference_ci_high, r.p_value, r.excess, r.excess_ci_low, r.excess_ci_high,
+    r.difference, r.difference_ci_low, r.difference_ci_high, r.p_value,
+    r.above_expected, r.above_expected_ci_low, r.above_expected_ci_high,
     v.label, v.score, v.set_kind, v.source_language, v.target_language, v.propagation, v.structure,
     v.settings, v.sparsity,
     v.variant_id

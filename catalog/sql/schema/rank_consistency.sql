@@ -7,7 +7,7 @@ CREATE OR REPLACE TABLE rank_consistency (
     reference_language VARCHAR,       -- language it is compared with
     split VARCHAR,                    -- dev or test
     n_items BIGINT,                   -- number of items that both languages share
-    n_skipped BIGINT,                 -- number of shared items that were skipped because their candidate counts differ
+    n_skipped BIGINT,                 -- number of shared ids that were skipped because their right candidates or candidate counts differ
     n_clusters BIGINT,                -- number of clusters of the items
     value DOUBLE,                     -- RankC, in [0, 1]; 1 means equal rankings of all items
     ci_low DOUBLE,                    -- lower end of the 95 % interval of value (BCa over clusters); NULL for a single cluster
@@ -16,10 +16,10 @@ CREATE OR REPLACE TABLE rank_consistency (
     corrected DOUBLE,                 -- (value - chance) / (1 - chance): 0 at chance, 1 for equal rankings
     corrected_ci_low DOUBLE,          -- lower end of the 95 % interval of corrected
     corrected_ci_high DOUBLE,         -- upper end of it
-    permutation_baseline DOUBLE,      -- mean RankC if the items of one language are permuted: both keep the ranks of their right candidates, everything else is unrelated
-    excess DOUBLE,                    -- value - permutation_baseline: agreement beyond what the accuracies of the two languages explain
-    excess_ci_low DOUBLE,             -- lower end of the 95 % interval of excess
-    excess_ci_high DOUBLE,            -- upper end of it
+    expected DOUBLE,                  -- mean RankC if the wrong candidates of the two languages are unrelated: every item keeps the ranks of its right candidate
+    above_expected DOUBLE,            -- value - expected: agreement about the wrong candidates
+    above_expected_ci_low DOUBLE,     -- lower end of the 95 % interval of above_expected
+    above_expected_ci_high DOUBLE,    -- upper end of it
     n_both_wrong BIGINT,              -- number of items on which both languages are wrong
     agreement_both_wrong DOUBLE,      -- share of these on which both prefer the same wrong candidate
     chance_both_wrong DOUBLE,         -- the share for unrelated answers: mean of 1 / (number of candidates - 1)

@@ -9,7 +9,8 @@ SELECT
     f.family, f.n_family, f.is_primary, f.p_corrected, f.q_bh, f.question_id,
     CASE
         WHEN c.test = 'tango' AND w.fewest_items <= c.n THEN w.fewest_items / c.n
-        WHEN c.test = 'sign_flip' AND c.n_gained IS NOT NULL AND w.fewest_clusters <= c.n_clusters THEN w.fewest_clusters / c.n
+        WHEN c.test = 'sign_flip' AND c.n_gained IS NOT NULL AND w.fewest_clusters <= c.n_clusters
+            THEN least(w.fewest_clusters / c.n, CASE WHEN c.p_value < 0.05 / f.n_family THEN abs(c.difference) END)
     END AS smallest_significant,
     CASE
         WHEN c.test = 'tango' AND c.n_gained IS NOT NULL THEN greatest(i.detectable_difference, smallest_significant)
@@ -35,6 +36,6 @@ LEFT JOIN test_powers AS i
         END
     )
 LEFT JOIN variant_draws AS d ON d.variant_id = c.variant_id;
--- smallest_significant: smallest difference that can pass the first step of Holm's correction, if all changed items change in one direction, one in each cluster; NULL outside families, unless items have credit, or if all are too few
+-- smallest_significant: smallest difference that can pass the first step of Holm's correction, if all changed items change in one direction, one in each cluster, or the difference itself if it passes with shared credit; NULL outside families, unless items have credit, or if all are too few
 -- detectable_difference: true difference that the first step of Holm's correction finds with a power of 80 %, given the share of changed items or the standard error, at least smallest_significant; NULL outside families
 -- conditional_on_one_draw: whether the variant has a single draw of demonstrations or of the random score

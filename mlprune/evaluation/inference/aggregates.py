@@ -8,7 +8,7 @@ Clusters are the units of everything random, and a cluster is the same in all la
   contribution of a cluster to the mean is the sum over languages of its difference, divided by the language's number of
   items (or tokens) and by the number of languages. The standard error is that of the paired bootstrap.
 - Other means have approximate randomisation, where the evaluations of a cluster are exchanged in all languages at once,
-  and a BCa interval of the paired bootstrap.
+  and a BCa interval of the paired bootstrap, in which the test decides about 0.
 - The worst language has `minima_test`. Values other than sums over clusters are linearised by the jackknife of
   each language.
 - A gap is the mean of some languages minus English, and its difference the change of these languages minus the change
@@ -29,7 +29,14 @@ from numpy.typing import NDArray
 
 from mlprune.evaluation.inference.estimates import IntervalName, Scale, TestedDifference, TestName, flips_of
 from mlprune.evaluation.inference.language_sums import LanguageGroup, LanguageSums, LanguageValues
-from mlprune.evaluation.inference.methods import LEVELS, Intervals, credit_parts, log_ratio_parts, unvaried_intervals
+from mlprune.evaluation.inference.methods import (
+    LEVELS,
+    Intervals,
+    credit_parts,
+    decided_by_test,
+    log_ratio_parts,
+    unvaried_intervals,
+)
 from mlprune.evaluation.inference.minima import LanguageShares, minima_test
 from mlprune.evaluation.task_metrics import InferenceName
 from mlprune.languages import ENGLISH
@@ -215,11 +222,14 @@ def _by_minima(sums: LanguageSums, group: LanguageGroup, resampled: Array) -> _T
 def _by_randomization(
     sums: LanguageSums, group: LanguageGroup, resampled: Array, *, difference: float, p_value: float
 ) -> _Tested:
+    method: IntervalName = "bca"
     if not resampled.size or is_constant(resampled):
-        return _Tested(unvaried_intervals(difference, sums.n_clusters), "score", p_value, "randomization")
-    left_out = _difference(sums, group, sums.left_out)
-    wide, narrow = (bca_interval(resampled, difference, left_out, level=level) for level in LEVELS)
-    return _Tested((wide, narrow), "bca", p_value, "randomization")
+        intervals, method = unvaried_intervals(difference, sums.n_clusters), "score"
+    else:
+        left_out = _difference(sums, group, sums.left_out)
+        wide, narrow = (bca_interval(resampled, difference, left_out, level=level) for level in LEVELS)
+        intervals = (wide, narrow)
+    return _Tested(decided_by_test(intervals, difference, p_value=p_value), method, p_value, "randomization")
 
 
 def _difference(sums: LanguageSums, group: LanguageGroup, values: LanguageValues) -> Array:

@@ -31,6 +31,11 @@ class HasItems(Protocol):
         ...
 
     @property
+    def item_keys(self) -> tuple[tuple[str, int], ...]:
+        """Id and index of the right candidate of each item: the same id with another answer is another item."""
+        ...
+
+    @property
     def clusters(self) -> tuple[str, ...]:
         """Cluster of each item."""
         ...
@@ -96,23 +101,31 @@ def paired_sample(metric: Metric, first: HasItems, second: HasItems) -> PairedSa
     Raises:
         ShapeError: the two are not about the same items in the same order, or there are none.
     """
-    check_same_items(first.example_ids, second.example_ids)
+    check_same_items(first, second)
     sample = sample_of(metric, first)
     return PairedSample(sample, Sample(metric.statistics(second), sample.codes))
 
 
-def check_same_items(first: tuple[str, ...], second: tuple[str, ...]) -> None:
+def check_same_items(first: HasItems, second: HasItems) -> None:
     """Refuse evaluations of different items.
 
     Raises:
-        ShapeError: the ids differ.
+        ShapeError: the ids or the right candidates differ.
     """
-    if first == second:
+    keys = (first.item_keys, second.item_keys)
+    if keys[0] == keys[1]:
         return
-    pairs = enumerate(zip(first, second, strict=False))
-    index = next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
-    expected, got = (ids[index] if index < len(ids) else "no more examples" for ids in (first, second))
+    pairs = enumerate(zip(*keys, strict=False))
+    index = next((index for index, (a, b) in pairs if a != b), min(map(len, keys)))
+    expected, got = (_item_name(of_side, index) for of_side in keys)
     raise ShapeError("predictions are about different examples", index=index, expected=expected, got=got)
+
+
+def _item_name(keys: tuple[tuple[str, int], ...], index: int) -> str:
+    if index >= len(keys):
+        return "no more examples"
+    name, gold = keys[index]
+    return f"{name}, candidate {gold} is right"
 
 
 @lru_cache(maxsize=2)

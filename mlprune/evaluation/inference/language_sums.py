@@ -103,8 +103,8 @@ class LanguageSums:
     languages: tuple[str, ...]
     clusters: tuple[str, ...]
     """Names, in the order of their first items."""
-    items: tuple[frozenset[str], ...]
-    """[languages] ids of the items."""
+    items: tuple[frozenset[tuple[str, int]], ...]
+    """[languages] ids and right candidates of the items."""
     n_per_cluster: NDArray[np.int64]
     """[C, languages] number of items."""
     first: Array
@@ -201,7 +201,7 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
     languages = tuple(sorted(evaluations))
     for language in languages:
         variant, baseline = evaluations[language]
-        check_same_items(variant.example_ids, baseline.example_ids)
+        check_same_items(variant, baseline)
     clusters, codes = shared_cluster_codes(evaluations[language][0].clusters for language in languages)
     first, second = (
         np.stack(
@@ -219,7 +219,7 @@ def language_sums(metrics: Mapping[str, Metric], evaluations: Mapping[str, Evalu
         metric=metrics[languages[0]],
         languages=languages,
         clusters=clusters,
-        items=tuple(frozenset(evaluations[language][0].example_ids) for language in languages),
+        items=tuple(frozenset(evaluations[language][0].item_keys) for language in languages),
         n_per_cluster=np.stack([np.bincount(of_items, minlength=len(clusters)) for of_items in codes], axis=1),
         first=first,
         second=second,
@@ -311,7 +311,7 @@ def candidate_sums(metrics: Mapping[str, Metric], read: Reader, *, n_candidates:
         predictions = reference[language] if index == 0 else read(index, language)
         if predictions is None:
             return None
-        check_same_items(reference[language].example_ids, predictions.example_ids)
+        check_same_items(reference[language], predictions)
         return cluster_sums(metrics[language].statistics(predictions), codes_of[language], n_clusters=len(clusters))
 
     parts = [[sums_of(index, language) for language in languages] for index in range(n_candidates)]

@@ -263,10 +263,12 @@ class ResampledInference:
         else:
             wide, narrow = self.difference_intervals(metric, pair, sums=sums, resampled=resampled)
         error = float(resampled.std(ddof=1)) if first.n_clusters > 1 else None
+        intervals = (_within(wide, -bound, bound), _within(narrow, -bound, bound))
+        wide, narrow = decided_by_test(intervals, value, p_value=p_value)
         return Difference(
             difference=value,
-            interval=_within(wide, -bound, bound),
-            interval90=_within(narrow, -bound, bound),
+            interval=wide,
+            interval90=narrow,
             method=method,
             p_value=p_value,
             test="randomization",
@@ -274,6 +276,26 @@ class ResampledInference:
             n_items=first.n,
             n_clusters=first.n_clusters,
         )
+
+
+def decided_by_test(intervals: Intervals, difference: float, *, p_value: float) -> Intervals:
+    """Return intervals that agree with a test of 0, which decides whether 0 and what is beyond it are inside.
+
+    If p < 1 - level, an interval ends at 0 or on the side of the difference; otherwise it covers 0.
+    """
+    wide, narrow = (
+        _decided(interval, difference, is_rejected=p_value < round(1 - level, 12))
+        for interval, level in zip(intervals, LEVELS, strict=True)
+    )
+    return Interval(min(wide.low, narrow.low), max(wide.high, narrow.high)), narrow
+
+
+def _decided(interval: Interval, difference: float, *, is_rejected: bool) -> Interval:
+    if not is_rejected:
+        return Interval(min(interval.low, 0.0), max(interval.high, 0.0))
+    if difference < 0:
+        return Interval(interval.low if interval.low < 0 else difference, min(interval.high, 0.0))
+    return Interval(max(interval.low, 0.0), interval.high if interval.high > 0 else difference)
 
 
 def unvaried_intervals(difference: float, n_clusters: int, *, bound: float = 1.0) -> Intervals:

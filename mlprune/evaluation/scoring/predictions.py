@@ -267,6 +267,11 @@ class Predictions:
         return replace(self, clusters=clusters, categories=tuple(groups[name].category for name in self.example_ids))
 
     @cached_property
+    def item_keys(self) -> tuple[tuple[str, int], ...]:
+        """[n_items] id and index of the right candidate: the same id with another answer is another item."""
+        return tuple(zip(self.example_ids, self.gold.tolist(), strict=True))
+
+    @cached_property
     def scores(self) -> NDArray[np.float64]:
         """[rows] scores of the candidates under the rule.
 

@@ -92,6 +92,11 @@ class Translations:
         values = (self.example_ids, self.prompts, self.outputs, self.references, self.clusters, self.categories)
         return {key: list(column) for key, column in zip(TRANSLATION_SCHEMA, values, strict=True)}
 
+    @property
+    def item_keys(self) -> tuple[tuple[str, int], ...]:
+        """Id of each sentence, with 0: it has no candidates."""
+        return tuple((name, 0) for name in self.example_ids)
+
     def select(self, example_ids: frozenset[str]) -> "Translations":
         """Return the sentences with the given ids, in their order."""
         kept = [index for index, name in enumerate(self.example_ids) if name in example_ids]

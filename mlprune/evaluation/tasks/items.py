@@ -280,6 +280,8 @@ def groups_sha256(groups: Mapping[str, ItemGroup]) -> str:
     return digest([[example_id, *group] for example_id, group in groups.items()])
 
 
+MOST_OTHER_ANSWERS = 0.05
+"""Share of common ids with other right answers above which the ids of two languages name different items."""
 N_PUBLISHED = 1000
 """Examples of one language that the published scripts evaluate."""
 PUBLISHED_SEED = 0

@@ -17,6 +17,7 @@ from mlprune.errors import BlankTextError, TaskFileError
 from mlprune.evaluation.tasks.builtin.facts import facts_item
 from mlprune.evaluation.tasks.hub_datasets import HubSource, hub_rows
 from mlprune.evaluation.tasks.items import (
+    MOST_OTHER_ANSWERS,
     ChoiceItem,
     ItemGroup,
     Row,
@@ -32,6 +33,7 @@ from mlprune.evaluation.tasks.layouts.task_layouts import TASK_LAYOUTS, FoundRow
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.evaluation.tasks.task import Task
 from mlprune.hashing import digest, ordered_by_hash, split_of
+from mlprune.languages import ENGLISH
 from mlprune.numeric.evaluation.metrics import guess_credit
 from mlprune.vocabulary import HalvesName, SplitName
 
@@ -74,7 +76,14 @@ class TaskData:
 
 
 def read_items(
-    task: str | Task, source: Path | HubSource, *, language: str, split: str, limit: int | None = None, seed: int = 0
+    task: str | Task,
+    source: Path | HubSource,
+    *,
+    language: str,
+    split: str,
+    limit: int | None = None,
+    seed: int = 0,
+    aligned: bool = True,
 ) -> TaskData:
     """Read the items of one language and split of a task.
 
@@ -83,6 +92,7 @@ def read_items(
         source: a folder, file or archive in one of `TASK_LAYOUTS`, or the data set of a hub.
         language: a tag such as `fr`; the file may also be named `fra_Latn`.
         limit: number of items to keep, those with the smallest SHA-256 of "seed:id".
+        aligned: whether the same id is the same example in all languages; if not, ids begin with the language.
     Raises:
         TaskFileError: there is no such file or more than one, a row is wrong (the first one is named), no item is left,
             or the data set cannot be fetched.
@@ -97,6 +107,8 @@ def read_items(
         rows, where, skipped, has_lines = _rows(source, task=definition.name, language=language, split=split)
     except TaskFileError as err:
         raise TaskFileError(err.message, {**place, **err.context}) from err
+    if not aligned:
+        rows = [{**row, "id": f"{language}:{row['id']}"} if "id" in row else row for row in rows]
     lines, ids, blank = _checked(definition, rows, where, has_lines=has_lines, **place)
     kept = set(ordered_by_hash(seed, ids)[:limit])
     groups = _groups(definition, rows, where, **place)
@@ -349,11 +361,53 @@ def _report(layout: TaskLayout, path: Path, *, task: str | None, split: str | No
         if n_repeated:
             notes.append(f"{language} {name}: repeated examples: {n_repeated:,}")
     notes += skipped_lines(read)
-    recipe = _recipe(tasks[0], path, rows)
+    others, aligned = _other_items(read)
+    recipe = _recipe(tasks[0], path, rows, aligned=aligned)
+    notes += others
     return DataReport(layout.name, layout.summary, recipe, tuple(rows), tuple(problems), tuple(notes))
 
 
-def _recipe(task: str, path: Path, rows: Sequence[DataRow]) -> str:
+Answers: TypeAlias = Mapping[str, tuple[int, int]]
+"""Example id -> number of candidates and index of the right one."""
+
+
+def _other_items(read: Mapping[str, TaskData]) -> tuple[list[str], bool]:
+    """Describe the ids that have another right answer than in a reference language, and so name other items.
+
+    The reference of a split is English, else the language with the most items.
+
+    Args:
+        read: language and split -> what was read.
+    Returns: one line for each language and split with such ids; whether ids name the same items in all languages.
+    """
+    by_split: dict[str, dict[str, Answers]] = {}
+    for place, data in read.items():
+        language, split = place.split(" ", 1)
+        items = (item for item in data.items if isinstance(item, ChoiceItem))
+        of_items = {item.example_id: (len(item.candidates), item.gold) for item in items}
+        by_split.setdefault(split, {})[language] = of_items
+    lines, aligned = [], True
+    for split, of_languages in by_split.items():
+        reference = ENGLISH if ENGLISH in of_languages else max(of_languages, key=lambda name: len(of_languages[name]))
+        for language, answers in of_languages.items():
+            n_common, n_other = _count_other_answers(answers, of_languages[reference])
+            if not n_other:
+                continue
+            line = f"{language} {split}: {n_other:,} of {n_common:,} ids have another right answer than in {reference}"
+            is_other_file = n_other > MOST_OTHER_ANSWERS * n_common
+            advice = "; aligned: false keeps ids of different languages apart" if is_other_file else ""
+            lines.append(f"{line}: other items, which are never paired{advice}")
+            aligned = aligned and not is_other_file
+    return lines, aligned
+
+
+def _count_other_answers(first: Answers, second: Answers) -> tuple[int, int]:
+    """Return the number of common ids, and of those with as many candidates but another right one."""
+    pairs = [(answer, second[name]) for name, answer in first.items() if name in second]
+    return len(pairs), sum(a != b and a[0] == b[0] for a, b in pairs)
+
+
+def _recipe(task: str, path: Path, rows: Sequence[DataRow], *, aligned: bool) -> str:
     """Return the line of a recipe that reads all languages that can be read; empty if there are none."""
     splits = list(dict.fromkeys(row.split for row in rows))
     split = DEFAULT_SPLIT if DEFAULT_SPLIT in splits and len(splits) > 1 else next(iter(splits), None)
@@ -361,7 +415,8 @@ def _recipe(task: str, path: Path, rows: Sequence[DataRow]) -> str:
         return ""
     languages = ", ".join(row.language for row in rows if row.split == split)
     key = "" if split == DEFAULT_SPLIT and len(splits) > 1 else f", split: {split}"
-    return f"evaluations: [{{task: {task}, path: {path}, languages: [{languages}]{key}}}]"
+    ids = "" if aligned else ", aligned: false"
+    return f"evaluations: [{{task: {task}, path: {path}, languages: [{languages}]{key}{ids}}}]"
 
 
 def _fitting_tasks(layout: TaskLayout, path: Path, places: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ RankC: how similarly two languages rank the candidates of the same items        
 
 with n, the item's number of candidates; RankC of two languages is the mean over items. Two values help to read it.
 `chance_consistency` is the RankC of unrelated rankings. `expected_consistency` is that of two languages whose right
-candidates have the observed ranks on unrelated items: languages that answer well agree for this reason alone.
+candidates have the observed ranks on each item and whose wrong candidates are unrelated: languages that answer well, or
+find the same items hard, agree for this reason alone.
 """
 
 from dataclasses import dataclass
@@ -244,29 +245,29 @@ def corrected_consistency(value: Array, chance: Array) -> Array:
     return np.asarray(np.where(is_defined, (value - chance) / np.where(is_defined, 1 - chance, 1), np.nan))
 
 
-def expected_consistency(in_top_a: Array, in_top_b: Array) -> Array:
-    """Return the expected RankC of two languages that rank the right candidate as observed and are unrelated otherwise.
+def expected_consistency(first: Indices, second: Indices, sizes: Indices) -> Array:
+    """Return the expected RankC of each item if the wrong candidates of the two languages are unrelated, [items].
 
-    F_a(j) is the share of items whose right candidate is among the first j in language a. Pair each item in language a
-    with a random item in language b, and order the wrong candidates at random. The right candidate is in both top j
-    with probability F_a F_b, and of the n - 1 wrong ones (j - F_a)(j - F_b) / (n - 1) are expected there:
+    Both ranks of the right candidate are kept, item by item, because languages that know an item agree about it. The
+    wrong candidates of one language are in random order. With r_a and r_b, the ranks of the right candidate, and
+    g_l(j) = 1 if r_l <= j and else 0, of the n - 1 wrong candidates (j - g_a)(j - g_b) / (n - 1) are expected in both
+    top j:
 
-        sum_j w_j / j * (F_a F_b + (j - F_a)(j - F_b) / (n - 1))
+        sum_j w_j / j * (g_a(j) g_b(j) + (j - g_a(j)) (j - g_b(j)) / (n - 1))
 
-    This is the mean over all permutations that pair the items of one language with those of the other.
+    This is the mean over all orders of the wrong candidates.
 
     Args:
-        in_top_a: [..., n] the shares F_a(1) ... F_a(n) of the items with n candidates.
-        in_top_b: the same in the other language.
-    Returns: [...].
+        first: [items] rank of the right candidate in one language, 0 for the first.
+        second: the same in the other language.
+        sizes: [items] number of candidates, n.
     """
-    n = in_top_a.shape[-1]
-    if n == 1:
-        return np.ones(in_top_a.shape[:-1])
-    j = np.arange(1, n + 1)
-    shared = in_top_a * in_top_b + (j - in_top_a) * (j - in_top_b) / (n - 1)
-    weights = _weights(np.array([n]), n)[0]
-    return np.asarray((weights * (shared / j)).sum(axis=-1), dtype=np.float64)
+    most = int(sizes.max(initial=0))
+    j = np.arange(1, most + 1)
+    in_first, in_second = ((ranks[:, None] < j).astype(np.float64) for ranks in (first, second))
+    wrong = (j - in_first) * (j - in_second) / np.maximum(sizes - 1, 1)[:, None]
+    shares = (in_first * in_second + wrong) / j
+    return np.asarray((_weights(sizes, most) * shares).sum(axis=1), dtype=np.float64)
 
 
 def _weights(sizes: Indices, most: int) -> Array:

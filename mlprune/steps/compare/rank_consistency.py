@@ -1,5 +1,6 @@
 """Jobs of step `compare` that compute RankC: how similarly two languages rank the candidates. They run no model."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,6 +25,8 @@ from mlprune.steps.tasks.evaluation import EvaluationSpec
 from mlprune.steps.tasks.task_spec import TaskSpec, profile_column
 from mlprune.store.store import Store
 from mlprune.vocabulary import SplitName
+
+logger = logging.getLogger(__name__)
 
 DEV: SplitName = "dev"
 Pair = tuple[str, str]
@@ -116,9 +119,18 @@ def compares_ranks(spec: TaskSpec) -> bool:
 
 
 def _agreements(store: Store, evaluations: Sequence[EvaluationSpec]) -> dict[Pair, Agreement]:
-    """Compare the languages of some evaluations, without pairs that have no item in common."""
+    """Compare the languages of some evaluations, without pairs that have no item in common.
+
+    Logs the pairs whose ids name different items.
+    """
     rankings: Mapping[str, LanguageRankings] = {one.task.language: _rankings(store, one) for one in evaluations}
     agreements = {pair: agreement(*(rankings[name] for name in pair)) for pair in language_pairs(list(rankings))}
+    different = [
+        " and ".join(pair) for pair, agreed in agreements.items() if agreed.n_skipped and not len(agreed.values)
+    ]
+    if different:
+        task = evaluations[0].task.task
+        logger.warning("%s: no rank consistency of %s: their ids name different items", task, ", ".join(different))
     return {pair: agreed for pair, agreed in agreements.items() if len(agreed.values)}
 
 
@@ -137,9 +149,9 @@ def _value_columns(measured: RankConsistency) -> dict[str, JsonValue]:
         "chance": measured.chance,
         "corrected": None if corrected is None else corrected.value,
         **interval_columns("corrected_ci", None if corrected is None else corrected.interval),
-        "permutation_baseline": measured.expected,
-        "excess": measured.excess.value,
-        **interval_columns("excess_ci", measured.excess.interval),
+        "expected": measured.expected,
+        "above_expected": measured.above_expected.value,
+        **interval_columns("above_expected_ci", measured.above_expected.interval),
     }
 
 

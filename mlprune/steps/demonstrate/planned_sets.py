@@ -1,4 +1,4 @@
-"""Plan the demonstration sets of a recipe: drawn, generated, mixed and published, without leakage."""
+"""Plan the demonstration sets of a recipe: drawn, generated, mixed and published, without evaluated texts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +49,11 @@ def evaluated_keys(
             spec = task_of_entry(recipe, evaluation, corpus=corpus)
             choices = product(evaluation.languages, evaluation.profile)
             specs += [replace(in_profile(spec, profile), language=language) for language, profile in choices]
-    return frozenset(item.example_id for spec in specs for item in task_data(spec).items)
+    return frozenset(_id_in_file(spec, item.example_id) for spec in specs for item in task_data(spec).items)
+
+
+def _id_in_file(spec: TaskSpec, example_id: str) -> str:
+    return example_id if spec.aligned else example_id.removeprefix(f"{spec.language}:")
 
 
 def _reads_same_items(recipe: Recipe, evaluation: EvaluationConfig, entry: DemonstrationConfig) -> bool:

@@ -88,13 +88,13 @@ def predictions_of(store: Store, evaluation: EvaluationSpec) -> StoredPrediction
 def on_shared_items(
     task: TaskSpec, first: StoredPredictions, second: StoredPredictions
 ) -> tuple[StoredPredictions, StoredPredictions]:
-    """Return two evaluations of a task on the items that both were evaluated on, paired by their ids.
+    """Return two evaluations of a task on the items that both were evaluated on, paired by ids and right candidates.
 
     If items that are longer than the model are left out, two models can leave out different ones.
     """
-    if task.longer != "skip" or first.example_ids == second.example_ids:
+    if task.longer != "skip" or first.item_keys == second.item_keys:
         return first, second
-    shared = frozenset(first.example_ids) & frozenset(second.example_ids)
+    shared = frozenset(name for name, _ in frozenset(first.item_keys) & frozenset(second.item_keys))
     return first.select(shared), second.select(shared)
 
 

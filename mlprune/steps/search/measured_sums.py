@@ -142,7 +142,7 @@ def read_measured_sums(
     for index, of_candidate in enumerate(specs):
         predictions = dense if index == 0 else {key: predictions_of(store, of_candidate[key]) for key in dense}
         for key, of_dense in dense.items():
-            check_same_items(of_dense.example_ids, predictions[key].example_ids)
+            check_same_items(of_dense, predictions[key])
         for task, name in distinct:
             columns[task, name].append(_sums(predictions, task, of_candidate, name=name, clusters=clusters))
     tables = {key: _table(*key, specs[0], np.stack(sums, axis=1)) for key, sums in columns.items()}

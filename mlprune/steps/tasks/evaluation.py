@@ -79,6 +79,7 @@ def _task_data(spec: TaskSpec) -> TaskData:
             split=spec.split,
             limit=spec.limit,
             seed=spec.seed,
+            aligned=spec.aligned,
         )
     languages = spec.sides or (spec.language,)
     corpus = open_corpus(spec.corpus)

@@ -188,6 +188,8 @@ class TaskSpec(Choices):
     """Metrics to compute; empty for those of the task."""
     shot_corpus: CorpusConfig | None = None
     """Translation: the other text of the sentence pairs in the prompt."""
+    aligned: bool = True
+    """Whether the same id is the same example in all languages; if not, ids begin with the language."""
 
     @property
     def parameters(self) -> dict[str, JsonValue]:
@@ -284,6 +286,7 @@ def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConf
         is_corpus_half=entry.path == CORPUS,
         split_by=entry.split_by,
         longer=entry.longer,
+        aligned=entry.aligned,
         template=recipe.template_task(entry.task),
         folder=location.folder,
         hub=location.hub,

@@ -56,7 +56,9 @@ def check(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
 ) -> None:
-    """Verify every record, artefact, key and view. Prints one line per problem; the exit code is then 1.
+    """Verify every record, artefact, key, view and value. Prints one line per problem; the exit code is then 1.
+
+    Values must not contradict each other: p-values, intervals, power, labels, differences and answers.
 
     --repair needs no recipe and computes no result. If the next run makes a file again with its recorded hash,
     everything computed from it stays. Before it rebuilds a catalog, it compares all metrics with their predictions.
@@ -68,7 +70,7 @@ def check(
       mlprune check store --deep --sample 20 --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
-    from catalog.check import deep_check  # noqa: PLC0415
+    from catalog.check import deep_check, marked_contradictions  # noqa: PLC0415
 
     opened = existing_store(store)
     damages, notes = check_store(opened)
@@ -81,7 +83,7 @@ def check(
         notes = [*notes, f"{counted(len(paths), 'record')} copied from {source} without verification"]
     if retired := retired_groups(opened):
         notes = [*notes, f"{counted(len(retired), 'group')} of files retired; {remake_command(store)} makes them again"]
-    for note in (*notes, *_result_notes(opened)):
+    for note in (*notes, *_result_notes(opened), *([] if damages else marked_contradictions(opened))):
         echo(f"note: {note}", err=True)
     for damage in damages:
         echo(str(damage))

@@ -29,9 +29,9 @@ def export(
       mlprune export fr-en --as masks --out published/ --store runs/
       mlprune export --as csv --out exported/ --store runs/
     """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - these load torch
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415
-    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
     variant_id = find_variant(opened, variant_id)

@@ -1,5 +1,6 @@
 """`mlprune methods`: list the methods that recipes can name."""
 
+from dataclasses import replace
 from textwrap import fill
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def methods(
         raise unknown("kind of method", kind, overview.KINDS, error=BadInputError, option="--kind")
     for path in allow_plugins or []:
         provide_file(path)
-    options = TableOptions(screen_width(), is_wide=wide)
+    options = TableOptions(screen_width(), layout="wide" if wide else "fitting")
     if format_ == "table" and not (name or kind or load or allow_plugins):
         table = QueryResult(overview.COMBINATION_COLUMNS, tuple(row.values for row in overview.combinations()))
         echo(render(table, format_, options=options))
@@ -59,4 +60,5 @@ def methods(
     rows = tuple(row.values for row in found if name in (None, row.name))
     if not rows:
         raise unknown("method", str(name), [row.name for row in found], error=BadInputError)
-    echo(render(QueryResult(overview.COLUMNS, rows), format_, options=options))
+    in_full = options if wide else replace(options, layout="vertical")
+    echo(render(QueryResult(overview.COLUMNS, rows), format_, options=in_full))

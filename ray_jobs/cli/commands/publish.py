@@ -36,9 +36,9 @@ def publish(
       mlprune export fr-en --as masks --out published/ --store runs/
       mlprune export fr-en sw-en --as masks --out published/ --store runs/
     """
+    from catalog.stored_names import find_variants  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - these load torch
     from mlprune.steps.publish.publish import publish_variants  # noqa: PLC0415
-    from mlprune.steps.variants.variant_text import find_variants  # noqa: PLC0415
 
     opened = existing_store(store, quarantine=True)
     variant_ids = find_variants(opened, variants)

@@ -1,10 +1,11 @@
 """`mlprune query`: query the catalog."""
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from catalog.sql_files import list_queries
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
 from ray_jobs.cli import options
 
 
@@ -19,28 +20,32 @@ def query(
     store: options.StoreOption = "./demo-store",
     param: Annotated[
         list[str] | None,
-        typer.Option(help="Query parameter, name=value; repeatable. Of an id, a unique beginning is enough."),
+        typer.Option(help="Query parameter, name=value; repeatable. A variant_id may be a label, an id its beginning."),
     ] = None,
     format_: options.FormatOption = "table",
+    rows: options.RowsOption = options.MOST_ROWS,
     wide: options.WideOption = False,
+    vertical: options.VerticalOption = False,
     digits: options.DigitsOption = None,
-    list_: Annotated[bool, typer.Option("--list", help="List the built-in queries.")] = False,
+    topics: Annotated[bool, typer.Option("--topics", "--list", help="List the built-in queries by topic.")] = False,
 ) -> None:
     """Query the catalog with SQL or with a built-in query.
 
-    A table fits the terminal: columns that are the same in every row or empty are listed above it, ids are shortened,
-    and rows that are too wide become blocks of lines.
+    Without one, six questions to begin with are shown. A table fits the terminal: it has at most 20 rows and the
+    columns for which there is room, and its last lines name the rest. Columns that are the same in every row are listed
+    above it; ids are shortened.
 
     \b
     Examples:
+      mlprune query --store runs/
       mlprune query best_by_language --store runs/ --param task=facts
       mlprune query "SELECT language, value FROM metrics LIMIT 5" --store runs/ --format json
       mlprune query significant_changes --store runs/ --wide --digits 5
       mlprune query my-question.sql --store runs/
     """
-    if list_:
-        for built_in in list_queries():
-            options.echo(options.format_report(f"{built_in.name}: {built_in.summary}"))
+    if topics or not (sql_or_name.strip() or param):
+        for line in _queries_by_topic() if topics else _first_questions(store):
+            options.echo(options.cut_line(line))
         return
     from catalog.queries import answer_user_query  # noqa: PLC0415 - these load DuckDB
     from catalog.store import Catalog  # noqa: PLC0415
@@ -48,8 +53,9 @@ def query(
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         answer = answer_user_query(catalog, sql_or_name, param or [])
+        layout = options.layout_of(wide=wide, vertical=vertical)
         text = options.format_result(
-            catalog, answer.result, format_name=format_, may_omit=answer.is_named, is_wide=wide, digits=digits
+            catalog, answer.result, format_name=format_, layout=layout, first=answer.first, rows=rows, digits=digits
         )
     notes = list(answer.notes)
     if format_ == "table" and not answer.result.rows:
@@ -57,3 +63,22 @@ def query(
     for note in notes:
         options.echo(note, err=True)
     options.echo(text)
+
+
+def _first_questions(store: str) -> Iterator[str]:
+    yield f"Six first questions (mlprune query NAME --store {store}):"
+    width = max(map(len, FIRST_QUESTIONS))
+    for name, question in FIRST_QUESTIONS.items():
+        yield f"  {name:{width}}  {question}"
+    n_more = len(list_queries()) - len(FIRST_QUESTIONS)
+    yield f'More: {n_more} in {len(TOPICS)} topics: mlprune query --topics.  SQL: mlprune query "SELECT ...".'
+
+
+def _queries_by_topic() -> Iterator[str]:
+    """Yield one line per topic and per query; those of no topic come last."""
+    queries = list_queries()
+    width = max(len(query.name) for query in queries)
+    for topic, title in {**TOPICS, "": "Others"}.items():
+        members = [query for query in queries if (query.topic if query.topic in TOPICS else "") == topic]
+        yield from [title] if members else []
+        yield from (f"  {query.name:{width}}  {query.meaning}" for query in members)

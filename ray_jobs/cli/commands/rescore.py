@@ -8,6 +8,7 @@ import typer
 
 from catalog.ranking import NOTE, rank_variants
 from catalog.store import Catalog
+from catalog.stored_names import find_variant
 from mlprune.errors import BadInputError, unknown
 from mlprune.given_files import read_given_text
 from mlprune.store.repair import quarantine_on_damage
@@ -33,7 +34,7 @@ def rescore(
     task: Annotated[list[str] | None, typer.Option(help="Only evaluations of this task; repeatable.")] = None,
     language: Annotated[str | None, typer.Option(help="Only evaluations in this language or language pair.")] = None,
     split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
-    variant: Annotated[str | None, typer.Option(help="Only evaluations of the variant with this id.")] = None,
+    variant: Annotated[str | None, typer.Option(help="Only evaluations of this variant: a label, name or id.")] = None,
     from_rule: Annotated[str | None, typer.Option(help="Only evaluations made with this scoring rule.")] = None,
     generated: Annotated[
         bool, typer.Option("--generated", help="Instead of evaluations, the language of generated texts.")
@@ -54,10 +55,11 @@ def rescore(
         unused = {"rule": rule, "examples": examples, "task": task, "split": split, "variant": variant}
         _rate_generated(store, tuple(metric or ()), language=language, unused={**unused, "from-rule": from_rule})
         return
-    selection = Selection(task, language, split, variant, _scoring_rule(from_rule))
     change = Change(_scoring_rule(rule), tuple(metric or ()), None if examples is None else _read_ids(examples))
     stored = options.existing_store(store)
     stored.require_writable()
+    variant_id = None if variant is None else find_variant(stored, variant)
+    selection = Selection(task, language, split, variant_id, _scoring_rule(from_rule))
     with recorded_run(stored, "rescore") as opened, quarantine_on_damage(opened):
         result = rescore_store(opened, change, selection)
     for evaluation_id in result.evaluation_ids:
@@ -113,7 +115,9 @@ def ranks(
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()
         result = rank_variants(catalog, task, metric=metric, split=split, scoring_rule=rule, protocol_id=protocol)
-        options.echo(options.format_result(catalog, result, format_name=format_, is_wide=wide, digits=digits))
+        layout = options.layout_of(wide=wide)
+        text = options.format_result(catalog, result, format_name=format_, layout=layout, rows="all", digits=digits)
+        options.echo(text)
     options.echo(NOTE, err=True)
 
 

@@ -15,7 +15,8 @@ from ray_jobs.cli.options import StoreOption, echo, existing_store
 
 def export(
     variants: Annotated[
-        list[str] | None, typer.Argument(help="Variant ids, names, or unique beginnings of these; all by default.")
+        list[str] | None,
+        typer.Argument(help="Labels, names or ids of variants, or beginnings of these; all by default."),
     ] = None,
     *,
     store: StoreOption,
@@ -41,7 +42,7 @@ def export(
       mlprune export wanda-fr-en --as hub --out shared/ --store runs/
     """
     from catalog.standards import Request, export_results  # noqa: PLC0415 - these load torch
-    from mlprune.steps.variants.variant_text import find_variants  # noqa: PLC0415
+    from catalog.stored_names import find_variants  # noqa: PLC0415
 
     opened = existing_store(store)
     submission = Submission(
@@ -69,7 +70,8 @@ def import_(
     *,
     store: StoreOption,
     variant: Annotated[
-        str | None, typer.Option(help="Variant of the store that all of these results are about: an id or a name.")
+        str | None,
+        typer.Option(help="Variant that all of these results are about: a label, name or id."),
     ] = None,
 ) -> None:
     """Import results of lm-evaluation-harness that were computed elsewhere.
@@ -82,8 +84,8 @@ def import_(
       mlprune import lm-eval-output/ --results --store runs/
       mlprune import results_2026-11-26T18-00-00.json --results --variant wanda-fr-en --store runs/
     """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.evaluate.harness import import_results  # noqa: PLC0415 - these load torch
-    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
 
     opened = Store(store, quarantine=True)
     variant_id = find_variant(opened, variant) if variant is not None else None

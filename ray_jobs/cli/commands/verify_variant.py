@@ -21,9 +21,9 @@ def verify(
 
     Example: mlprune check variant 0f3a... --store runs/
     """
+    from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - these load torch
     from mlprune.steps.rescore.verify import verify_variant  # noqa: PLC0415
-    from mlprune.steps.variants.variant_text import find_variant  # noqa: PLC0415
 
     for path in allow_plugins or ():
         provide_file(path)

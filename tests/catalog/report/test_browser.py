@@ -33,12 +33,13 @@ def chromium(folder: Path) -> Iterator[Chromium]:
 
 @pytest.fixture(scope="module")
 def report(page: str, chromium: Chromium, folder: Path) -> Page:
-    """The report of the filled store in a tab that all tests share; each leaves it as it opened. It scrolls at once, as
-    for readers who want little motion."""
+    """The report of the filled store, with all parts open, in a tab that all tests share; each leaves it as it was. It
+    scrolls at once, as for readers who want little motion."""
     path = folder / "report.html"
     path.write_text(page, "utf-8")
     tab = chromium.open(path.as_uri())
     tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-reduced-motion", "value": "reduce"}])
+    tab.click(".unfold")
     return tab
 
 
@@ -149,9 +150,9 @@ def test_a_filter_can_be_opened_and_ticked_and_closed_with_keys(report: Page) ->
 
 
 def test_a_link_to_a_section_leads_to_its_heading_below_the_filters(report: Page) -> None:
-    report.value("document.querySelector('nav a[href=\\'#magnitudes\\']').click()")
+    report.value("location.hash = '#magnitudes'")
     heading, bar = (
-        f"document.querySelector('{selector}').getBoundingClientRect()" for selector in ("#magnitudes h2", "#filters")
+        f"document.querySelector('{selector}').getBoundingClientRect()" for selector in ("#magnitudes h3", "#filters")
     )
     assert report.value(f"{heading}.top >= {bar}.bottom")
     assert report.value(f"{bar}.top") == 0
@@ -207,7 +208,7 @@ def test_the_data_of_a_figure_are_downloaded_from_the_page_itself(report: Page) 
     assert all(name.endswith((".csv", ".csv.gz")) and start == "data:" for name, start in links)
 
 
-def test_a_print_shows_all_sections_with_their_colours(report: Page, folder: Path) -> None:
+def test_a_print_shows_all_open_parts_with_their_colours(report: Page, folder: Path) -> None:
     path = folder / "report.pdf"
     report.print_to(path)
     content = path.read_bytes()
@@ -215,10 +216,43 @@ def test_a_print_shows_all_sections_with_their_colours(report: Page, folder: Pat
     assert content.count(b"/Type /Page\n") > 3
 
 
+def test_a_folded_page_is_short_and_page_one_fits_on_a_screen(chromium: Chromium, folder: Path, report: Page) -> None:
+    tab = chromium.open((folder / "report.html").as_uri())
+    tab.resize(1400, 900)
+    assert tab.value("document.documentElement.scrollHeight") < 12 * 900
+    assert tab.value("document.querySelector('#first').getBoundingClientRect().bottom") <= 900
+    seen = (
+        "[...document.querySelectorAll('section [role=img]')].filter(one => one.checkVisibility()).map(one => one.id)"
+    )
+    assert tab.value(f"{seen}.length") == 1 < report.value(f"{seen}.length")
+
+
+def test_an_answer_of_page_one_opens_its_evidence_and_all_parts_can_be_opened_and_closed(
+    chromium: Chromium, folder: Path, report: Page
+) -> None:
+    tab = chromium.open((folder / "report.html").as_uri())
+    opened = "[...document.querySelectorAll('details.fold[open]')].map(one => one.parentElement.id)"
+    waited = (
+        "new Promise(done => { const timer = setInterval(() => { if (document.querySelector('details.fold[open]')) "
+        "{ clearInterval(timer); done(); } }, 20); })"
+    )
+    for _ in range(2):  # the second click leads to the same place
+        tab.click("#first .reply a")
+        tab.call("Runtime.evaluate", expression=waited, awaitPromise=True)
+        assert tab.value(opened) == [tab.value("location.hash.slice(1)")]
+        tab.value("document.querySelector('details.fold[open]').open = false")
+    tab.click(".unfold")
+    assert n_shown(tab, "details.fold:not([open])") == 0
+    assert tab.value("document.querySelector('.unfold').textContent") == "Close all parts"
+    tab.click(".unfold")
+    assert n_shown(tab, "details.fold[open]") == 0
+
+
 def test_without_scripts_the_page_shows_the_means_and_no_filters(
     chromium: Chromium, folder: Path, report: Page
 ) -> None:
     tab = chromium.open((folder / "report.html").as_uri(), scripts=False)
+    tab.value("document.querySelectorAll('details.fold').forEach(part => { part.open = true; })")
     assert n_shown(tab, "#filters") == 0
     assert n_shown(tab, "#curves g[data-mean]") == n_shown(report, "#curves g[data-mean]") > 0
     assert n_shown(tab, "[data-detail]") == 0
@@ -234,6 +268,7 @@ def test_an_attack_in_a_name_runs_nothing_and_can_be_used_as_a_filter(
     path = folder / "attacked.html"
     path.write_text(attacked_page, "utf-8")
     tab = chromium.open(path.as_uri())
+    tab.click(".unfold")
     assert tab.value("document.querySelectorAll('script').length") == 1
     assert tab.value("document.querySelectorAll('img').length") == 0
     boxes = tab.value("[...document.querySelectorAll('#filters input')].map(one => one.value)")
@@ -250,6 +285,7 @@ def test_figures_of_all_kinds_of_variants_are_rendered(methods_page: str, chromi
     path = folder / "methods.html"
     path.write_text(methods_page, "utf-8")
     tab = chromium.open(path.as_uri())
+    tab.click(".unfold")
     for exhibit in FIGURES:
         assert n_shown(tab, f"#{exhibit.anchor} [role=img], #{exhibit.anchor} .heat") > 0, exhibit.anchor
     assert tab.console_messages == []

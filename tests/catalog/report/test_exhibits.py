@@ -35,6 +35,17 @@ from tests.catalog.report.rows import TASK, drawn, texts
 from tests.golden.comparison import differences
 
 
+def test_all_methods_of_a_figure_differ_in_their_marks(catalog: Catalog, methods_catalog: Catalog) -> None:
+    for opened in (catalog, methods_catalog):
+        for exhibit in FIGURES:
+            rows = [source.rows for source in run_exhibit(opened, exhibit)]
+            for group in (group for part in rows if exhibit.draw for group in exhibit.draw(part)):
+                marks = [
+                    (one.colour, one.marker, one.is_hollow, one.dashed) for one in group.legend if one.scale is None
+                ]
+                assert len(set(marks)) == len(marks), (exhibit.anchor, group.title)
+
+
 def test_every_exhibit_shows_what_is_pinned(methods_catalog: Catalog) -> None:
     assert differences(drawn_contract(methods_catalog), pinned()) == []
 

@@ -15,10 +15,12 @@ from catalog.report.figures import EXAMPLES, FIGURES, TABLES, Exhibit, run_exhib
 from catalog.report.labels import cell, number, p_value
 from catalog.report.page import bibtex_entry, methods_of, methods_paragraph, numeric_columns, render_page
 from catalog.report.query_results import MAX_DATA_ROWS, MAX_FILE_ROWS, Source, run_report_query
+from catalog.report.topics import TOPICS
 from catalog.store import Catalog
 from mlprune.errors import BadInputError
 from mlprune.store.store import Store
 from tests.catalog.report.reading import ATTACK, Reader
+from tests.catalog_data import write_rows
 
 
 def fact(topic: str, name: str, detail: str, n: int = 1) -> dict[str, Any]:
@@ -70,6 +72,7 @@ def test_the_citation_is_balanced_bibtex_with_every_version_that_ran() -> None:
     assert "catalog snapshot abc" in entry
 
 
+NEW_MODEL = {"base_model_id": "@id", "source": "tiny", "family": "xglm", "n_prunable": 9}
 EXHIBITS = [*FIGURES, *TABLES]
 SEARCHES = [one for one in EXHIBITS if one.query.startswith(("search", "sensitivity", "influence"))]
 SCRIPT = (Path(page_module.__file__).parent / "page.js").read_text("utf-8")
@@ -140,8 +143,9 @@ def test_ratios_of_perplexities_have_the_interval_of_the_comparison(reader: Read
 
 
 def test_every_exhibit_has_its_query_and_data(reader: Reader) -> None:
-    below = {origin.section: origin.name for origin in reader.origins if origin.section != "headline"}
-    assert below.pop("") == "overview"  # of the counts on top
+    of_first = [origin.name for origin in reader.origins if origin.section == "first"]
+    assert of_first == ["overview", "first_answers", "first_curve", "first_cost"]
+    below = {origin.section: origin.name for origin in reader.origins if origin.section not in ("headline", "first")}
     assert below.pop("methods") == "methods"
     shown = [exhibit for exhibit in (*EXHIBITS, *EXAMPLES) if exhibit in SEARCHES or not exhibit.is_optional]
     assert below == {exhibit.anchor: exhibit.query for exhibit in shown}
@@ -182,32 +186,57 @@ def test_every_panel_has_a_text_for_screen_readers(reader: Reader) -> None:
     }
 
 
-def test_an_empty_catalog_gives_a_page_of_explanations(empty_catalog: Catalog) -> None:
+def test_an_empty_catalog_gives_a_page_that_says_what_to_do(empty_catalog: Catalog) -> None:
     reader = Reader(render_page(empty_catalog))
-    for exhibit in EXHIBITS:
-        if exhibit.is_optional:
-            assert not reader.find("section", id=exhibit.anchor)
-            continue
-        assert [p.text for p in reader.find("p", section=exhibit.anchor, class_="empty")] == [exhibit.empty_text]
-    assert len(reader.find("p", section="headline", class_="empty")) == 1
+    assert not reader.find("section")
+    assert not reader.find("nav")
+    assert "mlprune run RECIPE.yaml" in reader.find("p", class_="lead")[0].text
     assert not [element for element in reader.elements if element.attributes.get("role") == "img"]
     assert not reader.find("input")
 
 
 def test_optional_exhibits_have_a_section_if_they_have_data(methods_page: str, methods_catalog: Catalog) -> None:
     reader = Reader(methods_page)
-    links = {link.attributes["href"] for link in reader.find("a")}
     optional = [exhibit for exhibit in EXHIBITS if exhibit.is_optional and exhibit not in SEARCHES]
     assert [exhibit.anchor for exhibit in optional] == ["layers", "profiles", "schedules"]
     for exhibit in optional:
         assert reader.panels(exhibit.anchor)
-        assert f"#{exhibit.anchor}" in links
         (origin,) = [one for one in reader.origins if one.section == exhibit.anchor]
         result = methods_catalog.select(origin.sql, origin.parameters)
         assert origin.csv == [list(result.columns), *([cell(value) for value in row] for row in result.rows)]
         assert "None" not in reader.find("section", id=exhibit.anchor)[0].text.partition("SQL and data")[0]
     asked = reader.find("section", id="schedules")[0].text
     assert "--param with_uniform=false" in asked
+
+
+def test_parts_without_data_are_listed_together_with_what_would_create_them(tmp_path: Path) -> None:
+    store = Store(tmp_path / "model")
+    write_rows(store, "base_models", parameters={}, rows={"base_models": [NEW_MODEL]})
+    with Catalog.in_memory(store) as catalog:
+        reader = Reader(render_page(catalog))
+    listed = {element.attributes["id"]: element.text for element in reader.find("p", section="methods", class_="empty")}
+    assert len(listed) > 10
+    for exhibit in EXHIBITS:
+        has_section = bool(reader.find("section", id=exhibit.anchor))
+        assert exhibit.is_optional or has_section or exhibit.empty_text in listed[exhibit.anchor]
+        assert not has_section or exhibit.anchor not in listed
+
+
+def test_every_exhibit_has_one_topic_and_the_index_has_at_most_nine_entries(reader: Reader) -> None:
+    anchors = [anchor for anchors in TOPICS.values() for anchor in anchors]
+    assert sorted(anchors) == sorted(exhibit.anchor for exhibit in (*EXHIBITS, *EXAMPLES))
+    (contents,) = reader.find("nav")
+    links = [link.attributes["href"] for link in reader.find("a") if link.is_in(contents)]
+    assert 5 < len(links) <= 9
+    ids = {element.attributes.get("id") for element in reader.elements}
+    assert {link.removeprefix("#") for link in links} <= ids
+
+
+def test_everything_but_page_one_is_folded(reader: Reader) -> None:
+    folds = reader.find("details", class_="fold")
+    assert not [fold for fold in folds if "open" in fold.attributes]
+    for panel in reader.find("svg", role="img"):
+        assert panel.section == "first" or any(panel.is_in(fold) for fold in folds)
 
 
 def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader) -> None:
@@ -217,6 +246,7 @@ def test_an_attack_in_a_name_is_shown_as_text_and_does_nothing(attacked: Reader)
     assert attacked.find("h1")[0].text == ATTACK
     assert any(ATTACK in element.text for element in attacked.find("td", section="failures"))
     assert any(ATTACK in element.text for element in attacked.find("td", section="headline"))
+    assert any(ATTACK in element.text for element in attacked.find("td", section="first"))
 
 
 def test_a_language_of_any_spelling_is_written_into_its_figure_unchanged(attacked: Reader) -> None:

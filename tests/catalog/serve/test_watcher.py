@@ -11,7 +11,7 @@ import pytest
 
 from catalog.report.query_results import run_report_query
 from catalog.serve import watcher as watcher_module
-from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, runs_reader
+from catalog.serve.watcher import LiveState, Pace, Watcher, best_tables, curve_content, runs_reader, with_labels
 from catalog.store import Catalog
 from catalog.store.live_catalog import LiveCatalog
 from mlprune.errors import StoreError
@@ -254,8 +254,34 @@ def test_perplexity_is_compared_as_a_ratio_and_names_are_escaped() -> None:
     assert table["rows"][0]["change"] == "–"  # type: ignore[index, call-overload]
 
 
-def test_without_results_there_is_no_table() -> None:
+def test_without_results_there_is_no_table_and_no_curve() -> None:
     assert best_tables([]) == []
+    assert curve_content([]) is None
+
+
+def test_the_curve_has_the_mean_of_each_method_outside_english(catalog: Catalog) -> None:
+    rows = run_report_query(catalog, "live_curve").rows
+    curve: Any = curve_content(rows)
+    assert ("facts, accuracy, dev split" in curve["title"], curve["note"]) == (
+        True,
+        "mean over 3 languages other than English",
+    )
+    (dense,) = [row for row in rows if row["is_dense"]]
+    assert curve["dense"] == dense["value"]
+    magnitude = next(line for line in curve["lines"] if line["label"] == "magnitude")
+    means = catalog.query(
+        "SELECT v.sparsity, avg(m.value) AS value FROM metrics AS m JOIN described_variants AS v USING (variant_id) "
+        "WHERE v.score = 'magnitude' AND v.settings IS NULL AND m.task = 'facts' AND m.split = 'dev' "
+        "AND m.metric = 'accuracy' AND m.profile = 'corrected' AND m.language <> 'en' GROUP BY ALL ORDER BY ALL"
+    )
+    assert [sparsity for sparsity, _ in magnitude["points"]] == [row["sparsity"] for row in means]
+    assert [value for _, value in magnitude["points"]] == pytest.approx([row["value"] for row in means])
+
+
+def test_ids_of_variants_are_shown_as_labels() -> None:
+    known, unknown = "a" * 20, "b" * 20
+    text = with_labels(f"evaluate facts of variant {known}, {unknown}", {known: "wanda fr-en 0.3"})
+    assert text == "evaluate facts of variant wanda fr-en 0.3, bbbbbb"
 
 
 def test_equal_content_keeps_the_version_and_its_estimates() -> None:

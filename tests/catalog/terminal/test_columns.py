@@ -188,7 +188,6 @@ def test_a_value_and_its_interval_are_aligned_and_signed() -> None:
         "+0.500                   ",
     )
     assert column["difference"].compact(1) == "+0.500 (0.000 to +0.600)"
-    assert column["difference"].narrow(0) == "-0.033\n(-0.127 to +0.053)"
 
 
 def test_a_second_interval_of_a_value_is_a_column_of_its_own() -> None:

@@ -25,7 +25,7 @@ def test_an_incomplete_command_is_an_error() -> None:
 def test_an_answer_is_what_the_commands_right_before_it_print(tmp_path: Path) -> None:
     rest = "```sh\nls\n```\n\nwords\n\n```text\nkept\n```\n"
     fresh = refreshed(f"```sh\nmlprune query --list\n```\n\n```text\nstale answer\n```\n\n{rest}", tmp_path)
-    assert "best_by_language: " in fresh
+    assert "best_by_language  " in fresh
     assert "stale answer" not in fresh
     assert fresh.endswith(rest)
 

@@ -18,9 +18,8 @@ import mlprune.api
 import mlprune.plan
 from mlprune.api import RecipePlan
 from mlprune.api import relation as late_columns
-from mlprune.api.reading import Kind, StoredName, found_ids
 from mlprune.api.relation import SHOWN_COLUMNS, SHOWN_ROWS, LateColumns, Relation
-from mlprune.errors import BadInputError, JobsFailedError, QueryError, RecipeError, StoreError
+from mlprune.errors import BadInputError, JobsFailedError, QueryError, RecipeError
 from mlprune.plan.pending import NO_REMAKE, Remake
 from mlprune.store.store import Store
 from ray_jobs.cli.plan_text import described_plan
@@ -310,40 +309,3 @@ def test_an_empty_relation_names_its_columns() -> None:
     text = repr(Relation(RELATION_TABLE.slice(0, 0), sql="", notes=["why"]))
     assert "label, value, n" in text
     assert text.endswith("why")
-
-
-NAMES = [
-    StoredName("wanda fr-en 0.5", "aaaa1"),
-    StoredName("wanda fr-en 0.25", "aaaa2"),
-    StoredName("wanda", "aaaa1"),
-    StoredName("wanda", "aaaa2"),
-    StoredName("aaaa1", "aaaa1"),
-    StoredName("aaaa2", "aaaa2"),
-    StoredName("dense", "bbbb1"),
-]
-
-
-def lookup(_kind: Kind, beginning: str) -> list[StoredName]:
-    return [one for one in NAMES if one.name.startswith(beginning)]
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("wanda", ["aaaa1", "aaaa2"]),
-        ("wanda fr-en 0.5", ["aaaa1"]),
-        ("wanda fr-en 0.2", ["aaaa2"]),
-        ("aaaa2", ["aaaa2"]),
-        ("dens", ["bbbb1"]),
-    ],
-)
-def test_a_name_is_exact_or_the_beginning_of_one(name: str, expected: list[str]) -> None:
-    assert found_ids("variant", name, lookup) == expected
-
-
-@pytest.mark.parametrize(("name", "part"), [("aaaa", "aaaa1, aaaa2"), ("den", "dense"), ("wand fr", "wanda"), ("", "")])
-def test_other_names_are_refused_with_names_that_exist(name: str, part: str) -> None:
-    with pytest.raises(StoreError) as error:
-        found_ids("demonstration_set", name, lookup)
-    assert part in str(error.value)
-    assert "demonstration set" in str(error.value)

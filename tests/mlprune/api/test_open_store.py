@@ -12,10 +12,10 @@ from transformers import AutoModelForCausalLM
 
 import mlprune
 from catalog.store import Catalog
+from catalog.stored_names import find_variants
 from mlprune.api import OpenStore
 from mlprune.errors import BadInputError, MlpruneError, QueryError, StoreError
 from mlprune.steps.export.export import export_variant
-from mlprune.steps.variants.variant_text import find_variants
 from mlprune.store.store import Store
 from tests.refusals import refused
 

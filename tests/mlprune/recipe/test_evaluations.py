@@ -103,6 +103,8 @@ def test_neurons_are_counted_over_sets_of_several_languages() -> None:
         (EVALUATIONS_XNLI, {"tasks": [{**MOOD, "name": "my mood"}]}, ["tasks.0.name"]),
         ({**EVALUATIONS_XNLI, "rule": ["mean", "mean"]}, {}, ["several different ones"]),
         ({**EVALUATIONS_XNLI, "split_by": "clusters"}, {}, ["split_by applies to path corpus"]),
+        ({**TRANSLATION, "aligned": False}, {}, ["aligned applies to task files", "got path 'corpus'"]),
+        ({**EVALUATIONS_XNLI, "path": "hub:a/b", "aligned": False}, {}, ["aligned applies", "data_sets"]),
         (EVALUATIONS_XNLI, {"analyses": {"overlap_shares": []}}, ["several different ones"]),
         (EVALUATIONS_XNLI, {"analyses": {"neuron_variants": ["w"]}}, ["key='analyses.neuron_variants'", "got='w'"]),
         (EVALUATIONS_XNLI, {"analyses": {"neurons": ["fr"]}}, ["key='analyses.neurons'", "got='fr'"]),

@@ -166,6 +166,8 @@ def test_the_claims_of_a_live_run_are_its_current_work(store: Store, run_log: Ru
         claims.take(("runs", RUN))  # keeps files from being retired; it does not count as work
         claims.take(("masks", "a"))
         assert only(store).working_on == ("masks/a",)
+        claims.take(("evaluations", "e"), work="evaluate facts sw test of variant v")
+        assert only(store).working_on == ("evaluate facts sw test of variant v", "masks/a")
 
 
 def test_the_newest_runs_come_first_and_runs_with_claims_are_always_included(store: Store) -> None:

@@ -87,6 +87,42 @@ def test_options_that_a_score_ignores_are_reported(own_inputs: Path, tmp_path: P
     assert "warning" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
+@pytest.mark.parametrize(
+    ("halves", "is_warned"),
+    [
+        ({"dev": "items", "test": "items"}, True),
+        ({"dev": "clusters", "test": "items"}, True),
+        ({"dev": "clusters", "test": "clusters"}, False),
+        ({"test": "items"}, False),
+    ],
+)
+def test_halves_that_share_clusters_are_a_warning(
+    own_inputs: Path, tmp_path: Path, halves: dict[str, str], *, is_warned: bool
+) -> None:
+    shared = {"task": "facts", "path": "corpus", "languages": ["en"], "limit": 9, "longer": "skip"}
+    recipe = small_recipe() | {
+        "corpus": {"kind": "cldr", "lines": 40},
+        "evaluations": [{**shared, "split": split, "split_by": split_by} for split, split_by in halves.items()],
+    }
+    text = plan_text(write_recipe(own_inputs, recipe, name="halves.yaml"), str(tmp_path / "store"))
+    assert any("split_by: clusters" in line for line in text.splitlines() if line.startswith("warning")) is is_warned
+
+
+@pytest.mark.parametrize(("limit", "is_warned"), [(99, True), (100, False)])
+def test_perplexity_on_few_texts_is_a_warning(own_inputs: Path, tmp_path: Path, limit: int, *, is_warned: bool) -> None:
+    perplexity = {
+        "task": "perplexity",
+        "path": "corpus",
+        "languages": ["en"],
+        "limit": limit,
+        "longer": "truncate_left",
+    }
+    corpus = {"kind": "cldr", "lines": 400, "leave_out_evaluated": True}
+    recipe = small_recipe() | {"corpus": corpus, "evaluations": [perplexity]}
+    text = plan_text(write_recipe(own_inputs, recipe, name="texts.yaml"), str(tmp_path / "store"))
+    assert any("perplexity" in line for line in text.splitlines() if line.startswith("warning")) is is_warned
+
+
 def test_the_split_of_a_corpus_is_shown_if_it_has_splits(own_inputs: Path, tmp_path: Path) -> None:
     (own_inputs / "flores" / "dev").mkdir(parents=True)
     for file in (own_inputs / "corpus").glob("*.txt"):

@@ -150,7 +150,13 @@ def test_perplexities_are_shown_as_ratios() -> None:
     (group,) = difference_curves([{**row, "difference": math.log(8), "ci_low": 0.0, "ci_high": math.log(9)}])
     labels = texts(drawn(group.panels[0]))
     assert {"sparsity", "perplexity / dense", "1"} <= set(labels)
-    assert any(float(label) > 4 for label in labels if re.fullmatch(r"[\d.]+", label))
+    assert {"2", "5"} <= set(labels)  # round ratios
+
+
+def test_ratios_near_one_have_round_ticks() -> None:
+    row = {**POINT, "metric": "perplexity", "scale": "log_ratio", "chance": None, "ci_low": None, "ci_high": None}
+    (group,) = difference_curves([{**row, "difference": math.log(1.22)}])
+    assert {"1", "1.05", "1.1", "1.15", "1.2"} <= set(texts(drawn(group.panels[0])))
 
 
 ROW: dict[str, Any] = {**TASK, **METHOD, "method": "wanda fr-en", "group_kind": "language", "group_name": "fr"}

@@ -19,7 +19,7 @@ from mlprune.evaluation.inference.estimates import (
     resamples_of,
 )
 from mlprune.evaluation.inference.language_sums import language_groups, language_sums
-from mlprune.evaluation.inference.methods import INFERENCE, compare, measure
+from mlprune.evaluation.inference.methods import INFERENCE, compare, decided_by_test, measure
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import Translations
 from mlprune.evaluation.task_metrics import METRICS, Metric, task_metrics
@@ -27,6 +27,8 @@ from mlprune.numeric.statistics.bootstrap import bca_interval
 from mlprune.numeric.statistics.calibration_interval import CorrectedEstimate, calibration_interval
 from mlprune.numeric.statistics.clusters import Interval
 from mlprune.numeric.statistics.paired_proportions import tango_interval, tango_p_value
+from mlprune.steps.evaluate.results import on_shared_items
+from mlprune.steps.tasks.task_spec import TaskSpec
 from tests.example_predictions import whole_texts, with_scores
 from tests.plain_inference import answers, plain_p_value, texts
 from tests.refusals import refused
@@ -230,7 +232,8 @@ def drawn(seed: int, n: int = 60) -> Predictions:
     rng = np.random.default_rng(seed)
     odds = rng.uniform(0.1, 2.0, n)
     right = rng.uniform(size=n) < 1 / (1 + np.exp(-odds))
-    return with_scores([[0.0, -float(value)] for value in odds], [0 if one else 1 for one in right])
+    scores = np.stack([np.where(right, 0.0, -odds), np.where(right, -odds, 0.0)], axis=1)
+    return with_scores(scores.tolist(), [0] * n)
 
 
 def corrected(predictions: Predictions) -> CorrectedEstimate:
@@ -247,6 +250,41 @@ def test_the_interval_of_a_calibrated_model_reaches_lower_than_that_of_the_resam
     assert (value.interval.low, value.interval.high) == pytest.approx((expected.interval.low, expected.interval.high))
     assert value.method == "debiased"
     assert value.interval.low < value.value / 2
+
+
+@pytest.mark.parametrize(
+    ("p_value", "expected"),
+    [
+        (0.01, ((0.0, 0.3), (0.0, 0.2))),
+        (0.07, ((-0.1, 0.3), (0.0, 0.2))),
+        (0.5, ((-0.1, 0.3), (-0.05, 0.2))),
+    ],
+)
+def test_the_test_of_0_decides_whether_0_is_inside(p_value: float, expected: tuple[tuple[float, float], ...]) -> None:
+    intervals = (Interval(-0.1, 0.3), Interval(-0.05, 0.2))
+    got = decided_by_test(intervals, 0.1, p_value=p_value)
+    assert tuple((one.low, one.high) for one in got) == expected
+    mirrored = decided_by_test((intervals[0].mirrored, intervals[1].mirrored), -0.1, p_value=p_value)
+    assert tuple((-one.high, -one.low) for one in mirrored) == expected
+    above = decided_by_test((Interval(0.1, 0.3), Interval(0.15, 0.25)), 0.2, p_value=p_value)
+    assert [one.low for one in above] == [0.1 if p_value < 0.05 else 0.0, 0.15 if p_value < 0.1 else 0.0]
+
+
+def test_the_difference_of_calibration_errors_covers_the_true_one_and_agrees_with_its_test() -> None:
+    """One model is calibrated; the other one is right in 10 points fewer of its answers than it says."""
+    rng, n_covered, n = np.random.default_rng(5), 0, 100
+    for _ in range(40):
+        confidences = rng.uniform(0.55, 1.0, n)
+        odds = np.log(confidences / (1 - confidences))
+        both = []
+        for bias in (0.1, 0.0):
+            right = rng.uniform(size=n) < confidences - bias
+            scores = np.stack([np.where(right, 0.0, -odds), np.where(right, -odds, 0.0)], axis=1)
+            both.append(with_scores(scores.tolist(), [0] * n))
+        result = compare((ECE,), *both)["ece"]
+        assert not result.interval_contradicts_p
+        n_covered += result.interval.contains(0.1)
+    assert n_covered >= 36
 
 
 def test_a_difference_combines_the_intervals_of_both_sides() -> None:
@@ -309,8 +347,6 @@ CASES: Mapping[str, tuple[str, Callable[[np.random.Generator, int], Both]]] = {
     "bleu": ("bleu", sentences),
     "chrf": ("chrf", sentences),
 }
-EXACT = ("tango", "sign_flip", "minima")
-"""Tests whose intervals invert them."""
 
 
 def check(result: Difference | Aggregate) -> None:
@@ -319,7 +355,7 @@ def check(result: Difference | Aggregate) -> None:
     assert wide.low <= narrow.low <= narrow.high <= wide.high, result
     if result.method != "debiased":  # an interval of the error without its bias, see `CalibrationInference`
         assert narrow.low - 1e-9 <= result.difference <= narrow.high + 1e-9, result
-    if result.test in EXACT and result.method == result.test:
+    if result.method == result.test or result.test == "randomization":
         assert not contradicts(wide, result.p_value), result
         assert (result.p_value < 0.1) != narrow.contains(0.0) or 0.0 in (narrow.low, narrow.high), result
 
@@ -352,9 +388,17 @@ def test_every_method_of_the_registry_has_a_case() -> None:
 
 
 def test_predictions_about_other_items_cannot_be_compared() -> None:
-    with refused(ShapeError, expected="2", got="no more examples") as caught:
+    with refused(ShapeError, index=2, got="no more examples"):
         compare((METRICS["accuracy"],), answers([1, 0, 1]), answers([1, 0]))
-    assert caught.value.context == {"index": 2, "expected": "2", "got": "no more examples"}
+
+
+def test_the_same_id_with_another_right_answer_is_another_item() -> None:
+    first = answers([1, 0, 1])
+    with refused(ShapeError, index=0):
+        compare((METRICS["accuracy"],), first, replace(first, gold=1 - first.gold))
+    partly = replace(first, gold=np.concatenate([first.gold[:2], 1 - first.gold[2:]]))
+    task = TaskSpec("xnli", "fr", "test", longer="skip")
+    assert [side.example_ids for side in on_shared_items(task, first, partly)] == [first.example_ids[:2]] * 2
 
 
 def test_a_metric_of_no_items_is_an_error() -> None:

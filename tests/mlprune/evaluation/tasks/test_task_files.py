@@ -250,6 +250,34 @@ def test_skipped_rows_are_one_note_with_their_names_and_wrong_languages_are_not_
     assert wrong.recipe == ""
 
 
+def test_ids_that_name_other_items_are_a_note_and_keys_of_the_recipe(tmp_path: Path) -> None:
+    """A file whose first rows are left out numbers the others anew; one corrected label is no such file."""
+    labels = [n * n % 3 for n in range(40)]
+    corrected = [1 - labels[0], *labels[1:]]
+    for language, of_language in (("en", labels), ("fr", corrected), ("nah", labels[2:])):
+        rows = [{"id": n, "premise": f"p{n}", "hypothesis": "h", "label": label} for n, label in enumerate(of_language)]
+        write(tmp_path / f"{language}.test.jsonl", rows)
+    (report,) = task_reports(tmp_path)
+    (nah,) = (note for note in report.notes if note.startswith("nah test: "))
+    (fr,) = (note for note in report.notes if note.startswith("fr test: "))
+    assert "of 38 ids" in nah
+    assert "aligned: false" in nah
+    assert "1 of 40 ids" in fr
+    assert "aligned" not in fr
+    assert report.recipe.endswith(", aligned: false}]")
+    assert report.problems == ()
+
+
+def test_ids_of_files_that_are_not_aligned_begin_with_the_language(tmp_path: Path) -> None:
+    for language in ("en", "fr"):
+        write(tmp_path / f"{language}.test.jsonl", ROWS)
+    options: dict[str, Any] = {"split": "test", "aligned": False, "limit": 3}
+    read = [read_items("xnli", tmp_path, language=language, **options) for language in ("en", "fr")]
+    assert {item.example_id.split(":")[0] for item in read[1].items} == {"fr"}
+    assert not {item.example_id for item in read[0].items} & {item.example_id for item in read[1].items}
+    assert len(read[0].rows) == len(read[0].items) == 3
+
+
 def test_answers_of_tasks_with_their_own_candidates_are_positions(tmp_path: Path) -> None:
     rows = [
         {"id": n, "prompt": "<mask>", "candidates": [f"{n} {place}" for place in range(10)], "answer": gold}

@@ -276,6 +276,12 @@ def facts_evaluation(**changes: Any) -> dict[str, Any]:
     return {"task": "facts", "path": "./facts", "languages": ["en", "sw"], "split": "test", "limit": 3, **changes}
 
 
+def test_items_of_files_that_are_not_aligned_are_refused_under_the_ids_of_the_file(tiny_inputs: Path) -> None:
+    shown = {**FACTS, "shots": 2, "samples": 4}
+    with pytest.raises(RecipeError, match="an evaluation uses"):
+        planned(tiny_inputs, [shown], evaluations=[facts_evaluation(limit=None, aligned=False)])
+
+
 def test_items_under_evaluation_are_refused_or_left_out_in_every_language(tiny_inputs: Path) -> None:
     shown = {**FACTS, "shots": 2, "samples": 4}
     evaluated = set(ordered_by_hash(0, [str(number) for number in range(N_FACTS)])[:3])

@@ -1,23 +1,16 @@
 """Descriptions of variants, made from catalog rows."""
 
-from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
-from mlprune.errors import StoreError
 from mlprune.steps.variants.variant import COLUMNS
 from mlprune.steps.variants.variant_text import (
     block_ranges,
-    find_variant,
-    find_variants,
     settings_words,
     value_words,
     variant_label,
 )
-from tests.records import made_up_record
-from tests.tiny_recipes import FinishedRun, copy_of
 
 DEFAULTS: dict[str, Any] = {**dict.fromkeys(COLUMNS), "sparsity": 0.5}
 
@@ -68,67 +61,3 @@ def test_objects_are_shown_as_phrases_and_other_values_as_they_are() -> None:
 def test_runs_of_blocks_are_ranges() -> None:
     assert block_ranges([4]) == ["4"]
     assert block_ranges([0, 2, 3]) == ["0", "2-3"]
-
-
-def dense_id(run: FinishedRun) -> str:
-    return next(variant.id for variant in run.plan.variants.values() if variant.is_dense)
-
-
-def test_variants_are_found_by_id_name_and_name_in_a_recipe(method_run: FinishedRun) -> None:
-    ids = [variant.id for variant in method_run.named("nested")]
-    assert sorted(find_variants(method_run.store, ["nested"])) == sorted(ids)
-    assert find_variants(method_run.store, [ids[1], "methods/nested", ids[1]])[0] == ids[1]
-    assert len(find_variants(method_run.store, [ids[1], "methods/nested"])) == len(ids)
-    assert find_variants(method_run.store, ["dense"]) == [dense_id(method_run)]
-
-
-def test_a_name_of_different_variants_needs_its_recipe(method_run: FinishedRun, tmp_path: Path) -> None:
-    store = copy_of(method_run.store, tmp_path / "store")
-    record = next(iter(store.records("recipes")))
-    rows = [{**row, "recipe": "other"} for row in record.rows["names"]]
-    other = next(row for row in rows if row["name"] == "paper")
-    other["id"] = method_run.named("nested")[0].id
-    store.write_record(made_up_record(record.kind, {"recipe": "other"}, rows={"names": rows}))
-    with pytest.raises(StoreError, match="methods/paper"):
-        find_variants(store, ["paper"])
-    assert find_variants(store, ["other/paper"])[0] == other["id"]
-    assert find_variants(store, ["dense"]) == [dense_id(method_run)]
-
-
-def test_a_unique_beginning_of_an_id_or_name_stands_for_it(method_run: FinishedRun) -> None:
-    store, known = method_run.store, dense_id(method_run)
-    assert find_variants(store, [known[:8], "dense"]) == [known]
-    assert find_variant(store, known) == find_variant(store, "dense") == find_variant(store, "dens") == known
-    nested = find_variants(store, ["nested"])
-    assert find_variants(store, ["neste"]) == find_variants(store, ["methods/neste"]) == nested
-
-
-def test_an_unknown_variant_is_reported_with_similar_names_and_the_nearest_id(method_run: FinishedRun) -> None:
-    known = dense_id(method_run)
-    for unknown, words in (("nestet", "'nested'"), (f"{known[:12]}z", f"nearest='{known}"), (known[:3], ""), ("", "")):
-        with pytest.raises(StoreError) as caught:
-            find_variants(method_run.store, [unknown])
-        assert words in str(caught.value)
-    with pytest.raises(StoreError) as several:
-        find_variant(method_run.store, "nested")
-    assert all(variant.id in str(several.value) for variant in method_run.named("nested"))
-
-
-def test_a_beginning_of_several_ids_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:
-    store = copy_of(method_run.store, tmp_path / "store")
-    known = dense_id(method_run)
-    twin = known[:8] + ("0" if known[8] != "0" else "1") * (len(known) - 8)
-    names = patch.object(store, "record_names", lambda kind: [(kind, known), (kind, twin)])
-    with names, pytest.raises(StoreError) as caught:
-        find_variant(store, known[:6])
-    assert known in str(caught.value)
-    assert twin in str(caught.value)
-
-
-def test_a_beginning_of_several_names_lists_them(method_run: FinishedRun, tmp_path: Path) -> None:
-    store = copy_of(method_run.store, tmp_path / "store")
-    record = next(iter(store.records("recipes")))
-    rows = [{**row, "recipe": "other", "name": "nestling"} for row in record.rows["names"] if row["name"] == "nested"]
-    store.write_record(made_up_record(record.kind, {"recipe": "other"}, rows={"names": rows}))
-    with pytest.raises(StoreError, match=r"begin with this.*one of nested, nestling"):
-        find_variants(store, ["nest"])

@@ -126,7 +126,14 @@ def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, 
     assert "of the base model's weights" in published.err
     applied = here("apply", model, tmp_path / "shared", "--out", tmp_path / "pruned")
     assert (applied.code, applied.out) == (0, f"{tmp_path / 'pruned'}\n"), applied.err
-    assert here("export", variant_id, "--out", tmp_path / "exported", *options).code == 0
+    label = json.loads(
+        here(
+            *("query", f"SELECT label FROM variant_descriptions WHERE variant_id = '{variant_id}'"),
+            *("--store", store.uri, "--format", "json"),
+        ).out
+    )[0]["label"]
+    assert here("export", label, "--out", tmp_path / "exported", *options).code == 0
+    assert here("check", "variant", label, *options).out.startswith("equal: ")
     assert read_hashes(tmp_path / "pruned") == read_hashes(tmp_path / "exported")
 
 

@@ -12,8 +12,9 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
+from catalog.sql_files import FIRST_QUESTIONS, TOPICS, list_queries
 from catalog.store import Catalog
-from mlprune.errors import BadInputError, QueryError
+from mlprune.errors import BadInputError, QueryError, StoreError
 from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from tests.tiny_recipes import FinishedRun, copy_of
@@ -34,12 +35,37 @@ def test_a_table_fits_the_width_and_wide_and_digits_change_it(store_path: str) -
     options = ("values_by_variant", "--store", store_path)
     narrow = query(*options, columns="60").splitlines()
     assert max(map(len, narrow)) <= 60
-    assert "ids are shortened" in " ".join(narrow)
-    wide = query(*options, "--wide", "--digits", "5").splitlines()
     rows = json.loads(query(*options, "--format", "json"))
-    assert len(wide) == len(rows) + 4
+    assert "variant_id" in " ".join(narrow).partition("not shown: ")[2]
+    assert f"3 of {len(rows)} rows (--rows all)" in query(*options, "--rows", "3")
+    wide = query(*options, "--wide", "--digits", "5", "--rows", "all").splitlines()
+    assert len(wide) == len(rows) + 3
+    vertical = query(*options, "--vertical", "--rows", "1").splitlines()
+    assert any(line.split() == ["variant_id", rows[0]["variant_id"]] for line in vertical)
     assert rows[0]["variant_id"] in wide[2]
     assert f"{rows[0]['value']:.5f}" in wide[2]
+
+
+def test_without_a_question_the_first_ones_are_shown(tmp_path: Path) -> None:
+    lines = query("--store", str(tmp_path)).splitlines()
+    assert [line.split()[0] for line in lines[1:7]] == list(FIRST_QUESTIONS)
+    assert len(lines) == 8
+    assert str(tmp_path) in lines[0]
+    assert "--topics" in lines[-1]
+
+
+def test_topics_list_every_query_once() -> None:
+    lines = query("--topics").splitlines()
+    assert query("--list").splitlines() == lines
+    assert [line for line in lines if not line.startswith(" ")] == list(TOPICS.values())
+    assert sorted(line.split()[0] for line in lines if line.startswith(" ")) == [one.name for one in list_queries()]
+
+
+@pytest.mark.parametrize("rows", ["0", "-1", "few", ""])
+def test_a_wrong_number_of_rows_is_bad_input(store_path: str, rows: str) -> None:
+    done = CliRunner().invoke(app, ["query", "SELECT 1 AS a", "--store", store_path, "--rows", rows])
+    assert isinstance(done.exception, BadInputError)
+    assert "--rows" in str(done.exception)
 
 
 def test_a_short_id_is_accepted_as_a_parameter(store_path: str) -> None:
@@ -197,6 +223,14 @@ def test_rescore_prints_the_evaluations_and_the_catalog_has_them(rescored_path: 
     sql = "SELECT evaluation_id, scoring_rule FROM evaluations WHERE scoring_rule <> 'mean' ORDER BY ALL"
     rows = json.loads(invoke("query", sql, "--store", rescored_path, "--format", "json").stdout)
     assert [row["evaluation_id"] for row in rows] == ids
+
+
+def test_one_variant_is_rescored_by_its_label(rescored_path: str) -> None:
+    options = ("--store", rescored_path, "--rule", "candidate_sum", "--language", "fr")
+    assert len(invoke("rescore", *options, "--variant", "dense").stdout.split()) == 1
+    refused = invoke("rescore", *options, "--variant", "ordering")
+    assert isinstance(refused.exception, StoreError)
+    assert "several variants" in str(refused.exception)
 
 
 def test_ranks_are_one_row_per_variant(rescored_path: str) -> None:

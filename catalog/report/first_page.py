@@ -1,0 +1,295 @@
+"""Page one of the report: answers to the questions, chosen variants, one curve, the price in English, and the cost."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from catalog.report.claims import question_text
+from catalog.report.exhibits import LegendEntry, Panel, Size, grouped
+from catalog.report.labels import SeriesStyle, method_label, number, p_value
+from catalog.report.panels.differences import METHOD, SeriesStyles, method_styles
+from catalog.report.query_results import Source, run_report_query
+from catalog.report.summary import CRITERIA, question_anchor
+from catalog.report.svg import INK, QUIET, start, to_svg
+from catalog.results import Row
+from catalog.store import Catalog
+from mlprune.counted import counted
+from mlprune.vocabulary import LOG_RATIO
+
+MAX_QUESTIONS, MAX_METHODS, MAX_CHOSEN = 5, 6, 8
+"""Maximum number of questions, of lines of the curve, and of chosen variants."""
+TONES: Mapping[str, str] = {"yes": "good", "no": "bad"}
+"""Verdict -> colour of the answer; others are `open`."""
+
+
+@dataclass(frozen=True)
+class AnswerLine:
+    """The answer to one question."""
+
+    anchor: str
+    """Id of its evidence in the page."""
+    question: str
+    verdict: str
+    """Such as `Yes`, `No`, `Not shown` or `Cannot be asked`."""
+    tone: str
+    estimate: str
+    """A difference with its interval, the number of items, and how many tests support the claim."""
+
+
+@dataclass(frozen=True)
+class FirstPage:
+    """Content of page one."""
+
+    answers: tuple[AnswerLine, ...]
+    """The declared questions, or the exploratory ones of a store without any; at most `MAX_QUESTIONS`."""
+    n_questions: int
+    verdicts: Mapping[str, AnswerLine]
+    """Id of the evidence -> answer, of all questions."""
+    tested: str
+    """How the answers were tested."""
+    chosen: tuple[tuple[str, str, str], ...]
+    """Language or criterion, variant chosen on dev, and its difference to dense on test."""
+    task: str
+    """Task of the curve and of the chosen variants; empty without a curve."""
+    curve: Markup
+    """An SVG element; empty without data."""
+    curve_title: str
+    legend: tuple[LegendEntry, ...]
+    price: tuple[str, ...]
+    """Sentences."""
+    cost: str
+    sources: tuple[Source, ...]
+
+
+def first_page(catalog: Catalog) -> FirstPage:
+    """Return page one of a catalog."""
+    answers, curve, cost = (run_report_query(catalog, name) for name in ("first_answers", "first_curve", "first_cost"))
+    task, chosen = "", None
+    if curve.rows:
+        task = str(curve.rows[0]["task"])
+        parameters = {"task": task, "metric": curve.rows[0]["metric"]}
+        chosen = run_report_query(catalog, "chosen_on_dev", folder="queries", parameters=parameters)
+    model = curve.rows[0]["base_model_id"] if curve.rows else None
+    best = [row for row in chosen.rows if row["base_model_id"] == model] if chosen else []
+    lines = shown_lines(curve.rows)
+    every = [answer_line(row) for row in answers.rows]
+    shown = [row for row in answers.rows if row["is_declared"]] or list(answers.rows)
+    return FirstPage(
+        answers=tuple(answer_line(row) for row in shown[:MAX_QUESTIONS]),
+        n_questions=len(shown),
+        verdicts={line.anchor: line for line in every},
+        tested=_tested(shown),
+        chosen=tuple(map(_chosen, best[:MAX_CHOSEN])),
+        task=task,
+        curve=Markup(to_svg(_panel(lines), "first-curve")) if lines else Markup(),  # noqa: S704 - escaped there
+        curve_title=_curve_title(curve.rows),
+        legend=tuple(LegendEntry.of_series(_line_label(rows), style) for rows, style in lines),
+        price=price_sentences(curve.rows, best),
+        cost=_cost(cost.rows[0]),
+        sources=(answers, curve, cost),
+    )
+
+
+def points(value: float | None, scale: str | None = None) -> str:
+    """Return a difference of fractions in points, such as `+1.3`, or a ratio such as `×1.013`."""
+    if value is not None and scale == LOG_RATIO:
+        return f"×{number(math.exp(value))}"
+    return number(None if value is None else 100 * value, signed=True, digits=1)
+
+
+def points_with_interval(value: float | None, low: float | None, high: float | None, scale: str | None = None) -> str:
+    """Return a difference with its interval, such as `+0.5 points (−1.0 to +2.0)`."""
+    text = points(value, scale) + ("" if scale == LOG_RATIO else " points")
+    return text if low is None or high is None else f"{text} ({points(low, scale)} to {points(high, scale)})"
+
+
+def answer_line(row: Row) -> AnswerLine:
+    """Return the answer to a question.
+
+    Args:
+        row: of `first_answers.sql`.
+    """
+    text, verdict = question_text(row), str(row["verdict"])
+    label = verdict.capitalize()
+    if verdict == "yes" and row["n_supported"] < row["n_tests"]:
+        label = f"Yes, {row['n_supported']} of {row['n_tests']}"
+    elif verdict == "not shown" and row["n_tests"] > 1:
+        label = f"Not shown, 0 of {row['n_tests']}"
+    return AnswerLine(
+        anchor=question_anchor(row),
+        question=text[0].upper() + text[1:],
+        verdict=label,
+        tone=TONES.get(verdict, "open"),
+        estimate=str(row["reason"]) if row["reason"] else _estimate(row),
+    )
+
+
+def _estimate(row: Row) -> str:
+    estimate = points_with_interval(row["difference"], row["ci_low"], row["ci_high"], row["scale"])
+    name = row["label"] or f"mean of {counted(row['n_variants'], 'variant')}"
+    if row["n_tests"] > 1:
+        is_largest_loss = row["claim"] != "gain" and row["verdict"] == "yes"
+        estimate = f"{'weakest of these' if is_largest_loss else 'best'}: {estimate}"
+    parts = [f"{estimate}, {name}", f"n {row['n_items']}"]
+    if row["claim"] == "gain":
+        parts.append(f"p {p_value(row['p_corrected'])}")
+    if row["lowest_sparsity"] is not None:
+        low, high = (f"{row[end]:.3g}" for end in ("lowest_sparsity", "highest_sparsity"))
+        parts.insert(0, f"at sparsity {low if low == high else f'{low} to {high}'}")
+    return " · ".join(parts)
+
+
+def _tested(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "No question has been asked."
+    n_tests = counted(sum(row["n_tests"] for row in rows), "test")
+    if not rows[0]["is_declared"]:
+        kind = "No question was declared before the run: these are exploratory"
+    else:
+        n_primary = sum(bool(row["is_primary"]) for row in rows)
+        kind = f"{n_primary} of {counted(len(rows), 'question')} declared before the results existed (primary)"
+    return (
+        f"{kind}; {n_tests}, p-values corrected within each question; 95 % intervals. Yes and no are significant at "
+        "5 %; not shown is neither. A point is 0.01."
+    )
+
+
+def _chosen(row: Row) -> tuple[str, str, str]:
+    """Return a row of `chosen_on_dev.sql` as text."""
+    name = CRITERIA.get(row["criterion"], str(row["criterion"]))
+    if row["is_dense"]:
+        return name, "dense", "no variant is better on dev"
+    ends = row["difference_ci_low"], row["difference_ci_high"]
+    return name, str(row["label"]), points_with_interval(row["difference"], *ends, row["scale"])
+
+
+Line = tuple[list[Row], SeriesStyle]
+"""Rows of one method, of both groups of languages, and its style."""
+
+
+def shown_lines(rows: Sequence[Row]) -> list[Line]:
+    """Return the methods of the curve, at most `MAX_METHODS`: the first ones in the order of the query, and random.
+
+    Args:
+        rows: of `first_curve.sql`.
+    """
+    styles: SeriesStyles = method_styles(rows)
+    methods = [(members, styles[method]) for method, members in grouped(rows, *METHOD)]
+    random = [line for line in methods if line[0][0]["score"] == "random"][:1]
+    others = [line for line in methods if line[0][0]["score"] != "random"]
+    return [*others[: MAX_METHODS - len(random)], *random]
+
+
+def _line_label(rows: Sequence[Row]) -> str:
+    n_variants = max(row["n_variants"] for row in rows)
+    return method_label(rows[0]) + (f" (mean of {n_variants})" if n_variants > 1 else "")
+
+
+def _curve_title(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    first, n_methods = rows[0], len(grouped(rows, *METHOD))
+    omitted = f"; {MAX_METHODS} of {n_methods} methods" if n_methods > MAX_METHODS else ""
+    metric = f"{first['metric']}{' / dense' if first['scale'] == LOG_RATIO else ''}"
+    return f"{first['base_model']} · {first['task']}, {metric} on {first['split']} by sparsity{omitted}"
+
+
+def _panel(lines: Sequence[Line]) -> Panel:
+    ends = []
+    for rows, _ in lines:
+        outside = [row for row in rows if row["language"] == "outside_english"]
+        if outside:
+            ends.append(f"{method_label(rows[0])} {number(outside[-1]['value'])} at {outside[-1]['sparsity']:.3g}")
+    label = f"Mean outside English by sparsity, dense {number(lines[0][0][0]['dense_value'])}: {', '.join(ends)}"
+    return Panel(label=label, size=Size(6.3, 3.2, left=0.5, top=0.12), draw=partial(_draw, lines=lines))
+
+
+def _draw(axes: Axes, *, lines: Sequence[Line]) -> None:
+    """Draw means outside English with bands, English dotted, and the chance level."""
+    start(axes, "")
+    axes.set_xlabel("sparsity")
+    chance = lines[0][0][0]["chance"]
+    if chance is not None:
+        axes.axhline(chance, color=QUIET, linewidth=1.0, zorder=1)
+        axes.text(0.0, chance, "chance", fontsize=8, color=QUIET, va="bottom")
+    for rows, style in lines:
+        for (language,), members in grouped(rows, "language"):
+            at = [0.0, *(row["sparsity"] for row in members)]
+            values = [members[0]["dense_value"], *(row["value"] for row in members)]
+            if language == "en":
+                axes.plot(at, values, color=style.colour, linestyle=":", linewidth=1.1, zorder=2)
+                continue
+            axes.plot(
+                at, values, color=style.colour, linewidth=1.9, markersize=5.5, zorder=3, **style.marker_options,
+                markevery=list(range(1, len(at))),
+            )  # fmt: skip
+            banded = [row for row in members if row["low"] is not None and row["high"] is not None]
+            lows, highs = ([row[end] for row in banded] for end in ("low", "high"))
+            axes.fill_between(
+                [row["sparsity"] for row in banded], lows, highs, color=style.colour, alpha=0.1, linewidth=0
+            )
+    for language, name in (("en", "English"), ("outside_english", "outside English")):
+        dense = [row["dense_value"] for rows, _ in lines for row in rows if row["language"] == language]
+        if dense and lines[0][0][0]["scale"] != LOG_RATIO:  # both ratios begin at 1
+            axes.text(0.0, dense[0], name, fontsize=8.5, color=INK, va="bottom", weight="bold")
+    if lines[0][0][0]["scale"] != LOG_RATIO:
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set_xlim(left=0.0)
+
+
+def price_sentences(rows: Sequence[Row], chosen: Sequence[Row]) -> tuple[str, ...]:
+    """Return what English pays: for the variant chosen for the other languages, and by method at one sparsity.
+
+    Args:
+        rows: of `first_curve.sql`.
+        chosen: of `chosen_on_dev.sql`.
+    """
+    sentences = []
+    best = next((row for row in chosen if row["criterion"] == "outside_english"), None)
+    if best is not None and best["is_dense"]:
+        sentences.append("Outside English no variant is better than dense on dev: pruning buys nothing there.")
+    elif best is not None and best["english_difference"] is not None:
+        ends = best["english_ci_low"], best["english_ci_high"]
+        change = points_with_interval(best["english_difference"], *ends, best["scale"])
+        sentences.append(f"{best['label']}, chosen for the mean outside English, changes English by {change}.")
+    english = [row for row in rows if row["language"] == "en"]
+    if english:
+        sparsities = [row["sparsity"] for row in english]
+        usual = max(sparsities, key=lambda value: (sparsities.count(value), value))
+        highest = max([value for value in sparsities if sparsities.count(value) > 1], default=usual)
+        changes = [_changes([row for row in english if row["sparsity"] == at]) for at in sorted({usual, highest})]
+        sentences.append(f"English changes {'; '.join(changes)} (means over the variants of a method).")
+    return tuple(sentences)
+
+
+def _changes(rows: Sequence[Row]) -> str:
+    """Return the changes of English at one sparsity: of random pruning, and the range of all other methods."""
+    others = [row for row in rows if row["score"] != "random"]
+    parts = []
+    if others:
+        ends = [points(end(row["difference"] for row in others), others[0]["scale"]) for end in (min, max)]
+        name = method_label(others[0]) if len(others) == 1 else f"{len(others)} methods"
+        unit = "" if others[0]["scale"] == LOG_RATIO else " points"
+        parts.append(f"{' to '.join(dict.fromkeys(ends))}{unit} with {name}")
+    parts.extend(f"{points(row['difference'], row['scale'])} with random" for row in rows if row["score"] == "random")
+    return f"at {rows[0]['sparsity']:.0%} by {' and '.join(parts)}"
+
+
+def _cost(row: Row) -> str:
+    if not row["n_tries"]:
+        return "No job has run."
+    seconds = row["elapsed_s"] or 0.0
+    time = (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
+    where = f"{counted(row['n_hosts'], 'machine')}, {counted(row['n_workers'], 'worker')}"
+    memory = "" if row["peak_memory_gib"] is None else f"; at most {row['peak_memory_gib']:.1f} GiB a job"
+    return f"{time} of jobs on {where}{memory}"

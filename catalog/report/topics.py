@@ -1,0 +1,47 @@
+"""Topics of the report: the entries of its index, and the figures and tables that are folded below each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Anchored(Protocol):
+    """A part of the page with an id."""
+
+    @property
+    def anchor(self) -> str:
+        """Id in the page."""
+
+
+TOPICS: Mapping[str, Sequence[str]] = {
+    "Accuracy and sparsity": ("curves", "change", "forest", "outside-english", "breaking", "pareto", "seeds"),
+    "Languages and answers": ("sources", "rank-consistency", "rank-matrices", "categories", "flipped"),
+    "Other tasks and texts": ("translation", "perplexity", "generations"),
+    "Inside the model": (
+        "masks", "layers", "profiles", "schedules", "overlaps", "magnitudes", "influence", "sensitivity",
+        "sensitivity-agreement",
+    ),
+    "Searches": ("search-final", "search-table", "search-trials", "search-front", "search-saved"),
+    "Runs, cost and code": ("failures", "cost", "runs", "code", "names", "store"),
+}  # fmt: skip
+"""Heading of a topic -> anchors of its figures and tables, in the order of the page."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic with the parts that have data."""
+
+    anchor: str
+    title: str
+    parts: tuple[Anchored, ...]
+
+
+def topics_of(parts: Sequence[Anchored]) -> tuple[Topic, ...]:
+    """Return the topics that have a part, each with its parts in the order of `TOPICS`."""
+    by_anchor = {part.anchor: part for part in parts}
+    topics = []
+    for title, anchors in TOPICS.items():
+        present = tuple(by_anchor[anchor] for anchor in anchors if anchor in by_anchor)
+        if present:
+            topics.append(Topic("topic-" + title.split()[0].lower().rstrip(","), title, present))
+    return tuple(topics)

@@ -1,0 +1,125 @@
+"""Find variants and demonstration sets by label, name in a recipe, id, or a unique beginning of one of these."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from catalog.sql_files import statement
+from catalog.store import Catalog
+from mlprune.errors import StoreError, unknown
+from mlprune.store.store import Store
+
+Kind: TypeAlias = Literal["variant", "demonstration_set"]
+MAX_LISTED = 10
+"""Names that an error lists."""
+MIN_BEGINNING = 4
+"""Fewest characters that stand for a longer name."""
+LISTINGS = {
+    "variant": 'mlprune query "SELECT label, variant_id FROM variant_descriptions", or store.variants() in Python',
+    "demonstration_set": 'mlprune query "SELECT label FROM described_sets", or store.sets() in Python',
+}
+"""Kind -> how to list the names."""
+
+
+class StoredName(NamedTuple):
+    """A name of a variant or set: labels first, then names in recipes, `recipe/name`, and ids."""
+
+    name: str
+    id: str
+
+
+Lookup: TypeAlias = Callable[[str], Sequence[StoredName]]
+"""Returns the names that begin with a text."""
+
+
+def find_variants(store: Store, names: Sequence[str]) -> list[str]:
+    """Return the ids of variants of a store, each once and in order; see `found_ids`. The catalog is updated first."""
+    known = {record_id for _, record_id in store.record_names("variants")}
+    if known.issuperset(names):
+        return list(dict.fromkeys(names))
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        return _distinct(one for name in names for one in found_ids("variant", name, lookup_in(catalog, "variant")))
+
+
+def find_variant(store: Store, name: str) -> str:
+    """Return the id of the one variant of a store with a name; see `found_id`. The catalog is updated first."""
+    if name in {record_id for _, record_id in store.record_names("variants")}:
+        return name
+    with Catalog.open(store) as catalog:
+        catalog.fold()
+        return found_id("variant", name, lookup_in(catalog, "variant"))
+
+
+def lookup_in(catalog: Catalog, kind: Kind) -> Lookup:
+    """Return the lookup of names in a catalog."""
+    sql = statement("api", "named_ids")
+    return lambda beginning: [
+        StoredName(str(row["name"]), str(row["id"]))
+        for row in catalog.query(sql, {"kind": kind, "beginning": beginning})
+    ]
+
+
+def found_ids(kind: Kind, name: str, lookup: Lookup) -> list[str]:
+    """Return the ids with a name, each once; a recipe may give a name to several variants.
+
+    If nothing has exactly this name, it may be the beginning of one.
+
+    Raises:
+        StoreError: nothing is named so, recipes use the name for different things, or several names begin so.
+    """
+    stored = lookup(name)
+    ids = _distinct(one.id for one in stored if one.name == name)
+    if len(ids) > 1:
+        _require_one_meaning(kind, name, lookup)
+    if ids:
+        return ids
+    if len(name) < MIN_BEGINNING or not stored:
+        known = _distinct(one.name for one in lookup(""))
+        raise unknown(words_of(kind), name, known, error=StoreError, n_nearest=3, listing=LISTINGS[kind])
+    ids, names = _distinct(one.id for one in stored), _distinct(one.name for one in stored)
+    if len(ids) == 1 or len(names) == 1:
+        return ids
+    raise StoreError(f"several names of {words_of(kind)}s begin with this", got=name, expected=_one_of(names))
+
+
+def found_id(kind: Kind, name: str, lookup: Lookup) -> str:
+    """Return the id of the one variant or set with a name.
+
+    Raises:
+        StoreError: there is none, or there are several; the error lists them. See also `found_ids`.
+    """
+    ids = found_ids(kind, name, lookup)
+    if len(ids) > 1:
+        labels = {stored.id: stored.name for stored in reversed(lookup(""))}
+        expected = _one_of([f"{labels[one]} ({one})" for one in ids])
+        raise StoreError(f"several {words_of(kind)}s have this name", got=name, expected=expected)
+    return ids[0]
+
+
+def words_of(kind: Kind) -> str:
+    """Return the name of a kind in messages, in the singular."""
+    return kind.replace("_", " ")
+
+
+def _require_one_meaning(kind: Kind, name: str, lookup: Lookup) -> None:
+    """Check that all recipes that use a name use it for the same things.
+
+    Raises:
+        StoreError: they do not.
+    """
+    meanings: dict[str, set[str]] = {}
+    for stored in lookup(""):
+        if stored.name.partition("/")[2] == name:
+            meanings.setdefault(stored.name, set()).add(stored.id)
+    if len(set(map(frozenset, meanings.values()))) > 1:
+        message = f"recipes use this name for different {words_of(kind)}s"
+        raise StoreError(message, got=name, expected=_one_of(sorted(meanings)))
+
+
+def _one_of(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_LISTED} more" if len(names) > MAX_LISTED else ""
+    return f"one of {', '.join(names[:MAX_LISTED])}{more}"
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(texts))

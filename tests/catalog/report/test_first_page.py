@@ -1,0 +1,124 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.report.first_page import MAX_METHODS, FirstPage, answer_line, first_page, price_sentences, shown_lines
+from catalog.report.query_results import run_report_query
+from catalog.store import Catalog
+from mlprune.store.store import Store
+from tests.catalog.report.reading import Reader
+from tests.catalog_data import write_rows
+
+ANSWER: dict[str, Any] = {"question_id": "q", "claim": "gain", "over": "each", "variants": "translation"}
+ANSWER |= {"against": "dense", "group_kind": "outside_english", "group_name": "", "task": "facts", "metric": "accuracy"}
+ANSWER |= {"margin": None, "scale": "difference", "verdict": "not shown", "reason": None, "n_tests": 15}
+ANSWER |= {"n_supported": 0, "label": "wanda fr-en 0.2", "n_variants": 1, "n_items": 150, "difference": 0.0042}
+ANSWER |= {"ci_low": -0.011, "ci_high": 0.019, "p_corrected": 0.41, "lowest_sparsity": None, "highest_sparsity": None}
+
+
+@pytest.fixture(scope="module")
+def first(catalog: Catalog) -> FirstPage:
+    return first_page(catalog)
+
+
+def test_an_answer_has_its_verdict_interval_and_number_of_items() -> None:
+    line = answer_line(ANSWER)
+    assert (line.verdict, line.tone) == ("Not shown, 0 of 15", "open")
+    assert line.estimate.replace("\u2212", "-") == "best: +0.4 points (-1.1 to +1.9), wanda fr-en 0.2 · n 150 · p 0.410"
+    one = answer_line(ANSWER | {"verdict": "no", "n_tests": 1, "label": None, "n_variants": 3})
+    assert (one.verdict, one.tone) == ("No", "bad")
+    assert "mean of 3 variants" in one.estimate
+
+
+def test_a_claim_that_some_variants_support_is_answered_with_their_number_and_sparsities() -> None:
+    margin = {"claim": "noninferior", "margin": 0.08, "verdict": "yes", "n_supported": 6}
+    line = answer_line(ANSWER | margin | {"lowest_sparsity": 0.2, "highest_sparsity": 0.3})
+    assert (line.verdict, line.tone) == ("Yes, 6 of 15", "good")
+    assert line.estimate.startswith("at sparsity 0.2 to 0.3 · weakest of these: +0.4 points")
+    assert " p " not in line.estimate
+    assert answer_line(ANSWER | margin | {"n_supported": 15}).verdict == "Yes"
+
+
+def test_a_question_that_cannot_be_asked_says_why() -> None:
+    line = answer_line(ANSWER | {"verdict": "cannot be asked", "reason": "No test.", "n_tests": 0, "difference": None})
+    assert (line.verdict, line.estimate, line.tone) == ("Cannot be asked", "No test.", "open")
+
+
+def test_page_one_answers_the_declared_questions_as_their_tests_do(first: FirstPage, catalog: Catalog) -> None:
+    declared = catalog.query("SELECT DISTINCT name FROM questions WHERE is_declared")
+    assert len(first.answers) == first.n_questions == len(declared) == 2
+    sql = "SELECT question_id, count(*) FILTER (is_supported) AS n FROM answers GROUP BY question_id"
+    supported = {row["question_id"]: row["n"] for row in catalog.query(sql)}
+    for row in run_report_query(catalog, "first_answers").rows:
+        assert (row["verdict"] == "yes") == (supported[row["question_id"]] > 0)
+        assert row["n_supported"] == supported[row["question_id"]]
+    assert len(first.verdicts) > len(first.answers)
+    assert all("n " in line.estimate for line in first.answers)
+
+
+def test_chosen_variants_and_the_curve_are_of_the_task_of_the_primary_question(first: FirstPage) -> None:
+    assert first.task == "facts"
+    assert {"fr", "mean outside English"} <= {name for name, _, _ in first.chosen}
+    assert 'role="img"' in first.curve
+    assert 1 < len(first.legend) <= MAX_METHODS
+    assert "of jobs on" in first.cost
+
+
+def test_a_curve_of_many_methods_keeps_random_pruning_and_every_mark_differs(catalog: Catalog) -> None:
+    lines = shown_lines(run_report_query(catalog, "first_curve").rows)
+    assert len({style for _, style in lines}) == len(lines) <= MAX_METHODS
+    assert lines[-1][0][0]["score"] == "random"
+
+
+def test_points_of_the_curve_are_means_of_the_values_of_the_variants(catalog: Catalog) -> None:
+    rows = run_report_query(catalog, "first_curve").rows
+    row = next(row for row in rows if row["language"] == "outside_english" and row["score"] == "magnitude")
+    values = catalog.query(
+        "SELECT avg(a.value) AS value FROM aggregates AS a JOIN described_variants AS v USING (variant_id) "
+        "JOIN described_variants AS b ON b.variant_id = a.baseline_id AND b.is_dense "
+        "WHERE a.group_kind = 'outside_english' AND a.task = $task AND a.split = $split AND a.metric = 'accuracy' "
+        "AND v.score = 'magnitude' AND v.sparsity = $sparsity AND v.settings IS NULL",
+        {name: row[name] for name in ("task", "split", "sparsity")},
+    )
+    assert row["value"] == pytest.approx(values[0]["value"])
+    assert row["low"] <= row["value"] <= row["high"]
+
+
+def english(score: str, sparsity: float, difference: float) -> dict[str, Any]:
+    row: dict[str, Any] = {"language": "en", "score": score, "set_kind": None, "propagation": None, "structure": None}
+    return row | {"settings": None, "sparsity": sparsity, "difference": difference, "scale": "difference"}
+
+
+def test_the_price_in_english_names_random_pruning_and_the_range_of_the_others() -> None:
+    rows = [english("wanda", 0.4, -0.031), english("ria", 0.4, -0.02), english("random", 0.4, -0.35)]
+    chosen = {"criterion": "outside_english", "is_dense": False, "label": "wanda fr-en 0.4", "scale": "difference"}
+    chosen |= {"english_difference": -0.03, "english_ci_low": -0.05, "english_ci_high": -0.01}
+    sentences = [text.replace("\u2212", "-") for text in price_sentences(rows, [chosen])]
+    assert sentences[0].endswith("changes English by -3.0 points (-5.0 to -1.0).")
+    assert "at 40% by -3.1 to -2.0 points with 2 methods and -35.0 with random" in sentences[1]
+    assert "pruning buys nothing" in price_sentences(rows, [chosen | {"is_dense": True}])[0]
+    assert price_sentences([], []) == ()
+
+
+def test_each_answer_of_page_one_leads_to_its_evidence(page: str) -> None:
+    reader = Reader(page)
+    replies = [link for link in reader.find("a", section="first") if "download" not in link.attributes]
+    assert len(replies) == 2
+    for link in replies:
+        (evidence,) = reader.find("div", id=link.attributes["href"].removeprefix("#"))
+        assert link.text in evidence.text
+
+
+def test_a_declared_question_without_a_test_cannot_be_asked(tmp_path: Path) -> None:
+    store = Store(tmp_path / "asked")
+    write_rows(store, "base_models", parameters={}, rows={"base_models": [{"base_model_id": "@id", "source": "tiny"}]})
+    question = {"question_id": "q", "task": "facts", "split": "test", "metric": "accuracy", "group_kind": "all"}
+    question |= {"group_name": "", "claim": "gain", "over": "each", "criterion_id": "c", "is_declared": True}
+    question |= {"is_primary": True, "name": "helps", "variants": "", "against": "dense", "recipe": "mine"}
+    write_rows(store, "recipes", parameters={}, rows={"questions": [question]})
+    with Catalog.in_memory(store) as catalog:
+        first = first_page(catalog)
+    (line,) = first.answers
+    assert line.verdict == "Cannot be asked"
+    assert (first.curve, first.cost, first.chosen) == ("", "No job has run.", ())
