@@ -1,5 +1,6 @@
 """Commands, their forms, and the names and options of the version before."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlprune.store.store import Store
 from ray_jobs.cli.application import app
 from ray_jobs.cli.command_line import load_command, present_arguments, select_form
 from ray_jobs.cli.command_table import COMMANDS, GROUPS, OLD_NAMES
+from ray_jobs.driver.progress import VisibleConsole
+from ray_jobs.process.verbosity import set_verbosity
 from tests.command_line import Done
 from tests.ray_jobs.cli.test_options import completed
 from tests.refusals import refused
@@ -242,3 +245,15 @@ def test_a_wrong_setting_is_one_line(setting: str, own_inputs: Path, here: Calla
         done = here(*command, "--store", store, "--set", setting)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert not store.exists()
+
+
+def test_a_quiet_run_prints_only_its_failures() -> None:
+    stream = io.StringIO()
+    console = VisibleConsole(file=stream)
+    set_verbosity(-1)
+    try:
+        console.print("12 s  prune 1/5")
+        console.print("failed: prune", is_error=True)
+    finally:
+        set_verbosity(0)
+    assert stream.getvalue() == "failed: prune\n"
