@@ -325,7 +325,7 @@ def _warnings(catalog: Catalog) -> tuple[str, ...]:
     if not paths:
         return ()
     records = f"{counted(len(paths), 'record')} with doubled or foreign rows, such as {visible(paths[0])}"
-    return (f"warning: answers may be wrong: {records}; mlprune catalog check names them",)
+    return (f"warning: answers may be wrong: {records}; mlprune check store names them",)
 
 
 def read_artefact_tables(

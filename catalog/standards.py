@@ -165,7 +165,7 @@ def _texts(row: Row, names: tuple[str, ...]) -> dict[str, str]:
     return {name: str(row[name]) for name in names if row[name] is not None}
 
 
-ADVICE = "mlprune catalog check --deep, or --no-samples to write the results only"
+ADVICE = "mlprune check store --deep, or --no-samples to write the results only"
 
 
 class SampleReader:

@@ -86,7 +86,15 @@ def read_yaml(path: Path) -> Any:
         OSError: it cannot be read, is not a regular file, or is too large.
         ValueError: it is not YAML; the message is one line.
     """
-    text = read_given(path, most_mib=MOST_MIB).decode("utf-8")
+    return parse_yaml(read_given(path, most_mib=MOST_MIB).decode("utf-8"))
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML of a user.
+
+    Raises:
+        ValueError: it is not YAML; the message is one line.
+    """
     try:
         return yaml.load(text, Loader=YamlLoader)  # noqa: S506 - it is a SafeLoader
     except RecursionError as err:

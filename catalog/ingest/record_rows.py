@@ -133,7 +133,7 @@ COLUMNS = ("demonstration", "kind", "token_ids", "sentence_ids", "text")
 def with_texts(record: Record, store: Store) -> Record:
     """Return the record of a demonstration set with a row per demonstration, and any other record unchanged.
 
-    If the artefact is missing or damaged the texts are skipped, with a warning; `catalog check` reports the artefact.
+    If the artefact is missing or damaged the texts are skipped, with a warning; `check store` reports the artefact.
     """
     if record.kind != KIND or not record.artefacts:
         return record

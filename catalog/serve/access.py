@@ -40,7 +40,7 @@ HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
 }
 """Headers of every answer."""
-DENIED = "Open the address that mlprune serve printed, with its token. A new start of the command has a new token.\n"
+DENIED = "Open the address that mlprune status --web printed, with its token. Each start of it has a new token.\n"
 
 
 class Token:

@@ -251,7 +251,7 @@
         } else if (answer.status === 304) showConnection("Connected; this page updates by itself.");
         else throw new Error(`status ${answer.status}`);
       } catch {
-        showConnection("No connection to the server. Trying again; check that mlprune serve and the tunnel are running.", true);
+        showConnection("No connection to the server. Trying again; check that mlprune status --web and the tunnel are running.", true);
         await pause(asking.signal.reason === "again" ? 0 : RETRY_MS);
       } finally {
         clearTimeout(limit);

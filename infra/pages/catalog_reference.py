@@ -20,7 +20,7 @@ from mlprune.store.store import Store
 OPENING = """
 [catalog.md](../catalog.md) explains the catalog and how to query it. The texts are those of `COMMENT ON` in the catalog
 itself. In the column `key`, `1`, `2`, ... are positions in the primary key, and `→` names the table that a foreign key
-refers to, which `mlprune catalog check` verifies.
+refers to, which `mlprune check store` verifies.
 """
 
 PREDICTIONS = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in CHOICE_SCHEMA.items()]).empty_table()

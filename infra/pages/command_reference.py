@@ -4,15 +4,18 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-import typer
-
 from infra.pages.page import page
 from mlprune.steps.export.model_card import table
-from ray_jobs.cli.application import app, load_command
+from ray_jobs.cli.command_line import Command, load_command
+from ray_jobs.cli.command_table import COMMANDS
 
 OPENING = """
 [command-line.md](../command-line.md) has examples, output and exit codes. `--help` prints the same texts as this page.
+Every command also has `-h` (`--help`), `-v` (`--verbose`: more log lines) and `-q` (`--quiet`: only results, errors).
+`MLPRUNE_STORE` is the default of `--store`.
 """
+OF_ALL = frozenset({"help", "verbose", "quiet"})
+"""Options of every command, which the opening describes."""
 
 
 def command_reference() -> str:
@@ -23,11 +26,12 @@ def command_reference() -> str:
     return page("Command reference", parts, source="the command line")
 
 
-def commands() -> Iterator[tuple[str, Any]]:
-    """Yield (name as typed, command) for every command, including those of groups."""
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
-        for inner in getattr(command, "commands", {"": command}):
-            yield f"{name} {inner}".strip(), load_command(f"{name} {inner}".strip())
+def commands() -> Iterator[tuple[str, Command]]:
+    """Yield (name as typed, command) for every command and each of its forms."""
+    for name, source in COMMANDS.items():
+        yield name, load_command(name)
+        for form in source.forms:
+            yield f"{name} {form}", load_command(name, form)
 
 
 def _help(command: Any) -> tuple[str, ...]:
@@ -38,7 +42,7 @@ def _help(command: Any) -> tuple[str, ...]:
 
 
 def _parameters(command: Any) -> tuple[str, ...]:
-    rows = [_parameter(parameter) for parameter in command.params if parameter.name != "help"]
+    rows = [_parameter(parameter) for parameter in command.params if parameter.name not in OF_ALL]
     return (table(("argument or option", "default", "meaning"), rows),) if rows else ()
 
 

@@ -7,7 +7,7 @@
 
 `commands` draws a command of `infra.soak.cases`, kills it with SIGKILL at random moments, sometimes after a pause,
 repeats it until it ends, and compares the result with an undisturbed one: every record, artefact and output byte for
-byte, every table of the catalog except `jobs` and `failures`, and the result of `catalog check`. Stores of
+byte, every table of the catalog except `jobs` and `failures`, and the result of `check store`. Stores of
 `run --scrub` are also damaged at random.
 
 `here` and `cluster` run a larger recipe on the embedded model, and kill the driver and, on a cluster, workers, shard

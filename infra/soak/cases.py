@@ -85,8 +85,8 @@ class Scene:
         for recipe, store in ((self.recipe, self.finished), (self.other_recipe, self.other)):
             yield _run_of(recipe, store)
         fresh_copy(self.finished, self.retired)
-        yield "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete", "--store", str(self.retired)
-        yield "publish", self.variant, "--to", str(self.published), "--store", str(self.finished)
+        yield "store", "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete", "--store", str(self.retired)
+        yield "export", "--as", "masks", self.variant, "--out", str(self.published), "--store", str(self.finished)
 
     @property
     def variant(self) -> str:
@@ -201,9 +201,9 @@ def _run(scene: Scene, work: Path) -> Sequence[str]:
     return _run_of(scene.recipe, work / "store")
 
 
-def _to_folder(*words: str, option: str = "--to") -> Words:
+def _to_folder(*words: str) -> Words:
     """Return a command that writes a new folder next to the store."""
-    return lambda scene, work: (*words, option, str(work / "out"), "--store", str(work / "store"))
+    return lambda scene, work: (*words, "--out", str(work / "out"), "--store", str(work / "store"))
 
 
 def _on_store(*words: str) -> Words:
@@ -217,59 +217,67 @@ CASES: Mapping[str, Case] = {
     "run --remake": Case(lambda scene, work: (*_run(scene, work), "--remake"), prepare=_retired, weight=2),
     "plan": Case(lambda scene, work: ("plan", str(scene.recipe), "--store", str(work / "store"))),
     "status": Case(_on_store("status")),
-    "doctor": Case(_on_store("doctor", "--address", "none")),
+    "check machine": Case(_on_store("check", "machine", "--address", "none")),
     "query": Case(_on_store("query", "SELECT count(*) FROM metrics"), prepare=_without_catalog),
-    "catalog rebuild": Case(_on_store("catalog", "rebuild")),
-    "catalog check": Case(_on_store("catalog", "check", "--deep"), prepare=_without_catalog),
-    "catalog merge": Case(
-        lambda scene, work: ("catalog", "merge", str(scene.other), "--store", str(work / "store")), weight=2
+    "store rebuild": Case(_on_store("store", "rebuild")),
+    "check store": Case(_on_store("check", "store", "--deep"), prepare=_without_catalog),
+    "store merge": Case(
+        lambda scene, work: ("store", "merge", str(scene.other), "--store", str(work / "store")), weight=2
     ),
-    "catalog export": Case(_to_folder("catalog", "export", "--format", "csv"), compare=_compare_rows, writes_once=True),
+    "export --as csv": Case(_to_folder("export", "--as", "csv"), compare=_compare_rows, writes_once=True),
     "store compact": Case(_on_store("store", "compact")),
-    "gc": Case(_on_store("gc", "--delete"), prepare=_with_garbage),
-    "gc --keep-days": Case(_on_store("gc", "--keep-days", "0", "--min-age-hours", "0", "--delete")),
+    "store gc": Case(_on_store("store", "gc", "--delete"), prepare=_with_garbage),
+    "store gc --keep-days": Case(_on_store("store", "gc", "--keep-days", "0", "--min-age-hours", "0", "--delete")),
     "rescore": Case(_on_store("rescore", "--rule", "candidate_sum"), weight=2),
-    "verify": Case(
-        lambda scene, work: ("verify", scene.variant, "--model", str(scene.model), "--store", str(work / "store"))
+    "check variant": Case(
+        lambda scene, work: (
+            "check",
+            "variant",
+            scene.variant,
+            "--model",
+            str(scene.model),
+            "--store",
+            str(work / "store"),
+        )
     ),
     "export": Case(
         lambda scene, work: (
-            *("export", scene.variant, str(work / "out"), "--model", str(scene.model)),
+            *("export", scene.variant, "--out", str(work / "out"), "--model", str(scene.model)),
             *("--store", str(work / "store")),
         ),
         compare=_compare_folders,
         writes_once=True,
     ),
-    "publish": Case(
-        lambda scene, work: _to_folder("publish", scene.variant)(scene, work),
+    "export --as masks": Case(
+        lambda scene, work: _to_folder("export", "--as", "masks", scene.variant)(scene, work),
         compare=_compare_folders,
         weight=2,
         writes_once=True,
     ),
     "apply": Case(
-        lambda scene, work: ("apply", str(scene.model), str(scene.published), str(work / "out")),
+        lambda scene, work: ("apply", str(scene.model), str(scene.published), "--out", str(work / "out")),
         prepare=_empty,
         compare=_compare_outputs,
         weight=2,
         writes_once=True,
     ),
     "import": Case(
-        lambda scene, work: ("import", str(scene.model), str(work / "out")),
+        lambda scene, work: ("import", str(scene.model), "--out", str(work / "out")),
         prepare=_empty,
         compare=_compare_outputs,
         weight=2,
         writes_once=True,
     ),
-    "results import": Case(
-        lambda scene, work: ("results", "import", str(scene.evaluated_elsewhere), "--store", str(work / "store"))
+    "import --results": Case(
+        lambda scene, work: ("import", "--results", str(scene.evaluated_elsewhere), "--store", str(work / "store"))
     ),
-    "results export": Case(_to_folder("results", "export", "--format", "every_eval_ever"), writes_once=True),
+    "export --as every_eval_ever": Case(_to_folder("export", "--as", "every_eval_ever"), writes_once=True),
     "harness": Case(
         lambda scene, work: (
             *(
                 "harness",
                 scene.variant,
-                "--tasks",
+                "--task",
                 "local_choice,local_text",
                 "--include-path",
                 str(scene.harness_tasks),
@@ -277,14 +285,14 @@ CASES: Mapping[str, Case] = {
             *("--model", str(scene.model), "--limit", "3", "--store", str(work / "store")),
         )
     ),
-    "ranks": Case(_on_store("ranks", "--task", "facts")),
-    "tables": Case(
-        lambda scene, work: _to_folder("tables", "--spec", str(scene.table_spec), option="--out")(scene, work)
+    "query ranks": Case(_on_store("query", "ranks", "--task", "facts")),
+    "report --tables": Case(
+        lambda scene, work: _to_folder("report", "--tables", "--spec", str(scene.table_spec))(scene, work)
     ),
-    "figures": Case(_to_folder("figures", "--format", "svg", option="--out")),
-    "notebook": Case(
+    "report --figures": Case(_to_folder("report", "--figures", "--format", "svg")),
+    "report --notebook": Case(
         lambda scene, work: (
-            *("notebook", "--jupyter", "--no-open", "--out", str(work / "out")),
+            *("report", "--notebook", "--jupyter", "--no-open", "--out", str(work / "out")),
             *("--store", str(work / "store")),
         ),
         writes_once=True,

@@ -93,7 +93,7 @@ def run(
             without Ray.
         shrink, model, allow_import, allow_plugins, allow_many: as for `plan`.
         scrub: first read every artefact of the recipe's results, and make the damaged ones again.
-        remake: make the retired files of this recipe again, see `mlprune gc`.
+        remake: make the retired files of this recipe again, see `mlprune store gc`.
         remake_only: like `remake`, only for these variants (ids or names) and for what unfinished jobs need.
     Raises:
         BadInputError: the recipe or something it names cannot be used, or does not fit.

@@ -82,7 +82,9 @@ def require_vocabulary(folder: Path, *, importable: bool = True) -> None:
     if not importable and any((folder / name).is_file() for name in SENTENCEPIECE_FILES):
         message = f"the model folder has a sentencepiece model and no {TOKENIZER_JSON}; convert it with"
         raise ModelError(f"{message} `{import_command(str(folder))}`", context)
-    message = "the model folder has no tokenizer; copy the published one into it, or use `mlprune import SOURCE OUT`"
+    message = (
+        "the model folder has no tokenizer; copy the published one into it, or use `mlprune import SOURCE --out FOLDER`"
+    )
     raise ModelError(message, context)
 
 

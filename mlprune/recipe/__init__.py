@@ -19,6 +19,7 @@ from mlprune.recipe.models import (
     Recipe,
 )
 from mlprune.recipe.questions import AskedLanguages, QuestionConfig, asked_languages
+from mlprune.recipe.settings import with_settings
 from mlprune.recipe.variants import VariantConfig
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "shrink",
     "wants_import",
     "with_model",
+    "with_settings",
 ]

@@ -177,7 +177,7 @@ def _credit(predictions: Predictions, accuracy: float, evaluation_id: str) -> ND
         evaluation_id=evaluation_id,
         expected=accuracy,
         got=got,
-        next="mlprune catalog check --deep",
+        next="mlprune check store --deep",
     )
 
 

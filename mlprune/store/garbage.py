@@ -162,6 +162,6 @@ def _referenced(store: Store) -> set[str]:
             "a record cannot be read, so the files it references are not known",
             store=store.uri,
             got=unreadable[0],
-            next="mlprune catalog check names all of them; run their recipes again, or mlprune catalog rebuild",
+            next="mlprune check store names all of them; run their recipes again, or mlprune store rebuild",
         )
     return referenced

@@ -222,7 +222,7 @@ def _copy(other: Store, store: Store, artefact: Artefact, *, referenced: Mapping
     except DamagedArtefactError as err:
         if artefact.path not in referenced and store.sizes_of([artefact.path]) != [-1]:
             message = "this store has another file under the path of an artefact, and no record lists it"
-            raise DamagedArtefactError(message, path=artefact.path, next="mlprune gc, then merge again") from err
+            raise DamagedArtefactError(message, path=artefact.path, next="mlprune store gc, then merge again") from err
         store.write_bytes(artefact.path, other.read_bytes(artefact), n_rows=artefact.n_rows)
         return True
     return False

@@ -271,7 +271,7 @@ def retire(store: Store, decisions: Sequence[Decision]) -> int:
     """
     store.require_writable()
     retired = [decision for decision in decisions if decision.is_retired]
-    with Claims(store, f"mlprune gc, process {os.getpid()} of {os.uname().nodename}") as claims:
+    with Claims(store, f"mlprune store gc, process {os.getpid()} of {os.uname().nodename}") as claims:
         _require_unused(store, claims)
         marked = _mark(store, retired)
         try:
@@ -292,7 +292,7 @@ def _require_unused(store: Store, claims: Claims) -> None:
     """
     require_no_claims(store, now=store_time(store), own=claim_path(*CLAIM))
     if not claims.take(CLAIM):
-        raise in_use(store, got="another mlprune gc")
+        raise in_use(store, got="another mlprune store gc")
 
 
 def _mark(store: Store, retired: Iterable[Decision]) -> list[str]:

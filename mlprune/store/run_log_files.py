@@ -137,7 +137,7 @@ def write_pack(
         try:
             list(pool.map(store.delete, content if replaced is None else replaced))
         except OSError as err:
-            logger.warning("log files that are packed cannot be removed now, mlprune gc will: %s", err)
+            logger.warning("log files that are packed cannot be removed now, mlprune store gc will: %s", err)
     return path
 
 

@@ -55,7 +55,7 @@ def parse_tasks(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     if not names:
-        raise BadInputError("no task is named", option="--tasks", expected="task[,task ...]", got=text)
+        raise BadInputError("no task is named", option="--task", expected="task[,task ...]", got=text)
     return names
 
 

@@ -18,6 +18,7 @@ from catalog.sql_files import list_queries
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.store import Store
 from mlprune.vocabulary import DtypeName
+from ray_jobs.process.verbosity import is_quiet
 
 if TYPE_CHECKING:
     from catalog.store import Catalog
@@ -99,10 +100,13 @@ VariantsArgument = Annotated[
         autocompletion=complete_variant,
     ),
 ]
+STORE_VARIABLE = "MLPRUNE_STORE"
+"""Variable of the environment with the default of --store."""
 StoreOption = Annotated[
     str,
     typer.Option(
         "--store",
+        envvar=STORE_VARIABLE,
         help="Store with records and artefacts: a folder or an object-store URI.",
         autocompletion=complete_store,
     ),
@@ -116,6 +120,15 @@ ShrinkOption = Annotated[
         min=1,
         help="Try a recipe: at most N demonstrations per set, N shots per text, N items per evaluation and N "
         "variants per search. The results have ids of their own.",
+    ),
+]
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Another value of the recipe, such as evaluations.0.limit=50 (in YAML); repeatable. The results have ids "
+        "of their own.",
     ),
 ]
 OtherModelOption = Annotated[
@@ -264,7 +277,8 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 
     Everything that a command writes goes through this function: names come from recipes, paths and records of others.
     """
-    typer.echo(visible(text), err=err, nl=nl)
+    if not (err and is_quiet()):
+        typer.echo(visible(text), err=err, nl=nl)
 
 
 def format_result(

@@ -1,1 +1,1 @@
-"""`mlprune doctor`: what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps."""
+"""`mlprune check machine`: what this machine, Ray, a store and a recipe lack, each with the command that helps."""

@@ -51,7 +51,7 @@ def _access_findings(store: Store) -> Iterator[Finding]:
     if store.local_root is not None:
         free = free_disk_bytes(store.local_root)
         text = f"{format_size(free)} free on its disk"
-        help_ = f"mlprune gc --store {store.uri}, or mlprune gc --quota SIZE --store {store.uri}"
+        help_ = f"mlprune store gc --store {store.uri}, or mlprune store gc --quota SIZE --store {store.uri}"
         yield ok(SUBJECT, text) if free >= LEAST_FREE_BYTES else warning(SUBJECT, text, help_)
 
 
@@ -75,9 +75,9 @@ def _content_findings(store: Store) -> Iterator[Finding]:
     yield from _catalog_findings(catalog_state(store), store.uri)
     if contents.damaged:
         text = f"{counted(len(contents.damaged), 'damaged or missing file')}, such as {contents.damaged[0]}"
-        yield missing(SUBJECT, text, f"mlprune catalog check --repair --store {store.uri}, then the recipe again")
+        yield missing(SUBJECT, text, f"mlprune check store --repair --store {store.uri}, then the recipe again")
     else:
-        text = "all files exist with their sizes (catalog check also reads them, catalog check --deep computes again)"
+        text = "all files exist with their sizes (check store also reads them, check store --deep computes again)"
         yield ok(SUBJECT, text)
     if contents.n_outdated:
         text = f"{counted(contents.n_outdated, 'record')} of earlier versions, which no table shows"
@@ -114,12 +114,10 @@ def _catalog_findings(state: CatalogState | None, uri: str) -> Iterator[Finding]
         yield ok(SUBJECT, "no catalog yet: the first query builds it")
     elif state.problem:
         yield warning(
-            SUBJECT, f"the catalog cannot be read now: {state.problem}", f"mlprune catalog rebuild --store {uri}"
+            SUBJECT, f"the catalog cannot be read now: {state.problem}", f"mlprune store rebuild --store {uri}"
         )
     elif state.n_missing is None:
-        yield warning(
-            SUBJECT, "the catalog has the schema of another version", f"mlprune catalog rebuild --store {uri}"
-        )
+        yield warning(SUBJECT, "the catalog has the schema of another version", f"mlprune store rebuild --store {uri}")
     elif state.has_removed:
         text = "the catalog has records that are no longer in the store: the next query fills it again without them"
         help_ = f"the recipe again makes them: mlprune run RECIPE --store {uri}"
@@ -136,7 +134,7 @@ def _leftover_findings(store: Store) -> Iterator[Finding]:
     if n_files:
         text = f"{counted(n_files, 'file')} in quarantine, {counted(n_copies, 'record')} among them"
         yield warning(
-            SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune gc --delete --store {store.uri}"
+            SUBJECT, text, f"mlprune run RECIPE --store {store.uri}, then mlprune store gc --delete --store {store.uri}"
         )
     yield from _claim_findings(store)
     try:
@@ -145,12 +143,12 @@ def _leftover_findings(store: Store) -> Iterator[Finding]:
         return  # damage is reported already
     if garbage.files:
         text = f"{counted(len(garbage.files), 'file')} that no record references, {format_size(garbage.n_bytes)}"
-        yield warning(SUBJECT, text, f"mlprune gc --delete --store {store.uri}")
+        yield warning(SUBJECT, text, f"mlprune store gc --delete --store {store.uri}")
     n_young = sum(file.path.partition("/")[0] in ARTEFACT_FOLDERS for file in garbage.young)
     if n_young:
         hours = garbage.min_age_s / 3600
         text = f"{counted(n_young, 'file')} of the last {hours:.0f} hours that no record references"
-        yield ok(SUBJECT, f"{text}: a running job may need them; mlprune gc --delete removes them later")
+        yield ok(SUBJECT, f"{text}: a running job may need them; mlprune store gc --delete removes them later")
     files = sum(len(ids) for ids in store.list_records().record_files.values())
     if files >= MANY_RECORD_FILES:
         yield warning(SUBJECT, f"{files:,} record files", f"mlprune store compact --store {store.uri}")
@@ -163,7 +161,7 @@ def _claim_findings(store: Store) -> Iterator[Finding]:
     stale = [one for one in claims if now - one.modified_at >= CLAIM_ALIVE_S or is_abandoned(store, one.path)]
     if stale:
         text = f"{counted(len(stale), 'claim')} of runs that have ended, such as {stale[0].path}"
-        yield warning(SUBJECT, text, f"mlprune gc --delete --store {store.uri}; the next run takes their work over")
+        yield warning(SUBJECT, text, f"mlprune store gc --delete --store {store.uri}; the next run resumes their work")
     if len(claims) > len(stale):
         yield ok(SUBJECT, f"in use: {counted(len(claims) - len(stale), 'claim')} of running jobs")
 
@@ -183,7 +181,11 @@ def examine_recipe(path: Path, *, store_uri: str, address: str, allowed_plugins:
         recipe = load_recipe(path, allowed_plugins=allowed_plugins)
     except PluginError as err:
         return [
-            missing(RECIPE_SUBJECT, str(err), f"mlprune doctor --recipe {path} --allow-plugins FILE, or pip install it")
+            missing(
+                RECIPE_SUBJECT,
+                str(err),
+                f"mlprune check machine --recipe {path} --allow-plugins FILE, or pip install it",
+            )
         ]
     except BadInputError as err:
         return [missing(RECIPE_SUBJECT, str(err), f"correct {path}")]
@@ -219,7 +221,9 @@ def _resource_findings(plan: Plan, store_uri: str, address: str) -> Iterator[Fin
         require_room(needs, store)
         yield ok(RECIPE_SUBJECT, f"disk: {needs.disk_gib:.2f} GiB for results")
     except BadInputError as err:
-        yield missing(RECIPE_SUBJECT, str(err), f"mlprune gc --quota SIZE --store {store_uri}, or another --store")
+        yield missing(
+            RECIPE_SUBJECT, str(err), f"mlprune store gc --quota SIZE --store {store_uri}, or another --store"
+        )
     if address not in ("none", "local"):
         yield ok(RECIPE_SUBJECT, f"mlprune plan --address {address} compares its needs with the nodes of the cluster")
         return

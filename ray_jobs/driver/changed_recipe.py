@@ -1,4 +1,4 @@
-"""Load the recipe of a command line, with the changes that its options `--shrink` and `--model` ask for."""
+"""Load the recipe of a command line, with the changes that its options `--set`, `--shrink` and `--model` ask for."""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import yaml
 import mlprune.demo
 from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model, resolve_model
-from mlprune.recipe import Recipe, load_recipe, parse_recipe, read_recipe_file, shrink, with_model
+from mlprune.recipe import Recipe, parse_recipe, read_recipe_file, shrink, with_model, with_settings
 
 DEMO = "demo"
 """The embedded model, as a value of `--model`."""
@@ -32,6 +32,8 @@ class RecipeChanges:
     """Files of plug-ins that the recipe may name."""
     allow_many: bool = False
     """Whether its lists may multiply out to more variants than a recipe usually may."""
+    settings: tuple[str, ...] = ()
+    """`path=value`: values of the recipe, which are part of it and so of the ids of its results."""
 
 
 NO_CHANGES = RecipeChanges()
@@ -41,16 +43,21 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
     """Load a recipe and change it.
 
     Raises:
-        RecipeError: the recipe cannot be used.
+        RecipeError: the recipe cannot be used, or has no place for a setting.
         ModelError: the other model is not named or cannot be read.
     """
     if changes.model is not None and not changes.model.strip():
         raise ModelError("no model is named", option="--model", expected=f"a folder, a hub id or {DEMO}", got="")
-    plugins, allow_many = changes.allowed_plugins, changes.allow_many
-    if isinstance(source, Path):
-        recipe = load_recipe(source, allowed_plugins=plugins, allow_many=allow_many)
-    else:
-        recipe = parse_recipe(source, folder=Path.cwd(), allowed_plugins=plugins, allow_many=allow_many)
+    folder, where = (source.parent, str(source)) if isinstance(source, Path) else (Path.cwd(), "recipe")
+    recipe = parse_recipe(
+        _content(source, changes),
+        folder=folder,
+        where=where,
+        allowed_plugins=changes.allowed_plugins,
+        allow_many=changes.allow_many,
+    )
+    if changes.settings:
+        recipe = recipe.model_copy(update={"name": f"{recipe.name} ({', '.join(changes.settings)})"})
     if changes.shrink is not None:
         recipe = shrink(recipe, changes.shrink)
     if changes.model is not None:
@@ -62,14 +69,21 @@ def load_changed_recipe(source: RecipeSource, changes: RecipeChanges) -> Recipe:
     return recipe
 
 
+def _content(source: RecipeSource, changes: RecipeChanges) -> dict[str, object]:
+    """Return the content of a recipe, with the sections of its base and the settings."""
+    return with_settings(read_recipe_file(source) if isinstance(source, Path) else source, changes.settings)
+
+
 def recipe_text(source: RecipeSource, changes: RecipeChanges) -> str:
-    """Return a recipe as one YAML text, with the sections of its base; options that change it are in a comment.
+    """Return a recipe as one YAML text, with the sections of its base and the settings; other options that change it
+    are in a comment.
 
     Raises:
-        RecipeError: the file cannot be read.
+        RecipeError: the file cannot be read, or has no place for a setting.
     """
     options = [("--shrink", changes.shrink), ("--model", changes.model)]
     given = " ".join(f"{option} {json.dumps(value)}" for option, value in options if value is not None)
     comment = f"# run with {given}\n" if given else ""
-    content = read_recipe_file(source) if isinstance(source, Path) else json.loads(json.dumps(source, default=str))
+    content = _content(source, changes)
+    content = content if isinstance(source, Path) else json.loads(json.dumps(content, default=str))
     return comment + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

@@ -210,7 +210,7 @@ def run_import_command(source: str, target: Path, *, revision: str) -> None:
     with _only_process(target):
         if target.is_dir():
             return
-        code, message = _run([*COMMAND, source, str(target), "--revision", revision])
+        code, message = _run([*COMMAND, source, "--out", str(target), "--revision", revision])
         if code != 0:
             raise ModelError(message or f"the import of a model ended with exit code {code}", model=source)
         sys.stderr.write(f"imported {source} to {target}\n")

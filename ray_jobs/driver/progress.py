@@ -15,6 +15,7 @@ from rich.console import Console
 from catalog.results import visible
 from mlprune.steps.job import Job
 from mlprune.store.run_status import remaining_s
+from ray_jobs.process.verbosity import is_quiet
 from ray_jobs.workers.recovery import Failure
 from ray_jobs.workers.worker import Outcome
 
@@ -29,10 +30,15 @@ MAX_FAILURES = 20
 
 
 class VisibleConsole(Console):
-    """A console that escapes characters which a terminal would interpret: names come from recipes and other stores."""
+    """A console that escapes characters which a terminal would interpret: names come from recipes and other stores.
 
-    def print(self, *objects: Any, **options: Any) -> None:
+    A quiet command prints errors only.
+    """
+
+    def print(self, *objects: Any, is_error: bool = False, **options: Any) -> None:
         """Print texts and other objects."""
+        if is_quiet() and not is_error:
+            return
         super().print(*(visible(one) if isinstance(one, str) else one for one in objects), **options)
 
 
@@ -95,9 +101,12 @@ class Progress:
         """Print a job that has failed; after `MAX_FAILURES` only that there are more."""
         self._n_failed += 1
         if self._n_failed <= MAX_FAILURES:
-            self._print(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}")
+            self._print_error(f"failed: {job.step} {job.makes[-1][1]}: {failure.message}")
         elif self._n_failed == MAX_FAILURES + 1:
-            self._print("failed: more jobs; to list all of them, run: mlprune query failures")
+            self._print_error("failed: more jobs; to list all of them, run: mlprune query failures")
+
+    def _print_error(self, line: str) -> None:
+        self._console.print(line, is_error=True, markup=False, highlight=False, soft_wrap=True)
 
     def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -387,7 +387,7 @@ def result_lines(plan: Plan, store: Store) -> list[str]:
     """Return a warning per search without a winner, and for variants that are not as asked for."""
     lines = [f"warning: {line}" for line in _variant_lines(plan, store)]
     if len(lines) > MAX_LINES:
-        hidden = f"warning: {len(lines) - MAX_LINES} more variants; mlprune catalog check lists them"
+        hidden = f"warning: {len(lines) - MAX_LINES} more variants; mlprune check store lists them"
         lines = [*lines[:MAX_LINES], hidden]
     return [*(f"warning: {line}" for line in _search_lines(plan)), *lines]
 

@@ -75,7 +75,7 @@ def test_the_commands_of_the_page_work_with_the_wheel(clone: Path, mlprune: Mlpr
         output = "".join(map(Shell(clone, mlprune).run, commands))
         source = SCORE_METHODS.find("cubic")[1]
         (variant, *_) = selected(mlprune, store, "plugins IS NOT NULL")
-        assert mlprune("verify", str(variant["variant_id"]), "--store", store).out.startswith("equal")
+        assert mlprune("check", "variant", str(variant["variant_id"]), "--store", store).out.startswith("equal")
     assert "|W[i, j]| ** power * ||X_j||_2" in output
     rows = selected(mlprune, store, "score IS NOT NULL")
     assert sorted(str(row["score"]) for row in rows) == ["cubic", "cubic", "wanda"]
@@ -92,7 +92,7 @@ def test_the_catalog_does_not_need_the_plugin_and_verify_names_it(clone: Path, m
         pytest.skip("needs the run of the test before")
     (clone / store / "catalog.duckdb").unlink()
     (variant, *_) = selected(mlprune, store, "plugins IS NOT NULL")
-    refused = mlprune("verify", str(variant["variant_id"]), "--store", store)
+    refused = mlprune("check", "variant", str(variant["variant_id"]), "--store", store)
     assert refused.code == 2
     assert "cubic-scores 1.0" in refused.err
     assert "pip install" in refused.err

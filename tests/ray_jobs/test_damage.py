@@ -93,7 +93,7 @@ def test_damaged_records_are_named_by_answers_that_move_nothing_and_repaired_by_
     before = results(store)
     records = damaged_in_every_way(store)
     damaged = sorted(store.list(""))
-    checked = here("catalog", "check", "--store", store.uri)
+    checked = here("check", "store", "--store", store.uri)
     assert checked.code == 1
     for record in records:
         assert [line for line in checked.out.splitlines() if line.startswith(f"{record.path}: the record is damaged")]
@@ -110,7 +110,7 @@ def test_damaged_records_are_named_by_answers_that_move_nothing_and_repaired_by_
     assert [path for path in sorted(store.list("")) if not path.startswith("catalog.")] == damaged
     assert run(here, small_run, store).code == 0
     assert results(store) == before
-    assert here("catalog", "check", "--store", store.uri).out == "sound\n"
+    assert here("check", "store", "--store", store.uri).out == "sound\n"
 
 
 def test_a_run_heals_folders_in_place_of_files(small_run: FinishedRun, store: Store, here: Here) -> None:
@@ -125,7 +125,7 @@ def test_a_run_heals_folders_in_place_of_files(small_run: FinishedRun, store: St
         put_folder(root(store) / path)
     assert run(here, small_run, store).code == 0
     assert results(store) == before
-    assert here("catalog", "check", "--store", store.uri).code == 0
+    assert here("check", "store", "--store", store.uri).code == 0
 
 
 def test_rows_that_do_not_fit_the_catalog_are_named_and_stop_no_question(
@@ -135,11 +135,11 @@ def test_rows_that_do_not_fit_the_catalog_are_named_and_stop_no_question(
     metrics = [{name: value for name, value in row.items() if name != "evaluation_id"} for row in rows["metrics"]]
     unfitting = made_up_record("evaluations", {"by": "hand"}, rows={**rows, "metrics": metrics})
     store.write_record(unfitting)
-    for command in (("query", "SELECT count(*) FROM metrics"), ("catalog", "rebuild")):
+    for command in (("query", "SELECT count(*) FROM metrics"), ("store", "rebuild")):
         assert here(*command, "--store", store.uri).code == 0
         assert unfitting.id in caplog.text
         caplog.clear()
-    assert unfitting.id in here("catalog", "check", "--store", store.uri).out
+    assert unfitting.id in here("check", "store", "--store", store.uri).out
 
 
 def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
@@ -151,16 +151,16 @@ def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
     flip(root(store) / ordering.artefacts[0].path, -20)
     assert run(here, small_run, store).code == 0  # the size is right: not noticed
     model = ("--model", small_run.folder / "model", "--store", store.uri)
-    done = here("export", variant_id, tmp_path / "out", *model)
+    done = here("export", variant_id, "--out", tmp_path / "out", *model)
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert ordering.artefacts[0].path in line
     assert "mlprune run" in line
-    assert here("verify", variant_id, *model).code == 2  # the variant has to be made again
+    assert here("check", "variant", variant_id, *model).code == 2  # the variant has to be made again
     assert not (tmp_path / "out").exists()
     assert run(here, small_run, store).code == 0
     assert results(store) == before
-    assert here("export", variant_id, tmp_path / "out", *model).code == 0
+    assert here("export", variant_id, "--out", tmp_path / "out", *model).code == 0
 
 
 def flip_artefacts(store: Store) -> tuple[list[str], list[str]]:
@@ -178,7 +178,7 @@ def written_at(store: Store) -> dict[str, int]:
     return {path: (root(store) / path).stat().st_mtime_ns for path in results(store)}
 
 
-@pytest.mark.parametrize("command", ["run --scrub", "catalog check --repair"])
+@pytest.mark.parametrize("command", ["run --scrub", "check store --repair"])
 def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     small_run: FinishedRun, store: Store, here: Here, command: str
 ) -> None:
@@ -202,7 +202,7 @@ def test_damage_of_equal_size_is_repaired_and_what_was_computed_from_it_stays(
     assert {*files, *listing} <= made_again
     assert not [path for path in made_again if path.startswith("records/comparisons")]
     assert len([path for path in made_again if path.startswith("records/evaluations")]) == 1
-    assert here("catalog", "check", "--store", store.uri).out == "sound\n"
+    assert here("check", "store", "--store", store.uri).out == "sound\n"
 
 
 def test_a_run_whose_results_are_set_aside_meanwhile_makes_them_again(
@@ -228,7 +228,7 @@ def test_rescore_and_verify_name_the_damaged_file_and_the_repair_in_one_line(
     model = ("--model", small_run.folder / "model")
     for path, command in (
         (predictions, ("rescore", "--rule", "candidate_sum")),
-        (masks, ("verify", variants[0], *model)),
+        (masks, ("check", "variant", variants[0], *model)),
     ):
         done = here(*command, "--store", store.uri)
         (line,) = done.err.splitlines()
@@ -241,7 +241,7 @@ def test_a_name_that_is_not_utf_8_is_reported_and_skipped(
     for folder in ("records/evaluations", "masks", "runs"):
         (root(store) / folder).mkdir(exist_ok=True)
         Path(os.fsdecode(os.fsencode(root(store) / folder) + b"/\xff.json")).write_bytes(b"{}")
-    for command in (("query", "SELECT count(*) FROM metrics"), ("catalog", "check"), ("plan", small_run.recipe_path)):
+    for command in (("query", "SELECT count(*) FROM metrics"), ("check", "store"), ("plan", small_run.recipe_path)):
         assert here(*command, "--store", store.uri).code == 0
     assert "records/evaluations/\\xff.json" in caplog.text
     assert run(here, small_run, store).code == 0

@@ -59,7 +59,7 @@ def invoke(*arguments: str) -> Result:
 def run_and_write_tables(recipe: Path, store: Path, out: Path) -> dict[str, list[dict[str, str]]]:
     """Run a recipe on the embedded model; the rows of the tables by name."""
     assert invoke("run", str(recipe), "--store", str(store), *ON_THE_EMBEDDED_MODEL).exit_code == 0
-    assert invoke("tables", "--store", str(store), "--like", "paper", "--out", str(out)).exit_code == 0
+    assert invoke("report", "--tables", "--store", str(store), "--like", "paper", "--out", str(out)).exit_code == 0
     return {path.stem: list(csv.DictReader(path.open(encoding="utf-8"))) for path in out.glob("*.csv")}
 
 

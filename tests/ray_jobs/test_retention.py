@@ -13,7 +13,7 @@ from tests.command_line import Done
 from tests.tiny_recipes import FinishedRun, copy_of, results
 
 Here = Callable[..., Done]
-RETIRE = ("gc", "--keep-days", "0", "--min-age-hours", "0")
+RETIRE = ("store", "gc", "--keep-days", "0", "--min-age-hours", "0")
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_results_stay_and_commands_that_need_the_files_say_how_to_get_them_back(
 ) -> None:
     assert retired.list("masks") == []
     assert {path for path in results(small_run.store) if path.startswith("records/")} <= set(results(retired))
-    checked = here("catalog", "check", "--deep", "--store", retired.uri)
+    checked = here("check", "store", "--deep", "--store", retired.uri)
     assert checked.code == 0, checked.out
     assert "retired" in checked.err
     planned = here("plan", small_run.recipe_path, "--store", retired.uri)
@@ -64,9 +64,9 @@ def test_results_stay_and_commands_that_need_the_files_say_how_to_get_them_back(
     assert "nothing to do" in run(here, small_run, retired, "--scrub").err
     dense_id = next(row["variant_id"] for row in two_sparsities(retired).rows["ordering_variants"])
     model = ("--model", small_run.recipe_path.with_name("model"), "--store", retired.uri)
-    assert here("verify", dense_id, *model).code == 0
-    assert "--remake" in here("verify", "sweep", *model).err  # its statistics were retired, too
-    exported = here("export", "sweep", tmp_path / "out", *model)
+    assert here("check", "variant", dense_id, *model).code == 0
+    assert "--remake" in here("check", "variant", "sweep", *model).err  # its statistics were retired, too
+    exported = here("export", "sweep", "--out", tmp_path / "out", *model)
     assert exported.code == 2
     assert "--remake" in exported.err
     assert not list(retired.list("quarantine"))

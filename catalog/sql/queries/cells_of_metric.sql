@@ -1,6 +1,6 @@
 -- cells_of_metric: one row per variant, language, scoring rule and protocol: a value with its interval, and its test
 -- against the dense model. LRP2 leaves English unchanged, so its English rows are those of the dense model. These are
--- the cells of mlprune tables, in both profiles of evaluations.
+-- the cells of mlprune report --tables, in both profiles of evaluations.
 -- topic: values
 -- $task VARCHAR = 'facts'
 -- $metric VARCHAR = 'accuracy'

@@ -1,4 +1,4 @@
--- foreign_keys: one row per column whose values are keys of rows of another table, or NULL; mlprune catalog check verifies them
+-- foreign_keys: one row per column whose values are keys of rows of another table, or NULL; mlprune check store verifies them
 CREATE OR REPLACE TABLE foreign_keys (
     table_name VARCHAR,     -- table with the column
     column_name VARCHAR,    -- the column

@@ -21,7 +21,7 @@ def import_command(source: str) -> str:
     """
     name = Path(source).name
     target = f"{source.rstrip('/')}-imported" if Path(source).exists() else f"{MODEL_FOLDER}/{name}"
-    return f"mlprune import {shlex.quote(source)} {shlex.quote(target)}"
+    return f"mlprune import {shlex.quote(source)} --out {shlex.quote(target)}"
 
 
 def import_advice(source: str, *, revision: str = "main") -> str:

@@ -73,7 +73,7 @@ def instructions(base: JsonObject, folder: Path) -> str:
         f"This folder has no weights of the base model. {_base_text(base)}\n\n"
         "```\npython apply_published.py BASE OUT\n```\n\n"
         "`BASE` is the folder of the base model, `OUT` the folder to make, which transformers loads. Another base "
-        "model is refused. `mlprune apply BASE PUBLISHED OUT` does the same.\n\n"
+        "model is refused. `mlprune apply BASE PUBLISHED --out OUT` does the same.\n\n"
     )
     return "\n".join(section("How to apply", text + table(("file", "content"), files)))
 

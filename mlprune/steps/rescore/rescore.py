@@ -4,7 +4,7 @@ No model runs. A rescored evaluation has the id and the bytes that it would have
 and rank consistencies are recomputed for everything that was compared before.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -26,7 +26,7 @@ from mlprune.vocabulary import RuleName
 class Selection:
     """The stored evaluations to rescore; a field that is None matches all of them."""
 
-    task: str | None = None
+    tasks: Sequence[str] | None = None
     language: str | None = None
     split: str | None = None
     variant_id: str | None = None
@@ -35,9 +35,12 @@ class Selection:
 
     def matches(self, spec: TaskSpec, variant_id: str) -> bool:
         """Whether an evaluation is selected."""
-        selected = (self.task, self.language, self.split, self.variant_id, self.rule)
-        stored = (spec.task, spec.language, spec.split, variant_id, spec.scoring_rule)
-        return all(value is None or value == other for value, other in zip(selected, stored, strict=True))
+        selected = (self.language, self.split, self.variant_id, self.rule)
+        stored = (spec.language, spec.split, variant_id, spec.scoring_rule)
+        is_of_task = self.tasks is None or spec.task in self.tasks
+        return is_of_task and all(
+            value is None or value == other for value, other in zip(selected, stored, strict=True)
+        )
 
 
 @dataclass(frozen=True)

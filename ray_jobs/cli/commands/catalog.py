@@ -1,4 +1,4 @@
-"""`mlprune catalog`: rebuild, check, merge and export the catalog of a store."""
+"""Commands about the catalog of a store: rebuild, check, merge and export it."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def rebuild(store: StoreOption) -> None:
     """Rebuild the catalog file from the records.
 
-    Example: mlprune catalog rebuild --store runs/
+    Example: mlprune store rebuild --store runs/
     """
     result = rebuild_catalog(existing_store(store, quarantine=True))
     echo(f"{result.n_records} records, {result.n_rows} rows")
@@ -65,9 +65,9 @@ def check(
 
     \b
     Examples:
-      mlprune catalog check --store runs/
-      mlprune catalog check --repair --store runs/
-      mlprune catalog check --deep --sample 20 --store runs/
+      mlprune check store --store runs/
+      mlprune check store --repair --store runs/
+      mlprune check store --deep --sample 20 --store runs/
     """
     from catalog.check import check as check_store  # noqa: PLC0415 - these load torch
     from catalog.check import deep_check, marked_contradictions  # noqa: PLC0415
@@ -93,7 +93,7 @@ def check(
     if repair:
         _repair(store, damages)
     else:
-        echo(f"next: mlprune catalog check --repair --store {store}", err=True)
+        echo(f"next: mlprune check store --repair --store {store}", err=True)
     raise typer.Exit(1)
 
 
@@ -134,15 +134,15 @@ def merge(
         ),
     ] = False,
 ) -> None:
-    """Copy all records and artefacts of another store, verifying them. The exit code is 1 if some are not copied.
+    """Copy the records and artefacts of another store. The exit code is 1 if some are not copied.
 
-    Hashes and rows are verified, and everything that catalog check --deep computes again without the base model:
+    Hashes and rows are verified, and everything that check store --deep computes again without the base model:
     metrics, comparisons, answers and others. A result whose inputs the other store lacks is not copied.
 
     \b
     Examples:
-      mlprune catalog merge /mnt/laptop/runs --store runs/
-      mlprune catalog merge /mnt/laptop/runs --unverified --store runs/
+      mlprune store merge /mnt/laptop/runs --store runs/
+      mlprune store merge /mnt/laptop/runs --unverified --store runs/
     """
     from catalog.check import examination  # noqa: PLC0415 - loads torch
 
@@ -168,7 +168,7 @@ def merge(
 def export(
     *,
     store: StoreOption,
-    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must be empty or not exist.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder to write; it must be empty or not exist.")],
     format_: Annotated[str, typer.Option("--format", help="File format: parquet, csv or arrow.")] = "parquet",
     only: Annotated[
         list[str] | None, typer.Option(help="Only this table or view; repeatable. Default: all of them.")
@@ -176,7 +176,7 @@ def export(
 ) -> None:
     """Write the catalog's tables and views as files, with the id of their snapshot.
 
-    Example: mlprune catalog export --store runs/ --to export/ --format parquet
+    Example: mlprune export --as parquet --store runs/ --out exported/
     """
     with Catalog.open(existing_store(store)) as catalog:
         catalog.fold()
@@ -192,7 +192,7 @@ def mlflow(
 ) -> None:
     """Send each variant of the recipes to MLflow as a run with its settings and metrics. Needs the extra mlflow.
 
-    Example: mlprune catalog mlflow --store runs/ --tracking-uri http://tracking:5000
+    Example: mlprune export --as mlflow --store runs/ --tracking-uri http://tracking:5000
     """
     try:
         from catalog.mlflow_sink import send_to_mlflow  # noqa: PLC0415 - an extra

@@ -1,4 +1,4 @@
-"""`mlprune data check`: show the layouts recognised at a path, a line for the recipe, problems and notes."""
+"""`mlprune check data`: show the layouts recognised at a path, a line for the recipe, problems and notes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,11 +30,11 @@ def check(
     task: Annotated[str | None, typer.Option("--task", help="Task that will read the data.")] = None,
     split: Annotated[str | None, typer.Option("--split", help="The only split to read.")] = None,
 ) -> None:
-    """Show which published layout a path has, with its languages, splits, examples, labels and problems.
+    """Show the layout, languages and problems of published data.
 
-    Nothing is written. Exit code 1 means that a recipe would be refused.
+    It also shows splits, examples and labels. Nothing is written. Exit code 1 means that a recipe would be refused.
 
-    Example: mlprune data check flores200_dataset
+    Example: mlprune check data flores200_dataset
     """
     text, n_problems = describe_data(Path(path), task=task, split=split)
     echo(text)

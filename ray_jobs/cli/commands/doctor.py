@@ -1,34 +1,42 @@
-"""`mlprune doctor`: what this machine, Ray, the GPUs, a store and a recipe lack."""
+"""`mlprune check machine`: what this machine, Ray, the GPUs, a store and a recipe lack."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ray_jobs.cli.options import AddressOption, AllowPluginsOption, echo, show_start
+from mlprune.errors import BadInputError, unknown
+from ray_jobs.cli.options import STORE_VARIABLE, AddressOption, AllowPluginsOption, echo, show_start
 from ray_jobs.doctor.findings import is_healthy, to_json, to_text
 from ray_jobs.doctor.ray_cluster import examine_ray
+
+FORMATS = ("table", "json")
 
 
 def doctor(
     *,
-    store: Annotated[str | None, typer.Option("--store", help="Also examine this store.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", envvar=STORE_VARIABLE, help="Also examine this store.")
+    ] = None,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Also examine what this recipe needs.")] = None,
     address: AddressOption = "local",
     allow_plugins: AllowPluginsOption = None,
-    json_: Annotated[bool, typer.Option("--json", help="Write a JSON array instead of lines.")] = False,
+    format_: Annotated[str, typer.Option("--format", help="table for people, or json.")] = "table",
 ) -> None:
-    """Say what this machine, Ray, the GPUs, a store and a recipe lack, each with the command that helps.
+    """Say what this machine, Ray, a store and a recipe lack.
 
-    Nothing is changed. A line says ok, warning (works with limits) or missing (does not work). The exit code is 1 if
+    Nothing is changed. A line says ok, warning (works with limits) or missing (does not work), and the command that
+    helps. The exit code is 1 if
     something is missing.
 
     \b
     Examples:
-      mlprune doctor
-      mlprune doctor --store runs/ --recipe recipe.yaml
-      mlprune doctor --address ray://head:10001 --json
+      mlprune check machine
+      mlprune check machine --store runs/ --recipe recipe.yaml
+      mlprune check machine --address ray://head:10001 --format json
     """
+    if format_ not in FORMATS:
+        raise unknown("format", format_, FORMATS, error=BadInputError, option="--format")
     show_start("examining this machine")
     from ray_jobs.doctor.machine import examine_gpus, examine_machine  # noqa: PLC0415 - loads torch
 
@@ -44,6 +52,6 @@ def doctor(
         findings += examine_recipe(
             recipe, store_uri=used_store, address=address, allowed_plugins=tuple(allow_plugins or ())
         )
-    echo(to_json(findings) if json_ else to_text(findings))
+    echo(to_json(findings) if format_ == "json" else to_text(findings))
     if not is_healthy(findings):
         raise typer.Exit(1)

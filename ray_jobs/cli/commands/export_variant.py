@@ -11,17 +11,23 @@ from ray_jobs.cli.options import ModelOption, StoreOption, VariantArgument, echo
 
 def export(
     variant_id: VariantArgument,
-    out_dir: Annotated[Path, typer.Argument(help="Folder to write; it must be empty or not exist.")],
     *,
+    out: Annotated[Path, typer.Option(help="Folder to write; it must be empty or not exist.")],
     store: StoreOption,
     model: ModelOption = None,
     smaller: Annotated[
         bool, typer.Option("--smaller", help="Cut out heads and neurons that are removed as a whole.")
     ] = False,
 ) -> None:
-    """Write a variant as a Hugging Face model folder: safetensors, tokenizer and model card.
+    """Write variants or results in a format that others read.
 
-    Example: mlprune export 0f3a... exported/ --store runs/
+    Without --as, a variant becomes a Hugging Face model folder: safetensors, tokenizer and model card.
+
+    \b
+    Examples:
+      mlprune export fr-en --out exported/ --store runs/
+      mlprune export fr-en --as masks --out published/ --store runs/
+      mlprune export --as csv --out exported/ --store runs/
     """
     from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.export.export import export_variant  # noqa: PLC0415 - these load torch
@@ -31,5 +37,5 @@ def export(
     variant_id = find_variant(opened, variant_id)
     base_model = model or find_base_model(opened, opened.require("variants", variant_id).parent("base_model"))
     with quarantine_on_damage(opened):
-        export_variant(opened, variant_id, base_model, out_dir, smaller=smaller)
-    echo(str(out_dir))
+        export_variant(opened, variant_id, base_model, out, smaller=smaller)
+    echo(str(out))

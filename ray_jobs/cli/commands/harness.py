@@ -18,7 +18,9 @@ DEFAULT_BATCH_TOKENS = 4096
 def harness(
     variants: options.VariantsArgument,
     *,
-    tasks: Annotated[str, typer.Option(help="Tasks, groups or tags of the harness, separated by commas.")],
+    task: Annotated[
+        list[str], typer.Option(help="Task, group or tag of the harness, or several separated by commas; repeatable.")
+    ],
     store: options.StoreOption,
     include_path: Annotated[Path | None, typer.Option(help="Folder with your own task files.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only the first N documents of each task.")] = None,
@@ -45,8 +47,8 @@ def harness(
 
     \b
     Examples:
-      mlprune harness dense fr-en --tasks xnli_fr,xnli_en --store runs/
-      mlprune harness fr-en --tasks xnli_fr --store runs/ --address auto --shards 4
+      mlprune harness dense fr-en --task xnli_fr --task xnli_en --store runs/
+      mlprune harness fr-en --task xnli_fr --store runs/ --address auto --shards 4
     """
     if find_spec("lm_eval") is None:
         message = "lm-evaluation-harness is not installed"
@@ -56,7 +58,7 @@ def harness(
     from ray_jobs.cli.harness_run import HarnessArguments, parse_tasks, run_harness_command  # noqa: PLC0415 - loads torch
 
     arguments = HarnessArguments(
-        parse_tasks(tasks),
+        parse_tasks(",".join(task)),
         include_path,
         limit,
         num_fewshot,

@@ -27,22 +27,22 @@ def import_(
     source: Annotated[
         str, typer.Argument(help="Id of a model on the hub, a folder with a published checkpoint, or a .gguf file.")
     ],
-    out: Annotated[str, typer.Argument(help="Folder to create.")],
     *,
+    out: Annotated[str, typer.Option(help="Folder to create.")],
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
         str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
     ] = None,
 ) -> None:
-    """Import a published checkpoint into a model folder.
+    """Import a published checkpoint, or results from elsewhere.
 
-    Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a process without network reads them
-    and accepts nothing but tensors. After an interruption, rerun the same command.
+    A checkpoint becomes a model folder. Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a
+    process without network reads them and accepts nothing but tensors. After an interruption, rerun the same command.
 
-    Example: mlprune import facebook/xglm-564M models/xglm-564M
+    Example: mlprune import facebook/xglm-564M --out models/xglm-564M
     """
     if not source.strip() or not out.strip():
-        raise BadInputError("an argument is empty", expected="SOURCE and OUT", got=f"{source!r} and {out!r}")
+        raise BadInputError("an argument is empty", expected="SOURCE and --out", got=f"{source!r} and {out!r}")
     if not is_path(source) and not Path(out).exists():
         require_hub_or_cache(source, kind="model", revision=revision)  # before libraries are imported for seconds
     run_import(source, Path(out), revision=revision, dtype=dtype)

@@ -31,7 +31,9 @@ def methods(
     format_: FormatOption = "table",
     wide: WideOption = False,
 ) -> None:
-    """Show what goes together in a variant: score, structure, schedule, refiner and aggregation.
+    """Show the methods of pruning, and which go together.
+
+    A variant has a score, a structure, a schedule, and perhaps a refiner and an aggregation.
 
     A name or a kind shows the methods in full: formula, statistics that they need, cost and citation, built-in ones and
     plug-ins. Other formats than table have all methods in full.

@@ -1,4 +1,4 @@
-"""`mlprune notebook`: write a notebook about a store, and open it."""
+"""`mlprune report --notebook`: write a notebook about a store, and open it."""
 
 import os
 import sys
@@ -29,8 +29,8 @@ def notebook(
 
     \b
     Examples:
-      mlprune notebook --store runs/
-      mlprune notebook --store runs/ --jupyter --no-open --out analysis.ipynb
+      mlprune report --notebook --store runs/
+      mlprune report --notebook --store runs/ --jupyter --no-open --out analysis.ipynb
     """
     existing_store(store)
     command = None if no_open else _jupyter() if jupyter else _marimo()

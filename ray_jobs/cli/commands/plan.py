@@ -20,6 +20,7 @@ def plan(
     recipe: options.RecipeArgument,
     *,
     store: options.StoreOption,
+    set_: options.SettingsOption = None,
     shrink: options.ShrinkOption = None,
     model: options.OtherModelOption = None,
     allow_import: options.AllowImportOption = False,
@@ -39,25 +40,29 @@ def plan(
         bool, typer.Option("--power", help="All about what each question can find with its items, and the warnings.")
     ] = False,
 ) -> None:
-    """Show what a recipe would run, what is already done, and the memory, disk space and time it needs.
+    """Show what a recipe would run, and what it needs.
 
-    Nothing is run, and nothing is written to the store except imported models. If a model has to be
-    imported first, the import is described; with --allow-import it is done.
+    The plan says what is already done, and the memory, disk space and time of the rest. Nothing is run, and nothing is
+    written to the store except imported models. If a model has to be imported first, the import is described; with
+    --allow-import it is done.
 
-    Example: mlprune plan recipe.yaml --store runs/
+    \b
+    Examples:
+      mlprune plan recipe.yaml --store runs/
+      mlprune plan recipe.yaml --store runs/ --set evaluations.0.limit=50
     """
     if cluster is not None and address != "local":
         raise BadInputError(
             "a plan is either for described machines or for a running cluster", expected="--cluster or --address"
         )
     options.show_start(f"planning {recipe}: reading its model and texts")
-    if model is None:
+    if model is None and not set_:
         require_hub_for_import(recipe, store, allowed_plugins=allow_plugins or (), allow_many=yes)
     from mlprune.plan.resources.described_cluster import parse_cluster  # noqa: PLC0415 - these load torch
     from ray_jobs.cli.plan_text import described_plan  # noqa: PLC0415
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes, settings=tuple(set_ or ()))
     nodes = () if cluster is None else parse_cluster(cluster)
     described = described_plan(
         recipe, store, changes=changes, allow_import=allow_import, nodes=nodes, address=address, has_power=power

@@ -1,4 +1,4 @@
-"""`mlprune publish` and `mlprune apply`: share variants without the weights of their base model."""
+"""`mlprune export --as masks` and `mlprune apply`: share variants without the weights of their base model."""
 
 import json
 from collections import defaultdict
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def publish(
     variants: VariantsArgument,
     *,
-    to: Annotated[Path, typer.Option("--to", help="Folder to make; it must be empty or not exist.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder to make; it must be empty or not exist.")],
     store: StoreOption,
     model: ModelOption = None,
 ) -> None:
@@ -33,8 +33,8 @@ def publish(
 
     \b
     Examples:
-      mlprune publish fr-en --to published/ --store runs/
-      mlprune publish fr-en sw-en --to published/ --store runs/
+      mlprune export fr-en --as masks --out published/ --store runs/
+      mlprune export fr-en sw-en --as masks --out published/ --store runs/
     """
     from catalog.stored_names import find_variants  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - these load torch
@@ -57,18 +57,19 @@ def publish(
 def apply(
     base: Annotated[str, typer.Argument(metavar="BASE", help="Folder or hub id of the base model.")],
     published: Annotated[Path, typer.Argument(help="Folder of one published variant.")],
-    out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make; it must be empty or not exist.")],
+    *,
+    out: Annotated[Path, typer.Option(help="Folder to make; it must be empty or not exist.")],
 ) -> None:
-    """Make the pruned model from its base model and a published variant.
+    """Make a pruned model from its base model and published masks.
 
     Every tensor is compared with its published SHA-256, before and after; another base model is refused.
 
-    Example: mlprune apply facebook/xglm-564M published/ pruned/
+    Example: mlprune apply facebook/xglm-564M published/ --out pruned/
     """
     from mlprune.steps.publish.apply import apply_published  # noqa: PLC0415 - loads torch
 
-    apply_published(base, published, out_dir)
-    echo(str(out_dir))
+    apply_published(base, published, out)
+    echo(str(out))
 
 
 def publications_of(store: Store, variant_ids: Sequence[str]) -> "list[Publication]":

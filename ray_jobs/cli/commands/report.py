@@ -1,4 +1,4 @@
-"""`mlprune report` and `mlprune figures`: the catalog's results as an HTML page and as figure files."""
+"""`mlprune report` and its figures: the catalog's results as an HTML page and as figure files."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +13,11 @@ from ray_jobs.cli.options import StoreOption, echo, existing_store, require_outp
 def report(
     *,
     store: StoreOption,
-    out: Annotated[Path, typer.Option(help="HTML file to write.")],
+    out: Annotated[Path, typer.Option(help="HTML file to write; a folder with --figures or --tables.")],
 ) -> None:
-    """Write a self-contained HTML report: figures and tables, each with the SQL that produced it.
+    """Write an HTML report, or figures, tables or a notebook.
+
+    The report is one self-contained file: figures and tables, each with the SQL that produced it.
 
     Example: mlprune report --store runs/ --out report.html
     """
@@ -41,7 +43,7 @@ def figures(
 ) -> None:
     """Write figures for a publication, each with its SQL and its data as CSV.
 
-    Example: mlprune figures --store runs/ --out figures/ --figure curves --figure pareto --pair fr-en
+    Example: mlprune report --figures --store runs/ --out figures/ --figure curves --pair fr-en
     """
     require_output(out, is_folder=True)
     chosen = {"model": model or (), "task": task or (), "score": score or (), "pair": pair or ()}

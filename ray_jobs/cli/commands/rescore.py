@@ -1,4 +1,4 @@
-"""`mlprune rescore` and `mlprune ranks`: new results from stored evaluations, without running a model."""
+"""`mlprune rescore` and `mlprune query ranks`: new results from stored evaluations, without running a model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +31,7 @@ def rescore(
     examples: Annotated[
         Path | None, typer.Option(help="File with the ids of the examples to use, one per line.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Only evaluations of this task.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only evaluations of this task; repeatable.")] = None,
     language: Annotated[str | None, typer.Option(help="Only evaluations in this language or language pair.")] = None,
     split: Annotated[str | None, typer.Option(help="Only evaluations of this split.")] = None,
     variant: Annotated[str | None, typer.Option(help="Only evaluations of this variant: a label, name or id.")] = None,
@@ -40,9 +40,10 @@ def rescore(
         bool, typer.Option("--generated", help="Instead of evaluations, the language of generated texts.")
     ] = False,
 ) -> None:
-    """Recompute stored evaluations with another scoring rule, other metrics or a subset of the examples.
+    """Recompute stored evaluations with another rule or metric.
 
-    No model is run. The new evaluations have new ids and are compared in the same way as the old ones.
+    The scoring rule, the metrics or the examples can change. No model is run. The new evaluations have new ids and are
+    compared in the same way as the old ones.
 
     Example: mlprune rescore --store runs/ --rule candidate_mean --task xnli
     """
@@ -109,7 +110,7 @@ def ranks(
     The ranks describe, they do not test: the languages of a task share their items. For tests of a variant over
     languages see the view `aggregates`.
 
-    Example: mlprune ranks --store runs/ --task xnli --task xcopa
+    Example: mlprune query ranks --store runs/ --task xnli --task xcopa
     """
     with Catalog.open(options.existing_store(store)) as catalog:
         catalog.fold()

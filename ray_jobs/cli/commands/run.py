@@ -13,6 +13,7 @@ def run(
     *,
     store: options.StoreOption,
     address: options.AddressOption = "local",
+    set_: options.SettingsOption = None,
     shrink: options.ShrinkOption = None,
     model: options.OtherModelOption = None,
     allow_import: options.AllowImportOption = False,
@@ -27,7 +28,7 @@ def run(
         ),
     ] = False,
     remake: Annotated[
-        bool, typer.Option("--remake", help="Make the retired files of this recipe again, see mlprune gc.")
+        bool, typer.Option("--remake", help="Make the retired files of this recipe again, see mlprune store gc.")
     ] = False,
     remake_only: Annotated[
         list[str] | None,
@@ -43,6 +44,7 @@ def run(
     \b
     Examples:
       mlprune run recipe.yaml --store runs/ --address local
+      mlprune run recipe.yaml --store runs/ --set evaluations.0.limit=50
       mlprune run recipe.yaml --store trial/ --shrink 4 --model demo
       mlprune run recipe.yaml --store runs/ --remake-only wanda-50
     """
@@ -51,7 +53,7 @@ def run(
     from ray_jobs.driver.changed_recipe import RecipeChanges  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
 
-    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes)
+    changes = RecipeChanges(shrink, model, tuple(allow_plugins or ()), allow_many=yes, settings=tuple(set_ or ()))
     wanted = requested_remake(is_of_all=remake, variants=remake_only or ())
     summary = run_recipe(
         recipe, store, address=address, changes=changes, allow_import=allow_import, scrubs=scrub, remake=wanted

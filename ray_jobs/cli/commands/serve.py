@@ -1,4 +1,4 @@
-"""`mlprune serve`: a page in the browser that follows the runs of a store."""
+"""`mlprune status --web`: a page in the browser that follows the runs of a store."""
 
 import socket
 from typing import Annotated
@@ -23,8 +23,8 @@ def serve(
 
     \b
     Examples:
-      mlprune serve --store runs/
-      mlprune serve --store runs/ --port 8123
+      mlprune status --web --store runs/
+      mlprune status --web --store runs/ --port 8123
     """
     try:
         from catalog.serve.report_child import render_in_child  # noqa: PLC0415 - an extra

@@ -1,4 +1,4 @@
-"""`mlprune results`: results in the formats of others, out of a store and into it."""
+"""`mlprune export` and `mlprune import`: results in the formats of others, out of a store and into it."""
 
 import time
 from pathlib import Path
@@ -21,7 +21,7 @@ def export(
     *,
     store: StoreOption,
     format_: Annotated[str, typer.Option("--format", help="every_eval_ever, or hub: Hugging Face evaluation results.")],
-    to: Annotated[Path, typer.Option("--to", help="Folder to write; it must be empty or not exist.")],
+    to: Annotated[Path, typer.Option("--out", help="Folder to write; it must be empty or not exist.")],
     organisation: Annotated[str, typer.Option(help="every_eval_ever: who publishes the results.")] = "unknown",
     relationship: Annotated[
         str,
@@ -38,8 +38,8 @@ def export(
 
     \b
     Examples:
-      mlprune results export --format every_eval_ever --to shared/ --store runs/
-      mlprune results export wanda-fr-en --format hub --to shared/ --store runs/
+      mlprune export --as every_eval_ever --out shared/ --store runs/
+      mlprune export wanda-fr-en --as hub --out shared/ --store runs/
     """
     from catalog.standards import Request, export_results  # noqa: PLC0415 - these load torch
     from catalog.stored_names import find_variants  # noqa: PLC0415
@@ -81,8 +81,8 @@ def import_(
 
     \b
     Examples:
-      mlprune results import lm-eval-output/ --store runs/
-      mlprune results import results_2026-11-26T18-00-00.json --variant wanda-fr-en --store runs/
+      mlprune import lm-eval-output/ --results --store runs/
+      mlprune import results_2026-11-26T18-00-00.json --results --variant wanda-fr-en --store runs/
     """
     from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.evaluate.harness import import_results  # noqa: PLC0415 - these load torch

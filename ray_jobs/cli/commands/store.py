@@ -1,4 +1,4 @@
-"""`mlprune store` and `mlprune gc`: maintain the files of a store, and retire files by rules."""
+"""`mlprune store`: maintain the files of a store, and retire files by rules."""
 
 import re
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 @dataclass(frozen=True)
 class RetentionOptions:
-    """Options of `mlprune gc` that ask for retention."""
+    """Options of `mlprune store gc` that ask for retention."""
 
     ranking: RankingRequest
     keep_days: float | None = None
@@ -112,9 +112,9 @@ def gc(
 
     \b
     Examples:
-      mlprune gc --store runs/ --delete
-      mlprune gc --store runs/ --keep-best 20 --by accuracy --keep-days 90
-      mlprune gc --store runs/ --quota 200GB --delete
+      mlprune store gc --store runs/ --delete
+      mlprune store gc --store runs/ --keep-best 20 --by accuracy --keep-days 90
+      mlprune store gc --store runs/ --quota 200GB --delete
     """
     opened = existing_store(store)
     retention = RetentionOptions(RankingRequest(tuple(by or ()), keep_best, task, language), keep_days, quota)

@@ -1,4 +1,4 @@
-"""`mlprune tables`: tables for a publication."""
+"""`mlprune report --tables`: tables for a publication."""
 
 from pathlib import Path
 from typing import Annotated
@@ -33,8 +33,8 @@ def tables(
 
     \b
     Examples:
-      mlprune tables --store runs/ --like paper --out tables/
-      mlprune tables --store runs/ --spec my-tables.yaml --format latex
+      mlprune report --tables --store runs/ --like paper --out tables/
+      mlprune report --tables --store runs/ --spec my-tables.yaml --format latex
     """
     if out is not None:
         require_output(out, is_folder=True)

@@ -1,4 +1,4 @@
-"""`mlprune verify`: rebuild a variant's masks and compare them with its record."""
+"""`mlprune check variant`: rebuild a variant's masks and compare them with its record."""
 
 import typer
 
@@ -14,11 +14,12 @@ def verify(
     model: ModelOption = None,
     allow_plugins: AllowPluginsOption = None,
 ) -> None:
-    """Rebuild a variant's masks from the stored statistics and compare their hash with the record.
+    """Rebuild a variant's masks and compare them with its record.
 
-    The model is not run. The exit code is 1 if the masks differ.
+    They are made from the stored statistics, and their hashes are compared. The model is not run. The exit code is 1 if
+    the masks differ.
 
-    Example: mlprune verify 0f3a... --store runs/
+    Example: mlprune check variant 0f3a... --store runs/
     """
     from catalog.stored_names import find_variant  # noqa: PLC0415
     from mlprune.steps.inputs import find_base_model  # noqa: PLC0415 - these load torch

@@ -26,7 +26,7 @@ def test_nothing_is_answered_without_the_token(client: Client, address: str) -> 
         reply = client.request("GET", address, headers={"Host": HOST, "Cookie": cookie})
         assert reply.status == 403
         assert "set-cookie" not in reply.headers
-        assert b"mlprune serve" in reply.body
+        assert b"mlprune status --web" in reply.body
 
 
 def test_two_tokens_in_an_address_are_refused(client: Client, token: Token) -> None:

@@ -86,7 +86,7 @@ def test_the_code_in_the_page_gives_the_data_frames_that_it_describes(
     filled: Store, catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (section,) = re.findall(r"\n## Export and other tools\n(.*?)\n## ", PAGE.read_text("utf-8"), re.DOTALL)
-    (command,) = re.findall(r"```\nmlprune (catalog export .*)\n```", section)
+    (command,) = re.findall(r"```\nmlprune (export --as .*)\n```", section)
     (tmp_path / "runs").symlink_to(filled.uri)
     monkeypatch.chdir(tmp_path)
     assert CliRunner().invoke(app, command.split()).exit_code == 0
@@ -139,7 +139,7 @@ def test_an_export_that_is_interrupted_leaves_no_folder_and_is_repeated(
 
 def test_the_command_says_how_much_it_wrote(filled: Store, tmp_path: Path) -> None:
     folder = str(tmp_path / "out")
-    arguments = ["catalog", "export", "--store", filled.uri, "--to", folder, "--only", "metrics", "--format", "arrow"]
+    arguments = ["export", "--store", filled.uri, "--out", folder, "--only", "metrics", "--as", "arrow"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0
     assert done.stdout.startswith("1 files, ")

@@ -16,7 +16,8 @@ from infra.soak.damage import DAMAGES, damage_store, fresh_copy
 from infra.soak.tally import Tally
 from mlprune.store.compaction import compact
 from mlprune.store.store import Store
-from ray_jobs.cli.application import COMMANDS
+from ray_jobs.cli.command_line import select_form
+from ray_jobs.cli.command_table import COMMANDS
 from tests.tiny_recipes import FinishedRun, copy_of
 
 ROOT = Path(__file__).parents[3]
@@ -29,18 +30,23 @@ def soak(*arguments: str) -> str:
     return done.stdout
 
 
-WITHOUT_RESULT = {"serve", "methods", "data check", "demo", "mixed-model", "catalog mlflow"}
+WITHOUT_RESULT = {"status --web", "methods", "check data", "demo", "export --as mlflow", "completion"}
 """Commands that write nothing into a store, are runs of the others, or write elsewhere."""
 
 
-def command_of(name: str) -> str:
-    words = re.split(r" --| \(", name)[0]
-    assert words in COMMANDS, name
-    return words
+def function_of(name: str) -> str:
+    words = re.split(r" \(", name)[0].split()
+    n_words = 1 if words[0] in COMMANDS else 2
+    command = " ".join(words[:n_words])
+    form, _ = select_form(command, words[n_words:])
+    source = COMMANDS[command]
+    return source.forms[form].function if form else source.function
 
 
 def test_every_command_has_a_case() -> None:
-    assert {command_of(name) for name in CASES} == COMMANDS.keys() - WITHOUT_RESULT
+    functions = {one.function for source in COMMANDS.values() for one in (source, *source.forms.values())}
+    assert {function_of(name) for name in (*CASES, *WITHOUT_RESULT)} == functions
+    assert not {function_of(name) for name in CASES} & {function_of(name) for name in WITHOUT_RESULT}
 
 
 def test_a_tally_counts_kills_of_all_kinds() -> None:

@@ -216,7 +216,7 @@ def test_an_import_killed_at_any_moment_starts_again_cleanly(
     tmp_path: Path, published_source: Path, seconds: float
 ) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "ray_jobs.cli", "import", str(published_source), str(out)]
+    command = [sys.executable, "-m", "ray_jobs.cli", "import", str(published_source), "--out", str(out)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     time.sleep(seconds)
     process.kill()

@@ -55,7 +55,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("files", "advice"), [((), "mlprune import SOURCE OUT"), (("sentencepiece.bpe.model",), "mlprune import /")]
+    ("files", "advice"),
+    [((), "mlprune import SOURCE --out FOLDER"), (("sentencepiece.bpe.model",), "mlprune import /")],
 )
 def test_a_folder_without_tokenizer_json_is_refused_with_what_to_do(
     tmp_path: Path, files: tuple[str, ...], advice: str
@@ -238,7 +239,7 @@ def test_a_hub_model_with_pickles_only_names_the_command_that_imports_it(hub):
         ModelError, name="facebook/xglm-564M", got=["config.json", "pytorch_model.bin", "sentencepiece.bpe.model"]
     ) as caught:
         resolve_model("facebook/xglm-564M")
-    assert caught.value.context["next"].startswith("mlprune import facebook/xglm-564M models/xglm-564M, ")
+    assert caught.value.context["next"].startswith("mlprune import facebook/xglm-564M --out models/xglm-564M, ")
     assert "pytorch_model.bin" not in hub.fetched()
     assert "\n" not in str(caught.value)
 

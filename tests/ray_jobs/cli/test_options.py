@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_commands_and_options_are_completed() -> None:
     assert "query" in completed("mlprune qu")
-    assert "--keep-best" in completed("mlprune gc --keep")
+    assert "--keep-best" in completed("mlprune store gc --keep")
 
 
 def test_built_in_queries_are_completed() -> None:
@@ -89,10 +89,10 @@ def test_absolute_paths_stay_absolute(folder: Path) -> None:
         ("mlprune export --store runs wan", ["wanda-50", "wanda-60"]),
         ("mlprune export wan", ["wanda-50", "wanda-60"]),
         ("mlprune harness --store runs den", ["dense"]),
-        ("mlprune publish --store runs wan", ["wanda-50", "wanda-60"]),
+        ("mlprune export --as masks --store runs wan", ["wanda-50", "wanda-60"]),
         ("mlprune export --store runs-empty wan", []),
         ("mlprune export --store s3://bucket/x wan", []),
-        ("mlprune gc --store runs-", ["runs-empty/"]),
+        ("mlprune store gc --store runs-", ["runs-empty/"]),
     ],
 )
 def test_variants_of_a_local_store_are_completed(line: str, expected: list[str]) -> None:
@@ -182,14 +182,14 @@ def below_a_file(tmp_path: Path) -> Path:
 
 def test_a_store_below_a_file_is_refused_by_every_command(below_a_file: Path, small_run: FinishedRun) -> None:
     recipe = small_run.recipe_path
-    commands = (("plan", recipe), ("run", recipe, "--address", "none"), ("catalog", "merge", small_run.store.uri))
+    commands = (("plan", recipe), ("run", recipe, "--address", "none"), ("store", "merge", small_run.store.uri))
     for command in commands:
         assert "below a file" in refusal(*command, "--store", below_a_file)
 
 
 def test_an_export_below_a_file_is_refused(below_a_file: Path, small_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(small_run.store, tmp_path / "store").uri
-    assert "cannot be written" in refusal("catalog", "export", "--to", below_a_file, "--store", store)
+    assert "cannot be written" in refusal("export", "--as", "parquet", "--out", below_a_file, "--store", store)
 
 
 def test_a_read_only_store_is_refused_by_commands_that_write_to_it(small_run: FinishedRun, tmp_path: Path) -> None:
@@ -199,10 +199,10 @@ def test_a_read_only_store_is_refused_by_commands_that_write_to_it(small_run: Fi
     before = sorted(store.rglob("*"))
     commands = (
         ("run", recipe, "--address", "none"),
-        ("catalog", "rebuild"),
+        ("store", "rebuild"),
         ("rescore", "--rule", "candidate_sum"),
         ("store", "compact"),
-        ("gc", "--delete", "--min-age-hours", "0"),
+        ("store", "gc", "--delete", "--min-age-hours", "0"),
     )
     with read_only(store):
         for command in commands:
@@ -220,7 +220,7 @@ def test_a_store_whose_name_is_too_long_is_refused(small_run: FinishedRun, tmp_p
     [
         (["--version"], "http://[::1", "HF_ENDPOINT"),
         (["query", "SELECT '\udcff'"], "https://huggingface.co", "udcff"),
-        (["import", "a" * 300, "out"], "nonsense", "HF_ENDPOINT"),
+        (["import", "a" * 300, "--out", "out"], "nonsense", "HF_ENDPOINT"),
     ],
 )
 def test_unusable_arguments_and_hub_addresses_are_one_line(
@@ -257,9 +257,11 @@ for arguments in CALLS:
         main()
     note(" ".join(arguments[:2]))
 assert "best_by_language" in output.getvalue()
-from ray_jobs.cli.application import COMMANDS, load_command
-for command in COMMANDS:
-    load_command(command)
+from ray_jobs.cli.command_line import load_command
+from ray_jobs.cli.command_table import COMMANDS
+for command, source in COMMANDS.items():
+    for form in ("", *source.forms):
+        load_command(command, form)
 note("every command")
 print(json.dumps(loaded))
 """

@@ -259,7 +259,7 @@ def test_the_live_nodes_of_a_cluster_and_the_port_of_its_head_are_examined(
 
 FINDINGS = [
     ok("machine", "2 CPUs"),
-    warning("store", "little space", "mlprune gc"),
+    warning("store", "little space", "mlprune store gc"),
     missing("gpu", "no driver", "install"),
 ]
 

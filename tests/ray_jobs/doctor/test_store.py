@@ -80,12 +80,12 @@ def test_records_of_earlier_versions_and_leftovers_are_warnings(store: Store) ->
     old = time.time() - 10 * 86400
     os.utime(store.local_root / "predictions/lost.parquet", (old, old))
     assert [finding.level for finding in problems(store)] == [Level.WARNING] * 2
-    assert [finding.help.split()[1] for finding in problems(store)] == ["run", "gc"]
+    assert [finding.help.split()[1] for finding in problems(store)] == ["run", "store"]
 
 
 def test_little_space_is_a_warning(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examined, "LEAST_FREE_BYTES", 2**70)
-    assert [finding.help.split()[1] for finding in problems(store)] == ["gc"]
+    assert [finding.help.split()[1] for finding in problems(store)] == ["store"]
 
 
 def test_a_catalog_is_compared_with_the_records(store: Store) -> None:
@@ -155,7 +155,7 @@ def test_a_fresh_file_that_no_record_references_is_a_note(store: Store) -> None:
 def test_damage_that_keeps_the_size_is_left_to_the_check_which_is_named(store: Store) -> None:
     store.write("masks/a/block-000.parquet", b"54321")
     assert problems(store) == []
-    assert any("check --deep" in one.text for one in examine_store(store.uri))
+    assert any("check store --deep" in one.text for one in examine_store(store.uri))
 
 
 def changed(small_run: FinishedRun, name: str, **changes: object) -> Path:

@@ -226,7 +226,7 @@ def test_an_import_without_a_hub_ends_before_the_code_of_models_is_loaded(
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "cache"))
-    stderr = loaded("import", "facebook/xglm-564M", tmp_path / "out")
+    stderr = loaded("import", "facebook/xglm-564M", "--out", tmp_path / "out")
     assert "cannot be reached" in stderr
     assert "loaded: []" in stderr
 

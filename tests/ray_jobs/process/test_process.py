@@ -133,7 +133,7 @@ def as_import(monkeypatch: pytest.MonkeyPatch, script: str) -> None:
 def test_an_import_gets_its_arguments_and_its_progress_goes_to_stderr(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    as_import(monkeypatch, "os.mkdir(sys.argv[2]); print('advice'); print('half', *sys.argv[3:], file=sys.stderr)")
+    as_import(monkeypatch, "os.mkdir(sys.argv[3]); print('advice'); print('half', *sys.argv[4:], file=sys.stderr)")
     run_import_command("some/model", tmp_path / "cache" / "model", revision="v1")
     captured = capsys.readouterr()
     assert captured.err == f"half --revision v1\nimported some/model to {tmp_path / 'cache' / 'model'}\n"

@@ -98,7 +98,7 @@ def test_a_folder_with_only_pickled_weights_is_rejected_with_the_next_step(path)
     (path / "model.safetensors").rename(path / "pytorch_model.bin")
     with refused(ModelError, got=["pytorch_model.bin"]) as caught:
         read_block(path, 0)
-    assert f"mlprune import {path} {path}-imported" in caught.value.context["next"]
+    assert f"mlprune import {path} --out {path}-imported" in caught.value.context["next"]
 
 
 def test_a_missing_block_and_a_damaged_file_are_errors(path):

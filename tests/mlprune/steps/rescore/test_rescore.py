@@ -138,7 +138,7 @@ def test_evaluations_of_an_older_version_are_skipped(mean_store: Store) -> None:
     ("change", "selection"),
     [
         (Change(), Selection()),
-        (Change(rule="candidate_sum"), Selection(task="xnli")),
+        (Change(rule="candidate_sum"), Selection(tasks=["xnli"])),
         (Change(rule="candidate_sum"), Selection(split="dev")),
         (Change(rule="candidate_sum"), Selection(variant_id="0")),
         (Change(metrics=("bleu",)), Selection()),
@@ -157,8 +157,8 @@ def test_impossible_rescoring_is_refused_before_anything_is_written(
 def test_translations_and_perplexities_keep_their_scoring_rule(tiny_run: FinishedRun, tmp_path: Path) -> None:
     store = copy_of(tiny_run.store, tmp_path / "tiny")
     with pytest.raises(BadInputError):
-        rescore(store, Change(rule="candidate_sum"), Selection(task="perplexity"))
-    rescored = rescore(store, Change(metrics=("exact_match",)), Selection(task="translation"))
+        rescore(store, Change(rule="candidate_sum"), Selection(tasks=["perplexity"]))
+    rescored = rescore(store, Change(metrics=("exact_match",)), Selection(tasks=["translation"]))
     greedy = [record for record in evaluations(store, "greedy") if "metrics" not in record.parameters]
     assert rescored.n_new == len(greedy) > 1
     record = store.require("evaluations", rescored.evaluation_ids[0])
@@ -171,10 +171,10 @@ def test_pass_rates_of_translations_name_their_detector_in_the_id(
 ) -> None:
     store = copy_of(tiny_run.store, tmp_path / "store")
     with pytest.raises(BadInputError):
-        rescore(store, Change(metrics=("word_pass_rate",)), Selection(task="translation"))
+        rescore(store, Change(metrics=("word_pass_rate",)), Selection(tasks=["translation"]))
     rescored = rescore(store, Change(metrics=("line_pass_rate", "judged_share")))
     with pytest.raises(BadInputError):
-        rescore(store, Change(metrics=("judged_share",)), Selection(task="facts"))
+        rescore(store, Change(metrics=("judged_share",)), Selection(tasks=["facts"]))
     assert rescored.n_compared > 0
     for evaluation_id in rescored.evaluation_ids:
         record = store.require("evaluations", evaluation_id)
@@ -184,5 +184,5 @@ def test_pass_rates_of_translations_name_their_detector_in_the_id(
         assert [row["metric"] for row in rows] == names
         assert all(0 <= row["value"] <= 1 and row["signature"] == installed_detector() for row in rows)
     monkeypatch.setattr(languages, "version", lambda package: "9.9")
-    other = rescore(store, Change(metrics=("judged_share",)), Selection(task="translation"))
+    other = rescore(store, Change(metrics=("judged_share",)), Selection(tasks=["translation"]))
     assert not set(other.evaluation_ids) & set(rescored.evaluation_ids)

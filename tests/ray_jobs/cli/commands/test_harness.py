@@ -30,7 +30,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) -> list[object]:
     options = {
-        "tasks": "local_choice,local_text",
+        "task": "local_choice,local_text",
         "store": opened.uri,
         "include-path": folder,
         "model": run.folder / "model",
@@ -70,7 +70,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
     ("variant", "changes", "words"),
     [
         ("unnamed", {}, "unknown variant"),
-        ("dense", {"tasks": ","}, "no task"),
+        ("dense", {"task": ","}, "no task"),
         ("dense", {"dtype": "float8"}, "float8"),
         ("dense", {"include-path": "nowhere"}, "nowhere"),
         ("dense", {"model": "nowhere"}, "nowhere"),
@@ -94,7 +94,7 @@ def test_a_result_names_the_kind_of_device_that_computed_it(
 ) -> None:
     store = copy_of(small_run.store, tmp_path / "store")
     monkeypatch.setattr(CommandModel, "device", lambda _: "cuda")
-    done = here("harness", "dense", *arguments(store, small_run, tasks, limit=1, tasks="local_text"))
+    done = here("harness", "dense", *arguments(store, small_run, tasks, limit=1, task="local_text"))
     assert done.code == 0, done.err
     (record,) = store.records("harness_evaluations")
     assert record.parameters["device"] == "cuda"

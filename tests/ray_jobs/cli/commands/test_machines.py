@@ -266,11 +266,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [([], "mlprune-notebook.py"), (["--jupyter"], "mlprune-notebook.ipynb"), (["--out", "mine.py"], "mine.py")],
 )
 def test_a_notebook_is_written_with_the_whole_path_of_the_store(folder: Path, options: list[str], name: str) -> None:
-    done = CliRunner().invoke(app, ["notebook", "--store", "runs", "--no-open", *options])
+    done = CliRunner().invoke(app, ["report", "--notebook", "--store", "runs", "--no-open", *options])
     assert done.exit_code == 0
     assert done.stdout == f"{name}\n"
     assert str(folder / "runs") in (folder / name).read_text()
-    again = CliRunner().invoke(app, ["notebook", "--store", "runs", "--no-open", *options])
+    again = CliRunner().invoke(app, ["report", "--notebook", "--store", "runs", "--no-open", *options])
     assert isinstance(again.exception, BadInputError)
 
 
@@ -299,7 +299,9 @@ def test_a_missing_program_and_a_missing_store_write_nothing(
 
 def test_what_is_missing_sets_the_exit_code_and_json_is_complete(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    result = CliRunner().invoke(app, ["doctor", "--store", str(tmp_path / "file"), "--address", "none", "--json"])
+    result = CliRunner().invoke(
+        app, ["check", "machine", "--store", str(tmp_path / "file"), "--address", "none", "--format", "json"]
+    )
     rows = json.loads(result.stdout)
     assert result.exit_code == 1
     assert {row["subject"] for row in rows} == {"machine", "gpu", "ray", "store"}
@@ -307,6 +309,6 @@ def test_what_is_missing_sets_the_exit_code_and_json_is_complete(tmp_path: Path)
 
 
 def test_lines_say_what_is_fine(tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["doctor", "--store", str(tmp_path / "new"), "--address", "none"])
+    result = CliRunner().invoke(app, ["check", "machine", "--store", str(tmp_path / "new"), "--address", "none"])
     assert result.exit_code == 0
     assert all(line.startswith(("ok ", "warning ", " ")) for line in result.stdout.splitlines())

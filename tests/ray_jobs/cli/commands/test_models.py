@@ -47,13 +47,13 @@ def test_import_and_run_lead_from_a_published_folder_to_a_variant(tiny_inputs: P
     (folder / "model" / "model.safetensors").unlink()
     recipe = write_recipe(folder, {**small_recipe(), "model": {"path": "./imported"}})
 
-    imported = mlprune("import", "./published", "./imported", cwd=folder)
+    imported = mlprune("import", "./published", "--out", "./imported", cwd=folder)
     assert imported.returncode == 0, imported.stderr
     assert "100 %" in imported.stderr
     assert "peak memory" in imported.stdout
     assert "model.embed_positions.weights" in imported.stdout
     assert f"model: {{path: {folder / 'imported'}}}" in imported.stdout
-    again = mlprune("import", "./published", "./imported", cwd=folder)
+    again = mlprune("import", "./published", "--out", "./imported", cwd=folder)
     assert (again.returncode, again.stdout.splitlines()[0]) == (0, "already imported: imported")
 
     run = mlprune("run", recipe, "--store", tmp_path / "store", "--address", "none")
@@ -68,7 +68,7 @@ def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: 
     tensors = published_tensors(tiny_inputs / "model", "xglm")
     publish(tmp_path / "source", tiny_inputs / "model", tensors, n_files=3)
     torch.save({"model.layer_norm.weight": Calls()}, tmp_path / "source" / "pytorch_model-00003-of-00003.bin")
-    done = mlprune("import", "source", "out", cwd=tmp_path)
+    done = mlprune("import", "source", "--out", "out", cwd=tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert "os.system" in done.stderr
@@ -77,8 +77,8 @@ def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: 
 
 
 def test_a_source_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    for arguments in (("./nowhere", "out"), (tmp_path / "nowhere", "out"), ("./nowhere", "out", "--dtype", "int8")):
-        done = mlprune("import", *arguments, cwd=tmp_path)
+    for arguments in (("./nowhere",), (tmp_path / "nowhere",), ("./nowhere", "--dtype", "int8")):
+        done = mlprune("import", *arguments, "--out", "out", cwd=tmp_path)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
@@ -86,7 +86,7 @@ def test_a_hub_that_cannot_be_reached_is_found_before_libraries_are_imported(tmp
     program = (
         "import sys\n"
         "from ray_jobs.cli.application import app\n"
-        "try:\n    app(['import', 'some/model', 'out'], standalone_mode=False)\n"
+        "try:\n    app(['import', 'some/model', '--out', 'out'], standalone_mode=False)\n"
         "except Exception as err:\n    print(type(err).__name__, 'torch' in sys.modules)\n"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path)}
@@ -120,11 +120,11 @@ def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> S
 def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
     model, variant_id = small_run.folder / "model", small_run.named("sweep")[0].id
     options = ("--store", store.uri, "--model", model)
-    published = here("publish", "sweep", "--to", tmp_path / "shared", *options)
+    published = here("export", "--as", "masks", "sweep", "--out", tmp_path / "shared", *options)
     assert published.code == 0, published.err
     assert published.out == f"{tmp_path / 'shared'}\n"
     assert "of the base model's weights" in published.err
-    applied = here("apply", model, tmp_path / "shared", tmp_path / "pruned")
+    applied = here("apply", model, tmp_path / "shared", "--out", tmp_path / "pruned")
     assert (applied.code, applied.out) == (0, f"{tmp_path / 'pruned'}\n"), applied.err
     label = json.loads(
         here(
@@ -132,8 +132,8 @@ def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, 
             *("--store", store.uri, "--format", "json"),
         ).out
     )[0]["label"]
-    assert here("export", label, tmp_path / "exported", *options).code == 0
-    assert here("verify", label, *options).out.startswith("equal: ")
+    assert here("export", label, "--out", tmp_path / "exported", *options).code == 0
+    assert here("check", "variant", label, *options).out.startswith("equal: ")
     assert read_hashes(tmp_path / "pruned") == read_hashes(tmp_path / "exported")
 
 
@@ -141,7 +141,18 @@ def test_metrics_environment_and_recipe_come_from_the_store(
     here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
 ) -> None:
     variant_id = small_run.named("sweep")[0].id
-    here("publish", "sweep", "--to", tmp_path / "shared", "--store", store.uri, "--model", small_run.folder / "model")
+    here(
+        "export",
+        "--as",
+        "masks",
+        "sweep",
+        "--out",
+        tmp_path / "shared",
+        "--store",
+        store.uri,
+        "--model",
+        small_run.folder / "model",
+    )
     metrics = json.loads((tmp_path / "shared" / "metrics.json").read_text())
     rows = [row for row in small_run.rows("metrics") if row["variant_id"] == variant_id]
     columns = ("evaluation_id", "metric", "value", "ci_low", "ci_high", "n", "chance")
@@ -167,7 +178,7 @@ def test_several_variants_are_named_in_an_index(
     here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
 ) -> None:
     options = ("--store", store.uri, "--model", small_run.folder / "model")
-    done = here("publish", "ordering", "sweep", "--to", tmp_path / "shared", *options)
+    done = here("export", "--as", "masks", "ordering", "sweep", "--out", tmp_path / "shared", *options)
     assert done.code == 0, done.err
     ids = [variant.id for name in ("ordering", "sweep") for variant in small_run.named(name)]
     index = json.loads((tmp_path / "shared" / "index.json").read_text())
@@ -188,18 +199,29 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     model = small_run.folder / "model"
     options = ("--store", store.uri, "--model", model)
     other = save_tiny_model(tmp_path / "other", seed=1)
-    assert here("publish", "sweep", "--to", tmp_path / "shared", *options).code == 0
+    assert here("export", "--as", "masks", "sweep", "--out", tmp_path / "shared", *options).code == 0
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     before = sorted(path for path in tmp_path.iterdir())
     calls = {
-        "unknown variant": ("publish", "unnamed", "--to", tmp_path / "out", *options),
-        "no changes": ("publish", "dense", "--to", tmp_path / "out", *options),
-        "another model": ("publish", "sweep", "--to", tmp_path / "out", "--store", store.uri, "--model", other),
-        "empty folder": ("publish", "sweep", "--to", tmp_path / "full", *options),
-        "another base model": ("apply", other, tmp_path / "shared", tmp_path / "out"),
-        "published.json": ("apply", model, tmp_path / "nowhere", tmp_path / "out"),
-        "an empty folder": ("apply", model, tmp_path / "shared", tmp_path / "full"),
+        "unknown variant": ("export", "--as", "masks", "unnamed", "--out", tmp_path / "out", *options),
+        "no changes": ("export", "--as", "masks", "dense", "--out", tmp_path / "out", *options),
+        "another model": (
+            "export",
+            "--as",
+            "masks",
+            "sweep",
+            "--out",
+            tmp_path / "out",
+            "--store",
+            store.uri,
+            "--model",
+            other,
+        ),
+        "empty folder": ("export", "--as", "masks", "sweep", "--out", tmp_path / "full", *options),
+        "another base model": ("apply", other, tmp_path / "shared", "--out", tmp_path / "out"),
+        "published.json": ("apply", model, tmp_path / "nowhere", "--out", tmp_path / "out"),
+        "an empty folder": ("apply", model, tmp_path / "shared", "--out", tmp_path / "full"),
     }
     for words, call in calls.items():
         done = here(*call)
@@ -215,15 +237,13 @@ def test_results_leave_a_store_and_results_of_others_come_in(
     queried_store: Store, copied_store: Callable[[Store], Store], tmp_path: Path, here: Run
 ) -> None:
     store = copied_store(queried_store)
-    done = here(
-        "results", "export", "dense", "--format", "every_eval_ever", "--to", tmp_path / "out", "--store", store.uri
-    )
+    done = here("export", "dense", "--as", "every_eval_ever", "--out", tmp_path / "out", "--store", store.uri)
     assert (done.code, done.err) == (0, "")
     assert "2 files" in done.out
     assert len(list((tmp_path / "out").rglob("*.json"))) == 1
     write_output(tmp_path / "elsewhere")
     for known in (False, True):
-        done = here("results", "import", tmp_path / "elsewhere", "--variant", "sweep", "--store", store.uri)
+        done = here("import", "--results", tmp_path / "elsewhere", "--variant", "sweep", "--store", store.uri)
         assert done.code == 0
         assert "xnli_fr: acc,none 0.625, acc_norm,none 0.5; 8 samples" in done.out
         assert ("known already" in done.out) == known
@@ -232,16 +252,16 @@ def test_results_leave_a_store_and_results_of_others_come_in(
 
 
 def test_bad_input_is_one_line(queried_store: Store, tmp_path: Path, here: Run) -> None:
-    out = ("--to", tmp_path / "out", "--store", queried_store.uri)
+    out = ("--out", tmp_path / "out", "--store", queried_store.uri)
     for arguments in (
-        ("export", "--format", "csv", *out),
-        ("export", "nobody", "--format", "hub", *out),
-        ("export", "--format", "hub", *out),
-        ("export", "--format", "every_eval_ever", "--relationship", "friend", *out),
-        ("import", tmp_path / "missing.json", "--store", queried_store.uri),
-        ("import", tmp_path, "--variant", "nobody", "--store", queried_store.uri),
+        ("export", "--as", "csv", "--organisation", "x", *out),
+        ("export", "nobody", "--as", "hub", *out),
+        ("export", "--as", "hub", *out),
+        ("export", "--as", "every_eval_ever", "--relationship", "friend", *out),
+        ("import", "--results", tmp_path / "missing.json", "--store", queried_store.uri),
+        ("import", "--results", tmp_path, "--variant", "nobody", "--store", queried_store.uri),
     ):
-        done = here("results", *arguments)
+        done = here(*arguments)
         assert (done.code, len(done.err.splitlines())) == (2, 1), arguments
     assert not (tmp_path / "out").exists()
 
@@ -288,9 +308,9 @@ def test_a_task_decides_what_is_looked_for(tmp_path: Path) -> None:
 
 def test_problems_give_exit_code_1(tmp_path: Path) -> None:
     writer(tmp_path)("fr.txt", b"un\n\n")
-    result = CliRunner().invoke(app, ["data", "check", str(tmp_path)])
+    result = CliRunner().invoke(app, ["check", "data", str(tmp_path)])
     assert result.exit_code == 1
     assert "problem: fr.txt: 1 of 2 sentences are empty" in result.output
     assert "recipe:" not in result.output
     writer(tmp_path)("fr.txt", b"un\ndeux\n")
-    assert CliRunner().invoke(app, ["data", "check", str(tmp_path)]).exit_code == 0
+    assert CliRunner().invoke(app, ["check", "data", str(tmp_path)]).exit_code == 0

@@ -127,14 +127,14 @@ def test_report_writes_a_page_and_prints_its_path(store_path: str, tmp_path: Pat
 
 def test_figures_writes_the_selected_figures_and_prints_their_paths(store_path: str, tmp_path: Path) -> None:
     options = ("--figure", "change", "--format", "svg", "--score", "wanda", "--width", "5")
-    result = invoke("figures", "--store", store_path, "--out", str(tmp_path), *options)
+    result = invoke("report", "--figures", "--store", store_path, "--out", str(tmp_path), *options)
     assert result.exit_code == 0
     assert result.stdout == f"{tmp_path / 'change.svg'}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["change.csv", "change.sql", "change.svg"]
 
 
 def test_a_misspelt_figure_is_bad_input(store_path: str, tmp_path: Path) -> None:
-    result = invoke("figures", "--store", store_path, "--out", str(tmp_path), "--figure", "pareot")
+    result = invoke("report", "--figures", "--store", store_path, "--out", str(tmp_path), "--figure", "pareot")
     assert isinstance(result.exception, BadInputError)
     assert "nearest='pareto'" in str(result.exception)
 
@@ -142,8 +142,16 @@ def test_a_misspelt_figure_is_bad_input(store_path: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["missing/output", "file/output", "file/below/output"])
 @pytest.mark.parametrize(
     "command",
-    [("report",), ("figures",), ("tables", "--like", "paper"), ("notebook", "--no-open")],
-    ids=lambda command: command[0],
+    [
+        ("report",),
+        (
+            "report",
+            "--figures",
+        ),
+        ("report", "--tables", "--like", "paper"),
+        ("report", "--notebook", "--no-open"),
+    ],
+    ids=" ".join,
 )
 def test_an_output_without_its_folder_is_refused_before_the_catalog_is_read(
     command: tuple[str, ...], name: str, store_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -158,8 +166,8 @@ def test_an_output_without_its_folder_is_refused_before_the_catalog_is_read(
 
 def test_an_output_of_another_kind_is_refused(store_path: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for command, out in (("report", tmp_path), ("figures", tmp_path / "file")):
-        assert isinstance(invoke(command, "--store", store_path, "--out", str(out)).exception, BadInputError)
+    for command, out in ((("report",), tmp_path), (("report", "--figures"), tmp_path / "file")):
+        assert isinstance(invoke(*command, "--store", store_path, "--out", str(out)).exception, BadInputError)
 
 
 OWN = """
@@ -169,7 +177,7 @@ tables:
 
 
 def invoke_tables(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["tables", *arguments])
+    return CliRunner().invoke(app, ["report", "--tables", *arguments])
 
 
 def test_own_tables_are_printed_or_written(store_path: str, tmp_path: Path) -> None:
@@ -226,7 +234,7 @@ def test_one_variant_is_rescored_by_its_label(rescored_path: str) -> None:
 
 
 def test_ranks_are_one_row_per_variant(rescored_path: str) -> None:
-    result = invoke("ranks", "--store", rescored_path, "--task", "facts", "--format", "json")
+    result = invoke("query", "ranks", "--store", rescored_path, "--task", "facts", "--format", "json")
     rows = json.loads(result.stdout)
     assert len(rows) == 4
     assert sum(row["average_rank"] for row in rows) == pytest.approx(10)

@@ -43,16 +43,16 @@ def test_compact_merges_the_record_files_into_a_segment(store: Store) -> None:
 def test_gc_lists_files_and_deletes_them_only_on_request(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "store" / "masks" / "lost.parquet"
     path.write_bytes(b"lost")
-    recent = mlprune("gc", "--store", store.uri).stdout
+    recent = mlprune("store", "gc", "--store", store.uri).stdout
     assert recent.startswith("0 files, 0 bytes; 1 more")
     two_days_ago = time.time() - 48 * 3600
     os.utime(path, (two_days_ago, two_days_ago))
-    listed = mlprune("gc", "--store", store.uri)
+    listed = mlprune("store", "gc", "--store", store.uri)
     assert (listed.exit_code, path.exists()) == (0, True)
     file_line, summary = listed.stdout.splitlines()
     assert file_line == "           4 masks/lost.parquet"
     assert summary.startswith("1 files, 4 bytes; 0 more")
-    deleted = mlprune("gc", "--store", store.uri, "--delete")
+    deleted = mlprune("store", "gc", "--store", store.uri, "--delete")
     assert (deleted.exit_code, path.exists()) == (0, False)
     assert deleted.stdout.splitlines()[-1].startswith("1 of 1 files deleted")
 
@@ -61,13 +61,22 @@ def test_gc_includes_scratch_folders_of_processes_that_have_ended(store: Store, 
     folder = tmp_path / f"{PREFIX}abandoned"
     folder.mkdir()
     (folder / OWNER).write_text(str(this_process()).rpartition("/")[0] + "/1")  # our process number, another start
-    assert str(folder) in mlprune("gc", "--store", store.uri).stdout
+    assert str(folder) in mlprune("store", "gc", "--store", store.uri).stdout
     assert folder.exists()
-    assert str(folder) in mlprune("gc", "--store", store.uri, "--delete").stdout
+    assert str(folder) in mlprune("store", "gc", "--store", store.uri, "--delete").stdout
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("command", [("store", "compact"), ("gc",)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("store", "compact"),
+        (
+            "store",
+            "gc",
+        ),
+    ],
+)
 def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) -> None:
     result = mlprune(*command, "--store", str(tmp_path / "nothing"))
     assert isinstance(result.exception, StoreError)
@@ -86,7 +95,7 @@ def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) 
     ],
 )
 def test_retention_options_that_do_not_fit_together_are_refused(store: Store, options: list[str]) -> None:
-    result = mlprune("gc", "--store", store.uri, *options)
+    result = mlprune("store", "gc", "--store", store.uri, *options)
     assert isinstance(result.exception, BadInputError)
 
 
@@ -99,7 +108,7 @@ def test_sizes_have_decimal_and_binary_units(text: str, n_bytes: int) -> None:
 
 
 def test_a_quota_that_cannot_be_met_is_a_warning(store: Store) -> None:
-    result = mlprune("gc", "--store", store.uri, "--quota", "1B")
+    result = mlprune("store", "gc", "--store", store.uri, "--quota", "1B")
     assert result.exit_code == 0
     assert "above the quota" in result.stderr
 
@@ -107,7 +116,7 @@ def test_a_quota_that_cannot_be_met_is_a_warning(store: Store) -> None:
 def test_merge_copies_all_records_and_folds_them(store: Store, tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     add(other, 7, kind="mask_blocks")
-    result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
+    result = mlprune("store", "merge", other.uri, "--store", store.uri)
     assert (result.exit_code, result.stdout.split()[0]) == (0, "1")
     with Catalog.open(store) as catalog:
         assert catalog.query("SELECT count(*) AS n FROM records") == [{"n": 4}]
@@ -117,7 +126,7 @@ def test_merge_of_a_record_without_its_artefact_ends_1_and_names_it(store: Store
     other = Store(tmp_path / "other")
     record = add(other, 7, kind="mask_blocks")
     (tmp_path / "other" / record.artefacts[0].path).unlink()
-    result = mlprune("catalog", "merge", other.uri, "--store", store.uri)
+    result = mlprune("store", "merge", other.uri, "--store", store.uri)
     assert result.exit_code == 1
     assert record.path in result.stdout
 
@@ -128,32 +137,32 @@ def test_a_merge_without_verification_copies_what_follows_from_nothing_and_says_
     other = Store(tmp_path / "other")
     record = made_up_record("answers", parents={"comparisons": ["0" * 20]}, step_version=2)
     other.write_record(record)
-    arguments = ("catalog", "merge", other.uri, "--store", store.uri)
+    arguments = ("store", "merge", other.uri, "--store", store.uri)
     assert mlprune(*arguments).exit_code == 1
     assert not store.has_record("answers", record.id)
     assert mlprune(*arguments, "--unverified").exit_code == 0
     assert store.has_record("answers", record.id)
-    assert other.uri in mlprune("catalog", "check", "--store", store.uri).stderr
+    assert other.uri in mlprune("check", "store", "--store", store.uri).stderr
 
 
 def test_rebuild_counts_the_records(store: Store) -> None:
-    result = mlprune("catalog", "rebuild", "--store", store.uri)
+    result = mlprune("store", "rebuild", "--store", store.uri)
     assert (result.exit_code, result.stdout.split()[:2]) == (0, ["3", "records,"])
 
 
 def test_control_characters_in_names_are_escaped_by_check(store: Store) -> None:
     store.write_bytes("masks/\x1b[2J", b"unreferenced")
     store.write_bytes("records/masks/\x1b[2J.json", b"{}")
-    result = mlprune("catalog", "check", "--repair", "--store", store.uri)
+    result = mlprune("check", "store", "--repair", "--store", store.uri)
     assert result.exit_code == 1
     assert "\x1b" not in result.output
     assert r"masks/\x1b[2J" in result.stderr
     assert r"records/masks/\x1b[2J.json" in result.stdout
 
 
-@pytest.mark.parametrize("command", [("merge", "nothing"), ("rebuild",), ("check",)])
+@pytest.mark.parametrize("command", [("store", "merge", "nothing"), ("store", "rebuild"), ("check", "store")])
 def test_a_missing_store_or_source_is_bad_input(command: tuple[str, ...], tmp_path: Path) -> None:
-    result = mlprune("catalog", *command, "--store", str(tmp_path / "nothing"))
+    result = mlprune(*command, "--store", str(tmp_path / "nothing"))
     assert isinstance(result.exception, StoreError)
     assert not (tmp_path / "nothing").exists()
 

@@ -1,0 +1,140 @@
+"""The commands of the command line, their groups and forms, and the names of the version before."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Form(NamedTuple):
+    """Another function of a command, which words on the command line choose."""
+
+    function: str
+    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    chosen: Mapping[str, str] = {}
+    """Parameter of the function -> its value, which the words determine."""
+
+
+class CommandSource(NamedTuple):
+    """Where a command is defined."""
+
+    function: str
+    """`module:function`, the module below `ray_jobs.cli.commands`."""
+    summary: str
+    """First sentence of its help; at most 60 characters, so that a line of the list is not cut."""
+    forms: Mapping[str, Form] = {}
+    """A word, a flag, or an option with a value -> the form that it chooses."""
+
+
+COMMANDS: Mapping[str, CommandSource] = {
+    "demo": CommandSource("demo:demo", "Run the built-in example from recipe to report."),
+    "plan": CommandSource("plan:plan", "Show what a recipe would run, and what it needs."),
+    "run": CommandSource("run:run", "Run a recipe."),
+    "status": CommandSource(
+        "status:status",
+        "Show the progress of active runs and how earlier runs ended.",
+        {"--web": Form("serve:serve")},
+    ),
+    "query": CommandSource(
+        "query:query",
+        "Query the catalog with SQL or with a built-in query.",
+        {"ranks": Form("rescore:ranks")},
+    ),
+    "report": CommandSource(
+        "report:report",
+        "Write an HTML report, or figures, tables or a notebook.",
+        {
+            "--figures": Form("report:figures"),
+            "--tables": Form("tables:tables"),
+            "--notebook": Form("notebook:notebook"),
+        },
+    ),
+    "rescore": CommandSource("rescore:rescore", "Recompute stored evaluations with another rule or metric."),
+    "export": CommandSource(
+        "export_variant:export",
+        "Write variants or results in a format that others read.",
+        {
+            "--as folder": Form("export_variant:export"),
+            "--as masks": Form("publish:publish"),
+            "--as every_eval_ever": Form("share:export", {"format_": "every_eval_ever"}),
+            "--as hub": Form("share:export", {"format_": "hub"}),
+            "--as mlflow": Form("catalog:mlflow"),
+            "--as parquet": Form("catalog:export", {"format_": "parquet"}),
+            "--as csv": Form("catalog:export", {"format_": "csv"}),
+            "--as arrow": Form("catalog:export", {"format_": "arrow"}),
+        },
+    ),
+    "import": CommandSource(
+        "import_model:import_",
+        "Import a published checkpoint, or results from elsewhere.",
+        {"--results": Form("share:import_")},
+    ),
+    "apply": CommandSource("publish:apply", "Make a pruned model from its base model and published masks."),
+    "harness": CommandSource("harness:harness", "Run tasks of lm-evaluation-harness on variants."),
+    "methods": CommandSource("methods:methods", "Show the methods of pruning, and which go together."),
+    "check machine": CommandSource("doctor:doctor", "Say what this machine, Ray, a store and a recipe lack."),
+    "check data": CommandSource("check_data:check", "Show the layout, languages and problems of published data."),
+    "check store": CommandSource("catalog:check", "Verify every record, artefact, key, view and value."),
+    "check variant": CommandSource(
+        "verify_variant:verify", "Rebuild a variant's masks and compare them with its record."
+    ),
+    "store gc": CommandSource("store:gc", "List, or delete, files that no record references."),
+    "store compact": CommandSource("store:compact", "Merge the record files of a store into a few segment files."),
+    "store merge": CommandSource("catalog:merge", "Copy the records and artefacts of another store."),
+    "store rebuild": CommandSource("catalog:rebuild", "Rebuild the catalog file from the records."),
+    "completion": CommandSource("completion:completion", "Print or install the completion of a shell."),
+}
+"""Command as the user types it -> its source, in the order of `mlprune --help`."""
+
+GROUPS: Mapping[str, str] = {
+    "check": "Check this machine, data, a store or a variant.\n\nExample: mlprune check store --store runs/",
+    "store": "Maintain the files of a store.\n\nExample: mlprune store compact --store runs/",
+}
+"""Group of commands -> its help text."""
+
+FORM_OPTIONS: Mapping[str, str] = {
+    "--web": "Serve a page in the browser that follows the runs.",
+    "--figures": "Write figures for a publication.",
+    "--tables": "Write tables for a publication.",
+    "--notebook": "Write a notebook and open it.",
+    "--as": "Format, folder by default: a model folder.",
+    "--results": "Import results of lm-evaluation-harness.",
+}
+"""Option that chooses a form -> its help."""
+
+
+class OldName(NamedTuple):
+    """How a name or an option of the version before is written now."""
+
+    command: str
+    """Words of the command line."""
+    options: Mapping[str, str] = {}
+    """Old option -> new one; with `=` it includes the value."""
+    default: str = ""
+    """Words that are added if the command line has none of the new options."""
+
+
+OLD_NAMES: Mapping[str, OldName] = {
+    "serve": OldName("status --web"),
+    "doctor": OldName("check machine", {"--json": "--format=json"}),
+    "figures": OldName("report --figures"),
+    "tables": OldName("report --tables"),
+    "notebook": OldName("report --notebook"),
+    "ranks": OldName("query ranks"),
+    "publish": OldName("export --as masks", {"--to": "--out"}),
+    "results export": OldName("export", {"--format": "--as", "--to": "--out"}),
+    "results import": OldName("import --results"),
+    "catalog export": OldName("export", {"--format": "--as", "--to": "--out"}, default="--as parquet"),
+    "catalog mlflow": OldName("export --as mlflow"),
+    "catalog check": OldName("check store"),
+    "catalog merge": OldName("store merge"),
+    "catalog rebuild": OldName("store rebuild"),
+    "data check": OldName("check data"),
+    "verify": OldName("check variant"),
+    "gc": OldName("store gc"),
+    "harness": OldName("harness", {"--tasks": "--task"}),
+    "--install-completion": OldName("completion --install"),
+    "--show-completion": OldName("completion"),
+}
+"""Beginning of a command line of the version before -> the present one. These names go with the next version."""
+
+WITH_OLD_OUT = frozenset({"export", "import", "apply"})
+"""Commands whose last argument was the output before `--out`."""
