@@ -796,7 +796,7 @@ def _aggregates(record: Record) -> dict[str, Any]:
     more = {"n_variants": 1, "n_languages": row["n_languages"], "n_clusters": N_ITEMS, "chance": 1 / 3}
     more |= {"ci_low": difference - REACH, "ci_high": difference + REACH}
     more |= {"ci90_low": difference - 0.03, "ci90_high": difference + 0.03, "p_margin": p_value}
-    more |= {"conditional_on_one_draw": True}
+    more |= {"conditional_on_one_draw": True, "dtype": "float32"}
     return {name: row[name] for name in wanted} | more
 
 

@@ -140,13 +140,23 @@ def answer_of(rows: Sequence[Row]) -> Answer:
     answer, sentence, tone = _CLAIMS[str(rows[0]["claim"])](asked)
     n_left_out = len(rows) - len(asked)
     left_out = f" Of {n_left_out} more it cannot be asked." if n_left_out else ""
-    return answer, sentence + left_out + _other_differences(rows[0]), tone
+    return answer, sentence + left_out + _other_differences(rows[0]) + _noise(asked), tone
 
 
 def _other_differences(row: Row) -> str:
     """Return a sentence about the aspects that the question ignores; empty without any."""
     aspects = row["differs_in"]
     return f" The compared variants also differ in {aspects}: the difference may be due to it." if aspects else ""
+
+
+def _noise(rows: Sequence[Row]) -> str:
+    """Return a sentence if differences are smaller than what another processor changes; empty otherwise."""
+    noise = rows[0]["arithmetic_noise"]
+    below = [row for row in rows if noise is not None and abs(row["difference"] or 0.0) < noise]
+    if not below:
+        return ""
+    which = "The difference is" if len(rows) == 1 else f"{len(below)} of {len(rows)} differences are"
+    return f" {which} below {noise:g}, what another processor can change in bfloat16."
 
 
 def _not_asked(rows: Sequence[Row]) -> Answer:

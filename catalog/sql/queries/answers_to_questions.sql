@@ -4,8 +4,8 @@
 -- first: label, claim, verdict, difference, p_corrected, title
 -- $only_declared BOOLEAN = false
 SELECT
-    q.title, q.status, q.claim, a.verdict, a.verdict_reason, v.label, b.label AS baseline_label, q.differs_in, q.task, q.metric, q.languages,
-    a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.n_questions,
+    q.title, q.status, q.claim, a.verdict, a.verdict_reason, v.label, b.label AS baseline_label, q.differs_in, q.task,
+    q.metric, q.languages, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected, a.n_family, a.n_questions, a.arithmetic_noise,
     a.margin, a.ci90_low, a.ci90_high, a.p_margin, a.p_margin_corrected, a.smallest_significant, a.detectable_difference, a.chance,
     a.n_variants, a.n_seeds, a.conditional_on_one_draw, a.n_items, a.n_clusters, a.scale, q.over, q.split, q.recipe,
     a.question_id, a.variant_id, a.baseline_id

@@ -22,6 +22,7 @@ CREATE OR REPLACE TABLE answer_results (
     margin DOUBLE,                    -- margin of the claim; NULL for a gain
     p_margin DOUBLE,                  -- noninferior: one-sided p-value of "worse by at least the margin"; equivalent: the larger p-value of the two one-sided tests; NULL for a gain
     chance DOUBLE,                    -- mean chance level of the baseline's evaluations; NULL for metrics without one
+    dtype VARCHAR,                    -- dtype of weights and arithmetic of the evaluations
     conditional_on_one_draw BOOLEAN,  -- whether the answer holds for one draw of demonstrations or of random scores only
     PRIMARY KEY (question_id, comparison_id)
 );

@@ -66,7 +66,12 @@ answered AS (
         r.n_gained + r.n_lost AS n_changed,
         r.n_gained IS NOT NULL
             OR (a.comparison_id <> '' AND q.metric IN ('accuracy', 'exact_match') AND q.group_kind NOT IN ('language', 'worst'))
-            AS has_credit
+            AS has_credit,
+        CASE
+            WHEN a.dtype <> 'bfloat16' THEN NULL
+            WHEN q.metric = 'perplexity' THEN CASE WHEN a.n_languages > 1 OR a.n_variants > 1 THEN 0.013 ELSE 0.019 END
+            WHEN q.metric = 'accuracy' THEN CASE WHEN a.n_languages > 1 OR a.n_variants > 1 THEN 0.004 ELSE 0.013 END
+        END AS arithmetic_noise
     FROM answer_results AS a
     JOIN questions AS q ON q.question_id = a.question_id
     LEFT JOIN own AS o ON o.question_id = a.question_id AND o.comparison_id = a.comparison_id
@@ -117,3 +122,4 @@ LEFT JOIN test_powers AS i
 -- is_supported: whether verdict is yes; if not, nothing is shown
 -- smallest_significant: smallest difference that the first step of Holm's correction over the family can find, if all changed items change in one direction, one in each cluster; NULL without a family, unless items are right or wrong, for the worst language and for the mean over variants
 -- detectable_difference: true difference that this step finds with a power of 80 %, given the share of changed items or the standard error, at least smallest_significant; NULL without a family, or if nothing changed
+-- arithmetic_noise: largest change of such a difference that was measured between two processors (definitions.md): a smaller difference may be due to the processor; NULL if it is negligible (float32) or was not measured

@@ -48,6 +48,8 @@ class Compared:
     seed: int | None
     chance: float | None
     """Mean chance level of the baseline's evaluations."""
+    dtype: str
+    """Dtype of weights and arithmetic of the baseline's evaluations."""
     evidence: Evidence
 
 
@@ -100,6 +102,7 @@ def _row_of_one(part: Compared, criterion: Criterion) -> Row:
         **{name: row[name] for name in _OF_COMPARISON},
         "p_margin": _p_margin(estimate_of(part.evidence), criterion),
         "chance": part.chance,
+        "dtype": part.dtype,
         "conditional_on_one_draw": part.seed is not None,
     }
 
@@ -132,6 +135,7 @@ def _row_of_mean(criterion: Criterion, compared: Sequence[Compared]) -> Row:
         **interval_columns("ci90", narrow),
         "p_margin": _p_margin(estimate, criterion),
         "chance": sum(chances) / len(chances) if chances else None,
+        "dtype": compared[0].dtype,
         "conditional_on_one_draw": len(seeds) == 1,
     }
 
@@ -222,6 +226,7 @@ class AnswerJob(SmallJob):
             n_languages=len(comparison.baseline_evaluations),
             seed=comparison.seed,
             chance=_mean_chance(store, evaluations, metric=self.criterion.metric),
+            dtype=str(store.require("evaluations", evaluations[0]).parameters.get("dtype", "float32")),
             evidence=evidence,
         )
 

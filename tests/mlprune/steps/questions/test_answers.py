@@ -23,7 +23,7 @@ MEAN = Criterion("accuracy", "outside_english", over="mean")
 def compared(parts: Sequence[Evidence], seeds: Sequence[int | None] = ()) -> list[Compared]:
     seeds = seeds or [None] * len(parts)
     return [
-        Compared(f"c{i}", f"v{i}", "dense", n_languages=1, seed=seed, chance=0.25, evidence=part)
+        Compared(f"c{i}", f"v{i}", "dense", n_languages=1, seed=seed, chance=0.25, dtype="float32", evidence=part)
         for i, (part, seed) in enumerate(zip(parts, seeds, strict=True))
     ]
 
