@@ -234,7 +234,7 @@ CASES: Mapping[str, Case] = {
             "check",
             "variant",
             scene.variant,
-            "--model",
+            "--base-model",
             str(scene.model),
             "--store",
             str(work / "store"),
@@ -242,7 +242,7 @@ CASES: Mapping[str, Case] = {
     ),
     "export": Case(
         lambda scene, work: (
-            *("export", scene.variant, "--out", str(work / "out"), "--model", str(scene.model)),
+            *("export", scene.variant, "--out", str(work / "out"), "--base-model", str(scene.model)),
             *("--store", str(work / "store")),
         ),
         compare=_compare_folders,
@@ -282,7 +282,7 @@ CASES: Mapping[str, Case] = {
                 "--include-path",
                 str(scene.harness_tasks),
             ),
-            *("--model", str(scene.model), "--limit", "3", "--store", str(work / "store")),
+            *("--base-model", str(scene.model), "--limit", "3", "--store", str(work / "store")),
         )
     ),
     "query ranks": Case(_on_store("query", "ranks", "--task", "facts")),

@@ -49,7 +49,7 @@ def require_base_model(folder: Path, base_model_id: str) -> ModelInfo:
     return info
 
 
-def find_base_model(store: Store, base_model_id: str, *, option: str = "--model PATH") -> Path:
+def find_base_model(store: Store, base_model_id: str, *, option: str = "--base-model PATH") -> Path:
     """The newest folder where a run of this store used a base model and where it still is, unchanged.
 
     Args:

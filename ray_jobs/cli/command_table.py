@@ -112,6 +112,7 @@ class OldName(NamedTuple):
     """Words that are added if the command line has none of the new options."""
 
 
+_MOVED = {"--model": "--base-model"}
 OLD_NAMES: Mapping[str, OldName] = {
     "serve": OldName("status --web"),
     "doctor": OldName("check machine", {"--json": "--format=json"}),
@@ -119,7 +120,7 @@ OLD_NAMES: Mapping[str, OldName] = {
     "tables": OldName("report --tables"),
     "notebook": OldName("report --notebook"),
     "ranks": OldName("query ranks"),
-    "publish": OldName("export --as masks", {"--to": "--out"}),
+    "publish": OldName("export --as masks", {"--to": "--out", **_MOVED}),
     "results export": OldName("export", {"--format": "--as", "--to": "--out"}),
     "results import": OldName("import --results"),
     "catalog export": OldName("export", {"--format": "--as", "--to": "--out"}, default="--as parquet"),
@@ -128,9 +129,10 @@ OLD_NAMES: Mapping[str, OldName] = {
     "catalog merge": OldName("store merge"),
     "catalog rebuild": OldName("store rebuild"),
     "data check": OldName("check data"),
-    "verify": OldName("check variant"),
+    "verify": OldName("check variant", _MOVED),
     "gc": OldName("store gc"),
-    "harness": OldName("harness", {"--tasks": "--task"}),
+    "harness": OldName("harness", {"--tasks": "--task", **_MOVED}),
+    "export": OldName("export", _MOVED),
     "--install-completion": OldName("completion --install"),
     "--show-completion": OldName("completion"),
 }

@@ -111,7 +111,7 @@ StoreOption = Annotated[
         autocompletion=complete_store,
     ),
 ]
-ModelOption = Annotated[Path | None, typer.Option("--model", help="Base model folder, if it has moved.")]
+ModelOption = Annotated[Path | None, typer.Option("--base-model", help="Base model folder, if it has moved.")]
 ShrinkOption = Annotated[
     int | None,
     typer.Option(

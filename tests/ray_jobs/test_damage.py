@@ -150,7 +150,7 @@ def test_an_export_that_meets_damage_names_the_repair_and_the_next_run_does_it(
     variant_id = ordering.rows["ordering_variants"][0]["variant_id"]
     flip(root(store) / ordering.artefacts[0].path, -20)
     assert run(here, small_run, store).code == 0  # the size is right: not noticed
-    model = ("--model", small_run.folder / "model", "--store", store.uri)
+    model = ("--base-model", small_run.folder / "model", "--store", store.uri)
     done = here("export", variant_id, "--out", tmp_path / "out", *model)
     assert done.code == 2
     (line,) = done.err.splitlines()
@@ -225,7 +225,7 @@ def test_rescore_and_verify_name_the_damaged_file_and_the_repair_in_one_line(
     for path in (predictions, masks):
         flip(root(store) / path, -20)
     variants = [row["variant_id"] for row in small_run.rows("variants") if row["propagation"] == "dense"]
-    model = ("--model", small_run.folder / "model")
+    model = ("--base-model", small_run.folder / "model")
     for path, command in (
         (predictions, ("rescore", "--rule", "candidate_sum")),
         (masks, ("check", "variant", variants[0], *model)),

@@ -63,7 +63,7 @@ def test_results_stay_and_commands_that_need_the_files_say_how_to_get_them_back(
     assert "retired: " in planned.out
     assert "nothing to do" in run(here, small_run, retired, "--scrub").err
     dense_id = next(row["variant_id"] for row in two_sparsities(retired).rows["ordering_variants"])
-    model = ("--model", small_run.recipe_path.with_name("model"), "--store", retired.uri)
+    model = ("--base-model", small_run.recipe_path.with_name("model"), "--store", retired.uri)
     assert here("check", "variant", dense_id, *model).code == 0
     assert "--remake" in here("check", "variant", "sweep", *model).err  # its statistics were retired, too
     exported = here("export", "sweep", "--out", tmp_path / "out", *model)

@@ -200,7 +200,7 @@ def test_the_newest_folder_that_a_run_used_and_that_is_unchanged_is_found(model:
 
 
 def test_a_base_model_that_no_run_used_asks_for_its_folder(tmp_path: Path) -> None:
-    with pytest.raises(BadInputError, match="--model PATH"):
+    with pytest.raises(BadInputError, match="--base-model PATH"):
         find_base_model(Store(tmp_path / "store"), "0" * 20)
 
 

@@ -136,7 +136,7 @@ def test_plan_counts_excluded_combinations(tiny_inputs: Path, tmp_path: Path, he
 
 
 def verify_arguments(run: FinishedRun, variant_id: str) -> tuple[object, ...]:
-    return ("check", "variant", variant_id, "--store", run.store.local_root, "--model", run.folder / "model")
+    return ("check", "variant", variant_id, "--store", run.store.local_root, "--base-model", run.folder / "model")
 
 
 def test_verify_prints_equal_and_both_hashes(method_run: FinishedRun, here: Callable[..., Done]) -> None:
@@ -243,7 +243,7 @@ def test_export_of_an_unknown_variant_and_into_a_full_folder_end_2(
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep")
     variant = small_run.rows("variants")[0]["variant_id"]
-    options = ("--store", small_run.store.local_root, "--model", small_run.folder / "model")
+    options = ("--store", small_run.store.local_root, "--base-model", small_run.folder / "model")
     unknown = here("export", "0" * 20, "--out", tmp_path / "out", *options)
     full = here("export", variant, "--out", tmp_path / "full", *options)
     assert (unknown.code, full.code) == (2, 2)

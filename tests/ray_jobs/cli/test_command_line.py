@@ -159,7 +159,11 @@ def test_old_names_do_their_work(small_run: FinishedRun, here: Callable[..., Don
 
 @pytest.mark.parametrize(
     "arguments",
-    [("export", "dense", "OUT", "--model", "m"), ("export", "--store=x", "dense", "OUT"), ("apply", "m", "p", "OUT")],
+    [
+        ("export", "dense", "OUT", "--base-model", "m"),
+        ("export", "--store=x", "dense", "OUT"),
+        ("apply", "m", "p", "OUT"),
+    ],
 )
 def test_the_output_can_still_be_the_last_argument(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -33,7 +33,7 @@ def arguments(opened: Store, run: FinishedRun, folder: Path, **changes: object) 
         "task": "local_choice,local_text",
         "store": opened.uri,
         "include-path": folder,
-        "model": run.folder / "model",
+        "base-model": run.folder / "model",
         **changes,
     }
     return [part for name, value in options.items() for part in (f"--{name}", value)]
@@ -73,7 +73,7 @@ def test_results_of_variants_are_printed_and_cataloged_and_a_second_run_skips_th
         ("dense", {"task": ","}, "no task"),
         ("dense", {"dtype": "float8"}, "float8"),
         ("dense", {"include-path": "nowhere"}, "nowhere"),
-        ("dense", {"model": "nowhere"}, "nowhere"),
+        ("dense", {"base-model": "nowhere"}, "nowhere"),
         ("dense", {"store": "nowhere"}, "does not exist"),
         ("dense", {"shards": 2}, "--shards"),
     ],
@@ -150,7 +150,9 @@ def test_a_folder_with_another_model_is_refused(
 ) -> None:
     config = own_inputs / "model" / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text("utf-8")), "dropout": 0.3}), encoding="utf-8")
-    done = here("harness", "dense", *arguments(small_run.store, small_run, tasks, model=own_inputs / "model"))
+    done = here(
+        "harness", "dense", *arguments(small_run.store, small_run, tasks, **{"base-model": own_inputs / "model"})
+    )
     assert done.code == 2
     assert "another model" in done.err
 

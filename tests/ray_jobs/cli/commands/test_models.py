@@ -119,7 +119,7 @@ def store(small_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> S
 
 def test_a_variant_is_published_and_applied(here: Here, small_run: FinishedRun, store: Store, tmp_path: Path) -> None:
     model, variant_id = small_run.folder / "model", small_run.named("sweep")[0].id
-    options = ("--store", store.uri, "--model", model)
+    options = ("--store", store.uri, "--base-model", model)
     published = here("export", "--as", "masks", "sweep", "--out", tmp_path / "shared", *options)
     assert published.code == 0, published.err
     assert published.out == f"{tmp_path / 'shared'}\n"
@@ -150,7 +150,7 @@ def test_metrics_environment_and_recipe_come_from_the_store(
         tmp_path / "shared",
         "--store",
         store.uri,
-        "--model",
+        "--base-model",
         small_run.folder / "model",
     )
     metrics = json.loads((tmp_path / "shared" / "metrics.json").read_text())
@@ -177,7 +177,7 @@ def test_metrics_environment_and_recipe_come_from_the_store(
 def test_several_variants_are_named_in_an_index(
     here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
 ) -> None:
-    options = ("--store", store.uri, "--model", small_run.folder / "model")
+    options = ("--store", store.uri, "--base-model", small_run.folder / "model")
     done = here("export", "--as", "masks", "ordering", "sweep", "--out", tmp_path / "shared", *options)
     assert done.code == 0, done.err
     ids = [variant.id for name in ("ordering", "sweep") for variant in small_run.named(name)]
@@ -197,7 +197,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     here: Here, small_run: FinishedRun, store: Store, tmp_path: Path
 ) -> None:
     model = small_run.folder / "model"
-    options = ("--store", store.uri, "--model", model)
+    options = ("--store", store.uri, "--base-model", model)
     other = save_tiny_model(tmp_path / "other", seed=1)
     assert here("export", "--as", "masks", "sweep", "--out", tmp_path / "shared", *options).code == 0
     (tmp_path / "full").mkdir()
@@ -215,7 +215,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(
             tmp_path / "out",
             "--store",
             store.uri,
-            "--model",
+            "--base-model",
             other,
         ),
         "empty folder": ("export", "--as", "masks", "sweep", "--out", tmp_path / "full", *options),
