@@ -5,5 +5,5 @@ PIVOT (
     SELECT sparsity, language, value, n
     FROM sparsity_curve
     WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND method = 'wanda sw-en'
-) ON language IN ('en', 'fr', 'es', 'zh', 'sw', 'ar') USING any_value(value) GROUP BY sparsity, n
+) ON language IN ('en', 'fr', 'es', 'sw', 'ar') USING any_value(value) GROUP BY sparsity, n
 ORDER BY sparsity;

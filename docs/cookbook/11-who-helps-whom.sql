@@ -7,5 +7,5 @@ PIVOT (
     FROM method_differences
     WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND group_kind = 'language' AND score = 'wanda'
         AND propagation = 'dense' AND set_kind = 'translation' AND sparsity = 0.4
-) ON language IN ('fr', 'zh', 'sw', 'ar') USING any_value(change) GROUP BY demonstrations_from
+) ON language IN ('fr', 'es', 'sw', 'ar') USING any_value(change) GROUP BY demonstrations_from
 ORDER BY demonstrations_from;

@@ -4,5 +4,5 @@
 SELECT sparsity, method, difference, ci_low, ci_high, p_corrected, n_family, n_items AS items, estimate
 FROM method_differences
 WHERE task = 'facts' AND split = 'test' AND metric = 'accuracy' AND group_kind = 'outside_english'
-    AND sparsity IN (0.3, 0.5) AND method IN ('wanda fr-en', 'contrast fr-en', 'magnitude', 'random')
+    AND sparsity = 0.4 AND method IN ('wanda sw-en', 'contrast sw-en', 'magnitude', 'random')
 ORDER BY sparsity, difference DESC;

@@ -7,5 +7,5 @@ SELECT g.label, g.language, g.dense_minus_english, g.minus_english, g.minus_engl
 FROM language_gap AS g
 JOIN against_dense AS c ON c.evaluation_id = g.evaluation_id AND c.metric = g.metric
 JOIN against_dense AS e ON e.evaluation_id = g.english_evaluation_id AND e.metric = g.metric
-WHERE g.task = 'facts' AND g.split = 'test' AND g.metric = 'accuracy' AND g.label = 'wanda sw-en 0.5'
+WHERE g.task = 'facts' AND g.split = 'test' AND g.metric = 'accuracy' AND g.label = 'wanda sw-en 0.4'
 ORDER BY g.dense_minus_english DESC;

@@ -6,5 +6,5 @@ SELECT v.label, r.language, r.difference AS rankc_change, r.difference_ci_low AS
 FROM rank_consistency AS r
 JOIN against_dense AS c ON c.evaluation_id = r.evaluation_id AND c.metric = 'accuracy'
 JOIN described_variants AS v ON v.variant_id = r.variant_id
-WHERE r.task = 'facts' AND r.split = 'test' AND r.reference_language = 'en' AND v.label = 'wanda sw-en 0.5'
+WHERE r.task = 'facts' AND r.split = 'test' AND r.reference_language = 'en' AND v.label = 'wanda sw-en 0.4'
 ORDER BY accuracy_change;
