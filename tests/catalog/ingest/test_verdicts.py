@@ -188,3 +188,25 @@ def test_the_power_of_an_answer_is_that_of_its_family(connection: duckdb.DuckDBP
     assert (smallest, detectable) == (None, pytest.approx(detectable_beyond(0.13, 0.03, n_tests=2), rel=1e-5))
     connection.execute("UPDATE questions SET is_primary = false")
     assert connection.execute(sql).fetchall() == [(None, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "metric", "n_languages", "noise"),
+    [
+        ("float32", "accuracy", 1, None),
+        ("bfloat16", "accuracy", 1, 0.013),
+        ("bfloat16", "accuracy", 3, 0.004),
+        ("bfloat16", "perplexity", 1, 0.019),
+        ("bfloat16", "perplexity", 3, 0.013),
+        ("bfloat16", "bleu", 1, None),
+    ],
+)
+def test_the_noise_of_the_arithmetic_is_that_of_the_metric_and_the_dtype(
+    connection: duckdb.DuckDBPyConnection, dtype: str, metric: str, n_languages: int, noise: float | None
+) -> None:
+    sides: dict[str, Value] = {"fr": HIGH}
+    ask(connection, "gain", dense=sides, pruned=sides, group=("language", "fr"))
+    connection.execute("UPDATE answer_results SET dtype = $1, n_languages = $2, n_variants = 1", [dtype, n_languages])
+    connection.execute("UPDATE questions SET metric = $1", [metric])
+    ((stored,),) = connection.execute("SELECT arithmetic_noise FROM answers").fetchall()
+    assert (None if stored is None else float(stored)) == noise

@@ -22,6 +22,7 @@ def answered(difference: float, *, p_value: float = 0.2, **more: Any) -> dict[st
     row |= {"p_value": p_value, "p_corrected": p_value, "p_margin": None, "p_margin_corrected": None}
     row |= {"is_supported": difference > 0 and p_value < 0.05, "smallest_significant": 0.012}
     row |= {"verdict": "yes" if row["is_supported"] else "no evidence", "verdict_reason": None}
+    row |= {"arithmetic_noise": None}
     row |= {"detectable_difference": 0.02, "n_items": 150, "n_clusters": 115, "n_languages": 5, "chance": 0.174}
     row |= {"conditional_on_one_draw": True, "seeds_differ": False, "score": "wanda", "intervention": None}
     return row | {"demonstration_label": "fr-en"} | more

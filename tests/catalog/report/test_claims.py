@@ -232,3 +232,11 @@ def test_a_question_without_room_is_grey_and_says_why() -> None:
     answer, sentence, _ = answer_of([noninferior(0.0, **unasked), noninferior(0.0), noninferior(0.01)])
     assert answer == "2 of 2"
     assert sentence.endswith("Of 1 more it cannot be asked.")
+
+
+def test_an_answer_names_differences_below_the_noise_of_the_arithmetic() -> None:
+    rows = [answered(difference, p_value=0.6, arithmetic_noise=0.004) for difference in (0.003, -0.02)]
+    _, sentence, _ = answer_of(rows)
+    assert "1 of 2 differences are below 0.004" in sentence
+    _, sentence, _ = answer_of([answered(0.003, p_value=0.6, arithmetic_noise=None)])
+    assert "processor" not in sentence
