@@ -152,7 +152,7 @@ def measure_sensitivity(plan: Planning) -> Iterable[Job]:
 
 
 def make_variants(plan: Planning) -> Iterable[Job]:
-    """Make the variants that are no probes."""
+    """Make the variants that are not probes."""
     probes, variants = plan.sensitivity.variants, plan.variants.values()
     others = {key: variant for key, variant in plan.variants.items() if key not in probes}
     return [*variant_jobs(plan.recipe, plan.inputs, others), *neuron_mask_jobs(variants), *quantise_jobs(variants)]

@@ -124,7 +124,7 @@ def _tasks(content: JsonObject, path: Path) -> Iterator[ReportedTask]:
     groups = {name for name, members in _object(content, "group_subtasks").items() if members}
     for name, values in _object(content, "results").items():
         if not isinstance(values, Mapping):
-            raise _not_results(path, f"results of {name} that are no mapping")
+            raise _not_results(path, f"results of {name} that are not a mapping")
         metrics = tuple(_metrics(values, _object(_object(content, "higher_is_better"), name)))
         if name not in groups and metrics:
             yield _task(content, name, metrics)

@@ -84,7 +84,7 @@ def load_command(command: str, form: str = "") -> Command:
 
 
 def load_function(name: str, form: Form) -> Command:
-    """Build a command from a function; parameters that the form determines are no options."""
+    """Build a command from a function; parameters that the form determines are not options."""
     module, _, function = form.function.partition(":")
     command = _built(name, getattr(import_module(f"ray_jobs.cli.commands.{module}"), function))
     command.params = [parameter for parameter in command.params if parameter.name not in form.chosen]

@@ -189,7 +189,7 @@ class RunLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write everything that is not written yet. What a full disk prevents is tried again later.
+        """Write everything that is not written yet. Writes that a full disk prevents are tried again later.
 
         Raises:
             StoreError, TransientError: the store could not be reached, now or when the timer wrote.

@@ -1,7 +1,7 @@
 -- breaking_sparsity: one row per method, task, split, metric, language and way of evaluating: between which of the
 -- evaluated sparsities the method falls below its dense model. A sparsity is below if the variant is worse with
 -- p_corrected < 0.05, and with several seeds if every variant is. first_below is the first sparsity at which a loss is shown.
--- That no loss is shown up to last_not_below is no proof that the model is not broken there: a smaller true loss than
+-- That no loss is shown up to last_not_below does not prove that the model is intact there: a smaller true loss than
 -- detectable_difference is often missed. Variants of one method differ in nothing but sparsity and seed.
 CREATE OR REPLACE VIEW breaking_sparsity AS
 WITH levels AS (

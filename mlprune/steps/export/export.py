@@ -107,7 +107,7 @@ def smaller_text(model: SmallerModel) -> str:
 
 
 def remove_blocks(folder: Path, family: Family, removed: Collection[int]) -> str:
-    """Remove blocks from a folder with all weights, and number the others anew; a file is in memory at a time.
+    """Remove blocks from a folder with all weights, and renumber the others; a file is in memory at a time.
 
     Returns: the section of a model card about it.
     Raises:

@@ -93,7 +93,7 @@ def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
 
 
 def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
-    """Remove blocks from a model that has all of them, and number the others anew."""
+    """Remove blocks from a model that has all of them, and renumber the others."""
     values = values_without_blocks(meta.model.config, removed)
     blocks = checked_blocks(meta.model, meta.family)
     others = nn.ModuleList(module for block, module in enumerate(blocks) if block not in removed)
