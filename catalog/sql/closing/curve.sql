@@ -1,18 +1,30 @@
 -- curve: one row per method and sparsity of some variants: the mean over the languages other than English and the
 -- value in English on test, with their differences from dense. The task and metric are those of a declared question of the recipe,
 -- else accuracy of the first task. is_changed and english_is_changed say whether a difference is significant: p_corrected is
--- below 5 %, or the interval over several seeds excludes 0.
+-- below 5 %, of several seeds that of each variant, all in the same direction.
 -- $recipe VARCHAR
 -- $variants VARCHAR[]
-WITH own AS (
+WITH changes AS (
+    SELECT
+        m.variant_ids, t.task, t.split, t.metric, t.scoring_rule, t.example_limit, t.protocol_id, t.group_kind, t.group_name,
+        bool_and(coalesce(t.p_corrected < 0.05, false)) AND count(DISTINCT sign(t.difference)) = 1 AS is_changed
+    FROM (SELECT DISTINCT variant_ids FROM method_differences) AS m
+    JOIN against_dense AS t ON list_contains(m.variant_ids, t.variant_id)
+    GROUP BY ALL
+),
+own AS (
     SELECT
         d.*,
-        coalesce(d.p_corrected < 0.05, d.n_variants > 1 AND (d.ci_low > 0 OR d.ci_high < 0), false) AS is_changed,
+        coalesce(t.is_changed, false) AS is_changed,
         EXISTS (
             FROM questions AS q
             WHERE q.recipe = $recipe AND q.is_declared AND q.task = d.task AND q.metric = d.metric
         ) AS is_asked
     FROM method_differences AS d
+    LEFT JOIN changes AS t
+        ON t.variant_ids = d.variant_ids AND t.task = d.task AND t.split = d.split AND t.metric = d.metric
+        AND t.group_kind = d.group_kind AND t.group_name = d.group_name AND t.protocol_id = d.protocol_id
+        AND t.scoring_rule IS NOT DISTINCT FROM d.scoring_rule AND t.example_limit IS NOT DISTINCT FROM d.example_limit
     WHERE d.metric IN ('accuracy', 'chrf') AND d.split = 'test' AND d.sparsity > 0
         AND list_has_any(d.variant_ids, $variants)
 )

@@ -16,10 +16,6 @@ WITH differences AS (
         scoring_rule, example_limit, protocol_id, profile, difference
     FROM aggregates
     WHERE task = of_task AND split = of_split AND metric = of_metric
-),
-set_sizes AS (
-    SELECT demonstration_set_id, CASE WHEN token_budget IS NULL THEN samples END AS samples
-    FROM demonstration_sets
 )
 SELECT
     v.base_model_id, v.method, v.settings, v.sparsity, CASE WHEN b.is_dense THEN 'dense' ELSE b.method END AS baseline,
@@ -29,10 +25,8 @@ SELECT
 FROM differences AS d
 JOIN variant_descriptions AS v ON v.variant_id = d.variant_id
 JOIN variant_descriptions AS b ON b.variant_id = d.baseline_id
-LEFT JOIN set_sizes AS s ON s.demonstration_set_id = v.demonstration_set_id
-LEFT JOIN set_sizes AS t ON t.demonstration_set_id = b.demonstration_set_id
 GROUP BY
-    v.base_model_id, v.method_id, v.method, v.shots, s.samples, v.settings, v.sparsity, b.is_dense, b.method_id,
-    b.method, b.shots, t.samples, b.settings, b.sparsity, d.task, d.split, d.metric, d.group_kind, d.group_name, d.scale,
+    v.base_model_id, v.method_id, v.method, v.shots, v.samples, v.settings, v.sparsity, b.is_dense, b.method_id,
+    b.method, b.shots, b.samples, b.settings, b.sparsity, d.task, d.split, d.metric, d.group_kind, d.group_name, d.scale,
     d.scoring_rule, d.example_limit, d.protocol_id, d.profile
 ORDER BY ALL;

@@ -147,7 +147,7 @@ described AS (
         d.source_language,
         d.target_language,
         d.shots,
-        d.samples,
+        CASE WHEN d.token_budget IS NULL THEN d.samples END AS samples,
         v.sparsity = 0 AND v.intervention IS NULL AND v.combination IS NULL AND v.neurons IS NULL
             AND NOT coalesce(v.weights_changed, false) AS is_dense,
         coalesce(v.seed, d.seed) AS any_seed,

@@ -21,7 +21,8 @@ parts AS (
         ) AS labels,
         string_agg(
             concat_ws(
-                ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots, 'samples', n.samples, 'template', n.template,
+                ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots,
+                CASE WHEN n.token_budget IS NULL THEN 'samples ' || n.samples END, 'template', n.template,
                 'budget', n.token_budget, 'share', round(p.share, 9)
             ),
             ' + ' ORDER BY n.short_name, p.part_id
@@ -35,11 +36,12 @@ SELECT
     concat_ws(' ', coalesce(n.short_name, n.kind), p.labels) AS label,
     nullif(concat_ws(', ', n.pairing, 'template ' || n.template, 'budget of ' || n.token_budget || ' tokens'), '') AS settings,
     concat_ws(
-        ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots, 'samples', n.samples, 'max_tokens', n.max_tokens,
+        ' ', n.kind, n.short_name, n.pairing, 'shots', n.shots,
+        CASE WHEN n.token_budget IS NULL THEN 'samples ' || n.samples END, 'max_tokens', n.max_tokens,
         'template', n.template, 'budget', n.token_budget, 'parts', p.made_of
     ) AS made_of
 FROM named AS n
 LEFT JOIN parts AS p ON p.demonstration_set_id = n.demonstration_set_id;
 -- label: short text for the set, for instance fr-en
 -- settings: text for the settings that are not defaults; NULL if all are
--- made_of: equal for sets that differ in nothing but profile and seed
+-- made_of: equal for sets that differ in nothing but profile and seed, and with a token budget the number of samples
