@@ -38,8 +38,8 @@ demonstrations to the positions of its model. The name of the recipe then shows 
 
 **Tables.** `0.280 (0.207 to 0.353)` is a value with its interval, from the columns `P_ci_low` and `P_ci_high`. If the
 store has only one task, split, metric or language, a named query uses it. `--format csv` and `json` are always
-complete, with exact numbers: json is one array of objects, `[]` without rows, with NULL and non-finite numbers as null and
-timestamps in ISO 8601. Two columns with the same name are an error.
+complete, with exact numbers: json is one array of objects, `[]` without rows, with NULL and non-finite numbers as null
+and timestamps in ISO 8601. Two columns with the same name are an error.
 
 **Names from other people's records.** All output has control characters and marks of the writing direction as escapes
 (`\\x1b`, `\\u202e`). In CSV, the report and the live page, a text that begins with `=`, `+`, `-`, `@` or a tab, and is
