@@ -10,9 +10,41 @@ from ray_jobs.cli.command_line import Command, load_command
 from ray_jobs.cli.command_table import COMMANDS
 
 OPENING = """
-[command-line.md](../command-line.md) has examples, output and exit codes. `--help` prints the same texts as this page.
-Every command also has `-h` (`--help`), `-v` (`--verbose`: more log lines) and `-q` (`--quiet`: only results, errors).
-`MLPRUNE_STORE` is the default of `--store`.
+`--help` prints the texts of the single commands. Every command also has `-h` (`--help`), `-v` (`--verbose`: more log
+lines) and `-q` (`--quiet`: only results, errors). `MLPRUNE_STORE` is the default of `--store`. Results go to stdout,
+progress and logs to stderr.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | an unexpected error; of `check` and `store merge`: something is missing, different or damaged |
+| 2 | invalid input: one line says what, where, what was expected and what was found; nothing was written |
+| 3 | some jobs failed permanently (table `failures`), or no worker was left; the other jobs are done |
+| 130, 143 | stopped by SIGINT (Ctrl-C) or SIGTERM; the same command resumes |
+
+**Names of variants.** A variant is named by its label, which every table shows, by a name that a recipe gives it, by
+its id, or by a unique beginning of one of these with at least four characters. If recipes use one name for different
+variants, write `recipe/name`. A name that fits several variants is refused with a list of them, except by the commands
+that take several: there it stands for all of them.
+
+**Where jobs run.** All addresses write the same records, byte for byte. For a run of a few minutes `none` is fastest,
+because Ray needs some seconds to start. On a terminal a run shows one line in place, elsewhere a line every 15 seconds,
+or every minute while no job ends. `status` calls a run active if its process is alive on this machine, or if it renewed
+a claim or finished a job within the last minute.
+
+**Trying a recipe.** `--set` names a path with positions in lists, counted from 0, before the lists are multiplied out;
+a path that the recipe does not have is an error. Of a mixed set, `--shrink` counts each part. `--model` cuts
+demonstrations to the positions of its model. The name of the recipe then shows these options.
+
+**Tables.** `0.280 (0.207 to 0.353)` is a value with its interval, from the columns `P_ci_low` and `P_ci_high`. If the
+store has only one task, split, metric or language, a named query uses it. `--format csv` and `json` are always
+complete, with exact numbers: json is one array of objects, `[]` without rows, with NULL and non-finite numbers as null
+and timestamps in ISO 8601. Two columns with the same name are an error.
+
+**Names from other people's records.** All output has control characters and marks of the writing direction as escapes
+(`\\x1b`, `\\u202e`). In CSV, the report and the live page, a text that begins with `=`, `+`, `-`, `@` or a tab, and is
+not a number, gets an apostrophe in front, so that a spreadsheet does not run it as a formula. json and Parquet have the
+exact text.
 """
 OF_ALL = frozenset({"help", "verbose", "quiet"})
 """Options of every command, which the opening describes."""

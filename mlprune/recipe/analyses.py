@@ -1,6 +1,6 @@
 """Analyses and baselines of a recipe, in addition to its variants and evaluations.
 
-docs/baselines.md has an example of every kind of baseline.
+docs/methods.md has an example of every kind of baseline.
 """
 
 from collections.abc import Iterator, Mapping

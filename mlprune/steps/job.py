@@ -347,7 +347,7 @@ class Job(ABC):
     def with_less_memory(self) -> "Job | None":
         """Return the same work with half the batch size or, with the smallest batches, a model that is offloaded more.
 
-        None if nothing is left to try. docs/running/faults.md says how much halved batches change results.
+        None if nothing is left to try. docs/trouble.md says how much halved batches change results.
         """
         return self.with_more_offloaded()
 

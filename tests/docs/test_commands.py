@@ -1,4 +1,4 @@
-"""The commands on the quick start, the command line page and the study work, and so does the Python page.
+"""The commands on the quick start and the study work, and so does the Python page.
 
 By default, blocks marked `sh slow` and those with an answer are skipped, and runs do not use Ray. Everything else runs
 as written, in a folder that looks like a clone. `pytest -m slow tests/docs` runs everything in a real shell.
@@ -67,16 +67,13 @@ def shell(clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     return Shell(clone, mlprune)
 
 
-def test_the_quick_start_the_command_line_and_the_python_page_run_and_make_their_files(
-    shell: Shell, clone: Path
-) -> None:
-    for page in ("quick-start.md", "command-line.md"):
-        for block in blocks_without_answer(page):
-            shell.run(block.text)
+def test_the_quick_start_and_the_python_page_run_and_make_their_files(shell: Shell, clone: Path) -> None:
+    for block in blocks_without_answer("quick-start.md"):
+        shell.run(block.text)
     program = "".join(block.text for block in blocks_of("python.md", "python"))
     imports, opening, rest = program.partition('store = mlprune.open("first-store")')
     exec(compile(imports.partition("store =")[0] + opening + rest, "python.md", "exec"), {})  # before it: pages test
-    for path in ("first-store/catalog.duckdb", "pruned-model/model.safetensors", "first.html", "pruned-02/README.md"):
+    for path in ("first-store/catalog.duckdb", "pruned-model/model.safetensors", "first.html"):
         assert (clone / path).exists()
 
 

@@ -208,6 +208,6 @@ def test_a_recipe_accepts_exactly_the_combinations_of_the_table(row: Combination
 
 
 def test_the_page_has_the_same_table() -> None:
-    lines = (Path(__file__).parents[2] / "docs" / "scores.md").read_text("utf-8").splitlines()
+    lines = (Path(__file__).parents[2] / "docs" / "methods.md").read_text("utf-8").splitlines()
     for row in combinations():
         assert f"| {' | '.join((f'`{row.score}`', *row.values[1:]))} |" in lines
