@@ -122,7 +122,7 @@ def decimals_of(name: str, values: Sequence[Value], *, kind: Kind, digits: int |
 
 
 def number_text(value: Value, *, kind: Kind, decimals: int | None) -> str:
-    """Write a number; a difference gets a sign, unless it is 0. A number that rounds to 0 has none. NULL is an empty text."""
+    """Write a number; a difference gets a sign, unless it rounds to 0. NULL is an empty text."""
     if value is None:
         return ""
     if kind is Kind.COUNT:

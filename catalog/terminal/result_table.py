@@ -1,6 +1,6 @@
 """Tables of a query's result that fit the terminal, its preview, and its text formats.
 
-A table has one line per row. Columns that are the same in every row are written above it. Of the others it has those that fit
+A table has one line per row. Columns that are the same in every row are above it. Of the others it has those that fit
 side by side, in this order of preference: the columns that the query names as the most interesting ones, the columns
 of the result, columns that repeat what the label of a variant says, and ids. The last lines name the rest. Nothing is
 left out of a wide table, of a vertical one, and of the other formats.

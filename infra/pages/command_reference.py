@@ -25,7 +25,8 @@ progress and logs to stderr.
 **Names of variants.** A variant is named by its label, which every table shows, by a name that a recipe gives it, by
 its id, or by a unique beginning of one of these with at least four characters. If recipes use one name for different
 variants, write `recipe/name`. A name that fits several variants is refused with a list of them, except by the commands
-that take several: there it stands for all of them.
+that take several: there it stands for all of them. `check variant` refuses the dense variant and variants whose kept
+weights have new values.
 
 **Where jobs run.** All addresses write the same records, byte for byte. For a run of a few minutes `none` is fastest,
 because Ray needs some seconds to start. On a terminal a run shows one line in place, elsewhere a line every 15 seconds,
