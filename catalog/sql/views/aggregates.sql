@@ -10,9 +10,9 @@ SELECT
     CASE
         WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
         WHEN a.test = 'minima'
-            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959964
-                + 0.841621 * a.standard_error
-        ELSE (w.quantile + 0.841621) * a.standard_error
+            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959963984540054
+                + 0.8416212335729143 * a.standard_error
+        ELSE (w.quantile + 0.8416212335729143) * a.standard_error
     END AS detectable_difference,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM aggregate_results AS a
