@@ -247,6 +247,21 @@ def sign_flip_interval(d: Array, m: Array, *, coverage: float, has_score: bool) 
     return min(low, score_low), max(high, score_high)
 
 
+def margin_p(d: Array, m: Array, margin: float) -> float:
+    """Return the one-sided p-value of "worse by at least the margin", from contributions."""
+    half = sign_flip_p(d + margin * m) / 2
+    p = half if d.sum() / m.sum() > -margin else 1 - half
+    if min((d != 0).sum(), (d != m).sum(), (d != -m).sum()) >= 30 or np.any(np.abs(d) > m):
+        return p
+    low, high = 0.0, 8.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        begins_above = score_interval(d, m, 1 - 2 * norm.sf(middle))[0] > -margin
+        low, high = (middle, high) if begins_above else (low, middle)
+    half = sign_flip_p(d) / 2
+    return max(p, min(float(norm.sf(low)), half if d.sum() > 0 else 1 - half))
+
+
 def score_interval(d: Array, m: Array, coverage: float) -> tuple[float, float]:
     """Return the score interval of few changed clusters, with the binomial end if clusters change as a whole."""
     z, value = norm.ppf((1 + coverage) / 2), d.sum() / m.sum()
@@ -265,30 +280,33 @@ def _score_end(d: Array, m: Array, z: float, value: float, limit: float) -> floa
     start, end = value, limit
     for _ in range(6):
         grid = np.linspace(start, end, 65)
-        accepted = [_is_accepted(d, m, z, x) for x in grid]
-        last = 64 if all(accepted) else max(0, accepted.index(False) - 1)
-        if last == 64:
-            return float(grid[64])
-        start, end = grid[last], grid[last + 1]
+        rejected = _score(d, m, grid) > z**2
+        if not rejected[1:].any():
+            return float(end)
+        first = 1 + int(np.argmax(rejected[1:]))
+        start, end = grid[first - 1], grid[first]
     return float(end)
 
 
-def _is_accepted(d: Array, m: Array, z: float, x: float) -> bool:
+def _score(d: Array, m: Array, differences: Array) -> Array:
+    """Return (sum e)^2 / (C V) for differences x, [grid]."""
+    x = differences[:, None]
     e = d - x * m
-    t_size = (m**2).sum() / m.sum()
-    u = (t_size**2 + (d**2).sum()) / (t_size + np.abs(d).sum())
-    extremes = np.array([(-1 - x) * u, (1 - x) * u])
-    every = np.concatenate([e, extremes])
-    low = -1 / every.max() if every.max() > 0 else 0.0
-    high = -1 / every.min() if every.min() < 0 else 0.0
+    typical = (m**2).sum() / m.sum()
+    u = (typical**2 + (d**2).sum()) / (typical + np.abs(d).sum())
+    every = np.concatenate([e, (-1 - x) * u, (1 - x) * u], axis=1)
+    largest, smallest = every.max(axis=1), every.min(axis=1)
+    with np.errstate(divide="ignore"):
+        low, high = np.where(largest > 0, -1 / largest, 0.0), np.where(smallest < 0, -1 / smallest, 0.0)
     for _ in range(40):
         middle = (low + high) / 2
-        rises = (e / (1 + middle * e)).sum() > 0
-        low, high = (middle, high) if rises else (low, middle)
-    chances = 1 / (len(d) * (1 + (low + high) / 2 * e))
-    extreme = extremes[0] if low + high > 0 else extremes[1]
-    variance = (chances * e**2).sum() + (1 - chances.sum()) * extreme**2
-    return bool(e.sum() ** 2 <= z**2 * len(d) * variance)
+        rises = (e / (1 + middle[:, None] * e)).sum(axis=1) > 0
+        low, high = np.where(rises, middle, low), np.where(rises, high, middle)
+    chances = 1 / (len(d) * (1 + (low + high)[:, None] / 2 * e))
+    extreme = np.where(low + high > 0, (-1 - differences) * u, (1 - differences) * u)
+    variance = (chances * e**2).sum(axis=1) + (1 - chances.sum(axis=1)) * extreme**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.nan_to_num(e.sum(axis=1) ** 2 / (len(d) * variance)))
 
 
 def holm(p_values: ArrayLike) -> Array:

@@ -87,7 +87,11 @@ class Recomputed:
     def items(self, evaluation_id: str) -> list[Item]:
         """Return the items of an evaluation in the order of the file."""
         if evaluation_id not in self._items:
-            rows = pq.read_table(self.folder / "predictions" / f"{evaluation_id}.parquet").to_pylist()
+            rows = (
+                pq.ParquetFile(self.folder / "predictions" / f"{evaluation_id}.parquet")
+                .read(use_threads=False)
+                .to_pylist()
+            )
             by_item = groupby(rows, key=lambda row: row["example_id"])
             rule = self.evaluations[evaluation_id]["scoring_rule"]
             self._items[evaluation_id] = [_item(key, list(own), rule) for key, own in by_item]

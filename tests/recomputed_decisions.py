@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 
 from tests import defined_statistics as defined
 from tests.defined_statistics import Array
-from tests.recomputed import Item, Part, Recomputed, Row
+from tests.recomputed import Item, Part, Recomputed, Row, paired
 
 TestKey = tuple[str, str, str]
 """Question, comparison ('' for a mean) and language ('' for a test of the question itself)."""
@@ -106,6 +107,27 @@ class Decisions:
         p, size = self.primary[next(of_language, of_mean)]
         return {"p_corrected": p, "n_family": size}
 
+    def power(self, row: Row) -> dict[str, Any]:
+        """Recompute what a test by sign flips, or of the worst language, can find in its family."""
+        if row["n_family"] is None:
+            return {"detectable_difference": None}
+        z, error = norm.ppf(1 - 0.025 / row["n_family"]), row["standard_error"]
+        half = max(row["difference"] - row["ci_low"], row["ci_high"] - row["difference"])
+        length = half / defined.Z if row["test"] == "minima" else error
+        detectable = z * length + norm.ppf(0.8) * error if error else None
+        if "group_kind" in row:
+            return {"detectable_difference": detectable}
+        n_clusters = next(k for k in range(1, 2000) if 0.5**k < 0.05 / row["n_family"])
+        if row["n_gained"] is None or n_clusters > row["n_clusters"]:
+            return {"smallest_significant": None, "detectable_difference": detectable}
+        smallest = n_clusters / row["n"]
+        if row["p_value"] < 0.05 / row["n_family"]:
+            smallest = min(smallest, abs(row["difference"]))
+        return {
+            "smallest_significant": smallest,
+            "detectable_difference": None if detectable is None else max(detectable, smallest),
+        }
+
     def answer(self, row: Row) -> dict[str, Any]:
         """Recompute the corrected p-value of an answer to a primary question, and whether it is supported."""
         key = (row["question_id"], row["comparison_id"], "")
@@ -117,6 +139,35 @@ class Decisions:
         is_better = question["claim"] != "gain" or (row["difference"] < 0 if is_loss else row["difference"] > 0)
         column = "p_corrected" if question["claim"] == "gain" else "p_margin_corrected"
         return {column: p, "n_family": size, "is_supported": p < 0.05 and is_better}
+
+    def answer_test(self, row: Row) -> dict[str, Any]:
+        """Recompute the p-values of an answer about credit: of no difference, and of its margin."""
+        question = self.store.query(f"FROM questions WHERE question_id = '{row['question_id']}'")[0]
+        pairs = self.store.query(f"FROM question_variants WHERE question_id = '{row['question_id']}'")
+        if question["metric"] != "accuracy" or question["group_kind"] == "worst" or row["test"] != "sign_flip":
+            return {}
+        is_mean = question["over"] == "mean"
+        compared = [self._contributions(question, pair) for pair in (pairs if is_mean else [row])]
+        d, m = (sum(of) / len(compared) for of in zip(*compared, strict=True))
+        found = {"difference": d.sum() / m.sum(), "p_value": defined.sign_flip_p(d)}
+        if question["claim"] == "noninferior":
+            found["p_margin"] = defined.margin_p(d, m, question["margin"])
+        if question["claim"] == "equivalent":
+            found["p_margin"] = max(defined.margin_p(sign * d, m, question["margin"]) for sign in (1, -1))
+        return found
+
+    def _contributions(self, question: Row, pair: Row) -> tuple[Array, Array]:
+        is_language = question["group_kind"] == "language"
+        table = "comparison_results" if is_language else "aggregate_results"
+        columns = ["variant_id", "baseline_id", "task", "split", "metric"]
+        columns += ["language"] if is_language else ["group_kind", "group_name"]
+        values = {**question, **pair, "language": question["group_name"]}
+        wanted = " AND ".join(f"{name} = '{values[name]}'" for name in columns)
+        row = self.store.query(f"FROM {table} WHERE {wanted}")[0]
+        if not is_language:
+            return self.store.group(row).contributions()
+        parts = (self.store.part(row[key], row["metric"]) for key in ("evaluation_id", "baseline_evaluation_id"))
+        return paired(*parts, metric=row["metric"])
 
     # --- choices ---
 

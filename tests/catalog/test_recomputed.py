@@ -26,8 +26,11 @@ KINDS = {
     "intervals of groups": ("aggregate_interval", "aggregate_results WHERE interval = 'sign_flip'", 10),
     "families of comparisons": ("family", "comparisons", 200),
     "families of groups": ("family", "aggregates", 200),
+    "power of comparisons": ("power", "comparisons WHERE test = 'sign_flip'", 200),
+    "power of groups": ("power", "aggregates WHERE test IN ('sign_flip', 'minima')", 200),
     "answers": ("answer", "answers", 200),
-    "choices": ("choice", "choices", 100),
+    "tests of answers": ("answer_test", "answers WHERE p_margin IS NOT NULL OR n_variants > 1", 3),
+    "choices": ("choice", "choices", 6),
     "rank consistency": ("rank", "rank_consistency", 20),
 }
 TOLERANCE = 1e-9
