@@ -10,14 +10,17 @@ SELECT
     CASE
         WHEN a.test = 'sign_flip' AND a.metric IN ('accuracy', 'exact_match') AND a.group_kind NOT IN ('worst', 'gap')
             AND w.fewest_clusters <= a.n_clusters
-            THEN w.fewest_clusters / (a.n_items * a.n_languages)
+            THEN least(
+                w.fewest_clusters / (a.n_items * a.n_languages),
+                CASE WHEN a.p_value < 0.05 / f.n_family THEN abs(a.difference) END
+            )
     END AS smallest_significant,
     CASE
         WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
         WHEN a.test = 'minima'
-            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959964
-                + 0.841621 * a.standard_error
-        ELSE greatest((w.quantile + 0.841621) * a.standard_error, smallest_significant)
+            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959963984540054
+                + 0.8416212335729143 * a.standard_error
+        ELSE greatest((w.quantile + 0.8416212335729143) * a.standard_error, smallest_significant)
     END AS detectable_difference,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM aggregate_results AS a

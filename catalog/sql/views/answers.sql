@@ -90,15 +90,18 @@ SELECT
     CASE
         WHEN a.test = 'tango' AND w.fewest_items <= a.n_items THEN w.fewest_items / a.n_items
         WHEN a.test = 'sign_flip' AND a.has_credit AND w.fewest_clusters <= a.n_clusters
-            THEN w.fewest_clusters / (a.n_items * a.n_languages)
+            THEN least(
+                w.fewest_clusters / (a.n_items * a.n_languages),
+                CASE WHEN a.p_value < 0.05 / a.n_family THEN abs(a.difference) END
+            )
     END AS smallest_significant,
     CASE
         WHEN a.test = 'tango' THEN greatest(i.detectable_difference, smallest_significant)
         WHEN coalesce(a.standard_error, 0) <= 0 THEN NULL
         WHEN a.test = 'minima'
-            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959964
-                + 0.841621 * a.standard_error
-        ELSE greatest((w.quantile + 0.841621) * a.standard_error, smallest_significant)
+            THEN greatest(a.difference - a.ci_low, a.ci_high - a.difference) * w.quantile / 1.959963984540054
+                + 0.8416212335729143 * a.standard_error
+        ELSE greatest((w.quantile + 0.8416212335729143) * a.standard_error, smallest_significant)
     END AS detectable_difference
 FROM answered AS a
 LEFT JOIN test_powers AS w ON w.n_family = a.n_family AND w.n_items = 0 AND w.n_changed = 0

@@ -14,7 +14,8 @@ SELECT
     END AS smallest_significant,
     CASE
         WHEN c.test = 'tango' AND c.n_gained IS NOT NULL THEN greatest(i.detectable_difference, smallest_significant)
-        WHEN c.standard_error > 0 THEN greatest((w.quantile + 0.841621) * c.standard_error, smallest_significant)
+        WHEN c.standard_error > 0
+            THEN greatest((w.quantile + 0.8416212335729143) * c.standard_error, smallest_significant)
     END AS detectable_difference,
     coalesce(d.conditional_on_one_draw, false) AS conditional_on_one_draw
 FROM comparison_results AS c

@@ -41,7 +41,7 @@ def test_named_queries_in_the_cookbook_exist(page: str) -> None:
 
 
 def test_an_answer_is_what_the_command_line_prints(page: str) -> None:
-    assert "task         split  languages          variants  items  clusters  chance\n───" in page
+    assert "task         split  languages       variants  items  clusters  chance\n───" in page
 
 
 def test_a_frozen_store_contains_no_path_of_its_machine() -> None:

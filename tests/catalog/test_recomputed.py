@@ -1,0 +1,92 @@
+"""The numbers of the frozen demo store equal those that docs/definitions.md determines."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.store import Catalog
+from infra.pages.frozen import thawed
+from tests.recomputed import Recomputed, Row
+from tests.recomputed_decisions import Decisions
+
+CREDIT = "('accuracy', 'exact_match', 'perplexity')"
+# kind -> function that recomputes a row, the rows, and how many of them a default run draws
+KINDS = {
+    "values": ("value", f"metrics WHERE metric IN {CREDIT}", 40),
+    "calibration errors": ("value", "metrics WHERE metric = 'ece'", 20),
+    "differences": ("difference", f"comparison_results WHERE metric IN {CREDIT}", 40),
+    "differences of calibration errors": ("difference", "comparison_results WHERE metric = 'ece'", 20),
+    "intervals of sign flips": ("sign_flip_interval", "comparison_results WHERE interval = 'sign_flip'", 20),
+    "groups of languages": ("aggregate", f"aggregate_results WHERE metric IN {CREDIT}", 40),
+    "intervals of groups": ("aggregate_interval", "aggregate_results WHERE interval = 'sign_flip'", 10),
+    "families of comparisons": ("family", "comparisons", 200),
+    "families of groups": ("family", "aggregates", 200),
+    "power of comparisons": ("power", "comparisons WHERE test = 'sign_flip'", 200),
+    "power of groups": ("power", "aggregates WHERE test IN ('sign_flip', 'minima')", 200),
+    "answers": ("answer", "answers", 200),
+    "tests of answers": ("answer_test", "answers WHERE p_margin IS NOT NULL OR n_variants > 1", 3),
+    "choices": ("choice", "choices", 6),
+    "rank consistency": ("rank", "rank_consistency", 20),
+}
+TOLERANCE = 1e-9
+
+
+@pytest.fixture(scope="module")
+def decisions() -> Iterator[Decisions]:
+    """The functions that recompute the frozen demo store."""
+    with thawed("demo") as store, Catalog.in_memory(store) as catalog:
+        recomputed = Recomputed(catalog.query, store.local_root or Path())
+        yield Decisions(recomputed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_of_numbers_equals_the_recomputed_ones(kind: str, decisions: Decisions) -> None:
+    function, rows, n_drawn = KINDS[kind]
+    counts, wrong = compared(decisions, function, rows, n_drawn)
+    assert counts.total()
+    assert wrong == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_numbers_equal_the_recomputed_ones(kind: str, decisions: Decisions) -> None:
+    function, rows, _ = KINDS[kind]
+    counts, wrong = compared(decisions, function, rows)
+    assert counts.total()
+    assert wrong == []
+
+
+def compared(
+    decisions: Decisions, function: str, rows: str, n_drawn: int | None = None
+) -> tuple[Counter[str], list[Any]]:
+    """Compare rows, or a drawn sample; return the number of numbers of each column, and those that differ."""
+    found = decisions.store.query(f"FROM {rows}")
+    found.sort(key=lambda row: tuple(map(str, row.values())))
+    chosen = found if n_drawn is None else random.Random(0).sample(found, min(n_drawn, len(found)))
+    source = decisions if hasattr(decisions, function) else decisions.store
+    counts: Counter[str] = Counter()
+    wrong = []
+    for row in chosen:
+        for column, value in getattr(source, function)(row).items():
+            counts[column] += 1
+            if not is_equal(column, row[column], value):
+                wrong.append((identified(row), column, row[column], value))
+    return counts, wrong
+
+
+def is_equal(column: str, stored: object, recomputed: Any) -> bool:
+    """Return whether two values are equal: numbers up to 1e-9, and up to rounding around 0 unless it is a p-value."""
+    if isinstance(stored, float) and recomputed is not None:
+        around_0 = 0.0 if column.startswith(("p_", "q_")) else 1e-13
+        return math.isclose(stored, recomputed, rel_tol=TOLERANCE, abs_tol=around_0)
+    return bool(stored == recomputed)
+
+
+def identified(row: Row) -> dict[str, Any]:
+    """Return the columns that identify a row."""
+    return {name: value for name, value in row.items() if name.endswith("_id") or name in ("language", "metric")}
