@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from catalog.sql_files import statement
 from catalog.store import Catalog
+from catalog.store.database_file import FILE_NAME
 from mlprune.errors import StoreError, unknown
 from mlprune.store.store import Store
 
@@ -32,22 +33,27 @@ Lookup: TypeAlias = Callable[[str], Sequence[StoredName]]
 
 
 def find_variants(store: Store, names: Sequence[str]) -> list[str]:
-    """Return the ids of variants of a store, each once and in order; see `found_ids`. The catalog is updated first."""
+    """Return the ids of variants of a store, each once and in order; see `found_ids`. Updates an existing catalog."""
     known = {record_id for _, record_id in store.record_names("variants")}
     if known.issuperset(names):
         return list(dict.fromkeys(names))
-    with Catalog.open(store) as catalog:
+    with _catalog_of(store) as catalog:
         catalog.fold()
         return _distinct(one for name in names for one in found_ids("variant", name, lookup_in(catalog, "variant")))
 
 
 def find_variant(store: Store, name: str) -> str:
-    """Return the id of the one variant of a store with a name; see `found_id`. The catalog is updated first."""
+    """Return the id of the one variant of a store with a name; see `found_id`. Updates an existing catalog."""
     if name in {record_id for _, record_id in store.record_names("variants")}:
         return name
-    with Catalog.open(store) as catalog:
+    with _catalog_of(store) as catalog:
         catalog.fold()
         return found_id("variant", name, lookup_in(catalog, "variant"))
+
+
+def _catalog_of(store: Store) -> Catalog:
+    """Return the catalog of a store; one in memory if it has no catalog file, so that a lookup makes none."""
+    return Catalog.open(store) if store.file_info(FILE_NAME) is not None else Catalog.in_memory(store)
 
 
 def lookup_in(catalog: Catalog, kind: Kind) -> Lookup:

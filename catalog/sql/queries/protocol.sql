@@ -1,7 +1,7 @@
 -- protocol: one row per statement about the tests of the store, ready for the appendix of a paper: what was evaluated,
--- the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot know. level
+-- the questions with their status, the exploratory families, choices on dev, seeds, and what the store cannot know. p_level
 -- is what the smallest p-value of a family is compared with, smallest_p the smallest one that its test with most clusters
--- can reach: with smallest_p >= level nothing can be rejected. Of several families, the one with most tests is shown.
+-- can reach: with smallest_p >= p_level nothing can be rejected. Of several families, the one with most tests is shown.
 -- topic: origin
 WITH single_tests AS (
     SELECT
@@ -77,7 +77,7 @@ statements AS (
     UNION ALL BY NAME
     SELECT
         2 AS place, 'question' AS part, q.title AS subject, q.status,
-        s.n_family, 0.05 / s.n_family AS level,
+        s.n_family, 0.05 / s.n_family AS p_level,
         CASE WHEN q.is_primary AND q.claim = 'gain' THEN f.smallest_p END AS smallest_p,
         s.n_supported AS n_rejected,
         concat_ws(
@@ -97,7 +97,7 @@ statements AS (
     UNION ALL BY NAME
     SELECT
         3 AS place, 'family' AS part, measure AS subject, 'exploratory' AS status, max(n_family) AS n_family,
-        0.05 / max(n_family) AS level, arg_max(smallest_p, n_family) AS smallest_p, sum(n_rejected)::BIGINT AS n_rejected,
+        0.05 / max(n_family) AS p_level, arg_max(smallest_p, n_family) AS smallest_p, sum(n_rejected)::BIGINT AS n_rejected,
         concat_ws(
             '; ', tested,
             CASE
@@ -142,6 +142,6 @@ statements AS (
         ('the level of single statements', 'the 95 % interval of a single row is not corrected for other rows')
     ) AS limits (subject, detail)
 )
-SELECT part, subject, status, n_family, level, smallest_p, n_rejected, detail
+SELECT part, subject, status, n_family, p_level, smallest_p, n_rejected, detail
 FROM statements
 ORDER BY place, status DESC NULLS LAST, subject, detail;

@@ -14,7 +14,7 @@ tests AS (
         q.*, a.question_id IS NOT NULL AS is_tested, a.is_supported, a.verdict AS verdict_of_test, a.verdict_reason, a.n_variants, a.n_items, a.difference, a.scale,
         a.ci_low, a.ci_high, a.ci90_low, a.ci90_high, a.p_corrected,
         a.variant_id, v.label, v.sparsity,
-        CASE WHEN q.metric IN (SELECT metric FROM metrics WHERE NOT higher_is_better) THEN -1 ELSE 1 END AS direction,
+        CASE WHEN q.metric IN (SELECT metric FROM metrics WHERE higher_is_better) THEN 1 ELSE -1 END AS direction,
         coalesce(v.base_model_id, b.base_model_id, s.base_model_id) AS base_model_id,
         count(a.question_id) OVER (PARTITION BY q.question_id) AS n_answers
     FROM questions AS q

@@ -94,7 +94,7 @@ class OtherRun:
     may_have_peers: bool = True
     events: list[tuple[str, str]] = field(default_factory=list)
 
-    def take(self, key: RecordKey) -> bool:
+    def take(self, key: RecordKey, *, work: str = "") -> bool:
         is_free = self.clock.now >= self.held_until.get(key, 0.0)
         self.events.append((f"take {is_free}", key[1]))
         return is_free
