@@ -16,7 +16,7 @@ from mlprune.store.record_kinds import RECORD_KINDS
 from mlprune.store.records import Record
 from mlprune.store.store import Store
 from tests.records import made_up_record, record_text
-from tests.tiny_recipes import FinishedRun, contents, copy_of, run_plan
+from tests.tiny_recipes import FinishedRun, copy_of, results, run_plan
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -76,7 +76,7 @@ def test_everything_that_a_run_wrote_follows_from_its_files(small_run: FinishedR
 
 
 def test_a_fabricated_comparison_is_found_set_aside_and_made_again(small_run: FinishedRun, store: Store) -> None:
-    before = contents(store)
+    before = results(store)
     comparison = forge(store, "comparisons", raise_difference)
     damages, _ = deep_check(store)
     found = {damage.location: damage.problem for damage in reversed(damages)}
@@ -85,7 +85,7 @@ def test_a_fabricated_comparison_is_found_set_aside_and_made_again(small_run: Fi
     done = repair(store, damages)
     assert {comparison.path} | descendants(store, {comparison.id}) <= set(done.set_aside)
     run_plan(small_run.plan, store)
-    assert {path: data for path, data in contents(store).items() if "catalog" not in path} == before
+    assert results(store) == before
 
 
 def test_records_of_earlier_versions_are_counted(store: Store) -> None:
@@ -98,7 +98,7 @@ def test_records_of_earlier_versions_are_counted(store: Store) -> None:
 
 def test_wrong_metrics_and_masks_are_found_and_made_again(small_run: FinishedRun, store: Store) -> None:
     write_run_with_models(small_run, store)
-    before = contents(store)
+    before = results(store)
     evaluation = forge(store, "evaluations", raise_value)
     variant = forge(store, "variants", change_masks, is_chosen=is_masked)
     damages, _ = deep_check(store)
@@ -108,7 +108,7 @@ def test_wrong_metrics_and_masks_are_found_and_made_again(small_run: FinishedRun
     dependents = {record.path for record in small_run.store.records() if variant.id in str(record.parents)}
     assert {evaluation.path, variant.path} | dependents <= set(done.set_aside)
     run_plan(small_run.plan, store)
-    assert {path: data for path, data in contents(store).items() if "catalog" not in path} == before
+    assert results(store) == before
 
 
 def test_a_sample_is_the_same_for_the_same_seed(store: Store) -> None:
@@ -150,10 +150,10 @@ def test_a_merge_refuses_forged_evaluations(small_run: FinishedRun, store: Store
         )
     target = Store(tmp_path / "target", quarantine=True)
     refused = merge(store, target, examine=examination(store)).refused
-    results = descendants(small_run.store, {evaluation.id for evaluation in forged})
-    assert set(refused) == {evaluation.path for evaluation in forged} | results
+    dependents = descendants(small_run.store, {evaluation.id for evaluation in forged})
+    assert set(refused) == {evaluation.path for evaluation in forged} | dependents
     assert merge(small_run.store, target, examine=examination(small_run.store)).refused == ()
-    assert contents(target) == contents(small_run.store)
+    assert results(target) == results(small_run.store)
     in_rows = {damage.location for damage in check(store)[0]}
     assert [evaluation.path in in_rows for evaluation in forged] == [False, True, True]
 

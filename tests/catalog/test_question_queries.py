@@ -309,14 +309,14 @@ def test_the_protocol_states_the_questions_and_the_sizes_of_all_exploratory_fami
         name for name, row in declared.items() if row["is_primary"]
     }
     for row in questions.values():
-        assert row["level"] == (None if row["n_family"] is None else pytest.approx(0.05 / row["n_family"]))
+        assert row["p_level"] == (None if row["n_family"] is None else pytest.approx(0.05 / row["n_family"]))
     assert sum(row["detail"].startswith("single languages") for row in found) == len(
         {(row["task"], row["metric"]) for row in rows["comparison_results"] if row["split"] == "test"}
     )
     of_accuracy = next(row for row in found if row["subject"] == "facts test accuracy" and "single" in row["detail"])
     sizes = {values.n_family for key, values in exploratory(rows).items() if "accuracy" in key}
     assert of_accuracy["n_family"] == max(sizes)
-    assert 0 < of_accuracy["smallest_p"] < of_accuracy["level"]
+    assert 0 < of_accuracy["smallest_p"] < of_accuracy["p_level"]
 
 
 def test_means_of_changes_are_over_seeds_and_never_over_baselines_or_groups(catalog: Catalog, rows: Rows) -> None:

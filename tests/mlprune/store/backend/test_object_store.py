@@ -43,12 +43,12 @@ def test_a_run_succeeds_leaves_no_claims_and_is_recognised_by_listing_artefacts_
 ) -> None:
     from mlprune.plan import pending_jobs  # noqa: PLC0415
     from ray_jobs.driver.run_recipe import run_recipe  # noqa: PLC0415
-    from tests.tiny_recipes import contents  # noqa: PLC0415
+    from tests.tiny_recipes import results  # noqa: PLC0415
 
     assert run_recipe(small_run.recipe_path, STORE, address="none").exit_code == 0
     found = server.contents("some/store/")
-    results = {name: data for name, data in found.items() if not name.startswith(("runs/", "catalog.duckdb"))}
-    assert results == contents(small_run.store)
+    made = {name: data for name, data in found.items() if not name.startswith(("runs/", "catalog.duckdb"))}
+    assert made == results(small_run.store)
     assert run_recipe(small_run.recipe_path, STORE, address="none").did_nothing
     opened = Store(STORE)
     server.requests.clear()
