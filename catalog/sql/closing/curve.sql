@@ -8,8 +8,8 @@ WITH changes AS (
     SELECT
         m.variant_ids, t.task, t.split, t.metric, t.scoring_rule, t.example_limit, t.protocol_id, t.group_kind, t.group_name,
         bool_and(coalesce(t.p_corrected < 0.05, false)) AND count(DISTINCT sign(t.difference)) = 1 AS is_changed
-    FROM (SELECT DISTINCT variant_ids FROM method_differences) AS m
-    JOIN against_dense AS t ON list_contains(m.variant_ids, t.variant_id)
+    FROM (SELECT DISTINCT variant_ids, unnest(variant_ids) AS variant_id FROM method_differences) AS m
+    JOIN against_dense AS t ON t.variant_id = m.variant_id
     GROUP BY ALL
 ),
 own AS (
