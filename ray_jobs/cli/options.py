@@ -201,7 +201,7 @@ def show_start(text: str) -> None:
 def called_program() -> str:
     """Return how the user can call this program: its name if the search path finds it, else the path that was used."""
     called, found = Path(sys.argv[0]), shutil.which(PROGRAM)
-    if called.name != PROGRAM or (found is not None and Path(found).samefile(called)):
+    if called.name != PROGRAM or (found is not None and Path(found).resolve() == called.resolve()):
         return PROGRAM
     return shlex.quote(str(called))
 

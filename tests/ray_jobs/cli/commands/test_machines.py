@@ -164,6 +164,8 @@ def test_a_program_on_the_search_path_is_called_by_its_name(tmp_path: Path, monk
     assert called_program() == str(program)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert called_program() == "mlprune"
+    monkeypatch.setattr(sys, "argv", ["gone/mlprune"])
+    assert called_program() == "gone/mlprune"
     monkeypatch.setattr(sys, "argv", ["pytest"])
     assert called_program() == "mlprune"
 
