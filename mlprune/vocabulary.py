@@ -1,6 +1,6 @@
 """Vocabulary of the project: names in recipes and records as types, and traits of tasks and metrics.
 
-`docs/words.md` defines the words.
+The glossary of `docs/definitions.md` defines the words.
 """
 
 from collections.abc import Mapping

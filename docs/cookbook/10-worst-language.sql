@@ -1,6 +1,6 @@
 -- Which variants keep the worst language best?
 -- The accuracy of a variant's worst language, minus that of the dense model's worst language. The five best of those that
--- remove at least 30 %: each is compared with dense, not with the others.
+-- remove at least 30 %: each is compared with dense, not with the others. Named query for gaps to English: `english_bias`.
 SELECT v.label, a.worst_language, a.value, a.baseline_value, a.difference, a.ci_low, a.ci_high, a.p_value, a.p_corrected,
     a.n_family
 FROM aggregates AS a
