@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
 from mlprune.models.architecture.architecture import Architecture
-from mlprune.models.architecture.units import oriented
+from mlprune.models.architecture.architecture import oriented
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.evaluate.model_evaluation import apply_variant
