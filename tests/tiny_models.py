@@ -62,7 +62,12 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
 
     If a family has full and sliding attention, odd blocks have sliding attention.
     """
-    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD_IDS.get(family, PAD), "bos_token_id": END, "eos_token_id": END}
+    special = {
+        "vocab_size": VOCABULARY,
+        "pad_token_id": PAD_IDS.get(family, PAD),
+        "bos_token_id": END,
+        "eos_token_id": END,
+    }
     mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
     modern = {
         "hidden_size": hidden,

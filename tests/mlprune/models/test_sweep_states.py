@@ -137,7 +137,8 @@ def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense
     shard.sweep_prune(1, lambda weights, observation: (given.append((weights, observation)), ({}, {}, None))[1])
     assert given[0][1] == SweepObservation({}, {})
     assert all(
-        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, architecture.block(1))) for key, weight in given[0][0].items()
+        torch.equal(weight, oriented(dense[1].get_submodule(key).weight, architecture.block(1)))
+        for key, weight in given[0][0].items()
     )
     chain.everywhere(Shard.set_keep_masks, None)
     for block, layer in ((block, layer) for block in range(3) for layer in architecture.layers):

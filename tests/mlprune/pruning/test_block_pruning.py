@@ -38,7 +38,9 @@ def pruned(refinement: RefinementSpec | None, *, structure: str = "row", **optio
     weights = block_weights()
     sparsities = {layer: (0.0 if layer == "fc2" else 0.5,) for layer in weights}
     method = PruningMethod(ScoreSpec("magnitude", structure), refinement)
-    return pruned_block(weights, method, sparsities=sparsities, inputs=BlockInputs(**options), block=0, architecture=XGLM)
+    return pruned_block(
+        weights, method, sparsities=sparsities, inputs=BlockInputs(**options), block=0, architecture=XGLM
+    )
 
 
 @pytest.mark.parametrize("structure", ["row", "2:4"])
