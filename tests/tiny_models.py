@@ -1,5 +1,6 @@
-"""Tiny random models of every family, built offline: a folder with config, tokenizer and safetensors weights."""
+"""Tiny random models of every type, built offline: a folder with config, tokenizer and safetensors weights."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.vocabulary import DtypeName
 
@@ -20,7 +23,7 @@ WINDOW = 4
 """Tokens in the window of a block with sliding attention."""
 
 FAMILY_NAMES = ("xglm", "gpt2", "bloom")
-"""The families of the paper, for tests that need only these."""
+"""The model types of the paper, for tests that need only these."""
 ALL_FAMILY_NAMES = (
     *FAMILY_NAMES,
     "llama",
@@ -36,7 +39,7 @@ ALL_FAMILY_NAMES = (
     "opt",
     "gpt_neox",
 )
-"""Every family that has a record."""
+"""Model types that all tests of models cover."""
 PAD_IDS = {name: 0 if name == "xglm" else VOCABULARY - 1 for name in ALL_FAMILY_NAMES}
 """`pad_token_id` of each config. Most published models have one near the end of the vocabulary (Phi-3: 32,000 of
 32,064; OLMo 2: 100,277 of 100,352), far above the number of distinct tokens of a batch. XGLM's is small."""
@@ -55,11 +58,16 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dict[str, Any]:
-    """Config of a tiny model, with every option of its family: biases, few key heads, windows, caps.
+    """Config of a tiny model, with every option of its type: biases, few key heads, windows, caps.
 
-    If a family has full and sliding attention, odd blocks have sliding attention.
+    If a type has full and sliding attention, odd blocks have sliding attention.
     """
-    special = {"vocab_size": VOCABULARY, "pad_token_id": PAD_IDS[family], "bos_token_id": END, "eos_token_id": END}
+    special = {
+        "vocab_size": VOCABULARY,
+        "pad_token_id": PAD_IDS.get(family, PAD),
+        "bos_token_id": END,
+        "eos_token_id": END,
+    }
     mixed = ["sliding_attention" if block % 2 else "full_attention" for block in range(blocks)]
     modern = {
         "hidden_size": hidden,
@@ -101,8 +109,29 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
         "phi3": modern,
         "opt": {**modern, "ffn_dim": 4 * hidden, "word_embed_proj_dim": hidden},
         "gpt_neox": {**modern, "intermediate_size": 4 * hidden},
+        "granite": modern,
+        "cohere": modern,
     }
     return {**special, **settings[family]}
+
+
+class _Architectures(Mapping[str, Architecture]):
+    """Model type -> architecture of its tiny model, discovered when it is asked for."""
+
+    def __getitem__(self, name: str) -> Architecture:
+        config = tiny_config(name, blocks=MOST_BLOCKS, hidden=HIDDEN, positions=POSITIONS)
+        return architecture_of({"model_type": name, **config})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALL_FAMILY_NAMES)
+
+    def __len__(self) -> int:
+        return len(ALL_FAMILY_NAMES)
+
+
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures()
+MOST_BLOCKS = 8
+"""Blocks of `ARCHITECTURES`."""
 
 
 def tiny_model(
@@ -146,5 +175,5 @@ def save_tiny_model(
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model with the parameters of one shard loaded and all others on the meta device."""
     meta_model = MetaModel(folder, dtype)
-    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.family, blocks))
+    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.architecture, blocks))
     return meta_model.model

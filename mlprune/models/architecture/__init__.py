@@ -1,0 +1,1 @@
+"""Architectures of models: discovery by a run without weights, units of blocks, and checks of configs."""
