@@ -24,7 +24,7 @@ from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.tensor_names import ModelLayout
 from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
 
@@ -33,19 +33,18 @@ def model_layout(folder: Path) -> ModelLayout:
     """Return what the model of a config needs from its checkpoint. The model is built on the meta device.
 
     Raises:
-        ModelError: the config cannot be used, or the model does not fit the record of its family.
+        ModelError: the config cannot be used.
     """
-    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
+    from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
-    family = family_at(folder)
+    architecture = architecture_at(folder)
     model = build_skeleton(folder, DTYPES["float32"])
-    checked_blocks(model, family)
     return ModelLayout(
         parameters={name: tuple(value.shape) for name, value in model.named_parameters(remove_duplicate=False)},
         buffers=tuple(name for name, _ in model.named_buffers()),
         tied=dict(model.all_tied_weights_keys),
-        prefix=f"{family.prefix}.",
-        renamed=family.renamed,
+        prefix=f"{architecture.prefix}.",
+        renamed=architecture.renamed,
     )
 
 
@@ -55,12 +54,11 @@ def check_imported(folder: Path) -> None:
     Raises:
         ModelError: a tensor is missing or does not fit.
     """
-    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks, source_of  # noqa: PLC0415
+    from mlprune.models.meta_model import build_skeleton, check_shape, source_of  # noqa: PLC0415
 
-    family = family_at(folder)
-    files = WeightFiles(folder, family)
+    architecture = architecture_at(folder)
+    files = WeightFiles(folder, architecture)
     model = build_skeleton(folder, DTYPES["float32"])
-    checked_blocks(model, family)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         source = source_of(name, model, files)
         if not files.has(source):

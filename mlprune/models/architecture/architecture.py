@@ -7,9 +7,12 @@ model class. Modules are named by their dotted paths.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mlprune.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 HeadLayout = Literal["blocked", "interleaved", "joined", "unknown"]
 """Rows of the query, key and value projections. `blocked`: all queries, all keys, all values. `interleaved`: query, key
@@ -69,6 +72,11 @@ class BlockArchitecture:
         """Names of the distinct inputs of the block, in order: each has the path of the first layer that reads it."""
         return tuple(group[0] for group in self.inputs)
 
+    @property
+    def after_units(self) -> tuple[str, ...]:
+        """The layers that read the outputs of heads and of neurons."""
+        return tuple(part.after for part in (self.attention, self.feed_forward) if part is not None)
+
     def input_of(self, layer: str) -> str:
         """Return the input that a layer reads.
 
@@ -100,7 +108,11 @@ class Architecture:
     kind_of_block: tuple[int, ...]
     """Index in `kinds` of each block."""
     base: str
-    """The module whose forward calls the blocks."""
+    """The module whose forward embeds token ids and calls the blocks."""
+    logit_scale: float = 1.0
+    """Factor of the outputs of the head."""
+    softcap: float | None = None
+    """Cap of the logits: cap * tanh(logits / cap); None: no cap."""
     renamed: tuple[tuple[str, str], ...] = ()
     """(name of a tensor in the model, its name in published checkpoints), if the two differ."""
     head_width_key: str | None = None
@@ -160,6 +172,16 @@ class Architecture:
     def is_in_blocks(self, parameter: str) -> bool:
         """Whether a parameter or buffer belongs to a block."""
         return parameter.startswith(f"{self.blocks}.")
+
+
+def oriented(weight: "Tensor", block: BlockArchitecture) -> "Tensor":
+    """Return a view of a stored weight as [out, in], so that y = x @ view.T."""
+    return weight.T if block.transposed else weight
+
+
+def as_returned(hidden: "Tensor", n_returned: int | None) -> "Tensor | tuple[Tensor | None, ...]":
+    """Return hidden states in the form in which a block returns them; see `BlockArchitecture.n_returned`."""
+    return hidden if n_returned is None else (hidden, *[None] * (n_returned - 1))
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

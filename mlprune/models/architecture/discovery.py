@@ -9,8 +9,9 @@ whatever the model's code calls them.
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from inspect import signature
+from threading import Lock
 from typing import Any
 
 import torch
@@ -18,12 +19,14 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, DenseParameter, HeadLayout, Part
 from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
+from mlprune.models.architecture.logits import logit_transform
 
 N_TEXTS, N_TOKENS = 2, 9
 """Shape of the texts that the model runs."""
@@ -155,6 +158,8 @@ def discover(model: PreTrainedModel) -> Architecture:
     ]
     kinds = tuple(dict.fromkeys(found))
     embeddings, tail = _around(trace, model, blocks=blocks, head=head)
+    base = _base_of(model, blocks)
+    scale, cap = logit_transform(model, base=base, head=head)
     return Architecture(
         name=name,
         blocks=blocks,
@@ -163,7 +168,9 @@ def discover(model: PreTrainedModel) -> Architecture:
         head=head,
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
-        base=_base_of(model, blocks),
+        base=base,
+        logit_scale=scale,
+        softcap=cap,
         renamed=exceptions.renamed,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
@@ -195,8 +202,13 @@ def _block_list(model: PreTrainedModel) -> str:
 
 
 def _base_of(model: PreTrainedModel, blocks: str) -> str:
-    """Return the module whose forward runs the blocks."""
-    return blocks.rpartition(".")[0]
+    """Return the innermost module around the blocks whose forward takes token ids."""
+    path = blocks
+    while path:
+        path = path.rpartition(".")[0]
+        if "input_ids" in signature(model.get_submodule(path).forward).parameters:
+            return path
+    return path
 
 
 def _refuse_shared_parameters(name: str, modules: Sequence[nn.Module]) -> None:
@@ -296,10 +308,16 @@ def _shortened(numbers: Sequence[int]) -> str:
 def _recurrent_blocks(config: PretrainedConfig, n_blocks: int) -> set[int]:
     """Return the blocks whose cache has more than keys and values."""
     layers = DynamicCache(config=config).layers
-    return {block for block in range(min(n_blocks, len(layers))) if isinstance(layers[block], LinearAttentionCacheLayerMixin)}
+    return {
+        block
+        for block in range(min(n_blocks, len(layers)))
+        if isinstance(layers[block], LinearAttentionCacheLayerMixin)
+    }
 
 
-def _around(trace: _Trace, model: PreTrainedModel, *, blocks: str, head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _around(
+    trace: _Trace, model: PreTrainedModel, *, blocks: str, head: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the modules with parameters of their own that run before the blocks, and those between blocks and head.
 
     Raises:
@@ -343,7 +361,15 @@ def _block(trace: _Trace, block: int, module: nn.Module, prefix: str, exceptions
         heads=_head_layout(calls, attention, module, block, prefix, exceptions),
         transposed=transposed == {True},
         n_returned=len(result) if isinstance(result, tuple | list) else None,
-        dense=tuple(_dense_parameters(module, listed, ran={call.path.removeprefix(prefix): call for call in linear}, times=times, prefix=prefix)),
+        dense=tuple(
+            _dense_parameters(
+                module,
+                listed,
+                ran={call.path.removeprefix(prefix): call for call in linear},
+                times=times,
+                prefix=prefix,
+            )
+        ),
     )
 
 
@@ -359,7 +385,9 @@ def _parts(linear: Sequence[_Call], block: int, prefix: str) -> tuple[Part | Non
         sources = call.sources - {_ATTENTION, _MIXING}
         if not sources or any(source != block or layer == HIDDEN for source, layer in sources):
             continue
-        before = tuple(other.path.removeprefix(prefix) for other in linear if (block, other.path.removeprefix(prefix)) in sources)
+        before = tuple(
+            other.path.removeprefix(prefix) for other in linear if (block, other.path.removeprefix(prefix)) in sources
+        )
         part = Part(before, call.path.removeprefix(prefix))
         if _ATTENTION in call.sources:
             attention.append(part)
@@ -375,7 +403,12 @@ def _activation(calls: Sequence[_Call], feed_forward: Part | None, block: int, p
     before = {(block, layer) for layer in feed_forward.before}
     for call in calls:
         is_function = next(call.module.children(), None) is None and not list(call.module.parameters())
-        if is_function and call.sources and call.sources <= before and not isinstance(call.module, nn.Dropout | nn.Identity):
+        if (
+            is_function
+            and call.sources
+            and call.sources <= before
+            and not isinstance(call.module, nn.Dropout | nn.Identity)
+        ):
             return call.path.removeprefix(prefix)
     return None
 
@@ -392,8 +425,15 @@ def _head_layout(
     for call in calls:
         if len(call.sources) == 1 and not is_linear(call.module):
             ((source, layer),) = call.sources
-            width = max((parameter.numel() for parameter in call.module._parameters.values() if parameter is not None), default=0)
-            if source == block and layer in attention.before and width == module.get_submodule(layer).get_parameter("weight").shape[0]:
+            width = max(
+                (parameter.numel() for parameter in call.module._parameters.values() if parameter is not None),
+                default=0,
+            )
+            if (
+                source == block
+                and layer in attention.before
+                and width == module.get_submodule(layer).get_parameter("weight").shape[0]
+            ):
                 return "joined"
     return "blocked"
 
@@ -431,8 +471,20 @@ def _has(config: PretrainedConfig, key: str) -> bool:
         return False
 
 
-@contextmanager
-def fake_tensors() -> Iterator[None]:
-    """Let all tensors that are made in the context have shapes and no values."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        yield
+_LOCK = Lock()
+"""Building a model changes functions of torch for a moment."""
+
+
+def discover_config(settings: dict[str, Any]) -> Architecture:
+    """Discover the architecture of the model that a config describes.
+
+    Raises:
+        ModelError: as `discover`.
+        Exception: any error of the model's code.
+    """
+    config = AutoConfig.for_model(**settings)
+    chosen_here = {"attn_implementation": None, "experts_implementation": None}
+    with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
+        with no_init_weights():
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here)
+        return discover(model.eval())
