@@ -84,6 +84,8 @@ TOKENS = (
 
 SPECIAL: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "moe_intermediate_size": 8},
+    "dots3_note_text": {"num_attention_heads": HEADS, "num_key_value_heads": HEADS, "per_layer_config": None},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "mamba2": {"head_dim": 2 * HIDDEN // HEADS},
@@ -117,8 +119,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
     **{
         f"{name}, no experts": (name, {"mlp_layer_types": "dense"})
-        for name in ("axk1", "axk2", "bailing_hybrid", "beam", "deepseek_v32", "dots3_note_text", "exaone_moe")
-        + ("glm4_moe_lite", "glm_moe_dsa", "hy_v3", "hy_v4", "kimi_linear", "laguna", "mimo_v2_flash")
+        for name in (
+            *("axk1", "axk2", "bailing_hybrid", "beam", "deepseek_v32", "dots3_note_text", "exaone_moe"),
+            *("glm4_moe_lite", "glm_moe_dsa", "hy_v3", "hy_v4", "kimi_linear", "laguna", "mimo_v2_flash"),
+        )
     },
     **{
         f"{name}, no experts": (name, {"first_k_dense_replace": 9})
