@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+from transformers.core_model_loading import revert_weight_conversion
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
@@ -42,6 +43,12 @@ from mlprune.models.architecture.trace import (
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
 HEAD_WIDTH_KEY = "head_dim"
+BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
+    "is_decoder": (False,),
+    "is_causal": (False,),
+    "use_bidirectional_attention": (True, "all"),
+}
+"""Key of a config -> values with which tokens read later ones."""
 EXPERTS = "Experts"
 """End of the names of the classes that contain the weights of several experts."""
 
@@ -56,6 +63,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     head = _head_of(model)
     blocks = _block_list(model)
     modules = list(model.get_submodule(blocks).children())
+    _refuse_bidirectional(model.config)
     _refuse_experts(name, modules)
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
@@ -82,7 +90,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         base=base,
         logit_scale=scale,
         softcap=cap,
-        renamed=exceptions.renamed,
+        renamed=(*exceptions.renamed, *_renamed(model)),
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -120,6 +128,14 @@ def _base_of(model: PreTrainedModel, blocks: str) -> str:
         if "input_ids" in signature(model.get_submodule(path).forward).parameters:
             return path
     return path
+
+
+def _refuse_bidirectional(config: PretrainedConfig) -> None:
+    settings = {key: getattr(config, key, None) for key in BIDIRECTIONAL}
+    wrong = {key: value for key, value in settings.items() if value in BIDIRECTIONAL[key]}
+    if wrong:
+        message = "a token of the model reads the tokens after it, so that the model is not a decoder"
+        raise ModelError(message, model_type=str(config.model_type), got=wrong)
 
 
 def _refuse_experts(name: str, modules: Sequence[nn.Module]) -> None:
@@ -166,7 +182,11 @@ def _around(trace: Trace, model: PreTrainedModel, *, blocks: str, head: str) -> 
         message = "the model has weights outside its blocks that it does not use for text"
         raise ModelError(message, model_type=model.config.model_type, got=idle)
     last = trace.of(f"{blocks}.{len(model.get_submodule(blocks)) - 1}").hidden
-    return tuple(dict.fromkeys(before)), tuple(_tail(trace.calls[inside[-1] + 1 :], last, model, head=head))
+    tail = tuple(_tail(trace.calls[inside[-1] + 1 :], last, model, head=head))
+    if set(tail) & set(before):
+        message = "a module with weights runs before the blocks and after them"
+        raise ModelError(message, model_type=model.config.model_type, got=sorted(set(tail) & set(before)))
+    return tuple(dict.fromkeys(before)), tail
 
 
 def _tail(calls: Sequence[Call], hidden: object, model: PreTrainedModel, *, head: str) -> Iterator[str]:
@@ -303,6 +323,23 @@ def _dense_parameters(
         else:
             reason = "a linear layer whose rows are not the tokens of the texts"
         yield DenseParameter(name, tuple(parameter.shape), reason)
+
+
+def _renamed(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
+    """Yield (name of a tensor in the model, its name in checkpoints) if the two differ.
+
+    Raises:
+        ModelError: checkpoints contain a tensor in another form, for example in several pieces.
+    """
+    state = model.state_dict()
+    names = {id(tensor): name for name, tensor in state.items()}
+    for published, tensor in revert_weight_conversion(model, state).items():
+        name = names.pop(id(tensor), None)
+        if name is None:
+            message = "checkpoints contain tensors in another form than the model, such as one tensor in several pieces"
+            raise ModelError(message, model_type=str(model.config.model_type), got=published)
+        if name != published:
+            yield name, published
 
 
 def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -> str | None:

@@ -39,7 +39,7 @@ OPERATIONS = frozenset({ATTENTION, MIXING})
 _ATTENTION_OPERATIONS = ("softmax", "scaled_dot_product", "flex_attention")
 _MIXING_OPERATIONS = (
     "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add", "mean", "sum",
-    "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
+    "select", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
 )  # fmt: skip
 _VIEWS = (
     "view", "_unsafe_view", "slice", "select", "alias", "detach", "unsqueeze", "squeeze", "reshape", "expand",
