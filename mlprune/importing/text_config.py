@@ -41,9 +41,10 @@ def write_text_config(folder: Path) -> str | None:
     if stated.get("is_encoder_decoder") or not any(isinstance(value, Mapping) for value in stated.values()):
         return None
     outer = _library_config(folder, stated)
-    if outer is None or (outer.is_encoder_decoder and "text_config" not in stated):
+    part = None if outer is None else _text_part(outer, folder, needs_part="text_config" in stated)
+    if part is None:
         return None
-    values = _text_values(_text_part(outer, folder), stated)
+    values = _text_values(part, stated)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     return str(stated["model_type"])
 
@@ -76,9 +77,11 @@ def _library_config(folder: Path, stated: JsonObject) -> Any:
         raise ModelError("the model's config cannot be used", path=str(folder), reason=reason_of(err)) from err
 
 
-def _text_part(outer: Any, folder: Path) -> _Part:
+def _text_part(outer: Any, folder: Path, *, needs_part: bool) -> _Part | None:
     """Return the only part that is a causal language model.
 
+    Args:
+        needs_part: False accepts a model that is one language model, whose parts are no models; None is returned.
     Raises:
         ModelError: there are several, or none.
     """
@@ -86,6 +89,8 @@ def _text_part(outer: Any, folder: Path) -> _Part:
 
     parts = list(_parts(outer))
     text_parts = [part for part in parts if type(part.config) in MODEL_FOR_CAUSAL_LM_MAPPING]
+    if not needs_part and (outer.is_encoder_decoder or (type(outer) in MODEL_FOR_CAUSAL_LM_MAPPING and not text_parts)):
+        return None
     if len(text_parts) != 1:
         raise ModelError(
             "the model has several text parts, and only one could be pruned"
@@ -117,7 +122,7 @@ def _text_values(part: _Part, stated: JsonObject) -> dict[str, object]:
     Args:
         stated: the config of the multimodal model as its file states it.
     """
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING  # noqa: PLC0415 - takes seconds
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, PreTrainedConfig  # noqa: PLC0415 - takes seconds
 
     around: dict[str, object] = {}
     inner: object = stated
@@ -125,9 +130,9 @@ def _text_values(part: _Part, stated: JsonObject) -> dict[str, object]:
         around |= {name: inner[name] for name in TOKEN_IDS if name in inner} if isinstance(inner, Mapping) else {}
         inner = inner.get(key) if isinstance(inner, Mapping) else None
     own = inner if isinstance(inner, Mapping) else {}
-    values = json.loads(part.config.to_json_string(use_diff=False))
+    values, common = (json.loads(config.to_json_string(use_diff=False)) for config in (part.config, PreTrainedConfig()))
     return {
-        **values,
+        **{name: value for name, value in values.items() if name not in common or value != common[name]},
         **{name: value for name, value in around.items() if name not in own},
         "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING[type(part.config)].__name__],
         "dtype": values.get("dtype") or _dtype_name(part.outer),

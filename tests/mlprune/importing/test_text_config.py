@@ -299,7 +299,13 @@ def test_models_without_one_text_part_are_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "config", [{"model_type": "llama"}, {"model_type": "t5", "is_encoder_decoder": True, "text_config": {}}, {"a": {}}]
+    "config",
+    [
+        {"model_type": "llama", "rope_parameters": {"rope_type": "default"}},
+        {"model_type": "t5", "is_encoder_decoder": True, "text_config": {}},
+        {"model_type": "dbrx", "attn_config": {"clip_qkv": 8}},
+        {"a": {}},
+    ],
 )
 def test_configs_of_other_models_stay_as_they_are(tmp_path: Path, config: dict[str, Any]) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
