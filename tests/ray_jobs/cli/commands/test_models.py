@@ -25,7 +25,7 @@ from ray_jobs.cli.options import WIDTH
 from tests.command_line import Done
 from tests.forked_runs import mlprune
 from tests.lm_eval_output import write_output
-from tests.multimodal_models import multimodal_model, publish_multimodal
+from tests.multimodal_models import multimodal_model, publish_multimodal, stored_tensors
 from tests.published_models import publish, published_tensors
 from tests.published_text import TEXT_WRITERS, writer
 from tests.refusals import refused
@@ -85,6 +85,12 @@ def test_a_multimodal_model_is_refused_with_the_command_that_makes_its_text_part
     recipe = write_recipe(folder, {**small_recipe(), "model": {"path": "./model-imported"}})
     run = mlprune("run", recipe, "--store", tmp_path / "store", "--address", "none")
     assert run.returncode == 0, run.stderr
+
+    export = ("export", "sweep", "--store", tmp_path / "store", "--into", folder / "model", "--out", tmp_path / "out")
+    done = mlprune(*export)
+    assert done.returncode == 0, done.stderr
+    assert set(stored_tensors(tmp_path / "out")) == set(stored_tensors(folder / "model"))
+    assert mlprune(*export, "--smaller").returncode == 2
 
 
 def test_a_malicious_pickle_is_one_line_with_the_name_it_asked_for(tiny_inputs: Path, tmp_path: Path) -> None:
