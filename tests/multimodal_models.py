@@ -48,7 +48,6 @@ CONFIGS: Mapping[str, dict[str, Any]] = {
             "global_head_dim": 16,
             "sliding_window": 4,
             "layer_types": _WINDOWS,
-            "num_kv_shared_layers": 2,
             "hidden_size_per_layer_input": 8,
             "vocab_size_per_layer_input": VOCABULARY,
             "final_logit_softcapping": 3.0,

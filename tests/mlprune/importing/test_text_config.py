@@ -13,9 +13,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 
 from mlprune.errors import ModelError
 from mlprune.importing import ImportRecord, import_model, model_import, read_import_record
+from mlprune.importing.model_import import model_layout
 from mlprune.importing.sources import safetensors_source
 from mlprune.importing.sources.safetensors_source import SafetensorsReader
 from mlprune.importing.sources.weight_format import TensorSpec
+from mlprune.importing.tensor_names import ModelLayout, plan_tensors
 from mlprune.importing.text_config import write_text_config
 from mlprune.models import meta_model
 from mlprune.models.families.records import FAMILIES
@@ -148,13 +150,20 @@ def test_parts_that_are_left_out_are_counted_by_name(tmp_path: Path, published: 
 
 
 @pytest.mark.usefixtures("any_structure")
-def test_tensors_of_the_text_part_that_the_library_skips_are_dropped(
+def test_tensors_that_the_library_skips_are_dropped_inside_the_text_part(
     tmp_path: Path, published: dict[str, Path]
 ) -> None:
-    shared = "model.language_model.layers.3.self_attn.k_proj.weight"
-    tensors = {**stored_tensors(published["gemma4"]), shared: torch.ones(16, 16)}
-    source = rewrite(copied(published["gemma4"], tmp_path / "source"), tensors)
-    assert import_text(source, tmp_path / "out").dropped == (shared,)
+    import_text(published["qwen3_5"], tmp_path / "out")
+    assert "^mtp.*" in model_layout(tmp_path / "out", is_part=True).unread
+    layout = ModelLayout(
+        {"model.layers.0.q_proj": (2,)}, (), {}, "model.", (), is_part=True, unread=(r"layers.0.k_proj",)
+    )
+    names = ("text.layers.0.q_proj", "text.layers.0.k_proj", "text.other", "vision.layers.0.k_proj")
+    specs = [TensorSpec(name, (2,), torch.float32, "file", (name,)) for name in names]
+    plan = plan_tensors(specs, layout, where=tmp_path)
+    assert plan.written == (("model.layers.0.q_proj", specs[0]),)
+    assert plan.dropped == ("text.layers.0.k_proj",)
+    assert plan.left_out == {"text.other": 1, "vision": 1}
 
 
 @pytest.mark.usefixtures("any_structure")
