@@ -7,13 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.models.messages import TokenBatch
 from tests.scored_texts import scored, scored_alone, some_texts
-from tests.tiny_models import ALL_FAMILY_NAMES, END, PAD, WINDOW, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, END, PAD, WINDOW, save_tiny_model
 
 BLOCKS = 3
 LENGTHS = (11, 4, 1, 8)
@@ -34,7 +33,7 @@ def one_thread():
 
 @pytest.fixture(scope="module", params=ALL_FAMILY_NAMES)
 def family(request):
-    return FAMILIES[request.param]
+    return ARCHITECTURES[request.param]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +57,7 @@ def padded_texts():
 
 
 def test_every_record_has_a_tiny_model():
-    assert set(ALL_FAMILY_NAMES) == set(FAMILIES)
+    assert set(ALL_FAMILY_NAMES) == set(ARCHITECTURES)
     assert max(LENGTHS) > WINDOW
 
 
@@ -87,7 +86,7 @@ def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, fami
         inputs = inputs_of_layers(model, family, tokens[row : row + 1, :length])
         assert len(inputs) == BLOCKS * len(family.layers)
         for (block, layer), read in inputs.items():
-            sums = observed.sums[block, family.input_of(layer)][row]
+            sums = observed.sums[block, family.block(block).input_of(layer)][row]
             torch.testing.assert_close(sums, read.square().sum(0), rtol=2e-5, atol=1e-5)
 
 

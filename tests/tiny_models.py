@@ -1,5 +1,6 @@
 """Tiny random models of every family, built offline: a folder with config, tokenizer and safetensors weights."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.vocabulary import DtypeName
 
@@ -105,6 +108,25 @@ def tiny_config(family: str, *, blocks: int, hidden: int, positions: int) -> dic
     return {**special, **settings[family]}
 
 
+class _Architectures(Mapping[str, Architecture]):
+    """Model type -> architecture of its tiny model, discovered when it is asked for."""
+
+    def __getitem__(self, name: str) -> Architecture:
+        config = tiny_config(name, blocks=MOST_BLOCKS, hidden=HIDDEN, positions=POSITIONS)
+        return architecture_of({"model_type": name, **config})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALL_FAMILY_NAMES)
+
+    def __len__(self) -> int:
+        return len(ALL_FAMILY_NAMES)
+
+
+ARCHITECTURES: Mapping[str, Architecture] = _Architectures()
+MOST_BLOCKS = 8
+"""Blocks of `ARCHITECTURES`."""
+
+
 def tiny_model(
     family: str, *, seed: int, blocks: int, hidden: int = HIDDEN, positions: int = POSITIONS, **changes: Any
 ) -> Any:
@@ -146,5 +168,5 @@ def save_tiny_model(
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model with the parameters of one shard loaded and all others on the meta device."""
     meta_model = MetaModel(folder, dtype)
-    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.family, blocks))
+    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.architecture, blocks))
     return meta_model.model

@@ -25,7 +25,7 @@ from mlprune.importing.tensor_names import ModelLayout
 from mlprune.importing.text_config import write_text_config
 from mlprune.importing.tokenizer_files import write_tokenizer
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
 
@@ -41,13 +41,12 @@ def model_layout(folder: Path, *, is_part: bool = False) -> ModelLayout:
     Args:
         is_part: whether the checkpoint is of a multimodal model whose text part this is.
     Raises:
-        ModelError: the config cannot be used, or the model does not fit the record of its family.
+        ModelError: the config cannot be used.
     """
-    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
+    from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
-    family = family_at(folder)
+    architecture = architecture_at(folder)
     model = build_skeleton(folder, DTYPES["float32"])
-    checked_blocks(model, family)
     buffers, stored_names = dict(model.named_buffers()), model.state_dict().keys()
     stored = {name: value for name, value in buffers.items() if value.is_floating_point() and name in stored_names}
     tensors = {**dict(model.named_parameters(remove_duplicate=False)), **stored}
@@ -55,8 +54,8 @@ def model_layout(folder: Path, *, is_part: bool = False) -> ModelLayout:
         parameters={name: tuple(value.shape) for name, value in tensors.items()},
         buffers=tuple(name for name in buffers if name not in stored),
         tied=dict(model.all_tied_weights_keys),
-        prefix=f"{family.prefix}.",
-        renamed=family.renamed,
+        prefix=f"{architecture.prefix}.",
+        renamed=architecture.renamed,
         is_part=is_part,
         unread=_unread_patterns(model) if is_part else (),
     )
@@ -74,12 +73,11 @@ def check_imported(folder: Path) -> None:
     Raises:
         ModelError: a tensor is missing or does not fit.
     """
-    from mlprune.models.meta_model import build_skeleton, check_shape, checked_blocks, source_of  # noqa: PLC0415
+    from mlprune.models.meta_model import build_skeleton, check_shape, source_of  # noqa: PLC0415
 
-    family = family_at(folder)
-    files = WeightFiles(folder, family)
+    architecture = architecture_at(folder)
+    files = WeightFiles(folder, architecture)
     model = build_skeleton(folder, DTYPES["float32"])
-    checked_blocks(model, family)
     for name, parameter in model.named_parameters(remove_duplicate=False):
         source = source_of(name, model, files)
         if not files.has(source):

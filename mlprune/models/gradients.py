@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
-from mlprune.models.families.checks import check_run
+from mlprune.models.hooks import check_run
 from mlprune.models.messages import HiddenStates
 from mlprune.numeric.activations.feature_sums import Flow, GradientSquares
 from mlprune.numeric.activations.statistics import CountedTokens
@@ -57,18 +57,18 @@ def run_backward(
     Raises:
         ModelError: the block did not run a layer.
     """
-    family, recorded = runner.family, _Recorded()
+    kind, recorded = runner.architecture.block(block), _Recorded()
     with torch.inference_mode(False), torch.enable_grad():
         call = states.calls[block].replace_instances(Tensor, torch.clone)
         hidden = states.hidden.clone().requires_grad_()
         with runner.hooks.listening(recorded.take_input, outputs=recorded.take_output):
             after = runner.step(block, HiddenStates(hidden, {block: call})).hidden
-        check_run(family, family.layers, recorded.outputs)
-        targets = [recorded.outputs[layer] for layer in family.layers]
+        check_run(kind.layers, recorded.outputs)
+        targets = [recorded.outputs[layer] for layer in kind.layers]
         gradients = torch.autograd.grad(after, targets, gradient_of(after.detach()))
     flows: dict[str, list[Flow]] = {}
-    for layer, of_outputs in zip(family.layers, gradients, strict=True):
-        inputs = recorded.inputs[family.input_of(layer)].reshape(*hidden.shape[:2], -1)
+    for layer, of_outputs in zip(kind.layers, gradients, strict=True):
+        inputs = recorded.inputs[kind.input_of(layer)].reshape(*hidden.shape[:2], -1)
         pairs = zip(of_outputs.reshape(*hidden.shape[:2], -1), inputs, lengths, strict=True)
         flows[layer] = [(of_row[:length], row[:length]) for of_row, row, length in pairs]
     return flows
@@ -106,7 +106,7 @@ class BlockGradients:
             self._sums[layer].add(flows, weights=weights)
 
     def root_means(self, block: int) -> dict[str, Tensor]:
-        """Return layer -> [out, in] float32, root of the mean over demonstrations, in the family's order.
+        """Return layer -> [out, in] float32, root of the mean over demonstrations, in the block's order.
 
         Raises:
             StatisticsError: a gradient is not finite; block and layer are named.
@@ -144,7 +144,7 @@ def regional_gradients(
         runner: runs the block with its current weights.
         batches: in the order in which demonstrations are added.
         weights: how often each demonstration counts, in the order of the rows of the batches; None: once.
-    Returns: layer -> [out, in] float32, on the device of the block, in the family's order.
+    Returns: layer -> [out, in] float32, on the device of the block, in the block's order.
     Raises:
         StatisticsError: a gradient is not finite; block and layer are named.
     """

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 from torch import Tensor, nn
 
-from mlprune.errors import statistics_context
-from mlprune.models.families.checks import check_run
-from mlprune.models.families.records import Family
+from mlprune.errors import ModelError, statistics_context
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.numeric.activations.accelerator_statistics import submit_demonstration_sums
 from mlprune.numeric.activations.statistics import CountedTokens
 
@@ -23,26 +22,25 @@ class LayerHooks:
     without a listener, so several threads may run the same block, some with a listener and some without.
 
     Args:
-        blocks: modules of the blocks.
-        family: family of the model.
+        blocks: each module with its architecture.
     """
 
-    def __init__(self, blocks: Iterable[nn.Module], family: Family) -> None:
+    def __init__(self, blocks: Sequence[tuple[nn.Module, BlockArchitecture]]) -> None:
         self._thread = threading.local()
-        self._blocks = list(blocks)
-        self._family = family
+        self._blocks = blocks
         self._observes_outputs = False
-        for module in self._blocks:
-            for name in family.input_names:
-                module.get_submodule(name).register_forward_pre_hook(partial(self._on_input, name))
-            module.get_submodule(family.activation).register_forward_hook(self._on_neurons)
+        for module, kind in blocks:
+            for name in kind.input_names:
+                module.get_submodule(name).register_forward_pre_hook(partial(self._on_input, name), with_kwargs=True)
+            if kind.activation is not None:
+                module.get_submodule(kind.activation).register_forward_hook(self._on_neurons)
 
     def observe_outputs(self) -> None:
         """Also observe the outputs of layers from now on. No thread may be running a block."""
         if self._observes_outputs:
             return
-        for module in self._blocks:
-            for layer in self._family.layers:
+        for module, kind in self._blocks:
+            for layer in kind.layers:
                 module.get_submodule(layer).register_forward_hook(partial(self._on_output, layer))
         self._observes_outputs = True
 
@@ -71,10 +69,10 @@ class LayerHooks:
         finally:
             self._thread.listener = self._thread.neurons = self._thread.outputs = None
 
-    def _on_input(self, name: str, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _on_input(self, name: str, _module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]) -> None:
         listener = getattr(self._thread, "listener", None)
         if listener is not None:
-            listener(name, args[0])
+            listener(name, args[0] if args else kwargs["input"])
 
     def _on_output(self, layer: str, _module: nn.Module, _args: tuple[Tensor, ...], result: Tensor) -> None:
         outputs = getattr(self._thread, "outputs", None)
@@ -95,16 +93,16 @@ class InputSums:
     """Listener that sums the squares of the inputs of a block's layers, for one run of the block.
 
     Args:
-        family: family of the model.
+        block: architecture of the block.
         counted: the tokens of the batch that count.
         keeps_tokens: also keep the counted tokens of every input.
         stops: end the block after all inputs were observed, without the products of the last layers.
     """
 
     def __init__(
-        self, family: Family, counted: CountedTokens, *, keeps_tokens: bool = False, stops: bool = False
+        self, block: BlockArchitecture, counted: CountedTokens, *, keeps_tokens: bool = False, stops: bool = False
     ) -> None:
-        self._family = family
+        self._block = block
         self._counted = counted
         self._keeps_tokens = keeps_tokens
         self._stops = stops
@@ -124,14 +122,28 @@ class InputSums:
             self._sums[name] = submit_demonstration_sums(inputs, self._counted)
         if self._keeps_tokens:
             self.tokens[name] = self._counted.rows_of(inputs)
-        if self._stops and len(self._sums) == len(self._family.input_names):
+        if self._stops and len(self._sums) == len(self._block.input_names):
             raise BlockStop
 
     def sums(self) -> dict[str, Tensor]:
-        """Return input -> [b, in] float32 on the input's device, in the family's order; unchecked on an accelerator.
+        """Return input -> [b, in] float32 on the input's device, in the block's order; unchecked on an accelerator.
 
         Raises:
             ModelError: the block did not run a layer.
         """
-        check_run(self._family, self._family.input_names, self._sums)
-        return {name: self._sums[name] for name in self._family.input_names}
+        check_run(self._block.input_names, self._sums)
+        return {name: self._sums[name] for name in self._block.input_names}
+
+
+def check_run(expected: Iterable[str], observed: Container[str]) -> None:
+    """Check that a block ran all its layers.
+
+    Args:
+        expected: layers, or inputs of layers.
+        observed: what a listener received.
+    Raises:
+        ModelError: the block did not run a layer.
+    """
+    missing = [name for name in expected if name not in observed]
+    if missing:
+        raise ModelError("a block did not run all its layers", missing=missing)

@@ -146,6 +146,7 @@ class ModelInfo:
 
     path: Path
     family: str
+    """`model_type` in the config."""
     n_blocks: int
     hidden_size: int
     n_prunable: int
@@ -250,29 +251,31 @@ def inspect_model(path: Path) -> ModelInfo:
     """Inspect a model and check it against its weight files, which are read once; the result is cached.
 
     Raises:
-        ModelError: the folder is not a model that can be read, its type has no family record or differs from it, it is
-            quantised, or a tensor is missing, has another shape than the config requires or is not finite.
+        ModelError: the folder is not a model that can be read or pruned, it is quantised, or a tensor is missing, has
+            another shape than the config requires or is not finite.
     """
     return ModelInfo(path=path, **cached_metadata(path, "model", lambda: _inspect(path)))
 
 
 def _inspect(path: Path) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
-    from mlprune.models.meta_model import build_skeleton, checked_blocks  # noqa: PLC0415 - imports transformers
+    from mlprune.models.meta_model import blocks_of, build_skeleton  # noqa: PLC0415 - imports transformers
 
     refuse_quantised(path)
     refuse_multimodal(path)
-    family = weight_files.family_at(path)
-    files = weight_files.WeightFiles(path, family)
+    architecture = weight_files.architecture_at(path)
+    files = weight_files.WeightFiles(path, architecture)
     model = build_skeleton(path, weight_files.DTYPES["float32"])
-    blocks = checked_blocks(model, family)
+    blocks = blocks_of(model, architecture)
     tensors = {file: sorted(names) for file, names in _tensors_of_files(path, model, files).items()}
     _check_all_read(files, tensors, model=model, path=path)
     hashes = scan_weights(path, {**dict.fromkeys(files.file_names, ()), **tensors})
     config = model.config
-    layers = [module.get_submodule(layer) for module in blocks for layer in family.layers]
+    layers = [
+        module.get_submodule(layer) for block, module in enumerate(blocks) for layer in architecture.block(block).layers
+    ]
     return {
-        "family": family.name,
+        "family": architecture.name,
         "n_blocks": len(blocks),
         "hidden_size": int(config.hidden_size),
         "n_prunable": sum(layer.get_parameter("weight").numel() for layer in layers),

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Arguments, ReplicaOffer
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.families.records import Family
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.visitor import BlockVisitor, Item, Operation, Result, ShardMessage, group_visitors
 from mlprune.models.masks.masking import MaskedBlocks
@@ -71,15 +71,15 @@ def load_shard(
             logits in a way that is not supported, or the budget has no room for one block.
     """
     meta_model = MetaModel(path, dtype)
-    family = meta_model.family
+    architecture = meta_model.architecture
     use_onednn(meta_model.model)
-    n_stored = len(list(meta_model.model.get_submodule(family.blocks).children()))
+    n_stored = len(list(meta_model.model.get_submodule(architecture.blocks).children()))
     if n_stored != n_blocks or not blocks or not set(blocks) <= set(range(n_blocks)):
         raise ModelError(
             "the blocks of the shard do not match the model", expected=n_blocks, got=n_stored, blocks=str(blocks)
         )
     placed = PlacedModules(meta_model, blocks, n_blocks=n_blocks, budget=budget, accelerators=accelerators)
-    runner = BlockRunner(meta_model.model, family, blocks, device=placed.first_device)
+    runner = BlockRunner(meta_model.model, architecture, blocks, device=placed.first_device)
 
     def restore(block: int) -> None:
         masks.restore(block)
@@ -87,8 +87,8 @@ def load_shard(
     offloaded = OffloadedParts(placed, blocks, restore=restore)
     masks = MaskedBlocks(
         runner.modules,
-        family,
-        lambda block, layers: stored_weights(path, family, block, layers=layers),
+        architecture,
+        lambda block, layers: stored_weights(path, architecture, block, layers=layers),
         offloaded=offloaded.blocks,
         in_memory=offloaded.has,
         spare_bytes=_spare_bytes(accelerators),
@@ -112,14 +112,16 @@ def _spare_bytes(accelerators: DeviceBudget) -> dict[torch.device, int]:
     return {device: max(0, room - used) for device, room, used in zip(devices, rooms, loaded, strict=True)}
 
 
-def stored_weights(path: Path, family: Family, block: int, *, layers: Iterable[str]) -> Mapping[str, Tensor]:
+def stored_weights(
+    path: Path, architecture: Architecture, block: int, *, layers: Iterable[str]
+) -> Mapping[str, Tensor]:
     """Return weights of a block: layer -> view of the checkpoint, in its dtype and not transposed.
 
     Raises:
         ModelError: the checkpoint cannot be read.
     """
-    files = WeightFiles(path, family)
-    names = {layer: weight_name(family, block, layer) for layer in layers}
+    files = WeightFiles(path, architecture)
+    names = {layer: weight_name(architecture, block, layer) for layer in layers}
     return {layer: files.read(name, files.dtype(name)) for layer, name in names.items()}
 
 

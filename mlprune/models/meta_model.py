@@ -11,7 +11,7 @@ Build a model without its weights, and load or drop its parameters one by one.
 Weights are read from safetensors files only; code in a model folder never runs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -19,14 +19,12 @@ from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.initialization import no_init_weights
-from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from mlprune.errors import ModelError, reason_of
-from mlprune.json_values import JsonObject
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, read_json_object
-from mlprune.models.families.checks import check_frame, check_layers, require_buildable
-from mlprune.models.families.records import Family
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.vocabulary import DtypeName
 
 
@@ -85,17 +83,16 @@ class MetaModel:
         path: model folder.
         dtype: dtype of the loaded weights, which may differ from that of the checkpoint.
     Raises:
-        ModelError: the folder is not a model that can be read, or the model does not fit its family's record.
+        ModelError: the folder is not a model that can be read, or cannot be pruned.
     """
 
     def __init__(self, path: Path, dtype: DtypeName) -> None:
-        self.family = family_at(path)
+        self.architecture = architecture_at(path)
         self.path = path
         self.dtype: DtypeName = dtype
         self.model = build_skeleton(path, DTYPES[dtype])
-        checked_blocks(self.model, self.family)
         self.model.eval()
-        files = WeightFiles(path, self.family)
+        files = WeightFiles(path, self.architecture)
         _share_tied(self.model, files)
         _read_stored_buffers(self.model, files)
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
@@ -113,7 +110,7 @@ class MetaModel:
         Raises:
             ModelError: a tensor is missing or has the wrong shape.
         """
-        files, dtype = WeightFiles(self.path, self.family), DTYPES[self.dtype]
+        files, dtype = WeightFiles(self.path, self.architecture), DTYPES[self.dtype]
         loaded: dict[str, nn.Parameter] = {}
         for name in names:
             source = source_of(name, self.model, files)
@@ -133,7 +130,7 @@ class MetaModel:
         embedding, name = self.model.get_submodule(module), f"{module}.weight"
         if embedding is not self.model.get_input_embeddings():
             return []
-        files = WeightFiles(self.path, self.family)
+        files = WeightFiles(self.path, self.architecture)
         file, source = files.locate(source_of(name, self.model, files))
         stored = tensor_slice(self.path / file, source)
         if stored.dtype is None:
@@ -160,7 +157,7 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
     try:
         stated = read_json_object(path / "config.json")
         require_buildable(stated)
-        _check_rope_types(stated)
+        check_rope_types(stated)
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
         chosen_here = {"attn_implementation": None, "experts_implementation": None}
         with init_empty_weights(include_buffers=False), no_init_weights():
@@ -171,44 +168,18 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
 
 
-def _check_rope_types(config: JsonObject) -> None:
-    """Check the kinds of rotary positions in a config, before the library warns of unknown ones on its own lines.
-
-    Raises:
-        ValueError: a kind is unknown.
-    """
-    known = {"default", "su", *ROPE_INIT_FUNCTIONS}  # "su" is Phi-3's earlier name of longrope
-    for key in ("rope_scaling", "rope_parameters"):
-        settings = config.get(key)
-        of_layers = [settings, *settings.values()] if isinstance(settings, Mapping) else []
-        for setting in of_layers:
-            if isinstance(setting, Mapping):
-                name = setting.get("rope_type", setting.get("type", "default"))
-                if name not in known:
-                    raise ValueError(f"unknown kind of rotary positions in {key}: {name!r}; known: {sorted(known)}")
+def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:
+    """Return the blocks of a model, in order."""
+    return list(model.get_submodule(architecture.blocks).children())
 
 
-def checked_blocks(model: nn.Module, family: Family) -> list[nn.Module]:
-    """Check a model against its family's record and return its blocks.
-
-    Raises:
-        ModelError: the model differs from the record.
-    """
-    check_frame(model, family)
-    blocks = list(model.get_submodule(family.blocks).children())
-    for block, module in enumerate(blocks):
-        check_layers(module, family, block=block)
-    return blocks
-
-
-def shard_parameters(model: nn.Module, family: Family, blocks: range) -> Iterator[tuple[str, Tensor]]:
+def shard_parameters(model: nn.Module, architecture: Architecture, blocks: range) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters that the shard of these blocks needs; a tied parameter occurs once per name."""
-    n_blocks = len(list(model.get_submodule(family.blocks).children()))
     for name, parameter in model.named_parameters(remove_duplicate=False):
-        if name.startswith(f"{family.blocks}."):
-            is_needed = int(name.removeprefix(f"{family.blocks}.").split(".")[0]) in blocks
-        elif name.startswith((f"{family.final_norm}.", f"{family.head}.")):
-            is_needed = blocks.stop == n_blocks
+        if architecture.is_in_blocks(name):
+            is_needed = int(name.removeprefix(f"{architecture.blocks}.").split(".")[0]) in blocks
+        elif architecture.is_after_blocks(name):
+            is_needed = blocks.stop == architecture.n_blocks
         else:
             is_needed = blocks.start == 0
         if is_needed:

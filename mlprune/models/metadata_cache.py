@@ -50,6 +50,24 @@ def cached_metadata(folder: Path, name: str, compute: Callable[[], Mapping[str, 
     return metadata
 
 
+def cached_by_content(name: str, content: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what was computed from a text and this code from the cache, or compute and store it.
+
+    Args:
+        name: what is computed.
+        content: the text that it is computed from.
+        compute: returns JSON values; its errors are raised.
+    """
+    state: _State = {"files": {}, "code": _code_hash()}
+    entry = user_cache_folder() / "models" / f"{digest([name, content, state['code']])[:20]}.json"
+    stored = _read(entry)
+    if stored is not None and stored["state"] == state:
+        return stored["metadata"]
+    metadata = dict(compute())
+    _write(entry, state, metadata)
+    return metadata
+
+
 FileStates: TypeAlias = tuple[tuple[str, tuple[int, int, int, int]], ...]
 """Names of files, each with size, mtime [ns], ctime [ns] and inode."""
 

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, oriented
+from mlprune.models.architecture.units import HEAD_KEYS, UnitLayout, n_attention_heads
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, bias_name, read_json_object, weight_name
-from mlprune.models.families.checks import HEAD_KEYS, UnitLayout, n_attention_heads, oriented
-from mlprune.models.families.records import Family
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class KeptUnits:
 
 
 BlockUnits = Sequence[KeptUnits]
-"""The units of a block: heads (unless single heads of the family cannot be removed), and neurons."""
+"""The units of a block: heads (unless single heads cannot be removed), and neurons."""
 
 
 def kept_units(layouts: Sequence[UnitLayout], masks: Mapping[str, Tensor]) -> BlockUnits:
@@ -95,7 +95,9 @@ class UnequalWidths:
     reason: str
 
 
-def narrow_config(family: Family, config: JsonObject, blocks: Sequence[BlockUnits]) -> JsonObject | UnequalWidths:
+def narrow_config(
+    architecture: Architecture, config: JsonObject, blocks: Sequence[BlockUnits]
+) -> JsonObject | UnequalWidths:
     """Return the config of the smaller model, or why there is none.
 
     Args:
@@ -110,9 +112,9 @@ def narrow_config(family: Family, config: JsonObject, blocks: Sequence[BlockUnit
         counts = sorted({unit.n_kept for unit in units})
         if len(counts) > 1:
             return UnequalWidths(f"blocks keep {counts[0]} to {counts[-1]} {kind}")
-        key = family.head_width_key if kind == "heads" else family.neurons_key
+        key = architecture.head_width_key if kind == "heads" else architecture.neurons_key
         if key is None:
-            return UnequalWidths(f"the config of a {family.name} has no key for fewer {kind}")
+            return UnequalWidths(f"the config of a {architecture.name} has no key for fewer {kind}")
         changed |= {key: counts[0]} if kind == "neurons" else _head_values(units[0], config, key)
     return {**config, **changed}
 
@@ -129,7 +131,9 @@ def _head_values(units: KeptUnits, config: JsonObject, width_key: str) -> dict[s
     }
 
 
-def loader_changes(family: Family, config: JsonObject, blocks: Sequence[BlockUnits]) -> dict[str, JsonValue]:
+def loader_changes(
+    architecture: Architecture, config: JsonObject, blocks: Sequence[BlockUnits]
+) -> dict[str, JsonValue]:
     """Return what `load_smaller.py` sets in the modules of a model: attributes, and kept heads of position biases."""
     n_heads = n_attention_heads(config)
     attributes: dict[str, JsonValue] = {}
@@ -141,54 +145,54 @@ def loader_changes(family: Family, config: JsonObject, blocks: Sequence[BlockUni
             n_kept = units.n_kept * n_heads // units.layout.n_units
             width = n_kept * (units.layout.columns.numel() // n_heads)
             values: Mapping[str, int] = {"heads": n_kept, "groups": units.n_kept, "width": width}
-            prefix = f"{family.blocks}.{block}"
-            attributes |= {f"{prefix}.{path}": values[content] for path, content in family.head_attributes}
-            if family.alibi is not None:
-                alibi_heads[f"{prefix}.{family.alibi}"] = list(units.indices)
+            prefix = f"{architecture.blocks}.{block}"
+            attributes |= {f"{prefix}.{path}": values[content] for path, content in architecture.head_attributes}
+            if architecture.alibi is not None:
+                alibi_heads[f"{prefix}.{architecture.alibi}"] = list(units.indices)
     return {"attributes": attributes, "alibi_heads": alibi_heads, "n_heads": n_heads}
 
 
-Slices = Mapping[str, tuple[LayerSlice, bool]]
-"""Name of a tensor in its file -> what remains of its layer, and whether it is a bias."""
+Slices = Mapping[str, tuple[LayerSlice, bool, BlockArchitecture]]
+"""Name of a tensor in its file -> what remains of its layer, whether it is a bias, and the block that it belongs to."""
 
 
-def narrow_files(folder: Path, family: Family, blocks: Sequence[BlockUnits]) -> dict[str, str]:
+def narrow_files(folder: Path, architecture: Architecture, blocks: Sequence[BlockUnits]) -> dict[str, str]:
     """Rewrite the weight files of a folder without removed units. A file is in memory while it is rewritten.
 
     Returns: name of each narrowed tensor in the model -> its file and its name in it, separated by a colon.
     """
-    files = WeightFiles(folder, family)
-    by_file: dict[str, dict[str, tuple[LayerSlice, bool]]] = defaultdict(dict)
+    files = WeightFiles(folder, architecture)
+    by_file: dict[str, dict[str, tuple[LayerSlice, bool, BlockArchitecture]]] = defaultdict(dict)
     places: dict[str, str] = {}
     for block, units_of_block in enumerate(blocks):
         slices = [item for units in units_of_block for item in units.slices.items()]
         for layer, of_layer in slices:
-            weight = weight_name(family, block, layer)
-            for name, is_bias in ((weight, False), (bias_name(family, block, layer), True)):
+            weight = weight_name(architecture, block, layer)
+            for name, is_bias in ((weight, False), (bias_name(architecture, block, layer), True)):
                 if files.has(name) and not (is_bias and of_layer.rows is None):
                     file, stored = files.locate(name)
-                    by_file[file][stored] = of_layer, is_bias
+                    by_file[file][stored] = of_layer, is_bias, architecture.block(block)
                     places[name] = f"{file}:{stored}"
     for file, of_file in by_file.items():
-        _narrow_file(folder / file, of_file, family)
+        _narrow_file(folder / file, of_file)
     _update_index(folder)
     return places
 
 
-def _narrow_file(file: Path, slices: Slices, family: Family) -> None:
+def _narrow_file(file: Path, slices: Slices) -> None:
     with safe_open(str(file), framework="pt") as opened:
         metadata = opened.metadata()
-        tensors = {name: _narrowed(opened.get_tensor(name), slices.get(name), family) for name in sorted(opened.keys())}
+        tensors = {name: _narrowed(opened.get_tensor(name), slices.get(name)) for name in sorted(opened.keys())}
     save_file(tensors, file, metadata=metadata)
 
 
-def _narrowed(tensor: Tensor, of_layer: tuple[LayerSlice, bool] | None, family: Family) -> Tensor:
+def _narrowed(tensor: Tensor, of_layer: tuple[LayerSlice, bool, BlockArchitecture] | None) -> Tensor:
     if of_layer is None:
         return tensor.clone()  # the file is about to be replaced
-    remaining, is_bias = of_layer
+    remaining, is_bias, block = of_layer
     if is_bias:
         return remaining.of_bias(tensor).contiguous()
-    return oriented(remaining.of_weight(oriented(tensor, family)), family).contiguous()
+    return oriented(remaining.of_weight(oriented(tensor, block)), block).contiguous()
 
 
 def _update_index(folder: Path) -> None:

@@ -56,13 +56,14 @@ def has_quick_products() -> bool:
 class OutputHead:
     """The output head, and how many logits are computed at once.
 
-    logits = hidden @ weight.T + bias; a capped model has softcap * tanh(logits / softcap).
+    logits = scale * (hidden @ weight.T + bias); a capped model has softcap * tanh(logits / softcap).
     """
 
     weight: Tensor
     """[vocab, d]."""
     bias: Tensor | None
     """[vocab]."""
+    scale: float
     softcap: float | None
     """> 0."""
     max_logits: int
@@ -84,7 +85,8 @@ class OutputHead:
             yield first, self.weight[piece], None if self.bias is None else self.bias[piece]
 
     def cap_in_place(self, logits: Tensor) -> Tensor:
-        """Cap logits, which are overwritten."""
+        """Scale and cap outputs of the head, which are overwritten."""
+        logits = logits if self.scale == 1 else logits.mul_(self.scale)
         return logits if self.softcap is None else logits.div_(self.softcap).tanh_().mul_(self.softcap)
 
 
@@ -226,12 +228,14 @@ def target_scores(
     states: Tensor,
     targets: Tensor,
     head_bias: Tensor | None = None,
+    scale: float = 1.0,
     softcap: float | None = None,
     max_logits: int | None = None,
 ) -> TargetScores:
     """Return the log-probability of each target token after its state, and whether it is the most likely token.
 
-    log_prob[i] = logits[states[i], targets[i]] - log sum exp logits[states[i]],  logits = hidden @ head_weight.T + bias
+    log_prob[i] = logits[states[i], targets[i]] - log sum exp logits[states[i]]
+    logits = scale * (hidden @ head_weight.T + bias)
 
     The sum over a piece of the vocabulary is float32 or wider, the sum over pieces float64. A capped model (Gemma 2,
     arXiv:2408.00118) has logits cap * tanh(logits / cap).
@@ -242,6 +246,7 @@ def target_scores(
         states: [k] int64, on the CPU, in [0, m): the row of `hidden` of each target; rows may occur several times.
         targets: [k] int64, on the CPU, in [0, vocab).
         head_bias: [vocab]; None if the head has no bias.
+        scale: factor of the logits (Cohere, Granite).
         softcap: cap of the logits, > 0; None: no cap.
         max_logits: most logits in memory at once, >= 1; None: the default of the device.
     Raises:
@@ -253,7 +258,7 @@ def target_scores(
     if max_logits < 1 or (softcap is not None and not softcap > 0):
         got = (max_logits, softcap)
         raise BadInputError("a bound is out of range", expected="max_logits >= 1, softcap > 0", got=got)
-    head = OutputHead(head_weight, head_bias, softcap, max_logits)
+    head = OutputHead(head_weight, head_bias, scale, softcap, max_logits)
     if hidden.device.type == "cpu":
         return TargetScores(*_score_on_cpu(hidden, head, states=states, targets=targets))
     return TargetScores(*score_on_accelerator(hidden, head, states=states, targets=targets))

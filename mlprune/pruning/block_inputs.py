@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import StatisticsError
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.numeric.activations.aggregation import aggregated, bootstrap_weights
 from mlprune.numeric.activations.feature_sums import joined_moments
 from mlprune.numeric.activations.gram import combined_products
@@ -152,15 +152,15 @@ class BlockInputs:
         """Return the number of features of an input that the contrast set never activates."""
         return self.factors[layer_input][1] if self.factors else 0
 
-    def of_layer(self, layer: str, weight: Tensor, *, block: int, family: Family) -> LayerInputs:
+    def of_layer(self, layer: str, weight: Tensor, *, block: int, architecture: BlockArchitecture) -> LayerInputs:
         """Return one layer with the statistics of its input.
 
         Args:
             weight: [out, in].
             block: index of the block.
-            family: maps layers to their inputs.
+            architecture: of the block; maps layers to their inputs.
         """
-        name = family.input_of(layer)
+        name = architecture.input_of(layer)
         return LayerInputs(
             weight,
             self.factors[name][0] if self.factors else None,

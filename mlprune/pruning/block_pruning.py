@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlprune.errors import PermanentError
 from mlprune.methods.plugins import PluginParameters, RefinerPlugin
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.numeric.refinement.refined_layer import RefinedLayer, kept_counts
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.alps import RECONSTRUCTION_FUNCTIONS
@@ -28,7 +28,7 @@ def refined_block(
     structure: str,
     inputs: BlockInputs,
     block: int,
-    family: Family,
+    architecture: BlockArchitecture,
 ) -> scoring.PrunedBlock:
     """Refine the mask of every layer of a block. Layers of which nothing is removed stay as they are.
 
@@ -47,7 +47,7 @@ def refined_block(
         if not any(of_layer.n_removed):
             return of_layer, None
         keep = of_layer.packed.kept(0).unpack().to(weights[layer].device)
-        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
+        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, architecture=architecture)
         result = refined_layer(layer_inputs, keep, spec, structure=structure, repeats=layer == smallest)
         n_silent = of_layer.n_silent_features
         packed = scoring.described_levels(result.keep.to(torch.uint8), of_layer.sparsities, n_silent_features=n_silent)
@@ -158,7 +158,7 @@ def pruned_block(
     sparsities: scoring.LayerSparsities,
     inputs: BlockInputs,
     block: int,
-    family: Family,
+    architecture: BlockArchitecture,
 ) -> scoring.PrunedBlock:
     """Choose the masks of a block, and new weights if the method changes them.
 
@@ -174,17 +174,24 @@ def pruned_block(
     score = method.score
     if score.method.changes_weights:
         layers = {
-            layer: inputs.of_layer(layer, weight, block=block, family=family) for layer, weight in weights.items()
+            layer: inputs.of_layer(layer, weight, block=block, architecture=architecture)
+            for layer, weight in weights.items()
         }
         return scoring.PrunedBlock(*reconstruct_block(layers, score, sparsities))
     levels = scoring.block_levels(
-        weights, score=score, sparsities=sparsities, block=block, family=family, inputs=inputs
+        weights, score=score, sparsities=sparsities, block=block, architecture=architecture, inputs=inputs
     )
     if method.refinement is None:
         return scoring.PrunedBlock(levels)
     pruned = refined_block(
-        weights, levels, method.refinement, structure=score.structure, inputs=inputs, block=block, family=family
+        weights,
+        levels,
+        method.refinement,
+        structure=score.structure,
+        inputs=inputs,
+        block=block,
+        architecture=architecture,
     )
     keeps = {layer: levels[layer].packed.kept(0).unpack() for layer in pruned.refined}
-    effects = scoring.layer_refinements(weights, keeps, pruned.refined, inputs=inputs, family=family)
+    effects = scoring.layer_refinements(weights, keeps, pruned.refined, inputs=inputs, architecture=architecture)
     return replace(pruned, refinements=effects)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mlprune.json_values import JsonValue
 from mlprune.methods.plugins import PluginParameters, ScorePlugin, StructurePlugin
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import BlockArchitecture
 from mlprune.numeric.masks.packed_masks import PackedLevels, PackedMask
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.selection.levels import levels_of, permuted_levels, selects_within_rows
@@ -48,7 +48,7 @@ def layer_refinements(
     refined: Mapping[str, RefinedLayer],
     *,
     inputs: BlockInputs,
-    family: Family,
+    architecture: BlockArchitecture,
 ) -> dict[str, LayerRefinement]:
     """Return the effect of a refiner on each refined layer.
 
@@ -57,14 +57,14 @@ def layer_refinements(
         keeps: layer -> [out, in] bool, the mask of the score.
         refined: layer -> result of the refiner.
         inputs: has the Gram matrices of each set, if the refiner or the score reads them.
-        family: maps layers to their inputs.
+        architecture: of the block; maps layers to their inputs.
     """
     return {
         layer: _of_layer(
             weights[layer],
             keeps[layer],
             result,
-            [products[family.input_of(layer)] for products in inputs.products_of_sets],
+            [products[architecture.input_of(layer)] for products in inputs.products_of_sets],
         )
         for layer, result in refined.items()
     }
@@ -162,7 +162,7 @@ def block_levels(
     score: ScoreSpec,
     sparsities: LayerSparsities,
     block: int,
-    family: Family,
+    architecture: BlockArchitecture,
     inputs: BlockInputs = NO_INPUTS,
 ) -> BlockLevels:
     """Score and order every layer of a block, for all sparsities at once. The largest layers start first.
@@ -172,7 +172,7 @@ def block_levels(
         score: the score, its parameters, and the comparison group.
         sparsities: layer -> its sparsities; all zero for a layer that is not pruned.
         block: index of the block; random scores depend on it.
-        family: maps layers to their inputs.
+        architecture: of the block; maps layers to their inputs.
         inputs: statistics that the score reads.
     Raises:
         ShapeError: statistics do not fit a weight, or M does not divide its inputs.
@@ -182,9 +182,9 @@ def block_levels(
     def ordered(layer: str) -> LayerLevels:
         if not any(sparsities[layer]):
             return unpruned_levels(weights[layer].shape, sparsities[layer])
-        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, family=family)
+        layer_inputs = inputs.of_layer(layer, weights[layer], block=block, architecture=architecture)
         packed = _ordered_levels(layer_inputs, score, sparsities=sparsities[layer], repeats=layer == smallest)
-        return _described(packed, sparsities[layer], n_silent_features=inputs.n_silent(family.input_of(layer)))
+        return _described(packed, sparsities[layer], n_silent_features=inputs.n_silent(architecture.input_of(layer)))
 
     pruned = [layer for layer in weights if any(sparsities[layer])]
     smallest = min(pruned, key=lambda layer: weights[layer].numel(), default=None)

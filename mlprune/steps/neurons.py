@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mlprune.descriptions import NeuronSelection
 from mlprune.json_values import as_int
-from mlprune.models.checkpoint.weight_files import WeightFiles
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import language_neurons, random_neurons
 from mlprune.processes.parallel import parallel_map
@@ -72,12 +71,12 @@ def neuron_levels(model: ModelRef, block: int, removed: Tensor, *, sparsity: flo
 
     The last feed-forward layer loses the columns of the removed neurons; nothing else of a neuron has an effect then.
     """
-    family = FAMILIES[model.family]
-    after = family.feed_forward[1]
+    architecture = architecture_at(model.path)
+    part = architecture.block(block).feed_forward
     levels = {}
-    for layer, shape in WeightFiles(Path(model.path), family).layer_shapes(block).items():
+    for layer, shape in WeightFiles(Path(model.path), architecture).layer_shapes(block).items():
         keep = torch.ones(shape, dtype=torch.uint8)
-        if layer == after:
+        if part is not None and layer == part.after:
             keep[:, removed] = 0
         levels[layer] = described_levels(keep, (sparsity,))
     return levels

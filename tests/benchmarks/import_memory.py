@@ -24,7 +24,7 @@ from large_model import PIECE, SHAPES, Shape, model_files, write_config
 
 from mlprune.importing import import_model
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 
 OVERHEAD_BYTES = 2 * 2**30
 """Memory that an import may take above the largest tensor."""
@@ -73,7 +73,7 @@ def _view(values: torch.UntypedStorage, number: int, size: tuple[int, ...]) -> t
 
 def different_tensors(folder: Path, tensors: dict[str, torch.Tensor]) -> Iterator[str]:
     """Yield the names of tensors whose imported values are not those of the checkpoint."""
-    files = WeightFiles(folder, family_at(folder))
+    files = WeightFiles(folder, architecture_at(folder))
     for name, tensor in tensors.items():
         file, stored = files.locate(name)
         copy = copy_tensor(folder / file, tensor_slice(folder / file, stored), torch.float16)

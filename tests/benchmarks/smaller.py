@@ -25,18 +25,18 @@ from rows import HEAD, Row
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from mlprune.models.families.checks import UnitLayout, unit_layouts
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.architecture.units import UnitLayout, unit_layouts
 from mlprune.numeric.structured import UnitGroup, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.steps.export.export import LOADER, make_smaller
+from tests.tiny_models import ARCHITECTURES
 
 N_THREADS = 2
 SPARSITY = 0.3
 SEQUENCES = 4
 LARGEST_RATIO = 0.8
 """Largest allowed ratio of the time of the smaller model to that of the dense model."""
-FAMILY = FAMILIES["xglm"]
+FAMILY = ARCHITECTURES["xglm"]
 
 
 def frozen_model(size: Size) -> Any:

@@ -23,7 +23,6 @@ from conditions import machine, moment
 from inputs import FULL, SMALL, Size, write_inputs
 from torch import Tensor
 
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.masks import masking
 from mlprune.numeric.masks import packed_masks
@@ -37,6 +36,7 @@ from mlprune.steps.prune.composed import ComposeVariantJob, trial_jobs
 from mlprune.steps.prune.mask_jobs import variant_jobs
 from mlprune.steps.prune.ordering import CollectVariantsJob
 from mlprune.store.store import Store
+from tests.tiny_models import ARCHITECTURES
 
 LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 N_TRIALS = 9
@@ -47,7 +47,7 @@ N_ORDERED = 2
 def write_trials(folder: Path, size: Size) -> Plan:
     """Write the model, and plan trials of which each differs from the one before in one switch."""
     write_inputs(folder, size)
-    layers = FAMILIES["xglm"].layers
+    layers = ARCHITECTURES["xglm"].layers
     generator = random.Random(0)
     levels = {f"{block}.{layer}": LEVELS[(block + 1) % len(LEVELS)] for block in range(size.blocks) for layer in layers}
     entries = []
@@ -161,7 +161,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mlprune-trials-", dir=options.folder) as name:
         found = measure(Path(name), size)
     conditions = {**machine(), "started": started, "ended": moment(), "blocks": size.blocks}
-    print(table(found, size.blocks * len(FAMILIES["xglm"].layers)))
+    print(table(found, size.blocks * len(ARCHITECTURES["xglm"].layers)))
     print(f"\n{conditions['cores']} cores of {conditions['cpu']}, load {started['load_1min']}.")
     write_figures(options.out, conditions=conditions, measurements=found)
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.chain import Chain, advance_to
-from mlprune.models.families.records import Family
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
@@ -35,28 +35,28 @@ N_BLOCKS = 4
 PREFIX = [1, *range(30, 30 + MIN_PREFIX)]
 PROMPTS = [[*PREFIX, 50, 60, 70, 80], [*PREFIX, 9], [*PREFIX, 7, 8]]
 
-Operation = Callable[[Chain, Family], Any]
+Operation = Callable[[Chain, Architecture], Any]
 
 
 def _streamed(visitor: Callable[..., Any], item: Any) -> Operation:
     return lambda chain, _family: list(chain.stream(visitor, [item, item]))
 
 
-def _captured(chain: Chain, family: Family) -> Any:
+def _captured(chain: Chain, family: Architecture) -> Any:
     wanted = {1: family.input_names, 3: family.input_names[:1]}
     return list(chain.stream(partial(CaptureVisitor, inputs_of_block=wanted), [text_batch()]))
 
 
-def _scored(chain: Chain, _family: Family) -> Any:
+def _scored(chain: Chain, _family: Architecture) -> Any:
     return list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(4,)))]))
 
 
-def _decoded(chain: Chain, _family: Family) -> Any:
+def _decoded(chain: Chain, _family: Architecture) -> Any:
     decode = partial(greedy_decode, chain, stop_id=-1, pad_id=PAD)
     return [decode(PROMPTS, max_new_tokens=4), decode(PROMPTS[:1], max_new_tokens=3, batches=[[0]])]
 
 
-def _masked(chain: Chain, family: Family) -> Any:
+def _masked(chain: Chain, family: Architecture) -> Any:
     """Masks chosen by magnitude, set for all blocks, with shifts of the hidden states; then the dense model."""
     kept = {}
     for block in range(N_BLOCKS):
@@ -71,7 +71,7 @@ def _masked(chain: Chain, family: Family) -> Any:
     return [kept, masked, _scored(chain, family)]
 
 
-def _quantised(chain: Chain, family: Family) -> Any:
+def _quantised(chain: Chain, family: Architecture) -> Any:
     """All weights rounded to 4 bits in place; then the dense model."""
     chain.everywhere(Shard.exchange_changes, StoredChanges("memory", {}, {}, {}, Quantisation(4, 8)))
     quantised = _scored(chain, family)
@@ -87,7 +87,7 @@ def _heavy(
     return masks, {}, {layer: mask.cpu() for layer, mask in masks.items()}
 
 
-def _observed_block_by_block(chain: Chain, _family: Family) -> Any:
+def _observed_block_by_block(chain: Chain, _family: Architecture) -> Any:
     """Sums, Gram matrices and magnitudes of two sets, every block run once."""
     chain.everywhere(Shard.set_keep_masks, None)
     keys = [("a", 0), ("a", 1), ("b", 0)]
@@ -119,7 +119,7 @@ def _on_the_cpu(observation: SweepObservation) -> list[Any]:
 def _swept(score: ScoreSpec) -> Operation:
     """A sequential sweep over two batches; every shard scores and prunes its blocks."""
 
-    def sweep(chain: Chain, family: Family) -> Any:
+    def sweep(chain: Chain, family: Architecture) -> Any:
         chain.everywhere(Shard.set_keep_masks, None)
         keys = ["a", "b"]
         for key, rows in zip(keys, (range(4), range(2)), strict=True):
@@ -139,7 +139,7 @@ def _swept(score: ScoreSpec) -> Operation:
 
 
 def _chosen(
-    weights: Mapping[str, Tensor], observation: SweepObservation, *, score: ScoreSpec, block: int, family: Family
+    weights: Mapping[str, Tensor], observation: SweepObservation, *, score: ScoreSpec, block: int, family: Architecture
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor], dict[str, bytes]]:
     """Choose masks and new weights; return the bytes of the levels, as mask files contain them."""
     sparsities = dict.fromkeys(weights, (0.5,))

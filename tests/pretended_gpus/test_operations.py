@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from tests.pretended_gpus import pretended_gpus
 from tests.pretended_gpus.operations import OPERATIONS, leaves
 from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, PLACEMENTS, place
-from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, FAMILY_NAMES
 
 SOME = ["observe", "score", "decode"]
 DISTINCT = ("llama", "gemma3_text", "phi3")
@@ -27,9 +26,9 @@ FEW = [*(name for name in OPERATIONS if "sweep" not in name), "sweep wanda row",
 
 @pytest.fixture(scope="module")
 def on_cpu(folder_of: Callable[[str], Path]) -> Callable[[str, str], list[Any]]:
-    """Family and operation -> result on the CPU."""
+    """Architecture and operation -> result on the CPU."""
     chain = cache(lambda family: local_chain(folder_of(family)))
-    return cache(lambda family, name: list(leaves(OPERATIONS[name](chain(family), FAMILIES[family]))))
+    return cache(lambda family, name: list(leaves(OPERATIONS[name](chain(family), ARCHITECTURES[family]))))
 
 
 def cases():
@@ -56,7 +55,7 @@ def test_an_operation_gives_the_values_of_the_cpu(monkeypatch, folder_of, on_cpu
         chain = pickled_chain(folder_of(family), n_shards=n_shards)
         for name in names:
             ledger.clear()
-            results = list(leaves(OPERATIONS[name](chain, FAMILIES[family])))
+            results = list(leaves(OPERATIONS[name](chain, ARCHITECTURES[family])))
             assert ledger.kernels, f"{name} ran nothing on a GPU"
             for result, value in zip(results, expected[name], strict=True):
                 assert_equal(name, result, value)

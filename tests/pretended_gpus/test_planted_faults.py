@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.block_runner import BlockRunner
 from mlprune.models.inference.decoding import DecodingVisitor
 from mlprune.models.inference.observation import CaptureVisitor, InfluenceVisitor
@@ -25,6 +24,7 @@ from tests.pretended_gpus.operations import OPERATIONS
 from tests.pretended_gpus.pickled_chain import pickled_chain
 from tests.pretended_gpus.placements import N_GPUS, place
 from tests.pretended_gpus.planting import plant
+from tests.tiny_models import ARCHITECTURES
 
 TO_CPU = '.to(torch.device("cpu"))'
 
@@ -79,10 +79,10 @@ def test_a_planted_fault_is_found_on_pretended_gpus(monkeypatch, folder_of, faul
     plant(monkeypatch, fault.function, original=fault.original, fault=fault.fault)
     place(monkeypatch, "in turn")
     with pretended_gpus(N_GPUS), pytest.raises((RuntimeError, TypeError), match=fault.sees):
-        OPERATIONS[fault.operation](pickled_chain(folder_of(fault.family), n_shards=2), FAMILIES[fault.family])
+        OPERATIONS[fault.operation](pickled_chain(folder_of(fault.family), n_shards=2), ARCHITECTURES[fault.family])
 
 
 def test_a_planted_fault_goes_unnoticed_on_the_cpu(monkeypatch, folder_of):
     fault = FAULTS[-1]
     plant(monkeypatch, fault.function, original=fault.original, fault=fault.fault)
-    assert OPERATIONS[fault.operation](local_chain(folder_of(fault.family)), FAMILIES[fault.family])
+    assert OPERATIONS[fault.operation](local_chain(folder_of(fault.family)), ARCHITECTURES[fault.family])

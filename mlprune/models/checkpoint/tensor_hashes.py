@@ -27,7 +27,7 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject, as_int, as_list, as_object, as_str, json_text
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, stored_bytes, tensor_slices
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at, read_json_object
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, read_json_object
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.processes.parallel import parallel_map
 
@@ -57,7 +57,7 @@ def tensor_hashes(folder: Path) -> dict[str, TensorHash]:
     Raises:
         ModelError: the folder has no safetensors weights, or a file cannot be read.
     """
-    files = WeightFiles(folder, family_at(folder))
+    files = WeightFiles(folder, architecture_at(folder))
     placed = [(name, *files.locate(name)) for name in files.names]
     slices = {file: tensor_slices(folder / file) for file in dict.fromkeys(file for _, file, _ in placed)}
 

@@ -21,10 +21,10 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
+from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
-from mlprune.models.families.checks import family_of_config, oriented
-from mlprune.models.families.records import Family
 from mlprune.vocabulary import DtypeName
 
 DTYPES: Mapping[DtypeName, torch.dtype] = {
@@ -70,13 +70,16 @@ def read_json_object(path: Path) -> JsonObject:
     return value
 
 
-def family_at(path: Path) -> Family:
-    """Return the family of the model in a folder.
+def architecture_at(path: Path | str) -> Architecture:
+    """Return the architecture of the model in a folder.
 
     Raises:
-        ModelError: its config cannot be read, its type has no record, or it is a mixture of experts.
+        ModelError: its config cannot be read or used, or describes a model that cannot be pruned.
     """
-    return family_of_config(read_json_object(path / "config.json"))
+    try:
+        return architecture_of(read_json_object(Path(path) / "config.json"))
+    except ModelError as err:
+        raise ModelError(err.message, {"path": str(path), **err.context}) from err
 
 
 class WeightFiles:
@@ -86,16 +89,16 @@ class WeightFiles:
         ModelError: the folder has no safetensors weights, or its index is damaged.
     """
 
-    def __init__(self, path: Path, family: Family) -> None:
+    def __init__(self, path: Path, architecture: Architecture) -> None:
         self._path = path
-        self._family = family
+        self._architecture = architecture
         self._open: dict[str, tuple[Any, frozenset[str]]] = {}
         self._files = self._read_index()
 
     @property
-    def family(self) -> Family:
-        """The family of the model."""
-        return self._family
+    def architecture(self) -> Architecture:
+        """The architecture of the model."""
+        return self._architecture
 
     @property
     def file_names(self) -> tuple[str, ...]:
@@ -122,13 +125,14 @@ class WeightFiles:
         return tuple(self._opened(file)[0].get_slice(stored).get_shape())
 
     def layer_shapes(self, block: int) -> dict[str, tuple[int, int]]:
-        """Return prunable layer -> (out, in) of a block, in the family's order; only headers are read.
+        """Return prunable layer -> (out, in) of a block, in order; only headers are read.
 
         Raises:
-            ModelError: the checkpoint has no such block.
+            ModelError: the model or the checkpoint has no such block.
         """
-        stored = {layer: self.shape(weight_name(self._family, block, layer)) for layer in self._family.layers}
-        n_out, n_in = (1, 0) if self._family.transposed else (0, 1)
+        kind = self._architecture.block(block)
+        stored = {layer: self.shape(weight_name(self._architecture, block, layer)) for layer in kind.layers}
+        n_out, n_in = (1, 0) if kind.transposed else (0, 1)
         return {layer: (shape[n_out], shape[n_in]) for layer, shape in stored.items()}
 
     def dtype(self, name: str) -> torch.dtype:
@@ -221,13 +225,13 @@ class WeightFiles:
 
     def names_in_model(self, stored: str) -> set[str]:
         """Return the names that a stored tensor can have in the model."""
-        prefix = f"{self._family.prefix}."
+        prefix = f"{self._architecture.prefix}."
         return {stored, stored.removeprefix(prefix), prefix + stored}
 
     def _stored_name(self, name: str) -> str | None:
         """Return the name of a tensor in the checkpoint; None if the checkpoint does not have it."""
-        older_names = [stored for current, stored in self._family.renamed if current == name]
-        prefix = f"{self._family.prefix}."
+        older_names = [stored for current, stored in self._architecture.renamed if current == name]
+        prefix = f"{self._architecture.prefix}."
         for candidate in (name, *older_names):
             for stored in (candidate, candidate.removeprefix(prefix), prefix + candidate):
                 if stored in self._files:
@@ -246,14 +250,14 @@ def is_obsolete_buffer(name: str) -> bool:
     return any(name == end or name.endswith(f".{end}") for end in OBSOLETE_BUFFERS)
 
 
-def weight_name(family: Family, block: int, layer: str) -> str:
+def weight_name(architecture: Architecture, block: int, layer: str) -> str:
     """Return the name of a prunable weight in the model."""
-    return f"{family.blocks}.{block}.{layer}.weight"
+    return f"{architecture.blocks}.{block}.{layer}.weight"
 
 
-def bias_name(family: Family, block: int, layer: str) -> str:
+def bias_name(architecture: Architecture, block: int, layer: str) -> str:
     """Return the name of the bias of a prunable layer in the model, which not every model has."""
-    return f"{family.blocks}.{block}.{layer}.bias"
+    return f"{architecture.blocks}.{block}.{layer}.bias"
 
 
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
@@ -263,7 +267,7 @@ def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[
     Raises:
         ModelError: the folder is not a model that can be read, or it has no such block.
     """
-    family = family_at(path)
-    files = WeightFiles(path, family)
-    names = {layer: weight_name(family, block, layer) for layer in family.layers}
-    return {layer: oriented(files.read(name, DTYPES[dtype]), family) for layer, name in names.items()}
+    architecture = architecture_at(path)
+    kind, files = architecture.block(block), WeightFiles(path, architecture)
+    names = {layer: weight_name(architecture, block, layer) for layer in kind.layers}
+    return {layer: oriented(files.read(name, DTYPES[dtype]), kind) for layer, name in names.items()}

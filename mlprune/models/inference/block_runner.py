@@ -16,16 +16,19 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import CacheLayerMixin
 
-from mlprune.errors import ModelError
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import Architecture, as_returned
 from mlprune.models.hooks import LayerHooks
 from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
+
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""Names of the parameter of a forward that takes the cache."""
 
 
 @dataclass(frozen=True)
@@ -39,67 +42,71 @@ class Capture:
 
 
 class _Stub(nn.Module):
-    """Replaces a block: records its call and returns the hidden states unchanged."""
+    """Replaces a block: records its call and returns the hidden states unchanged. It has the block's attributes."""
 
-    def __init__(self, captured: list[tuple[Tensor, BlockCall]], *, returns_tuple: bool) -> None:
+    def __init__(self, block: nn.Module, captured: list[tuple[Tensor, BlockCall]], *, n_returned: int | None) -> None:
         super().__init__()
         self._captured = captured
-        self._returns_tuple = returns_tuple
+        self._n_returned = n_returned
+        self._attributes = block.__getattr__, vars(block)
 
-    def forward(self, hidden_states: Tensor, *args: object, **kwargs: object) -> Tensor | tuple[Tensor, None]:
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute of the block."""
+        find, of_instance = vars(self)["_attributes"]
+        return of_instance[name] if name in of_instance else find(name)
+
+    def forward(self, *args: object, **kwargs: object) -> Tensor | tuple[Tensor | None, ...]:
         """Record the call; return the states in the form that the model's code expects of a block."""
-        call = BlockCall(args, kwargs).replace_instances(Cache, lambda _: CacheSlot())
-        self._captured.append((hidden_states, call))
-        return (hidden_states, None) if self._returns_tuple else hidden_states
+        if args:
+            hidden, *others = args
+        else:
+            name = next(
+                name for name, value in kwargs.items() if isinstance(value, Tensor) and value.is_floating_point()
+            )
+            hidden, others = kwargs.pop(name), []
+        assert isinstance(hidden, Tensor), "the architecture was discovered with hidden states as the first argument"
+        call = BlockCall(tuple(others), kwargs).replace_instances(Cache, lambda _: CacheSlot())
+        self._captured.append((hidden, call))
+        return as_returned(hidden, self._n_returned)
 
 
 @contextmanager
-def capture_calls(model: nn.Module, family: Family) -> Iterator[list[tuple[Tensor, BlockCall]]]:
-    """Replace the blocks by stubs and the final norm by the identity while the context lasts.
+def capture_calls(model: nn.Module, architecture: Architecture) -> Iterator[list[tuple[Tensor, BlockCall]]]:
+    """Replace the blocks by stubs and the modules after them by the identity while the context lasts.
 
-    All threads share the model: while one thread is in the context, no other may enter it or look up a block or the
-    norm in the model.
+    All threads share the model: while one thread is in the context, no other may enter it or look up a block or a
+    module after the blocks in the model.
 
     Yields: a list that the model's forward fills with (hidden states, call), one entry per block.
     """
     captured: list[tuple[Tensor, BlockCall]] = []
-    n_blocks = len(list(model.get_submodule(family.blocks).children()))
-    stubs = nn.ModuleList(_Stub(captured, returns_tuple=family.block_returns_tuple) for _ in range(n_blocks))
+    blocks = enumerate(model.get_submodule(architecture.blocks).children())
+    stubs = nn.ModuleList(
+        _Stub(module, captured, n_returned=architecture.block(block).n_returned) for block, module in blocks
+    )
     with ExitStack() as stack:
-        stack.enter_context(_swapped(model, family.blocks, stubs))
-        stack.enter_context(_swapped(model, family.final_norm, nn.Identity()))
+        stack.enter_context(_swapped(model, architecture.blocks, stubs))
+        for path in architecture.tail:
+            stack.enter_context(_swapped(model, path, nn.Identity()))
         yield captured
 
 
-def prepare(model: nn.Module, family: Family, **inputs: object) -> Capture:
+def prepare(model: nn.Module, architecture: Architecture, **inputs: object) -> Capture:
     """Run the model's forward up to its blocks; one thread at a time, see `capture_calls`.
 
     Args:
         model: causal language model; only its embeddings have to be loaded.
-        family: family of the model.
+        architecture: architecture of the model.
         inputs: keyword arguments of the base model's forward.
     """
-    with capture_calls(model, family) as captured:
-        model.get_submodule(family.base)(**inputs)
+    with capture_calls(model, architecture) as captured:
+        model.get_submodule(architecture.base)(**inputs)
     return Capture(hidden=captured[0][0], calls=tuple(call for _, call in captured))
 
 
-def hidden_of(output: object, family: Family) -> Tensor:
-    """Return the hidden states from the output of a block.
-
-    Raises:
-        ModelError: the output does not have the type that the family's record declares.
-    """
-    hidden = output[0] if family.block_returns_tuple and isinstance(output, tuple) else output
-    if not isinstance(hidden, Tensor) or family.block_returns_tuple != isinstance(output, tuple):
-        expected = "a tuple" if family.block_returns_tuple else "a tensor"
-        raise ModelError(
-            "a block does not return the type that its record in mlprune/models/families/records.py declares",
-            family=family.name,
-            expected=expected,
-            got=type(output).__name__,
-        )
-    return hidden
+def hidden_of(output: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the hidden states from the output of a block."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 @contextmanager
@@ -229,32 +236,31 @@ class BlockRunner:
 
     Args:
         model: the model; the modules of these blocks are loaded at the latest before they run.
-        family: family of the model.
+        architecture: architecture of the model.
         blocks: blocks of the shard.
         device: device of the shard's first module.
-    Raises:
-        ModelError: the model's config scales logits in a way that is not supported.
     """
 
-    def __init__(self, model: PreTrainedModel, family: Family, blocks: range, *, device: torch.device) -> None:
+    def __init__(
+        self, model: PreTrainedModel, architecture: Architecture, blocks: range, *, device: torch.device
+    ) -> None:
         self.blocks = blocks
-        self.family = family
+        self.architecture = architecture
         self.device = device
         self.model = model
-        every_block = list(model.get_submodule(family.blocks).children())
+        every_block = list(model.get_submodule(architecture.blocks).children())
         self.n_blocks = len(every_block)
         self.modules: Mapping[int, nn.Module] = {block: every_block[block] for block in blocks}
         self._devices = {block: _device_of(module) for block, module in self.modules.items()}
-        self.logit_softcap = _logit_softcap(model.config)
-        head = model.get_submodule(family.head)
+        head = model.get_submodule(architecture.head)
         assert isinstance(head, nn.Linear), "a model is checked when it is built"
         self.head = head
-        self._final_norm = model.get_submodule(family.final_norm)
+        self._tail = [model.get_submodule(path) for path in architecture.tail]
         self._embedding_lock = threading.Lock()
-        self.hooks = LayerHooks(self.modules.values(), family)
+        self.hooks = LayerHooks([(module, architecture.block(block)) for block, module in self.modules.items()])
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
-        self._forward_parameters = inspect.signature(model.get_submodule(family.base).forward).parameters
+        self._forward_parameters = inspect.signature(model.get_submodule(architecture.base).forward).parameters
 
     @property
     def is_first(self) -> bool:
@@ -289,11 +295,11 @@ class BlockRunner:
             "use_cache": cache is not None,
         }
         if cache is not None:
-            inputs["cache" if "cache" in self._forward_parameters else "past_key_values"] = cache
+            inputs[next(name for name in CACHE_NAMES if name in self._forward_parameters)] = cache
         if positions is not None and "position_ids" in self._forward_parameters:
             inputs["position_ids"] = on_device(positions, self.device)
         with self._embedding_lock:
-            capture = prepare(self.model, self.family, **inputs)
+            capture = prepare(self.model, self.architecture, **inputs)
         return self.receive(HiddenStates(capture.hidden, dict(enumerate(capture.calls))))
 
     def receive(self, states: HiddenStates) -> HiddenStates:
@@ -316,38 +322,25 @@ class BlockRunner:
     def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block and add its shift, if it has one."""
         call = states.calls[block].with_cache(cache)
-        hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs), self.family)
+        hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
         if block in self._shifts:
             hidden = hidden + self._shifts[block].to(hidden)
         return HiddenStates(hidden, {later: call for later, call in states.calls.items() if later != block})
 
     def apply_final_norm(self, hidden: Tensor) -> Tensor:
-        """Apply the final norm to [..., d]; the result is on the head's device."""
-        normed: Tensor = self._final_norm(hidden)
-        return normed.to(self.head.weight.device)
+        """Apply the modules between the last block and the head to [..., d]; the result is on the head's device."""
+        for module in self._tail:
+            hidden = module(hidden)
+        return hidden.to(self.head.weight.device)
 
-    def cap_logits(self, logits: Tensor) -> Tensor:
-        """Return logits of the head as the model caps them; unchanged if it does not."""
-        cap = self.logit_softcap
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+    def logits_of(self, outputs: Tensor) -> Tensor:
+        """Return the logits for outputs of the head: scaled and capped as the model's code does."""
+        scale, cap = self.architecture.logit_scale, self.architecture.softcap
+        scaled = outputs if scale == 1 else outputs * scale
+        return scaled if cap is None else cap * torch.tanh(scaled / cap)
 
 
 def _device_of(module: nn.Module) -> torch.device:
     """Return the device of a block; an offloaded one runs on the CPU."""
     device = next(module.parameters()).device
     return torch.device("cpu") if device.type == "meta" else device
-
-
-def _logit_softcap(config: PretrainedConfig) -> float | None:
-    """Return the cap c of logits c * tanh(logits / c), if the model has one (Gemma 2).
-
-    Raises:
-        ModelError: the config scales logits in another way (Cohere, Granite).
-    """
-    for name in ("logit_scale", "logits_scaling"):
-        scale = getattr(config, name, None)
-        if scale not in (None, 1):
-            message = "the model scales its logits, which is not supported"
-            raise ModelError(message, model_type=config.model_type, setting=name, expected=1, got=scale)
-    cap = getattr(config, "final_logit_softcapping", None)
-    return float(cap) if cap else None

@@ -58,7 +58,7 @@ Ends = Callable[[Sequence[int]], bool]
 class DecodingVisitor:
     """Run the next tokens of a session on top of its caches; the result is the next token of each row, [b] int64.
 
-    A cap of the logits is ignored if the likeliest token is chosen, since it does not change which logit is highest.
+    Scale and cap of the logits are ignored if the likeliest token is chosen: they do not change which logit is highest.
     """
 
     step: DecodeStep
@@ -91,8 +91,8 @@ class DecodingVisitor:
         draw = self.step.draw
         if draw is None:
             return logits.float().argmax(dim=1).cpu()
-        capped = runner.cap_logits(logits.float())
-        return draw_tokens(capped, draw.uniforms, temperature=draw.temperature, banned=draw.banned)
+        logits = runner.logits_of(logits.float())
+        return draw_tokens(logits, draw.uniforms, temperature=draw.temperature, banned=draw.banned)
 
     def waiting_bytes(self, limit: GroupLimit) -> int:
         """Return 0: the states of one token per row are negligible."""

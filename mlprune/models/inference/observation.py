@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import statistics_context
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.models.inference.visitor import BatchVisitor, States
 from mlprune.models.messages import HiddenStates
@@ -37,8 +37,8 @@ class ObservableRunner(Protocol):
     """The part of a block runner that observation needs; importing it does not import transformers."""
 
     @property
-    def family(self) -> Family:
-        """Family of the model."""
+    def architecture(self) -> Architecture:
+        """Architecture of the model."""
 
     @property
     def hooks(self) -> LayerHooks:
@@ -67,7 +67,7 @@ def run_keeping_tokens(
     Raises:
         StatisticsError: a counted activation on the CPU is not finite; block and input are named.
     """
-    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens)
+    listener = InputSums(runner.architecture.block(block), counted, keeps_tokens=keeps_tokens)
     with statistics_context(block=block), runner.hooks.listening(listener):
         states_after = runner.step(block, states)
     return states_after, listener
@@ -82,7 +82,7 @@ def observe_inputs(
     Raises:
         StatisticsError: as for `run_observed`.
     """
-    listener = InputSums(runner.family, counted, keeps_tokens=keeps_tokens, stops=True)
+    listener = InputSums(runner.architecture.block(block), counted, keeps_tokens=keeps_tokens, stops=True)
     with statistics_context(block=block), runner.hooks.listening(listener):
         runner.step(block, states)
     return listener.sums(), listener.tokens

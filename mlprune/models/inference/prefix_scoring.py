@@ -84,7 +84,8 @@ class ScoringVisitor:
             states=inverse,
             targets=self.batch.targets,
             head_bias=runner.head.bias,
-            softcap=runner.logit_softcap,
+            scale=runner.architecture.logit_scale,
+            softcap=runner.architecture.softcap,
         )
 
     def waiting_bytes(self, limit: GroupLimit) -> int:

@@ -26,8 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import BlockArchitecture, oriented
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantise
 from mlprune.processes.parallel import n_threads, parallel_map
@@ -104,17 +103,19 @@ def read_ahead(read: ReadChanges, blocks: Sequence[int]) -> Iterator[tuple[int, 
             yield block, changes
 
 
-def check_changes(block: int, changes: BlockChanges, *, family: Family, weights: Mapping[str, Tensor]) -> None:
+def check_changes(
+    block: int, changes: BlockChanges, *, architecture: BlockArchitecture, weights: Mapping[str, Tensor]
+) -> None:
     """Check that changes fit the layers of a block.
 
     Args:
         weights: layer -> [out, in], the weights of the block.
     Raises:
-        ModelError: a block of this family has no such layer.
+        ModelError: the block has no such layer.
         ShapeError: a mask or a new weight does not fit its layer.
     """
     for layer in (*changes.masks, *changes.weights):
-        family.input_of(layer)
+        architecture.input_of(layer)
     kinds: dict[str, Mapping[str, tuple[int | str, ...]]] = {
         "mask": {layer: mask.shape for layer, mask in changes.masks.items()},
         "new weight": {
@@ -200,22 +201,24 @@ def check_stored(block: int, stored: Mapping[str, Tensor], weights: Mapping[str,
 class LayersOnDisk(Mapping[str, Tensor]):
     """Dense weights of a block on disk: layer -> [out, in] in the dtype of the model, read on every access."""
 
-    def __init__(self, block: int, family: Family, read_layers: ReadLayers, *, dtype: torch.dtype) -> None:
+    def __init__(
+        self, block: int, architecture: BlockArchitecture, read_layers: ReadLayers, *, dtype: torch.dtype
+    ) -> None:
         self._dtype = dtype
         self._block = block
-        self._family = family
+        self._architecture = architecture
         self._read_layers = read_layers
 
     def __getitem__(self, layer: str) -> Tensor:
-        if layer not in self._family.layers:
+        if layer not in self._architecture.layers:
             raise KeyError(layer)
-        return oriented(self._read_layers(self._block, [layer])[layer], self._family).to(self._dtype)
+        return oriented(self._read_layers(self._block, [layer])[layer], self._architecture).to(self._dtype)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._family.layers)
+        return iter(self._architecture.layers)
 
     def __len__(self) -> int:
-        return len(self._family.layers)
+        return len(self._architecture.layers)
 
 
 class ChangedBiases:
@@ -223,12 +226,12 @@ class ChangedBiases:
 
     Args:
         blocks: block -> module.
-        family: family of the model.
+        architectures: block -> its architecture.
     """
 
-    def __init__(self, blocks: Mapping[int, nn.Module], family: Family) -> None:
+    def __init__(self, blocks: Mapping[int, nn.Module], architectures: Mapping[int, BlockArchitecture]) -> None:
         self._blocks = blocks
-        self._family = family
+        self._architectures = architectures
         self._new: dict[int, Mapping[str, Tensor]] = {}
         """Block -> layer -> new bias; a block without new biases is missing."""
         self._dense: dict[LayerKey, Tensor] = {}
@@ -244,8 +247,8 @@ class ChangedBiases:
             ShapeError: a new bias does not fit its layer.
         """
         for layer, bias in biases.items():
-            self._family.input_of(layer)
-            expected = (self._weight(block, layer).shape[1 if self._family.transposed else 0],)
+            self._architectures[block].input_of(layer)
+            expected = (self._weight(block, layer).shape[1 if self._architectures[block].transposed else 0],)
             if bias.shape != expected or not bias.is_floating_point():
                 got = f"{bias.dtype} {tuple(bias.shape)}"
                 raise ShapeError(

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mlprune.errors import ModelError
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import Architecture, as_returned, oriented
 from mlprune.models.masks.block_changes import (
     BlockChanges,
     ChangedBiases,
@@ -45,8 +44,8 @@ class RemovedBlock(BlockChanges):
 
 
 def pass_by(
-    hidden_states: Tensor, *args: object, block: int, returns_tuple: bool, **kwargs: object
-) -> Tensor | tuple[Tensor]:
+    hidden_states: Tensor, *args: object, block: int, n_returned: int | None, **kwargs: object
+) -> Tensor | tuple[Tensor | None, ...]:
     """Replace the forward of a removed block.
 
     A cache gets a placeholder of one number per token, because the model's code sizes the masks of later tokens by the
@@ -58,7 +57,7 @@ def pass_by(
     for cache in (value for value in (*args, *kwargs.values()) if isinstance(value, Cache)):
         placeholder = hidden_states.new_zeros(n_rows, 1, n_tokens, 1)
         cache.update(placeholder, placeholder, block)
-    return (hidden_states,) if returns_tuple else hidden_states
+    return as_returned(hidden_states, n_returned)
 
 
 class MaskedBlocks:
@@ -66,7 +65,7 @@ class MaskedBlocks:
 
     Args:
         blocks: block -> module, with the weights of the checkpoint.
-        family: family of the model.
+        architecture: architecture of the model.
         read_layers: reads those weights again, in the dtype of the checkpoint.
         offloaded: blocks that stay on disk; such a block is dense whenever it was loaded.
         in_memory: whether an offloaded block is in memory now.
@@ -76,7 +75,7 @@ class MaskedBlocks:
     def __init__(
         self,
         blocks: Mapping[int, nn.Module],
-        family: Family,
+        architecture: Architecture,
         read_layers: ReadLayers,
         *,
         offloaded: Collection[int] = (),
@@ -84,7 +83,8 @@ class MaskedBlocks:
         spare_bytes: Mapping[torch.device, int] | None = None,
     ) -> None:
         self._blocks = blocks
-        self._family = family
+        self._model_architecture = architecture
+        self._architectures = {block: architecture.block(block) for block in blocks}
         self._read_layers = read_layers
         self._offloaded = frozenset(offloaded)
         self._in_memory = in_memory
@@ -95,10 +95,10 @@ class MaskedBlocks:
         """Blocks whose changes were read from a known source, with this source."""
         self._spill = MaskSpill()
         self._copies = DenseCopies(spare_bytes or {})
-        self._biases = ChangedBiases(blocks, family)
+        self._biases = ChangedBiases(blocks, self._architectures)
 
     def dense(self, block: int) -> Mapping[str, Tensor]:
-        """Make a block dense; return layer -> [out, in] in the family's order, read-only; on disk, read on access.
+        """Make a block dense; return layer -> [out, in] in its order, read-only; on disk, read on access.
 
         Raises:
             ModelError: the block is not in this shard, or the checkpoint no longer has its weights.
@@ -106,9 +106,10 @@ class MaskedBlocks:
         self._require(block)
         self._change_block(block, BlockChanges({}))
         if self._is_on_disk(block):
-            dtype = self._weight(block, self._family.layers[0]).dtype
-            return LayersOnDisk(block, self._family, self._read_layers, dtype=dtype)
-        return {layer: self._oriented(block, layer) for layer in self._family.layers}
+            architecture = self._architectures[block]
+            dtype = self._weight(block, architecture.layers[0]).dtype
+            return LayersOnDisk(block, architecture, self._read_layers, dtype=dtype)
+        return {layer: self._oriented(block, layer) for layer in self._architectures[block].layers}
 
     def restore(self, block: int) -> None:
         """Apply the changes of a block to its dense weights, which were just loaded.
@@ -116,7 +117,7 @@ class MaskedBlocks:
         Raises:
             ModelError: the stored changes are gone.
         """
-        for layer in self._family.layers:
+        for layer in self._architectures[block].layers:
             if (block, layer) in self._changed:
                 weight, mask = self._spill.weight_of(block, layer), self._spill.mask_of(block, layer)
                 target = self._oriented(block, layer)
@@ -132,12 +133,12 @@ class MaskedBlocks:
         Args:
             masks: (block, layer) -> bool [out, in], True for weights to keep.
         Raises:
-            ModelError: a block of this family has no such layer, or the checkpoint no longer has the weights.
+            ModelError: a block has no such layer, or the checkpoint no longer has the weights.
             ShapeError: a mask does not fit its weight.
         """
         by_block: dict[int, dict[str, Tensor]] = {block: {} for block in self._blocks}
         for (block, layer), mask in masks.items():
-            self._family.input_of(layer)
+            self._model_architecture.block(block).input_of(layer)
             if block in by_block:
                 by_block[block][layer] = mask
         changes = {block: BlockChanges.of(block_masks) for block, block_masks in by_block.items()}
@@ -182,7 +183,9 @@ class MaskedBlocks:
         blocks = [block for block in blocks if not self._has_changes_of(read, block)]
         if not blocks:
             return
-        n_weights = max(sum(self._weight(block, layer).numel() for layer in self._family.layers) for block in blocks)
+        n_weights = max(
+            sum(self._weight(block, layer).numel() for layer in self._architectures[block].layers) for block in blocks
+        )
         read_each(read, blocks, change, n_weights=n_weights)
 
     def _has_changes_of(self, read: ReadChanges, block: int) -> bool:
@@ -190,7 +193,7 @@ class MaskedBlocks:
 
     def _change_block(self, block: int, changes: BlockChanges) -> None:
         """Set every layer of a block to its new or dense weight, zero what its mask removes, and quantise it."""
-        masks, weights, layers = changes.masks, changes.weights, self._family.layers
+        masks, weights, layers = changes.masks, changes.weights, self._architectures[block].layers
         self._sources.pop(block, None)
         self._set_forward(block, is_removed=isinstance(changes, RemovedBlock))
         self._quantisations[block] = changes.quantisation
@@ -218,7 +221,7 @@ class MaskedBlocks:
         own = vars(self._blocks[block])
         own.pop("forward", None)
         if is_removed:
-            own["forward"] = partial(pass_by, block=block, returns_tuple=self._family.block_returns_tuple)
+            own["forward"] = partial(pass_by, block=block, n_returned=self._architectures[block].n_returned)
 
     def _is_changing(self, block: int, layer: str, changes: BlockChanges) -> bool:
         """Whether a layer gets another weight or another mask than it has."""
@@ -252,7 +255,7 @@ class MaskedBlocks:
         if is_dense:
             self._copies.keep(key, target)
         self._changed[key] = None  # until the layer is complete
-        dense = copy if stored is None else oriented(stored, self._family)
+        dense = copy if stored is None else oriented(stored, self._architectures[key[0]])
         if weight is not None:
             write_masked(target, target.copy_(weight), mask)
         elif is_dense:
@@ -275,7 +278,7 @@ class MaskedBlocks:
         return stored
 
     def _oriented(self, block: int, layer: str) -> Tensor:
-        return oriented(self._weight(block, layer).detach(), self._family)
+        return oriented(self._weight(block, layer).detach(), self._architectures[block])
 
     def _weight(self, block: int, layer: str) -> Tensor:
         return self._blocks[block].get_submodule(layer).get_parameter("weight")
@@ -288,6 +291,6 @@ class MaskedBlocks:
             raise ModelError("the block is not in this shard", block=block)
 
     def _check(self, block: int, changes: BlockChanges) -> None:
-        weights = {layer: self._oriented(block, layer) for layer in self._family.layers}
-        check_changes(block, changes, family=self._family, weights=weights)
+        weights = {layer: self._oriented(block, layer) for layer in self._architectures[block].layers}
+        check_changes(block, changes, architecture=self._architectures[block], weights=weights)
         self._biases.check(block, changes.biases)

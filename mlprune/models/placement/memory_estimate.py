@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at, weight_name
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.models.metadata_cache import cached_metadata
 from mlprune.vocabulary import DtypeName
 
@@ -82,21 +82,20 @@ def footprint(path: Path, dtype: DtypeName) -> Footprint:
 def _measure(path: Path, dtype: DtypeName) -> Footprint:
     from mlprune.models.meta_model import build_skeleton, shard_parameters, source_of  # noqa: PLC0415 - imports transformers
 
-    family = family_at(path)
-    files = WeightFiles(path, family)
+    architecture = architecture_at(path)
+    files = WeightFiles(path, architecture)
     model = build_skeleton(path, DTYPES[dtype])
-    modules = list(model.get_submodule(family.blocks).children())
+    modules = list(model.get_submodule(architecture.blocks).children())
     all_blocks = range(len(modules))
-    sources = {name: source_of(name, model, files) for name, _ in shard_parameters(model, family, all_blocks)}
-    sizes = {name: _bytes_of(parameter) for name, parameter in shard_parameters(model, family, all_blocks)}
+    sources = {name: source_of(name, model, files) for name, _ in shard_parameters(model, architecture, all_blocks)}
+    sizes = {name: _bytes_of(parameter) for name, parameter in shard_parameters(model, architecture, all_blocks)}
     for source in sources.values():
         files.locate(source)
-    in_blocks = f"{family.blocks}."
-    at_end = [name for name in sizes if name.startswith((f"{family.final_norm}.", f"{family.head}."))]
+    in_blocks = f"{architecture.blocks}."
+    at_end = [name for name in sizes if architecture.is_after_blocks(name)]
     at_start = [name for name in sizes if name not in at_end and not name.startswith(in_blocks)]
     buffers = (buffer for name, buffer in model.named_buffers() if not name.startswith(in_blocks))
-    axis = 0 if family.transposed else 1
-    widths = [files.shape(weight_name(family, 0, name))[axis] for name in family.input_names]
+    widths = [_input_widths(files, architecture, block) for block in all_blocks]
     return Footprint(
         before=sum(sizes[name] for name in at_start) + sum(map(_bytes_of, buffers)),
         blocks=tuple(
@@ -105,17 +104,17 @@ def _measure(path: Path, dtype: DtypeName) -> Footprint:
         tail=sum(sizes[name] for name in at_end),
         tied=sum(sizes[name] for name in at_end if sources[name] in {sources[first] for first in at_start}),
         on_demand=_bytes_of(model.get_input_embeddings().weight),
-        prunable=max(_prunable(module, family) for module in modules),
+        prunable=max(_prunable(module, architecture.block(block)) for block, module in enumerate(modules)),
         widest=max(
             max(module.get_submodule(layer).get_parameter("weight").shape)
-            for module in modules
-            for layer in family.layers
+            for block, module in enumerate(modules)
+            for layer in architecture.block(block).layers
         ),
         hidden=int(model.config.hidden_size),
-        inputs=sum(widths),
-        vocabulary=model.get_submodule(family.head).get_parameter("weight").shape[0],
+        inputs=max(map(sum, widths)),
+        vocabulary=model.get_submodule(architecture.head).get_parameter("weight").shape[0],
         itemsize=DTYPES[dtype].itemsize,
-        input_products=sum(width**2 for width in widths),
+        input_products=max(sum(width**2 for width in of_block) for of_block in widths),
     )
 
 
@@ -155,8 +154,14 @@ def _bytes_of(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _prunable(module: nn.Module, family: Family) -> tuple[int, ...]:
+def _input_widths(files: WeightFiles, architecture: Architecture, block: int) -> list[int]:
+    """Return the features of each input of a block."""
+    shapes = files.layer_shapes(block)
+    return [shapes[name][1] for name in architecture.block(block).input_names]
+
+
+def _prunable(module: nn.Module, block: BlockArchitecture) -> tuple[int, ...]:
     """Return the number of weights of each prunable layer of a block, descending."""
     return tuple(
-        sorted((module.get_submodule(layer).get_parameter("weight").numel() for layer in family.layers), reverse=True)
+        sorted((module.get_submodule(layer).get_parameter("weight").numel() for layer in block.layers), reverse=True)
     )

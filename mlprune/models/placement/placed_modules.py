@@ -23,8 +23,8 @@ from accelerate import infer_auto_device_map
 from accelerate.utils import send_to_device
 from torch import nn
 
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.families.records import Family
 from mlprune.models.meta_model import MetaModel, shard_parameters
 from mlprune.models.placement.budget import (
     ALL_DEVICES,
@@ -295,7 +295,7 @@ class PlacedModules:
         self._meta_model = meta_model
         self._blocks = blocks
         self._n_blocks = n_blocks
-        modules = _shard_modules(meta_model.model, meta_model.family, blocks, n_blocks=n_blocks)
+        modules = _shard_modules(meta_model.model, meta_model.architecture, blocks, n_blocks=n_blocks)
         devices, self.window = self._choose_devices(modules, budget, accelerators=accelerators)
         self.offloaded = self._load_resident(modules, devices)
         """Part -> names of its parameters, for the parts on disk."""
@@ -320,7 +320,7 @@ class PlacedModules:
     ) -> tuple[Devices, int]:
         """Choose the device of every module, and the number of offloaded blocks that may be in memory at once."""
         devices = choose_devices(modules, accelerators=accelerators)
-        names = {f"{self._meta_model.family.blocks}.{block}": block for block in self._blocks}
+        names = {f"{self._meta_model.architecture.blocks}.{block}": block for block in self._blocks}
         span = [block for name, block in names.items() if devices[name] == CPU]
         if budget is None or not span:
             return devices, 0
@@ -353,8 +353,8 @@ class PlacedModules:
         """
         by_device: dict[torch.device, list[str]] = {}
         offloaded: dict[int, list[str]] = {}
-        model, family = self._meta_model.model, self._meta_model.family
-        unclaimed = {name for name, _ in shard_parameters(model, family, self._blocks)}
+        model, architecture = self._meta_model.model, self._meta_model.architecture
+        unclaimed = {name for name, _ in shard_parameters(model, architecture, self._blocks)}
         for module in modules:
             if devices[module] in (CPU, None):
                 unclaimed.difference_update(self._meta_model.keep_embedding_on_disk(module))
@@ -373,21 +373,25 @@ class PlacedModules:
 
     def _part_of(self, module: str) -> int:
         """Return the part that a module of the shard belongs to."""
-        family = self._meta_model.family
-        if module.startswith(f"{family.blocks}."):
+        architecture = self._meta_model.architecture
+        if module.startswith(f"{architecture.blocks}."):
             return int(module.rpartition(".")[2])
-        return self._n_blocks if module in (family.final_norm, family.head) else EMBEDDINGS
+        return self._n_blocks if module in architecture.after_blocks else EMBEDDINGS
 
 
-def _shard_modules(model: nn.Module, family: Family, blocks: range, *, n_blocks: int) -> dict[str, nn.Module]:
+def _shard_modules(
+    model: nn.Module, architecture: Architecture, blocks: range, *, n_blocks: int
+) -> dict[str, nn.Module]:
     """Return the modules that a shard runs, in the order in which they run."""
-    not_embeddings = (f"{family.blocks}.", f"{family.final_norm}.", f"{family.head}.")
+    not_embeddings = tuple(f"{path}." for path in (architecture.blocks, *architecture.after_blocks))
     embeddings = {
         name: module
         for name, module in model.named_modules()
         if not f"{name}.".startswith(not_embeddings) and (module._parameters or module._buffers)
     }
-    block_modules = {f"{family.blocks}.{block}": model.get_submodule(f"{family.blocks}.{block}") for block in blocks}
-    head = {name: model.get_submodule(name) for name in (family.final_norm, family.head)}
+    block_modules = {
+        f"{architecture.blocks}.{block}": model.get_submodule(f"{architecture.blocks}.{block}") for block in blocks
+    }
+    head = {name: model.get_submodule(name) for name in architecture.after_blocks}
     is_first, is_last = blocks.start == 0, blocks.stop == n_blocks
     return {**(embeddings if is_first else {}), **block_modules, **(head if is_last else {})}

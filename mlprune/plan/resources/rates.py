@@ -26,8 +26,7 @@ from threading import Barrier
 import torch
 
 from mlprune.errors import BadInputError, unknown
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.numeric.log_probs import quick_linear
 from mlprune.plan.resources.node_capacity import Node
 from mlprune.steps.job import ModelRef
@@ -191,7 +190,7 @@ class Rates:
 
 def measure_rates(model: ModelRef, *, n_threads: int) -> Rates:
     """Measure the rates of this machine's CPU and disk, with 50 ms of products and at most 64 MiB of a weight file."""
-    files = WeightFiles(Path(model.path), FAMILIES[model.family])
+    files = WeightFiles(Path(model.path), architecture_at(model.path))
     largest = max((Path(model.path) / name for name in files.file_names), key=lambda path: path.stat().st_size)
     dtype = DTYPES[model.dtype]
     rate = measure_linear_rate((SAMPLE_ROWS, SAMPLE_WIDTH, SAMPLE_WIDTH), dtype, n_threads=n_threads)

@@ -18,8 +18,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from mlprune.json_values import JsonValue
-from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.architecture.architecture import BlockArchitecture, Part
+from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.masks.block_changes import BlockChanges, changed_weights
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.neurons import removed_after, removed_before
@@ -80,11 +80,12 @@ class LayerErrorsJob(RecordJob):
         gram_files = store.require("gram_matrices", self.gram_matrices).artefacts
         keys = {"variant_id": self.variant_id, "demonstration_set_id": self.demonstration_set_id}
         rows: list[dict[str, JsonValue]] = []
+        architecture = architecture_at(self.model.path)
         for block in range(self.model.n_blocks):
             weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
             changed = changed_weights(weights, changes(block) if changes else BlockChanges({}))
             products = read_block_products(store, gram_files, block)
-            errors = block_errors(weights, changed, products, family=FAMILIES[self.model.family])
+            errors = block_errors(weights, changed, products, architecture=architecture.block(block))
             rows += [
                 {**keys, "block": block, "layer": layer, "n_weights": weights[layer].numel(), "error": error}
                 for layer, error in errors.items()
@@ -93,7 +94,11 @@ class LayerErrorsJob(RecordJob):
 
 
 def block_errors(
-    weights: Mapping[str, Tensor], changed: Mapping[str, Tensor], products: Mapping[str, Tensor], *, family: Family
+    weights: Mapping[str, Tensor],
+    changed: Mapping[str, Tensor],
+    products: Mapping[str, Tensor],
+    *,
+    architecture: BlockArchitecture,
 ) -> dict[str, float]:
     """Return layer -> relative error of its output; see `layer_error`.
 
@@ -104,7 +109,7 @@ def block_errors(
     """
 
     def error(layer: str) -> float:
-        return layer_error(weights[layer], changed[layer], products[family.input_of(layer)])
+        return layer_error(weights[layer], changed[layer], products[architecture.input_of(layer)])
 
     return dict(zip(weights, parallel_map(error, weights), strict=True))
 
@@ -143,7 +148,7 @@ class NeuronRemovalsJob(RecordJob):
     """Count the removed weights before and after every neuron in the masks of a variant."""
 
     step: ClassVar[str] = "compare"
-    family: str
+    model: ModelRef
     variant_id: str
 
     @property
@@ -157,15 +162,20 @@ class NeuronRemovalsJob(RecordJob):
 
     def run(self, store: Store, chain: ChainLoader) -> None:
         """Count block by block and write the record."""
-        stored = require_masks(store, self.variant_id)
+        stored, architecture = require_masks(store, self.variant_id), architecture_at(self.model.path)
         rows = [
-            {"variant_id": self.variant_id, "block": block, **self._counts(store, artefact, levels)}
+            {
+                "variant_id": self.variant_id,
+                "block": block,
+                **self._counts(store, artefact, levels, part=kind.feed_forward),
+            }
             for block, (artefact, levels) in enumerate(stored.files)
+            if (kind := architecture.block(block)).feed_forward is not None
         ]
         store.write_record(self.identity.record(rows={"neuron_removals": rows}))
 
-    def _counts(self, store: Store, artefact: Artefact, levels: Levels) -> dict[str, JsonValue]:
-        before, after = FAMILIES[self.family].feed_forward
+    def _counts(self, store: Store, artefact: Artefact, levels: Levels, *, part: Part) -> dict[str, JsonValue]:
+        before, after = part.before, part.after
         removed = {layer: ~kept for layer, kept in read_keep_masks(store.uri, artefact, levels).items()}
         n_neurons = removed[after].shape[1]
         counts = sum(removed_before(removed[layer], n_neurons) for layer in before)
@@ -184,8 +194,6 @@ def removal_jobs(recipe: Recipe, inputs: Inputs, variants: Iterable[PlannedVaria
     pruned = (variant for variant in variants if not variant.unquantised.is_dense)
     ids = [variant.id for variant in pruned if names & {entry.name for entry in variant.entries}]
     return [
-        NeuronRemovalsJob(
-            make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model.family, variant_id
-        )
+        NeuronRemovalsJob(make_identity("neuron_removals", parents={"variant": variant_id}), inputs.model, variant_id)
         for variant_id in ids
     ]

@@ -17,17 +17,17 @@ from torch import Tensor
 
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
     SINGLE_FILE,
     WeightFiles,
+    architecture_at,
     bias_name,
-    family_at,
     read_json_object,
     weight_name,
 )
-from mlprune.models.families.records import Family
 from mlprune.models.meta_model import build_skeleton
 from mlprune.pruning.mask_files import read_block_weights
 from mlprune.steps.export.tensor_changes import ADDED_FILE, LayerKey, added_name, block_of
@@ -59,10 +59,10 @@ def added_layers(store: Store, variant: Record, model_path: Path) -> tuple[Layer
     stored = stored_masks(store, variant)
     if stored is None or not stored.biases:
         return ()
-    family = family_at(model_path)
-    files = WeightFiles(model_path, family)
+    architecture = architecture_at(model_path)
+    files = WeightFiles(model_path, architecture)
     changed = [(block_of(one), layer) for one in stored.biases for layer in read_block_weights(store, one)]
-    return tuple(key for key in changed if not files.has(bias_name(family, *key)))
+    return tuple(key for key in changed if not files.has(bias_name(architecture, *key)))
 
 
 def require_config(variant: Record, model_path: Path, needed: tuple[LayerKey, ...]) -> AddedBiases | None:
@@ -71,20 +71,22 @@ def require_config(variant: Record, model_path: Path, needed: tuple[LayerKey, ..
     Args:
         needed: of `added_layers`.
     Raises:
-        BadInputError: the config of the family cannot declare them.
+        BadInputError: the config of the model cannot declare them.
     """
     if not needed:
         return None
-    family, files = family_at(model_path), WeightFiles(model_path, family_at(model_path))
+    architecture, files = architecture_at(model_path), WeightFiles(model_path, architecture_at(model_path))
     layers = {layer for _, layer in needed}
     config = dict(read_json_object(model_path / "config.json"))
-    config |= {ATTENTION_KEY: True} if family.inputs[1][0] in layers else {}
-    config |= {FEED_FORWARD_KEY: True} if family.feed_forward[1] in layers else {}
-    declared = [key for key in _biases_of(config, family) if not files.has(bias_name(family, *key))]
+    attention = {kind.attention.after for kind in architecture.kinds if kind.attention is not None}
+    feed_forward = {kind.feed_forward.after for kind in architecture.kinds if kind.feed_forward is not None}
+    config |= {ATTENTION_KEY: True} if attention & layers else {}
+    config |= {FEED_FORWARD_KEY: True} if feed_forward & layers else {}
+    declared = [key for key in _biases_of(config, architecture) if not files.has(bias_name(architecture, *key))]
     missing = sorted({layer for block, layer in needed if (block, layer) not in declared})
     if missing:
         raise BadInputError(
-            f"the config of a {family.name} cannot declare the biases that the variant adds",
+            f"the config of a {architecture.name} cannot declare the biases that the variant adds",
             variant_id=variant.id,
             got=missing,
             next="prune with compensate: false, or load the variant in memory with store.load",
@@ -112,12 +114,12 @@ def write_zero_biases(folder: Path, added: AddedBiases) -> dict[str, str]:
 
     Returns: name of each tensor -> its hash.
     """
-    family = family_at(folder)
-    files = WeightFiles(folder, family)
+    architecture = architecture_at(folder)
+    files = WeightFiles(folder, architecture)
     tensors: dict[str, Tensor] = {}
     for block, layer in added.layers:
-        name = weight_name(family, block, layer)
-        n_out = files.shape(name)[1 if family.transposed else 0]
+        name = weight_name(architecture, block, layer)
+        n_out = files.shape(name)[1 if architecture.block(block).transposed else 0]
         tensors[added_name(files, (block, layer))] = torch.zeros(n_out, dtype=files.dtype(name))
     (folder / "config.json").write_text(json.dumps(added.config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     save_file(tensors, folder / ADDED_FILE, metadata={"format": "pt"})
@@ -130,7 +132,7 @@ def index_added_file(folder: Path, names: Mapping[str, str]) -> None:
     Args:
         names: of its tensors.
     """
-    files = WeightFiles(folder, family_at(folder))
+    files = WeightFiles(folder, architecture_at(folder))
     places = {name: files.locate(name)[0] for name in files.names}
     index = dict(read_json_object(folder / INDEX_FILE)) if (folder / INDEX_FILE).exists() else {}
     if not index:  # transformers reads an index only without a single file
@@ -145,15 +147,15 @@ def index_added_file(folder: Path, names: Mapping[str, str]) -> None:
     (folder / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _biases_of(config: JsonObject, family: Family) -> list[LayerKey]:
+def _biases_of(config: JsonObject, architecture: Architecture) -> list[LayerKey]:
     """Return the prunable layers that have a bias in the model of a config."""
     with TemporaryDirectory(prefix="mlprune-config-") as folder:
         (Path(folder) / "config.json").write_text(json.dumps(config), encoding="utf-8")
         model = build_skeleton(Path(folder), torch.float32)
-    blocks = enumerate(model.get_submodule(family.blocks).children())
+    blocks = enumerate(model.get_submodule(architecture.blocks).children())
     return [
         (block, layer)
         for block, module in blocks
-        for layer in family.layers
+        for layer in architecture.block(block).layers
         if module.get_submodule(layer)._parameters.get("bias") is not None
     ]

@@ -29,12 +29,12 @@ from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError, unknown
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.units import unit_layouts
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
-from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, family_at, read_json_object, weight_name
-from mlprune.models.families.checks import unit_layouts
-from mlprune.models.families.records import Family
+from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
@@ -59,7 +59,9 @@ class SmallerModel:
     """Why the folder needs its own loader; None for a plain Hugging Face folder."""
 
 
-def make_smaller(folder: Path, family: Family, removed: Iterable[tuple[tuple[int, str], Tensor]]) -> SmallerModel:
+def make_smaller(
+    folder: Path, architecture: Architecture, removed: Iterable[tuple[tuple[int, str], Tensor]]
+) -> SmallerModel:
     """Cut removed heads and neurons out of a folder in which removed weights are zero.
 
     Args:
@@ -69,27 +71,26 @@ def make_smaller(folder: Path, family: Family, removed: Iterable[tuple[tuple[int
         BadInputError: no head or neuron is removed as a whole.
     """
     config = read_json_object(folder / "config.json")
-    outputs = {family.inputs[1][0], family.feed_forward[1]}
     masks: dict[int, dict[str, Tensor]] = {}
     for (block, layer), weights in removed:
-        if layer in outputs:
+        if layer in architecture.block(block).after_units:
             masks.setdefault(block, {})[layer] = ~weights
-    files = WeightFiles(folder, family)
+    files = WeightFiles(folder, architecture)
     blocks = [
-        kept_units(unit_layouts(family, files.layer_shapes(block), config), masks.get(block, {}))
-        for block in range(_n_blocks(files, family))
+        kept_units(unit_layouts(architecture.block(block), files.layer_shapes(block), config), masks.get(block, {}))
+        for block in range(architecture.n_blocks)
     ]
     counts = tuple(_counts(blocks))
     if all(n_kept == n_units for _, n_units, n_kept in counts):
         message = "no head or neuron is removed as a whole: export without --smaller"
         raise BadInputError(message, expected="all columns of a head or neuron removed")
-    narrow = narrow_config(family, config, blocks)
-    narrowed = narrow_files(folder, family, blocks)
+    narrow = narrow_config(architecture, config, blocks)
+    narrowed = narrow_files(folder, architecture, blocks)
     if not isinstance(narrow, UnequalWidths):
         _write_json(folder / "config.json", narrow)
         return SmallerModel(counts, None)
     shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
-    changes: JsonObject = {**loader_changes(family, config, blocks), "narrowed": dict(narrowed)}
+    changes: JsonObject = {**loader_changes(architecture, config, blocks), "narrowed": dict(narrowed)}
     _write_json(folder / CHANGES, changes)
     return SmallerModel(counts, narrow.reason)
 
@@ -106,7 +107,7 @@ def smaller_text(model: SmallerModel) -> str:
     )
 
 
-def remove_blocks(folder: Path, family: Family, removed: Collection[int]) -> str:
+def remove_blocks(folder: Path, architecture: Architecture, removed: Collection[int]) -> str:
     """Remove blocks from a folder with all weights, and renumber the others; a file is in memory at a time.
 
     Returns: the section of a model card about it.
@@ -120,8 +121,8 @@ def remove_blocks(folder: Path, family: Family, removed: Collection[int]) -> str
     _write_json(folder / "config.json", {**read_json_object(folder / "config.json"), **values})
     places: dict[str, JsonValue] = {}
     n_bytes = 0
-    for name in (file for file in WeightFiles(folder, family).file_names if file != INDEX_FILE):
-        tensors = _renumbered(folder / name, family, number_of)
+    for name in (file for file in WeightFiles(folder, architecture).file_names if file != INDEX_FILE):
+        tensors = _renumbered(folder / name, architecture, number_of)
         (folder / name).unlink()
         if tensors:
             save_file(tensors, folder / name, metadata={"format": "pt"})
@@ -159,13 +160,13 @@ def _others(n_blocks: int, removed: Collection[int]) -> list[int]:
     return [block for block in range(n_blocks) if block not in removed]
 
 
-def _renumbered(file: Path, family: Family, number_of: Mapping[int, int]) -> dict[str, Tensor]:
+def _renumbered(file: Path, architecture: Architecture, number_of: Mapping[int, int]) -> dict[str, Tensor]:
     """Return the tensors of a file without those of removed blocks, under their new names.
 
     Args:
         number_of: number of a block that remains -> its new one.
     """
-    prefix, _, path = family.blocks.partition(".")  # files may leave the first part of names out
+    prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
     pattern = re.compile(rf"((?:{prefix}\.)?{re.escape(path)}\.)(\d+)(\..+)")
     tensors = {}
     with safe_open(str(file), framework="pt") as opened:
@@ -176,13 +177,6 @@ def _renumbered(file: Path, family: Family, number_of: Mapping[int, int]) -> dic
             elif int(match[2]) in number_of:
                 tensors[f"{match[1]}{number_of[int(match[2])]}{match[3]}"] = opened.get_tensor(name).clone()
     return tensors
-
-
-def _n_blocks(files: WeightFiles, family: Family) -> int:
-    block = 0
-    while files.has(weight_name(family, block, family.layers[0])):
-        block += 1
-    return block
 
 
 def _counts(blocks: Sequence[BlockUnits]) -> Iterable[tuple[str, int, int]]:
@@ -214,7 +208,7 @@ def export_variant(store: Store, variant_id: str, model_path: Path, out: Path, *
     Raises:
         StoreError: the store has no such variant, or `out` is not empty or cannot be written.
         BadInputError: the folder contains another model, the variant has an intervention at run time, no config of the
-            family can declare the biases that it adds, or nothing can be cut out.
+            architecture can declare the biases that it adds, or nothing can be cut out.
         DamagedArtefactError: a file of masks or of changed weights is missing or damaged.
         ModelError: a changed weight is too large for the dtype of the base model's files.
         PermanentError: the written weights differ from the variant's record.
@@ -276,11 +270,11 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
             index_added_file(temporary, zeros)
         hashes = require_hashes(temporary, model_path, {**zeros, **changed})
         if removed:
-            text = remove_blocks(temporary, family_at(temporary), removed)
+            text = remove_blocks(temporary, architecture_at(temporary), removed)
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", text)))
         elif smaller:
-            model = make_smaller(temporary, family_at(temporary), removed_weights(store, variant))
+            model = make_smaller(temporary, architecture_at(temporary), removed_weights(store, variant))
             hashes = tensor_hashes(temporary)
             card = "\n".join((card, *section("Smaller model", smaller_text(model))))
         write_hashes(temporary, hashes)
@@ -289,7 +283,7 @@ def _write_folder(store: Store, variant: Record, model_path: Path, target: Path,
 
 def copy_files(model_path: Path, target: Path) -> None:
     """Copy the files of the base model byte for byte; links become files."""
-    weights = WeightFiles(model_path, family_at(model_path)).file_names
+    weights = WeightFiles(model_path, architecture_at(model_path)).file_names
     licences = [path.name for path in sorted(model_path.glob("LICENSE*")) if path.is_file()]
     for name in dict.fromkeys((*COPIED_FILES, *licences, *weights)):
         if (model_path / name).exists():

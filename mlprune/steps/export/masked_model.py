@@ -17,7 +17,7 @@ from mlprune.errors import BadInputError
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles
 from mlprune.models.local_chain import stored_weights
 from mlprune.models.masks.masking import MaskedBlocks
-from mlprune.models.meta_model import MetaModel, checked_blocks, source_of
+from mlprune.models.meta_model import MetaModel, blocks_of, source_of
 from mlprune.pruning.mask_files import StoredChanges
 from mlprune.steps.export.export import values_without_blocks, variant_record
 from mlprune.steps.inputs import require_base_model
@@ -84,7 +84,7 @@ def variant_dtype(store: Store, variant: Record) -> DtypeName:
 
 def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
     """Load all parameters: mapped if they are stored in the model's dtype, otherwise converted piece by piece."""
-    files = WeightFiles(meta.path, meta.family)
+    files = WeightFiles(meta.path, meta.architecture)
     names = [name for name, _ in meta.model.named_parameters(remove_duplicate=False)]
     dtypes = {files.dtype(source_of(name, meta.model, files)) for name in names}
     meta.load(names, device=device, copies=dtypes != {DTYPES[meta.dtype]})
@@ -95,24 +95,24 @@ def _load_weights(meta: MetaModel, device: torch.device | None) -> None:
 def _drop_blocks(meta: MetaModel, removed: Collection[int]) -> None:
     """Remove blocks from a model that has all of them, and renumber the others."""
     values = values_without_blocks(meta.model.config, removed)
-    blocks = checked_blocks(meta.model, meta.family)
+    blocks = blocks_of(meta.model, meta.architecture)
     others = nn.ModuleList(module for block, module in enumerate(blocks) if block not in removed)
     for number, module in enumerate(others):
         for part in module.modules():
             if "layer_idx" in vars(part):
                 vars(part)["layer_idx"] = number
-    parent, _, name = meta.family.blocks.rpartition(".")
+    parent, _, name = meta.architecture.blocks.rpartition(".")
     setattr(meta.model.get_submodule(parent), name, others)
     for key, value in values.items():
         setattr(meta.model.config, key, value)
 
 
 def _apply(meta: MetaModel, changes: StoredChanges) -> None:
-    blocks = dict(enumerate(checked_blocks(meta.model, meta.family)))
+    blocks = dict(enumerate(blocks_of(meta.model, meta.architecture)))
     masked = MaskedBlocks(
         blocks,
-        meta.family,
-        lambda block, layers: stored_weights(meta.path, meta.family, block, layers=layers),
+        meta.architecture,
+        lambda block, layers: stored_weights(meta.path, meta.architecture, block, layers=layers),
     )
     with torch.no_grad():
         masked.exchange(changes)

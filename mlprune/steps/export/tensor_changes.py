@@ -33,10 +33,10 @@ from torch import Tensor
 from mlprune.errors import BadInputError, PermanentError
 from mlprune.importing.conversion import header_bytes
 from mlprune.json_values import JsonObject, JsonValue, as_int, as_str
+from mlprune.models.architecture.architecture import oriented
 from mlprune.models.checkpoint.tensor_hashes import TensorHash, base_tensor_hashes, sha256_of_tensor, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import rounded_as, stored_bytes
-from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name, family_at, read_block, weight_name
-from mlprune.models.families.checks import oriented
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name, read_block, weight_name
 from mlprune.models.loading import inspect_model
 from mlprune.models.masks.block_changes import changed_weights
 from mlprune.numeric.masks.packing import pack_flags
@@ -106,8 +106,8 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
         ModelError: the base model lacks a tensor, or a changed weight is too large for its dtype.
         PermanentError: a new weight is not 0 although the mask removes it.
     """
-    family = family_at(model_path)
-    files = WeightFiles(model_path, family)
+    architecture = architecture_at(model_path)
+    files = WeightFiles(model_path, architecture)
     stored = stored_masks(store, variant)
     changed = (
         _of_files(store, stored.weights if stored else (), "weight")
@@ -122,10 +122,14 @@ def tensor_changes(store: Store, variant: Record, model_path: Path) -> Iterator[
         for layer, found in by_layer.items():
             removed, weight = found.get("removed"), found.get("weight")
             if removed is not None or weight is not None:
-                removed, weight = (None if one is None else oriented(one, family) for one in (removed, weight))
-                yield _change(files, (block, layer), weight_name(family, block, layer), removed=removed, values=weight)
+                removed, weight = (
+                    None if one is None else oriented(one, architecture.block(block)) for one in (removed, weight)
+                )
+                yield _change(
+                    files, (block, layer), weight_name(architecture, block, layer), removed=removed, values=weight
+                )
             if "bias" in found:
-                name = bias_name(family, block, layer)
+                name = bias_name(architecture, block, layer)
                 if files.has(name):
                     yield _change(files, (block, layer), name, values=found["bias"])
                 else:
@@ -158,14 +162,14 @@ def _of_files(store: Store, artefacts: Sequence[Artefact], what: Literal["weight
 
 def added_name(files: WeightFiles, key: LayerKey) -> str:
     """Return the name of the bias of a layer that has none, next to that of its weight."""
-    _, stored = files.locate(weight_name(files.family, *key))
+    _, stored = files.locate(weight_name(files.architecture, *key))
     return f"{stored.removesuffix('weight')}bias"
 
 
 def _addition(files: WeightFiles, key: LayerKey, values: Tensor) -> TensorChange:
     """Make the change of a layer without a bias: one in the dtype of its weight, zero before."""
     name = added_name(files, key)
-    base = torch.zeros(values.shape, dtype=files.dtype(weight_name(files.family, *key)))
+    base = torch.zeros(values.shape, dtype=files.dtype(weight_name(files.architecture, *key)))
     return TensorChange(key, ADDED_FILE, name, base, values=rounded_as(values, base, name))
 
 

@@ -11,8 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from mlprune.methods import StatisticsName
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.recipe import Recipe
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import Identity, Job, ModelRef, computed_parameters, make_identity
@@ -124,11 +123,15 @@ def split_demonstrations(n: int, *, max_tokens: int, n_bytes: int) -> list[range
 
 @lru_cache(maxsize=16)
 def input_widths(model: ModelRef) -> dict[str, int]:
-    """Width of each distinct input of a block, from the headers of the weight files.
+    """Width of each distinct input of all kinds of block, from the headers of the weight files.
 
-    Only the first block is read; the others are assumed to be equal.
+    One block of each kind is read. An input that has several widths has the largest.
     """
-    family = FAMILIES[model.family]
-    files = WeightFiles(Path(model.path), family)
-    axis = 0 if family.transposed else 1
-    return {name: files.shape(weight_name(family, 0, name))[axis] for name in family.input_names}
+    architecture = architecture_at(model.path)
+    files = WeightFiles(Path(model.path), architecture)
+    widths: dict[str, int] = {}
+    for kind, block in enumerate(map(architecture.kind_of_block.index, range(len(architecture.kinds)))):
+        shapes = files.layer_shapes(block)
+        for name in architecture.kinds[kind].input_names:
+            widths[name] = max(widths.get(name, 0), shapes[name][1])
+    return widths

@@ -16,8 +16,7 @@ from torch import Tensor
 from mlprune.errors import RecipeError, StatisticsError
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int
 from mlprune.methods import AlphaPruningParameters, DlpParameters, OwlParameters, StatisticName, checked_parameters
-from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.placement.memory_estimate import STATE_BYTES, Footprint
 from mlprune.numeric.allocation import CUTOFFS, CutoffName, block_score, layer_tail, outlier_ratio, spectrum
 from mlprune.numeric.weights.scores import wanda_scores
@@ -73,13 +72,13 @@ class DenseScores:
 
     def of_block(self, store: Store, block: int) -> Iterator[Tensor]:
         """Yield the scores of each layer of a block, [out, in] float32."""
-        family = FAMILIES[self.model.family]
+        architecture = architecture_at(self.model.path).block(block)
         records = [store.require("statistics", statistics_id) for statistics_id in self.statistics]
         sets = [read_block_totals(store, record.artefacts, block, selection=self.selection) for record in records]
         factors = factors_of(sets, selection=self.selection)
         weights = read_block(Path(self.model.path), block, dtype=self.model.dtype)
         for layer, weight in weights.items():
-            yield wanda_scores(weight, factors[family.input_of(layer)][0])
+            yield wanda_scores(weight, factors[architecture.input_of(layer)][0])
 
 
 @dataclass(frozen=True)

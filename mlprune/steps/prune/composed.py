@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from mlprune.errors import RecipeError, StoreError
 from mlprune.hashing import canonical_json
 from mlprune.json_values import JsonObject
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.masks.packed_masks import keep_all
 from mlprune.pruning.schedules import LayerPosition, layer_sparsities
@@ -114,7 +114,7 @@ def _layer_sparsities(spec: ScoredVariant, block: int) -> dict[str, float]:
         layer: layer_sparsities(
             (spec.sparsity,), position=LayerPosition(block, layer), schedule=spec.schedule, scope=spec.scope
         )[0]
-        for layer in FAMILIES[spec.model.family].layers
+        for layer in architecture_at(spec.model.path).block(block).layers
     }
 
 

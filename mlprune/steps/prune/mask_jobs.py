@@ -14,8 +14,7 @@ from mlprune.errors import RecipeError
 from mlprune.hashing import ordered_by_hash
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int
 from mlprune.methods import StatisticsName
-from mlprune.models.checkpoint.weight_files import WeightFiles
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.recipe import BaselineConfig, Recipe, VariantConfig
 from mlprune.steps.inputs import Inputs
 from mlprune.steps.job import ChainLoader, Identity, Job, RecordKey, SmallJob, make_identity
@@ -294,7 +293,7 @@ def chosen_blocks(variant: BlocksVariant, influence: Mapping[int, float]) -> lis
 
 def _layers_without(variant: BlocksVariant, removed: Collection[int]) -> Iterator[Row]:
     """Yield the number of removed weights in each layer: all weights of a removed block."""
-    files = WeightFiles(Path(variant.model.path), FAMILIES[variant.model.family])
+    files = WeightFiles(Path(variant.model.path), architecture_at(variant.model.path))
     for block in range(variant.model.n_blocks):
         for layer, shape in files.layer_shapes(block).items():
             row: Row = {"variant_id": variant.id, "block": block, "layer": layer, "n_weights": prod(shape)}

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from mlprune.json_values import JsonValue
 from mlprune.methods import StatisticsName
-from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.architecture.architecture import BlockArchitecture
+from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.placement.memory_estimate import Footprint, pruning_bytes
 from mlprune.pruning.block_inputs import (
     NO_INPUTS,
@@ -70,18 +70,18 @@ class Ordering:
 
 def order_block(store: Store, model: job.ModelRef, block: int, ordering: Ordering) -> PrunedBlock:
     """Score and order one block, and refine its masks, from the model's files and stored statistics."""
-    family = FAMILIES[model.family]
+    architecture = architecture_at(model.path).block(block)
     return pruned_block(
         read_block(Path(model.path), block, dtype=model.dtype),
         ordering.method,
-        sparsities=sparsities_of(store, family, block, ordering),
+        sparsities=sparsities_of(store, architecture, block, ordering),
         inputs=stored_inputs(store, ordering, block=block),
         block=block,
-        family=family,
+        architecture=architecture,
     )
 
 
-def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) -> LayerSparsities:
+def sparsities_of(store: Store, architecture: BlockArchitecture, block: int, ordering: Ordering) -> LayerSparsities:
     """Return layer -> its sparsities in one block."""
     values = read_block_values(store, ordering.block_values) if ordering.block_values else None
     losses = losses_of(store, ordering.variant.schedule)
@@ -92,7 +92,7 @@ def sparsities_of(store: Store, family: Family, block: int, ordering: Ordering) 
             schedule=ordering.variant.schedule,
             scope=ordering.variant.scope,
         )
-        for layer in family.layers
+        for layer in architecture.layers
     }
 
 

@@ -7,6 +7,7 @@ The specification of the schedule has the sparsities. Workers therefore need no 
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import fsum, prod
 from pathlib import Path
 
@@ -21,15 +22,14 @@ from mlprune.methods.plugins import (
     ScheduleInputs,
     SchedulePlugin,
 )
-from mlprune.models.checkpoint.weight_files import WeightFiles, bias_name
-from mlprune.models.families.checks import require_separable_heads
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.architecture.units import require_neurons, require_separable_heads
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, bias_name
 from mlprune.numeric.allocation import may_shrink
 from mlprune.pruning.plugin_calls import plugin_sparsities
 from mlprune.pruning.spec import RefinementSpec, ScheduleSpec, Scope, ScoreSpec, StatisticsSelection
 from mlprune.recipe import AskedLanguages, BaselineConfig, Recipe, VariantConfig, asked_languages
 from mlprune.steps.inputs import Inputs
-from mlprune.steps.job import computed_parameters, make_identity
+from mlprune.steps.job import ModelRef, computed_parameters, make_identity
 from mlprune.steps.loss_records import LossRecord, find_losses
 from mlprune.steps.sets import PlannedSet, check_token_scope
 from mlprune.steps.variants.planned_variant import PlannedVariant
@@ -54,11 +54,10 @@ def planned_schedule(
     plugin = SCHEDULE_METHODS.resolve(kind, source)
     assert isinstance(plugin, SchedulePlugin), "a look-up checks the class of a plug-in"
     assert isinstance(parameters, PluginParameters), "a recipe has plain parameters of a plug-in"
-    sizes = _layer_sizes(inputs)
     layers = tuple(
-        LayerSize(block, layer, n_weights)
-        for block in range(inputs.model.n_blocks)
-        for layer, n_weights in sizes.items()
+        LayerSize(block, layer, prod(shape))
+        for block, shapes in enumerate(_layer_shapes(inputs.model))
+        for layer, shape in shapes.items()
         if chosen.includes(block, layer)
     )
     sparsities = plugin_sparsities(plugin, ScheduleInputs(sparsity, layers), parameters, source=source)
@@ -66,11 +65,11 @@ def planned_schedule(
     return ScheduleSpec(kind, parameters, plugin=source, layers=planned)
 
 
-def _layer_sizes(inputs: Inputs) -> dict[str, int]:
-    """Return layer -> number of weights, from the headers of the weight files; all blocks have equal layers."""
-    family = FAMILIES[inputs.model.family]
-    shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)
-    return {layer: prod(shape) for layer, shape in shapes.items()}
+@lru_cache(maxsize=16)
+def _layer_shapes(model: ModelRef) -> tuple[dict[str, tuple[int, int]], ...]:
+    """Return layer -> (out, in) of every block, from the headers of the weight files."""
+    files = WeightFiles(Path(model.path), architecture_at(model.path))
+    return tuple(files.layer_shapes(block) for block in range(model.n_blocks))
 
 
 def score_spec(entry: VariantConfig) -> ScoreSpec:
@@ -243,17 +242,17 @@ def scope(entry: VariantConfig, inputs: Inputs) -> Scope:
     """
     config = entry.scope
     all_blocks: tuple[int, ...] = tuple(range(inputs.model.n_blocks))
-    family_layers = FAMILIES[inputs.model.family].layers
+    model_layers = architecture_at(inputs.model.path).layers
     for key in ("blocks", "without_blocks"):
         _require_blocks(getattr(config, key), inputs, key=f"scope.{key}")
     for key in ("layers", "without_layers"):
         _require_layers(getattr(config, key), inputs, key=f"scope.{key}")
-    named_blocks, named_layers = config.blocks or all_blocks, config.layers or family_layers
+    named_blocks, named_layers = config.blocks or all_blocks, config.layers or model_layers
     blocks = tuple(block for block in all_blocks if block in named_blocks and block not in config.without_blocks)
-    layers = tuple(layer for layer in family_layers if layer in named_layers and layer not in config.without_layers)
+    layers = tuple(layer for layer in model_layers if layer in named_layers and layer not in config.without_layers)
     if not blocks or not layers:
         raise RecipeError("a scope leaves nothing to prune", scope=config.model_dump(exclude_defaults=True))
-    return Scope(() if blocks == all_blocks else blocks, () if layers == family_layers else layers)
+    return Scope(() if blocks == all_blocks else blocks, () if layers == model_layers else layers)
 
 
 def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None:
@@ -281,25 +280,27 @@ def check_structure(entry: VariantConfig, chosen: Scope, inputs: Inputs) -> None
 
 def lacks_biases(inputs: Inputs) -> bool:
     """Whether a layer after heads or neurons has no bias in the model's files."""
-    family = FAMILIES[inputs.model.family]
-    files = WeightFiles(Path(inputs.model.path), family)
-    after_units = (*family.inputs[1], family.feed_forward[1])
-    return not all(files.has(bias_name(family, 0, layer)) for layer in after_units)
+    architecture = architecture_at(inputs.model.path)
+    files = WeightFiles(Path(inputs.model.path), architecture)
+    after_units = (
+        (block, layer) for block in range(architecture.n_blocks) for layer in architecture.block(block).after_units
+    )
+    return not all(files.has(bias_name(architecture, *key)) for key in after_units)
 
 
 def _check_heads(inputs: Inputs) -> None:
-    """Check that single heads of the model's family can be removed."""
+    """Check that single heads and neurons of the model can be removed."""
     try:
-        require_separable_heads(FAMILIES[inputs.model.family])
+        architecture = architecture_at(inputs.model.path)
+        require_separable_heads(architecture)
+        require_neurons(architecture)
     except ModelError as err:
-        raise RecipeError(err.message, err.context, key="structure", expected="another family or structure") from err
+        raise RecipeError(err.message, err.context, key="structure", expected="another model or structure") from err
 
 
 def input_sizes(inputs: Inputs) -> dict[str, int]:
     """Return layer -> number of inputs, from the headers of the weight files."""
-    family = FAMILIES[inputs.model.family]
-    shapes = WeightFiles(Path(inputs.model.path), family).layer_shapes(0)
-    return {layer: n_in for layer, (_, n_in) in shapes.items()}
+    return {layer: n_in for of_block in _layer_shapes(inputs.model) for layer, (_, n_in) in of_block.items()}
 
 
 def _require_blocks(blocks: Iterable[int], inputs: Inputs, *, key: str) -> None:
@@ -310,7 +311,7 @@ def _require_blocks(blocks: Iterable[int], inputs: Inputs, *, key: str) -> None:
 
 
 def _require_layers(layers: Iterable[str], inputs: Inputs, *, key: str) -> None:
-    known = FAMILIES[inputs.model.family].layers
+    known = architecture_at(inputs.model.path).layers
     for layer in layers:
         if layer not in known:
             raise unknown("layer of a block", layer, known, error=RecipeError, key=key)

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from mlprune.json_values import JsonValue, as_float, as_int, as_str
 from mlprune.methods import FlapParameters, SensitivityParameters
-from mlprune.models.families.records import FAMILIES
 from mlprune.pruning.schedules import SIGNIFICANCE, has_effects
 from mlprune.pruning.spec import ScheduleSpec, Scope, ScoreSpec
 from mlprune.steps.loss_records import losses_of
@@ -49,18 +48,10 @@ def _missed_sparsity(record: Record, schedule: ScheduleSpec) -> Iterator[str]:
 
 
 def _largest_step(record: Record, units: Sequence[Row], layers: Sequence[Row]) -> int:
-    """Return the largest number of weights that are removed together: a unit, or one of every block."""
-    names = {as_str(row["layer"]) for row in layers}
-    family = next(family for family in FAMILIES.values() if set(family.layers) == names)
-    kinds = {
-        "heads": (*family.inputs[0], *family.inputs[1]),
-        "neurons": (*family.feed_forward[0], family.feed_forward[1]),
-    }
+    """Return a bound on the number of weights that are removed together: a unit, or one of every block."""
     sizes = [
-        sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"] and one["layer"] in kinds[kind])
-        // as_int(row["n_units"])
+        sum(as_int(one["n_weights"]) for one in layers if one["block"] == row["block"]) // as_int(row["n_units"])
         for row in units
-        if (kind := as_str(row["kind"])) in kinds
     ]
     parameters = ScoreSpec.from_parameters(record.parameters).score_parameters
     is_equal = isinstance(parameters, FlapParameters) and parameters.equal_widths

@@ -22,7 +22,7 @@ from torch import Tensor
 from mlprune.corpus.calibration import counted_tokens, token_batches
 from mlprune.json_values import JsonObject
 from mlprune.models.chain import Chain
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.models.messages import SweepObservation, TokenBatch, WantedStatistics
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -117,7 +117,7 @@ class BlockPruning:
             sparsities=self.sparsities,
             inputs=self._inputs(observation),
             block=self.block,
-            family=FAMILIES[self.variant.model.family],
+            architecture=architecture_at(self.variant.model.path).block(self.block),
         )
 
     def _inputs(self, observation: SweepObservation) -> BlockInputs:
@@ -369,7 +369,7 @@ class SweepJob(job.ModelJob):
             self.calibration,
             ordering_id=self.ordering.id,
             block=block,
-            sparsities=sparsities_of(store, FAMILIES[variant.model.family], block, ordering),
+            sparsities=sparsities_of(store, architecture_at(variant.model.path).block(block), block, ordering),
             batches=batches,
         )
 

@@ -12,9 +12,16 @@ from torch import Tensor
 from mlprune.errors import StatisticsError
 from mlprune.json_values import JsonObject
 from mlprune.methods import FlapParameters, checked_parameters
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, bias_name, read_json_object, weight_name
-from mlprune.models.families.checks import Shapes, UnitLayout, oriented, unit_layouts
-from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.units import Shapes, UnitLayout, unit_layouts
+from mlprune.models.checkpoint.weight_files import (
+    DTYPES,
+    WeightFiles,
+    architecture_at,
+    bias_name,
+    read_json_object,
+    weight_name,
+)
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.structured import UnitGroup, compensated_bias, feature_scores, removed_units, unit_scores
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
@@ -41,14 +48,14 @@ class UnitModel:
     model: ModelRef
 
     @cached_property
-    def family(self) -> Family:
-        """The family's record."""
-        return FAMILIES[self.model.family]
+    def architecture(self) -> Architecture:
+        """The architecture of the model."""
+        return architecture_at(self.model.path)
 
     @cached_property
     def files(self) -> WeightFiles:
         """The weight files."""
-        return WeightFiles(Path(self.model.path), self.family)
+        return WeightFiles(Path(self.model.path), self.architecture)
 
     @cached_property
     def config(self) -> JsonObject:
@@ -61,16 +68,16 @@ class UnitModel:
 
     def layouts(self, block: int) -> tuple[UnitLayout, ...]:
         """Return the heads and the neurons of a block."""
-        return unit_layouts(self.family, self.shapes(block), self.config)
+        return unit_layouts(self.architecture.block(block), self.shapes(block), self.config)
 
     def weight(self, block: int, layer: str) -> Tensor:
         """Return the dense weight of a layer, [out, in], in the dtype of the run."""
-        weight = self.files.read(weight_name(self.family, block, layer), DTYPES[self.model.dtype])
-        return oriented(weight, self.family)
+        weight = self.files.read(weight_name(self.architecture, block, layer), DTYPES[self.model.dtype])
+        return oriented(weight, self.architecture.block(block))
 
     def bias(self, block: int, layer: str) -> Tensor | None:
         """Return the dense bias of a layer, [out]; None if it has none."""
-        name = bias_name(self.family, block, layer)
+        name = bias_name(self.architecture, block, layer)
         return self.files.read(name, DTYPES[self.model.dtype]) if self.files.has(name) else None
 
 
@@ -98,7 +105,7 @@ def chosen_units(
     for block in range(files.model.n_blocks):
         moments = read_moments(block)
         for layout in files.layouts(block):
-            of_layer = moments_of(moments, files.family.input_of(layout.output), block=block)
+            of_layer = moments_of(moments, files.architecture.block(block).input_of(layout.output), block=block)
             features = feature_scores(files.weight(block, layout.output), of_layer)
             power = parameters.head_power if layout.kind == "heads" else 1.0
             units = unit_scores(features, layout.columns, n_units=layout.n_units, power=power)
@@ -123,10 +130,11 @@ def moments_of(moments: Mapping[str, FeatureMoments], name: str, *, block: int) 
 
 
 def unit_levels(files: UnitModel, units: tuple[RemovedUnits, ...], *, block: int, sparsity: float) -> BlockLevels:
-    """Return layer -> its mask as levels 0 (removed) and 1 (kept), in the family's order."""
+    """Return layer -> its mask as levels 0 (removed) and 1 (kept), in the block's order."""
     shapes = files.shapes(block)
     masks = {layer: mask for one in units for layer, mask in one.layout.keep_masks(one.removed, shapes).items()}
-    return {layer: described_levels(masks[layer].to(torch.uint8), (sparsity,)) for layer in files.family.layers}
+    kept = {layer: torch.ones(shape, dtype=torch.bool) for layer, shape in shapes.items()}
+    return {layer: described_levels(mask.to(torch.uint8), (sparsity,)) for layer, mask in {**kept, **masks}.items()}
 
 
 def new_biases(
@@ -142,7 +150,7 @@ def new_biases(
         if bool(removed.any()):
             weight, dense = files.weight(block, layer), files.bias(block, layer)
             bias = weight.new_zeros(weight.shape[0]) if dense is None else dense
-            moments = moments_of(read_moments(block), files.family.input_of(layer), block=block)
+            moments = moments_of(read_moments(block), files.architecture.block(block).input_of(layer), block=block)
             biases[layer] = compensated_bias(weight, bias, removed=removed, moments=moments)
     return biases
 

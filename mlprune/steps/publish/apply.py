@@ -13,7 +13,7 @@ from mlprune.given_files import read_given, require_given, require_regular
 from mlprune.json_values import JsonObject, as_list, as_object, as_str, parse_json
 from mlprune.models.checkpoint.content_hashes import file_sha256
 from mlprune.models.checkpoint.tensor_hashes import tensor_hashes, write_hashes
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import resolve_model
 from mlprune.steps.export.export import require_free
 from mlprune.steps.export.tensor_changes import CHANGED, FORMAT, MASKS
@@ -51,7 +51,7 @@ def apply_published(base: str, published: Path, out: Path) -> None:
     """
     manifest = read_manifest(published)
     model_path = resolve_model(base, manifest.revision or "main")
-    WeightFiles(model_path, family_at(model_path))  # the errors of its index and its config say what is missing
+    WeightFiles(model_path, architecture_at(model_path))  # the errors of its index and its config say what is missing
     with _errors_of_files():
         for file in model_path.iterdir():
             if file.suffix in APPLIED_ENDINGS:

@@ -17,7 +17,7 @@ from mlprune.atomic import remove_left_over, replacing
 from mlprune.errors import BadInputError, StoreError
 from mlprune.json_values import JsonObject, JsonValue, as_str, json_text
 from mlprune.models.checkpoint.tensor_hashes import base_tensor_hashes
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import ModelInfo
 from mlprune.steps.export.added_biases import added_layers, refuse_added_biases
 from mlprune.steps.export.export import require_exportable, require_free, variant_record
@@ -129,7 +129,7 @@ def _base_model(store: Store, variant: Record, info: ModelInfo, model_path: Path
     """Describe the base model: names, revision, and the hashes of its config and tokenizer."""
     base_id = variant.parent("base_model")
     row = store.require("base_models", base_id).rows["base_models"][0]
-    weights = WeightFiles(model_path, family_at(model_path)).file_names
+    weights = WeightFiles(model_path, architecture_at(model_path)).file_names
     return {
         "id": base_id,
         "source": row["source"],
@@ -240,7 +240,7 @@ def _require_changes(variant: Record) -> None:
 
 
 def _weight_files(model_path: Path) -> tuple[str, ...]:
-    return WeightFiles(model_path, family_at(model_path)).file_names
+    return WeightFiles(model_path, architecture_at(model_path)).file_names
 
 
 def _n_bytes(files: Iterable[Path]) -> int:

@@ -88,8 +88,14 @@ class StoredJobs:
         Raises:
             StoreError: the model is not found.
         """
-        base_model_id = record.parent("base_model")
-        dtype = cast("DtypeName", record.parameters.get("dtype", "float32"))
+        return self.model(record.parent("base_model"), cast("DtypeName", record.parameters.get("dtype", "float32")))
+
+    def model(self, base_model_id: str, dtype: DtypeName = "float32") -> ModelRef:
+        """Return a base model.
+
+        Raises:
+            StoreError: the model is not found.
+        """
         try:
             info = require_base_model(self._find_model(base_model_id), base_model_id)
         except BadInputError as err:
@@ -257,8 +263,7 @@ def _feature_overlap(jobs: StoredJobs, record: Record) -> FeatureOverlapJob:
 def _neuron_removals(jobs: StoredJobs, record: Record) -> NeuronRemovalsJob:
     variant_id = record.parent("variant")
     base_model_id = as_str(jobs.store.require("variants", variant_id).rows["variants"][0]["base_model_id"])
-    (row,) = jobs.store.require("base_models", base_model_id).rows["base_models"]
-    return NeuronRemovalsJob(identity_of(record), as_str(row["family"]), variant_id)
+    return NeuronRemovalsJob(identity_of(record), jobs.model(base_model_id), variant_id)
 
 
 def _layer_errors(jobs: StoredJobs, record: Record) -> LayerErrorsJob:

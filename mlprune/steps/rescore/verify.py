@@ -25,8 +25,7 @@ import numpy as np
 
 from mlprune.errors import BadInputError, DamagedArtefactError, PermanentError, StoreError
 from mlprune.json_values import JsonObject, JsonValue, as_float, as_int, as_str
-from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import architecture_at, read_block
 from mlprune.models.loading import ModelInfo
 from mlprune.processes.parallel import parallel_map
 from mlprune.pruning.block_inputs import BlockInputs
@@ -157,14 +156,14 @@ def _swept_block(
     statistics = {
         role: read_block_statistics(store, record.artefacts, block, role=role) for role in roles(variant.calibration)
     }
-    family = FAMILIES[variant.model.family]
+    architecture = architecture_at(variant.model.path).block(block)
     return pruned_block(
         read_block(Path(variant.model.path), block, dtype=variant.model.dtype),
         ordering.method,
-        sparsities=sparsities_of(store, family, block, ordering),
+        sparsities=sparsities_of(store, architecture, block, ordering),
         inputs=BlockInputs(swept_factors(variant.calibration, statistics)),
         block=block,
-        family=family,
+        architecture=architecture,
     ).levels
 
 

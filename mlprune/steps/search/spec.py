@@ -10,8 +10,7 @@ from mlprune.errors import DamagedArtefactError, RecipeError
 from mlprune.hashing import without_defaults
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.methods import Parameters
-from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at, weight_name
 from mlprune.pruning.spec import Scope
 from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
 from mlprune.recipe.searches.trials import with_keys
@@ -71,12 +70,15 @@ def model_units(model: ModelRef, per: UnitName, *, scope: Scope) -> ModelUnits:
     Raises:
         ModelError: the weight files cannot be read.
     """
-    family = FAMILIES[model.family]
-    files = WeightFiles(Path(model.path), family)
+    architecture = architecture_at(model.path)
+    files = WeightFiles(Path(model.path), architecture)
     layers = tuple(
-        (block, layer) for block in range(model.n_blocks) for layer in family.layers if scope.includes(block, layer)
+        (block, layer)
+        for block in range(model.n_blocks)
+        for layer in architecture.block(block).layers
+        if scope.includes(block, layer)
     )
-    sizes = tuple(prod(files.shape(weight_name(family, block, layer))) for block, layer in layers)
+    sizes = tuple(prod(files.shape(weight_name(architecture, block, layer))) for block, layer in layers)
     return ModelUnits(per, layers, sizes)
 
 

@@ -8,7 +8,7 @@ candidates of choices.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.pruning.spec import Scope
 from mlprune.recipe import EvaluationConfig, Recipe, VariantConfig
 from mlprune.recipe.searches.search import SensitivityConfig
@@ -107,7 +107,7 @@ def _probes(
     recipe: Recipe, inputs: Inputs, config: SensitivityConfig, *, sets: DemonstrationPlan
 ) -> Iterator[PlannedProbe]:
     """Yield the probes of every kind of unit and sparsity."""
-    layers = FAMILIES[inputs.model.family].layers
+    layers = architecture_at(inputs.model.path).layers
     for by in config.by:
         units = units_of(by, Scope(), n_blocks=inputs.model.n_blocks, layers=layers)
         for sparsity in config.sparsity:

@@ -18,7 +18,7 @@ from mlprune.errors import ModelError
 from mlprune.importing import child_process, import_folder, import_model
 from mlprune.importing.conversion import convert
 from mlprune.importing.import_folder import RESERVE_BYTES, require_space, source_folder, staging_folder
-from mlprune.models.checkpoint.weight_files import WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import WeightFiles, architecture_at
 from mlprune.models.loading import inspect_model, load_tokenizer
 from tests.gguf_files import write_gguf
 from tests.published_models import publish, published_tensors
@@ -55,7 +55,7 @@ def test_a_gguf_file_becomes_a_model_folder_without_the_files_next_to_it(tmp_pat
     assert imported.record.source == "tiny.gguf"
     assert imported.record.quantization == "Q8_0: 16, F32: 13"
     assert list(imported.record.files) == ["tiny.gguf"]
-    weights = WeightFiles(out, family_at(out)).read("model.norm.weight", torch.float32)
+    weights = WeightFiles(out, architecture_at(out)).read("model.norm.weight", torch.float32)
     assert torch.equal(weights, ((model.model.norm.weight + 1) - 1).detach().bfloat16().float())
     assert inspect_model(out).family == "gemma3_text"
     assert load_tokenizer(out).eos_token_id == 1

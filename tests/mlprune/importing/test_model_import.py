@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
 from mlprune.importing import IMPORT_FILE, Origin, import_model, model_import, read_import_record
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, family_at
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at
 from mlprune.models.loading import inspect_model
 from tests.published_models import (
     EMBEDDING,
@@ -47,7 +47,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def imported_tensors(folder: Path, dtype: str = "float32") -> dict[str, Tensor]:
-    files = WeightFiles(folder, family_at(folder))
+    files = WeightFiles(folder, architecture_at(folder))
     return {name: files.read(name, DTYPES[dtype]) for name in files.names}  # type: ignore[index]
 
 

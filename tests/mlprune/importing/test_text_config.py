@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from mlprune.errors import ModelError
-from mlprune.importing import ImportRecord, import_model, model_import, read_import_record
+from mlprune.importing import ImportRecord, import_model, read_import_record
 from mlprune.importing.model_import import model_layout
 from mlprune.importing.sources import safetensors_source
 from mlprune.importing.sources.safetensors_source import SafetensorsReader
@@ -20,7 +19,6 @@ from mlprune.importing.sources.weight_format import TensorSpec
 from mlprune.importing.tensor_names import ModelLayout, plan_tensors
 from mlprune.importing.text_config import write_text_config
 from mlprune.models import meta_model
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import inspect_model
 from tests.multimodal_models import (
     CONFIGS,
@@ -47,18 +45,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny checkpoint of each multimodal type."""
     folder = tmp_path_factory.mktemp("published")
     return {name: publish_multimodal(folder / name, multimodal_model(name)) for name in CONFIGS}
-
-
-@pytest.fixture
-def any_structure(monkeypatch: pytest.MonkeyPatch, without_child: None) -> None:
-    """Import in this process, and skip the check of the text model against a family record: some have none yet."""
-
-    def family_at(folder: Path) -> Any:
-        return replace(FAMILIES["gemma3_text"], name=json.loads((folder / "config.json").read_text())["model_type"])
-
-    monkeypatch.setattr(model_import, "family_at", family_at)
-    monkeypatch.setattr(meta_model, "family_at", family_at)
-    monkeypatch.setattr(meta_model, "checked_blocks", lambda _model, _family: [])
 
 
 def copied(source: Path, target: Path) -> Path:
@@ -93,7 +79,7 @@ def assert_same_logits(multimodal: Path, text: Path) -> None:
     assert got.std() > 0.1
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", CONFIGS)
 def test_the_imported_text_model_computes_what_the_multimodal_model_computes_from_text(
     tmp_path: Path, published: dict[str, Path], model_type: str
@@ -123,7 +109,7 @@ LAYOUTS = [
 """Replaced starts of names: text in a model of its own, text in the base model, text at the root."""
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("layout", LAYOUTS, ids=["own model", "base model", "root"])
 @pytest.mark.parametrize("model_type", ["gemma3", "mistral3", "qwen3_5"])
 def test_the_text_part_is_found_under_any_prefix(
@@ -149,7 +135,7 @@ def test_parts_that_are_left_out_are_counted_by_name(tmp_path: Path, published: 
     assert record.left_out == {"mtp": 2, "multi_modal_projector": n_projector, "vision_tower": n_vision}
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 def test_tensors_that_the_library_skips_are_dropped_inside_the_text_part(
     tmp_path: Path, published: dict[str, Path]
 ) -> None:
@@ -166,7 +152,7 @@ def test_tensors_that_the_library_skips_are_dropped_inside_the_text_part(
     assert plan.left_out == {"text.other": 1, "vision": 1}
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 def test_stored_buffers_of_the_text_part_are_written(tmp_path: Path, published: dict[str, Path]) -> None:
     import_text(published["gemma4"], tmp_path / "out")
     name = "layers.2.layer_scalar"
@@ -218,7 +204,7 @@ def test_weights_of_a_text_part_are_converted(tmp_path: Path, published: dict[st
     assert AutoConfig.from_pretrained(tmp_path / "out").dtype == torch.bfloat16
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("is_equal", [True, False])
 def test_a_head_that_is_stored_apart_is_tied_only_if_it_equals_the_embedding(
     tmp_path: Path, published: dict[str, Path], *, is_equal: bool
@@ -233,7 +219,7 @@ def test_a_head_that_is_stored_apart_is_tied_only_if_it_equals_the_embedding(
     assert_same_logits(source, tmp_path / "out")
 
 
-@pytest.mark.usefixtures("any_structure")
+@pytest.mark.usefixtures("without_child")
 @pytest.mark.parametrize("model_type", ["gemma3", "qwen3_5"])
 def test_a_head_that_is_not_stored_is_that_of_the_embedding_if_the_outer_config_says_so(
     tmp_path: Path, model_type: str

@@ -5,16 +5,15 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError, StatisticsError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.hooks import InputSums, LayerHooks
 from mlprune.numeric.activations.statistics import CountedTokens
 from tests.refusals import refused
-from tests.tiny_models import tiny_model
+from tests.tiny_models import ARCHITECTURES, tiny_model
 
 
 def observed_block(**options):
     """A block, its hooks, and a listener for one run of two rows of three tokens."""
-    model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
+    model, family = tiny_model("xglm", seed=1, blocks=1), ARCHITECTURES["xglm"]
     block = model.model.layers[0]
     counted = torch.tensor([[True, True, False], [False, True, False]])
     return block, LayerHooks([block], family), InputSums(family, CountedTokens(counted), **options)
@@ -28,7 +27,7 @@ def test_inputs_are_observed_once_per_group_of_layers():
     with hooks.listening(listener):
         block(torch.randn(2, 3, 16))
     sums = listener.sums()
-    assert tuple(sums) == FAMILIES["xglm"].input_names
+    assert tuple(sums) == ARCHITECTURES["xglm"].input_names
     loops = torch.stack(
         [sum(seen["fc2"][row, t] ** 2 for t in range(3) if listener._counted.mask[row, t]) for row in (0, 1)]
     )
@@ -86,7 +85,7 @@ def test_a_non_finite_counted_activation_is_an_error_that_names_the_input():
 
 @torch.inference_mode()
 def test_a_listed_layer_that_a_block_does_not_run_is_an_error():
-    model, family = tiny_model("xglm", seed=1, blocks=1), FAMILIES["xglm"]
+    model, family = tiny_model("xglm", seed=1, blocks=1), ARCHITECTURES["xglm"]
     block = model.model.layers[0]
     block.spare = torch.nn.Linear(16, 16)
     wrong = dataclasses.replace(family, inputs=(*family.inputs, ("spare",)))

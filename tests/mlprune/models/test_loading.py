@@ -12,7 +12,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from mlprune.errors import ModelError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.loading import (
     SENTENCE,
     check_size,
@@ -26,6 +25,7 @@ from tests.hub import Hub, serving, use_hub
 from tests.refusals import refused
 from tests.tiny_models import (
     ALL_FAMILY_NAMES,
+    ARCHITECTURES,
     END,
     HIDDEN,
     POSITIONS,
@@ -121,7 +121,7 @@ def test_inspection_returns_the_metadata_of_a_model(folders):
     for name in ALL_FAMILY_NAMES:
         info = inspect_model(folders[name])
         assert (info.family, info.n_blocks, info.hidden_size) == (name, 3, HIDDEN)
-        blocks = tiny_model(name, seed=0, blocks=3).get_submodule(FAMILIES[name].blocks)
+        blocks = tiny_model(name, seed=0, blocks=3).get_submodule(ARCHITECTURES[name].blocks)
         assert info.n_prunable == sum(p.numel() for p in blocks.parameters() if p.dim() == 2)
         assert info.max_positions == (None if name == "bloom" else POSITIONS)
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(info.content)
@@ -252,7 +252,7 @@ def test_a_config_with_fewer_blocks_than_the_weights_is_an_error_that_names_tens
     with pytest.raises(ModelError) as caught:
         inspect_model(path)
     context = caught.value.context
-    assert f"{FAMILIES[name].blocks}.2." in context["unread"][0]
+    assert f"{ARCHITECTURES[name].blocks}.2." in context["unread"][0]
     assert context["n_unread"] > len(context["unread"])
     assert "\n" not in str(caught.value)
 

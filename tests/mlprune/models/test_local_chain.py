@@ -12,13 +12,13 @@ from mlprune.errors import ModelError, ShapeError
 from mlprune.models import local_chain as module
 from mlprune.models.block_ranges import plan_spans, shard_of
 from mlprune.models.chain import Chain, advance_to, stream_tagged
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import LocalChain, _spare_bytes, load_shard, local_chain, stored_weights, use_onednn
 from mlprune.models.messages import BlockCall, CacheSlot, DecodeStep, TokenBatch, calls_on
 from mlprune.models.placement.budget import ALL_DEVICES, NO_DEVICES, DeviceBudget
 from mlprune.models.shard import Shard
 from mlprune.numeric.log_probs import MIN_WEIGHTS
 from tests.refusals import refused
+from tests.tiny_models import ARCHITECTURES
 
 
 def test_shards_that_do_not_cover_the_model_in_order_are_an_error(folders):
@@ -141,7 +141,7 @@ def test_blocks_the_model_does_not_have_are_an_error(folders):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_weights_read_again_equal_the_loaded_ones(folders, dtype):
-    runner, family = load_shard(folders["gpt2"], range(3), n_blocks=3, dtype=dtype).runner, FAMILIES["gpt2"]
+    runner, family = load_shard(folders["gpt2"], range(3), n_blocks=3, dtype=dtype).runner, ARCHITECTURES["gpt2"]
     read = stored_weights(folders["gpt2"], family, 1, layers=family.layers)
     assert list(read) == list(family.layers)
     for name, weight in read.items():

@@ -9,11 +9,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import load_shard
 from mlprune.models.meta_model import MetaModel, build_skeleton
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, POSITIONS, VOCABULARY, load_shard_module, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, POSITIONS, VOCABULARY, load_shard_module, save_tiny_model
 
 LARGE = VOCABULARY - 1
 
@@ -106,7 +105,7 @@ def test_one_shard_gives_exactly_the_logits_of_from_pretrained(folders, name):
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_shard_loads_only_its_own_parameters(folders, name):
-    path, family = folders[name], FAMILIES[name]
+    path, family = folders[name], ARCHITECTURES[name]
     real = [
         {n for n, p in load_shard_module(path, span, "float32").named_parameters() if p.device.type != "meta"}
         for span in (range(1), range(1, 2), range(2, 3))

@@ -12,7 +12,6 @@ from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import plan_texts
 from mlprune.models.chain import advance_to
 from mlprune.models.checkpoint.weight_files import WeightFiles
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
@@ -25,7 +24,7 @@ from mlprune.models.shard import Shard
 from tests.chains import budget_for, run_visitor
 from tests.refusals import refused
 from tests.scored_texts import some_texts
-from tests.tiny_models import PAD, save_tiny_model
+from tests.tiny_models import ARCHITECTURES, PAD, save_tiny_model
 
 NAMES = ("xglm", "gpt2", "bloom", "llama", "gemma2")
 N_BLOCKS = 4
@@ -178,7 +177,7 @@ def test_changing_an_offloaded_block_reads_no_weights_unless_they_are_accessed(f
     chain = offloaded(folders["xglm"], 1)
     monkeypatch.setattr(WeightFiles, "read", None)
     monkeypatch.setattr(WeightFiles, "copy", None)
-    names = FAMILIES["xglm"].layers
+    names = ARCHITECTURES["xglm"].layers
     assert chain.on_block(2, Shard.sweep_prune, 2, lambda weights, _: ({}, {}, list(weights))) == list(names)
     mask = torch.ones(64, 16, dtype=torch.bool)
     assert chain.on_block(2, Shard.sweep_prune, 2, lambda weights, _: ({"fc1": mask}, {}, len(weights))) == len(names)

@@ -5,8 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.architecture.units import oriented
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.inference.prefix_scoring import ScoringVisitor
 from mlprune.models.local_chain import load_shard, local_chain
@@ -14,7 +13,7 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.shard import Shard
 from tests.chains import random_masks, run_visitor, text_batch
 from tests.scored_texts import one_batch, scored_alone, some_texts
-from tests.tiny_models import FAMILY_NAMES
+from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES
 
 
 def test_messages_between_shards_can_be_pickled(folders):
@@ -51,7 +50,7 @@ def pruned_model(path, family, masks):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_masked_chain_scores_like_the_pruned_model_and_unmasked_like_the_dense_one(folders, name):
-    masks, family = random_masks(folders[name]), FAMILIES[name]
+    masks, family = random_masks(folders[name]), ARCHITECTURES[name]
     chain = local_chain(folders[name], n_shards=2)
     dense = log_probs(chain)
     chain.everywhere(Shard.set_keep_masks, masks)
@@ -76,7 +75,7 @@ def test_a_block_is_pruned_by_a_function_of_its_dense_weights(folders, name):
     assert shard.sweep_prune(1, few) == shard.sweep_prune(1, few)
     n_removed = shard.sweep_prune(1, partial(keep_large, least=0.3))
     module = shard.runner.modules[1]
-    n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in FAMILIES[name].layers)
+    n_zero = sum(int((module.get_submodule(layer).weight == 0).sum()) for layer in ARCHITECTURES[name].layers)
     assert n_zero == n_removed > 0
     assert all(torch.equal(weight, dense[layer]) for layer, weight in shard.masks.dense(1).items())
 

@@ -13,11 +13,10 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.json_values import JsonObject
 from mlprune.models import load_smaller
+from mlprune.models.architecture.units import oriented, unit_layouts
 from mlprune.models.checkpoint.weight_files import read_json_object
-from mlprune.models.families.checks import oriented, unit_layouts
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
-from tests.tiny_models import ALL_FAMILY_NAMES, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, tiny_model
 
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150], [8, 2, 60, 61, 90, 120, 4]])
 PADDING = torch.tensor([[1] * 7, [0, 0, 1, 1, 1, 1, 1]])
@@ -30,7 +29,7 @@ def masked_model(name: str, *, equal: bool) -> tuple[Any, list[BlockUnits], Json
     grouped = {} if name in ("xglm", "gpt2", "bloom") else {"num_attention_heads": 8, "num_key_value_heads": 4}
     widths = {"xglm": {"attention_heads": 4}, "gpt2": {"n_head": 4}, "bloom": {"n_head": 4}}
     model = tiny_model(name, seed=4, blocks=2, hidden=32, **(grouped or widths[name]))
-    family, config = FAMILIES[name], json.loads(model.config.to_json_string(use_diff=False))
+    family, config = ARCHITECTURES[name], json.loads(model.config.to_json_string(use_diff=False))
     blocks = []
     for index, block in enumerate(model.get_submodule(family.blocks)):
         weights = {layer: oriented(block.get_submodule(layer).weight, family) for layer in family.layers}
@@ -57,7 +56,7 @@ def logits(model: Any) -> Tensor:
 
 def written(folder: Path, name: str, model: Any, blocks: Sequence[BlockUnits]) -> dict[str, str]:
     model.save_pretrained(folder)
-    return narrow_files(folder, FAMILIES[name], blocks)
+    return narrow_files(folder, ARCHITECTURES[name], blocks)
 
 
 def n_bytes(folder: Path) -> int:
@@ -70,7 +69,7 @@ def test_equal_widths_give_a_folder_that_transformers_loads(name: str, tmp_path:
     dense_bytes = sum(parameter.nbytes for parameter in model.parameters())
     expected = logits(model)
     written(tmp_path, name, model, blocks)
-    narrow = narrow_config(FAMILIES[name], {**read_json_object(tmp_path / "config.json")}, blocks)
+    narrow = narrow_config(ARCHITECTURES[name], {**read_json_object(tmp_path / "config.json")}, blocks)
     assert not isinstance(narrow, UnequalWidths)
     (tmp_path / "config.json").write_text(json.dumps(narrow))
     smaller = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -82,9 +81,9 @@ def test_equal_widths_give_a_folder_that_transformers_loads(name: str, tmp_path:
 def test_unequal_widths_load_with_the_loader_of_the_folder(name: str, tmp_path: Path) -> None:
     model, blocks, config = masked_model(name, equal=False)
     expected = logits(model)
-    assert isinstance(narrow_config(FAMILIES[name], config, blocks), UnequalWidths)
+    assert isinstance(narrow_config(ARCHITECTURES[name], config, blocks), UnequalWidths)
     narrowed = written(tmp_path, name, model, blocks)
-    changes = {**loader_changes(FAMILIES[name], config, blocks), "narrowed": narrowed}
+    changes = {**loader_changes(ARCHITECTURES[name], config, blocks), "narrowed": narrowed}
     (tmp_path / "smaller.json").write_text(json.dumps(changes))
     smaller = load_smaller.load(tmp_path)
     torch.testing.assert_close(logits(smaller), expected, rtol=1e-5, atol=1e-5)

@@ -8,9 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import StatisticsError
+from mlprune.models.architecture.units import oriented
 from mlprune.models.chain import advance_to
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.observation import StatisticsVisitor
 from mlprune.models.local_chain import load_shard, local_chain
 from mlprune.models.messages import SweepObservation
@@ -18,13 +17,13 @@ from mlprune.models.shard import Shard
 from tests.chains import random_masks, text_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
-from tests.tiny_models import FAMILY_NAMES
+from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 @pytest.mark.parametrize("n_shards", [1, 3])
 def test_a_sweep_observes_each_block_after_the_pruned_blocks_before_it(folders, name, n_shards):
-    family, batch = FAMILIES[name], text_batch()
+    family, batch = ARCHITECTURES[name], text_batch()
     masks = random_masks(folders[name], seed=5)
     chain = local_chain(folders[name], n_shards=n_shards)
     chain.on_block(0, Shard.sweep_start, "k", batch)
@@ -92,17 +91,17 @@ def test_neither_threads_nor_shards_change_a_bit_of_a_sweep(folders, name, threa
     results = []
     for n_threads, n_shards in ((1, 1), (2, 1), (2, 2), (1, 3)):
         threads(n_threads)
-        results.append(swept_with_products(folders[name], FAMILIES[name], n_shards=n_shards)[1])
+        results.append(swept_with_products(folders[name], ARCHITECTURES[name], n_shards=n_shards)[1])
     for other in results[1:]:
         for tensors, expected in zip(other, results[0], strict=True):
-            assert list(tensors) == list(expected) == list(FAMILIES[name].input_names)
+            assert list(tensors) == list(expected) == list(ARCHITECTURES[name].input_names)
             assert all(torch.equal(tensors[key], expected[key]) for key in expected)
 
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name, threads):
     threads(2)
-    family = FAMILIES[name]
+    family = ARCHITECTURES[name]
     products = swept_with_products(folders[name], family, n_shards=1)[1][len(KEYS)]
     model = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).eval()
     block = model.get_submodule(family.blocks)[0]
@@ -125,7 +124,7 @@ def test_products_are_those_of_a_float64_loop_over_counted_tokens(folders, name,
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_rewritten_block_has_the_new_weights_under_its_masks_and_becomes_dense_again(folders, name):
-    family = FAMILIES[name]
+    family = ARCHITECTURES[name]
     chain, _ = swept_with_products(folders[name], family, n_shards=1)
     dense = AutoModelForCausalLM.from_pretrained(folders[name], dtype=torch.float32).get_submodule(family.blocks)
     shard = chain.shards[0]

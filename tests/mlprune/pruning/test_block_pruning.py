@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mlprune.errors import PermanentError, StatisticsError
 from mlprune.methods import AlpsParameters, SparseGptParameters, VarianceParameters
-from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.refinement.refined_layer import RefinedLayer
 from mlprune.numeric.refinement.registry import REFINER_FUNCTIONS
 from mlprune.numeric.weights.alps import alps
@@ -24,8 +23,9 @@ from mlprune.pruning.scoring import PrunedBlock, keep_masks
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec, StatisticsSelection
 from tests.planted_refiner import NAME, PlantedParameters, plant
 from tests.refusals import refused
+from tests.tiny_models import ARCHITECTURES
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 D_IN, D_OUT = 8, 6
 
 

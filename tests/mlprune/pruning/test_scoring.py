@@ -10,7 +10,6 @@ from torch import Tensor
 
 from mlprune.errors import ShapeError, StatisticsError
 from mlprune.methods import REFINERS, GramSwapsParameters, LeastSquaresParameters, RandomParameters, RiaParameters
-from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.selection.levels import levels_of
 from mlprune.numeric.selection.permutation import column_order
@@ -30,8 +29,9 @@ from mlprune.pruning.scoring import (
 )
 from mlprune.pruning.spec import RefinementSpec, ScoreSpec
 from tests.drawn import drawn
+from tests.tiny_models import ARCHITECTURES
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 D_IN, D_OUT = 8, 16
 NAMES = ("fr", "sw")
 

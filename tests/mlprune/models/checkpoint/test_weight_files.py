@@ -13,21 +13,20 @@ from mlprune.models.checkpoint.content_hashes import content_hashes, file_sha256
 from mlprune.models.checkpoint.weight_files import (
     SINGLE_FILE,
     WeightFiles,
-    family_at,
+    architecture_at,
     read_block,
 )
-from mlprune.models.families.records import FAMILIES
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model, tiny_model
 
 
 def test_a_block_is_read_oriented_and_in_the_order_of_the_family(folders):
     for name in ALL_FAMILY_NAMES:
         model = tiny_model(name, seed=3, blocks=3)
         weights = read_block(folders[name], 1)
-        assert tuple(weights) == FAMILIES[name].layers
+        assert tuple(weights) == ARCHITECTURES[name].layers
         for layer, weight in weights.items():
-            module = model.get_submodule(FAMILIES[name].blocks)[1].get_submodule(layer)
+            module = model.get_submodule(ARCHITECTURES[name].blocks)[1].get_submodule(layer)
             inputs = torch.eye(weight.shape[1])
             bias = 0 if module.bias is None else module.bias
             torch.testing.assert_close(module(inputs) - bias, weight.T, atol=1e-6, rtol=0)
@@ -64,7 +63,7 @@ def test_weights_in_several_files_are_found_through_their_index(path):
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
     weights = read_block(path, 1)
     assert all(torch.equal(weights[layer], expected[layer]) for layer in expected)
-    files = WeightFiles(path, FAMILIES["xglm"])
+    files = WeightFiles(path, ARCHITECTURES["xglm"])
     assert files.file_names == ("a.safetensors", "b.safetensors", "model.safetensors.index.json")
 
 
@@ -72,7 +71,7 @@ def test_an_index_entry_whose_file_lacks_the_tensor_is_an_error_that_names_both(
     weight_map = dict.fromkeys(load_file(path / "model.safetensors"), "model.safetensors")
     absent = "model.layers.3.fc1.weight"
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {**weight_map, absent: SINGLE_FILE}}))
-    files = WeightFiles(path, FAMILIES["xglm"])
+    files = WeightFiles(path, ARCHITECTURES["xglm"])
     asked = (files.shape, files.locate, lambda name: files.read(name, torch.float32))
     for ask in asked:
         with refused(ModelError, tensor="model.layers.3.fc1.weight"):
@@ -82,7 +81,7 @@ def test_an_index_entry_whose_file_lacks_the_tensor_is_an_error_that_names_both(
 
 def test_a_tensor_in_its_stored_dtype_is_a_private_view_of_the_mapped_file(path):
     before = file_sha256(path / SINGLE_FILE)
-    files, name = WeightFiles(path, FAMILIES["xglm"]), "model.layers.1.fc1.weight"
+    files, name = WeightFiles(path, ARCHITECTURES["xglm"]), "model.layers.1.fc1.weight"
     view = files.read(name, torch.float32)
     assert files.read(name, torch.float32).data_ptr() == view.data_ptr()
     cast = files.read(name, torch.bfloat16)
@@ -91,7 +90,7 @@ def test_a_tensor_in_its_stored_dtype_is_a_private_view_of_the_mapped_file(path)
     view.zero_()
     assert cast.count_nonzero() > 0
     assert hashlib.sha256((path / SINGLE_FILE).read_bytes()).hexdigest() == before
-    assert torch.equal(WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32), original)
+    assert torch.equal(WeightFiles(path, ARCHITECTURES["xglm"]).read(name, torch.float32), original)
 
 
 def test_a_folder_with_only_pickled_weights_is_rejected_with_the_next_step(path):
@@ -114,34 +113,34 @@ def test_a_tensor_of_a_dtype_unknown_to_torch_is_an_error_that_names_it(path):
     header = json.dumps({name: {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]}}).encode()
     (path / SINGLE_FILE).write_bytes(len(header).to_bytes(8, "little") + header + bytes(6))
     with refused(ModelError, tensor="model.layers.0.fc1.weight"):
-        WeightFiles(path, FAMILIES["xglm"]).read(name, torch.float32)
+        WeightFiles(path, ARCHITECTURES["xglm"]).read(name, torch.float32)
 
 
 def test_a_missing_or_malformed_config_is_an_error_of_one_line(path):
     (path / "config.json").write_text('{"model_type": \n')
     with pytest.raises(ModelError) as caught:
-        family_at(path)
+        architecture_at(path)
     assert "\n" not in str(caught.value)
     (path / "config.json").write_text("[1]")
     with refused(ModelError, got="list"):
-        family_at(path)
+        architecture_at(path)
     (path / "config.json").unlink()
     with pytest.raises(ModelError):
-        family_at(path)
+        architecture_at(path)
 
 
 @pytest.mark.parametrize("file", ["../elsewhere.safetensors", "inner/part.safetensors", 3])
 def test_an_index_that_names_a_file_outside_its_folder_is_rejected(path, file):
     (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"fc1": file}}))
     with pytest.raises(ModelError):
-        WeightFiles(path, FAMILIES["xglm"])
+        WeightFiles(path, ARCHITECTURES["xglm"])
 
 
 def test_a_tensor_is_located_by_its_file_and_its_name_there(tmp_path):
     path = save_tiny_model(tmp_path / "m", "gpt2")
     tensors = load_file(path / "model.safetensors")
     save_file({name.removeprefix("transformer."): t for name, t in tensors.items()}, path / "model.safetensors")
-    files = WeightFiles(path, FAMILIES["gpt2"])
+    files = WeightFiles(path, ARCHITECTURES["gpt2"])
     assert files.locate("transformer.h.0.mlp.c_fc.weight") == ("model.safetensors", "h.0.mlp.c_fc.weight")
     with refused(ModelError, expected="transformer.h.9.mlp.c_fc.weight"):
         files.locate("transformer.h.9.mlp.c_fc.weight")
@@ -149,7 +148,7 @@ def test_a_tensor_is_located_by_its_file_and_its_name_there(tmp_path):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_copied_tensor_equals_the_read_one_and_is_independent_of_it(tmp_path, dtype):
-    files = WeightFiles(save_tiny_model(tmp_path), FAMILIES["xglm"])
+    files = WeightFiles(save_tiny_model(tmp_path), ARCHITECTURES["xglm"])
     for name in files.names:
         assert files.dtype(name) == torch.float32
         read, copied = files.read(name, dtype), files.copy(name, dtype)
@@ -161,7 +160,7 @@ def test_a_copied_tensor_equals_the_read_one_and_is_independent_of_it(tmp_path, 
 
 
 def test_copying_from_a_truncated_file_or_without_the_tensor_is_an_error(path):
-    files = WeightFiles(path, FAMILIES["xglm"])
+    files = WeightFiles(path, ARCHITECTURES["xglm"])
     last = max(files.names, key=lambda name: files.read(name, torch.float32).data_ptr())
     with refused(ModelError, expected="nothing"):
         files.copy("nothing", torch.float32)
@@ -174,12 +173,12 @@ def test_copying_from_a_truncated_file_or_without_the_tensor_is_an_error(path):
 
 def test_content_hashes_cover_config_tokenizer_and_weights_and_change_with_the_files(path):
     (path / "README.md").write_text("not part of the model")
-    before = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]).file_names)
+    before = content_hashes(path, WeightFiles(path, ARCHITECTURES["xglm"]).file_names)
     assert sorted(before) == ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
     assert before["config.json"] == hashlib.sha256((path / "config.json").read_bytes()).hexdigest()
     config = path / "config.json"
     config.write_text(config.read_text() + " ")
-    after = content_hashes(path, WeightFiles(path, FAMILIES["xglm"]).file_names)
+    after = content_hashes(path, WeightFiles(path, ARCHITECTURES["xglm"]).file_names)
     assert after["config.json"] != before["config.json"]
     assert after["model.safetensors"] == before["model.safetensors"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlprune.models.families.records import Family
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.local_chain import load_shard
 from mlprune.models.shard import Shard
 
@@ -21,7 +21,7 @@ def loaded(path: Path, blocks: range = range(N_BLOCKS), **options: Any) -> Shard
     return load_shard(path, blocks, n_blocks=N_BLOCKS, dtype="float32", **options)
 
 
-def root_mean_squares(model: Any, family: Family, losses: Iterable[Tensor]) -> Gradients:
+def root_mean_squares(model: Any, family: Architecture, losses: Iterable[Tensor]) -> Gradients:
     """Root of the mean over texts of the squared gradients of every layer on which the losses depend.
 
     Args:

@@ -11,8 +11,8 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import StatisticsError
+from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.block_ranges import EMBEDDINGS
-from mlprune.models.families.records import FAMILIES, Family
 from mlprune.models.gradients import Batches, regional_gradients
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
@@ -21,7 +21,7 @@ from mlprune.processes.parallel import set_worker_threads
 from tests.chains import LENGTHS, budget_for, text_batch
 from tests.mlprune.models.gradients.gradient_reference import N_BLOCKS, Gradients, loaded, root_mean_squares
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, save_tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, save_tiny_model
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def gradients(shard: Shard, batches: list[TokenBatch], **options: Any) -> Gradie
     return found
 
 
-def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:
+def reference(path: Path, family: Architecture, batch: TokenBatch) -> Gradients:
     """Root of the mean over texts of the squared gradients, from one backward pass per text in float64."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
     after: dict[int, Tensor] = {}
@@ -69,7 +69,7 @@ def reference(path: Path, family: Family, batch: TokenBatch) -> Gradients:
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_padded_batch_has_the_gradients_of_single_texts_in_float64(name: str, tmp_path: Path) -> None:
-    path, family, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), FAMILIES[name], text_batch()
+    path, family, batch = save_tiny_model(tmp_path, name, seed=3, blocks=N_BLOCKS), ARCHITECTURES[name], text_batch()
     found = gradients(loaded(path), [batch])
     expected = reference(path, family, batch)
     assert found.keys() == expected.keys()
@@ -132,4 +132,4 @@ def test_a_gradient_that_is_not_finite_names_block_and_layer(xglm: Path, tmp_pat
     save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with refused(StatisticsError, block=1) as caught:
         gradients(loaded(broken), [text_batch()])
-    assert caught.value.context["layer"] in FAMILIES["xglm"].layers
+    assert caught.value.context["layer"] in ARCHITECTURES["xglm"].layers

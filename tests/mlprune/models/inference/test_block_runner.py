@@ -10,7 +10,6 @@ from transformers import AutoConfig, AutoModelForCausalLM, Cache, DynamicCache
 
 from mlprune.errors import ModelError
 from mlprune.evaluation.scoring.batches import ScoredText
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference import block_runner
 from mlprune.models.inference.block_runner import KeyValueCaches, capture_calls, hidden_of, prepare
 from mlprune.models.inference.observation import observe_inputs, run_observed
@@ -22,7 +21,7 @@ from tests.chains import run_visitor
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
 from tests.scored_texts import one_batch
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_model
+from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES, save_tiny_model, tiny_model
 
 TOKENS = torch.tensor([[1, 50, 60, 70], [1, 9, 8, 0]])
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
@@ -30,7 +29,7 @@ MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_replayed_calls_give_the_logits_of_the_model(name):
-    model, family = tiny_model(name, seed=1, blocks=3), FAMILIES[name]
+    model, family = tiny_model(name, seed=1, blocks=3), ARCHITECTURES[name]
     with torch.inference_mode():
         expected = model(TOKENS, attention_mask=MASK, use_cache=False).logits
         capture = prepare(model, family, input_ids=TOKENS, attention_mask=MASK, use_cache=False)
@@ -44,7 +43,7 @@ def test_replayed_calls_give_the_logits_of_the_model(name):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_captured_calls_have_a_slot_for_the_cache_and_can_be_pickled(name):
-    model, family = tiny_model(name, seed=1, blocks=2), FAMILIES[name]
+    model, family = tiny_model(name, seed=1, blocks=2), ARCHITECTURES[name]
     with torch.inference_mode():
         inputs = {"input_ids": TOKENS, "attention_mask": MASK, "use_cache": True}
         calls = prepare(model, family, **inputs, cache=DynamicCache(config=model.config)).calls
@@ -58,7 +57,7 @@ def test_captured_calls_have_a_slot_for_the_cache_and_can_be_pickled(name):
 
 
 def test_the_blocks_are_restored_even_if_the_forward_fails():
-    model, family = tiny_model("gpt2", seed=1, blocks=2), FAMILIES["gpt2"]
+    model, family = tiny_model("gpt2", seed=1, blocks=2), ARCHITECTURES["gpt2"]
     before = [model.transformer.h, model.transformer.ln_f]
     with capture_calls(model, family):
         assert model.transformer.h is not before[0]
@@ -70,7 +69,7 @@ def test_the_blocks_are_restored_even_if_the_forward_fails():
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_a_block_that_returns_another_type_than_its_record_says_is_an_error(name):
-    family = FAMILIES[name]
+    family = ARCHITECTURES[name]
     hidden = torch.zeros(1, 1, 1)
     output = hidden if family.block_returns_tuple else (hidden,)
     with pytest.raises(ModelError):
@@ -210,7 +209,7 @@ def test_observing_the_inputs_of_a_block_gives_the_sums_of_running_it(folders, n
     for block in range(3):
         after, sums = run_observed(runner, block, states, counted=CountedTokens(COUNTED))
         only, tokens = observe_inputs(runner, block, states, counted=CountedTokens(COUNTED), keeps_tokens=True)
-        assert list(only) == list(sums) == list(tokens) == list(FAMILIES[name].input_names)
+        assert list(only) == list(sums) == list(tokens) == list(ARCHITECTURES[name].input_names)
         assert all(torch.equal(only[key], sums[key]) for key in sums)
         for key, rows in tokens.items():
             loops = torch.stack([row.double().square().sum(0) for row in rows])

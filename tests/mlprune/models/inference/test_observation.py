@@ -11,10 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import ModelError, StatisticsError
+from mlprune.models.architecture.units import check_layers, oriented
 from mlprune.models.chain import Chain
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.families.checks import check_layers, oriented
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import greedy_decode
 from mlprune.models.inference.observation import (
     ActiveNeuronVisitor,
@@ -31,7 +30,7 @@ from mlprune.models.shard import Shard
 from tests.chains import LENGTHS, text_batch, whole_batch
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, FAMILY_NAMES, HIDDEN, save_tiny_model, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, FAMILY_NAMES, HIDDEN, save_tiny_model, tiny_model
 
 
 def observe(chain, batch):
@@ -64,7 +63,7 @@ def reference_observation(path, family, tokens, counted):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_statistics_of_a_padded_batch_are_those_of_plain_hooks_on_single_texts(folders, name):
-    family, batch = FAMILIES[name], text_batch()
+    family, batch = ARCHITECTURES[name], text_batch()
     observation = observe(local_chain(folders[name]), batch)
     assert set(observation.sums) == {(block, group) for block in range(3) for group in family.input_names}
     assert observation.n_tokens.tolist() == batch.counted.sum(1).tolist()
@@ -133,7 +132,7 @@ def captured(chain, inputs_of_block):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_squares_of_captured_inputs_sum_to_the_observed_statistics(folders, name):
-    chain, names = local_chain(folders[name]), FAMILIES[name].input_names
+    chain, names = local_chain(folders[name]), ARCHITECTURES[name].input_names
     inputs = captured(chain, dict.fromkeys(range(3), names))
     observation = next(chain.stream(StatisticsVisitor, [whole_batch()]))
     assert list(inputs) == [(block, name) for block in range(3) for name in names]
@@ -158,7 +157,7 @@ TEXTS = [[5, 9, 77, 30, 8, 4], [100, 3, 50], [7]]
 def influence_by_hooks(path: Path, name: str) -> torch.Tensor:
     """[blocks, texts] sums over tokens, each text run alone in float32 and compared in float64."""
     model = AutoModelForCausalLM.from_pretrained(path).eval()
-    blocks = list(model.get_submodule(FAMILIES[name].blocks))
+    blocks = list(model.get_submodule(ARCHITECTURES[name].blocks))
     sums = torch.zeros(len(blocks), len(TEXTS), dtype=torch.float64)
     text = 0
 
@@ -201,7 +200,7 @@ def added_up(chain: Chain, batch: TokenBatch) -> StateSums:
 def reference(path: Path, name: str, shifts: dict[int, Tensor]) -> tuple[Tensor, Any]:
     """[n_blocks, d] sums over the tokens of all texts, each run alone, and the model with its hooks."""
     model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64).eval()
-    blocks = list(model.get_submodule(FAMILIES[name].blocks))
+    blocks = list(model.get_submodule(ARCHITECTURES[name].blocks))
     sums = torch.zeros(len(blocks), HIDDEN, dtype=torch.float64)
     for number, block in enumerate(blocks):
 
@@ -307,7 +306,7 @@ def layers_of(family):
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_a_neuron_fires_if_the_input_of_its_activation_function_is_positive(name, folders):
-    family, path = FAMILIES[name], folders[name]
+    family, path = ARCHITECTURES[name], folders[name]
     active = counted(local_chain(path))
     expected = positive_inputs(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval(), family)
     assert active.n_tokens == sum(LENGTHS[:3])
@@ -324,4 +323,4 @@ def test_a_block_without_the_activation_of_its_record_is_rejected():
     block = tiny_model("xglm", seed=0, blocks=1).model.layers[0]
     del block.activation_fn
     with refused(ModelError, block=0, family="xglm"):
-        check_layers(block, FAMILIES["xglm"], block=0)
+        check_layers(block, ARCHITECTURES["xglm"], block=0)

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.masks.block_changes import BlockChanges, DenseCopies, LayersOnDisk, MaskSpill, read_ahead
 from mlprune.models.masks.masking import MaskedBlocks
 from mlprune.numeric.masks.packed_masks import PackedMask
 from tests.pretended_gpus import pretended_gpus
-from tests.tiny_models import tiny_model
+from tests.tiny_models import ARCHITECTURES, tiny_model
 
 
 def test_changes_of_boolean_masks_are_packed() -> None:
@@ -72,7 +71,7 @@ def test_weights_of_an_accelerator_are_copied_once_until_the_room_is_used() -> N
 
 @pytest.mark.parametrize("name", ["xglm", "gpt2"])
 def test_a_layer_is_read_alone_and_on_every_access(name: str) -> None:
-    family, reads = FAMILIES[name], []
+    family, reads = ARCHITECTURES[name], []
 
     def read(block: int, layers: Iterable[str]) -> Mapping[str, Tensor]:
         reads.append((block, *layers))
@@ -94,7 +93,7 @@ def test_a_layer_is_read_alone_and_on_every_access(name: str) -> None:
 
 def blocks_of(name: str, **changes: Any) -> dict[int, Any]:
     model = tiny_model(name, seed=2, blocks=2, **changes)
-    return dict(enumerate(model.requires_grad_(False).get_submodule(FAMILIES[name].blocks)))
+    return dict(enumerate(model.requires_grad_(False).get_submodule(ARCHITECTURES[name].blocks)))
 
 
 def biases_of(blocks: dict[int, Any]) -> dict[tuple[int, str], Tensor]:
@@ -112,7 +111,7 @@ def refuse_reading(block: int, layers: object) -> dict[str, Tensor]:
 
 def test_biases_are_exchanged_and_undone_bit_for_bit() -> None:
     blocks = blocks_of("xglm")
-    dense, masked = biases_of(blocks), MaskedBlocks(blocks, FAMILIES["xglm"], refuse_reading)
+    dense, masked = biases_of(blocks), MaskedBlocks(blocks, ARCHITECTURES["xglm"], refuse_reading)
     first = {"fc2": torch.arange(16.0), "self_attn.out_proj": torch.ones(16, dtype=torch.float64)}
     masked.exchange(lambda block: BlockChanges({}, biases=first if block == 0 else {}))
     assert torch.equal(blocks[0].fc2.bias, first["fc2"])
@@ -127,7 +126,7 @@ def test_biases_are_exchanged_and_undone_bit_for_bit() -> None:
 def test_a_block_on_disk_gets_its_biases_after_it_was_loaded() -> None:
     blocks, is_loaded = blocks_of("gpt2"), [False]
     dense = biases_of(blocks)
-    family = FAMILIES["gpt2"]
+    family = ARCHITECTURES["gpt2"]
     masked = MaskedBlocks(blocks, family, refuse_reading, offloaded=[1], in_memory=lambda _: is_loaded[0])
     new = torch.arange(16.0)
     masked.exchange(lambda block: BlockChanges({}, biases={"mlp.c_proj": new}), blocks=[1])
@@ -145,14 +144,14 @@ def test_a_block_on_disk_gets_its_biases_after_it_was_loaded() -> None:
 
 def test_biases_that_do_not_fit_are_refused_before_anything_changes() -> None:
     blocks = blocks_of("llama", attention_bias=False)
-    masked = MaskedBlocks(blocks, FAMILIES["llama"], refuse_reading)
+    masked = MaskedBlocks(blocks, ARCHITECTURES["llama"], refuse_reading)
     with pytest.raises(ShapeError):
         masked.exchange(lambda _: BlockChanges({}, biases={"mlp.down_proj": torch.zeros(32)}))
     with pytest.raises(ModelError):
         masked.exchange(lambda _: BlockChanges({}, biases={"fc2": torch.zeros(16)}))
     assert biases_of(blocks) == {}
     blocks = blocks_of("xglm")
-    masked = MaskedBlocks(blocks, FAMILIES["xglm"], refuse_reading)
+    masked = MaskedBlocks(blocks, ARCHITECTURES["xglm"], refuse_reading)
     for wrong in (torch.zeros(15), torch.zeros(16, dtype=torch.int64)):
         with pytest.raises(ShapeError):
             masked.exchange(lambda _, wrong=wrong: BlockChanges({}, biases={"fc2": wrong}))  # type: ignore[misc]
@@ -163,7 +162,7 @@ def test_a_layer_without_a_bias_has_one_only_while_a_variant_adds_it(is_on_disk:
     blocks, is_loaded = blocks_of("llama", attention_bias=False), [not is_on_disk]
     offloaded = [0] if is_on_disk else []
     masked = MaskedBlocks(
-        blocks, FAMILIES["llama"], refuse_reading, offloaded=offloaded, in_memory=lambda _: is_loaded[0]
+        blocks, ARCHITECTURES["llama"], refuse_reading, offloaded=offloaded, in_memory=lambda _: is_loaded[0]
     )
     new = torch.arange(16, dtype=torch.float64)
     masked.exchange(lambda block: BlockChanges({}, biases={"mlp.down_proj": new} if block == 0 else {}))

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from mlprune.errors import ModelError, ShapeError
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import FAMILIES
+from mlprune.models.architecture.units import oriented
 from mlprune.models.masks import masking
 from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import MaskedBlocks
@@ -11,11 +10,11 @@ from mlprune.numeric.weights.quantisation import Quantisation, quantised
 from mlprune.pruning.scoring import described_levels
 from tests.pretended_gpus import pretended_gpus
 from tests.refusals import refused
-from tests.tiny_models import FAMILY_NAMES, tiny_model
+from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES, tiny_model
 
 
 def blocks_of(name):
-    blocks = dict(enumerate(tiny_model(name, seed=2, blocks=2).get_submodule(FAMILIES[name].blocks)))
+    blocks = dict(enumerate(tiny_model(name, seed=2, blocks=2).get_submodule(ARCHITECTURES[name].blocks)))
     for module in blocks.values():
         module.requires_grad_(False)
     return blocks
@@ -23,9 +22,9 @@ def blocks_of(name):
 
 def weights_of(blocks, name):
     return {
-        (block, layer): oriented(module.get_submodule(layer).weight, FAMILIES[name]).clone()
+        (block, layer): oriented(module.get_submodule(layer).weight, ARCHITECTURES[name]).clone()
         for block, module in blocks.items()
-        for layer in FAMILIES[name].layers
+        for layer in ARCHITECTURES[name].layers
     }
 
 
@@ -36,7 +35,7 @@ class Disk:
         self._kept = {
             (block, layer): module.get_submodule(layer).weight.clone()
             for block, module in blocks.items()
-            for layer in FAMILIES[name].layers
+            for layer in ARCHITECTURES[name].layers
         }
         self.read = []
 
@@ -48,7 +47,7 @@ class Disk:
 def masked_blocks(name, dtype=torch.float32):
     blocks = {block: module.to(dtype) for block, module in blocks_of(name).items()}
     disk = Disk(blocks, name)
-    return blocks, MaskedBlocks(blocks, FAMILIES[name], disk), disk
+    return blocks, MaskedBlocks(blocks, ARCHITECTURES[name], disk), disk
 
 
 def random_masks(weights, seed):
@@ -96,7 +95,7 @@ def test_only_changed_layers_are_read_again():
 def test_exchanged_masks_and_weights_equal_a_plain_product_in_every_dtype(name, dtype):
     blocks, masked, _ = masked_blocks(name, dtype)
     dense = weights_of(blocks, name)
-    first = FAMILIES[name].layers[0]
+    first = ARCHITECTURES[name].layers[0]
     new = torch.randn(dense[0, first].shape).double()
     for seed in range(3):
         masks = {key: mask for key, mask in random_masks(dense, seed).items() if key[0] == 0 or seed}
@@ -122,7 +121,7 @@ def test_after_a_damaged_file_the_next_exchange_is_right():
     def read(block):
         if block == 1:
             raise ModelError("a file is damaged")
-        return BlockChanges.of({layer: masks[block, layer] for layer in FAMILIES["xglm"].layers})
+        return BlockChanges.of({layer: masks[block, layer] for layer in ARCHITECTURES["xglm"].layers})
 
     with pytest.raises(ModelError):
         masked.exchange(read)
@@ -198,17 +197,17 @@ def test_a_swap_on_a_gpu_sends_one_bit_per_weight_if_the_dense_copy_fits(name, h
         blocks, cpu_blocks = blocks_of(name), blocks_of(name)
         disk = Disk(blocks, name)
         for module in blocks.values():
-            for layer in FAMILIES[name].layers:
+            for layer in ARCHITECTURES[name].layers:
                 linear = module.get_submodule(layer)
                 linear.weight = torch.nn.Parameter(linear.weight.to(device), requires_grad=False)
         spare = {device: 10**6} if has_room else {}
-        masked = MaskedBlocks(blocks, FAMILIES[name], disk, spare_bytes=spare)
+        masked = MaskedBlocks(blocks, ARCHITECTURES[name], disk, spare_bytes=spare)
         dense = weights_of(cpu_blocks, name)
         n_weights = sum(weight.numel() for weight in dense.values())
         for seed in range(2):
             masks = random_masks(dense, seed)
             changes = {
-                block: BlockChanges.of({layer: masks[block, layer] for layer in FAMILIES[name].layers})
+                block: BlockChanges.of({layer: masks[block, layer] for layer in ARCHITECTURES[name].layers})
                 for block in blocks
             }
             ledger.clear()
@@ -259,7 +258,9 @@ def test_a_mask_or_weight_of_the_wrong_shape_dtype_or_layer_is_an_error_and_chan
 
 def test_restoring_from_a_checkpoint_of_another_shape_is_an_error():
     blocks = blocks_of("gpt2")
-    masked = MaskedBlocks(blocks, FAMILIES["gpt2"], lambda _, layers: {layer: torch.ones(2, 2) for layer in layers})
+    masked = MaskedBlocks(
+        blocks, ARCHITECTURES["gpt2"], lambda _, layers: {layer: torch.ones(2, 2) for layer in layers}
+    )
     masked.set_block(1, {"mlp.c_fc": torch.zeros(64, 16, dtype=torch.bool)})
     with refused(ModelError, layer="mlp.c_fc", block=1):
         masked.dense(1)
@@ -279,7 +280,7 @@ def test_quantised_weights_are_rounded_after_masks_and_new_weights_and_are_undon
     blocks, masked, disk = masked_blocks(name, dtype)
     dense = weights_of(blocks, name)
     masks = {key: mask for key, mask in random_masks(dense, 0).items() if key[0] == 0}
-    new = {(0, FAMILIES[name].layers[0]): torch.randn(dense[0, FAMILIES[name].layers[0]].shape)}
+    new = {(0, ARCHITECTURES[name].layers[0]): torch.randn(dense[0, ARCHITECTURES[name].layers[0]].shape)}
 
     def expected(key, weights=new, how=FOUR_BITS):
         weight = weights.get(key, dense[key]).to(dtype)
@@ -305,7 +306,7 @@ def test_a_quantised_block_on_disk_is_rounded_when_it_is_loaded():
     blocks, dense = blocks_of("gpt2"), weights_of(blocks_of("gpt2"), "gpt2")
     in_memory = set()
     masked = MaskedBlocks(
-        blocks, FAMILIES["gpt2"], Disk(blocks, "gpt2"), offloaded=[1], in_memory=in_memory.__contains__
+        blocks, ARCHITECTURES["gpt2"], Disk(blocks, "gpt2"), offloaded=[1], in_memory=in_memory.__contains__
     )
     masks = {key: mask for key, mask in random_masks(dense, 0).items() if key[1] == "mlp.c_fc"}
     masked.exchange(lambda block: quantised_changes(masks, {}, block))

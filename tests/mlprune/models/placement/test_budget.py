@@ -11,7 +11,6 @@ from torch import nn
 
 from mlprune.errors import ModelError
 from mlprune.models.block_ranges import plan_spans
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement import placed_modules
 from mlprune.models.placement.budget import (
     ALL_DEVICES,
@@ -40,7 +39,7 @@ from mlprune.models.placement.memory_estimate import (
 )
 from mlprune.models.placement.placed_modules import choose_devices
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, VOCABULARY, load_shard_module
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, HIDDEN, VOCABULARY, load_shard_module
 
 IDLE = [DeviceMemory(1000, 1000)] * 3
 
@@ -215,7 +214,7 @@ def bytes_in_memory(path, span, dtype):
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
 def test_sizes_are_those_of_the_loaded_shards(folders, name):
-    family = FAMILIES[name]
+    family = ARCHITECTURES[name]
     for dtype, shard_numbers in (("float32", (1, 3)), ("bfloat16", (2,))):
         sizes = footprint(folders[name], dtype)
         for span in (span for n_shards in shard_numbers for span in plan_spans(3, n_shards)):

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from mlprune.models.checkpoint.weight_files import read_block
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.masks.block_changes import BlockChanges, changed_weights
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.numeric.weights.quantisation import Quantisation, quantised
@@ -18,10 +17,11 @@ from mlprune.pruning.mask_files import read_block_weights
 from mlprune.recipe import parse_recipe
 from mlprune.steps.compare.analyses import LayerErrorsJob
 from mlprune.steps.variants.variant_rows import require_masks
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, reference_model, small_recipe
 
 N_BLOCKS = 3
-LAYERS = FAMILIES["xglm"].layers
+LAYERS = ARCHITECTURES["xglm"].layers
 
 
 def recipe() -> dict[str, Any]:

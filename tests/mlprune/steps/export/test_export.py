@@ -20,13 +20,12 @@ from mlprune.errors import BadInputError, DamagedArtefactError, ModelError, Perm
 from mlprune.models.checkpoint.tensor_hashes import HASHES_FILE, read_hashes, tensor_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor
 from mlprune.models.checkpoint.weight_files import WeightFiles, weight_name
-from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packing import unpack_levels
 from mlprune.steps.export.export import CHANGES, copy_files, export_variant, make_smaller, smaller_text
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
 from tests.exported_models import loaded_by_its_own_loader
-from tests.tiny_models import FAMILY_NAMES, save_tiny_model, tiny_tokenizer
+from tests.tiny_models import ARCHITECTURES, FAMILY_NAMES, save_tiny_model, tiny_tokenizer
 from tests.tiny_recipes import run_here, small_recipe, write_recipe, write_texts
 
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
@@ -36,7 +35,7 @@ def removed_neurons(
     folder: Path, family: str, *, per_block: tuple[int, ...]
 ) -> Iterator[tuple[tuple[int, str], Tensor]]:
     """The columns of the first neurons of each block, as masks of removed weights."""
-    record = FAMILIES[family]
+    record = ARCHITECTURES[family]
     layer, files = record.feed_forward[1], WeightFiles(folder, record)
     for block, n_removed in enumerate(per_block):
         removed = torch.zeros(files.shape(weight_name(record, block, layer)), dtype=torch.bool)
@@ -49,7 +48,7 @@ def zeroed(folder: Path, family: str, removed: list[tuple[tuple[int, str], Tenso
     model = AutoModelForCausalLM.from_pretrained(folder)
     with torch.no_grad():
         for (block, layer), mask in removed:
-            model.get_parameter(weight_name(FAMILIES[family], block, layer)).masked_fill_(mask, 0)
+            model.get_parameter(weight_name(ARCHITECTURES[family], block, layer)).masked_fill_(mask, 0)
     model.save_pretrained(folder)
     return model
 
@@ -61,7 +60,7 @@ def test_neurons_removed_by_their_columns_alone_are_cut_out(
     save_tiny_model(tmp_path, "xglm", blocks=2)
     removed = list(removed_neurons(tmp_path, "xglm", per_block=per_block))
     model = zeroed(tmp_path, "xglm", removed)
-    result = make_smaller(tmp_path, FAMILIES["xglm"], removed)
+    result = make_smaller(tmp_path, ARCHITECTURES["xglm"], removed)
     assert (result.needs_loader is None) == is_plain == (not (tmp_path / CHANGES).exists())
     assert result.units == (("heads", 4, 4), ("neurons", 128, 128 - sum(per_block)))
     smaller = AutoModelForCausalLM.from_pretrained(tmp_path) if is_plain else loaded_by_its_own_loader(tmp_path)
@@ -85,7 +84,7 @@ def test_the_loader_never_makes_a_weight_of_the_original_size(tmp_path: Path, mo
     save_tiny_model(tmp_path, "xglm", blocks=2)
     removed = list(removed_neurons(tmp_path, "xglm", per_block=(3, 5)))
     zeroed(tmp_path, "xglm", removed)
-    make_smaller(tmp_path, FAMILIES["xglm"], removed)
+    make_smaller(tmp_path, ARCHITECTURES["xglm"], removed)
     made: list[tuple[int, ...]] = []
 
     class Watch(TorchDispatchMode):
@@ -106,7 +105,7 @@ def test_a_variant_without_whole_units_is_refused(tmp_path: Path) -> None:
     ((key, removed),) = removed_neurons(tmp_path, "xglm", per_block=(5,))
     removed[0] = False
     with pytest.raises(BadInputError):
-        make_smaller(tmp_path, FAMILIES["xglm"], [(key, removed)])
+        make_smaller(tmp_path, ARCHITECTURES["xglm"], [(key, removed)])
 
 
 DTYPES = {"xglm": torch.float16, "gpt2": torch.float32, "bloom": torch.bfloat16}
@@ -163,7 +162,7 @@ def header(path):
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, name, tmp_path):
-    one, family = made[name], FAMILIES[name]
+    one, family = made[name], ARCHITECTURES[name]
     base = load_file(one.model / "model.safetensors")
     assert len(one.pruned) == 3
     for variant_id in one.pruned:
@@ -184,7 +183,7 @@ def test_removed_weights_are_zero_and_every_other_bit_is_the_base_models(made, n
 
 @pytest.mark.parametrize("name", FAMILY_NAMES)
 def test_an_export_loads_with_transformers_tied_and_as_sparse_as_its_record_says(made, name, tmp_path):
-    one, family = made[name], FAMILIES[name]
+    one, family = made[name], ARCHITECTURES[name]
     variant_id = one.pruned[-1]
     export_variant(one.store, variant_id, one.model, tmp_path / "out")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
@@ -221,7 +220,7 @@ def test_an_export_lists_the_hash_of_every_tensor(made, tmp_path):
         assert listed[name].sha256 == hashlib.sha256(data).hexdigest()
         assert (listed[name].dtype, listed[name].shape) == ("BF16", tuple(tensor.shape))
     changed = {name for name in base if listed[name] != base[name]}
-    assert len(changed) == 3 * len(FAMILIES["bloom"].layers)
+    assert len(changed) == 3 * len(ARCHITECTURES["bloom"].layers)
 
 
 def damaged_copies(model, target):
@@ -256,7 +255,7 @@ def without_prefix(model):
 
 @pytest.mark.parametrize(("name", "save"), [("bloom", in_several_files), ("gpt2", without_prefix)])
 def test_a_checkpoint_of_several_files_or_without_the_base_prefix_keeps_files_and_names(tmp_path, name, save):
-    one, family = Made(tmp_path / "m", name, save=save), FAMILIES[name]
+    one, family = Made(tmp_path / "m", name, save=save), ARCHITECTURES[name]
     files = sorted(path.name for path in one.model.glob("model*"))
     assert (len(files) > 3) == (save is in_several_files)
     export_variant(one.store, one.pruned[0], one.model, tmp_path / "out")
@@ -396,7 +395,7 @@ def updated(tmp_path_factory):
 def test_changed_weights_are_the_stored_ones_rounded_to_the_checkpoint_and_all_others_the_base_models(
     updated, name, tmp_path
 ):
-    one, family = updated[name], FAMILIES[name]
+    one, family = updated[name], ARCHITECTURES[name]
     base = load_file(one.model / "model.safetensors")
     for variant_id, pruned_blocks in zip(one.pruned, ({0, 1, 2}, {0, 2}), strict=True):
         export_variant(one.store, variant_id, one.model, tmp_path / variant_id)

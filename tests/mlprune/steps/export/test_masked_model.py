@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file
 
 from mlprune.errors import BadInputError, StoreError
-from mlprune.models.families.records import FAMILIES
 from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.store.store import Store
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun
 
 
@@ -28,7 +28,7 @@ def test_the_files_are_mapped_only_in_their_own_dtype(derived_run: FinishedRun) 
     variant_id = next(one.id for one in derived_run.plan.variants.values() if one.is_dense)
     for dtype in ("float32", "float16"):
         model = load_masked_model(derived_run.store, variant_id, folder, dtype=dtype, device=torch.device("cpu"))
-        blocks = model.get_submodule(FAMILIES["xglm"].blocks)
+        blocks = model.get_submodule(ARCHITECTURES["xglm"].blocks)
         assert {parameter.dtype for parameter in blocks.parameters()} == {getattr(torch, dtype)}
         assert all(parameter.requires_grad for parameter in model.parameters())
 

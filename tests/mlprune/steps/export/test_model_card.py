@@ -6,12 +6,12 @@ import pytest
 import yaml
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.models.families.records import FAMILIES
 from mlprune.steps.export.export import export_variant, variant_record
 from mlprune.steps.export.model_card import cell, lineage_table, model_card, rows_table, section, table, with_ancestors
 from mlprune.steps.variants.scored_variant import ScoredVariant
 from mlprune.steps.variants.variant_rows import require_masks
 from mlprune.store.store import Store
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     copy_of,
@@ -101,7 +101,7 @@ def test_every_layer_has_its_removed_fraction(made):
     section = body.split("## Removed weights by layer")[1].split("##")[0]
     rows = [line.split(" | ") for line in section.strip().splitlines()]
     assert rows[0][0] == "| block"
-    assert [cell.strip(" |") for cell in rows[0][1:]] == list(FAMILIES["xglm"].layers)
+    assert [cell.strip(" |") for cell in rows[0][1:]] == list(ARCHITECTURES["xglm"].layers)
     assert [row[0] for row in rows[2:]] == ["| 0", "| 1", "| 2"]
     assert all(cell.strip(" |") == "0.2500" for row in rows[2:] for cell in row[1:])
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from mlprune.errors import BadInputError, DamagedArtefactError, RecipeError, StatisticsError, StoreError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.placement.memory_estimate import footprint
 from mlprune.plan import Plan, build_plan, pending_jobs
 from mlprune.plan.resources.actor_memory import costs_of
@@ -21,6 +20,7 @@ from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from tests.chains import chain_with_masks, worker_threads
 from tests.refusals import refused
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -32,7 +32,7 @@ from tests.tiny_recipes import (
     tiny_recipe,
 )
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 MIB = 2**-10
 
 

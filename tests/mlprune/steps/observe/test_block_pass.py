@@ -11,7 +11,6 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, WorkerLostError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.models.shard import Shard
@@ -30,6 +29,7 @@ from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_
 from tests.method_reference import INPUT_OF, LAYERS
 from tests.mlprune.models.gradients.gradient_reference import Gradients, root_mean_squares
 from tests.pretended_gpus import pretended_gpus
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -83,7 +83,7 @@ def test_sums_are_small_and_gradients_take_as_long_as_five_more_passes() -> None
     assert gradients.disk_bytes - plain.disk_bytes == 32 * 4 * sum(XGLM_7_5B.prunable)
 
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 KINDS = {"sums": "feature_sums", "products": "gram_matrices"}
 
 
@@ -354,7 +354,7 @@ def root_means(run: FinishedRun, loss_of: Callable[[Any, Tensor, dict[int, Tenso
     for block, module in enumerate(model.model.layers):
         module.register_forward_hook(lambda _, args, output, block=block: after.update({block: output}))
     tokens = (torch.tensor([list(text)], dtype=torch.int64) for text in texts(run))
-    return root_mean_squares(model, FAMILIES["xglm"], (loss_of(model, one, after) for one in tokens))
+    return root_mean_squares(model, ARCHITECTURES["xglm"], (loss_of(model, one, after) for one in tokens))
 
 
 def kept(scores: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from mlprune.errors import CorpusError, DamagedArtefactError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.plan import pending_jobs
@@ -25,6 +24,7 @@ from mlprune.vocabulary import TokenScope
 from tests.chains import chain_with_masks, worker_threads
 from tests.local_replica import LocalReplica, shared
 from tests.method_reference import counted, demonstrations, squares
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -37,7 +37,7 @@ from tests.tiny_recipes import (
     store_with_sets,
 )
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 
 
 def of_kind(run: FinishedRun, kind: type[Job]) -> list[Any]:

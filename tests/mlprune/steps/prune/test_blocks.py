@@ -15,7 +15,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.loading import inspect_model
 from mlprune.models.local_chain import local_chain
@@ -28,7 +27,7 @@ from mlprune.steps.rescore.verify import verify_variant
 from mlprune.steps.variants.variant_rows import removed_blocks
 from tests.refusals import refused
 from tests.scored_texts import scored, scored_alone, some_texts
-from tests.tiny_models import PAD, save_tiny_model, tiny_model
+from tests.tiny_models import ARCHITECTURES, PAD, save_tiny_model, tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
     copied_inputs,
@@ -41,7 +40,7 @@ from tests.tiny_recipes import (
 
 N_BLOCKS = 5
 N_SHARDS = {"xglm": 1, "llama": 3, "gemma3_text": 1, "bloom": 3}
-"""Family -> shards of the chain on which its variants are run."""
+"""Architecture -> shards of the chain on which its variants are run."""
 RunOf = Callable[[str], FinishedRun]
 
 
@@ -105,7 +104,7 @@ def wide(model: Any) -> Any:
 def reference_logits(folder: Path, removed: Iterable[int], token_ids: torch.Tensor) -> torch.Tensor:
     """The logits of transformers' model with modules without any effect in place of some blocks."""
     model = wide(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
-    family = FAMILIES[model.config.model_type]
+    family = ARCHITECTURES[model.config.model_type]
     blocks = model.get_submodule(family.blocks)
     for block in removed:
         blocks[block] = PassBy(blocks[block], returns_tuple=family.block_returns_tuple)
@@ -261,7 +260,7 @@ def test_lists_by_block_are_written_although_the_config_leaves_them_out(tmp_path
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     expected = AutoConfig.from_pretrained(tmp_path).layer_types
     expected_logits = reference_logits(tmp_path, (1, 2), TOKEN_IDS)
-    remove_blocks(tmp_path, FAMILIES["gemma3_text"], (1, 2))
+    remove_blocks(tmp_path, ARCHITECTURES["gemma3_text"], (1, 2))
     smaller = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     assert smaller.config.layer_types == [expected[0], *expected[3:]]
     with torch.no_grad():
@@ -280,7 +279,7 @@ def test_files_of_several_weights_and_older_names_are_renumbered(tmp_path: Path)
     plain = {name.removeprefix("transformer."): tensor for name, tensor in load_file(file).items()}
     save_file(plain, file, metadata={"format": "pt"})
     for folder in (tmp_path, tmp_path / "one"):
-        remove_blocks(folder, FAMILIES["gpt2"], (0, 2))
+        remove_blocks(folder, ARCHITECTURES["gpt2"], (0, 2))
         smaller = wide(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32))
         assert smaller.config.n_layer == 2
         with torch.no_grad():
@@ -292,4 +291,4 @@ def test_files_of_several_weights_and_older_names_are_renumbered(tmp_path: Path)
 def test_attention_that_depends_on_the_number_of_a_block_is_refused(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "gpt2", scale_attn_by_inverse_layer_idx=True)
     with pytest.raises(BadInputError):
-        remove_blocks(tmp_path, FAMILIES["gpt2"], (1,))
+        remove_blocks(tmp_path, ARCHITECTURES["gpt2"], (1,))

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mlprune.errors import BadInputError, RecipeError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.placement.memory_estimate import Footprint
 from mlprune.numeric.activations.feature_sums import feature_moments, feature_sums
@@ -23,6 +22,7 @@ from mlprune.steps.prune.sweep import SweepJob
 from mlprune.steps.rescore.verify import has_masks_to_rebuild, verify_variant
 from mlprune.steps.variants.variant_rows import require_masks
 from tests.method_reference import LAYERS, N_BLOCKS, demonstrations
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     contents,
@@ -36,7 +36,7 @@ from tests.tiny_recipes import (
     tiny_recipe,
 )
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 SIZES = Footprint(1, (1,), 1, 1, 1, (4, 2), 8, 4, 20, 10, 4, input_products=10**6)
 BOTH = ["dense", "sequential"]
 

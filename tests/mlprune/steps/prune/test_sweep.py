@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from mlprune.errors import WorkerLostError
-from mlprune.models.families.records import FAMILIES
 from mlprune.models.local_chain import local_chain
 from mlprune.models.shard import Shard
 from mlprune.numeric.weights.sparsegpt import sparsegpt
@@ -20,6 +19,7 @@ from mlprune.store.store import Store
 from tests.chains import TransportChain, WatchedChain, chain_with_masks, worker_threads
 from tests.method_reference import LAYERS, ByHand, counted, demonstrations
 from tests.pretended_gpus import pretended_gpus
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -29,7 +29,7 @@ from tests.tiny_recipes import (
     store_with_sets,
 )
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 
 
 def sweeps(run: FinishedRun) -> list[SweepJob]:

@@ -13,8 +13,8 @@ from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, RecipeError, StatisticsError
 from mlprune.methods import FlapParameters
-from mlprune.models.families.checks import oriented
-from mlprune.models.families.records import FAMILIES, Family
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.units import oriented
 from mlprune.numeric.weights.layer_inputs import FeatureMoments
 from mlprune.pruning.spec import ScoreSpec
 from mlprune.steps.evaluate.model_evaluation import apply_variant
@@ -27,7 +27,7 @@ from mlprune.steps.rescore.verify import verify_variant
 from tests.exported_models import loaded_by_its_own_loader
 from tests.imported_files import without_packages
 from tests.method_reference import demonstrations
-from tests.tiny_models import save_tiny_model
+from tests.tiny_models import ARCHITECTURES, save_tiny_model
 from tests.tiny_recipes import (
     FinishedRun,
     chain_of,
@@ -41,7 +41,7 @@ from tests.tiny_recipes import (
     write_texts,
 )
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 TOKENS = torch.tensor([[5, 9, 200, 31, 77, 12, 150]])
 OUTPUTS = ("self_attn.out_proj", "fc2")
 LLAMA_OUTPUTS = ("self_attn.o_proj", "mlp.down_proj")
@@ -356,7 +356,7 @@ UNIT = {"heads": 1, "neurons": 5}
 """The planted unit of each kind."""
 
 
-def plant(folder: Path, family: Family) -> Any:
+def plant(folder: Path, family: Architecture) -> Any:
     """Let a head and a neuron of a model pass on their biases alone, and return the model."""
     model = AutoModelForCausalLM.from_pretrained(folder)
     files = UnitModel(model_ref(folder, family))
@@ -369,12 +369,12 @@ def plant(folder: Path, family: Family) -> Any:
     return model
 
 
-def model_ref(folder: Path, family: Family) -> ModelRef:
+def model_ref(folder: Path, family: Architecture) -> ModelRef:
     return ModelRef("id", str(folder), family.name, 1, None, "float32")
 
 
 @torch.no_grad()
-def moments_of(model: Any, family: Family) -> Mapping[str, FeatureMoments]:
+def moments_of(model: Any, family: Architecture) -> Mapping[str, FeatureMoments]:
     """Moments of the inputs of the output and down projections of the only block."""
     found: dict[str, FeatureMoments] = {}
     block, handles = model.get_submodule(f"{family.blocks}.0"), []
@@ -395,7 +395,7 @@ def moments_of(model: Any, family: Family) -> Mapping[str, FeatureMoments]:
 @pytest.mark.parametrize("name", ["xglm", "gpt2", "bloom"])
 def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(name: str, tmp_path: Path) -> None:
     changes = {"attention_heads": 4} if name == "xglm" else {"num_attention_heads": 4}
-    family = FAMILIES[name]
+    family = ARCHITECTURES[name]
     model = plant(save_tiny_model(tmp_path, name, blocks=1, **changes), family)
     dense, moments = model(TEXTS).logits, moments_of(model, family)
     files = UnitModel(model_ref(tmp_path, family))
@@ -421,7 +421,7 @@ def test_constant_units_are_removed_first_and_their_removal_changes_no_logit(nam
 
 def test_missing_moments_are_named(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, "mistral", blocks=1, num_attention_heads=4, num_key_value_heads=2)
-    files = UnitModel(model_ref(tmp_path, FAMILIES["mistral"]))
+    files = UnitModel(model_ref(tmp_path, ARCHITECTURES["mistral"]))
     units = tuple(RemovedUnits(layout, torch.arange(layout.n_units) == 0) for layout in files.layouts(0))
     with pytest.raises(StatisticsError):
         new_biases(files, units, block=0, read_moments=lambda _: {})

@@ -10,7 +10,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mlprune.errors import DamagedArtefactError, StoreError
-from mlprune.models.families.records import FAMILIES
 from mlprune.numeric.masks.packed_masks import PackedMask
 from mlprune.plan import build_plan
 from mlprune.pruning.scoring import mask_sha256
@@ -22,9 +21,10 @@ from mlprune.steps.variants.variant_rows import artefacts_below, require_masks
 from mlprune.steps.variants.variant_text import settings_words
 from mlprune.store.store import Store
 from tests.planted_refiner import NAME, PlantedParameters, plant
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_recipes import FinishedRun, method_recipe, run_plan
 
-XGLM = FAMILIES["xglm"]
+XGLM = ARCHITECTURES["xglm"]
 
 
 @pytest.mark.parametrize("run_name", ["tiny_run", "method_run"])

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError
-from mlprune.models.families.checks import (
+from mlprune.models.architecture.architecture import Architecture
+from mlprune.models.architecture.units import (
     MAX_BLOCKS,
     UnitLayout,
     check_frame,
@@ -24,9 +25,8 @@ from mlprune.models.families.checks import (
     require_separable_heads,
     unit_layouts,
 )
-from mlprune.models.families.records import FAMILIES, Family
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, HIDDEN, tiny_config, tiny_model
+from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, HIDDEN, tiny_config, tiny_model
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_record_of_a_family_covers_its_whole_model(name):
 
 def one_block(name):
     model = tiny_model(name, seed=0, blocks=1)
-    return model, model.get_submodule(FAMILIES[name].blocks)[0]
+    return model, model.get_submodule(ARCHITECTURES[name].blocks)[0]
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def one_block(name):
 def test_an_unlisted_weight_of_two_or_more_dimensions_is_an_error_that_names_block_and_weight(added, named):
     _, block = one_block("llama")
     block.scale = nn.Parameter(torch.ones(HIDDEN))
-    check_layers(block, FAMILIES["llama"], block=2)
+    check_layers(block, ARCHITECTURES["llama"], block=2)
     block.mlp.experts = added()
     with refused(ModelError, block=2, family="llama") as caught:
-        check_layers(block, FAMILIES["llama"], block=2)
+        check_layers(block, ARCHITECTURES["llama"], block=2)
     assert named in str(caught.value)
 
 
 def test_a_layer_that_is_missing_or_transposed_and_a_head_of_another_type_are_errors():
-    family = FAMILIES["gpt2"]
+    family = ARCHITECTURES["gpt2"]
     model, block = one_block("gpt2")
     with refused(ModelError, block=0, expected="Linear, [out, in]"):
         check_layers(block, dataclasses.replace(family, transposed=False), block=0)
@@ -114,9 +114,9 @@ def test_a_mixture_of_experts_is_rejected_under_the_record_of_its_dense_sibling(
         "num_local_experts": 4,
     }
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mixtral", **settings))
-    check_frame(model, FAMILIES["mistral"])
+    check_frame(model, ARCHITECTURES["mistral"])
     with refused(ModelError, block=0, family="mistral"):
-        check_layers(model.model.layers[0], FAMILIES["mistral"], block=0)
+        check_layers(model.model.layers[0], ARCHITECTURES["mistral"], block=0)
     config = {**settings, "model_type": "mixtral"}
     with refused(ModelError, expected="a dense model (docs/models.md)", model_type="mixtral"):
         family_of_config(config)
@@ -128,7 +128,7 @@ def test_a_config_with_experts_is_rejected_as_such_and_not_as_a_type_that_lacks_
         family_of_config({"model_type": "olmoe", key: 64})
     with refused(ModelError, got="olmoe", nearest="olmo2"):
         family_of_config({"model_type": "olmoe"})
-    assert family_of_config({"model_type": "llama", key: 0}) is FAMILIES["llama"]
+    assert family_of_config({"model_type": "llama", key: 0}) is ARCHITECTURES["llama"]
 
 
 def test_the_opt_with_projections_and_post_norm_is_rejected_with_its_differences():
@@ -142,7 +142,7 @@ def test_the_opt_with_projections_and_post_norm_is_rejected_with_its_differences
             "model.decoder.project_in.weight",
         ],
     ):
-        check_frame(model, FAMILIES["opt"])
+        check_frame(model, ARCHITECTURES["opt"])
 
 
 def test_an_unknown_model_type_is_a_short_error_with_the_supported_types():
@@ -200,7 +200,7 @@ def two_units(name: str) -> Any:
     return tiny_model(name, seed=3, blocks=1, **changes)
 
 
-def layouts_of(model: nn.Module, family: Family) -> Sequence[UnitLayout]:
+def layouts_of(model: nn.Module, family: Architecture) -> Sequence[UnitLayout]:
     block = model.get_submodule(f"{family.blocks}.0")
     weights = {layer: oriented(block.get_submodule(layer).get_parameter("weight"), family) for layer in family.layers}
     shapes = {layer: (weight.shape[0], weight.shape[1]) for layer, weight in weights.items()}
@@ -225,7 +225,7 @@ def logits(model: Any) -> Tensor:
 
 @pytest.mark.parametrize("name", SEPARABLE)
 def test_masking_a_unit_changes_nothing_but_what_it_passes_on(name: str) -> None:
-    family, model = FAMILIES[name], two_units(name)
+    family, model = ARCHITECTURES[name], two_units(name)
     block = model.get_submodule(f"{family.blocks}.0")
     for layout in layouts_of(model, family):
         removed = torch.zeros(layout.n_units, dtype=torch.bool)
@@ -251,7 +251,7 @@ def test_masking_a_unit_changes_nothing_but_what_it_passes_on(name: str) -> None
 
 @pytest.mark.parametrize("name", SEPARABLE)
 def test_every_weight_belongs_to_one_unit(name: str) -> None:
-    family, model = FAMILIES[name], two_units(name)
+    family, model = ARCHITECTURES[name], two_units(name)
     block = model.get_submodule(f"{family.blocks}.0")
     heads, neurons = layouts_of(model, family)
     n_weights = sum(block.get_submodule(layer).get_parameter("weight").numel() for layer in family.layers)
@@ -261,7 +261,7 @@ def test_every_weight_belongs_to_one_unit(name: str) -> None:
 
 
 def test_heads_under_a_common_norm_and_wrong_configs_are_refused() -> None:
-    family = FAMILIES["olmo2"]
+    family = ARCHITECTURES["olmo2"]
     (neurons,) = layouts_of(tiny_model("olmo2", seed=3, blocks=1), family)
     assert neurons.kind == "neurons"
     with refused(ModelError, family="olmo2"):
@@ -271,16 +271,16 @@ def test_heads_under_a_common_norm_and_wrong_configs_are_refused() -> None:
     model = tiny_model("llama", seed=3, blocks=1)
     model.config.num_attention_heads = 3
     with refused(ModelError, expected=3, family="llama"):
-        layouts_of(model, FAMILIES["llama"])
+        layouts_of(model, ARCHITECTURES["llama"])
     shapes = {"fc1": (7, 4), "fc2": (4, 3)}
-    opt = FAMILIES["opt"]
+    opt = ARCHITECTURES["opt"]
     attention = {layer: (4, 4) for layer in opt.layers if layer not in shapes}
     with refused(ModelError, family="opt"):
         unit_layouts(opt, {**attention, **shapes}, {"num_attention_heads": 2})
 
 
 def test_layers_with_the_same_input_share_the_name_of_the_first():
-    family = FAMILIES["xglm"]
+    family = ARCHITECTURES["xglm"]
     assert family.input_of("self_attn.v_proj") == "self_attn.q_proj"
     assert family.input_of("fc2") == "fc2"
     assert family.input_names == ("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2")
@@ -290,5 +290,5 @@ def test_layers_with_the_same_input_share_the_name_of_the_first():
 
 
 def test_the_prefix_that_checkpoints_omit_is_the_path_of_the_base_model():
-    assert (FAMILIES["opt"].base, FAMILIES["opt"].prefix) == ("model.decoder", "model")
-    assert FAMILIES["gpt2"].base == FAMILIES["gpt2"].prefix == "transformer"
+    assert (ARCHITECTURES["opt"].base, ARCHITECTURES["opt"].prefix) == ("model.decoder", "model")
+    assert ARCHITECTURES["gpt2"].base == ARCHITECTURES["gpt2"].prefix == "transformer"

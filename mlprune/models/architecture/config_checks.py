@@ -1,0 +1,151 @@
+"""Check the config of a model before the model library builds it: its sizes, and what kind of model it is.
+
+Building a model of an absurd size takes hours or all memory. The sizes are checked as the file states them: the configs
+of some model types make a list with an entry per block.
+"""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+
+from mlprune.errors import ModelError
+from mlprune.json_values import JsonObject, JsonValue
+from mlprune.models.architecture.exceptions import COMPUTED_POSITIONS
+
+MAX_BLOCKS = 1000
+"""Largest number of blocks that is built; large models have about a hundred."""
+MAX_WIDTH = 1 << 20
+"""Largest number of features or heads; the widest layers have about 100,000 features."""
+MAX_COUNT = 1 << 25
+"""Largest vocabulary and number of positions; the longest published context has 10 million tokens."""
+MAX_TABLE_ENTRIES = 1 << 32
+"""Largest number of entries of a table of positions, which is computed and not read."""
+
+_BLOCKS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+_HEADS = ("num_attention_heads", "num_key_value_heads", "attention_heads", "n_head")
+_WIDTHS = ("hidden_size", "d_model", "n_embd", "n_embed", "intermediate_size", "ffn_dim", "n_inner", "head_dim")
+_COUNTS = ("vocab_size", "max_position_embeddings", "n_positions", "n_ctx", "seq_length")
+LIMITS: Mapping[str, int] = {
+    **dict.fromkeys(_BLOCKS, MAX_BLOCKS),
+    **dict.fromkeys((*_HEADS, *_WIDTHS), MAX_WIDTH),
+    **dict.fromkeys(_COUNTS, MAX_COUNT),
+}
+"""Key of a config -> largest value."""
+EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Keys of a config with the number of experts of a block."""
+OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
+"""Ends of the keys of a config that describe one of several parts of a multimodal model."""
+DECODERS = "a decoder of text (docs/models.md)"
+
+
+def require_buildable(config: JsonObject) -> None:
+    """Check the sizes in a config, and in the configs inside it.
+
+    Raises:
+        ValueError: a size is above its limit.
+    """
+    for key, value in _sizes(config):
+        if value > LIMITS[key]:
+            what = "blocks" if key in _BLOCKS else f"as {key}"
+            raise ValueError(f"the config has {value} {what}; at most {LIMITS[key]} are built")
+    if config.get("model_type") in COMPUTED_POSITIONS:
+        sizes = dict(_sizes(config))
+        n_entries = sizes.get("max_position_embeddings", 0) * sizes.get("d_model", sizes.get("hidden_size", 0))
+        if n_entries > MAX_TABLE_ENTRIES:
+            raise ValueError(f"the table of positions has {n_entries} entries; at most {MAX_TABLE_ENTRIES} are built")
+
+
+def _sizes(config: JsonObject) -> Iterator[tuple[str, int | float]]:
+    """Yield (key, value) of all sizes in a config and in the configs inside it."""
+    todo: list[JsonValue] = [config]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Mapping):
+            yield from ((key, size) for key, size in value.items() if key in LIMITS and isinstance(size, int | float))
+            todo.extend(value.values())
+
+
+def check_rope_types(config: JsonObject) -> None:
+    """Check the kinds of rotary positions in a config, before the library warns of unknown ones on its own lines.
+
+    Raises:
+        ValueError: a kind is unknown.
+    """
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS  # noqa: PLC0415 - imports transformers
+
+    known = {"default", "su", *ROPE_INIT_FUNCTIONS}  # "su" is Phi-3's earlier name of longrope
+    for key in ("rope_scaling", "rope_parameters"):
+        settings = config.get(key)
+        of_layers = [settings, *settings.values()] if isinstance(settings, Mapping) else []
+        for setting in of_layers:
+            if isinstance(setting, Mapping):
+                name = setting.get("rope_type", setting.get("type", "default"))
+                if name not in known:
+                    raise ValueError(f"unknown kind of rotary positions in {key}: {name!r}; known: {sorted(known)}")
+
+
+def require_decoder(config: JsonObject) -> None:
+    """Check that a config describes a causal language model that reads only text and is part of the model library.
+
+    Raises:
+        ModelError: it is a mixture of experts, reads more than text, needs code of its own, is not a decoder, or its
+            type is unknown.
+    """
+    _refuse_experts(config)
+    _refuse_other_parts(config)
+    model_type = str(config.get("model_type", ""))
+    from transformers.models.auto import configuration_auto, modeling_auto  # noqa: PLC0415 - takes a second
+
+    if model_type not in configuration_auto.CONFIG_MAPPING_NAMES:
+        _refuse_unknown(config, model_type, tuple(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+    has_encoder = model_type in modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+    has_encoder |= bool(config.get("is_encoder_decoder"))
+    is_decoder = model_type in modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    is_encoder = model_type in modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    if has_encoder or is_encoder or not is_decoder:
+        got = "an encoder and a decoder" if has_encoder else "an encoder" if is_encoder else "a model of another kind"
+        raise ModelError(
+            "only decoders can be pruned: the tasks here score and write texts from left to right",
+            model_type=model_type,
+            expected=DECODERS,
+            got=got,
+        )
+
+
+def _refuse_experts(config: JsonObject) -> None:
+    experts = {key: n for key in EXPERT_COUNTS if isinstance(n := config.get(key), int) and n > 1}
+    if experts:
+        raise ModelError(
+            "mixtures of experts cannot be pruned: the weights of all experts of a block are one stack, and every "
+            "expert reads the tokens that are routed to it",
+            model_type=config.get("model_type"),
+            expected="a dense model (docs/models.md)",
+            got=experts,
+        )
+
+
+def _refuse_other_parts(config: JsonObject) -> None:
+    parts = sorted(key for key, value in config.items() if key.endswith(OTHER_PARTS) and isinstance(value, Mapping))
+    if parts:
+        raise ModelError(
+            "multimodal models cannot be pruned: their text decoder is one of several parts",
+            model_type=config.get("model_type"),
+            expected="a model that reads only text, such as the text-only checkpoint of the same size (docs/models.md)",
+            got=parts,
+        )
+
+
+def _refuse_unknown(config: JsonObject, model_type: str, known: tuple[str, ...]) -> None:
+    if config.get("auto_map"):
+        raise ModelError(
+            "the model needs Python code of its own folder (trust_remote_code), which never runs here",
+            model_type=model_type,
+            expected="a model type of the transformers library",
+            got="auto_map in config.json",
+            next="use a checkpoint of the same model that was converted to a type of transformers",
+        )
+    raise ModelError(
+        "the transformers library has no such model type",
+        got=model_type,
+        expected=get_close_matches(model_type, known, n=3) or DECODERS,
+        next="check model_type in config.json, or install a newer version of transformers",
+    )
