@@ -36,8 +36,9 @@ def import_(
 ) -> None:
     """Import a published checkpoint, or results from elsewhere.
 
-    A checkpoint becomes a model folder. Weights can be PyTorch, safetensors or GGUF files. PyTorch files are pickles; a
-    process without network reads them and accepts nothing but tensors. After an interruption, rerun the same command.
+    A checkpoint becomes a model folder; of a multimodal one, the text part does. Weights can be PyTorch, safetensors or
+    GGUF files. PyTorch files are pickles; a process without network reads them and accepts nothing but tensors. After
+    an interruption, rerun the same command.
 
     Example: mlprune import facebook/xglm-564M --out models/xglm-564M
     """
