@@ -262,6 +262,7 @@ def _inspect(path: Path) -> dict[str, Any]:
     from mlprune.models.meta_model import blocks_of, build_skeleton  # noqa: PLC0415 - imports transformers
 
     refuse_quantised(path)
+    refuse_multimodal(path)
     architecture = weight_files.architecture_at(path)
     files = weight_files.WeightFiles(path, architecture)
     model = build_skeleton(path, weight_files.DTYPES["float32"])
@@ -295,6 +296,23 @@ def refuse_quantised(path: Path) -> None:
         message = "the model is quantised; use the original model"
         context = {"path": str(path / "config.json"), "expected": "no quantization_config", "got": method}
         raise ModelError(message, context)
+
+
+def refuse_multimodal(path: Path) -> None:
+    """Refuse a multimodal model with a text part, which an import makes a model of its own.
+
+    Raises:
+        ModelError: the model is one.
+    """
+    config = weight_files.read_json_object(path / "config.json")
+    if isinstance(config.get("text_config"), dict):
+        raise ModelError(
+            "the model is multimodal; import its text part and prune that",
+            path=str(path),
+            model_type=config.get("model_type"),
+            expected="a model that reads only text",
+            next=import_command(str(path)),
+        )
 
 
 def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.WeightFiles) -> dict[str, set[str]]:

@@ -92,7 +92,9 @@ class MetaModel:
         self.dtype: DtypeName = dtype
         self.model = build_skeleton(path, DTYPES[dtype])
         self.model.eval()
-        _share_tied(self.model, WeightFiles(path, self.architecture))
+        files = WeightFiles(path, self.architecture)
+        _share_tied(self.model, files)
+        _read_stored_buffers(self.model, files)
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
@@ -191,6 +193,15 @@ def _share_tied(model: PreTrainedModel, files: WeightFiles) -> None:
         source = source_of(name, model, files)
         if source != name:
             _set_parameter(model, name, parameters[source])
+
+
+def _read_stored_buffers(model: nn.Module, files: WeightFiles) -> None:
+    """Read the buffers that are weights and not computed, such as the scalar of each block of Gemma 4."""
+    weights = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in weights and files.has(name):
+            check_shape(files.shape(name), tuple(buffer.shape), name)
+            buffer.copy_(files.copy(name, buffer.dtype))
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:
