@@ -54,12 +54,11 @@ def _as_chat(value: object) -> object:
     if isinstance(value, bool):
         return {} if value else None
     if value is not None and not isinstance(value, dict | ChatConfig):
-        raise ValueError(f"expected {_CHAT}, got {value!r}")
+        raise ValueError(f"expected true, false or a mapping with the key system, got {value!r}")
     return value
 
 
-_CHAT = "`true`, `false`, or a mapping with the key `system`"
-ChatKey = Annotated[ChatConfig | None, BeforeValidator(_as_chat), Field(title=_CHAT)]
+ChatKey = Annotated[ChatConfig | None, BeforeValidator(_as_chat)]
 """Type of the key `chat`."""
 
 
