@@ -91,12 +91,12 @@ class ChatTemplate:
             is_open: whether the chat ends with the text of the last turn, which is the assistant's.
         Returns: texts that join to the chat, each with the index of its turn; None for a text of the template.
         Raises:
-            CorpusError: a turn has no text.
+            CorpusError: a turn of the user has no text.
             ModelError: the template refuses the turns, or changes, omits or repeats one.
         """
-        if not all(turns):
-            expected = "text before and after the start of the answer"
-            raise CorpusError("a turn of a chat has no text", expected=expected, got=list(turns))
+        if not all(turns[::2]):
+            expected = "text before the start of the answer"
+            raise CorpusError("the user's turn of a chat has no text", expected=expected, got=list(turns))
         key = (len(turns), is_open)
         if key not in self._layouts:
             marked = self._render([f"CHATTURN{index}END" for index in range(len(turns))], is_open=is_open)
@@ -111,6 +111,10 @@ class ChatTemplate:
         if text != "".join(part for part, _ in pieces):
             self._refuse("the chat template changes the text of a turn", got=text[:200])
         return [(part, index) for part, index in pieces if part]
+
+    def question(self, text: str) -> str:
+        """Write a turn of the user and open that of the assistant; see `pieces`."""
+        return "".join(part for part, _ in self.pieces([text.strip()]))
 
     def open_chat(self, turns: Sequence[str]) -> OpenChat:
         """Write turns of which the last is the assistant's and may be continued; see `pieces`."""

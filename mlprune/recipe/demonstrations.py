@@ -65,7 +65,7 @@ KINDS_OF_SETS: Mapping[DemonstrationKind, KindOfSet] = {
     "text": KindOfSet(frozenset(("path",)), may_take=frozenset(("language",)), defaults={"shots": 1}),
     "generated": KindOfSet(
         frozenset(("language",)),
-        options=(_ANY_TEXT - {"token_budget", "longer", "chat"}) | {"prompt", "temperature"},
+        options=(_ANY_TEXT - {"token_budget", "longer"}) | {"prompt", "temperature"},
         defaults={"shots": 1},
     ),
     "task": KindOfSet(frozenset(("task", "path", "language", "split")), defaults={"split": DEFAULT_SPLIT}),
@@ -141,8 +141,8 @@ class DemonstrationConfig(Model):
     (`{language}: {text}{end}`; text, task and generated: `{text}{end}`)."""
     chat: ChatKey = None
     """Write each shot as a turn of the user and one of the assistant in the model's chat template, optionally with a
-    system text, as in `{system: Translate.}`. The user's turn is the source side, or the words before the answer or
-    before `{text}`."""
+    system text, as in `{system: Translate.}`. The user's turn is the source side, the prompt of a generated text, or
+    the words before the answer or before `{text}`."""
     prompt: str | None = None
     """generated: text that the model continues, with `{language}` and `{endonym}`; empty: the start token alone
     (`{endonym}:`)."""

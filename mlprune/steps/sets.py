@@ -207,7 +207,7 @@ def _sides(
 
     for number in () if before.strip() else texts:
         if not turns(number)[0]:
-            expected = "a template with words before {text}" if starts is None else "words before the answer"
+            expected = "words before {text} in the template, or before the answer of an item"
             message = "the user's turn of a chat has no text"
             raise CorpusError(message, line=number + 1, expected=expected, got=texts[number][:80])
     return (lambda number, _: turns(number)[0], lambda number, _: turns(number)[1])
@@ -240,7 +240,9 @@ def numbered_texts(spec: SetSpec, documents: Sequence[str], *, unit: str = "docu
     Raises:
         CorpusError: the template is wrong.
     """
-    sides = _sides(spec, dict(enumerate(documents)), language=spec.source)
+    prompt = spec.prompt if spec.chat and spec.prompt else ""  # the user's turn of a chat that the model continued
+    texts = {number: prompt + document for number, document in enumerate(documents)}
+    sides = _sides(spec, texts, language=spec.source, starts=dict.fromkeys(texts, len(prompt)))
 
     def contents(numbers: Sequence[int]) -> Mapping[str, str]:
         return {"text": digest({str(number): documents[number] for number in numbers})}

@@ -199,13 +199,19 @@ def generated_jobs(
     assert spec.temperature is not None, "a generated set has a temperature"
     numbered_texts(spec, ())  # checks the template
     model = inputs.model
-    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt))
+    n_prompt = len(prompt_ids(load_tokenizer(Path(model.path)), spec.prompt, chat=spec.chat))
     if n_prompt >= spec.max_tokens:
         expected = f"max_tokens above {n_prompt}"
         message = "a prompt leaves no room for a text"
         raise RecipeError(message, demonstrations=entry.name, expected=expected, got=spec.max_tokens)
     generation = GenerationSpec(
-        spec.source, spec.prompt, spec.temperature, seed=spec.seed, n_texts=spec.samples, max_tokens=spec.max_tokens
+        spec.source,
+        spec.prompt,
+        spec.temperature,
+        seed=spec.seed,
+        n_texts=spec.samples,
+        max_tokens=spec.max_tokens,
+        chat=spec.chat,
     )
     batch_tokens = recipe.compute.planned_batch_tokens(model.device)
     parameters = {**generation.parameters, **computed_parameters(model, batch_tokens=batch_tokens)}

@@ -82,7 +82,7 @@ def test_an_open_chat_ends_with_the_last_answer_and_a_question_opens_the_answer(
     assert opened.text == "</s><u>Why?<|e|>\n<a>Because"
     assert opened.text == tokenizer.apply_chat_template(messages, tokenize=False, continue_final_message=True)
     assert opened.text[opened.start :] == "Because"
-    asked = "".join(text for text, _ in template.pieces(["Why?"]))
+    asked = template.question("Why? ")
     assert asked == "</s><u>Why?<|e|>\n<a>"
     assert asked == tokenizer.apply_chat_template(messages[:1], tokenize=False, add_generation_prompt=True)
 
@@ -142,7 +142,7 @@ def test_a_template_cannot_leave_the_sandbox() -> None:
     assert "SecurityError" in str(caught.value)
 
 
-def test_a_turn_without_text_is_refused() -> None:
+def test_a_turn_of_the_user_without_text_is_refused() -> None:
     _, template = template_of(ALTERNATING)
     with pytest.raises(CorpusError):
         template.open_chat(["", "answer"])
