@@ -17,17 +17,22 @@ from mlprune.models.families.records import FAMILIES
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.resources.estimate import needs_of
 from mlprune.recipe import load_recipe, parse_recipe
+from mlprune.steps.demonstrate.planned_sets import plan_demonstrations
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.inputs import open_inputs
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, END_OF_TURN, WITH_SYSTEM, chat_tokenizer, save_chat_model
-from tests.tiny_recipes import FinishedRun, finished_run, layer_inputs, reference_model, write_texts
+from tests.refusals import refused
+from tests.tiny_recipes import N_LINES, FinishedRun, finished_run, layer_inputs, reference_model, write_texts
 
 SIZES = {"samples": 3, "max_tokens": 140}
 FACTS = {"task": "facts", "path": "facts", "languages": ["fr"], "chat": True}
 PERPLEXITY = {"task": "perplexity", "path": "corpus", "languages": ["fr"], "limit": 4, "chat": True}
 TRANSLATION = {"task": "translation", "path": "corpus", "pairs": ["fr-en"], "limit": 3, "shots": 1, "chat": True}
+
+MONO = {"name": "s", "kind": "monolingual", "language": "fr", **SIZES}
 
 
 def chat_recipe() -> dict[str, Any]:
@@ -122,7 +127,7 @@ def test_statistics_of_content_are_those_of_a_plain_loop_over_the_tokens_of_turn
         and run.store.require("demonstration_sets", job.demonstration_set_id).rows["demonstration_sets"][0]["kind"]
         == "translation"
     )
-    record, model, tokenizer = run.store.require(*job.identity.key), reference_model(run.folder / "model"), None
+    record, model = run.store.require(*job.identity.key), reference_model(run.folder / "model")
     tokenizer = chat_tokenizer(ALTERNATING)
     inputs, counted = [], []
     for text in sets_of(run, "translation")["text"]:
@@ -218,6 +223,50 @@ def test_the_catalog_says_which_texts_are_chats_and_in_which_template(run: Finis
     assert [(row["task"], row["protocol"]) for row in protocols if not row["is_chat"]] == [("facts", None)]
 
 
+def test_sets_of_a_chat_are_described_as_such(run: FinishedRun, catalog: Catalog) -> None:
+    rows = {row["kind"]: row for row in catalog.query("SELECT kind, label, settings, made_of FROM described_sets")}
+    assert (rows["translation"]["label"], rows["mixed"]["settings"]) == ("fr-en", None)
+    assert str(rows["translation"]["settings"]).startswith("chat (")
+    assert str(rows["mixed"]["label"]).count(" chat") == 3
+    parsed = load_recipe(run.recipe_path)
+    sets = plan_demonstrations(parsed, open_inputs(parsed), evaluated=frozenset(range(N_LINES // 2)))
+    labels = {planned.name: planned.label for planned in sets.distinct}
+    assert labels["mt"] == "fr-en chat"
+
+
+def test_lrp2_is_searched_in_a_chat_and_its_trials_say_so(tmp_path: Path) -> None:
+    folder = write_chat_inputs(tmp_path, WITH_SYSTEM)
+    chat = {"system": "Answer."}
+    recipe = {**chat_recipe(), "variants": [], "evaluations": [{**FACTS, "limit": 2, "chat": chat}]}
+    recipe["demonstrations"] = [{**MONO, "name": "m", "language": ["en", "fr"]}]
+    recipe["baselines"] = [{"name": "lrp2", "kind": "lrp2", "demonstrations": "m"}]
+    finished = finished_run(folder, recipe, name="lrp2")
+    rows = finished.rows("lrp2_trials")
+    assert {row["chat_system"] for row in rows} == {"Answer."}
+    with Catalog.in_memory(finished.store) as catalog:
+        (row,) = catalog.query("SELECT protocol FROM protocols")
+        assert str(row["protocol"]).endswith("system text Answer.")
+
+
+def test_self_translation_is_refused_in_a_chat(tmp_path: Path) -> None:
+    folder = write_chat_inputs(tmp_path, ALTERNATING)
+    baseline = {"name": "t", "kind": "self_translate", "shots": 1, "max_new_tokens": 4}
+    recipe = {**chat_recipe(), "demonstrations": [], "variants": [], "evaluations": [FACTS], "baselines": [baseline]}
+    with refused(RecipeError, key="chat"):
+        build_plan(parse_recipe(recipe, folder=folder))
+
+
+def test_another_model_needs_the_same_template(tmp_path: Path) -> None:
+    folder = write_chat_inputs(tmp_path, ALTERNATING)
+    baseline = {"name": "other", "kind": "model", "path": "other"}
+    recipe = {**chat_recipe(), "demonstrations": [], "variants": [], "evaluations": [FACTS], "baselines": [baseline]}
+    save_chat_model(folder / "other", WITH_SYSTEM, positions=150)
+    with refused(RecipeError, task="facts"):
+        build_plan(parse_recipe(recipe, folder=folder))
+    save_chat_model(folder / "other", ALTERNATING, positions=150)
+    assert build_plan(parse_recipe(recipe, folder=folder)).jobs
+
+
 def test_stored_evaluations_in_a_chat_verify_and_are_read_back(run: FinishedRun) -> None:
     recheck = Recheck(run.store, lambda _: run.folder / "model")
     for record in run.store.records("evaluations"):
@@ -261,9 +310,6 @@ def test_ids_depend_on_template_and_system_text_only_if_the_key_is_given(tmp_pat
     jinja.write_text(jinja.read_text().replace("[assistant]", "[bot]"))
     assert ids(None) == before["absent"]
     assert not set(ids(True)) & set(before["true"])
-
-
-MONO = {"name": "s", "kind": "monolingual", "language": "fr", **SIZES}
 
 
 @pytest.mark.parametrize(
