@@ -6,7 +6,6 @@ SELECT
     coalesce(u.n_variants, 0) AS n_variants,
     coalesce(u.n_as_contrast, 0) AS n_as_contrast,
     coalesce(p.n_parts, 0) AS n_parts,
-    d.chat_template_sha256, d.chat_system,
     d.demonstration_set_id
 FROM demonstration_sets AS d
 LEFT JOIN (
