@@ -22,10 +22,11 @@ from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.inputs import open_inputs
 from mlprune.steps.observe.statistics import ObserveJob
 from mlprune.steps.observe.statistics_files import read_block_statistics
+from mlprune.steps.rescore.rescore import Change, Selection, rescore
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, END_OF_TURN, WITH_SYSTEM, chat_tokenizer, save_chat_model
 from tests.refusals import refused
-from tests.tiny_recipes import N_LINES, FinishedRun, finished_run, layer_inputs, reference_model, write_texts
+from tests.tiny_recipes import N_LINES, FinishedRun, copy_of, finished_run, layer_inputs, reference_model, write_texts
 
 SIZES = {"samples": 3, "max_tokens": 140}
 FACTS = {"task": "facts", "path": "facts", "languages": ["fr"], "chat": True}
@@ -271,6 +272,18 @@ def test_stored_evaluations_in_a_chat_verify_and_are_read_back(run: FinishedRun)
     recheck = Recheck(run.store, lambda _: run.folder / "model")
     for record in run.store.records("evaluations"):
         assert recheck.contradictions(record) == []
+
+
+def test_another_rule_of_stored_candidates_has_the_id_that_a_recipe_with_this_rule_plans(
+    run: FinishedRun, tmp_path: Path
+) -> None:
+    store = copy_of(run.store, tmp_path / "store")
+    rescored = rescore(store, Change(rule="candidate_sum"), Selection(tasks=["facts"], rule="mean"))
+    asked = [{**entry, "rule": "candidate_sum"} for entry in chat_recipe()["evaluations"] if entry["task"] == "facts"]
+    others = [entry for entry in chat_recipe()["evaluations"] if entry["task"] != "facts"]
+    plan = build_plan(parse_recipe({**chat_recipe(), "evaluations": [*others, *asked]}, folder=run.folder))
+    planned = [one for job in plan.jobs if isinstance(job, EvaluateJob) for one in job.evaluations]
+    assert set(rescored.evaluation_ids) == {one.identity.id for one in planned if one.task.task == "facts"}
 
 
 def plan_with(folder: Path, *, demonstrations: Sequence[Any] = (), evaluations: Sequence[Any] = ()) -> Plan:

@@ -163,12 +163,15 @@ class ChatTemplate:
         except Exception as err:  # a template can raise anything
             self._refuse("the chat template of the model refuses a chat", reason=reason_of(err), cause=err)
         if self._system is not None and self._system not in text:
-            self._refuse("the chat template ignores the system text", expected="chat: true", got=self._system[:80])
+            self._refuse("the chat template ignores the system text", got=self._system[:80])
         return text
 
     def _refuse(self, message: str, *, cause: Exception | None = None, **context: object) -> NoReturn:
-        roles = "user and assistant, alternating" if self._system is None else "system, then user and assistant"
-        raise ModelError(message, {"path": self._tokenizer.name_or_path, "roles": roles, **context}) from cause
+        roles, remedy = "user and assistant, alternating", "leave chat out, or use another model"
+        if self._system is not None:
+            roles, remedy = f"system, {roles}", "try chat: true, without a system text"
+        path = self._tokenizer.name_or_path
+        raise ModelError(message, {"path": path, "roles": roles, **context, "next": remedy}) from cause
 
 
 def inspect_chat(tokenizer: "PreTrainedTokenizerBase", system: str | None) -> Chat:
