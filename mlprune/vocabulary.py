@@ -11,7 +11,7 @@ RemovesName = Literal["lowest", "highest"]
 PropagationName = Literal["dense", "sequential"]
 ProfileName = Literal["corrected", "paper"]
 RoundingName = Literal["decimal", "binary"]
-TokenScope = Literal["all", "source", "target", "last_shot"]
+TokenScope = Literal["all", "content", "source", "target", "last_shot"]
 CombinationName = Literal["intersection", "union", "difference", "symmetric_difference"]
 NeuronActionName = Literal["remove", "only", "random"]
 """Which neurons a variant lacks: those of a language, those of all others, or as many random ones."""

@@ -133,7 +133,7 @@ def _comparable(text: str) -> str:
     return re.sub(r"\s", "", unicodedata.normalize("NFKC", text).casefold())
 
 
-SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
+SMALL_FILES = ("config.json", "generation_config.json", "chat_template.jinja", *TOKENIZER_FILES)
 WEIGHT_PATTERNS = ("model.safetensors", "model-*.safetensors", weight_files.INDEX_FILE)
 """Files to download from a hub: no pickles, no code."""
 MAX_LISTED = 5

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 
+from mlprune.corpus.chat import Chat, inspect_chat
 from mlprune.corpus.layouts.parallel_text import PAGE, TEXT_LAYOUTS
 from mlprune.corpus.sources import CldrCorpus, ParallelCorpus
 from mlprune.corpus.text_files import listed_names
@@ -20,8 +21,10 @@ from mlprune.hashing import digest
 from mlprune.importing import read_import_record
 from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
-from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, resolve_model
+from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, load_tokenizer, resolve_model
+from mlprune.models.metadata_cache import cached_metadata
 from mlprune.recipe import CorpusConfig, Recipe
+from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.models import ComputeConfig
 from mlprune.steps.job import Identity, ModelRef, make_identity
 from mlprune.steps.loss_records import LossRecord
@@ -300,6 +303,20 @@ def text_ref(path: Path, split: str | None, *, needs_split: bool = False) -> Cor
     if needs_split and not corpus.split:
         raise CorpusError("the text has no splits", path=str(path), key="split", expected="no split", got=split)
     return ref.model_copy(update={"split": corpus.split or None})
+
+
+def planned_chat(model: ModelRef, config: ChatConfig | None) -> Chat | None:
+    """Describe the chat of an entry, if it has one, and check the chat template of the model; the result is cached.
+
+    Raises:
+        ModelError: the model has no chat template, or it refuses a turn or the system text.
+    """
+    if config is None:
+        return None
+    system, folder = config.system and config.system.strip(), Path(model.path)
+    name = f"chat {digest(system)}"
+    described = cached_metadata(folder, name, lambda: inspect_chat(load_tokenizer(folder), system).parameters)
+    return Chat(**described)
 
 
 def _check_lengths(recipe: Recipe, model: ModelRef) -> None:

@@ -327,11 +327,15 @@ class SelfTranslation:
 
         Raises:
             CorpusError: the corpus lacks the language.
-            RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long.
+            RecipeError: the task leaves out or cuts items that are longer than the model: their prompts are too long;
+                or it is asked in a chat.
         """
         if task.longer != "refuse":
             message = "self_translate translates every item of a task, so none may be left out or cut"
             raise RecipeError(message, task=task.task, key="longer", expected="refuse", got=task.longer)
+        if task.chat is not None:
+            message = "self_translate asks without a chat"
+            raise RecipeError(message, task=task.task, key="chat", expected="an evaluation without chat", got="chat")
         if task.definition.reads != "candidates" or task.prompts == "native":
             return None
         return NoIntervention() if task.language == ENGLISH else TranslatedExamples(self._identity(variant, task).id)

@@ -1,7 +1,7 @@
 """Text of a plan and of its needs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from mlprune.plan.resources.search_costs import SearchCost, search_costs, sensit
 from ray_jobs.cli import needs_text
 from ray_jobs.cli.needs_text import describe_needs, format_time, search_lines, sensitivity_lines
 from ray_jobs.cli.plan_text import described_plan
+from tests.chat_models import ALTERNATING, chat_tokenizer
+from tests.command_line import Done
 from tests.earlier_versions import to_version_4
 from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
 from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe
@@ -344,3 +346,16 @@ def test_an_analysis_is_described_by_its_probes(tiny_inputs: Path) -> None:
         f"sensitivity where: {n_probes} probes, {n_items}, about {n_probes} s, if none of it is done"
     ]
     assert "time unknown" in sensitivity_lines(costs, lambda _: None)[0]
+
+
+def test_a_chat_that_the_model_cannot_write_is_one_line_and_exit_code_2(
+    own_inputs: Path, here: Callable[..., Done]
+) -> None:
+    facts = {"task": "facts", "path": "facts", "languages": ["fr"], "chat": {"system": "Answer."}}
+    recipe = write_recipe(own_inputs, {**small_recipe(), "demonstrations": [], "variants": [], "evaluations": [facts]})
+    for template, hint in ((None, "no chat template"), (ALTERNATING, "System role not supported")):
+        if template:
+            chat_tokenizer(template).save_pretrained(own_inputs / "model")
+        done = here("plan", recipe, "--store", own_inputs / "store")
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert hint in done.err
