@@ -116,6 +116,11 @@ class GrowingPlan:
             return pending_jobs(jobs, self._store, repair=True, lists_all=False)
         return self._pending(jobs, repair=True)
 
+    def label_of(self, variant_id: str) -> str | None:
+        """Return the label of a planned variant; None for another id, such as that of a search's trial."""
+        variant = self.plan.variants.get(variant_id)
+        return None if variant is None else variant.label
+
     @property
     def search_states(self) -> tuple[SearchState, ...]:
         """How far each search is."""
@@ -360,6 +365,7 @@ def _run_rounds(growing: GrowingPlan, store: Store, jobs: list[Job], *, run_id: 
                 round_=number,
                 next_jobs=growing.next_jobs,
                 search_states=lambda: growing.search_states,
+                label_of=growing.label_of,
             )
             made = {key for job in jobs for key in job.makes}
             present = set(store.record_names())

@@ -143,6 +143,13 @@ def test_the_state_of_searches_is_computed_once_for_each_plan(recipe_path: Path,
     assert growing.search_states is not states
 
 
+def test_planned_variants_have_labels(recipe_path: Path, tmp_path: Path) -> None:
+    growing = GrowingPlan(plan_of(recipe_path), Store(tmp_path))
+    for variant_id, variant in growing.plan.variants.items():
+        assert growing.label_of(variant_id) == variant.label
+    assert growing.label_of("another id") is None
+
+
 def test_the_pool_has_room_for_the_variants_with_the_levels_of_a_winner(tiny_inputs: Path, tmp_path: Path) -> None:
     entry = {**BASE, "name": "swept", "propagation": "sequential", "schedule": {"kind": "search", "from": "blocks"}}
     path = write_recipe(tiny_inputs, {**search_of_blocks(), "variants": [entry]}, name="later.yaml")
