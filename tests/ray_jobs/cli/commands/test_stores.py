@@ -88,7 +88,7 @@ def test_a_missing_store_is_bad_input(command: tuple[str, ...], tmp_path: Path) 
     [
         ["--keep-best", "2"],
         ["--by", "accuracy"],
-        ["--task", "facts", "--keep-days", "3"],
+        ["--task", "facts", "--task", "xnli", "--keep-days", "3"],
         ["--language", "fr"],
         ["--quota", "many"],
         ["--quota", "5 parsec"],
