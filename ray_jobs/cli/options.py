@@ -12,7 +12,7 @@ import typer
 from catalog.results import QueryResult, visible
 from mlprune.errors import BadInputError, unknown
 from mlprune.store.store import Store
-from mlprune.vocabulary import DtypeName
+from mlprune.vocabulary import DtypeName, full_dtype
 from ray_jobs.cli.known_words import complete_store, complete_variant
 from ray_jobs.process.verbosity import is_quiet
 
@@ -151,13 +151,13 @@ def is_path(source: str) -> bool:
 
 
 def parse_dtype(name: str) -> DtypeName:
-    """Check the name of a dtype.
+    """Return the dtype of a name, which may be a short one such as `bf16`.
 
     Raises:
         BadInputError: the name is unknown.
     """
     for dtype in DTYPE_NAMES:
-        if dtype == name:
+        if dtype == full_dtype(name):
             return dtype
     raise unknown("dtype", name, DTYPE_NAMES, error=BadInputError, option="--dtype")
 

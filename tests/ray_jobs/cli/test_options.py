@@ -19,6 +19,7 @@ from ray_jobs.cli.options import (
     existing_store,
     format_report,
     format_text,
+    parse_dtype,
     screen_width,
     show_start,
 )
@@ -221,3 +222,13 @@ def test_a_completion_loads_no_heavy_library(loaded: dict[str, list[str]]) -> No
 
 def test_the_help_and_the_options_of_every_command_load_no_models_and_no_ray(loaded: dict[str, list[str]]) -> None:
     assert not {"torch", "transformers", "ray"} & set(loaded["every command"])
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("bf16", "bfloat16"), ("fp16", "float16"), ("float32", "float32")])
+def test_dtypes_have_short_names(name: str, dtype: str) -> None:
+    assert parse_dtype(name) == dtype
+
+
+def test_an_unknown_dtype_is_refused() -> None:
+    with refused(BadInputError, got="int8", option="--dtype"):
+        parse_dtype("int8")
