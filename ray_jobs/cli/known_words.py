@@ -115,6 +115,7 @@ class BashWord(str):
     """
 
     __slots__ = ("_value",)
+    _value: str
 
     def __new__(cls, value: str) -> "BashWord":
         """Make the word of a value."""

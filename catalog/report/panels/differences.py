@@ -190,15 +190,24 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, 
     _draw_intervals(axes, points, style, gid=gid)
     sparsities = [0.0, *(row["sparsity"] for row in points)]
     differences = [0.0, *(row["difference"] for row in points)]
-    dashes = "--" if first["propagation"] == "dense" else "-"
-    axes.add_artist(
-        Line2D(sparsities, differences, color=style.colour, linestyle=dashes, linewidth=1.5, zorder=3, gid=gid)
+    line = Line2D(
+        sparsities,
+        differences,
+        color=style.colour,
+        linestyle="--" if first["propagation"] == "dense" else "-",
+        linewidth=1.5,
+        zorder=3,
+        gid=gid,
     )
+    axes.add_artist(line)
     for is_significant, alpha in ((True, 1.0), (False, 0.42)):
-        at = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
-        if at:
-            marks = {**style.marker_options, "markersize": 4.5, "markevery": at, "alpha": alpha}
-            axes.add_artist(Line2D(sparsities, differences, linestyle="", zorder=3, gid=gid, **marks))
+        marked = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
+        if marked:
+            marks = Line2D(
+                sparsities, differences, linestyle="", markersize=4.5, markevery=marked, alpha=alpha, zorder=3, gid=gid,
+                **style.marker_options,
+            )  # fmt: skip
+            axes.add_artist(marks)
     if first["demonstration_label"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["difference"])
