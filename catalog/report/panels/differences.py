@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
@@ -200,18 +202,23 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, 
         gid=gid,
     )
     axes.add_artist(line)
-    for is_significant, alpha in ((True, 1.0), (False, 0.42)):
+    for is_significant, colour in ((True, style.colour), (False, pale(style.colour))):
         marked = [n for n, row in enumerate(points, 1) if (row["n_significant"] == row["n_variants"]) is is_significant]
         if marked:
             marks = Line2D(
-                sparsities, differences, linestyle="", markersize=4.5, markevery=marked, alpha=alpha, zorder=3, gid=gid,
-                **style.marker_options,
+                sparsities, differences, linestyle="", markersize=4.5, markevery=marked, zorder=3, gid=gid,
+                **replace(style, colour=colour).marker_options,
             )  # fmt: skip
             axes.add_artist(marks)
     if first["demonstration_label"] is not None:
         last = points[-1]
         at = (last["sparsity"], last["difference"])
         axes.text(*at, first["demonstration_label"], fontsize=6.5, color=style.colour, ha="right", va="bottom", gid=gid)
+
+
+def pale(colour: str) -> str:
+    """Return a colour, mixed with twice as much white, as `#rrggbb`."""
+    return to_hex([(channel + 2) / 3 for channel in to_rgb(colour)])
 
 
 def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, gid: str) -> None:

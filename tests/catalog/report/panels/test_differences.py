@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from catalog.report.panels.differences import MAX_METHODS, difference_curves, seed_panels
+from catalog.report.panels.differences import MAX_METHODS, difference_curves, pale, seed_panels
 from catalog.report.query_results import run_report_query
 from catalog.store import Catalog
 from mlprune.numeric.statistics.multiplicity import holm
@@ -28,7 +28,7 @@ def test_the_mark_of_a_point_is_pale_unless_all_its_variants_differ_significantl
     point = {**POINT, "ci_low": None, "ci_high": None, "n_variants": 2}
     for n_significant, is_pale in ((0, True), (1, True), (2, False)):
         (group,) = difference_curves([{**point, "n_significant": n_significant}])
-        assert ("opacity: 0.42" in drawn(group.panels[0])) is is_pale
+        assert (pale(group.legend[1].colour) in drawn(group.panels[0])) is is_pale
 
 
 def points_of(catalog: Catalog, language: str, **wanted: Any) -> list[dict[str, Any]]:
