@@ -11,7 +11,7 @@ from mlprune.languages import pair_languages
 from mlprune.recipe.base import ChatKey, Name, Seed
 from mlprune.recipe.options import refuse_keys_of_others
 from mlprune.strict_model import Language, Model, as_pairs, unknown_name
-from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName
+from mlprune.vocabulary import TASK_TRAITS, DemonstrationKind, LongerDemonstration, SharesName, full_dtype
 
 DEFAULT_SHOTS = 4
 DEFAULT_SAMPLES = 100
@@ -83,7 +83,7 @@ class ActivationsConfig(Model):
     """Only these inputs, each named after the first layer that reads it (all)."""
     samples: Annotated[int, Field(ge=1)] | None = None
     """Only the first N demonstrations, at most those of the set (all)."""
-    dtype: Literal["float32", "float16"] = "float32"
+    dtype: Annotated[Literal["float32", "float16"], BeforeValidator(full_dtype)] = "float32"
     """Dtype of the stored numbers."""
 
 

@@ -31,7 +31,10 @@ def import_(
     out: Annotated[str, typer.Option(help="Folder to create.")],
     revision: Annotated[str, typer.Option(help="Branch, tag or commit of a hub id.")] = "main",
     dtype: Annotated[
-        str | None, typer.Option(help="Convert weights to float32, bfloat16 or float16. [default: as published]")
+        str | None,
+        typer.Option(
+            help="Convert weights to float32, bfloat16 or float16 (fp32, bf16, fp16). [default: as published]"
+        ),
     ] = None,
 ) -> None:
     """Import a published checkpoint, or results from elsewhere.

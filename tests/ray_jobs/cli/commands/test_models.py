@@ -315,7 +315,7 @@ def test_nothing_recognised_is_one_line_that_lists_what_was_found(tmp_path: Path
     with refused(CorpusError, got=["notes.md"], page="docs/data.md"):
         describe_data(tmp_path)
     with pytest.raises(CorpusError, match="unknown task"):
-        describe_data(tmp_path, task="xnly")
+        describe_data(tmp_path, tasks=["perplexity", "xnly"])
 
 
 def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_path: Path) -> None:
@@ -330,9 +330,12 @@ def test_an_archive_of_no_task_lists_its_files_and_says_when_to_unpack_it(tmp_pa
 
 def test_a_task_decides_what_is_looked_for(tmp_path: Path) -> None:
     TEXT_WRITERS["plain folder"](writer(tmp_path))
-    assert describe_data(tmp_path, task="perplexity")[1] == 0
-    with pytest.raises(CorpusError, match="no layout is recognised"):
-        describe_data(tmp_path, task="xnli")
+    of_one = describe_data(tmp_path, tasks=["perplexity"])
+    assert of_one[1] == 0
+    assert describe_data(tmp_path, tasks=["perplexity", "translation"]) == of_one  # both read parallel text
+    for tasks in (["xnli"], ["perplexity", "xnli"]):
+        with refused(CorpusError, task="xnli", path=str(tmp_path)):
+            describe_data(tmp_path, tasks=tasks)
 
 
 def test_problems_give_exit_code_1(tmp_path: Path) -> None:
