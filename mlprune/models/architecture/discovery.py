@@ -24,9 +24,18 @@ from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixi
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, DenseParameter, HeadLayout, Part
+from mlprune.models.architecture.architecture import (
+    Architecture,
+    BlockArchitecture,
+    DenseParameter,
+    Experts,
+    HeadLayout,
+    Part,
+)
 from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
 from mlprune.models.architecture.logits import logit_transform
+from mlprune.models.architecture.stored_forms import stored_forms, with_stored_forms
+from mlprune.models.experts import is_stack, split_experts, stack_names
 
 N_TEXTS, N_TOKENS = 2, 9
 """Shape of the texts that the model runs."""
@@ -75,6 +84,8 @@ class _Call:
     """Where that tensor comes from."""
     others: frozenset[Layer]
     """Where the tensors in all its arguments except the first float tensor come from."""
+    n_chosen: int = 0
+    """Experts of a token, if the module is a set of experts."""
     result: object = None
 
 
@@ -241,7 +252,8 @@ def _run(model: PreTrainedModel, blocks: str, *, n_blocks: int, head: str) -> _T
         read = floats[0] if floats else None
         others = [leaf for leaf in tree_leaves([args, dict(kwargs)]) if isinstance(leaf, Tensor) and leaf is not read]
         path = paths[module]
-        call = _Call(path, module, read, sources.of(read), sources.of(others))
+        n_chosen = next((leaf.shape[-1] for leaf in others if not leaf.is_floating_point()), 0) if is_stack(module) else 0
+        call = _Call(path, module, read, sources.of(read), sources.of(others), n_chosen)
         if path in block_of:
             sources.add(read, frozenset({(block_of[path], HIDDEN)}))
         trace.calls.append(call)
@@ -361,6 +373,7 @@ def _block(trace: _Trace, block: int, module: nn.Module, prefix: str, exceptions
         heads=_head_layout(calls, attention, module, block, prefix, exceptions),
         transposed=transposed == {True},
         n_returned=len(result) if isinstance(result, tuple | list) else None,
+        experts=_experts(calls, module, prefix),
         dense=tuple(
             _dense_parameters(
                 module,
@@ -371,6 +384,28 @@ def _block(trace: _Trace, block: int, module: nn.Module, prefix: str, exceptions
             )
         ),
     )
+
+
+def _experts(calls: Sequence[_Call], module: nn.Module, prefix: str) -> Experts | None:
+    """Return the experts of a block; None if it has none.
+
+    Raises:
+        ModelError: it has several sets of experts.
+    """
+    found = [call for call in calls if is_stack(call.module)]
+    if len(found) > 1:
+        raise ModelError("a block has several sets of experts", got=[call.path for call in found])
+    for call in found:
+        path = call.path.removeprefix(prefix)
+        n_experts = sum(1 for name, _ in call.module.named_children() if name.isdigit())
+        earlier = calls[: calls.index(call)]
+        routers = [
+            one.path.removeprefix(prefix)
+            for one in earlier
+            if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
+        ]
+        return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
+    return None
 
 
 def _reads_tokens(call: _Call) -> bool:
@@ -486,5 +521,7 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     chosen_here = {"attn_implementation": None, "experts_implementation": None}
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights():
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here)
-        return discover(model.eval())
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        stored = stored_forms(model)
+        split_experts(model)
+        return with_stored_forms(discover(model), stored)
