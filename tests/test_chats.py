@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from mlprune.models.families.records import FAMILIES
 
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, ModelError, RecipeError, TaskFileError
-from mlprune.models.families.records import FAMILIES
 from mlprune.plan import Plan, build_plan
 from mlprune.plan.resources.estimate import needs_of
 from mlprune.recipe import load_recipe, parse_recipe

@@ -55,7 +55,7 @@ def model_layout(folder: Path, *, is_part: bool = False) -> ModelLayout:
         buffers=tuple(name for name in buffers if name not in stored),
         tied=dict(model.all_tied_weights_keys),
         prefix=f"{architecture.prefix}.",
-        renamed=architecture.renamed,
+        renamed=architecture.published_names,
         is_part=is_part,
         unread=_unread_patterns(model) if is_part else (),
     )

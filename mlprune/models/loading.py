@@ -329,12 +329,13 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.
         source = source_of(name, model, files)
         if not files.has(source):
             raise ModelError("the weights lack a tensor", path=str(path), expected=name)
-        file, stored = files.locate(source)
+        parts = files.parts(source)
         got, expected = files.shape(source), tuple(parameter.shape)
         if got != expected:
-            context = {"path": str(path / file), "tensor": stored, "expected": expected, "got": got}
+            context = {"path": str(path / parts[0].file), "tensor": parts[0].name, "expected": expected, "got": got}
             raise ModelError("a tensor does not fit the config", context)
-        tensors.setdefault(file, set()).add(stored)
+        for part in parts:
+            tensors.setdefault(part.file, set()).add(part.name)
     return tensors
 
 

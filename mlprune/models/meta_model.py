@@ -25,6 +25,7 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
+from mlprune.models.experts import split_experts
 from mlprune.vocabulary import DtypeName
 
 
@@ -161,11 +162,13 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
         chosen_here = {"attn_implementation": None, "experts_implementation": None}
         with init_empty_weights(include_buffers=False), no_init_weights():
-            return AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
     except ModelError:
         raise
     except Exception as err:  # a wrong config can raise anything in the model's code
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
+    split_experts(model)
+    return model
 
 
 def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:

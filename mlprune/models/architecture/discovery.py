@@ -18,13 +18,20 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
-from transformers.core_model_loading import revert_weight_conversion
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
-from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, DenseParameter, HeadLayout, Part
+from mlprune.models.architecture.architecture import (
+    Architecture,
+    BlockArchitecture,
+    DenseParameter,
+    Experts,
+    HeadLayout,
+    Part,
+)
 from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
 from mlprune.models.architecture.logits import logit_transform
+from mlprune.models.architecture.stored_forms import stored_forms, with_stored_forms
 from mlprune.models.architecture.trace import (
     ATTENTION,
     HIDDEN,
@@ -39,6 +46,7 @@ from mlprune.models.architecture.trace import (
     run_once,
     storage_of,
 )
+from mlprune.models.experts import is_stack, split_experts, stack_names
 
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
@@ -90,7 +98,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         base=base,
         logit_scale=scale,
         softcap=cap,
-        renamed=(*exceptions.renamed, *_renamed(model)),
+        renamed=exceptions.renamed,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -141,9 +149,9 @@ def _refuse_bidirectional(config: PretrainedConfig) -> None:
 def _refuse_experts(name: str, modules: Sequence[nn.Module]) -> None:
     for block, module in enumerate(modules):
         for path, inner in module.named_modules():
-            if type(inner).__name__.endswith(EXPERTS):
-                message = "mixtures of experts cannot be pruned: every expert reads the tokens that are routed to it"
-                raise ModelError(message, model_type=name, expected="a dense model", block=block, got=path)
+            if type(inner).__name__.endswith(EXPERTS) and not is_stack(inner):
+                message = "the experts of the model have weights in a form that is not known"
+                raise ModelError(message, model_type=name, expected="stacks of the library", block=block, got=path)
 
 
 def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) -> None:
@@ -234,6 +242,7 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
         heads=exceptions.heads or _head_layout(calls, attention if whole.n_attentions == 1 else None, module, block),
         transposed=transposed == {True},
         n_returned=len(whole.result) if isinstance(whole.result, tuple | list) else None,
+        experts=_experts(calls, prefix),
         dense=tuple(
             _dense_parameters(
                 module,
@@ -244,6 +253,28 @@ def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: E
             )
         ),
     )
+
+
+def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
+    """Return the experts of a block; None if it has none.
+
+    Raises:
+        ModelError: it has several sets of experts.
+    """
+    found = [call for call in calls if is_stack(call.module)]
+    if len(found) > 1:
+        raise ModelError("a block has several sets of experts", got=[call.path for call in found])
+    if not found:
+        return None
+    (call,) = found
+    n_experts = sum(1 for name, _ in call.module.named_children() if name.isdigit())
+    routers = [
+        one.path.removeprefix(prefix)
+        for one in calls[: calls.index(call)]
+        if (weight := one.module._parameters.get("weight")) is not None and weight.shape[0] == n_experts
+    ]
+    path = call.path.removeprefix(prefix)
+    return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
 
 
 def _reads_tokens(call: Call) -> bool:
@@ -325,23 +356,6 @@ def _dense_parameters(
         yield DenseParameter(name, tuple(parameter.shape), reason)
 
 
-def _renamed(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
-    """Yield (name of a tensor in the model, its name in checkpoints) if the two differ.
-
-    Raises:
-        ModelError: checkpoints contain a tensor in another form, for example in several pieces.
-    """
-    state = model.state_dict()
-    names = {id(tensor): name for name, tensor in state.items()}
-    for published, tensor in revert_weight_conversion(model, state).items():
-        name = names.pop(id(tensor), None)
-        if name is None:
-            message = "checkpoints contain tensors in another form than the model, such as one tensor in several pieces"
-            raise ModelError(message, model_type=str(model.config.model_type), got=published)
-        if name != published:
-            yield name, published
-
-
 def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -> str | None:
     if all(kind.feed_forward is None for kind in kinds):
         return None
@@ -375,5 +389,7 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
     chosen_here = {"attn_implementation": None, "experts_implementation": None}
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights(), patch.object(torch.utils, "swap_tensors", _keep):
-            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here)
-        return discover(model.eval())
+            model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, **chosen_here).eval()
+        forms = stored_forms(model)
+        split_experts(model)
+        return with_stored_forms(discover(model), forms)

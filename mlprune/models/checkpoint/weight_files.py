@@ -10,7 +10,8 @@ another process rewrites the file in place, the values change. Tensors that are 
 instead, so that the file does not stay mapped.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
-from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.architecture import Architecture, StoredPart, oriented
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -82,6 +83,34 @@ def architecture_at(path: Path | str) -> Architecture:
         raise ModelError(err.message, {"path": str(path), **err.context}) from err
 
 
+@dataclass(frozen=True)
+class TensorPart:
+    """A tensor of a file, or one matrix of a stack in it, that contains rows of a parameter."""
+
+    file: str
+    name: str
+    """Of the tensor in the file."""
+    index: int | None = None
+    """Which matrix of the stack; None: the tensor is no stack."""
+    transposed: bool = False
+    """Whether the parameter's rows are the columns of the matrix."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the tensor contains nothing else, in the form of the parameter."""
+        return self.index is None and not self.transposed
+
+    def shape_of(self, stored: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the rows of the parameter, from the shape of the tensor."""
+        own = tuple(stored if self.index is None else stored[1:])
+        return own[::-1] if self.transposed else own
+
+    def view_of(self, stored: Tensor) -> Tensor:
+        """Return a view of the rows of the parameter in the whole tensor."""
+        own = stored if self.index is None else stored[self.index]
+        return own.T if self.transposed else own
+
+
 class WeightFiles:
     """The safetensors files of a model folder, opened on first access to one of their tensors.
 
@@ -113,7 +142,7 @@ class WeightFiles:
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a tensor."""
-        return self._stored_name(name) is not None
+        return self._stored_parts(name) is not None
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Stored shape of a tensor; only the file's header is read.
@@ -121,8 +150,9 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.locate(name)
-        return tuple(self._opened(file)[0].get_slice(stored).get_shape())
+        parts = self.parts(name)
+        shapes = [part.shape_of(self._opened(part.file)[0].get_slice(part.name).get_shape()) for part in parts]
+        return shapes[0] if len(parts) == 1 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def layer_shapes(self, block: int) -> dict[str, tuple[int, int]]:
         """Return prunable layer -> (out, in) of a block, in order; only headers are read.
@@ -141,8 +171,8 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.locate(name)
-        stored_type: torch.dtype = self._opened(file)[0].get_slice(stored)[:0].dtype
+        part = self.parts(name)[0]
+        stored_type: torch.dtype = self._opened(part.file)[0].get_slice(part.name)[:0].dtype
         return stored_type
 
     def read(self, name: str, dtype: torch.dtype) -> Tensor:
@@ -151,13 +181,20 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.locate(name)
-        try:
-            tensor: Tensor = self._opened(file)[0].get_tensor(stored)
-        except (SafetensorError, RuntimeError) as err:
-            path = str(self._path / file)
-            raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
+        parts = [self._read_part(part) for part in self.parts(name)]
+        tensor = parts[0] if len(parts) == 1 else torch.cat(parts)
         return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+    def _read_part(self, part: TensorPart) -> Tensor:
+        """Read rows of a parameter as they are stored; of a stack only one matrix."""
+        try:
+            opened = self._opened(part.file)[0]
+            slices = opened.get_slice(part.name) if part.index is not None else None
+            own: Tensor = opened.get_tensor(part.name) if slices is None else slices[part.index]
+        except (SafetensorError, RuntimeError) as err:
+            path = str(self._path / part.file)
+            raise ModelError("a tensor cannot be read", path=path, tensor=part.name, reason=str(err)) from err
+        return own.T if part.transposed else own
 
     def copy(self, name: str, dtype: torch.dtype) -> Tensor:
         """Read one tensor into new memory, without mapping the file; see `copy_tensor`.
@@ -165,7 +202,10 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.locate(name)
+        parts = self.parts(name)
+        if len(parts) > 1 or not parts[0].is_whole:
+            return self.read(name, dtype).clone()
+        file, stored = parts[0].file, parts[0].name
         stored_slice = tensor_slice(self._path / file, stored)
         if stored_slice.dtype is None:
             return self.read(name, dtype).clone()
@@ -176,19 +216,30 @@ class WeightFiles:
             raise ModelError("a tensor cannot be read", path=path, tensor=stored, reason=str(err)) from err
 
     def locate(self, name: str) -> tuple[str, str]:
-        """Find the file of a tensor, and the name of the tensor in that file.
+        """Find the file of a parameter that is a tensor of its own, and the name of the tensor in that file.
 
         Raises:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
         """
-        stored = self._stored_name(name)
-        if stored is None:
+        parts = self.parts(name)
+        assert len(parts) == 1, "the parameter is one tensor"
+        assert parts[0].is_whole, "the parameter is the whole tensor"
+        return parts[0].file, parts[0].name
+
+    def parts(self, name: str) -> tuple[TensorPart, ...]:
+        """Find the tensors that contain the rows of a parameter, in order; for most parameters one.
+
+        Raises:
+            ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
+        """
+        found = self._stored_parts(name)
+        if found is None:
             raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
-        file = self._files[stored]
-        if stored not in self._opened(file)[1]:
-            message = "a weight index names a file that does not contain the tensor"
-            raise ModelError(message, path=str(self._path / file), tensor=stored)
-        return file, stored
+        for part in found:
+            if part.name not in self._opened(part.file)[1]:
+                message = "a weight index names a file that does not contain the tensor"
+                raise ModelError(message, path=str(self._path / part.file), tensor=part.name)
+        return found
 
     def _read_index(self) -> dict[str, str]:
         """Return tensor -> name of its file."""
@@ -228,15 +279,29 @@ class WeightFiles:
         prefix = f"{self._architecture.prefix}."
         return {stored, stored.removeprefix(prefix), prefix + stored}
 
-    def _stored_name(self, name: str) -> str | None:
-        """Return the name of a tensor in the checkpoint; None if the checkpoint does not have it."""
+    def _stored_parts(self, name: str) -> tuple[TensorPart, ...] | None:
+        """Return the tensors that contain a parameter; None if the checkpoint does not have it in any known form."""
         older_names = [stored for current, stored in self._architecture.renamed if current == name]
-        prefix = f"{self._architecture.prefix}."
-        for candidate in (name, *older_names):
-            for stored in (candidate, candidate.removeprefix(prefix), prefix + candidate):
-                if stored in self._files:
-                    return stored
+        ways: list[tuple[StoredPart, ...]] = [(StoredPart(candidate),) for candidate in (name, *older_names)]
+        block, prefix, relative = self._architecture.split_name(name)
+        if block is not None:
+            for way in self._architecture.block(block).ways_of.get(relative, ()):
+                ways.append(tuple(replace(part, name=prefix + part.name) for part in way))
+        for way in ways:
+            stored = [self._stored_name(part.name) for part in way]
+            if all(stored):
+                return tuple(
+                    TensorPart(self._files[name], name, part.index, part.transposed)
+                    for name, part in zip(stored, way, strict=True)
+                    if name is not None
+                )
         return None
+
+    def _stored_name(self, name: str) -> str | None:
+        """Return the name of a tensor in the checkpoint, with or without the base model's prefix; None if missing."""
+        prefix = f"{self._architecture.prefix}."
+        candidates = (name, name.removeprefix(prefix), prefix + name)
+        return next((candidate for candidate in candidates if candidate in self._files), None)
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
