@@ -98,11 +98,11 @@ class Trace:
         return [call for call in self.calls if call.path.startswith(f"{path}.")]
 
 
-class _Sources(TorchDispatchMode):
+class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records for each storage the layers that its values come from, without another layer in between."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._sources: dict[int, frozenset[Layer]] = {}
         self._kept: list[Tensor] = []
         self.is_watching = False
