@@ -22,8 +22,8 @@ _MARKS = ("has_gate", "has_bias", "is_transposed", "is_concatenated", "_apply_ga
 """Attributes of the library's modules of experts."""
 
 RoutingListener = Callable[[int, Tensor, Tensor, Tensor], None]
-"""Called with (expert, rows, gate weights, outputs) for every expert with tokens, in order. Rows are [n] int64, places of
-tokens in the batch; outputs [n, d] are those of the expert before they are multiplied by the gate weights [n]."""
+"""Called with (expert, rows, gate weights, outputs) for every expert with tokens, in order. Rows are [n] int64, places
+of tokens in the batch; outputs [n, d] are those of the expert before they are multiplied by the gate weights [n]."""
 
 
 class _Thread(threading.local):
