@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
@@ -151,7 +151,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, modules)
     trace = _run(model, blocks, n_blocks=len(modules), head=head)
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model.config, len(modules))
+    recurrent = _recurrent_blocks(model, modules)
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}.", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -305,14 +305,23 @@ def _shortened(numbers: Sequence[int]) -> str:
     return ", ".join(map(str, numbers[:8])) + (" ..." if len(numbers) > 8 else "")
 
 
-def _recurrent_blocks(config: PretrainedConfig, n_blocks: int) -> set[int]:
-    """Return the blocks whose cache has more than keys and values."""
-    layers = DynamicCache(config=config).layers
-    return {
-        block
-        for block in range(min(n_blocks, len(layers)))
-        if isinstance(layers[block], LinearAttentionCacheLayerMixin)
-    }
+def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without such a cache.
+
+    Args:
+        modules: the blocks, which have run.
+    Raises:
+        ModelError: a block keeps its state in its modules, so that texts that run at the same time would mix.
+    """
+    for block, module in enumerate(modules):
+        kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+        if any(value.shape[:1] == (N_TEXTS,) for value in kept):
+            message = "a block keeps a state in its modules, where texts that run at the same time would mix"
+            raise ModelError(message, model_type=model.config.model_type, block=block)
+    layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
+    plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
+    recurrent = set(range(len(modules))) - plain
+    return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
 
 
 def _around(
@@ -482,7 +491,8 @@ def discover_config(settings: dict[str, Any]) -> Architecture:
         ModelError: as `discover`.
         Exception: any error of the model's code.
     """
-    config = AutoConfig.for_model(**settings)
+    # Infinity is an object in the file.
+    config = AutoConfig.for_model(**PretrainedConfig._decode_special_floats(settings))
     chosen_here = {"attn_implementation": None, "experts_implementation": None}
     with _LOCK, FakeTensorMode(allow_non_fake_inputs=True):
         with no_init_weights():
