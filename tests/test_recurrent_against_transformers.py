@@ -24,7 +24,7 @@ from mlprune.models.shard import Shard
 from tests.refusals import refused
 from tests.scored_texts import one_batch, scored, scored_alone, some_texts
 from tests.tiny_models import END, PAD
-from tests.tiny_types import save_tiny_model_of, tiny_config_of
+from tests.tiny_types import save_tiny_model_of, tiny_config_of, tiny_model_of
 
 ALWAYS = ("qwen3_5_text", "lfm2", "olmo_hybrid", "falcon_h1", "mamba2", "bamba")
 """Types that run in every test run: each kind of cache, with full and sliding attention."""
@@ -43,9 +43,13 @@ OWN_CACHE = ("rwkv", "xlstm")
 CHANGES = {
     "bamba": {"attn_layer_indices": [1]},
     "falcon_h1": {"lm_head_multiplier": 0.5, "ssm_in_multiplier": 1.5},
+    "granitemoehybrid, no experts": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
 }
 LENGTHS = (11, 4, 1, 8)
 N_NEW = 7
+ROUNDING = 2e-4
+"""Relative difference of sums that rounding in transformers' linear attention makes for a padded and a lone text. In
+float64 they differ by 1e-14."""
 SHARDS = pytest.mark.parametrize("n_shards", [1, 2])
 
 
@@ -60,7 +64,10 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def folder(name, tmp_path_factory):
-    return save_tiny_model_of(tmp_path_factory.mktemp("model"), name, seed=5, **CHANGES.get(name, {}))
+    """The tensors have their names in the model: published checkpoints of some types have others."""
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model_of(name, seed=5, **CHANGES.get(name, {})).save_pretrained(folder, save_original_format=False)
+    return folder
 
 
 @pytest.fixture
@@ -93,7 +100,7 @@ def test_statistics_of_a_padded_batch_are_those_of_each_text_alone(folder, model
         assert len(inputs) == sum(len(architecture.block(block).layers) for block in range(architecture.n_blocks))
         for (block, layer), read in inputs.items():
             sums = observed.sums[block, architecture.block(block).input_of(layer)][row]
-            torch.testing.assert_close(sums, read.square().sum(0), rtol=2e-5, atol=1e-5)
+            torch.testing.assert_close(sums, read.square().sum(0), rtol=ROUNDING, atol=1e-5)
 
 
 def inputs_of_layers(model, architecture, tokens):
@@ -211,7 +218,7 @@ def likeliest(model, prompt, *, n_new):
 
 def test_a_recurrent_model_refuses_to_continue_prefixes(tmp_path):
     chain = local_chain(save_tiny_model_of(tmp_path, "mamba2"))
-    with refused(ModelError, got=2):
+    with refused(ModelError, got=1):
         list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(6, 1)))]))
 
 

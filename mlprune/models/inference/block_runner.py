@@ -157,7 +157,9 @@ class KeyValueCaches:
 
     def new(self) -> DynamicCache:
         """Return an empty cache; the shard fills only the layers of its own blocks."""
-        return copy.deepcopy(self._empty)
+        cache = copy.copy(self._empty)
+        cache.layers = [copy.deepcopy(layer) for layer in cache.layers]
+        return cache
 
     def for_block(self, block: int) -> DynamicCache:
         """Return an empty cache of which only the layer of one block may be filled; the other layers are shared."""
