@@ -3,6 +3,7 @@
 Texts are longer than chunks, convolutions and windows, and are padded to a batch.
 """
 
+import shutil
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from mlprune.errors import ModelError
+from mlprune.errors import BadInputError, ModelError
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.chain import advance_to
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
@@ -21,9 +22,12 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.masks.masking import RemovedBlock
 from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
+from mlprune.steps.export.export import export_variant, remove_blocks
 from tests.refusals import refused
-from tests.scored_texts import one_batch, scored, scored_alone, some_texts
+from tests.scored_texts import one_batch, score_of_text, scored, scored_alone, some_texts
 from tests.tiny_models import END, PAD
+from tests.tiny_recipes import N_FACTS, copied_inputs, fact, finished_run, small_recipe
 from tests.tiny_types import save_tiny_model_of, tiny_config_of, tiny_model_of
 
 ALWAYS = ("qwen3_5_text", "lfm2", "olmo_hybrid", "falcon_h1", "mamba2", "bamba")
@@ -40,9 +44,21 @@ SLOW = (
 )
 OWN_CACHE = ("rwkv", "xlstm")
 """Types whose states are in a cache of their own: they score texts and do not generate them."""
+BOUND_BLOCKS = {
+    ("bamba", 0),
+    ("bamba", 1),
+    ("olmo_hybrid", 2),
+    ("rwkv", 0),
+    *(("xlstm", block) for block in range(3)),
+}
+"""(type, block) where the layers of the blocks that remain depend on their numbers, or the model needs the block."""
 CHANGES = {
     "bamba": {"attn_layer_indices": [1]},
     "falcon_h1": {"lm_head_multiplier": 0.5, "ssm_in_multiplier": 1.5},
+    "nemotron_h, no experts": {"n_routed_experts": 1},
+    **dict.fromkeys(
+        ("qwen3_next, no experts", "kimi_linear, no experts", "bailing_hybrid, no experts"), {"num_experts": 1}
+    ),
     "granitemoehybrid, no experts": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
 }
 LENGTHS = (11, 4, 1, 8)
@@ -193,6 +209,24 @@ def test_models_without_a_block_score_and_generate_like_transformers(folder, mod
         assert decoded == [likeliest(model, prompt, n_new=4) for prompt in prompts]
 
 
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_an_export_without_a_block_equals_the_model_without_it_or_is_refused(
+    folder, model, architecture, name, removed, tmp_path
+):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    if (name, removed) in BOUND_BLOCKS:
+        with refused(BadInputError, removed=[removed]):
+            remove_blocks(tmp_path, architecture, [removed])
+        return
+    remove_blocks(tmp_path, architecture, [removed])
+    blocks = model.get_submodule(architecture.blocks)
+    blocks[removed] = Identity(blocks[removed], n_returned=architecture.block(removed).n_returned)
+    tokens = random_tokens(1, 9, seed=1)
+    with torch.inference_mode():
+        exported = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()(tokens, use_cache=False)
+        torch.testing.assert_close(exported.logits, model(tokens, use_cache=False).logits, rtol=1e-4, atol=1e-4)
+
+
 class Identity(nn.Module):
     """A block that returns the hidden states that it gets. It has the attributes of the block that it replaces."""
 
@@ -225,3 +259,22 @@ def test_a_recurrent_model_refuses_to_continue_prefixes(tmp_path):
 def test_a_model_that_keeps_states_in_its_modules_is_refused():
     with refused(ModelError, model_type="recurrent_gemma", block=0):
         architecture_of(tiny_config_of("recurrent_gemma").to_dict())
+
+
+def test_a_recipe_evaluates_the_pruned_recurrent_model(tiny_inputs, tmp_path):
+    inputs = copied_inputs(tiny_inputs, tmp_path / "inputs")
+    shutil.rmtree(inputs / "model")
+    save_tiny_model_of(inputs / "model", "lfm2", seed=3)
+    run = finished_run(inputs, small_recipe(), name="recurrent")
+    (variant,) = run.named("sweep")
+    export_variant(run.store, variant.id, inputs / "model", tmp_path / "export")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "export", dtype=torch.float32).eval()
+    (job,) = (job for job in run.plan.jobs if isinstance(job, EvaluateJob) and job.variant_id == variant.id)
+    (spec,) = (spec for spec in job.evaluations if spec.task.language == "fr")
+    table = run.store.read_table(run.store.require(*spec.identity.key).artefacts[0])
+    texts = [
+        fact("fr", number)["prompt"].replace("<mask>", candidate)
+        for number in range(N_FACTS)
+        for candidate in fact("fr", number)["candidates"]
+    ]
+    assert table["log_likelihood"] == pytest.approx([score_of_text(model, text)[0] for text in texts], abs=1e-4)
