@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError, reason_of
@@ -160,13 +160,22 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         require_buildable(stated)
         check_rope_types(stated)
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-        chosen_here = {"attn_implementation": None, "experts_implementation": None}
-        with init_empty_weights(include_buffers=False), no_init_weights():
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+        return skeleton_of(config, dtype)
     except ModelError:
         raise
     except Exception as err:  # a wrong config can raise anything in the model's code
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
+
+
+def skeleton_of(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """Build the model of a config as `build_skeleton` does.
+
+    Raises:
+        Exception: any error of the model's code.
+    """
+    chosen_here = {"attn_implementation": None, "experts_implementation": None}
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
     split_experts(model)
     return model
 

@@ -80,6 +80,10 @@ class Shard:
         """Number of blocks of the whole model."""
         return self.runner.n_blocks
 
+    def has_recurrent_blocks(self) -> bool:
+        """Return whether a block of the model has a state besides keys and values."""
+        return self.runner.architecture.is_recurrent
+
     # Passes through the blocks
 
     def group_limit(self) -> GroupLimit | None:

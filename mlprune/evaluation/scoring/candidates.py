@@ -87,6 +87,8 @@ class PreparedTask:
     batch_tokens: int
     device: DeviceName = "cpu"
     """Kind of device for which the batches are planned."""
+    whole_texts: bool = False
+    """Whether the batches are whole texts, for a recurrent model."""
     longer_ids: tuple[str, ...] = ()
     """Ids of the items with a text that is longer than the model, which are left out or whose texts are cut."""
 
@@ -111,7 +113,9 @@ class PreparedTask:
             raise ModelError(message, expected="a bos_token or eos_token", got=None)
         parts = zip(self.texts, self.first_tokens.tolist(), strict=True)
         alone = [ScoredText((start, *text.tokens[first:]), 1) for text, first in parts]
-        return tuple(plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device))
+        return tuple(
+            plan_texts(alone, batch_tokens=self.batch_tokens, device=self.device, whole_texts=self.whole_texts)
+        )
 
 
 def prepare(
@@ -121,6 +125,7 @@ def prepare(
     batch_tokens: int,
     max_positions: int | None,
     device: DeviceName = "cpu",
+    whole_texts: bool = False,
     longer: LongerName = "refuse",
     chat: ChatTemplate | None = None,
 ) -> PreparedTask:
@@ -129,6 +134,7 @@ def prepare(
     The candidate part begins with the first token that contains one of its characters.
 
     Args:
+        whole_texts: whether texts share no prefixes, because the model is recurrent.
         longer: what happens to an item with a text of more than `max_positions` tokens; see `_without_longer` and
             `_cut_left`.
         chat: writes each text as a chat, in which only the assistant's turn, the candidate part, is scored.
@@ -153,10 +159,11 @@ def prepare(
         tuple(items),
         texts,
         np.array(first_tokens, dtype=np.int64),
-        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device)),
+        batches=tuple(plan_texts(texts, batch_tokens=batch_tokens, device=device, whole_texts=whole_texts)),
         start_token=_start_token(tokenizer),
         batch_tokens=batch_tokens,
         device=device,
+        whole_texts=whole_texts,
         longer_ids=longer_ids,
     )
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
-from transformers.cache_utils import DynamicCache, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
@@ -76,7 +76,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model.config, len(modules))
+    recurrent = _recurrent_blocks(model, modules)
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -165,14 +165,23 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(config: PretrainedConfig, n_blocks: int) -> set[int]:
-    """Return the blocks whose cache has more than keys and values."""
-    layers = DynamicCache(config=config).layers
-    return {
-        block
-        for block in range(min(n_blocks, len(layers)))
-        if isinstance(layers[block], LinearAttentionCacheLayerMixin)
-    }
+def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without such a cache.
+
+    Args:
+        modules: the blocks, which have run.
+    Raises:
+        ModelError: a block keeps its state in its modules, so that texts that run at the same time would mix.
+    """
+    for block, module in enumerate(modules):
+        kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
+        if any(value.shape[:1] == (N_TEXTS,) for value in kept):
+            message = "a block keeps a state in its modules, where texts that run at the same time would mix"
+            raise ModelError(message, model_type=model.config.model_type, block=block)
+    layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
+    plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
+    recurrent = set(range(len(modules))) - plain
+    return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
 
 
 def _around(trace: Trace, model: PreTrainedModel, *, blocks: str, head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

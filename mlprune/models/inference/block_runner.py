@@ -21,14 +21,30 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import Cache, DynamicCache, PretrainedConfig, PreTrainedModel
-from transformers.cache_utils import CacheLayerMixin
+from transformers.cache_utils import CacheLayerMixin, DynamicLayer, DynamicSlidingWindowLayer
 
+from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, as_returned
 from mlprune.models.hooks import LayerHooks
 from mlprune.models.messages import BlockCall, CacheSlot, HiddenStates, calls_on, on_device
 
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Names of the parameter of a forward that takes the cache."""
+PLAIN_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
+"""Layers of a cache that contain only keys and values."""
+
+
+def add_placeholder(cache: Cache, block: int, placeholder: Tensor) -> None:
+    """Extend the cache of a block that does not run by a placeholder.
+
+    The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first block
+    of that kind. States of recurrent blocks have no length.
+
+    Args:
+        placeholder: [b, 1, s, 1], one number per token.
+    """
+    if block >= len(cache.layers) or isinstance(cache.layers[block], CacheLayerMixin):
+        cache.update(placeholder, placeholder, block)
 
 
 @dataclass(frozen=True)
@@ -124,7 +140,7 @@ def _swapped(model: nn.Module, path: str, module: nn.Module) -> Iterator[None]:
 
 
 class KeyValueCaches:
-    """Caches of the blocks of a shard.
+    """Caches of the blocks of a shard: keys and values, and the states of recurrent blocks.
 
     Args:
         config: config of the model.
@@ -143,7 +159,7 @@ class KeyValueCaches:
     def new(self) -> DynamicCache:
         """Return an empty cache; the shard fills only the layers of its own blocks."""
         cache = copy.copy(self._empty)
-        cache.layers = [copy.copy(layer) for layer in cache.layers]
+        cache.layers = [copy.deepcopy(layer) for layer in cache.layers]
         return cache
 
     def for_block(self, block: int) -> DynamicCache:
@@ -188,11 +204,7 @@ class KeyValueCaches:
         return copied
 
     def pad_remote_lengths(self, cache: DynamicCache, n_rows: int, n_new: int) -> None:
-        """Extend the layers of other shards' blocks by n_new tokens, with placeholders.
-
-        The model's code sizes the masks of each kind of block (full or sliding attention) by the cache of the first
-        block of that kind, which may be in another shard. A placeholder takes one number per token.
-        """
+        """Extend the layers of other shards' blocks by n_new tokens, with placeholders."""
         self._extend(
             cache, n_rows, n_new, blocks=[block for block in range(self._n_blocks) if block not in self._blocks]
         )
@@ -206,7 +218,7 @@ class KeyValueCaches:
     def _extend(self, cache: DynamicCache, n_rows: int, n_new: int, *, blocks: Iterable[int]) -> None:
         placeholder = torch.zeros(n_rows, 1, n_new, 1, device=self._device)
         for block in blocks:
-            cache.update(placeholder, placeholder, block)
+            add_placeholder(cache, block, placeholder)
 
     @property
     def open_sessions(self) -> tuple[str, ...]:
@@ -276,7 +288,7 @@ class BlockRunner:
     def embed(
         self,
         token_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
         *,
         cache: DynamicCache | None = None,
         positions: Tensor | None = None,
@@ -285,23 +297,35 @@ class BlockRunner:
 
         Args:
             token_ids: [b, s] int64.
-            attention_mask: [b, t] bool, over the tokens in the cache and the new ones.
+            attention_mask: [b, t] bool, over the tokens in the cache and the new ones; None if all are real tokens.
             cache: cache with the tokens before these; None if there are none.
             positions: [b, s] int64, positions of the new tokens; ignored by models that take no positions.
+        Raises:
+            ModelError: a cache is given, and the model's code does not keep all states in it.
         """
         assert self.is_first, "only the first shard embeds"
         inputs: dict[str, object] = {
             "input_ids": on_device(token_ids, self.device),
-            "attention_mask": on_device(attention_mask.long(), self.device),
             "use_cache": cache is not None,
         }
+        if attention_mask is not None:
+            inputs["attention_mask"] = on_device(attention_mask.long(), self.device)
         if cache is not None:
+            self._require_states_in(cache)
             inputs[next(name for name in CACHE_NAMES if name in self._forward_parameters)] = cache
         if positions is not None and "position_ids" in self._forward_parameters:
             inputs["position_ids"] = on_device(positions, self.device)
         with self._embedding_lock:
             capture = prepare(self.model, self.architecture, **inputs)
         return self.receive(HiddenStates(capture.hidden, dict(enumerate(capture.calls))))
+
+    def _require_states_in(self, cache: DynamicCache) -> None:
+        """Check that a cache has a place for the states of all recurrent blocks."""
+        for block in range(self.n_blocks):
+            has_only_keys = block >= len(cache.layers) or type(cache.layers[block]) in PLAIN_LAYERS
+            if self.architecture.block(block).is_recurrent and has_only_keys:
+                message = "the model cannot generate text here: its blocks keep their states in a cache of its own"
+                raise ModelError(message, model_type=self.architecture.name)
 
     def receive(self, states: HiddenStates) -> HiddenStates:
         """Move states to the shard's first device, and the calls of its blocks to theirs: a mask once per device."""

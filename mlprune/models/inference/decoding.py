@@ -5,6 +5,9 @@ Decoding, greedy or with drawn tokens: several batches of prompts at once, their
 The model runs the shared prefix (a few-shot header) once. Its keys and values are copied to the rows of each batch,
 shifted to the start of each prompt, so that a row has no padding between its tokens: blocks with a sliding window count
 positions, not tokens. As many batches are decoded at once as the process has threads.
+
+The states of recurrent blocks are not per token and include padding. Recurrent models decode prompts of one length
+together, without a shared prefix.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ class DecodingVisitor:
         step = self.step
         positions = (step.attention_mask.long().cumsum(dim=1) - 1).clamp(min=0)[:, -step.token_ids.shape[1] :]
         cache = runner.caches.session(step.key)
-        states = runner.embed(step.token_ids, step.attention_mask, cache=cache, positions=positions)
+        mask = None if runner.architecture.is_recurrent else step.attention_mask
+        states = runner.embed(step.token_ids, mask, cache=cache, positions=positions)
         runner.caches.pad_remote_lengths(cache, *step.token_ids.shape)
         return (states,)
 
@@ -181,15 +185,19 @@ def decode(
     Returns: the new tokens of each prompt, without the stop token.
     Raises:
         BadInputError: a prompt is empty.
+        ModelError: the model keeps the states of its blocks in a cache of its own.
     """
     for row, prompt in enumerate(prompts):
         if not prompt:
             raise BadInputError("a prompt has no token", row=row)
     waiting_batches = deque(batches if batches is not None else [range(len(prompts))] if prompts else [])
+    is_recurrent = any(chain.everywhere(Shard.has_recurrent_blocks))
+    if is_recurrent:
+        waiting_batches = deque(part for batch in waiting_batches for part in _of_one_length(batch, prompts))
     outputs: list[list[int]] = [[] for _ in prompts]
     active: list[_Session] = []
     prefix_key = uuid.uuid4().hex
-    prefix_length = _run_prefix(chain, prompts, key=prefix_key)
+    prefix_length = 0 if is_recurrent else _run_prefix(chain, prompts, key=prefix_key)
     try:
         while waiting_batches or active:
             while waiting_batches and len(active) < n_threads():
@@ -209,6 +217,14 @@ def decode(
         for key in (prefix_key, *(session.key for session in active)):
             chain.everywhere(Shard.end_session, key)
     return outputs
+
+
+def _of_one_length(batch: Sequence[int], prompts: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Divide a batch into parts whose prompts have the same length."""
+    parts: dict[int, list[int]] = {}
+    for row in batch:
+        parts.setdefault(len(prompts[row]), []).append(row)
+    return list(parts.values())
 
 
 def _run_prefix(chain: Chain, prompts: Sequence[Sequence[int]], *, key: str) -> int:

@@ -286,7 +286,14 @@ def translated_task(
     )
     items = in_english(task.definition, task_data(task), translations)
     tokenizer = load_tokenizer(Path(model.path))
-    return prepare(tokenizer, items, batch_tokens=batch_tokens, max_positions=model.max_positions, device=model.device)
+    return prepare(
+        tokenizer,
+        items,
+        batch_tokens=batch_tokens,
+        max_positions=model.max_positions,
+        device=model.device,
+        whole_texts=model.is_recurrent,
+    )
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,7 @@ def _tokenised(
             batch_tokens=batch_tokens,
             max_positions=model.max_positions,
             device=model.device,
+            whole_texts=model.is_recurrent,
             longer=spec.longer,
             chat=chat,
         )
