@@ -35,6 +35,8 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+WEIGHT_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
+"""Names of files with weights, readable here or not."""
 MOST_JSON_MIB = 512
 """Largest JSON file that is read; tokenizers of large vocabularies have 30 MiB."""
 
@@ -204,8 +206,7 @@ class WeightFiles:
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
     def _no_weights(self) -> ModelError:
-        patterns = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
-        got = sorted(file.name for pattern in patterns for file in self._path.glob(pattern))
+        got = _weight_file_names(self._path)
         context = {"path": str(self._path), "expected": f"{SINGLE_FILE} or {INDEX_FILE}", "got": got}
         if any(name.endswith((".bin", ".gguf")) for name in got):
             return ModelError("the folder has no safetensors weights", context, next=import_advice(str(self._path)))
@@ -237,6 +238,15 @@ class WeightFiles:
                 if stored in self._files:
                     return stored
         return None
+
+
+def has_weights(path: Path) -> bool:
+    """Whether a folder has files with weights of any format, or an index of such files."""
+    return (path / INDEX_FILE).exists() or bool(_weight_file_names(path))
+
+
+def _weight_file_names(path: Path) -> list[str]:
+    return sorted(file.name for pattern in WEIGHT_FORMATS for file in path.glob(pattern))
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
