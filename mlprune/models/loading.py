@@ -265,7 +265,6 @@ def _inspect(path: Path) -> dict[str, Any]:
     """Return all fields of `ModelInfo` except the path."""
     from mlprune.models.meta_model import build_skeleton  # noqa: PLC0415 - imports transformers
 
-    refuse_quantised(path)
     architecture = weight_files.architecture_at(path)
     files = weight_files.WeightFiles(path, architecture)
     model = build_skeleton(path, weight_files.DTYPES["float32"])

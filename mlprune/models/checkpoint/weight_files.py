@@ -22,6 +22,7 @@ from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.models.architecture.architecture import Architecture, oriented
+from mlprune.models.architecture.config_checks import TEXT_PART
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -81,7 +82,10 @@ def architecture_at(path: Path | str) -> Architecture:
     try:
         return architecture_of(read_json_object(Path(path) / "config.json"))
     except ModelError as err:
-        raise ModelError(err.message, {"path": str(path), **err.context}) from err
+        context = {"path": str(path), **err.context}
+        if context.get("kind") == TEXT_PART:
+            context["next"] = import_advice(str(path))
+        raise ModelError(err.message, context) from err
 
 
 class WeightFiles:

@@ -8,47 +8,21 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.units import (
-    MAX_BLOCKS,
     UnitLayout,
     check_frame,
     check_layers,
     family_of,
-    family_of_config,
     n_attention_heads,
     oriented,
-    require_buildable,
     require_separable_heads,
     unit_layouts,
 )
 from tests.refusals import refused
 from tests.tiny_models import ALL_FAMILY_NAMES, ARCHITECTURES, HIDDEN, tiny_config, tiny_model
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"num_hidden_layers": 10**9},
-        {"n_layer": MAX_BLOCKS + 1},
-        {"hidden_size": 10**9},
-        {"vocab_size": 10**12},
-        {"text_config": {"num_attention_heads": 10**9}},
-        {"model_type": "xglm", "max_position_embeddings": 1 << 25, "d_model": 1024},
-    ],
-)
-def test_absurd_sizes_are_refused(config: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="at most"):
-        require_buildable(config)
-
-
-def test_the_largest_published_sizes_are_accepted() -> None:
-    require_buildable({"num_hidden_layers": 126, "hidden_size": 16384, "ffn_dim": 53248, "vocab_size": 256000})
-    require_buildable({"max_position_embeddings": 10_485_760, "hidden_size": 5120, "n_layer": MAX_BLOCKS})
-    require_buildable({"model_type": "xglm", "max_position_embeddings": 2048, "d_model": 4096})
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
@@ -101,77 +75,6 @@ def test_a_layer_that_is_missing_or_transposed_and_a_head_of_another_type_are_er
     model.lm_head = nn.Sequential(model.lm_head)
     with refused(ModelError, got="Sequential", family="gpt2"):
         check_frame(model, family)
-
-
-def test_a_mixture_of_experts_is_rejected_under_the_record_of_its_dense_sibling():
-    settings = {
-        "vocab_size": 260,
-        "hidden_size": HIDDEN,
-        "intermediate_size": 8,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "num_local_experts": 4,
-    }
-    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("mixtral", **settings))
-    check_frame(model, ARCHITECTURES["mistral"])
-    with refused(ModelError, block=0, family="mistral"):
-        check_layers(model.model.layers[0], ARCHITECTURES["mistral"], block=0)
-    config = {**settings, "model_type": "mixtral"}
-    with refused(ModelError, expected="a dense model (docs/models.md)", model_type="mixtral"):
-        family_of_config(config)
-
-
-@pytest.mark.parametrize("key", ["num_experts", "n_routed_experts"])
-def test_a_config_with_experts_is_rejected_as_such_and_not_as_a_type_that_lacks_a_record(key):
-    with pytest.raises(ModelError, match=rf"'{key}': 64"):
-        family_of_config({"model_type": "olmoe", key: 64})
-    with refused(ModelError, got="olmoe", nearest="olmo2"):
-        family_of_config({"model_type": "olmoe"})
-    assert family_of_config({"model_type": "llama", key: 0}) is ARCHITECTURES["llama"]
-
-
-def test_the_opt_with_projections_and_post_norm_is_rejected_with_its_differences():
-    changes = {"do_layer_norm_before": False, "word_embed_proj_dim": HIDDEN // 2}
-    model = tiny_model("opt", seed=0, blocks=1, **changes)
-    with refused(
-        ModelError,
-        missing=["model.decoder.final_layer_norm"],
-        unlisted=[
-            "model.decoder.project_out.weight",
-            "model.decoder.project_in.weight",
-        ],
-    ):
-        check_frame(model, ARCHITECTURES["opt"])
-
-
-def test_an_unknown_model_type_is_a_short_error_with_the_supported_types():
-    with pytest.raises(ModelError) as caught:
-        family_of("blom")
-    context = caught.value.context
-    assert (context["got"], context["nearest"]) == ("blom", "bloom")
-    assert context["expected"] == sorted(ALL_FAMILY_NAMES)
-    assert "docs/models.md" in context["next"]
-    assert "record" not in context
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("model_type", "changes", "got"),
-    [
-        ("gemma3", {}, ["text_config", "vision_config"]),
-        ("qwen2_audio", {}, ["audio_config", "text_config"]),
-        ("mt5", {}, "an encoder and a decoder"),
-        ("mbart", {"is_encoder_decoder": None}, "an encoder and a decoder"),
-        ("xlm-roberta", {}, "an encoder"),
-        ("some-other", {"architectures": ["SomeOtherForMaskedLM"]}, "an encoder"),
-    ],
-)
-def test_models_that_are_no_text_decoders_are_refused_for_this_reason(model_type, changes, got):
-    config = AutoConfig.for_model(model_type).to_dict() if model_type != "some-other" else {"model_type": model_type}
-    with refused(ModelError, model_type=model_type, got=got) as caught:
-        family_of_config({**config, **changes})
-    assert "record" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ALL_FAMILY_NAMES)
