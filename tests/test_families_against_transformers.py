@@ -86,7 +86,7 @@ def test_observed_statistics_are_those_of_hooks_on_the_model(folder, model, fami
         inputs = inputs_of_layers(model, family, tokens[row : row + 1, :length])
         assert len(inputs) == BLOCKS * len(family.layers)
         for (block, layer), read in inputs.items():
-            sums = observed.sums[block, family.input_of(layer)][row]
+            sums = observed.sums[block, family.block(block).input_of(layer)][row]
             torch.testing.assert_close(sums, read.square().sum(0), rtol=2e-5, atol=1e-5)
 
 

@@ -168,5 +168,5 @@ def save_tiny_model(
 def load_shard_module(folder: Path, blocks: range, dtype: DtypeName) -> Any:
     """A model with the parameters of one shard loaded and all others on the meta device."""
     meta_model = MetaModel(folder, dtype)
-    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.family, blocks))
+    meta_model.load(name for name, _ in shard_parameters(meta_model.model, meta_model.architecture, blocks))
     return meta_model.model
