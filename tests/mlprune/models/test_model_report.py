@@ -12,27 +12,9 @@ from mlprune.errors import ModelError
 from mlprune.models.loading import inspect_model
 from mlprune.models.model_layers import dense_groups
 from mlprune.models.model_report import BlockKind, ModelReport, report_model
+from tests.recurrent_models import RECURRENT
 from tests.refusals import refused
-from tests.tiny_models import ALL_FAMILY_NAMES, POSITIONS, VOCABULARY, WINDOW, save_tiny_model, tiny_config
-
-RECURRENT = {
-    "mamba": {"num_hidden_layers": 3, "hidden_size": 16, "state_size": 4, "vocab_size": VOCABULARY},
-    "qwen3_5_text": {
-        "vocab_size": VOCABULARY,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "layer_types": ["linear_attention", "linear_attention", "full_attention"],
-        "linear_num_key_heads": 2,
-        "linear_num_value_heads": 2,
-        "linear_key_head_dim": 8,
-        "linear_value_head_dim": 8,
-    },
-}
-"""Type with recurrent blocks -> config of a tiny model."""
+from tests.tiny_models import ALL_FAMILY_NAMES, POSITIONS, WINDOW, save_tiny_model, tiny_config
 
 
 def config_folder(folder: Path, model_type: str, **settings: object) -> Path:
