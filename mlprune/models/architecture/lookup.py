@@ -46,15 +46,12 @@ def _adapter() -> "TypeAdapter[Architecture]":
 
 def _discover(config: JsonObject) -> Architecture:
     require_decoder(config)
+    from mlprune.models.architecture.discovery import discover_config  # noqa: PLC0415 - imports torch and transformers
+
     try:
         require_buildable(config)
         check_rope_types(config)
         check_token_ids(config)
-    except ValueError as err:
-        raise ModelError("the model's config cannot be used", reason=str(err)) from err
-    from mlprune.models.architecture.discovery import discover_config  # noqa: PLC0415 - imports torch and transformers
-
-    try:
         return discover_config(dict(config))
     except ModelError:
         raise
