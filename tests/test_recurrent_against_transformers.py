@@ -56,9 +56,7 @@ CHANGES = {
     "bamba": {"attn_layer_indices": [1]},
     "falcon_h1": {"lm_head_multiplier": 0.5, "ssm_in_multiplier": 1.5},
     "nemotron_h, no experts": {"n_routed_experts": 1},
-    **dict.fromkeys(
-        ("qwen3_next, no experts", "kimi_linear, no experts", "bailing_hybrid, no experts"), {"num_experts": 1}
-    ),
+    **{f"{name}, no experts": {"num_experts": 1} for name in ("qwen3_next", "kimi_linear", "bailing_hybrid")},
     "granitemoehybrid, no experts": {"layer_types": ["linear_attention", "full_attention", "linear_attention"]},
 }
 LENGTHS = (11, 4, 1, 8)

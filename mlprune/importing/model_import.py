@@ -24,9 +24,9 @@ from mlprune.importing.sources.weight_format import Report
 from mlprune.importing.tensor_names import ModelLayout
 from mlprune.importing.text_config import write_text_config
 from mlprune.importing.tokenizer_files import write_tokenizer
+from mlprune.models.architecture.config_checks import refuse_quantised
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES, file_sha256
 from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
-from mlprune.models.loading import refuse_quantised
 from mlprune.vocabulary import DtypeName
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def import_model(
                 return ImportedModel(target, finished, None)
             with staging_folder(target) as staging, errors_about(folder, in_place_of=staging.path):
                 _write_config(folder, staging.path, weight_format)
-                refuse_quantised(staging.path)
+                refuse_quantised(read_json_object(staging.path / "config.json"))
                 part_of = write_text_config(staging.path)
                 if dtype is not None:
                     _set_dtype(staging.path, dtype)

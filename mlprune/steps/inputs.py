@@ -23,6 +23,7 @@ from mlprune.json_values import JsonObject, as_object
 from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.loading import ModelInfo, check_tokenizer, inspect_model, load_tokenizer, resolve_model
 from mlprune.models.metadata_cache import cached_metadata
+from mlprune.models.model_layers import ModelLayer
 from mlprune.recipe import CorpusConfig, Recipe
 from mlprune.recipe.base import ChatConfig
 from mlprune.recipe.models import ComputeConfig
@@ -185,6 +186,8 @@ class OpenedModel:
     base: Identity
     row: JsonObject
     """Its catalog row."""
+    layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in its blocks."""
     content: Mapping[str, str]
     """File -> SHA-256."""
 
@@ -197,6 +200,8 @@ class Inputs:
     base: Identity
     base_row: JsonObject
     """The base model's catalog row."""
+    base_layers: tuple[ModelLayer, ...]
+    """Parameters of two or more dimensions in the base model's blocks."""
     tokenizer_content: str
     """SHA-256 of the tokenizer's files."""
     corpus_ref: CorpusConfig
@@ -223,7 +228,7 @@ def open_inputs(recipe: Recipe) -> Inputs:
     opened = open_model(recipe, recipe.model.path, revision=recipe.model.revision, dtype=dtype, device=device)
     _check_lengths(recipe, opened.ref)
     tokenizer_files = {name: sha for name, sha in opened.content.items() if Path(name).name in TOKENIZER_FILES}
-    return Inputs(opened.ref, opened.base, opened.row, digest(tokenizer_files), corpus_ref(recipe))
+    return Inputs(opened.ref, opened.base, opened.row, opened.layers, digest(tokenizer_files), corpus_ref(recipe))
 
 
 def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, device: DeviceName) -> OpenedModel:
@@ -257,7 +262,7 @@ def open_model(recipe: Recipe, path: str, *, revision: str, dtype: DtypeName, de
         device=device,
         tf32=recipe.compute.tf32 and device == "cuda",
     )
-    return OpenedModel(ref, base, row, info.content)
+    return OpenedModel(ref, base, row, info.layers, info.content)
 
 
 def _import_columns(folder: Path) -> JsonObject:

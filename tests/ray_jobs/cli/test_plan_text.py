@@ -23,6 +23,7 @@ from ray_jobs.cli.plan_text import described_plan
 from tests.chat_models import ALTERNATING, chat_tokenizer
 from tests.command_line import Done
 from tests.earlier_versions import to_version_4
+from tests.recurrent_models import save_recurrent_model
 from tests.search_recipes import N_SEARCHED, search_recipe, sensitivity_recipe
 from tests.tiny_recipes import FinishedRun, copy_of, plan_of, small_recipe, write_recipe
 
@@ -42,6 +43,17 @@ def test_the_plan_shows_the_size_limit_of_raw_activations(own_inputs: Path, tmp_
     text = plan_text(with_activations(own_inputs, 0.25), store)
     assert "raw activations of mt: at most 0.000 GiB, quota 0.25 GiB" in text.splitlines()
     assert "raw activations" not in plan_text(write_recipe(own_inputs, small_recipe()), store)
+
+
+def test_the_plan_names_what_stays_dense_in_one_line(own_inputs: Path, tmp_path: Path) -> None:
+    save_recurrent_model(own_inputs / "hybrid", "qwen3_5_text")
+    recipe = {**small_recipe(), "model": {"path": "./hybrid"}}
+    text = plan_text(write_recipe(own_inputs, recipe, name="hybrid.yaml"), str(tmp_path / "store"))
+    (line,) = (line for line in text.splitlines() if line.startswith("stays dense"))
+    weights = 2 * 48 * 4  # two blocks, channels of queries, keys and values, kernel
+    assert line.startswith(f"stays dense: {weights} weights in blocks: linear_attn.conv1d.weight (")
+    assert line.endswith(f"mlprune check model {own_inputs / 'hybrid'}")
+    assert "stays dense" not in plan_text(write_recipe(own_inputs, small_recipe()), str(tmp_path / "store"))
 
 
 def test_the_plan_shows_what_gram_matrices_of_a_set_cost(own_inputs: Path, tmp_path: Path) -> None:
