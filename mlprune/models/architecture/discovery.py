@@ -52,7 +52,6 @@ NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "bl
 """Keys of configs for the number of feed-forward neurons."""
 HEAD_WIDTH_KEY = "head_dim"
 BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
-    "is_decoder": (False,),
     "is_causal": (False,),
     "use_bidirectional_attention": (True, "all"),
 }
@@ -71,7 +70,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     head = _head_of(model)
     blocks = _block_list(model)
     modules = list(model.get_submodule(blocks).children())
-    _refuse_bidirectional(model.config)
+    _refuse_bidirectional(model.config, modules)
     _refuse_experts(name, modules)
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
@@ -138,9 +137,11 @@ def _base_of(model: PreTrainedModel, blocks: str) -> str:
     return path
 
 
-def _refuse_bidirectional(config: PretrainedConfig) -> None:
+def _refuse_bidirectional(config: PretrainedConfig, modules: Sequence[nn.Module]) -> None:
     settings = {key: getattr(config, key, None) for key in BIDIRECTIONAL}
     wrong = {key: value for key, value in settings.items() if value in BIDIRECTIONAL[key]}
+    causal = {getattr(part, "is_causal", None) for module in modules for part in module.modules()} - {None}
+    wrong |= {"is_causal of attention": False} if causal == {False} else {}
     if wrong:
         message = "a token of the model reads the tokens after it, so that the model is not a decoder"
         raise ModelError(message, model_type=str(config.model_type), got=wrong)
