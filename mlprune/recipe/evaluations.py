@@ -19,14 +19,16 @@ KNOWN_TASKS: tuple[str, ...] = tuple(TASK_TRAITS)
 READ_PARALLEL_TEXT = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads_parallel_text)
 WITH_CANDIDATES = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "candidates")
 WITH_NATIVE_PROMPTS = tuple(name for name, traits in TASK_TRAITS.items() if traits.has_native_prompts)
+READ_QUESTIONS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "questions")
 READ_PAIRS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads == "pairs")
 KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "rule": WITH_CANDIDATES,
     "prompt_language": WITH_NATIVE_PROMPTS,
-    **dict.fromkeys(("shots", "shots_from", "shot_seed", "max_new_tokens"), READ_PAIRS),
+    **dict.fromkeys(("shots", "shots_from", "shot_seed"), READ_PAIRS),
+    "max_new_tokens": (*READ_PAIRS, *READ_QUESTIONS),
 }
 """Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
-have the key `rule` too."""
+have the keys `rule` or `max_new_tokens` too."""
 
 Value = TypeVar("Value")
 
@@ -88,7 +90,7 @@ class EvaluationConfig(Model):
     shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
     """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
-    """translation: most tokens generated."""
+    """translation, tasks with generated answers: most tokens generated; by default those of the task."""
     profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
     """`paper` evaluates as the published code does, on 1,000 examples unless `limit` is given; needs `rule: mean`. A
     list gives one evaluation each, from one run of the model if both have the same examples."""
@@ -141,7 +143,11 @@ class EvaluationConfig(Model):
 
     @model_validator(mode="after")
     def _keys_fit_task(self) -> "EvaluationConfig":
-        owners = {**KEYS_OF_TASKS} if self.task in KNOWN_TASKS else {**KEYS_OF_TASKS, "rule": (self.task,)}
+        owners = (
+            {**KEYS_OF_TASKS}
+            if self.task in KNOWN_TASKS
+            else {**KEYS_OF_TASKS, **dict.fromkeys(("rule", "max_new_tokens"), (self.task,))}
+        )
         refuse_keys_of_others(self, "task", owners, self.task)
         return self
 
@@ -157,7 +163,7 @@ class EvaluationConfig(Model):
             return self
         if self.chat is not None:
             raise ValueError("profile paper does not apply to chat: the published code does not have it")
-        if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads == "sentences":
+        if self.task in KNOWN_TASKS and TASK_TRAITS[self.task].reads in ("sentences", "questions"):
             raise ValueError(f"profile paper does not apply to task {self.task}: the published code does not have it")
         if self.rule != ("mean",):
             raise ValueError(f"profile paper needs rule mean, the only one of the published code, got {self.rule}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mlprune.errors import RecipeError, work_context
+from mlprune.evaluation.scoring.answers import Answers
 from mlprune.evaluation.scoring.candidates import PreparedTask, run_with_rules
 from mlprune.evaluation.scoring.predictions import Predictions
 from mlprune.evaluation.scoring.translation import PreparedTranslation, Translations, run_translation
@@ -172,10 +173,13 @@ class EvaluateJob(TasksJob):
     def _translate(
         self, store: Store, model: Chain, prepared: PreparedTranslation, *, evaluations: Sequence[EvaluationSpec]
     ) -> None:
-        """Translate once, and write the evaluations."""
+        """Generate the texts once, and write the evaluations."""
         outputs = run_translation(model, load_tokenizer(Path(self.model.path)), prepared)
         for evaluation in evaluations:
-            predictions, n_longer = Translations.from_outputs(outputs), _n_longer(evaluation, prepared)
+            rule, n_longer = evaluation.task.definition.generates, _n_longer(evaluation, prepared)
+            predictions = Translations.from_outputs(outputs)
+            if rule is not None:
+                predictions = Answers.read(outputs, rule, language=evaluation.task.target_language)
             write_evaluation(store, evaluation, self.variant_id, predictions=predictions, n_longer=n_longer)
 
 

@@ -18,6 +18,7 @@ from mlprune.corpus.chat import ChatTemplate
 from mlprune.corpus.sources import ParallelCorpus
 from mlprune.corpus.templates import language_label
 from mlprune.errors import TaskFileError
+from mlprune.evaluation.scoring.answers import prepare_questions
 from mlprune.evaluation.scoring.candidates import PreparedTask, prepare
 from mlprune.evaluation.scoring.translation import PreparedTranslation, prepare_translation
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, TranslationItem, published_examples
@@ -164,6 +165,19 @@ def _tokenised(
 ) -> PreparedTask | PreparedTranslation:
     tokenizer = load_tokenizer(Path(model.path))
     chat = None if spec.chat is None else ChatTemplate(tokenizer, spec.chat)
+    rule = spec.definition.generates
+    if rule is not None:
+        return prepare_questions(
+            tokenizer,
+            cast("tuple[TranslationItem, ...]", items),
+            rule,
+            shots=(),
+            batch_tokens=batch_tokens,
+            max_positions=model.max_positions,
+            max_new_tokens=spec.max_new_tokens,
+            longer=spec.longer,
+            chat=chat,
+        )
     if spec.definition.reads != "pairs":
         choices = cast("tuple[ChoiceItem, ...]", items)
         if chat is not None and spec.definition.reads == "sentences":

@@ -70,7 +70,7 @@ def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
 
 
 def _fits(layout: TaskLayout, task: str) -> bool:
-    return task in layout.tasks or task not in TASKS
+    return task in layout.tasks or (task not in TASKS and not layout.is_other_reading)
 
 
 def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoTokenizer
 
 import mlprune.demo
+from mlprune.evaluation.tasks.registry import TASKS
 from tests.published_data import PUBLISHED, csv_tabs
 from tests.tiny_recipes import FinishedRun, finished_run, reference_model
 
@@ -39,7 +40,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
         published.write(folder / name)
         language, splits = next(iter(published.splits.items()))
         entry = {"task": published.tasks[0], "path": name, "languages": [language], "split": splits[0], "limit": 2}
-        evaluations.append(entry)
+        is_generated = TASKS[published.tasks[0]].generates is not None
+        evaluations.append({**entry, "max_new_tokens": 8} if is_generated else entry)
     recipe = {
         "name": "published",
         "model": {"path": str(MODEL)},
