@@ -239,7 +239,7 @@ SECTIONS: Mapping[str, Section] = {
             "variants",
             "chat",
         ),
-        values={"languages": ["fr"], "pairs": ["fr-en"]},
+        values={"languages": ["fr"], "pairs": ["fr-en"], "shots_split": "train"},
     ),
     "neurons": Section(
         NeuronsConfig,

@@ -1,6 +1,7 @@
 """A whole run with generated answers: texts, answers and credits against plain loops, and what the catalog shows."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def recipe() -> dict[str, Any]:
             OWN,
             {**OWN, "languages": ["fr"], "chat": True, "max_new_tokens": 5},
             {**MGSM, "prompt_language": ["en", "native"]},
+            {**MGSM, "prompt_language": "native", "shots": 2, "shots_split": "train", "shot_seed": [3, 4]},
         ],
         "compute": {"batch_tokens": 64},
     }
@@ -70,7 +72,7 @@ def plain_output(folder: Path, prompt: str, *, n_new: int, stops: tuple[str, ...
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
     folder = tmp_path_factory.mktemp("answers")
     write_texts(folder)
-    model = save_tiny_model(folder / "model", positions=160, seed=22)
+    model = save_tiny_model(folder / "model", positions=400, seed=22)
     chat_tokenizer(ALTERNATING).save_pretrained(model)
     PUBLISHED["mgsm"].write(folder)
     (folder / "own").mkdir()
@@ -158,10 +160,27 @@ def test_a_chat_asks_in_a_turn_of_the_user_and_ends_with_the_turn(run: FinishedR
 
 @pytest.mark.parametrize(("prompts", "start"), [("en", "Question: "), ("native", "Question : ")])
 def test_a_published_set_is_asked_in_english_or_in_its_language(run: FinishedRun, prompts: str, start: str) -> None:
-    row, table = evaluation(run, task="mgsm", prompts=prompts)
+    row, table = evaluation(run, task="mgsm", prompts=prompts, n_shots=0)
     assert (row["scoring_rule"], row["max_new_tokens"], row["n_examples"]) == ("greedy", 4, 2)
     assert all(prompt.startswith(start) for prompt in table["prompt"])
     assert set(table["reference"]) <= {"1", *(f"{n},000" for n in range(2, 7))}
+
+
+def test_shots_are_solved_problems_of_another_split(run: FinishedRun) -> None:
+    starts = set()
+    for seed in (3, 4):
+        _, table = evaluation(run, task="mgsm", prompts="native", n_shots=2, shot_seed=seed)
+        for prompt in table["prompt"]:
+            *shots, asked = prompt.split("\n\n")
+            starts.add("\n\n".join(shots))
+            assert len(shots) == 2
+            assert re.fullmatch(r"Question : \d chats\?\nRéponse étape par étape :", asked)
+            for shot in shots:
+                n = int(re.findall(r"Question : (\d)", shot)[0])
+                solved = f"{n} + 1 = {n + 1}. ({n + 1})."
+                assert shot == f"Question : {n} chats?\nRéponse étape par étape : {solved}"
+                assert f"{n} chats?" not in asked
+    assert len(starts) == 2
 
 
 def test_variants_are_compared_on_both_metrics(run: FinishedRun) -> None:
@@ -222,7 +241,16 @@ def test_a_pattern_that_cannot_be_used_is_refused_when_the_recipe_is_planned(run
         build_plan(load_recipe(write_recipe(run.folder, {**recipe(), "tasks": [task]}, name="pattern.yaml")))
 
 
-@pytest.mark.parametrize(("entry", "key"), [({"rule": "pmi"}, "rule"), ({"profile": "paper"}, "profile")])
+OTHER_KEYS: list[tuple[dict[str, Any], str]] = [
+    ({"rule": "pmi"}, "rule"),
+    ({"profile": "paper"}, "profile"),
+    ({"shots": 2}, "shots"),
+    ({"shots_from": "x"}, "shots_from"),
+    ({"shots": 9, "shots_split": "test"}, "shots"),
+]
+
+
+@pytest.mark.parametrize(("entry", "key"), OTHER_KEYS)
 def test_keys_of_candidates_are_refused_for_generated_answers(
     run: FinishedRun, entry: dict[str, Any], key: str
 ) -> None:

@@ -24,11 +24,13 @@ READ_PAIRS = tuple(name for name, traits in TASK_TRAITS.items() if traits.reads 
 KEYS_OF_TASKS: Mapping[str, tuple[str, ...]] = {
     "rule": WITH_CANDIDATES,
     "prompt_language": WITH_NATIVE_PROMPTS,
-    **dict.fromkeys(("shots", "shots_from", "shot_seed"), READ_PAIRS),
-    "max_new_tokens": (*READ_PAIRS, *READ_QUESTIONS),
+    "shots_from": READ_PAIRS,
+    "shots_split": READ_QUESTIONS,
+    **dict.fromkeys(("shots", "shot_seed", "max_new_tokens"), (*READ_PAIRS, *READ_QUESTIONS)),
 }
 """Key of an evaluation -> the built-in tasks that have it; the other keys are those of all tasks. Tasks of a recipe
-have the keys `rule` or `max_new_tokens` too."""
+have the key `rule`, or those of generated answers, too."""
+KEYS_OF_A_RECIPE = ("rule", "shots_split", "shots", "shot_seed", "max_new_tokens")
 
 Value = TypeVar("Value")
 
@@ -81,14 +83,17 @@ class EvaluationConfig(Model):
     rule: Annotated[tuple[RuleName, ...], BeforeValidator(as_tuple)] = ("mean",)
     """Scoring rule of candidates; a list gives one evaluation per rule, from one run of the model."""
     prompt_language: Annotated[tuple[PromptName, ...], BeforeValidator(as_tuple)] = ("en",)
-    """xnli, xcopa: English or native words around the examples; a list gives one evaluation each."""
+    """xnli, xcopa, mgsm: English or native words around the examples; a list gives one evaluation each."""
     shots: Annotated[int, Field(ge=0)] = 4
-    """translation: sentence pairs in the prompt."""
+    """translation: sentence pairs in the prompt. Tasks with generated answers: questions with their answers, of
+    `shots_split`; none by default."""
     shots_from: Annotated[str, Field(min_length=1)] | None = None
     """translation: parallel text of the sentence pairs in the prompt, `corpus` for the recipe's corpus; `path` if left
     out."""
+    shots_split: Annotated[str, Field(min_length=1)] | None = None
+    """Tasks with generated answers: split of the shots, which are never evaluated questions."""
     shot_seed: Annotated[tuple[Seed, ...], BeforeValidator(as_tuple)] | None = None
-    """translation: seed of the sentence pairs in the prompt (`seed` if left out); a list gives one evaluation each."""
+    """Seed of the shots in the prompt (`seed` if left out); a list gives one evaluation each."""
     max_new_tokens: Annotated[int, Field(ge=1)] = 64
     """translation, tasks with generated answers: most tokens generated; by default those of the task."""
     profile: Annotated[tuple[ProfileName, ...], BeforeValidator(as_tuple)] = ("corrected",)
@@ -146,9 +151,16 @@ class EvaluationConfig(Model):
         owners = (
             {**KEYS_OF_TASKS}
             if self.task in KNOWN_TASKS
-            else {**KEYS_OF_TASKS, **dict.fromkeys(("rule", "max_new_tokens"), (self.task,))}
+            else {**KEYS_OF_TASKS, **dict.fromkeys(KEYS_OF_A_RECIPE, (self.task,))}
         )
         refuse_keys_of_others(self, "task", owners, self.task)
+        return self
+
+    @model_validator(mode="after")
+    def _shots_have_a_split(self) -> "EvaluationConfig":
+        has_shots = "shots" in self.model_fields_set and self.shots > 0
+        if self.task not in READ_PAIRS and has_shots != (self.shots_split is not None):
+            raise ValueError("shots of generated answers need shots_split, their split, and the number of shots")
         return self
 
     @model_validator(mode="after")

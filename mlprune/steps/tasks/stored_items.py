@@ -35,6 +35,7 @@ def items_identity(task: TaskSpec, contents: Mapping[str, str]) -> Identity:
         subset=None,
         shots=0,
         shot_seed=0,
+        shot_split="",
         max_new_tokens=0,
         other_shots=False,
         longer="refuse",

@@ -103,6 +103,8 @@ class Choices:
     """What happens to an item that is longer than the model."""
     chat: Chat | None = None
     """The chat in which items are asked; None if their texts are plain."""
+    shot_split: str = ""
+    """Generated answers: split of the questions that the prompt shows with their answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +257,7 @@ class TaskSpec(Choices):
             **{field.name: getattr(self, field.name) for field in fields(Choices)},
             limit_seed=0 if self.limit is None else self.seed,
             n_shots=self.shots if self.is_generated else None,
-            shot_seed=self.shot_seed if is_translation else None,
+            shot_seed=self.shot_seed if is_translation or self.shot_split else None,
             max_new_tokens=self.max_new_tokens if self.is_generated else None,
             metric_names=self.metrics,
         )
@@ -308,6 +310,8 @@ def task_of_entry(recipe: Recipe, entry: EvaluationConfig, *, corpus: CorpusConf
         aligned=entry.aligned,
         template=template,
         max_new_tokens=0 if rule is None else _given(entry, "max_new_tokens", rule.max_new_tokens),
+        shots=0 if rule is None else _given(entry, "shots", 0),
+        shot_split=(rule is not None and entry.shots_split) or "",
         folder=location.folder,
         hub=location.hub,
     )
@@ -324,7 +328,7 @@ def _check_keys(entry: EvaluationConfig, *, is_generated: bool) -> None:
     Raises:
         RecipeError: the entry has a key of the other kind.
     """
-    others = ("rule", "profile") if is_generated else ("max_new_tokens",)
+    others = ("rule", "profile") if is_generated else ("max_new_tokens", "shots", "shots_split", "shot_seed")
     for key in others:
         if key in entry.model_fields_set:
             kind = "a choice between candidates" if is_generated else "a task with generate"
