@@ -11,10 +11,12 @@ import torch
 from transformers import AutoTokenizer
 
 from catalog.queries import run_user_query
+from catalog.sql_files import statement
 from catalog.store import Catalog
 from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe, parse_recipe
+from mlprune.standards.answered_items import answered_translations
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, chat_tokenizer
 from tests.published_data import PUBLISHED
@@ -214,17 +216,34 @@ def test_queries_show_texts_and_answers(run: FinishedRun, catalog: Catalog) -> N
     }
 
 
+def test_the_report_shows_questions_and_texts_side_by_side(run: FinishedRun, catalog: Catalog) -> None:
+    _, table = evaluation(run, task="qa", language="fr", max_new_tokens=6)
+    choices = [row for row in catalog.query(statement("report", "generation_variants")) if row["task"] == "qa"]
+    (chosen,) = choices
+    rows = [
+        row
+        for row in catalog.query(statement("report", "generations"), chosen)
+        if row["language"] == "fr" and "chat" not in str(row["scoring_rule"])
+    ]
+    assert {(row["example_id"], row["source"], row["dense_output"]) for row in rows} == {
+        (str(n), f"Q: {n} fr?\nA:", table["output"][n]) for n in range(N)
+    }
+
+
+def test_items_in_the_format_of_every_eval_ever_have_the_answers(run: FinishedRun) -> None:
+    _, table = evaluation(run, task="qa", language="fr", max_new_tokens=6)
+    questions = {"example_id": table["example_id"], "source": table["prompt"]}
+    items = answered_translations(table, questions)
+    assert [(item.question, item.chosen, item.credit) for item in items] == [
+        (table["prompt"][n], (table["answer"][n],), float(table["is_right"][n])) for n in range(N)
+    ]
+
+
 @pytest.mark.parametrize(
-    ("generate", "got"),
-    [
-        ({"extract": "regex"}, None),
-        ({"extract": "number", "pattern": "x"}, None),
-        ({"letters": "AB"}, None),
-        ({"stop": [""]}, None),
-        ({"max_new_tokens": 0}, None),
-    ],
+    "generate",
+    [{"extract": "regex"}, {"pattern": "x"}, {"letters": "AB"}, {"stop": [""]}, {"max_new_tokens": 0}],
 )
-def test_a_wrong_rule_is_refused(run: FinishedRun, generate: dict[str, Any], got: object) -> None:
+def test_a_wrong_rule_is_refused(run: FinishedRun, generate: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         parse_recipe({**recipe(), "tasks": [{**TASK, "generate": generate}]}, folder=run.folder)
 
