@@ -17,6 +17,7 @@ from mlprune.errors import BadInputError, RecipeError
 from mlprune.plan import build_plan
 from mlprune.recipe import load_recipe, parse_recipe
 from mlprune.standards.answered_items import answered_translations
+from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.rescore.verify import Recheck
 from tests.chat_models import ALTERNATING, chat_tokenizer
 from tests.published_data import PUBLISHED
@@ -252,6 +253,19 @@ def test_a_wrong_rule_is_refused(run: FinishedRun, generate: dict[str, Any]) -> 
 def test_keys_of_a_choice_are_refused_with_generate(run: FinishedRun, key: dict[str, Any]) -> None:
     with pytest.raises(RecipeError):
         parse_recipe({**recipe(), "tasks": [{**TASK, **key}]}, folder=run.folder)
+
+
+def test_baselines_that_need_candidates_skip_generated_answers(run: FinishedRun) -> None:
+    mono = {"name": "mono", "kind": "monolingual", "language": ["en", "fr"], "shots": 2, "samples": 2, "max_tokens": 48}
+    baselines = [
+        {"name": "lrp2", "kind": "lrp2", "demonstrations": "mono"},
+        {"name": "translate", "kind": "self_translate", "shots": 1, "max_new_tokens": 4},
+    ]
+    changed = {**recipe(), "demonstrations": [mono], "baselines": baselines, "evaluations": [OWN]}
+    plan = build_plan(load_recipe(write_recipe(run.folder, changed, name="baselines.yaml")))
+    evaluated = {job.variant_id for job in plan.jobs if isinstance(job, EvaluateJob)}
+    skipped = {one.label.partition(" ")[0] for one in plan.variants.values() if one.id not in evaluated}
+    assert skipped == {"lrp2", "self-translate"}
 
 
 def test_a_pattern_that_cannot_be_used_is_refused_when_the_recipe_is_planned(run: FinishedRun) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,26 @@ def test_decoding_stops_at_the_end_token_and_strips_the_output() -> None:
     outputs = run_translation(chain, tiny_tokenizer(), prepare_evaluation(10_000))
     assert [output.output for output in outputs] == ["hi"] * 3
     assert sorted(chain.n_calls.values()) == [1, len(chain.tokens)] == [1, 7]
+
+
+@pytest.mark.parametrize(
+    ("text", "stops", "expected", "n_steps"),
+    [
+        ("un deux\n\ntrois", ("\n\n",), "un deux", 9),
+        ("\n\nun deux trois", ("\n\n", " de"), "un", 7),
+        ("১ উত্তর: ২ প্রশ্ন: ৩", (" প্রশ্ন:",), "১ উত্তর: ২", len("১ উত্তর: ২ প্রশ্ন:".encode())),
+        ("x" * 60 + "END and more", ("END",), "x" * 60, 63),
+        ("no stop", ("END",), "no stop", 8),
+    ],
+)
+def test_decoding_stops_at_a_text_that_may_have_many_tokens(
+    text: str, stops: tuple[str, ...], expected: str, n_steps: int
+) -> None:
+    chain = SayingHello(text)
+    prepared = replace(prepare_evaluation(10_000), stops=stops, max_new_tokens=100)
+    outputs = run_translation(chain, tiny_tokenizer(), prepared)
+    assert [output.output for output in outputs] == [expected] * 3
+    assert set(chain.n_calls.values()) <= {1, n_steps}
 
 
 def test_a_prompt_without_room_for_the_new_tokens_names_its_example() -> None:
