@@ -218,7 +218,8 @@ def _draw_line(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, 
 
 def pale(colour: str) -> str:
     """Return a colour, mixed with twice as much white, as `#rrggbb`."""
-    return to_hex([(channel + 2) / 3 for channel in to_rgb(colour)])
+    red, green, blue = ((channel + 2) / 3 for channel in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def _draw_intervals(axes: Axes, points: Sequence[Row], style: labels.SeriesStyle, *, gid: str) -> None:
