@@ -5,8 +5,9 @@ weights takes seconds and little memory. The recorded calls (`trace.py`) show th
 before the neurons and everything that a block hands to a later block, whatever the model's code calls them.
 """
 
+import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
 from threading import Lock
@@ -51,6 +52,8 @@ from mlprune.models.experts import is_stack, split_experts, stack_names
 NEURON_KEYS = ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "block_ff_dim")
 """Keys of configs for the number of feed-forward neurons."""
 HEAD_WIDTH_KEY = "head_dim"
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
+"""Names of the parameter of a forward that takes the cache."""
 BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
     "is_causal": (False,),
     "use_bidirectional_attention": (True, "all"),
@@ -95,6 +98,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
         base=base,
+        has_cache=_has_cache(model.get_submodule(base)),
         logit_scale=scale,
         softcap=cap,
         renamed=exceptions.renamed,
@@ -185,6 +189,13 @@ def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> s
     return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
 
 
+def _has_cache(base: nn.Module) -> bool:
+    """Whether a base model takes the library's cache of keys and values, and not one of its own or none."""
+    parameters = signature(base.forward).parameters
+    annotations = [str(parameters[name].annotation) for name in CACHE_NAMES if name in parameters]
+    return any(re.search(r"\b(Dynamic)?Cache\b", annotation) for annotation in annotations)
+
+
 def _around(trace: Trace, model: PreTrainedModel, *, blocks: str, head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the modules with parameters of their own that run before the blocks, and those between blocks and head.
 
@@ -233,6 +244,7 @@ def _tail(calls: Sequence[Call], hidden: object, model: PreTrainedModel, *, head
 
 def _block(trace: Trace, block: int, module: nn.Module, path: str, exceptions: Exceptions) -> BlockArchitecture:
     calls, whole, prefix = trace.inside(path), trace.of(path), f"{path}."
+    _refuse_idle_parts(module, prefix, ran={call.path for call in calls})
     linear = [call for call in calls if is_linear(call.module)]
     times = Counter(call.path for call in linear)
     prunable = [call for call in linear if times[call.path] == 1 and _reads_tokens(call)]
@@ -285,6 +297,14 @@ def _experts(calls: Sequence[Call], prefix: str) -> Experts | None:
     ]
     path = call.path.removeprefix(prefix)
     return Experts(path, stack_names(call.module), n_experts, call.n_chosen, routers[-1] if routers else None)
+
+
+def _refuse_idle_parts(module: nn.Module, prefix: str, *, ran: Collection[str]) -> None:
+    for name, part in module.named_children():
+        has_weights = any(parameter.dim() > 1 for parameter in part.parameters())
+        if has_weights and not any(path == f"{prefix}{name}" or path.startswith(f"{prefix}{name}.") for path in ran):
+            message = "a part of a block does not run for text, such as cross attention to images"
+            raise ModelError(message, got=f"{prefix}{name}")
 
 
 def _reads_tokens(call: Call) -> bool:
