@@ -67,6 +67,7 @@ SIZES: dict[str, int] = {
     "hidden_size_per_layer_input": 6,
     "num_kv_shared_layers": 2,
     "block_multiple_of": 8,
+    "first_k_dense_replace": 1,
 }
 """Key of a config -> its value in a tiny config, if the default config of the type has a number there."""
 BLOCK_COUNTS = tuple(key for key, value in SIZES.items() if value == MIN_BLOCKS)
@@ -84,6 +85,7 @@ TOKENS = (
 
 SPECIAL: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 2]], "num_layers": 4},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "moe_intermediate_size": 8},
     "lfm2": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv"], "num_hidden_layers": 3},
     "mamba2": {"head_dim": 2 * HIDDEN // HEADS},
@@ -102,6 +104,9 @@ SPECIAL: dict[str, dict[str, Any]] = {
 }
 """Model type -> values that no rule gives."""
 
+NO_TINY_CONFIG = ("dots3_note", "dots3_note_text", "gemma4_assistant")
+"""Types whose default config is invalid, or invalid with small sizes; they are refused for other reasons."""
+
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "falcon, several key heads": ("falcon", {"new_decoder_architecture": True}),
     "falcon, position biases": (
@@ -117,8 +122,10 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
     **{
         f"{name}, no experts": (name, {"mlp_layer_types": "dense"})
-        for name in ("axk1", "axk2", "bailing_hybrid", "beam", "deepseek_v32", "dots3_note_text", "exaone_moe")
-        + ("glm4_moe_lite", "glm_moe_dsa", "hy_v3", "hy_v4", "kimi_linear", "laguna", "mimo_v2_flash")
+        for name in (
+            *("axk1", "axk2", "bailing_hybrid", "beam", "deepseek_v32", "exaone_moe"),
+            *("glm4_moe_lite", "glm_moe_dsa", "hy_v3", "hy_v4", "kimi_linear", "laguna", "mimo_v2_flash"),
+        )
     },
     **{
         f"{name}, no experts": (name, {"first_k_dense_replace": 9})

@@ -30,8 +30,6 @@ LIMITS: Mapping[str, int] = {
     **dict.fromkeys(_COUNTS, MAX_COUNT),
 }
 """Key of a config -> largest value."""
-EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
-"""Keys of a config with the number of experts of a block."""
 OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
 """Ends of the keys of a config that describe one of several parts of a multimodal model."""
 DECODERS = "a decoder of text (docs/models.md)"
@@ -87,10 +85,9 @@ def require_decoder(config: JsonObject) -> None:
     """Check that a config describes a causal language model that reads only text and is part of the model library.
 
     Raises:
-        ModelError: it is a mixture of experts, reads more than text, needs code of its own, is not a decoder, or its
+        ModelError: it reads more than text, needs code of its own, is not a decoder, or its
             type is unknown.
     """
-    _refuse_experts(config)
     _refuse_other_parts(config)
     model_type = str(config.get("model_type", ""))
     from transformers.models.auto import configuration_auto, modeling_auto  # noqa: PLC0415 - takes a second
@@ -108,18 +105,6 @@ def require_decoder(config: JsonObject) -> None:
             model_type=model_type,
             expected=DECODERS,
             got=got,
-        )
-
-
-def _refuse_experts(config: JsonObject) -> None:
-    experts = {key: n for key in EXPERT_COUNTS if isinstance(n := config.get(key), int) and n > 1}
-    if experts:
-        raise ModelError(
-            "mixtures of experts cannot be pruned: the weights of all experts of a block are one stack, and every "
-            "expert reads the tokens that are routed to it",
-            model_type=config.get("model_type"),
-            expected="a dense model (docs/models.md)",
-            got=experts,
         )
 
 
