@@ -5,6 +5,7 @@ Texts are longer than chunks, convolutions and windows, and are padded to a batc
 
 import shutil
 from functools import partial
+from time import sleep
 
 import pytest
 import torch
@@ -12,8 +13,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from mlprune.errors import BadInputError, ModelError
+from mlprune.evaluation.scoring.batches import ScoredText
 from mlprune.models.architecture.architecture import oriented
-from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.chain import advance_to
 from mlprune.models.inference.decoding import MIN_PREFIX, greedy_decode
 from mlprune.models.inference.observation import StatisticsVisitor
@@ -25,11 +26,12 @@ from mlprune.models.messages import TokenBatch
 from mlprune.models.shard import Shard
 from mlprune.steps.evaluate.model_evaluation import EvaluateJob
 from mlprune.steps.export.export import export_variant, remove_blocks
+from tests.chains import worker_threads
 from tests.refusals import refused
 from tests.scored_texts import one_batch, score_of_text, scored, scored_alone, some_texts
 from tests.tiny_models import END, PAD
 from tests.tiny_recipes import N_FACTS, copied_inputs, fact, finished_run, small_recipe
-from tests.tiny_types import save_tiny_model_of, tiny_config_of
+from tests.tiny_types import save_tiny_model_of
 
 ALWAYS = ("qwen3_5_text", "lfm2", "lfm3", "falcon_h1", "mamba2", "bamba")
 """Types that run in every test run: each kind of cache, with full and sliding attention."""
@@ -40,11 +42,13 @@ SLOW = (
     "granitemoehybrid, no experts",
     "qwen3_next, no experts",
 )
-NO_CACHE = ("openai-gpt", "rwkv", "xlstm")
+NO_CACHE = ("openai-gpt", "recurrent_gemma", "rwkv", "xlstm")
 """Types that do not keep their states in the library's cache, or keep none."""
 BOUND_BLOCKS = {
     ("bamba", 0),
     ("bamba", 1),
+    ("recurrent_gemma", 0),
+    ("recurrent_gemma", 1),
     ("rwkv", 0),
     *(("xlstm", block) for block in range(3)),
 }
@@ -244,9 +248,25 @@ def test_a_recurrent_model_refuses_to_continue_prefixes(tmp_path):
         list(chain.stream(ScoringVisitor, [one_batch(some_texts(heads=(6, 1)))]))
 
 
-def test_a_model_that_keeps_states_in_its_modules_is_refused():
-    with refused(ModelError, model_type="recurrent_gemma", block=0):
-        architecture_of(tiny_config_of("recurrent_gemma").to_dict())
+@pytest.mark.parametrize(("name", "most"), [("recurrent_gemma", 1), ("mamba2", 2)])
+def test_blocks_that_keep_states_in_their_modules_run_one_text_at_a_time(tmp_path, name, most):
+    chain = local_chain(save_tiny_model_of(tmp_path, name))
+    block, running, n_running = chain.shards[0].runner.modules[0], [], []
+    original = block.forward
+
+    def forward(*args, **kwargs):
+        running.append(None)
+        sleep(0.05)
+        n_running.append(len(running))
+        result = original(*args, **kwargs)
+        running.pop()
+        return result
+
+    vars(block)["forward"] = forward
+    texts = [ScoredText((4, 6), 1), ScoredText(tuple(range(5, 15)), 1)]
+    with worker_threads(2):
+        scored(chain, texts, batch_tokens=1, whole_texts=True)
+    assert max(n_running) == most
 
 
 def test_a_recipe_evaluates_the_pruned_recurrent_model(tiny_inputs, tmp_path):

@@ -14,7 +14,7 @@ import copy
 import inspect
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -267,6 +267,9 @@ class BlockRunner:
         self.head = head
         self._tail = [model.get_submodule(path) for path in architecture.tail]
         self._embedding_lock = threading.Lock()
+        keeps_states = architecture.is_recurrent and not architecture.has_cache
+        self._block_lock: AbstractContextManager[object] = threading.Lock() if keeps_states else nullcontext()
+        """The modules of some blocks keep the state of a text while they run."""
         self.hooks = LayerHooks([(module, architecture.block(block)) for block, module in self.modules.items()])
         self.caches = KeyValueCaches(model.config, blocks, n_blocks=self.n_blocks, device=device)
         self._shifts: dict[int, Tensor] = {}
@@ -333,7 +336,8 @@ class BlockRunner:
     def step(self, block: int, states: HiddenStates, cache: DynamicCache | None = None) -> HiddenStates:
         """Run one block and add its shift, if it has one."""
         call = states.calls[block].with_cache(cache)
-        hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
+        with self._block_lock:
+            hidden = hidden_of(self.modules[block](states.hidden, *call.args, **call.kwargs))
         if block in self._shifts:
             hidden = hidden + self._shifts[block].to(hidden)
         return HiddenStates(hidden, {later: call for later, call in states.calls.items() if later != block})
