@@ -211,6 +211,11 @@ class Architecture:
         return any(kind.is_recurrent for kind in self.kinds)
 
     @property
+    def runs_whole_texts(self) -> bool:
+        """Whether a text cannot continue a prefix that has already run, because keys and values are not its state."""
+        return self.is_recurrent or not self.has_cache
+
+    @property
     def prefix(self) -> str:
         """Path of the base model, which some checkpoints omit at the start of tensor names."""
         return self.blocks.partition(".")[0]

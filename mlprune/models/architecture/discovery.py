@@ -78,7 +78,7 @@ def discover(model: PreTrainedModel) -> Architecture:
     _refuse_shared_parameters(name, model, blocks)
     trace = run_once(model, blocks, n_blocks=len(modules))
     exceptions = EXCEPTIONS.get(name, Exceptions())
-    recurrent = _recurrent_blocks(model, modules)
+    recurrent = _recurrent_blocks(model, len(modules))
     found = [
         replace(_block(trace, block, module, f"{blocks}.{block}", exceptions), is_recurrent=block in recurrent)
         for block, module in enumerate(modules)
@@ -98,7 +98,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         kinds=kinds,
         kind_of_block=tuple(map(kinds.index, found)),
         base=base,
-        has_cache=_has_cache(model.get_submodule(base)),
+        has_cache=_has_cache(model.get_submodule(base)) and not _keep_states(modules),
         logit_scale=scale,
         softcap=cap,
         renamed=exceptions.renamed,
@@ -170,23 +170,19 @@ def _refuse_shared_parameters(name: str, model: PreTrainedModel, blocks: str) ->
             raise ModelError(message, model_type=name, expected="blocks with weights of their own", got=list(names))
 
 
-def _recurrent_blocks(model: PreTrainedModel, modules: Sequence[nn.Module]) -> set[int]:
-    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without such a cache.
-
-    Args:
-        modules: the blocks, which have run.
-    Raises:
-        ModelError: a block keeps its state in its modules, so that texts that run at the same time would mix.
-    """
-    for block, module in enumerate(modules):
-        kept = [value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-        if any(value.shape[:1] == (N_TEXTS,) for value in kept):
-            message = "a block keeps a state in its modules, where texts that run at the same time would mix"
-            raise ModelError(message, model_type=model.config.model_type, block=block)
+def _recurrent_blocks(model: PreTrainedModel, n_blocks: int) -> set[int]:
+    """Return the blocks whose cache has more than keys and values; all blocks of a stateful model without one."""
     layers = [type(layer) for layer in DynamicCache(config=model.config).layers]
     plain = {block for block, layer in enumerate(layers) if layer in (DynamicLayer, DynamicSlidingWindowLayer)}
-    recurrent = set(range(len(modules))) - plain
-    return set(range(len(modules))) if model._is_stateful and not recurrent else recurrent
+    recurrent = set(range(n_blocks)) - plain
+    return set(range(n_blocks)) if model._is_stateful and not recurrent else recurrent
+
+
+def _keep_states(modules: Sequence[nn.Module]) -> bool:
+    """Whether blocks that have run keep a tensor with a row per text in their modules, and not in a cache."""
+    parts = (part for module in modules for part in module.modules())
+    kept = (value for part in parts for value in vars(part).values() if isinstance(value, Tensor))
+    return any(value.shape[:1] == (N_TEXTS,) for value in kept)
 
 
 def _has_cache(base: nn.Module) -> bool:

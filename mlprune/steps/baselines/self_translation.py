@@ -292,7 +292,7 @@ def translated_task(
         batch_tokens=batch_tokens,
         max_positions=model.max_positions,
         device=model.device,
-        whole_texts=model.is_recurrent,
+        whole_texts=model.runs_whole_texts,
     )
 
 

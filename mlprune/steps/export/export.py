@@ -189,15 +189,17 @@ def _renumbered(file: Path, architecture: Architecture, number_of: Mapping[int, 
         number_of: number of a block that remains -> its new one.
     """
     prefix, _, path = architecture.blocks.partition(".")  # files may leave the first part of names out
-    pattern = re.compile(rf"((?:{prefix}\.)?{re.escape(path)}\.)(\d+)(\..+)")
+    pattern = re.compile(rf"(?:{prefix}\.)?{re.escape(path)}\.(\d+)\..+")
+    name_of = {stored: name for name, stored in architecture.renamed}
     tensors = {}
     with safe_open(str(file), framework="pt") as opened:
-        for name in sorted(opened.keys()):
-            match = pattern.fullmatch(name)
+        for stored in sorted(opened.keys()):
+            match = pattern.fullmatch(name_of.get(stored, stored))
             if match is None:
-                tensors[name] = opened.get_tensor(name).clone()  # the file is about to be replaced
-            elif int(match[2]) in number_of:
-                tensors[f"{match[1]}{number_of[int(match[2])]}{match[3]}"] = opened.get_tensor(name).clone()
+                tensors[stored] = opened.get_tensor(stored).clone()  # the file is about to be replaced
+            elif (block := int(match[1])) in number_of:
+                new = stored.replace(f".{block}.", f".{number_of[block]}.", 1)
+                tensors[new] = opened.get_tensor(stored).clone()
     return tensors
 
 
