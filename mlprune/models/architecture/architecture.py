@@ -58,7 +58,7 @@ class BlockArchitecture:
     n_returned: int | None = None
     """Length of the tuple that the block returns, which starts with the hidden states; None if it returns only them."""
     is_recurrent: bool = False
-    """Whether the block has a state besides keys and values: linear attention, convolutions, state spaces."""
+    """Whether the block's cache has more than keys and values: states of linear attention, convolutions, indexers."""
     dense: tuple[DenseParameter, ...] = ()
     """Parameters of two or more dimensions that stay dense."""
 
@@ -109,6 +109,8 @@ class Architecture:
     """Index in `kinds` of each block."""
     base: str
     """The module whose forward embeds token ids and calls the blocks."""
+    has_cache: bool = True
+    """Whether `base` keeps keys and values of earlier tokens in the library's cache. Texts run as a whole otherwise."""
     logit_scale: float = 1.0
     """Factor of the outputs of the head."""
     softcap: float | None = None

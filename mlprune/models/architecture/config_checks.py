@@ -4,7 +4,7 @@ Building a model of an absurd size takes hours or all memory. The sizes are chec
 of some model types make a list with an entry per block.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping
 from difflib import get_close_matches
 
 from mlprune.errors import ModelError
@@ -30,8 +30,6 @@ LIMITS: Mapping[str, int] = {
     **dict.fromkeys(_COUNTS, MAX_COUNT),
 }
 """Key of a config -> largest value."""
-EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-"""Keys of a config with the number of experts of a block."""
 OTHER_PARTS = ("vision_config", "audio_config", "text_config", "image_config", "speech_config")
 """Ends of the keys of a config that describe one of several parts of a multimodal model."""
 TEXT_PART = "multimodal with a text part"
@@ -118,7 +116,6 @@ def require_decoder(config: JsonObject) -> None:
         raise _not_a_decoder(model_type, "multimodal")
     if model_type not in decoders:
         raise _not_a_decoder(model_type, "no language model")
-    _refuse_experts(config, model_type)
 
 
 def _not_a_decoder(model_type: str, kind: str, **context: object) -> ModelError:
@@ -144,22 +141,6 @@ def _refuse_quantised(config: JsonObject, model_type: str) -> None:
         )
 
 
-def _refuse_experts(config: JsonObject, model_type: str) -> None:
-    listed = config.get("layers_block_type")
-    has_none = config.get("is_moe") is False or (isinstance(listed, Sequence) and listed and "moe" not in listed)
-    configs = [config, *(value for value in config.values() if isinstance(value, Mapping))]
-    experts = {key: n for one in configs for key in EXPERT_COUNTS if isinstance(n := one.get(key), int) and n > 1}
-    if experts and not has_none:
-        raise ModelError(
-            "mixtures of experts cannot be pruned: the weights of all experts of a block are one stack, and every "
-            "expert reads the tokens that are routed to it",
-            model_type=model_type,
-            kind="mixture of experts",
-            got=experts,
-            next="use a dense model (docs/models.md)",
-        )
-
-
 def _refuse_parts(config: JsonObject, model_type: str, decoders: Container[str]) -> None:
     """Refuse a model of several parts; if exactly one is a decoder of text, say how to make it a model of its own."""
     parts = {path: part for path, part in _parts(config) if path.endswith(OTHER_PARTS)}
@@ -170,13 +151,11 @@ def _refuse_parts(config: JsonObject, model_type: str, decoders: Container[str])
         texts = {"text_config": part}
     if config.get("is_encoder_decoder") or len(texts) != 1:
         raise _not_a_decoder(model_type, "multimodal", got=sorted(parts))
-    ((path, text),) = texts.items()
-    _refuse_experts(text, str(text.get("model_type", model_type)))
     raise ModelError(
         "the model is multimodal; its text part can be pruned as a model of its own",
         model_type=model_type,
         kind=TEXT_PART,
-        got=path,
+        got=next(iter(texts)),
         next="mlprune import SOURCE --out FOLDER writes the text part; name that folder in the recipe",
     )
 

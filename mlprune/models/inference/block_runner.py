@@ -87,7 +87,8 @@ def capture_calls(model: nn.Module, architecture: Architecture) -> Iterator[list
     with ExitStack() as stack:
         stack.enter_context(_swapped(model, architecture.blocks, stubs))
         for path in architecture.tail:
-            stack.enter_context(_swapped(model, path, nn.Identity()))
+            if any(True for _ in model.get_submodule(path).parameters()):  # others may also run before the blocks
+                stack.enter_context(_swapped(model, path, nn.Identity()))
         yield captured
 
 
