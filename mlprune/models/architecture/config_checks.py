@@ -156,12 +156,11 @@ def _refuse_parts(config: JsonObject, model_type: str, decoders: Container[str])
         texts = {"text_config": part}
     if config.get("is_encoder_decoder") or len(texts) != 1:
         raise _not_a_decoder(model_type, "multimodal", got=sorted(parts))
-    (path,) = texts
     raise ModelError(
         "the model is multimodal; its text part can be pruned as a model of its own",
         model_type=model_type,
         kind=TEXT_PART,
-        got=path,
+        got=next(iter(texts)),
         next="mlprune import SOURCE --out FOLDER writes the text part; name that folder in the recipe",
     )
 

@@ -31,8 +31,8 @@ LABELS = {
 """Group of weights -> what the user reads."""
 MOST_RANGES = 10
 """Most ranges of blocks in the text; JSON has all."""
-MOST_DENSE = 6
-"""Most names of parameters that stay dense in the text; JSON has all."""
+MOST_NAMES = 5
+"""Most names of parameters that stay dense for one reason in the text; JSON has all."""
 
 
 def check(
@@ -137,13 +137,18 @@ def _count_text(units: "Units") -> str:
 
 
 def _dense_lines(dense: "Sequence[DenseGroup]") -> Iterator[str]:
+    """Name the parameters that stay dense, one line per reason."""
     if not dense:
         yield "stays dense in blocks: only biases and norms"
-    for group in dense[:MOST_DENSE]:
-        where = f"{group.n_weights:,} weights in {counted(len(group.blocks), 'block')}"
-        yield f"stays dense: {group.name}, {where}: {group.reason}"
-    if len(dense) > MOST_DENSE:
-        yield f"stays dense: {len(dense) - MOST_DENSE} more; --format json lists all"
+    by_reason: dict[str, list[DenseGroup]] = {}
+    for group in dense:
+        by_reason.setdefault(group.reason, []).append(group)
+    for reason, groups in by_reason.items():
+        names = ", ".join(group.name for group in groups[:MOST_NAMES])
+        more = f" and {len(groups) - MOST_NAMES} more" if len(groups) > MOST_NAMES else ""
+        n_blocks = len({block for group in groups for block in group.blocks})
+        n_weights = sum(group.n_weights for group in groups)
+        yield f"stays dense: {names}{more}, {n_weights:,} weights in {counted(n_blocks, 'block')}: {reason}"
 
 
 def block_numbers(blocks: "Sequence[int]") -> str:
