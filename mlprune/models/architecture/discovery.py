@@ -24,7 +24,7 @@ from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, DenseParameter, HeadLayout, Part
-from mlprune.models.architecture.exceptions import EXCEPTIONS, Exceptions
+from mlprune.models.architecture.exceptions import ENCODERS, EXCEPTIONS, Exceptions
 from mlprune.models.architecture.logits import logit_transform
 from mlprune.models.architecture.trace import (
     ATTENTION,
@@ -32,6 +32,7 @@ from mlprune.models.architecture.trace import (
     MIXING,
     N_TEXTS,
     N_TOKENS,
+    NORMED,
     OPERATIONS,
     Call,
     Trace,
@@ -47,7 +48,6 @@ HEAD_WIDTH_KEY = "head_dim"
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 """Names of the parameter of a forward that takes the cache."""
 BIDIRECTIONAL: Mapping[str, tuple[object, ...]] = {
-    "is_decoder": (False,),
     "is_causal": (False,),
     "use_bidirectional_attention": (True, "all"),
 }
@@ -94,7 +94,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         has_cache=_has_cache(model.get_submodule(base)),
         logit_scale=scale,
         softcap=cap,
-        renamed=(*exceptions.renamed, *_renamed(model)),
+        renamed=tuple(_renamed(model)),
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -104,7 +104,7 @@ def discover(model: PreTrainedModel) -> Architecture:
 
 def _head_of(model: PreTrainedModel) -> str:
     head = model.get_output_embeddings()
-    name = next((name for name, module in model.named_modules() if module is head), None)
+    name: str | None = next((name for name, module in model.named_modules() if module is head), None)
     if name is None or not isinstance(head, nn.Linear):
         got = "none" if head is None else type(head).__name__
         message = "the model has no linear layer from its last hidden states to the vocabulary"
@@ -114,7 +114,7 @@ def _head_of(model: PreTrainedModel) -> str:
 
 def _block_list(model: PreTrainedModel) -> str:
     """Return the path of the list of modules with the most parameters; of equal ones the outermost."""
-    lists = {
+    lists: dict[str, int] = {
         name: sum(parameter.numel() for parameter in module.parameters())
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) > 0
@@ -137,6 +137,8 @@ def _base_of(model: PreTrainedModel, blocks: str) -> str:
 def _refuse_bidirectional(config: PretrainedConfig) -> None:
     settings = {key: getattr(config, key, None) for key in BIDIRECTIONAL}
     wrong = {key: value for key, value in settings.items() if value in BIDIRECTIONAL[key]}
+    if config.model_type in ENCODERS and not config.is_decoder:
+        wrong["is_decoder"] = False
     if wrong:
         message = "a token of the model reads the tokens after it, so that the model is not a decoder"
         raise ModelError(message, model_type=str(config.model_type), got=wrong)
@@ -307,10 +309,17 @@ def _activation(calls: Sequence[Call], feed_forward: Part | None, block: int, pr
 
 
 def _head_layout(calls: Sequence[Call], attention: Part | None, module: nn.Module, block: int) -> HeadLayout:
-    """Return the layout of three projections; that of a fused one cannot be seen."""
+    """Return the layout of three projections; that of a fused one cannot be seen.
+
+    It is unknown if a norm over all heads follows attention, or if attention has parameters of its own: one per head.
+    """
     if attention is None:
         return "unknown"
     rows = {layer: module.get_submodule(layer).get_parameter("weight").shape[0] for layer in attention.before}
+    reader = next(call for call in calls if call.path.endswith(f".{attention.after}"))
+    has_own_parameters = bool(module.get_submodule(attention.after.rpartition(".")[0])._parameters)
+    if NORMED in reader.sources or has_own_parameters:
+        return "unknown"
     n_inputs = module.get_submodule(attention.after).get_parameter("weight").shape[1]
     if len(rows) != 3 or list(rows.values()) != [n_inputs, *[min(rows.values())] * 2]:
         return "unknown"

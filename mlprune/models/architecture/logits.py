@@ -22,7 +22,7 @@ LARGE = 1e30
 TOLERANCE = 1e-5
 
 
-class _Output(BaseModelOutputWithPastAndCrossAttentions):
+class _Output(BaseModelOutputWithPastAndCrossAttentions):  # type: ignore[misc]
     """Output of a base model; fields that only some models have are None."""
 
     def __getattr__(self, name: str) -> None:
