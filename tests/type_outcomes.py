@@ -54,7 +54,7 @@ def _description(architecture: Architecture) -> JsonObject:
 def _kind(kind: BlockArchitecture) -> str:
     has_part = {
         "attention": kind.attention is not None,
-        "recurrence": kind.is_recurrent,
+        "recurrence": kind.is_recurrent and bool(kind.dense),
         "feed-forward": kind.feed_forward is not None,
     }
     return " + ".join(part for part, is_there in has_part.items() if is_there) or "other"
