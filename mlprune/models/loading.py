@@ -311,12 +311,14 @@ def _tensors_of_files(path: Path, model: "PreTrainedModel", files: weight_files.
         source = source_of(name, model, files)
         if not files.has(source):
             raise ModelError("the weights lack a tensor", path=str(path), expected=name)
-        file, stored = files.locate(source)
+        places = files.locate_all(source)
         got, expected = files.shape(source), tuple(parameter.shape)
         if got != expected:
+            file, stored = places[0]
             context = {"path": str(path / file), "tensor": stored, "expected": expected, "got": got}
             raise ModelError("a tensor does not fit the config", context)
-        tensors.setdefault(file, set()).add(stored)
+        for file, stored in places:
+            tensors.setdefault(file, set()).add(stored)
     return tensors
 
 

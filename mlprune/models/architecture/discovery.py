@@ -5,6 +5,7 @@ weights takes seconds and little memory. The recorded calls (`trace.py`) show th
 before the neurons and everything that a block hands to a later block, whatever the model's code calls them.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.cache_utils import DynamicCache, DynamicLayer
 from transformers.core_model_loading import revert_weight_conversion
@@ -81,6 +82,7 @@ def discover(model: PreTrainedModel) -> Architecture:
         raise ModelError("no linear layer in the blocks reads the tokens of the texts alone", model_type=name)
     embeddings, tail = _around(trace, model, blocks=blocks, head=head)
     base = _base_of(model, blocks)
+    renamed, joined = _stored_names(model)
     scale, cap = logit_transform(model, base=base, tail=tail, head=head)
     return Architecture(
         name=name,
@@ -94,7 +96,8 @@ def discover(model: PreTrainedModel) -> Architecture:
         has_cache=_has_cache(model.get_submodule(base)),
         logit_scale=scale,
         softcap=cap,
-        renamed=tuple(_renamed(model)),
+        renamed=renamed,
+        joined=joined,
         head_width_key=exceptions.head_width_key or (HEAD_WIDTH_KEY if _has(model.config, HEAD_WIDTH_KEY) else None),
         neurons_key=_neurons_key(model.config, kinds),
         head_attributes=exceptions.head_attributes,
@@ -351,21 +354,32 @@ def _dense_parameters(
         yield DenseParameter(name, tuple(parameter.shape), reason)
 
 
-def _renamed(model: PreTrainedModel) -> Iterator[tuple[str, str]]:
-    """Yield (name of a tensor in the model, its name in checkpoints) if the two differ.
+def _stored_names(
+    model: PreTrainedModel,
+) -> tuple[tuple[tuple[str, str], ...], tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Return (name of a tensor in the model, name in checkpoints) where the two differ, and names of stored pieces.
 
     Raises:
-        ModelError: checkpoints contain a tensor in another form, for example in several pieces.
+        ModelError: checkpoints contain a tensor in another form.
     """
     state = model.state_dict()
     names = {id(tensor): name for name, tensor in state.items()}
-    for published, tensor in revert_weight_conversion(model, state).items():
-        name = names.pop(id(tensor), None)
-        if name is None:
-            message = "checkpoints contain tensors in another form than the model, such as one tensor in several pieces"
-            raise ModelError(message, model_type=str(model.config.model_type), got=published)
-        if name != published:
-            yield name, published
+    published = {names.get(id(tensor)): name for name, tensor in revert_weight_conversion(model, state).items()}
+    renamed = tuple((name, stored) for name, stored in published.items() if name is not None and name != stored)
+    return renamed, tuple(
+        (name, _pieces(model, name, tensor.shape)) for name, tensor in state.items() if name not in published
+    )
+
+
+def _pieces(model: PreTrainedModel, name: str, shape: Sequence[int]) -> tuple[str, ...]:
+    with unset_fake_temporarily():
+        values = torch.arange(math.prod(shape), dtype=torch.float32).reshape(*shape)
+        pieces = revert_weight_conversion(model, {name: values})
+        is_joined = all(piece.shape[1:] == values.shape[1:] for piece in pieces.values())
+        if not is_joined or not torch.equal(torch.cat(list(pieces.values())), values):
+            message = "checkpoints contain a tensor in another form than the model"
+            raise ModelError(message, model_type=str(model.config.model_type), expected=name, got=sorted(pieces))
+    return tuple(pieces)
 
 
 def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -> str | None:

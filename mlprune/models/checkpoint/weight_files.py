@@ -113,7 +113,7 @@ class WeightFiles:
 
     def has(self, name: str) -> bool:
         """Whether the checkpoint has a tensor."""
-        return self._stored_name(name) is not None
+        return bool(self._stored_names(name))
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Stored shape of a tensor; only the file's header is read.
@@ -121,8 +121,9 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.locate(name)
-        return tuple(self._opened(file)[0].get_slice(stored).get_shape())
+        places = self.locate_all(name)
+        shapes = [tuple(self._opened(file)[0].get_slice(stored).get_shape()) for file, stored in places]
+        return shapes[0] if len(shapes) == 1 else (sum(shape[0] for shape in shapes), *shapes[0][1:])
 
     def layer_shapes(self, block: int) -> dict[str, tuple[int, int]]:
         """Return prunable layer -> (out, in) of a block, in order; only headers are read.
@@ -141,7 +142,7 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor.
         """
-        file, stored = self.locate(name)
+        file, stored = self.locate_all(name)[0]
         stored_type: torch.dtype = self._opened(file)[0].get_slice(stored)[:0].dtype
         return stored_type
 
@@ -151,7 +152,10 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.locate(name)
+        places = self.locate_all(name)
+        return self._read(*places[0], dtype) if len(places) == 1 else torch.cat([self._read(*p, dtype) for p in places])
+
+    def _read(self, file: str, stored: str, dtype: torch.dtype) -> Tensor:
         try:
             tensor: Tensor = self._opened(file)[0].get_tensor(stored)
         except (SafetensorError, RuntimeError) as err:
@@ -165,7 +169,10 @@ class WeightFiles:
         Raises:
             ModelError: the checkpoint has no such tensor, or the file is damaged.
         """
-        file, stored = self.locate(name)
+        places = self.locate_all(name)
+        if len(places) > 1:
+            return self.read(name, dtype)
+        ((file, stored),) = places
         stored_slice = tensor_slice(self._path / file, stored)
         if stored_slice.dtype is None:
             return self.read(name, dtype).clone()
@@ -179,16 +186,28 @@ class WeightFiles:
         """Find the file of a tensor, and the name of the tensor in that file.
 
         Raises:
+            ModelError: the checkpoint has no such tensor, or in pieces; or the index names a file that lacks it.
+        """
+        places = self.locate_all(name)
+        if len(places) > 1:
+            message = "a tensor is stored in several pieces"
+            raise ModelError(message, path=str(self._path), tensor=name, got=[stored for _, stored in places])
+        return places[0]
+
+    def locate_all(self, name: str) -> tuple[tuple[str, str], ...]:
+        """Find the pieces of a tensor, usually one: the file of each, and the name of the piece in that file.
+
+        Raises:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
         """
-        stored = self._stored_name(name)
-        if stored is None:
+        stored_names = self._stored_names(name)
+        if not stored_names:
             raise ModelError("the weights lack a tensor", path=str(self._path), expected=name)
-        file = self._files[stored]
-        if stored not in self._opened(file)[1]:
-            message = "a weight index names a file that does not contain the tensor"
-            raise ModelError(message, path=str(self._path / file), tensor=stored)
-        return file, stored
+        for stored in stored_names:
+            if stored not in self._opened(self._files[stored])[1]:
+                message = "a weight index names a file that does not contain the tensor"
+                raise ModelError(message, path=str(self._path / self._files[stored]), tensor=stored)
+        return tuple((self._files[stored], stored) for stored in stored_names)
 
     def _read_index(self) -> dict[str, str]:
         """Return tensor -> name of its file."""
@@ -228,15 +247,22 @@ class WeightFiles:
         prefix = f"{self._architecture.prefix}."
         return {stored, stored.removeprefix(prefix), prefix + stored}
 
-    def _stored_name(self, name: str) -> str | None:
-        """Return the name of a tensor in the checkpoint; None if the checkpoint does not have it."""
+    def _stored_names(self, name: str) -> tuple[str, ...]:
+        """Return the names of the pieces of a tensor in the checkpoint, usually one; none if it lacks one of them."""
         older_names = [stored for current, stored in self._architecture.renamed if current == name]
+        pieces = [names for current, names in self._architecture.joined if current == name]
+        for candidates in ((name,), *((older,) for older in older_names), *pieces):
+            stored = [self._stored_name(candidate) for candidate in candidates]
+            if None not in stored:
+                return tuple(piece for piece in stored if piece is not None)
+        return ()
+
+    def _stored_name(self, name: str) -> str | None:
+        """Return a name with or without the prefix of the model, as in the checkpoint; None if it has neither."""
         prefix = f"{self._architecture.prefix}."
-        for candidate in (name, *older_names):
-            for stored in (candidate, candidate.removeprefix(prefix), prefix + candidate):
-                if stored in self._files:
-                    return stored
-        return None
+        return next(
+            (stored for stored in (name, name.removeprefix(prefix), prefix + name) if stored in self._files), None
+        )
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:
