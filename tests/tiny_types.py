@@ -118,6 +118,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "gemma4_text",
         {"num_hidden_layers": 4, "layer_types": ["sliding_attention", "full_attention"] * 2, "num_kv_shared_layers": 2},
     ),
+    "opt, projections around the blocks": ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     "nemotron_h, no experts": ("nemotron_h", {"layers_block_type": ["linear_attention", "full_attention", "mlp"]}),
     "granitemoehybrid, no experts": ("granitemoehybrid", {"num_local_experts": 0}),
     **{

@@ -30,12 +30,13 @@ def padded_texts() -> tuple[Tensor, Tensor]:
     return torch.where(mask, ids, PAD), mask
 
 
-def check_model(folder: Path, copy: Path) -> Architecture:
+def check_model(folder: Path, copy: Path, *, atol: float = 1e-5) -> Architecture:
     """Check that the shards of a model compute what transformers computes.
 
     Args:
         folder: the model in one weight file.
         copy: new folder for the model with a mask.
+        atol: tolerance of logits.
     Raises:
         ModelError: the model is refused.
         AssertionError: the results differ.
@@ -44,13 +45,13 @@ def check_model(folder: Path, copy: Path) -> Architecture:
     architecture = chain.shards[0].runner.architecture
     model = load(folder)
     check_causal(model)
-    check_logits(chain, model)
+    check_logits(chain, model, atol=atol)
     check_sums(chain, model, architecture)
     masks = random_masks(chain, architecture)
     for shard in chain.shards:
         shard.masks.set_all({key: mask for key, mask in masks.items() if key[0] in shard.runner.blocks})
     write_masked(folder, copy, architecture, masks)
-    check_logits(chain, load(copy))
+    check_logits(chain, load(copy), atol=atol)
     return architecture
 
 
@@ -67,7 +68,7 @@ def check_causal(model: Any) -> None:
     torch.testing.assert_close(whole[:, : LENGTHS[1]], start, rtol=1e-5, atol=1e-5)
 
 
-def check_logits(chain: LocalChain, model: Any) -> None:
+def check_logits(chain: LocalChain, model: Any, *, atol: float) -> None:
     """Check the logits of padded texts against those of each text alone."""
     tokens, mask = padded_texts()
     runners = [shard.runner for shard in chain.shards]
@@ -80,7 +81,7 @@ def check_logits(chain: LocalChain, model: Any) -> None:
         logits = last.logits_of(last.head(last.apply_final_norm(states.hidden)))
         for row, length in enumerate(LENGTHS):
             alone = model(tokens[row : row + 1, :length], use_cache=False).logits[0]
-            torch.testing.assert_close(logits[row, :length], alone, rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(logits[row, :length], alone, rtol=1e-5, atol=atol)
 
 
 def check_sums(chain: LocalChain, model: Any, architecture: Architecture) -> None:

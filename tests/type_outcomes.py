@@ -20,6 +20,8 @@ from tests.tiny_types import CAUSAL_TYPES, NO_TINY_CONFIG, VARIANTS, save_tiny_m
 from tests.type_checks import check_model
 
 NAMES = (*CAUSAL_TYPES, *VARIANTS)
+TOLERANCES = {"kimi_linear, no experts": 2e-5}
+"""Tolerance of logits if not 1e-5: the type sums the chunks of a padded batch in another order."""
 
 
 def outcome_of(name: str, folder: Path) -> JsonObject:
@@ -38,7 +40,7 @@ def outcome_of(name: str, folder: Path) -> JsonObject:
     except ModelError as err:
         return {"refused": err.message}
     save_tiny_model_of(folder / "model", name)
-    architecture = check_model(folder / "model", folder / "masked")
+    architecture = check_model(folder / "model", folder / "masked", atol=TOLERANCES.get(name, 1e-5))
     check_smaller(folder / "model", folder, architecture)
     return _description(architecture)
 
