@@ -23,8 +23,15 @@ from transformers.initialization import no_init_weights
 from mlprune.errors import ModelError, reason_of
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
+from mlprune.models.architecture.stored_forms import persistent_buffers
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
-from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
+from mlprune.models.checkpoint.weight_files import (
+    DTYPES,
+    WeightFiles,
+    architecture_at,
+    is_obsolete_buffer,
+    read_json_object,
+)
 from mlprune.models.experts import split_experts
 from mlprune.vocabulary import DtypeName
 
@@ -78,7 +85,7 @@ def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
 class MetaModel:
     """A causal language model on the meta device, whose parameters are loaded and dropped by name.
 
-    The model's own code computes the buffers, which are never dropped.
+    Buffers are never dropped: the model's own code computes them, except those that the checkpoint stores.
 
     Args:
         path: model folder.
@@ -93,7 +100,9 @@ class MetaModel:
         self.dtype: DtypeName = dtype
         self.model = build_skeleton(path, DTYPES[dtype])
         self.model.eval()
-        _share_tied(self.model, WeightFiles(path, self.architecture))
+        files = WeightFiles(path, self.architecture)
+        _share_tied(self.model, files)
+        _load_buffers(self.model, files)
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
@@ -194,6 +203,19 @@ def _share_tied(model: PreTrainedModel, files: WeightFiles) -> None:
         source = source_of(name, model, files)
         if source != name:
             _set_parameter(model, name, parameters[source])
+
+
+def _load_buffers(model: PreTrainedModel, files: WeightFiles) -> None:
+    """Load the buffers that are part of the weights, such as the correction biases of routers.
+
+    Raises:
+        ModelError: a tensor has the wrong shape.
+    """
+    for name, buffer in persistent_buffers(model):
+        if not is_obsolete_buffer(name) and files.has(name):
+            check_shape(files.shape(name), tuple(buffer.shape), name)
+            path, _, leaf = name.rpartition(".")
+            model.get_submodule(path)._buffers[leaf] = files.copy(name, buffer.dtype)
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:

@@ -34,11 +34,22 @@ def stored_forms(model: PreTrainedModel) -> StoredForms:
     conversions = get_model_conversion_mapping(model, add_legacy=False)
     model._weight_conversions = [one for one in conversions if not isinstance(one, PrefixChange)]
     names = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        stored = _reverted(model, name, parameter.data)
+    tensors = [(name, parameter.data) for name, parameter in model.named_parameters(remove_duplicate=False)]
+    for name, tensor in (*tensors, *persistent_buffers(model)):
+        stored = _reverted(model, name, tensor)
         if stored != (name,):
             names[name] = stored
     return StoredForms(names, dict(_stacks(model)))
+
+
+def persistent_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return name and values of the buffers that checkpoints store."""
+    return [
+        (f"{path}.{name}" if path else name, buffer)
+        for path, module in model.named_modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    ]
 
 
 def _reverted(model: PreTrainedModel, name: str, value: Tensor) -> tuple[str, ...]:
