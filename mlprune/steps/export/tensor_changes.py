@@ -46,8 +46,9 @@ from mlprune.models.checkpoint.weight_files import (
 )
 from mlprune.models.loading import inspect_model
 from mlprune.models.masks.block_changes import changed_weights
+from mlprune.models.removed_experts import removed_experts
 from mlprune.numeric.masks.packing import pack_flags
-from mlprune.pruning.mask_files import read_block_weights, read_keep_masks
+from mlprune.pruning.mask_files import read_block_weights, read_keep_masks, read_packed_masks
 from mlprune.steps.variants.variant import quantisation_in
 from mlprune.steps.variants.variant_rows import StoredMasks, stored_changes, stored_masks
 from mlprune.store.records import Artefact, Record
@@ -228,6 +229,22 @@ def removed_weights(store: Store, variant: Record) -> Iterator[tuple[LayerKey, T
     """Yield the removed weights of all pruned layers: bool [out, in], True where a weight becomes 0."""
     for block, layer, _, removed in _removed(store, stored_masks(store, variant)):
         yield (block, layer), removed
+
+
+def removed_experts_of(store: Store, variant: Record, model_path: Path) -> dict[int, tuple[int, ...]]:
+    """Return block -> its experts of which the masks of a variant keep no weight, ascending; only blocks with some.
+
+    Raises:
+        DamagedArtefactError: a file of masks is missing or damaged.
+    """
+    architecture, stored = architecture_at(model_path), stored_masks(store, variant)
+    found = {}
+    for artefact, levels in stored.files if stored else ():
+        experts = architecture.block(block_of(artefact)).experts
+        removed = removed_experts(experts, read_packed_masks(store.uri, artefact, levels)) if experts else ()
+        if removed:
+            found[block_of(artefact)] = removed
+    return found
 
 
 def _removed(store: Store, stored: StoredMasks | None) -> Iterator[_Entry]:

@@ -1,5 +1,7 @@
 """Exports of mixtures of experts: masks on layers of experts, and removed experts."""
 
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,14 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from mlprune.models.checkpoint.tensor_hashes import read_hashes
+from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.pruning.mask_files import mask_path, write_block_masks
+from mlprune.pruning.scoring import described_levels
+from mlprune.steps.export.export import export_variant
 from mlprune.steps.export.masked_model import load_masked_model
 from mlprune.steps.rescore.verify import verify_variant
+from mlprune.steps.variants.variant_rows import require_masks
+from mlprune.store.store import Store
 from tests.expert_models import EXPERT_TYPES, experts_allowed, save_expert_model  # noqa: F401
 from tests.mlprune.steps.publish.publications import require_equal_models
 from tests.tiny_recipes import FinishedRun, finished_run, small_recipe, write_texts
@@ -57,3 +65,71 @@ def test_masks_of_layers_of_experts_are_in_an_export_an_applied_variant_and_a_lo
     assert sum(int((weight == 0).sum()) for weight in exported.parameters()) == n_removed
     names = set(read_hashes(tmp_path / "magnitude" / "exported"))
     assert any(".experts.5." in name for name in names) == (model_type not in ("gpt_oss", "granitemoe"))
+
+
+def without_experts(run: FinishedRun, variant_id: str, removed: Mapping[int, Collection[int]], folder: Path) -> Store:
+    """Copy a variant to a new store, with masks that also remove all weights of some experts."""
+    store, variant = Store(folder), run.store.require("variants", variant_id)
+    ordering, architecture = require_masks(run.store, variant_id).record, architecture_at(run.folder / "model")
+    artefacts, counts = [], {}
+    for block in range(architecture.n_blocks):
+        kind = architecture.block(block).experts
+        gone = {layer for expert in removed.get(block, ()) for layer in kind.layers(expert)} if kind else set()
+        masks = {layer: mask for (of, layer), mask in run.keep_masks(variant_id).items() if of == block}
+        kept = {layer: torch.zeros_like(mask) if layer in gone else mask for layer, mask in masks.items()}
+        levels = {layer: described_levels(mask.to(torch.uint8), (0.5,)) for layer, mask in kept.items()}
+        artefacts.append(write_block_masks(store, mask_path(ordering.id, block), levels))
+        counts |= {(block, layer): int((~mask).sum()) for layer, mask in kept.items()}
+    rows = [{**row, "n_removed": counts[row["block"], row["layer"]]} for row in variant.rows["variant_layers"]]
+    for parent in run.store.records():
+        if parent.kind not in ("variants", "masks", "mask_compositions"):
+            store.write_record(replace(parent, artefacts=()))
+    store.write_record(replace(ordering, artefacts=tuple(artefacts)))
+    store.write_record(replace(variant, rows={**variant.rows, "variant_layers": rows}))
+    return store
+
+
+REMOVED = {0: (1, 4), 1: (0, 3)}
+"""Block -> one expert of each group."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, FinishedRun]:
+    """Model type -> a run with a pruned variant; other variants are copies of it without some experts."""
+    return Runs(tmp_path_factory)
+
+
+class Runs(dict[str, FinishedRun]):
+    """Runs that are made when a test asks for them first."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def __missing__(self, model_type: str) -> FinishedRun:
+        variants = [{"name": "m", "score": "magnitude", "sparsity": 0.25}]
+        return self.setdefault(model_type, expert_run(self._factory.mktemp(model_type), model_type, variants))
+
+
+def removed_of(run: FinishedRun) -> dict[int, Collection[int]]:
+    architecture = architecture_at(run.folder / "model")
+    return {block: experts for block, experts in REMOVED.items() if architecture.block(block).experts}
+
+
+@pytest.mark.parametrize("smaller", [False, True])
+@pytest.mark.parametrize("model_type", EXPERT_TYPES)
+def test_removed_experts_are_cut_out_of_an_export_that_is_equal_to_the_variant(
+    runs: Mapping[str, FinishedRun], model_type: str, smaller: bool, tmp_path: Path
+) -> None:
+    run = runs[model_type]
+    variant = run.named("m")[0].id
+    store = without_experts(run, variant, removed_of(run), tmp_path / "store")
+    export_variant(store, variant, run.folder / "model", tmp_path / "out", smaller=smaller)
+    exported = AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="auto")
+    assert_same_logits(exported, load_masked_model(store, variant, run.folder / "model"))
+    experts = architecture_at(tmp_path / "out").block(1).experts
+    assert experts is not None
+    assert experts.n_experts == 4
+    n_before = sum(path.stat().st_size for path in (run.folder / "model").glob("*.safetensors"))
+    assert sum(path.stat().st_size for path in (tmp_path / "out").glob("*.safetensors")) < n_before
+    assert "experts remain" in (tmp_path / "out" / "README.md").read_text("utf-8")
