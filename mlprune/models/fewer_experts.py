@@ -20,7 +20,6 @@ from transformers import AutoConfig, PreTrainedModel
 from mlprune.errors import BadInputError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture, Experts
-from mlprune.models.architecture.stored_forms import persistent_buffers
 from mlprune.models.checkpoint.weight_files import (
     INDEX_FILE,
     WeightFiles,
@@ -151,7 +150,7 @@ def _collect_routing(
 
 
 def _shapes(model: PreTrainedModel) -> list[tuple[str, tuple[int, ...]]]:
-    return [(name, tuple(tensor.shape)) for name, tensor in (*model.named_parameters(), *persistent_buffers(model))]
+    return [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
 
 
 def _write_config(folder: Path, *, n_before: set[int], n_kept: int) -> None:

@@ -17,21 +17,14 @@ from pathlib import Path
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from mlprune.errors import ModelError, reason_of
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.architecture.config_checks import check_rope_types, require_buildable
-from mlprune.models.architecture.stored_forms import persistent_buffers
 from mlprune.models.checkpoint.tensor_slices import TensorSlice, read_rows, tensor_slice
-from mlprune.models.checkpoint.weight_files import (
-    DTYPES,
-    WeightFiles,
-    architecture_at,
-    is_obsolete_buffer,
-    read_json_object,
-)
+from mlprune.models.checkpoint.weight_files import DTYPES, WeightFiles, architecture_at, read_json_object
 from mlprune.models.experts import split_experts
 from mlprune.vocabulary import DtypeName
 
@@ -85,7 +78,7 @@ def _read(file: Path, stored: TensorSlice, rows: Tensor) -> Tensor:
 class MetaModel:
     """A causal language model on the meta device, whose parameters are loaded and dropped by name.
 
-    Buffers are never dropped: the model's own code computes them, except those that the checkpoint stores.
+    The model's own code computes the buffers, which are never dropped.
 
     Args:
         path: model folder.
@@ -102,7 +95,7 @@ class MetaModel:
         self.model.eval()
         files = WeightFiles(path, self.architecture)
         _share_tied(self.model, files)
-        _load_buffers(self.model, files)
+        _read_stored_buffers(self.model, files)
         self._placeholders = dict(self.model.named_parameters(remove_duplicate=False))
 
     def names_in(self, module: str) -> list[str]:
@@ -167,15 +160,24 @@ def build_skeleton(path: Path, dtype: torch.dtype) -> PreTrainedModel:
         require_buildable(stated)
         check_rope_types(stated)
         config = AutoConfig.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-        chosen_here = {"attn_implementation": None, "experts_implementation": None}
-        with init_empty_weights(include_buffers=False), no_init_weights():
-            model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
-        split_experts(model)
-        return model
+        return skeleton_of(config, dtype)
     except ModelError:
         raise
     except Exception as err:  # a wrong config can raise anything in the model's code
         raise ModelError("the model's config cannot be used", path=str(path), reason=reason_of(err)) from err
+
+
+def skeleton_of(config: PretrainedConfig, dtype: torch.dtype) -> PreTrainedModel:
+    """Build the model of a config as `build_skeleton` does.
+
+    Raises:
+        Exception: any error of the model's code.
+    """
+    chosen_here = {"attn_implementation": None, "experts_implementation": None}
+    with init_empty_weights(include_buffers=False), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False, **chosen_here)
+    split_experts(model)
+    return model
 
 
 def blocks_of(model: nn.Module, architecture: Architecture) -> list[nn.Module]:
@@ -205,17 +207,13 @@ def _share_tied(model: PreTrainedModel, files: WeightFiles) -> None:
             _set_parameter(model, name, parameters[source])
 
 
-def _load_buffers(model: PreTrainedModel, files: WeightFiles) -> None:
-    """Load the buffers that are part of the weights, such as the correction biases of routers.
-
-    Raises:
-        ModelError: a tensor has the wrong shape.
-    """
-    for name, buffer in persistent_buffers(model):
-        if not is_obsolete_buffer(name) and files.has(name):
+def _read_stored_buffers(model: nn.Module, files: WeightFiles) -> None:
+    """Read the buffers that are weights and not computed, such as the scalar of each block of Gemma 4."""
+    weights = model.state_dict().keys()
+    for name, buffer in model.named_buffers():
+        if name in weights and files.has(name):
             check_shape(files.shape(name), tuple(buffer.shape), name)
-            path, _, leaf = name.rpartition(".")
-            model.get_submodule(path)._buffers[leaf] = files.copy(name, buffer.dtype)
+            buffer.copy_(files.copy(name, buffer.dtype))
 
 
 def source_of(name: str, model: PreTrainedModel, files: WeightFiles) -> str:
