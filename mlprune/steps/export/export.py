@@ -118,9 +118,9 @@ def make_smaller(
 def smaller_text(model: SmallerModel) -> str:
     """Return the section of a model card about a smaller model."""
     sizes = " and ".join(f"{n_kept} of {n_units} {kind}" for kind, n_units, n_kept in model.units)
-    names = (
-        "heads and neurons" if all(kind != "experts" for kind, _, _ in model.units) else "heads, neurons and experts"
-    )
+    kinds = {kind for kind, _, _ in model.units}
+    names = "experts" if kinds == {"experts"} else "heads and neurons"
+    names = "heads, neurons and experts" if kinds > {"experts"} else names
     text = f"Removed {names} are cut out of the weights; {sizes} remain. Other removed weights are zeros.\n"
     if model.needs_loader is None:
         return text

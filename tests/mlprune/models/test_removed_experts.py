@@ -19,7 +19,7 @@ from mlprune.models.masks.block_changes import BlockChanges
 from mlprune.models.messages import HiddenStates, TokenBatch
 from mlprune.models.shard import Shard
 from tests.chains import budget_for
-from tests.expert_models import EXPERT_TYPES, expert_model, experts_allowed  # noqa: F401
+from tests.expert_models import EXPERT_TYPES, expert_model
 from tests.expert_reference import plain_logits
 from tests.refusals import refused
 
