@@ -35,11 +35,16 @@ ATTENTION: Layer = (-1, "attention")
 """Additional source of tensors that attention has computed."""
 MIXING: Layer = (-1, "mixing")
 """Additional source of tensors that another operation over several tokens or features has computed."""
-OPERATIONS = frozenset({ATTENTION, MIXING})
+NORMED: Layer = (-1, "normed")
+"""Additional source of tensors that a norm has computed from the outputs of attention."""
+OPERATIONS = frozenset({ATTENTION, MIXING, NORMED})
 _ATTENTION_OPERATIONS = ("softmax", "scaled_dot_product", "flex_attention")
+_NORM_OPERATIONS = (
+    "mean", "sum", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
+)  # fmt: skip
 _MIXING_OPERATIONS = (
-    "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add", "mean", "sum",
-    "select", "var_mean", "native_layer_norm", "native_group_norm", "_fused_rms_norm", "linalg_vector_norm",
+    *_NORM_OPERATIONS, "bmm", "baddbmm", "mm", "addmm", "convolution", "cumsum", "cumprod", "index_add", "scatter_add",
+    "select",
 )  # fmt: skip
 _VIEWS = (
     "view", "_unsafe_view", "slice", "select", "alias", "detach", "unsqueeze", "squeeze", "reshape", "expand",
@@ -123,7 +128,7 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
             sources |= {ATTENTION}
             self.n_attentions += 1
         elif sources and name in _MIXING_OPERATIONS:
-            sources |= {MIXING}
+            sources |= {MIXING, NORMED} if ATTENTION in sources and name in _NORM_OPERATIONS else {MIXING}
         if sources:
             self.add(result, sources)
             if self.block is not None and any(0 <= block != self.block for block, _ in sources):

@@ -19,7 +19,7 @@ from mlprune.models.architecture.architecture import Architecture, BlockArchitec
 Shapes = Mapping[str, tuple[int, int]]
 """Layer -> (out, in)."""
 
-HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head")
+HEAD_KEYS = ("num_attention_heads", "attention_heads", "n_head", "num_heads", "n_heads")
 """Keys of configs for the number of query heads."""
 
 
