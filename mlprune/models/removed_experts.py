@@ -104,7 +104,7 @@ def remove_experts(module: nn.Module, experts: Experts, removed: tuple[int, ...]
     """
     stack = vars(module.get_submodule(experts.path))
     if stack["removed"]:
-        vars(_choosing(module, experts)).pop("forward")
+        vars(_choosing(module, experts)).pop("forward", None)
     stack["removed"] = frozenset(removed)
     if removed:
         choosing, names = _choosing(module, experts), correction_biases(module, experts)
