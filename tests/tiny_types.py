@@ -12,7 +12,6 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, PretrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from mlprune.models.architecture.exceptions import ENCODERS
 from tests.tiny_models import END, POSITIONS, VOCABULARY, WINDOW, tiny_tokenizer
 
 CAUSAL_TYPES = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
@@ -170,7 +169,7 @@ def _tiny_values(cls: type[PretrainedConfig]) -> dict[str, Any]:
             values[key] = END
         elif key == "pad_token_id" and value is not None:
             values[key] = min(value, VOCABULARY - 1)
-        elif key == "is_decoder" and cls.model_type in ENCODERS:
+        elif key == "is_decoder" and cls.model_type == "bert-generation":
             values[key] = True
         elif "dropout" in key and isinstance(value, float):
             values[key] = 0.0

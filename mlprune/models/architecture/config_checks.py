@@ -128,9 +128,11 @@ def _not_a_decoder(model_type: str, kind: str, **context: object) -> ModelError:
     )
 
 
-def refuse_quantised(config: JsonObject) -> None:
+def refuse_quantised(config: JsonObject, **context: object) -> None:
     """Refuse a model whose config says that its weights are quantised.
 
+    Args:
+        context: of the error.
     Raises:
         ModelError: they are.
     """
@@ -138,6 +140,7 @@ def refuse_quantised(config: JsonObject) -> None:
     if quantisation:
         raise ModelError(
             "the model is quantised",
+            **context,
             model_type=config.get("model_type"),
             kind="quantised",
             expected="no quantization_config",

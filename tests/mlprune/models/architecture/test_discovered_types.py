@@ -81,9 +81,9 @@ def test_the_feed_forward_part_is_the_widest_and_has_no_norm_before_its_last_lay
 
 
 def test_names_in_checkpoints_follow_from_the_library():
-    renamed = dict(discovered("exaone").renamed)
+    renamed = dict(discovered("exaone").published_names)
     assert renamed["model.layers.2.mlp.down_proj.weight"] == "transformer.h.2.mlp.c_proj.weight"
-    assert discovered("llama").renamed == ()
+    assert discovered("llama").published_names == ()
 
 
 @pytest.mark.parametrize("name", ["llama", "bloom", "mamba2", "gemma4_text"])
@@ -99,12 +99,16 @@ def test_a_model_without_that_cache_is_known(name):
 @pytest.mark.parametrize(
     ("name", "changes", "context"),
     [
-        ("mixtral", {}, {"expected": "a dense model", "block": 0, "got": "mlp.experts"}),
-        ("bert-generation", {"is_decoder": False}, {"got": {"is_decoder": False}}),
-        ("gemma3_text", {"use_bidirectional_attention": True}, {"got": {"use_bidirectional_attention": True}}),
+        ("llama4_text", {}, {"expected": "stacks of the library", "block": 0, "got": "feed_forward.experts"}),
+        ("bert-generation", {"is_decoder": False}, {"got": {"is_causal of attention": False}}),
+        (
+            "gemma3_text",
+            {"use_bidirectional_attention": True},
+            {"got": {"use_bidirectional_attention": True, "is_causal of attention": False}},
+        ),
         ("zamba2", {}, {"expected": "blocks with weights of their own"}),
         ("gemma4_text, shared keys", {}, {"block": 2}),
-        ("hrm_text", {}, {"expected": "0 to 2"}),
+        ("hrm_text", {}, {"got": "model.H_module.layers.0.mlp.gate_up_proj.weight"}),
         ("trocr", {}, {"got": "model.decoder.layers.0.encoder_attn"}),
         ("olmo_hybrid", {}, {"got": "model.layers.0.linear_attn.q_conv1d.weight"}),
         ("cpmant", {}, {"model_type": "cpmant"}),
