@@ -457,6 +457,7 @@ def _head_layout(
         return exceptions.heads
     if len(attention.before) != 3:
         return "unknown"
+    n_rows = {layer: module.get_submodule(layer).get_parameter("weight").shape[0] for layer in attention.before}
     for call in calls:
         if len(call.sources) == 1 and not is_linear(call.module):
             ((source, layer),) = call.sources
@@ -464,11 +465,7 @@ def _head_layout(
                 (parameter.numel() for parameter in call.module._parameters.values() if parameter is not None),
                 default=0,
             )
-            if (
-                source == block
-                and layer in attention.before
-                and width == module.get_submodule(layer).get_parameter("weight").shape[0]
-            ):
+            if source == block and width == n_rows.get(layer) == max(n_rows.values()):  # a key head can be the only one
                 return "joined"
     return "blocked"
 
@@ -499,9 +496,9 @@ def _neurons_key(config: PretrainedConfig, kinds: Sequence[BlockArchitecture]) -
 
 
 def _has(config: PretrainedConfig, key: str) -> bool:
-    """Whether a config has a key with one value for all blocks."""
+    """Whether the class of a config has a key, with one value for all blocks. Files contain keys that no code reads."""
     try:
-        return hasattr(config, key)
+        return key in type(config).__dataclass_fields__ and hasattr(config, key)
     except RuntimeError:  # the value differs between blocks
         return False
 

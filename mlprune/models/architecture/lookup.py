@@ -44,11 +44,8 @@ def _discover(config: JsonObject) -> Architecture:
     try:
         require_buildable(config)
         check_rope_types(config)
-    except ValueError as err:
-        raise ModelError("the model's config cannot be used", reason=str(err)) from err
-    from mlprune.models.architecture.discovery import discover_config  # noqa: PLC0415 - imports torch and transformers
+        from mlprune.models.architecture.discovery import discover_config  # noqa: PLC0415 - imports transformers
 
-    try:
         return discover_config(dict(config))
     except ModelError:
         raise

@@ -326,7 +326,7 @@ def bias_name(architecture: Architecture, block: int, layer: str) -> str:
 def read_block(path: Path, block: int, *, dtype: DtypeName = "float32") -> dict[str, Tensor]:
     """Read the prunable weights of one block.
 
-    Returns: layer -> [out, in], in the family's order.
+    Returns: layer -> [out, in], in the order in which a block runs them.
     Raises:
         ModelError: the folder is not a model that can be read, or it has no such block.
     """
