@@ -8,6 +8,7 @@ from infra.pages.catalog_reference import catalog_reference
 from infra.pages.command_reference import command_reference
 from infra.pages.cookbook import cookbook
 from infra.pages.frozen import archive_of, thaw
+from infra.pages.model_reference import model_reference
 from infra.pages.recipe_reference import recipe_reference
 from infra.pages.transcripts import refreshed
 
@@ -17,6 +18,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "cookbook.md": cookbook,
     "reference/catalog.md": catalog_reference,
     "reference/commands.md": command_reference,
+    "reference/models.md": model_reference,
     "reference/recipe.md": recipe_reference,
 }
 """Path below docs/ -> function that makes the page."""

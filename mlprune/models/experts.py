@@ -22,8 +22,8 @@ _MARKS = ("has_gate", "has_bias", "is_transposed", "is_concatenated", "_apply_ga
 """Attributes of the library's modules of experts."""
 
 RoutingListener = Callable[[int, Tensor, Tensor, Tensor], None]
-"""Called with (expert, rows, gate weights, outputs) for every expert with tokens, in order: rows [n] int64 of the tokens
-of the batch, their gate weights [n], and the outputs [n, d] of the expert before they are multiplied by these."""
+"""Called with (expert, rows, gate weights, outputs) for every expert with tokens, in order. Rows are [n] int64, places
+of tokens in the batch; outputs [n, d] are those of the expert before they are multiplied by the gate weights [n]."""
 
 
 class _Thread(threading.local):
@@ -55,12 +55,14 @@ class Expert(nn.Module):
     """The layers of one expert."""
 
     def forward(self, hidden: Tensor, experts: Any) -> Tensor:
-        """Return the outputs [n, d] for tokens [n, d], not yet multiplied by their gate weights."""
-        if experts.has_gate:
-            features = experts._apply_gate(self.gate_up_proj(hidden))
-        else:
-            features = experts.act_fn(self.up_proj(hidden))
-        outputs: Tensor = self.down_proj(features)
+        """Return the outputs [n, d] for tokens [n, d], not yet multiplied by their gate weights.
+
+        Args:
+            experts: the module of the experts, with what they share.
+        """
+        first, last = (self.get_submodule(name) for name in stack_names(experts))
+        features = experts._apply_gate(first(hidden)) if experts.has_gate else experts.act_fn(first(hidden))
+        outputs: Tensor = last(features)
         return experts.post_expert_norm(outputs) if experts.has_post_expert_norm else outputs
 
 

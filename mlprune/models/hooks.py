@@ -150,12 +150,12 @@ class InputSums:
             return
         for position in range(2):
             names = [experts.layers(expert)[position] for expert in range(experts.n_experts)]
-            known = next((self._sums[name] for name in names if name in self._sums), None)
-            for name in names if known is not None else ():
-                if name not in self._sums:
-                    self._sums[name] = torch.zeros_like(known)
-                    if self._keeps_tokens:
-                        self.tokens[name] = [known.new_empty(0, known.shape[1]) for _ in known]
+            used = next((self._sums[name] for name in names if name in self._sums), None)
+            unused = [name for name in names if name not in self._sums]
+            if used is not None:
+                self._sums |= {name: torch.zeros_like(used) for name in unused}
+                empty = [used.new_empty(0, used.shape[1]) for _ in range(used.shape[0])]
+                self.tokens |= dict.fromkeys(unused, empty) if self._keeps_tokens else {}
 
 
 def check_run(expected: Iterable[str], observed: Container[str]) -> None:

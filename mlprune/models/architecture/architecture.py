@@ -94,7 +94,7 @@ class BlockArchitecture:
     n_returned: int | None = None
     """Length of the tuple that the block returns, which starts with the hidden states; None if it returns only them."""
     is_recurrent: bool = False
-    """Whether the block has a state besides keys and values: linear attention, convolutions, state spaces."""
+    """Whether the block's cache has more than keys and values: states of linear attention, convolutions, indexers."""
     dense: tuple[DenseParameter, ...] = ()
     """Parameters of two or more dimensions that stay dense."""
     experts: Experts | None = None
@@ -162,6 +162,8 @@ class Architecture:
     """Index in `kinds` of each block."""
     base: str
     """The module whose forward embeds token ids and calls the blocks."""
+    has_cache: bool = True
+    """Whether `base` keeps keys and values of earlier tokens in the library's cache. Texts run as a whole otherwise."""
     logit_scale: float = 1.0
     """Factor of the outputs of the head."""
     softcap: float | None = None
@@ -215,9 +217,25 @@ class Architecture:
         return any(kind.is_recurrent for kind in self.kinds)
 
     @property
+    def runs_whole_texts(self) -> bool:
+        """Whether a text cannot continue a prefix that has already run, because keys and values are not its state."""
+        return self.is_recurrent or not self.has_cache
+
+    @property
     def prefix(self) -> str:
         """Path of the base model, which some checkpoints omit at the start of tensor names."""
         return self.blocks.partition(".")[0]
+
+    @cached_property
+    def published_names(self) -> tuple[tuple[str, str], ...]:
+        """(name of a tensor in the model, its name in published checkpoints), for all tensors of which they differ."""
+        in_blocks = tuple(
+            (f"{self.blocks}.{block}.{name}", f"{self.blocks}.{block}.{ways[0][0].name}")
+            for block in range(self.n_blocks)
+            for name, ways in self.block(block).stored
+            if len(ways[0]) == 1 and ways[0][0].index is None
+        )
+        return (*self.renamed, *in_blocks)
 
     @property
     def after_blocks(self) -> tuple[str, ...]:

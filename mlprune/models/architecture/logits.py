@@ -3,8 +3,8 @@
 The code runs once with known numbers in place of the base model and of the head, so that no weight is needed.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ LARGE = 1e30
 TOLERANCE = 1e-5
 
 
-class _Output(BaseModelOutputWithPastAndCrossAttentions):
+class _Output(BaseModelOutputWithPastAndCrossAttentions):  # type: ignore[misc]
     """Output of a base model; fields that only some models have are None."""
 
     def __getattr__(self, name: str) -> None:
@@ -30,9 +30,13 @@ class _Output(BaseModelOutputWithPastAndCrossAttentions):
             raise AttributeError(name)
 
 
-def logit_transform(model: PreTrainedModel, *, base: str, head: str) -> tuple[float, float | None]:
+def logit_transform(model: PreTrainedModel, *, base: str, tail: Sequence[str], head: str) -> tuple[float, float | None]:
     """Return (scale, cap): logits = cap * tanh(scale * x / cap), or scale * x without a cap, for outputs x of the head.
 
+    Args:
+        base: module that runs the blocks.
+        tail: modules between the last block and the head, in `base` or after it.
+        head: linear layer.
     Raises:
         ModelError: the model's code computes something else.
     """
@@ -49,10 +53,11 @@ def logit_transform(model: PreTrainedModel, *, base: str, head: str) -> tuple[fl
             return samples.expand(1, N_ROWS, -1).clone()
 
         try:
-            with (
-                _replaced(model.get_submodule(base), lambda *_, **__: _Output(last_hidden_state=hidden)),
-                _replaced(linear, run_head),
-            ):
+            with ExitStack() as stack:
+                forward = {base: lambda *_, **__: _Output(last_hidden_state=hidden), head: run_head}
+                forward |= {path: lambda states: states for path in tail if not path.startswith(f"{base}.")}
+                for path, function in forward.items():
+                    stack.enter_context(_replaced(model.get_submodule(path), function))
                 result = model(input_ids=torch.zeros(1, N_ROWS, dtype=torch.int64), use_cache=False).logits
         except Exception as err:  # the model's own code can raise anything
             raise _unknown(model, reason_of(err)) from err

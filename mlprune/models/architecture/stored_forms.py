@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import PrefixChange, revert_weight_conversion
+from transformers.core_model_loading import revert_weight_conversion
 
+from mlprune.errors import ModelError
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture, StoredPart
 from mlprune.models.experts import is_stack, stack_names
 
@@ -30,24 +30,23 @@ class StoredForms:
 
 
 def stored_forms(model: PreTrainedModel) -> StoredForms:
-    """Find how checkpoints store the parameters of a model."""
-    conversions = get_model_conversion_mapping(model, add_legacy=False)
-    model._weight_conversions = [one for one in conversions if not isinstance(one, PrefixChange)]
-    names = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        stored = _reverted(model, name, parameter.data)
-        if stored != (name,):
-            names[name] = stored
-    return StoredForms(names, dict(_stacks(model)))
+    """Find how checkpoints store the parameters of a model.
 
-
-def _reverted(model: PreTrainedModel, name: str, value: Tensor) -> tuple[str, ...]:
-    if not model._weight_conversions:
-        return (name,)
-    try:
-        return tuple(revert_weight_conversion(model, {name: value}))
-    except Exception:  # noqa: BLE001 - a conversion of several parameters together: its own name is the only one known
-        return (name,)
+    Raises:
+        ModelError: checkpoints contain a parameter in a form that is not known.
+    """
+    stacks, state = dict(_stacks(model)), model.state_dict()
+    names: dict[str, tuple[str, ...]] = {}
+    for name in stacks:
+        names[name] = tuple(revert_weight_conversion(model, {name: state.pop(name)}))
+    names_of = {id(tensor): name for name, tensor in state.items()}
+    for published, tensor in revert_weight_conversion(model, state).items():
+        found = names_of.pop(id(tensor), None)
+        if found is None:
+            message = "checkpoints contain tensors in another form than the model, such as one tensor in several pieces"
+            raise ModelError(message, model_type=str(model.config.model_type), got=published)
+        names[found] = (published,)
+    return StoredForms({name: stored for name, stored in names.items() if stored != (name,)}, stacks)
 
 
 def _stacks(model: nn.Module) -> list[tuple[str, tuple[int, bool]]]:

@@ -23,6 +23,7 @@ from mlprune.errors import ModelError
 from mlprune.given_files import read_given, require_regular
 from mlprune.json_values import JsonObject, JsonValue, parse_json
 from mlprune.models.architecture.architecture import Architecture, StoredPart, oriented
+from mlprune.models.architecture.config_checks import TEXT_PART
 from mlprune.models.architecture.lookup import architecture_of
 from mlprune.models.checkpoint.content_hashes import import_advice
 from mlprune.models.checkpoint.tensor_slices import copy_tensor, tensor_slice
@@ -36,6 +37,8 @@ DTYPES: Mapping[DtypeName, torch.dtype] = {
 
 INDEX_FILE = "model.safetensors.index.json"
 SINGLE_FILE = "model.safetensors"
+WEIGHT_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
+"""Names of files with weights, readable here or not."""
 MOST_JSON_MIB = 512
 """Largest JSON file that is read; tokenizers of large vocabularies have 30 MiB."""
 
@@ -80,7 +83,10 @@ def architecture_at(path: Path | str) -> Architecture:
     try:
         return architecture_of(read_json_object(Path(path) / "config.json"))
     except ModelError as err:
-        raise ModelError(err.message, {"path": str(path), **err.context}) from err
+        context = {"path": str(path), **err.context}
+        if context.get("kind") == TEXT_PART:
+            context["next"] = import_advice(str(path))
+        raise ModelError(err.message, context) from err
 
 
 @dataclass(frozen=True)
@@ -189,7 +195,8 @@ class WeightFiles:
         """Read rows of a parameter as they are stored; of a stack only one matrix."""
         try:
             opened = self._opened(part.file)[0]
-            own: Tensor = opened.get_tensor(part.name) if part.index is None else opened.get_slice(part.name)[part.index]
+            slices = opened.get_slice(part.name) if part.index is not None else None
+            own: Tensor = opened.get_tensor(part.name) if slices is None else slices[part.index]
         except (SafetensorError, RuntimeError) as err:
             path = str(self._path / part.file)
             raise ModelError("a tensor cannot be read", path=path, tensor=part.name, reason=str(err)) from err
@@ -221,7 +228,8 @@ class WeightFiles:
             ModelError: the checkpoint has no such tensor, or the index names a file that lacks it.
         """
         parts = self.parts(name)
-        assert len(parts) == 1 and parts[0].is_whole, "the parameter is a tensor of its own"
+        assert len(parts) == 1, "the parameter is one tensor"
+        assert parts[0].is_whole, "the parameter is the whole tensor"
         return parts[0].file, parts[0].name
 
     def parts(self, name: str) -> tuple[TensorPart, ...]:
@@ -253,8 +261,7 @@ class WeightFiles:
         return dict.fromkeys(self._opened(SINGLE_FILE)[1], SINGLE_FILE)
 
     def _no_weights(self) -> ModelError:
-        patterns = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.safetensors")
-        got = sorted(file.name for pattern in patterns for file in self._path.glob(pattern))
+        got = _weight_file_names(self._path)
         context = {"path": str(self._path), "expected": f"{SINGLE_FILE} or {INDEX_FILE}", "got": got}
         if any(name.endswith((".bin", ".gguf")) for name in got):
             return ModelError("the folder has no safetensors weights", context, next=import_advice(str(self._path)))
@@ -300,6 +307,15 @@ class WeightFiles:
         prefix = f"{self._architecture.prefix}."
         candidates = (name, name.removeprefix(prefix), prefix + name)
         return next((candidate for candidate in candidates if candidate in self._files), None)
+
+
+def has_weights(path: Path) -> bool:
+    """Whether a folder has files with weights of any format, or an index of such files."""
+    return (path / INDEX_FILE).exists() or bool(_weight_file_names(path))
+
+
+def _weight_file_names(path: Path) -> list[str]:
+    return sorted(file.name for pattern in WEIGHT_FORMATS for file in path.glob(pattern))
 
 
 def _plain_names(index: Mapping[str, JsonValue]) -> dict[str, str] | None:

@@ -1,0 +1,76 @@
+"""Outcome of every causal model type: what was found in its blocks, or why it is refused.
+
+`python -m tests.type_outcomes` writes the outcomes into the file that docs/reference/models.md is made from.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+
+from infra.pages.model_reference import OUTCOMES
+from mlprune.errors import ModelError
+from mlprune.json_values import JsonObject
+from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
+from mlprune.models.architecture.lookup import architecture_of
+from tests.tiny_types import CAUSAL_TYPES, NO_TINY_CONFIG, VARIANTS, save_tiny_model_of, tiny_config_of
+from tests.type_checks import check_model
+
+NAMES = (*CAUSAL_TYPES, *VARIANTS)
+
+
+def outcome_of(name: str, folder: Path) -> JsonObject:
+    """Check the tiny model of a type.
+
+    Args:
+        name: a model type or the name of a variant.
+        folder: an empty folder.
+    Raises:
+        AssertionError: mlprune accepts the model and computes something else than transformers.
+    """
+    try:
+        if name in NO_TINY_CONFIG:
+            architecture_of({"model_type": name})
+        architecture_of(json.loads(tiny_config_of(name).to_json_string(use_diff=False)))
+    except ModelError as err:
+        return {"refused": err.message}
+    save_tiny_model_of(folder / "model", name)
+    return _description(check_model(folder / "model", folder / "masked"))
+
+
+def _description(architecture: Architecture) -> JsonObject:
+    kinds = architecture.kinds
+    with_attention = [kind for kind in kinds if kind.attention is not None]
+    return {
+        "blocks": list(dict.fromkeys(map(_kind, kinds))),
+        "heads": bool(with_attention) and all(kind.heads in {"blocked", "interleaved"} for kind in with_attention),
+        "neurons": any(kind.feed_forward is not None for kind in kinds),
+        "dense": sorted({parameter.name for kind in kinds for parameter in kind.dense}),
+    }
+
+
+def _kind(kind: BlockArchitecture) -> str:
+    has_part = {
+        "attention": kind.attention is not None,
+        "recurrence": kind.is_recurrent,
+        "feed-forward": kind.feed_forward is not None,
+    }
+    return " + ".join(part for part, is_there in has_part.items() if is_there) or "other"
+
+
+def main() -> None:
+    """Check all types and write their outcomes."""
+    transformers.utils.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    outcomes: dict[str, JsonObject] = {}
+    for name in NAMES:
+        with tempfile.TemporaryDirectory() as folder:
+            outcomes[name] = outcome_of(name, Path(folder))
+    value = {"transformers": transformers.__version__, "outcomes": outcomes}
+    OUTCOMES.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
