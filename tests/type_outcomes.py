@@ -15,6 +15,7 @@ from mlprune.errors import ModelError
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.architecture.lookup import architecture_of
+from tests.smaller_checks import check_smaller
 from tests.tiny_types import CAUSAL_TYPES, NO_TINY_CONFIG, VARIANTS, save_tiny_model_of, tiny_config_of
 from tests.type_checks import check_model
 
@@ -37,7 +38,9 @@ def outcome_of(name: str, folder: Path) -> JsonObject:
     except ModelError as err:
         return {"refused": err.message}
     save_tiny_model_of(folder / "model", name)
-    return _description(check_model(folder / "model", folder / "masked"))
+    architecture = check_model(folder / "model", folder / "masked")
+    check_smaller(folder / "model", folder, architecture)
+    return _description(architecture)
 
 
 def _description(architecture: Architecture) -> JsonObject:
@@ -54,7 +57,7 @@ def _description(architecture: Architecture) -> JsonObject:
 def _kind(kind: BlockArchitecture) -> str:
     has_part = {
         "attention": kind.attention is not None,
-        "recurrence": kind.is_recurrent,
+        "recurrence": kind.is_recurrent and bool(kind.dense),
         "feed-forward": kind.feed_forward is not None,
     }
     return " + ".join(part for part, is_there in has_part.items() if is_there) or "other"

@@ -116,7 +116,7 @@ def _head_of(model: PreTrainedModel) -> str:
         got = "none" if head is None else type(head).__name__
         message = "the model has no linear layer from its last hidden states to the vocabulary"
         raise ModelError(message, model_type=model.config.model_type, got=got)
-    return name  # type: ignore[no-any-return]
+    return name
 
 
 def _block_list(model: PreTrainedModel) -> str:
@@ -128,7 +128,7 @@ def _block_list(model: PreTrainedModel) -> str:
     }
     if not lists or not max(lists.values()):
         raise ModelError("the model has no list of blocks", model_type=model.config.model_type)
-    return max(lists, key=lambda name: lists[name])  # type: ignore[no-any-return]
+    return max(lists, key=lambda name: lists[name])
 
 
 def _base_of(model: PreTrainedModel, blocks: str) -> str:

@@ -27,7 +27,7 @@ from torch import Tensor
 from transformers import AutoConfig, PretrainedConfig
 
 from mlprune.atomic import remove_left_over, replacing
-from mlprune.errors import BadInputError, StoreError, reason_of, unknown
+from mlprune.errors import BadInputError, ModelError, StoreError, reason_of, unknown
 from mlprune.json_values import JsonObject, JsonValue
 from mlprune.models import load_smaller
 from mlprune.models.architecture.architecture import Architecture
@@ -36,7 +36,7 @@ from mlprune.models.checkpoint.content_hashes import TOKENIZER_FILES
 from mlprune.models.checkpoint.tensor_hashes import sha256_of_tensor, tensor_hashes, write_hashes
 from mlprune.models.checkpoint.tensor_slices import overwrite_tensor, zero_weights
 from mlprune.models.checkpoint.weight_files import INDEX_FILE, WeightFiles, architecture_at, read_json_object
-from mlprune.models.meta_model import blocks_of, skeleton_of
+from mlprune.models.meta_model import blocks_of, build_skeleton, skeleton_of
 from mlprune.models.smaller import BlockUnits, UnequalWidths, kept_units, loader_changes, narrow_config, narrow_files
 from mlprune.steps.export.added_biases import added_layers, index_added_file, require_config, write_zero_biases
 from mlprune.steps.export.model_card import model_card, section
@@ -89,12 +89,26 @@ def make_smaller(
     narrow = narrow_config(architecture, config, blocks)
     narrowed = narrow_files(folder, architecture, blocks)
     if not isinstance(narrow, UnequalWidths):
+        original = (folder / "config.json").read_bytes()
         _write_json(folder / "config.json", narrow)
-        return SmallerModel(counts, None)
+        if _has_shapes_of_config(folder, architecture):
+            return SmallerModel(counts, None)
+        (folder / "config.json").write_bytes(original)
+        narrow = UnequalWidths(f"the code of a {architecture.name} derives widths from other keys")
     shutil.copyfile(str(load_smaller.__file__), folder / LOADER)
     changes: JsonObject = {**loader_changes(architecture, config, blocks), "narrowed": dict(narrowed)}
     _write_json(folder / CHANGES, changes)
     return SmallerModel(counts, narrow.reason)
+
+
+def _has_shapes_of_config(folder: Path, architecture: Architecture) -> bool:
+    """Whether the stored tensors have the shapes of the model that the config describes."""
+    try:
+        parameters = dict(build_skeleton(folder, torch.float32).named_parameters())
+    except ModelError:
+        return False
+    files = WeightFiles(folder, architecture)
+    return all(files.shape(name) == tuple(parameter.shape) for name, parameter in parameters.items() if files.has(name))
 
 
 def smaller_text(model: SmallerModel) -> str:

@@ -75,7 +75,12 @@ def verdict(report: "ModelReport") -> str:
 
 def describe_model(report: "ModelReport", *, width: int) -> str:
     """Describe a model in lines of at most `width` cells, as far as names of layers allow it."""
-    sentences = [verdict(report), *_properties(report), *_weight_lines(report), *_block_lines(report.kinds)]
+    sentences = [
+        verdict(report),
+        *_properties(report),
+        *_weight_lines(report),
+        *_block_lines(report.kinds, report.window),
+    ]
     sentences += _unit_lines(report.kinds)
     sentences += _dense_lines(report.dense)
     return "\n".join(
@@ -103,7 +108,7 @@ def _weight_lines(report: "ModelReport") -> Iterator[str]:
         yield f"  {label:{max(map(len, groups))}}  {n:>{len(f'{report.n_weights:,}')},}  {n / report.n_weights:6.1%}"
 
 
-def _block_lines(kinds: "Sequence[BlockKind]") -> Iterator[str]:
+def _block_lines(kinds: "Sequence[BlockKind]", window: int | None) -> Iterator[str]:
     """Name the blocks of each kind; kinds with the same layers share their groups."""
     by_inputs: dict[tuple[tuple[str, ...], ...], list[BlockKind]] = {}
     for kind in kinds:
@@ -111,7 +116,8 @@ def _block_lines(kinds: "Sequence[BlockKind]") -> Iterator[str]:
     for inputs, members in by_inputs.items():
         for kind in members:
             name = kind.name.replace("_", " ")
-            yield f"{counted(len(kind.blocks), 'block')} with {name}: {block_numbers(kind.blocks)}"
+            tokens = f" ({window:,} tokens)" if window and "sliding" in name else ""
+            yield f"{counted(len(kind.blocks), 'block')} with {name}{tokens}: {block_numbers(kind.blocks)}"
         yield "  layers that read one input:"
         for group in inputs:
             yield f"    {', '.join(group)}"

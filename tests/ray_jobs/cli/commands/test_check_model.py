@@ -15,9 +15,9 @@ from mlprune.models.model_report import report_model
 from ray_jobs.cli.application import app
 from ray_jobs.cli.commands.check_model import block_numbers, describe_model, verdict
 from tests.forked_runs import mlprune
-from tests.tiny_models import POSITIONS, save_tiny_model, tiny_config
+from tests.tiny_models import POSITIONS, WINDOW, save_tiny_model, tiny_config
 
-MOST_LINES, WIDTH = 30, 80
+MOST_LINES, LINE = 30, 80
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,9 @@ def test_the_text_begins_with_the_verdict_and_fits_a_terminal(folder: Path) -> N
     lines = result.stdout.splitlines()
     assert lines[0] == "can be pruned: 3 blocks, 9,216 of 13,584 weights"
     assert len(lines) <= MOST_LINES
-    assert max(map(len, lines)) <= WIDTH
+    assert max(map(len, lines)) <= LINE
     assert any("lm_head.weight" in line for line in lines)
+    assert f"1 block with sliding attention ({WINDOW} tokens): 1" in lines
 
 
 def test_json_has_the_verdict_and_all_that_was_found(folder: Path) -> None:
@@ -55,7 +56,7 @@ def test_the_verdict_of_a_config_says_that_there_are_no_weights_yet(tmp_path: Pa
 def test_what_stays_dense_is_named_and_many_names_are_shortened(folder: Path) -> None:
     report = report_model(folder)
     groups = tuple(DenseGroup(f"layer{number}.weight", (0, 2), 10, "no linear layer") for number in range(9))
-    text = " ".join(describe_model(replace(report, dense=groups[:2]), width=WIDTH).split())
+    text = " ".join(describe_model(replace(report, dense=groups[:2]), width=LINE).split())
     assert "layer0.weight, layer1.weight, 20 weights in 2 blocks: no linear layer" in text
     assert "layer4.weight and 4 more, 90 weights" in describe_model(replace(report, dense=groups), width=10_000)
 
