@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from mlprune.models.architecture import discovery
+from mlprune.models.architecture import config_checks
 from tests.tiny_models import END, VOCABULARY, tiny_tokenizer
 
 N_EXPERTS, TOP_K = 4, 2
@@ -76,4 +76,4 @@ def save_expert_model(folder: Path, model_type: str = "qwen3_moe", *, seed: int 
 @pytest.fixture(autouse=True)
 def experts_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lift the refusal of mixtures of experts. Import the fixture into a module of tests."""
-    monkeypatch.setattr(discovery, "_refuse_experts", lambda *_: None)
+    monkeypatch.setattr(config_checks, "_refuse_experts", lambda config: None, raising=False)

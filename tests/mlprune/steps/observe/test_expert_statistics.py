@@ -10,9 +10,13 @@ from transformers import AutoModelForCausalLM
 
 from catalog.queries import run_user_query
 from catalog.store import Catalog
+from mlprune.corpus.calibration import pad_batch
 from mlprune.errors import StatisticsError
 from mlprune.models.chain import Chain
+from mlprune.models.checkpoint.weight_files import architecture_at
+from mlprune.models.inference.observation import HiddenSumVisitor
 from mlprune.models.local_chain import local_chain
+from mlprune.models.shard import Shard
 from mlprune.numeric.activations.routing import ROLES, SUMS
 from mlprune.pruning.spec import StatisticsSelection
 from mlprune.steps.compare.expert_overlaps import ExpertOverlapJob
@@ -26,6 +30,8 @@ from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe,
 
 __all__ = ["experts_allowed"]
 N_EXPERTS, OF_SCRIPT, DEAD = 8, 5, 2
+SHAPES = ((24, 16), (16, 12))
+"""Of the layers of an expert, (out, in)."""
 SIZES = {"shots": 2, "samples": 3, "max_tokens": 48}
 
 
@@ -88,6 +94,22 @@ def test_an_expert_of_one_script_is_found(run: FinishedRun) -> None:
     ]
     (in_french,) = [row for row in rows if (row["language"], row["block"], row["expert"]) == ("fr", 0, OF_SCRIPT)]
     assert in_french["frequency"] == 0.0
+
+
+def test_the_removal_of_an_expert_of_one_script_changes_texts_of_that_script_only(run: FinishedRun) -> None:
+    folder = Path(run.plan.model.path)
+    layers = architecture_at(str(folder)).experts[0].layers(OF_SCRIPT)
+    masks = {(0, layer): torch.zeros(*shape, dtype=torch.bool) for layer, shape in zip(layers, SHAPES, strict=True)}
+    sums: dict[str, list[torch.Tensor]] = {}
+    for keep in (None, masks):
+        chain = local_chain(folder)
+        chain.everywhere(Shard.set_keep_masks, keep)
+        for language in ("fr", "ru"):
+            texts = tiny_tokenizer()((folder.parent / "corpus" / f"{language}.txt").read_text("utf-8").splitlines()[:4])
+            states = next(chain.stream(HiddenSumVisitor, [pad_batch(texts["input_ids"])]))
+            sums.setdefault(language, []).append(states.sums)
+    assert torch.equal(*sums["fr"])
+    assert not torch.allclose(*sums["ru"], rtol=0.01)
 
 
 def unused_of_set(run: FinishedRun, set_id: str) -> dict[int, set[int]]:

@@ -14,7 +14,7 @@ from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.steps.rescore.verify import verify_variant
 from tests.expert_models import experts_allowed, save_expert_model
-from tests.expert_reference import Routed, routed
+from tests.expert_routes import Routed, routed
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, small_recipe, write_recipe, write_texts
 
