@@ -22,6 +22,11 @@ CONVERTED = "refs/convert/parquet"
 """Revision with the hub's conversion to plain tables of a data set that is published with a loading script."""
 CANDIDATE = "candidate"
 """Field of a template that is filled with each candidate."""
+Column = str | int | tuple[str | int, ...]
+"""A column of a table by its name, or by its position from 0. Several columns become a list, without empty ones at the
+end; a list of one column means that the column has a list."""
+AnswerKind = Literal["number", "number_from_1", "letter", "text"]
+"""How a row names its right candidate; numbers begin with 0 if nothing else is stated."""
 
 
 class HubSet(Model):
@@ -31,7 +36,8 @@ class HubSet(Model):
     """Its name on the hub, such as `facebook/xnli`; with `{config}` if every language has a repository of its own. The
     entry replaces the description of a built-in data set."""
     files: Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
-    """Patterns of the files (.parquet, .jsonl) of a language and split, with `{config}`, `{split}` and `*`."""
+    """Patterns of the files (.parquet, .jsonl, .tsv, .csv) of a language and split, with `{config}`, `{split}` and
+    `*`."""
     revision: str = "main"
     """Branch, tag or commit for paths without one; resolved to a commit before ids are computed."""
     splits: Annotated[
@@ -43,9 +49,10 @@ class HubSet(Model):
     ] = ()
     """Language -> its name in the files. For other languages, the tag is tried first, then the code of FLORES-200."""
     columns: Annotated[
-        tuple[tuple[str, str], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
+        tuple[tuple[str, Column], ...], BeforeValidator(as_pairs), Field(title="mapping of keys to columns")
     ] = ()
-    """Key of the task -> column of the files, if they differ."""
+    """Key of the task -> column of the files, if they differ. A list of columns becomes a list, without empty ones at
+    the end; a list of one column means that it has a list."""
     id: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     """Columns that form the id of an example, equal in all languages; empty: the number of the row."""
     aligned: bool = True
