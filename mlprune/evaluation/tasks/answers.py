@@ -1,11 +1,11 @@
-"""Candidates and right answers of rows, as files state them: lists, several columns, numbers, letters and texts."""
+"""Candidates and right answers of rows, as files state them: lists, numbers, letters and texts."""
 
 from ast import literal_eval
 from collections.abc import Callable, Mapping, Sequence
 
-from mlprune.descriptions import AnswerKind, Column
+from mlprune.descriptions import AnswerKind
 from mlprune.errors import TaskFileError
-from mlprune.evaluation.tasks.items import Row, is_blank, texts_of
+from mlprune.evaluation.tasks.items import Row, texts_of
 from mlprune.json_values import parse_json
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -80,10 +80,10 @@ def listed_texts(row: Row, key: str) -> list[str]:
     Raises:
         BlankTextError, TaskFileError: as in `texts_of`.
     """
-    return texts_of({key: _as_list(row[key])}, key)
+    return texts_of({key: as_list(row[key])}, key)
 
 
-def _as_list(value: object) -> object:
+def as_list(value: object) -> object:
     """Return the list that a value is or describes, with texts in place of numbers; another value as it is."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         value = _parsed(value.strip())
@@ -101,24 +101,3 @@ def _parsed(text: str) -> object:
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
     return text
-
-
-def column_value(row: Row, column: Column) -> object:
-    """Return the value of a column; of several columns a list, without empty ones at the end; of a list of one column
-    the list that the column has.
-
-    Raises:
-        TaskFileError: the row lacks a column.
-    """
-    names = [str(each) for each in (column if isinstance(column, tuple) else (column,))]
-    missing = [name for name in names if name not in row]
-    if missing:
-        raise TaskFileError("a row lacks columns", expected=names, got=sorted(row), missing=missing)
-    values = [row[name] for name in names]
-    if not isinstance(column, tuple):
-        return values[0]
-    if len(values) == 1:
-        return _as_list(values[0])
-    while values and is_blank(values[-1]):
-        values.pop()
-    return values

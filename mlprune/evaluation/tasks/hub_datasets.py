@@ -11,11 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import cast
 
-from mlprune.corpus.text_files import read_rows
 from mlprune.descriptions import Column, HubSet
 from mlprune.errors import CorpusError, HubError, RecipeError, TaskFileError
-from mlprune.evaluation.tasks.answers import column_value
 from mlprune.evaluation.tasks.items import SKIPPED, Row, split_skipped
+from mlprune.evaluation.tasks.tables import are_positions, column_value, table_rows
 from mlprune.hub import snapshot
 from mlprune.vocabulary import HUB
 
@@ -89,7 +88,8 @@ def hub_rows(source: HubSource, *, language: str, split: str) -> tuple[list[Row]
         expected = [pattern for group in groups for pattern in group]
         raise TaskFileError("the data set has no such files", name=where, language=language, expected=expected, got=0)
     try:
-        rows = [row for path in paths for row in read_rows(path)]
+        has_header = not are_positions(source.data.columns)
+        rows = [row for path in paths for row in table_rows(path, has_header=has_header)]
     except CorpusError as err:
         raise TaskFileError(err.message, err.context) from err
     names = " ".join(str(path.relative_to(folder)) for path in paths)

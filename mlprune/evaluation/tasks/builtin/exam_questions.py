@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mlprune.corpus.text_files import read_parquet
 from mlprune.descriptions import AnswerKind, HubSet
-from mlprune.evaluation.tasks.answers import answer_index, column_value, listed_texts
+from mlprune.evaluation.tasks.answers import answer_index, listed_texts
 from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
 from mlprune.evaluation.tasks.items import (
     ChoiceItem,
@@ -24,6 +24,7 @@ from mlprune.evaluation.tasks.items import (
     text_of,
 )
 from mlprune.evaluation.tasks.layouts import layout
+from mlprune.evaluation.tasks.tables import column_value, table_rows
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 OPTION_KEYS = tuple(f"option_{letter}" for letter in "abcd")
@@ -117,7 +118,7 @@ def _find_african(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 
 def _read_african(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table; rows are in one order in all languages, so an id is the number of a row."""
-    rows = enumerate(layout.named_rows(tree.file(file.name)))
+    rows = enumerate(table_rows(tree.file(file.name)))
     return [{**row, "id": number, "options": column_value(row, (CHOICES,))} for number, row in rows]
 
 

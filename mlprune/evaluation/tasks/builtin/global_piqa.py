@@ -13,6 +13,7 @@ from mlprune.descriptions import HubSet
 from mlprune.evaluation.tasks.answers import answer_index
 from mlprune.evaluation.tasks.items import ChoiceItem, ItemGroup, Row, choice_item, stated_name, text_of
 from mlprune.evaluation.tasks.layouts import layout
+from mlprune.evaluation.tasks.tables import table_rows
 from mlprune.evaluation.tasks.task import CHOICE_METRICS, Task
 
 REGIONS: Mapping[str, str] = {
@@ -110,7 +111,7 @@ def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table. An id without the code of the language is the same in all languages of the parallel split."""
     code = _code(file.name)
     is_parallel = not file.name.rpartition("/")[2].startswith("non")
-    rows = layout.named_rows(tree.file(file.name))
+    rows = table_rows(tree.file(file.name))
     return [{**row, "id": _plain_id(row, code) if is_parallel else f"{file.language}:{row[ID]}"} for row in rows]
 
 

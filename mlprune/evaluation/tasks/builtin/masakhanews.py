@@ -7,6 +7,7 @@ from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.builtin.african import AFRICAN_CODES
 from mlprune.evaluation.tasks.items import ChoiceItem, Row, choice_item, text_of
 from mlprune.evaluation.tasks.layouts import layout
+from mlprune.evaluation.tasks.tables import table_rows
 from mlprune.evaluation.tasks.task import LABEL_METRICS, Task
 
 NEWS_WORDS = 128
@@ -41,7 +42,7 @@ def _find(tree: layout.FileTree) -> Iterator[layout.TaskFile]:
 
 def _read(tree: layout.FileTree, file: layout.TaskFile) -> Sequence[Row]:
     """Read a table; every language has its own articles, so ids contain the language."""
-    rows = enumerate(layout.named_rows(tree.file(file.name)))
+    rows = enumerate(table_rows(tree.file(file.name)))
     return [{**row, "id": f"{file.language}:{number}"} for number, row in rows]
 
 

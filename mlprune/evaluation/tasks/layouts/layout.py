@@ -29,7 +29,6 @@ from mlprune.corpus.text_files import (
     open_text,
     parquet_columns,
     read_cells,
-    read_json_lines,
     read_lines,
 )
 from mlprune.errors import CorpusError, TaskFileError
@@ -291,20 +290,6 @@ def first_keys(path: Path) -> tuple[str, ...]:
     if ".jsonl" in path.name:
         return tuple(first_object(path))
     return tuple(cell for row in first_cells(path) for cell in row)
-
-
-def named_rows(path: Path) -> list[Row]:
-    """Return the rows of JSON lines, or of a table with tabs and a header.
-
-    Raises:
-        CorpusError: the file cannot be read.
-        TaskFileError: a row of the table has fewer cells than its header.
-    """
-    if ".jsonl" in path.name:
-        return list(read_json_lines(path))
-    header, *table = tab_separated(path)
-    rows = (cells(values, len(header), line=line) for line, values in enumerate(table, start=2))
-    return [dict(zip(header, values, strict=True)) for values in rows]
 
 
 def marked_skipped(rows: Iterable[Row | None], *, what: str) -> list[Row]:

@@ -7,12 +7,15 @@ from typing import NamedTuple
 from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.layouts.text_layout import matching_codes
 from mlprune.corpus.text_files import listed_names
+from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
 from mlprune.evaluation.tasks.layouts import bmlama, mlama, own, xnli_archive, xnli_per_language
+from mlprune.evaluation.tasks.layouts.described import described_file, described_layout
 from mlprune.evaluation.tasks.layouts.layout import MOST_FILES, FileTree, TaskLayout, file_tree
 from mlprune.evaluation.tasks.registry import TASKS
 from mlprune.languages import language_tag
+from mlprune.vocabulary import DELIMITED_SUFFIXES
 
 TASK_LAYOUTS: Mapping[str, TaskLayout] = {
     layout.name: layout
@@ -38,16 +41,20 @@ class FoundRows(NamedTuple):
     """Whether row i is line i + 1 of the file."""
 
 
-def rows_at(path: Path, *, task: str, language: str, split: str) -> FoundRows:
+def rows_at(path: Path, description: TemplateTask | None = None, *, task: str, language: str, split: str) -> FoundRows:
     """Read the rows of a task in one language and split from a folder, file or archive in a known layout.
 
     Args:
+        description: the task if a recipe describes it; its files come before those of layouts.
         task: a built-in task, which decides between the layouts, or another name, which reads any of them.
         language: a tag; a file of the same language under another code is read if none has the tag.
     Raises:
         TaskFileError: there is no such file, or more than one, or it cannot be read.
     """
     tree, tag = file_tree(path), language_tag(language)
+    if description is not None and (file := described_file(tree, description, language=language, split=split)):
+        is_delimited = file.name.endswith(DELIMITED_SUFFIXES)
+        return FoundRows(*described_layout(description).rows_of(tree, file), has_lines=not is_delimited)
     published = [layout for layout in TASK_LAYOUTS.values() if layout is not own.LAYOUT and _fits(layout, task)]
     file = own.own_file(tree, language=language, split=split)
     found = [] if file is None else [(own.LAYOUT, file)]
