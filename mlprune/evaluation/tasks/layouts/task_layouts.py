@@ -1,12 +1,12 @@
 """Registry of the layouts of task data, and the choice of the one file that a task reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mlprune.corpus.layouts.parallel_text import PAGE
 from mlprune.corpus.layouts.text_layout import matching_codes
-from mlprune.corpus.text_files import listed_names
+from mlprune.corpus.text_files import listed_names, nearest_layout
 from mlprune.descriptions import TemplateTask
 from mlprune.errors import TaskFileError
 from mlprune.evaluation.tasks.items import Row
@@ -80,7 +80,7 @@ def _fits(layout: TaskLayout, task: str) -> bool:
     return task in layout.tasks or task not in TASKS
 
 
-def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, split: str) -> TaskFileError:
+def _missing(tree: FileTree, layouts: Sequence[TaskLayout], *, language: str, split: str) -> TaskFileError:
     """Return the error for a language and split without a file, with the existing files and the page of the layouts."""
     context = {"folder": str(tree.path), "page": PAGE}
     if len(tree.names) >= MOST_FILES:
@@ -90,9 +90,10 @@ def _missing(tree: FileTree, layouts: Iterable[TaskLayout], *, language: str, sp
         message = "the data set has no such language or split"
         got = f"{language}, {split}"
         return TaskFileError(message, expected="; ".join(filter(None, recognised)), got=got, **context)
-    return TaskFileError(
-        "no task file was found", expected=own.own_names(language, split), got=listed_names(tree.path), **context
-    )
+    examples = {layout.name: layout.summary for layout in layouts}
+    expected = f"{own.own_names(language, split)[0]} (.gz, .zst, .parquet) or a published layout"
+    context |= nearest_layout(tree.path, examples)
+    return TaskFileError("no task file was found", {**context, "expected": expected}, got=listed_names(tree.path))
 
 
 def _summary(layout: TaskLayout, tree: FileTree) -> str:

@@ -53,14 +53,11 @@ def test_file_format_and_unused_keys_change_neither_items_nor_hash(tmp_path: Pat
     assert read_items("xnli", tmp_path, language="en", split="test").content_sha256 != read[0].content_sha256
 
 
-def test_a_missing_file_error_lists_the_expected_names(tmp_path: Path) -> None:
+def test_a_missing_file_error_names_the_first_expected_file(tmp_path: Path) -> None:
     write(tmp_path / "en.test.jsonl", ROWS)
     with pytest.raises(TaskFileError) as caught:
         read_items("xnli", tmp_path, language="fr", split="test")
-    expected = [
-        f"{stem}.test.{end}" for stem in ("fr", "fra_Latn") for end in ("jsonl", "jsonl.gz", "jsonl.zst", "parquet")
-    ]
-    assert caught.value.context["expected"] == expected
+    assert "fr.test.jsonl" in caught.value.context["expected"]
     assert caught.value.context["got"] == ["en.test.jsonl"]
     with refused(TaskFileError, language="fr", got="no such folder"):
         read_items("xnli", tmp_path / "none", language="fr", split="test")
