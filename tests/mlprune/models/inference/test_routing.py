@@ -11,11 +11,10 @@ from mlprune.errors import StatisticsError
 from mlprune.models.inference.routing import RoleBatch, Routing, RoutingVisitor
 from mlprune.models.local_chain import local_chain
 from mlprune.numeric.activations.routing import ROLES, SUMS
-from tests.expert_models import EXPERT_TYPES, N_EXPERTS, experts_allowed, save_expert_model
+from tests.expert_models import EXPERT_TYPES, N_EXPERTS, save_expert_model
 from tests.expert_routes import routed
 from tests.pretended_gpus import pretended_gpus
 
-__all__ = ["experts_allowed"]
 LENGTHS = (9, 5, 7)
 
 

@@ -26,11 +26,10 @@ from mlprune.steps.rescore.stored_jobs import StoredJobs
 from mlprune.steps.rescore.verify import Recheck
 from mlprune.store.store import Store
 from tests.chains import worker_threads
-from tests.expert_models import experts_allowed, save_expert_model
+from tests.expert_models import save_expert_model
 from tests.tiny_models import tiny_tokenizer
 from tests.tiny_recipes import FinishedRun, copy_of, finished_run, small_recipe, write_texts
 
-__all__ = ["experts_allowed"]
 N_EXPERTS, OF_SCRIPT, DEAD = 8, 5, 2
 SHAPES = ((24, 16), (16, 12))
 """Of the layers of an expert, (out, in)."""
@@ -72,15 +71,13 @@ def routing_recipe() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    with pytest.MonkeyPatch.context() as patch:
-        experts_allowed.__wrapped__(patch)
-        folder = tmp_path_factory.mktemp("routing")
-        save_expert_model(folder / "model", n_experts=N_EXPERTS, num_experts_per_tok=1)
-        plant(folder / "model")
-        write_texts(folder)
-        lines = "".join(f"{number} кошек\n" for number in range(40))
-        (folder / "corpus" / "ru.txt").write_text(lines, encoding="utf-8")
-        return finished_run(folder, routing_recipe(), name="routing")
+    folder = tmp_path_factory.mktemp("routing")
+    save_expert_model(folder / "model", n_experts=N_EXPERTS, num_experts_per_tok=1)
+    plant(folder / "model")
+    write_texts(folder)
+    lines = "".join(f"{number} кошек\n" for number in range(40))
+    (folder / "corpus" / "ru.txt").write_text(lines, encoding="utf-8")
+    return finished_run(folder, routing_recipe(), name="routing")
 
 
 def answers(run: FinishedRun, query: str, *pairs: str) -> list[dict[str, Any]]:

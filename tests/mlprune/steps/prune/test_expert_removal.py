@@ -13,12 +13,11 @@ from mlprune.errors import RecipeError
 from mlprune.models.architecture.architecture import Architecture
 from mlprune.models.checkpoint.weight_files import architecture_at
 from mlprune.steps.rescore.verify import verify_variant
-from tests.expert_models import experts_allowed, save_expert_model
+from tests.expert_models import save_expert_model
 from tests.expert_routes import Routed, routed
 from tests.refusals import refused
 from tests.tiny_recipes import FinishedRun, finished_run, plan_of, small_recipe, write_recipe, write_texts
 
-__all__ = ["experts_allowed"]
 TYPES = ("qwen3_moe", "mixtral", "gpt_oss", "deepseek_v3", "granitemoe")
 USES: Mapping[str, tuple[str, int, int]] = {
     "frequency": ("token", 0, 0),
@@ -73,10 +72,8 @@ def write_model(folder: Path, model_type: str) -> Path:
 
 @pytest.fixture(scope="module", params=TYPES)
 def expert_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    with pytest.MonkeyPatch.context() as patch:
-        experts_allowed.__wrapped__(patch)
-        folder = write_model(tmp_path_factory.mktemp(request.param), request.param)
-        return finished_run(folder, expert_recipe(), name="experts")
+    folder = write_model(tmp_path_factory.mktemp(request.param), request.param)
+    return finished_run(folder, expert_recipe(), name="experts")
 
 
 def texts_of(run: FinishedRun) -> Texts:
