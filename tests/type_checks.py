@@ -95,7 +95,7 @@ def check_sums(chain: LocalChain, model: Any, architecture: Architecture) -> Non
 
 
 def inputs_of_layers(model: Any, architecture: Architecture, tokens: Tensor) -> dict[LayerKey, Tensor]:
-    """Return (block, layer) -> [tokens, in] of every layer, also of those that share one input.
+    """Return (block, layer) -> [tokens, in] of every layer outside of experts, also of those that share one input.
 
     Raises:
         AssertionError: a layer did not run, or the layers run in another order.
@@ -103,7 +103,8 @@ def inputs_of_layers(model: Any, architecture: Architecture, tokens: Tensor) -> 
     inputs: dict[LayerKey, Tensor] = {}
     keys, handles = [], []
     for block, module in enumerate(model.get_submodule(architecture.blocks)):
-        for layer in architecture.block(block).layers:
+        kind = architecture.block(block)
+        for layer in (layer for layer in kind.layers if not kind.is_routed(layer)):
 
             def keep(_: Any, args: tuple[Tensor, ...], key: LayerKey = (block, layer)) -> None:
                 inputs[key] = args[0].reshape(-1, args[0].shape[-1]).clone()
@@ -139,8 +140,11 @@ def write_masked(folder: Path, copy: Path, architecture: Architecture, masks: Ma
     (name,) = files.file_names
     tensors = load_file(folder / name)
     for (block, layer), mask in masks.items():
-        _, stored = files.locate(weight_name(architecture, block, layer))
-        oriented(tensors[stored], architecture.block(block))[~mask] = 0
+        removed = ~(mask.T if architecture.block(block).transposed else mask)
+        for part in files.parts(weight_name(architecture, block, layer)):
+            rows = part.view_of(tensors[part.name])
+            rows[removed[: rows.shape[0]]] = 0
+            removed = removed[rows.shape[0] :]
     copy.mkdir()
     save_file(tensors, copy / name, metadata={"format": "pt"})
     (copy / "config.json").write_bytes((folder / "config.json").read_bytes())

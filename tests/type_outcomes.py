@@ -4,6 +4,7 @@
 """
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 import transformers
 
 from infra.pages.model_reference import OUTCOMES
-from mlprune.errors import ModelError
+from mlprune.errors import ModelError, reason_of
 from mlprune.json_values import JsonObject
 from mlprune.models.architecture.architecture import Architecture, BlockArchitecture
 from mlprune.models.architecture.lookup import architecture_of
@@ -61,18 +62,25 @@ def _kind(kind: BlockArchitecture) -> str:
         "attention": kind.attention is not None,
         "recurrence": kind.is_recurrent and bool(kind.dense),
         "feed-forward": kind.feed_forward is not None,
+        "experts": kind.experts is not None,
     }
     return " + ".join(part for part, is_there in has_part.items() if is_there) or "other"
 
 
 def main() -> None:
-    """Check all types and write their outcomes."""
+    """Check all types and write their outcomes, unless a type fails."""
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
     outcomes: dict[str, JsonObject] = {}
+    failed: dict[str, str] = {}
     for name in NAMES:
         with tempfile.TemporaryDirectory() as folder:
-            outcomes[name] = outcome_of(name, Path(folder))
+            try:
+                outcomes[name] = outcome_of(name, Path(folder))
+            except Exception as err:
+                failed[name] = reason_of(err)
+    if failed:
+        sys.exit("\n".join(f"{name}: {reason}" for name, reason in failed.items()))
     value = {"transformers": transformers.__version__, "outcomes": outcomes}
     OUTCOMES.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
