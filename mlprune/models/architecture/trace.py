@@ -156,6 +156,13 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._kept.append(tensor)
 
 
+def _is_over_tokens(name: str, result: object) -> bool:
+    """Whether an operation of attention is one: a softmax may also be over experts, and attention may have a sink."""
+    if "softmax" not in name or not isinstance(result, Tensor):
+        return True
+    return result.dim() > 2 and result.shape[-2] == N_TOKENS and result.shape[-1] in {N_TOKENS, N_TOKENS + 1}
+
+
 def tensors_in(values: object) -> Iterator[Tensor]:
     """Yield all tensors in nested values; also in mappings that torch does not know."""
     for leaf in tree_leaves(values):
