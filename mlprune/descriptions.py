@@ -175,7 +175,7 @@ class TemplateTask(Model):
     @property
     def parameters(self) -> JsonObject:
         """Parameters of an id, without defaults. An id has the values of the files, not the keys of `NOT_IN_ID`."""
-        return self.model_dump(mode="json", exclude_defaults=True, exclude=NOT_IN_ID)
+        return self.model_dump(mode="json", exclude_defaults=True, exclude=set(NOT_IN_ID))
 
     @property
     def keys(self) -> tuple[str, ...]:
