@@ -124,10 +124,10 @@ class _Sources(TorchDispatchMode):  # type: ignore[no-untyped-call]
         result = func(*args, **(kwargs or {}))
         sources = self.of([args, kwargs])
         name = func.__name__.partition(".")[0]
-        if sources and any(part in name for part in _ATTENTION_OPERATIONS):
+        if sources and any(part in name for part in _ATTENTION_OPERATIONS) and _is_over_tokens(name, result):
             sources |= {ATTENTION}
             self.n_attentions += 1
-        elif sources and name in _MIXING_OPERATIONS:
+        elif sources and (name in _MIXING_OPERATIONS or "softmax" in name):
             sources |= {MIXING, NORMED} if ATTENTION in sources and name in _NORM_OPERATIONS else {MIXING}
         if sources:
             self.add(result, sources)
